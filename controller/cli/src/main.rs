@@ -1,0 +1,3 @@
+//! The `gridrig` command: one verb per file.
+
+fn main() {}

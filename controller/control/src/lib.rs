@@ -1,0 +1,1 @@
+//! The deterministic control core: image in, approved setpoints out.

@@ -1,0 +1,1 @@
+//! Clearing and settlement in exact integers.

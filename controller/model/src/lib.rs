@@ -1,0 +1,1 @@
+//! The shared nouns: time, device, sample, process image, proposal, command, event.

@@ -1,0 +1,1 @@
+//! The edge: clock, control thread, dispatch, configuration, journal, telemetry, web.

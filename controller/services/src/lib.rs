@@ -1,0 +1,1 @@
+//! Static characteristics of frequency and voltage services.

@@ -1,0 +1,1 @@
+//! Device profiles: what a device says, as data.

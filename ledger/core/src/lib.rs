@@ -1,0 +1,1 @@
+//! Atoms, logical clocks and proofs: pure and exact.

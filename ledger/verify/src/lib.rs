@@ -1,0 +1,1 @@
+//! Offline verification: no I/O but files.

@@ -1,0 +1,1 @@
+//! The emulated plant and the faces of its devices on real protocols.

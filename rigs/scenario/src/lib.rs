@@ -1,0 +1,1 @@
+//! Scenarios: script, runner, checks, report; and the emulated bench itself.

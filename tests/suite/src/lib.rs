@@ -1,0 +1,1 @@
+//! Whole-house tests: tidy, contracts, scenarios, replay, interop peers, browser.
