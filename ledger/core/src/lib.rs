@@ -1,1 +1,50 @@
 //! Atoms, logical clocks and proofs: pure and exact.
+//!
+//! This crate is responsible for the bytes of the ledger: which byte strings
+//! are an atom, a vertex, a tree head or a universe, what they hash to, who
+//! signed them, and what a Merkle proof proves. It is *not* responsible for
+//! storing them (that is `ledger-node`), for judging a whole run (that is
+//! `ledger-verify`), or for reading a clock or drawing randomness: time and
+//! entropy are arguments.
+//!
+//! The terms, in the order in which an entry is made:
+//!
+//! - A [`Universe`] is one instance of the ledger: who may sign what. Its
+//!   [`UniverseId`] is inside every other hash.
+//! - An [`Atom`] is one signed statement. Its [`AtomId`] covers the body only,
+//!   so that adding a signature never renames it.
+//! - A [`Vertex`] says that a node saw an atom as its event number `l`.
+//! - A [`SignedHead`] is the node's commitment to all its entries so far.
+//!
+//! Signed bytes hold integers, byte strings, texts and arrays only (see
+//! [`cbor`]); there are no floats and no maps in them.
+
+pub mod cbor;
+#[macro_use]
+mod record;
+pub mod hash;
+pub mod keys;
+pub mod hlc;
+pub mod universe;
+pub mod address;
+pub mod particle;
+pub mod payload;
+pub mod atom;
+pub mod vertex;
+pub mod merkle;
+pub mod head;
+pub mod entry;
+
+pub use address::{Address, Shard};
+pub use atom::{Atom, AtomError, Body};
+pub use cbor::{CborError, Value};
+pub use entry::Entry;
+pub use hash::{AtomId, Digest32, HeadId, ParticleId, UniverseId, VertexId};
+pub use head::{Head, SignedHead};
+pub use hlc::{ClockQuality, ClockSource, Hlc};
+pub use keys::{KeyError, PublicKey, SecretKey, Signature};
+pub use particle::{Particle, ParticleError, ParticleStates};
+pub use payload::{Kind, Payload};
+pub use record::{Amount, Field, SchemaError, Shown};
+pub use universe::{Party, Role, Universe, UniverseError};
+pub use vertex::Vertex;

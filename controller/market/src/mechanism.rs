@@ -1,0 +1,161 @@
+//! The rule that turns a book into a clearing.
+//!
+//! One file per mechanism, one row per mechanism in [`KNOWN`]. A mechanism says
+//! what the outcome is; [`Mechanism::clear`] checks it and is not its to change.
+//!
+//! Not responsible for orders or for settlement.
+
+mod pay_as_bid;
+mod uniform;
+
+pub use pay_as_bid::{PairPrice, PayAsBid};
+pub use uniform::{KFactor, UniformPrice};
+
+use crate::book::{Book, Entry};
+use crate::clearing::{ClearError, Clearing, Fill, worth};
+use crate::crossing::{Crossing, allocate, best};
+use crate::fault::Coded;
+use crate::order::Side;
+use crate::quantity::{Money, Mwh, MwhTotal};
+
+/// A pure auction rule.
+pub trait Mechanism: Send + Sync + std::fmt::Debug {
+    /// Name under which [`by_name`] finds this very rule again.
+    fn name(&self) -> String;
+
+    /// The outcome, not yet checked.
+    fn outcome(&self, book: &Book) -> Clearing;
+
+    /// The outcome, checked against its book.
+    ///
+    /// # Errors
+    /// [`ClearError`] when the rule broke a property every clearing must have.
+    fn clear(&self, book: &Book) -> Result<Clearing, ClearError> {
+        let clearing = self.outcome(book);
+        clearing.check(book)?;
+        Ok(clearing)
+    }
+}
+
+/// One known mechanism.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Name in configuration and records.
+    pub name: &'static str,
+    /// What it does, one sentence.
+    pub summary: &'static str,
+    build: fn() -> Box<dyn Mechanism>,
+}
+
+/// Every mechanism that has a plain name. A uniform price at another `k` is named
+/// `uniform_k_<num>_<den>`, see [`by_name`].
+pub const KNOWN: &[Row] = &[
+    Row {
+        name: "uniform_k_half",
+        summary: "One price for all, in the middle of the competitive interval.",
+        build: || Box::new(UniformPrice::HALF),
+    },
+    Row {
+        name: "pay_as_bid",
+        summary: "The same allocation; each pair trades at the bid of its buyer.",
+        build: || Box::new(PayAsBid { price: PairPrice::BuyerBid }),
+    },
+    Row {
+        name: "pay_as_bid_mid",
+        summary: "The same allocation; each pair trades midway between bid and offer.",
+        build: || Box::new(PayAsBid { price: PairPrice::PairMid }),
+    },
+];
+
+/// No mechanism has that name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no mechanism is named `{name}`")]
+pub struct UnknownMechanism {
+    /// The name asked for.
+    pub name: String,
+}
+
+impl Coded for UnknownMechanism {
+    fn code(&self) -> &'static str {
+        "M030"
+    }
+    fn place(&self) -> String {
+        "mechanism".into()
+    }
+    fn help(&self) -> String {
+        let names: Vec<&str> = KNOWN.iter().map(|row| row.name).collect();
+        format!("known: {}, uniform_k_<num>_<den> with num <= den", names.join(", "))
+    }
+}
+
+/// The mechanism of that name.
+///
+/// # Errors
+/// [`UnknownMechanism`], whose help lists the known ones.
+pub fn by_name(name: &str) -> Result<Box<dyn Mechanism>, UnknownMechanism> {
+    if let Some(row) = KNOWN.iter().find(|row| row.name == name) {
+        return Ok((row.build)());
+    }
+    name.strip_prefix("uniform_k_")
+        .and_then(|ratio| ratio.split_once('_'))
+        .and_then(|(num, den)| KFactor::new(num.parse().ok()?, den.parse().ok()?))
+        .map(|k| Box::new(UniformPrice { k }) as Box<dyn Mechanism>)
+        .ok_or_else(|| UnknownMechanism { name: name.into() })
+}
+
+/// Energy per entry of each side of a crossed book.
+struct Allocation {
+    bids: Vec<i64>,
+    offers: Vec<i64>,
+}
+
+/// The allocation all mechanisms of a uniform crossing share.
+fn allocation(book: &Book, crossing: &Crossing) -> Allocation {
+    Allocation {
+        bids: allocate(book, Side::Buy, crossing.last_bid, crossing.quantity),
+        offers: allocate(book, Side::Sell, crossing.last_offer, crossing.quantity),
+    }
+}
+
+/// One fill per order that trades, without payments yet, and the welfare.
+fn fills(book: &Book, allocation: &Allocation) -> (Vec<Fill>, Money) {
+    let mut fills: Vec<Fill> = Vec::with_capacity(book.orders().len());
+    let mut welfare = Money(0);
+    for (side, shares) in [(Side::Buy, &allocation.bids), (Side::Sell, &allocation.offers)] {
+        // Entries of one order are neighbours, so each run is one fill.
+        let paired: Vec<(&Entry, i64)> =
+            book.entries(side).iter().zip(shares.iter().copied()).collect();
+        for run in paired.chunk_by(|a, b| a.0.order == b.0.order) {
+            let total: i128 = run.iter().map(|&(_, share)| i128::from(share)).sum();
+            // The steps of one order may exceed 64 bits only together with more
+            // than any order of 64-bit capability could hold; see `Book`.
+            let quantity = Mwh(i64::try_from(total).unwrap_or(i64::MAX));
+            if quantity.0 == 0 {
+                continue;
+            }
+            let order = &book.orders()[run[0].0.order];
+            let value = worth(order, quantity);
+            welfare += if side == Side::Buy { value } else { -value };
+            fills.push(Fill { agent: order.agent.clone(), side, quantity, payment: Money(0) });
+        }
+    }
+    (fills, welfare)
+}
+
+/// A clearing in which nothing trades.
+fn nothing(book: &Book, mechanism: String) -> Clearing {
+    Clearing {
+        interval: book.interval(),
+        mechanism,
+        quantity: MwhTotal(0),
+        price: None,
+        competitive: None,
+        indicative: best(book),
+        fills: Vec::new(),
+        trades: Vec::new(),
+        welfare: Money(0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

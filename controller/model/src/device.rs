@@ -1,0 +1,130 @@
+//! A device of the bench, as the controller knows it before it has measured anything.
+
+use std::fmt;
+use std::sync::Arc;
+
+use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, StateOfCharge};
+use serde::{Deserialize, Serialize};
+
+/// The name of a device in its rig, such as `inv1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeviceId(pub Arc<str>);
+
+impl DeviceId {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for DeviceId {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Place of a device in the rig's list: the same index in every table of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeviceIx(pub u16);
+
+impl DeviceIx {
+    /// The index as a number for slices.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// What a device is for on the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Meter at the point of common coupling; positive = import.
+    Pcc,
+    /// Breaker at the point of common coupling.
+    Breaker,
+    /// Photovoltaic inverter: follows the sun, takes a ceiling.
+    Pv,
+    /// Energy storage: takes a power setpoint of either sign.
+    Ess,
+    /// Battery behind an energy storage inverter: reports charge and limits.
+    Battery,
+    /// Load; with a switch it can be shed.
+    Load,
+    /// Meter that only informs.
+    Meter,
+}
+
+impl Role {
+    /// All roles with their names in a rig file.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("pcc", Self::Pcc),
+        ("breaker", Self::Breaker),
+        ("pv", Self::Pv),
+        ("ess", Self::Ess),
+        ("battery", Self::Battery),
+        ("load", Self::Load),
+        ("meter", Self::Meter),
+    ];
+
+    /// The name in a rig file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pcc => "pcc",
+            Self::Breaker => "breaker",
+            Self::Pv => "pv",
+            Self::Ess => "ess",
+            Self::Battery => "battery",
+            Self::Load => "load",
+            Self::Meter => "meter",
+        }
+    }
+}
+
+/// What a device may be asked for. Limits of the rig, never wider than the nameplate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rating {
+    /// Active power that may be asked for.
+    pub p: Bounds<ActivePower>,
+    /// Apparent power that the device can carry.
+    pub s_max: ApparentPower,
+    /// Largest change of the active power setpoint over time.
+    pub ramp: PowerRamp,
+    /// State of charge inside which a storage may be used.
+    pub soc: Bounds<StateOfCharge>,
+    /// Usable energy of a storage at full charge, if it is one and the rig says so.
+    pub capacity: Option<quantities::Energy>,
+}
+
+/// A device of the rig.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceSpec {
+    /// Its name.
+    pub id: DeviceId,
+    /// What it is for.
+    pub role: Role,
+    /// What it may be asked for.
+    pub rating: Rating,
+    /// Order of shedding: 1 goes first; `None` is never shed.
+    pub shed: Option<u8>,
+    /// The battery behind this storage inverter.
+    pub battery: Option<DeviceIx>,
+    /// Whether the profile can take an active power setpoint.
+    pub takes_power: bool,
+    /// Whether the profile can take an active power ceiling.
+    pub takes_ceiling: bool,
+    /// Whether the profile has a switch that can be set.
+    pub takes_switch: bool,
+    /// Oldest age at which a sample of this device still counts as fresh.
+    pub sample_age_max: std::time::Duration,
+}

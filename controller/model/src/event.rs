@@ -1,0 +1,179 @@
+//! The one vocabulary of things that happened. Past tense, with units in the names.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceIx, Flaw, Function, Mode, Setpoint};
+
+/// How far a setpoint has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Written to the device without an error.
+    Written,
+    /// Read back from the device's own register or state topic.
+    Register,
+    /// Seen in the measured power or position.
+    Power,
+}
+
+/// Something that happened. Told once, heard by telemetry, log, journal and page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The operating mode changed.
+    ModeChanged {
+        /// Old mode.
+        from: Mode,
+        /// New mode.
+        to: Mode,
+        /// Why.
+        why: String,
+    },
+    /// A mode request was refused.
+    ModeRefused {
+        /// Mode at that time.
+        mode: Mode,
+        /// What was asked for.
+        request: String,
+        /// The guard that refused.
+        why: String,
+    },
+    /// A setpoint left for its device.
+    Dispatched {
+        /// Which device.
+        device: DeviceIx,
+        /// What it was asked to do.
+        setpoint: Setpoint,
+        /// Who asked.
+        function: Function,
+        /// Why, with numbers.
+        why: String,
+        /// What the limiter changed, empty when nothing.
+        clamped: Vec<String>,
+        /// Ledger clock of the record that was durable before.
+        ledger_clock: u64,
+        /// Identity of the ledger record, hexadecimal.
+        atom: String,
+    },
+    /// A setpoint was confirmed.
+    SetpointConfirmed {
+        /// Which device.
+        device: DeviceIx,
+        /// How far it came.
+        stage: Stage,
+        /// Time since dispatch in seconds.
+        after_s: f64,
+        /// Ledger identity of the dispatch, hexadecimal.
+        atom: String,
+    },
+    /// A setpoint was not carried out.
+    SetpointMissed {
+        /// Which device.
+        device: DeviceIx,
+        /// The stage that was not reached.
+        stage: Stage,
+        /// What went wrong.
+        why: String,
+        /// Ledger identity of the dispatch, hexadecimal.
+        atom: String,
+    },
+    /// The limiter refused a setpoint.
+    SetpointRefused {
+        /// Which device.
+        device: DeviceIx,
+        /// Who asked.
+        function: Function,
+        /// Why it was refused.
+        why: String,
+    },
+    /// A wish could not be met in full.
+    FellShort {
+        /// Who asked.
+        function: Function,
+        /// Power that no device could give, in watts, signed as the wish.
+        excess_w: f64,
+    },
+    /// A device answered again.
+    DeviceOnline {
+        /// Which device.
+        device: DeviceIx,
+    },
+    /// A device stopped answering.
+    DeviceOffline {
+        /// Which device.
+        device: DeviceIx,
+        /// Why it is thought so.
+        flaw: Flaw,
+    },
+    /// A load was shed.
+    LoadShed {
+        /// Which device.
+        device: DeviceIx,
+        /// Why.
+        why: String,
+    },
+    /// A shed load was given back.
+    LoadRestored {
+        /// Which device.
+        device: DeviceIx,
+    },
+    /// The market cleared an interval.
+    MarketCleared {
+        /// Number of the interval.
+        interval: u64,
+        /// Price in milli-cent per kWh, if there was one.
+        price_mc_per_kwh: Option<i64>,
+        /// Cleared energy in milliwatt-hours.
+        energy_mwh: i64,
+        /// Number of trades.
+        trades: u64,
+    },
+    /// The market settled an interval.
+    MarketSettled {
+        /// Number of the interval.
+        interval: u64,
+        /// Sum over all accounts in 1e-11 EUR; zero by construction.
+        sum_u: String,
+        /// Unaccounted energy in milliwatt-hours.
+        unaccounted_mwh: i64,
+    },
+    /// The ledger was not durable before the deadline.
+    LedgerLate {
+        /// Deadline in milliseconds.
+        deadline_ms: u64,
+        /// What was done about it.
+        policy: String,
+    },
+    /// The ledger stopped: nothing more is dispatched.
+    LedgerStopped {
+        /// Why.
+        why: String,
+    },
+    /// A control cycle began late.
+    CycleLate {
+        /// Lateness in milliseconds.
+        late_ms: f64,
+    },
+    /// A fault was put in or taken away by a script.
+    FaultSet {
+        /// What and where.
+        what: String,
+    },
+    /// An order from outside was refused.
+    OrderRefused {
+        /// Why.
+        why: String,
+    },
+    /// Writing to devices was allowed or stopped.
+    Armed {
+        /// Whether it is allowed now.
+        armed: bool,
+    },
+    /// The run ended and devices were told to go safe.
+    WentSafe {
+        /// Why.
+        why: String,
+        /// Number of devices that were told.
+        devices: u64,
+    },
+}

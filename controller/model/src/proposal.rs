@@ -1,0 +1,88 @@
+//! What a control function wishes, before anything is decided.
+
+use quantities::{ActivePower, Bounds};
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceIx, Setpoint};
+
+/// Who asked. The order is the priority: the first wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Function {
+    /// Bring the bench to rest.
+    Safety,
+    /// Shed loads so that an island survives.
+    LoadShedding,
+    /// Answer a frequency deviation.
+    FrequencyDroop,
+    /// Keep an island in balance.
+    IslandBalance,
+    /// Match the island to the utility and close the breaker.
+    Synchronising,
+    /// A person or a scenario.
+    Operator,
+    /// Hold the exchange at the point of common coupling.
+    PccTracking,
+    /// Follow what the market decided.
+    MarketSchedule,
+}
+
+impl Function {
+    /// The name in telemetry, ledger and page.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safety => "safety",
+            Self::LoadShedding => "load_shedding",
+            Self::FrequencyDroop => "frequency_droop",
+            Self::IslandBalance => "island_balance",
+            Self::Synchronising => "synchronising",
+            Self::Operator => "operator",
+            Self::PccTracking => "pcc_tracking",
+            Self::MarketSchedule => "market_schedule",
+        }
+    }
+}
+
+/// Devices that act as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Group {
+    /// All energy storage together.
+    Storage,
+    /// All photovoltaic inverters together.
+    Pv,
+}
+
+/// What a proposal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The total active power of a group; `None` narrows the bounds and wishes nothing.
+    Group {
+        /// Which group.
+        group: Group,
+        /// Total power wished for.
+        wish: Option<ActivePower>,
+        /// Bounds that lower priorities have to respect.
+        bounds: Bounds<ActivePower>,
+    },
+    /// One device directly.
+    Device {
+        /// Which device.
+        device: DeviceIx,
+        /// What it shall do.
+        setpoint: Setpoint,
+    },
+}
+
+/// What a control function wishes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Who asks.
+    pub function: Function,
+    /// What for.
+    pub target: Target,
+    /// Why, in a few words with numbers and units, for the dispatch record.
+    pub why: String,
+}

@@ -1,0 +1,266 @@
+//! Modbus profiles: registers, their decoding, and the recipes that write setpoints.
+
+use std::time::Duration;
+
+use model::Point;
+use quantities::{ActivePower, Bounds};
+
+/// What a Modbus device says and takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModbusProfile {
+    /// Unit identifier unless the rig says otherwise.
+    pub unit: u8,
+    /// Time to wait for an answer.
+    pub timeout: Duration,
+    /// Silence to keep before each request.
+    pub min_gap: Duration,
+    /// How long after a timeout a late answer may still come; requests wait for it to pass.
+    pub late_window: Duration,
+    /// Time to wait after connecting before the first request.
+    pub connect_delay: Duration,
+    /// Most registers per read.
+    pub max_regs: u16,
+    /// Largest hole, in registers, that a read may bridge.
+    pub max_gap: u16,
+    /// Serial settings of the maker, for RTU.
+    pub serial: Option<SerialSettings>,
+    /// How addresses are found.
+    pub layout: Layout,
+    /// A register that tells whether this is the right device at all.
+    pub identify: Option<Identify>,
+    /// Points that are read.
+    pub points: Vec<RegisterPoint>,
+    /// Setpoints that are written.
+    pub controls: Vec<Control>,
+}
+
+/// Serial line settings; eight data bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SerialSettings {
+    /// Bits per second.
+    pub baud: u32,
+    /// Parity.
+    pub parity: Parity,
+    /// Stop bits, 1 or 2.
+    pub stop_bits: u8,
+}
+
+/// Parity of a serial line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parity {
+    /// No parity bit.
+    None,
+    /// Even parity.
+    Even,
+    /// Odd parity.
+    Odd,
+}
+
+/// How register addresses are found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layout {
+    /// Addresses are fixed.
+    Fixed,
+    /// SunSpec: the chain of models is walked at 40000, 0, 50000; addresses are offsets in a model.
+    SunSpec {
+        /// Models that must be there; others are passed over.
+        required: Vec<u16>,
+    },
+}
+
+/// Which Modbus table a register stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Holding registers, read with function 3.
+    Holding,
+    /// Input registers, read with function 4.
+    Input,
+    /// Coils, read with function 1.
+    Coil,
+    /// Discrete inputs, read with function 2.
+    Discrete,
+}
+
+/// Where a register stands: zero-based wire addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// A fixed address in a table.
+    Fixed {
+        /// Table.
+        table: Table,
+        /// Zero-based wire address.
+        address: u16,
+    },
+    /// An offset from the ID register of a SunSpec model (holding registers).
+    Model {
+        /// Model number.
+        model: u16,
+        /// Offset in registers; the ID register itself is 0, the length register 1.
+        offset: u16,
+    },
+}
+
+/// Type of a value in registers; 32 and 64 bit types span 2 and 4 registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataType {
+    /// One bit, from a coil or a discrete input.
+    Bit,
+    /// Unsigned 16 bit.
+    U16,
+    /// Signed 16 bit.
+    I16,
+    /// Unsigned 32 bit.
+    U32,
+    /// Signed 32 bit.
+    I32,
+    /// Unsigned 64 bit.
+    U64,
+    /// Signed 64 bit.
+    I64,
+    /// IEEE 754 single.
+    F32,
+}
+
+impl DataType {
+    /// Number of registers (or bits) that a value takes.
+    #[must_use]
+    pub fn registers(self) -> u16 {
+        match self {
+            Self::Bit | Self::U16 | Self::I16 => 1,
+            Self::U32 | Self::I32 | Self::F32 => 2,
+            Self::U64 | Self::I64 => 4,
+        }
+    }
+}
+
+/// Order of the words of a value that spans several registers; bytes inside a word are big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WordOrder {
+    /// Most significant word first (ABCD).
+    BigFirst,
+    /// Least significant word first (CDAB).
+    LittleFirst,
+}
+
+/// How a raw number becomes a value in the point's base unit: `value = raw * factor * 10^scale * sign`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Encoding {
+    /// Type of the raw number.
+    pub data: DataType,
+    /// Order of its words.
+    pub order: WordOrder,
+    /// Fixed factor from raw to base unit, with the unit's multiple and the vendor's sign in it.
+    pub factor: f64,
+    /// A register (signed, power of ten) that scales the raw number; read in the same request.
+    pub scale: Option<Address>,
+    /// Raw bit pattern that means "not implemented".
+    pub not_implemented: Option<u64>,
+}
+
+/// How often a point is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Poll {
+    /// Every cycle of the fast class (about the control period).
+    Fast,
+    /// Every second or so.
+    Normal,
+    /// Every minute or so.
+    Slow,
+    /// Once after connecting.
+    Once,
+}
+
+/// A point that is read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegisterPoint {
+    /// Canonical name.
+    pub point: Point,
+    /// Where it stands.
+    pub address: Address,
+    /// How it is decoded.
+    pub encoding: Encoding,
+    /// Values outside are not believed, in the base unit.
+    pub range: (f64, f64),
+    /// How often it is read.
+    pub poll: Poll,
+}
+
+/// A register whose value must lie in a range, or this is not the device it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identify {
+    /// Where it stands.
+    pub address: Address,
+    /// How it is decoded.
+    pub encoding: Encoding,
+    /// Values that prove the device.
+    pub range: (f64, f64),
+}
+
+/// A setpoint that can be written: the recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// Canonical name: `ctl.p_set`, `ctl.p_lim`, `ctl.q_set` or `switch.on`.
+    pub point: Point,
+    /// Fields to write, in address order; neighbours go in one request.
+    pub fields: Vec<Field>,
+    /// The field that is read back and compared.
+    pub readback: Readback,
+    /// Values that the device takes, in the base unit, if narrower than the rating.
+    pub range: Option<Bounds<ActivePower>>,
+    /// Rewritten at this interval, so that the device's watchdog stays quiet.
+    pub refresh: Option<Duration>,
+    /// Value for a safe end, in the base unit.
+    pub safe: f64,
+    /// Whether the device itself falls back when it hears nothing.
+    pub comms_loss: CommsLoss,
+}
+
+/// What the device does when it hears nothing more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CommsLoss {
+    /// It reverts by itself after this time (the default of the profile; a rig's `revert` wins).
+    Reverts {
+        /// Time without a write.
+        after: Duration,
+    },
+    /// It keeps the last value for ever.
+    Holds,
+}
+
+/// A field of a write recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// Where it is written.
+    pub address: Address,
+    /// How it is encoded.
+    pub encoding: Encoding,
+    /// What is written.
+    pub value: FieldValue,
+}
+
+/// What is written into a field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldValue {
+    /// Always this raw number.
+    Constant(i64),
+    /// The setpoint, in its base unit.
+    Setpoint,
+    /// The setpoint in percent of another point's value.
+    PercentOf {
+        /// The reference, such as `rating.p`.
+        reference: Point,
+        /// Smallest percentage that may be written (some inverters trip to standby at 0).
+        min: f64,
+    },
+    /// The revert time in seconds.
+    RevertSeconds,
+}
+
+/// How a written setpoint is proved from the device's own registers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Readback {
+    /// Index of the field (in [`Control::fields`]) that carries the setpoint.
+    pub field: usize,
+    /// Largest difference that still counts as equal, in the base unit.
+    pub tolerance: f64,
+}
