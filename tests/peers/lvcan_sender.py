@@ -1,13 +1,14 @@
 """A Pylontech-style battery on a socketcand bus, sent by python-can.
 
-Sends the golden frames every second and prints each frame it receives as
-`{"received": "305", "data": "0000000000000000", "t": seconds}`, so a test sees
-whether the controller keeps the battery alive.
+Sends the golden frames every second, reconnects when the daemon restarts, and
+prints each frame it receives as `{"received": "305", "data": "00..", "t": s}`,
+so a test sees whether the controller keeps the battery alive.
 
 Commands: `dump`, `set ID HEX` (replaces a frame), `mute`, `unmute`.
 """
 
 import argparse
+import logging
 import threading
 import time
 
@@ -19,39 +20,43 @@ from lvcan import GOLDEN, KEEP_ALIVE_ID
 class Battery:
     """The frames to send and the account of what came back."""
 
-    def __init__(self, bus, period_s):
-        self.bus, self.period_s = bus, period_s
+    def __init__(self, period_s):
+        self.period_s = period_s
         self.frames = dict(GOLDEN)
         self.muted = threading.Event()
         self.stopped = threading.Event()
         self.rounds = self.keep_alives = 0
+        self.began = time.monotonic()
 
-    def send_rounds(self):
+    def converse(self, bus):
+        """Sends and receives until it is told to stop or the connection dies."""
+        due = time.monotonic()
         while not self.stopped.is_set():
-            if not self.muted.is_set():
-                for identifier, data in sorted(self.frames.items()):
-                    self.bus.send(
-                        can.Message(
-                            arbitration_id=identifier, data=data, is_extended_id=False
-                        )
-                    )
-                self.rounds += 1
-            self.stopped.wait(self.period_s)
+            if time.monotonic() >= due:
+                due += self.period_s
+                self.send_round(bus)
+            message = bus.recv(timeout=max(0.0, min(0.1, due - time.monotonic())))
+            if message is not None:
+                self.account(message)
 
-    def receive(self):
-        began = time.monotonic()
-        while not self.stopped.is_set():
-            message = self.bus.recv(timeout=0.1)
-            if message is None:
-                continue
-            width = 8 if message.is_extended_id else 3
-            if message.arbitration_id == KEEP_ALIVE_ID:
-                self.keep_alives += 1
-            peer.say(
-                received=f"{message.arbitration_id:0{width}X}",
-                data=bytes(message.data).hex().upper(),
-                t=round(time.monotonic() - began, 3),
+    def send_round(self, bus):
+        if self.muted.is_set():
+            return
+        for identifier, data in sorted(self.frames.items()):
+            bus.send(
+                can.Message(arbitration_id=identifier, data=data, is_extended_id=False)
             )
+        self.rounds += 1
+
+    def account(self, message):
+        width = 8 if message.is_extended_id else 3
+        if message.arbitration_id == KEEP_ALIVE_ID:
+            self.keep_alives += 1
+        peer.say(
+            received=f"{message.arbitration_id:0{width}X}",
+            data=bytes(message.data).hex().upper(),
+            t=round(time.monotonic() - self.began, 3),
+        )
 
     def obey(self, words):
         match words:
@@ -77,17 +82,29 @@ def main():
     options.add_argument("--period-s", type=float, default=1.0)
     asked = options.parse_args()
 
-    bus = can.Bus(
-        interface="socketcand", channel=asked.bus, host=asked.host, port=asked.port
-    )
-    battery = Battery(bus, asked.period_s)
+    # A lost connection is reported below; python-can's own lines add nothing.
+    logging.getLogger("can").setLevel(logging.CRITICAL)
+    battery = Battery(asked.period_s)
     peer.live(battery.obey, battery.stopped.set)
-    peer.ready(port=asked.port)
-    sending = threading.Thread(target=battery.send_rounds)
-    sending.start()
-    battery.receive()
-    sending.join()
-    bus.shutdown()
+    connections = 0
+    while not battery.stopped.is_set():
+        try:
+            bus = can.Bus(
+                interface="socketcand", channel=asked.bus, host=asked.host, port=asked.port
+            )
+        except (OSError, can.CanError):
+            battery.stopped.wait(0.2)
+            continue
+        connections += 1
+        if connections == 1:
+            peer.ready(port=asked.port)
+        else:
+            peer.say(reconnected=connections)
+        try:
+            battery.converse(bus)
+        except (OSError, can.CanError) as reason:
+            peer.say(lost=str(reason))
+        bus.shutdown()
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ Commands: `dump`, `set NAME VALUE` with the names of LAYOUT.
 
 import argparse
 import asyncio
+import logging
 import struct
 
 import peer
+from pymodbus import pymodbus_apply_logging_config
 from pymodbus.framer import FramerType
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -76,6 +78,19 @@ class Meter:
         raise ValueError(f"unknown command: {' '.join(command)}")
 
 
+def only_from(unit):
+    """Keeps the server silent when another meter of the line is asked.
+
+    pymodbus would answer with an exception in the other's name, and its
+    `ignore_missing_devices` does not reach a SimDevice.
+    """
+
+    def trace(sending, packet):
+        return b"" if sending and packet[0] != unit else packet
+
+    return trace
+
+
 async def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--pty", required=True, help="serial device or pty to serve on")
@@ -83,6 +98,8 @@ async def main():
     options.add_argument("--baud", type=int, default=9600)
     asked = options.parse_args()
 
+    # A request to another unit is no error worth a traceback.
+    pymodbus_apply_logging_config(logging.CRITICAL)
     meter = Meter(asked.unit)
     server = ModbusSerialServer(
         meter.device,
@@ -90,8 +107,7 @@ async def main():
         port=asked.pty,
         baudrate=asked.baud,
         parity="N",
-        # On a shared line a meter is silent when another one is asked.
-        ignore_missing_devices=True,
+        trace_packet=only_from(asked.unit),
     )
     await server.serve_forever(background=True)
     loop = asyncio.get_running_loop()

@@ -398,6 +398,9 @@ fn inspect(order: &Order, rules: &BookRules) -> Result<MwhTotal, BookError> {
         return Err(curve(format!("{} is followed by {}", pair[0].price, pair[1].price)));
     }
     let ordered: MwhTotal = order.steps.iter().map(|step| step.quantity.into()).sum();
+    if ordered.0 > i128::from(i64::MAX) {
+        return Err(curve(format!("the steps add up to {ordered}, which exceeds 64 bits")));
+    }
     if let Some(table) = &rules.capabilities {
         let Some(listed) = table.get(&agent) else {
             return Err(BookError::Unregistered { agent, side });

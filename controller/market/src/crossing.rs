@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_ladder_and_the_sort_see_the_same_levels() {
-        let (book, _) = generate_book(7, 4_000);
+        let book = generate_book(7, 4_000);
         let span = ((BENCH_RULES.1 - BENCH_RULES.0) / BENCH_RULES.2 + 1) as usize;
         for side in [Side::Buy, Side::Sell] {
             let entries = book.entries(side);

@@ -127,8 +127,7 @@ fn fills(book: &Book, allocation: &Allocation) -> (Vec<Fill>, Money) {
             book.entries(side).iter().zip(shares.iter().copied()).collect();
         for run in paired.chunk_by(|a, b| a.0.order == b.0.order) {
             let total: i128 = run.iter().map(|&(_, share)| i128::from(share)).sum();
-            // The steps of one order may exceed 64 bits only together with more
-            // than any order of 64-bit capability could hold; see `Book`.
+            // An admitted order adds up to 64 bits at most, and so does its share.
             let quantity = Mwh(i64::try_from(total).unwrap_or(i64::MAX));
             if quantity.0 == 0 {
                 continue;

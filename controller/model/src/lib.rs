@@ -22,4 +22,4 @@ pub use mode::{Mode, ModeRequest};
 pub use point::Point;
 pub use proposal::{Function, Group, Proposal, Target};
 pub use sample::{Flaw, PointSample, Reading, Sample, Signal};
-pub use time::{Instant, LogicalTime, UtcTime};
+pub use time::{Clock, Instant, LogicalTime, UtcTime};

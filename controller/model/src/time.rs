@@ -64,6 +64,17 @@ impl Sub<Duration> for Instant {
     }
 }
 
+/// The one way for code at the edge to learn the time.
+///
+/// Exactly two things implement it: the system clock of a real bench and the
+/// simulated clock of virtual time. Pure code never sees it: there, time is an argument.
+pub trait Clock: Send + Sync {
+    /// Monotonic time since the run began.
+    fn now(&self) -> Instant;
+    /// Wall-clock time for records; may step.
+    fn utc(&self) -> UtcTime;
+}
+
 /// Wall-clock time of records, in nanoseconds since 1970-01-01T00:00:00 UTC.
 ///
 /// It may step; nothing is ordered or timed by it.

@@ -1,1 +1,20 @@
 //! Buses and drivers: from wire bytes to samples, from approved setpoints to wire bytes.
+//!
+//! One task per physical link. A bus is told which devices hang on it and what
+//! their profiles say; it reads, decodes, and hands [`model::PointSample`]s to a
+//! [`Sink`]; it takes [`WriteJob`]s, writes them, and reads the device's own
+//! register or state topic back. Whether the measured power then follows is
+//! judged by the runtime, which sees the whole image.
+//!
+//! It is not responsible for limits (see `limiter`), for what a sample means, nor
+//! for the emulated side (see `emulator`, which shares no codec with this crate).
+
+pub mod can;
+pub mod modbus;
+pub mod mqtt;
+mod port;
+
+pub use port::{
+    BusDevice, BusHandle, BusReport, BusSpec, BusStats, DispatchId, Endpoint, LinkEvent,
+    PollPeriods, Rejected, Sink, WriteJob, start,
+};

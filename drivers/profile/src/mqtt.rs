@@ -86,3 +86,23 @@ pub struct Command {
     /// Message that arms the device's own dead-man timer, if it has one.
     pub dead_man: Option<String>,
 }
+
+/// A message as a broker carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Topic.
+    pub topic: String,
+    /// Payload bytes.
+    pub payload: Vec<u8>,
+    /// Whether the broker keeps it for later subscribers.
+    pub retain: bool,
+}
+
+/// What a client of an in-memory broker says to it; the broker answers with [`Message`]s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToBroker {
+    /// Listen to a topic filter (`+` and `#` wildcards).
+    Subscribe(String),
+    /// Tell all subscribers.
+    Publish(Message),
+}

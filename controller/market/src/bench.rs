@@ -1,0 +1,122 @@
+//! How long a clearing of many orders takes.
+//!
+//! The crate reads no clock, so the caller brings one. The random numbers are a
+//! small linear congruential generator with a seed, so that a book is the same
+//! everywhere.
+
+use crate::book::{Book, BookRules};
+use crate::clearing::{ClearError, Clearing};
+use crate::crossing::cross;
+use crate::interval::Interval;
+use crate::mechanism::{Mechanism, UniformPrice};
+use crate::order::{AgentId, Order, Side};
+use crate::quantity::{Mwh, NS_PER_HOUR, Price};
+
+/// Floor, cap and tick of a generated book in mc/kWh: 35 001 levels, the bounds
+/// market.md names for a laboratory.
+pub const BENCH_RULES: (i64, i64, i64) = (-50_000, 300_000, 10);
+
+/// Knuth's MMIX constants; the upper half of the state is used, whose period is
+/// long enough for a book.
+struct Lcg(u64);
+
+impl Lcg {
+    fn below(&mut self, bound: u64) -> i64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // The upper 32 bits, below 2^32.
+        ((self.0 >> 32) % bound) as i64
+    }
+}
+
+/// `n` single-step orders, half of them bids, over all price levels.
+#[must_use]
+pub fn generate_orders(seed: u64, n: usize) -> Vec<Order> {
+    let (floor, cap, tick) = BENCH_RULES;
+    let levels = ((cap - floor) / tick + 1) as u64;
+    let mut random = Lcg(seed);
+    (0..n)
+        .map(|index| {
+            let side = if index % 2 == 0 { Side::Buy } else { Side::Sell };
+            let price = Price(floor + tick * random.below(levels));
+            let quantity = Mwh(1 + random.below(1_000_000));
+            let agent = AgentId::from(format!("a{index}"));
+            Order::single(agent, side, price, quantity).ranked(index as u64)
+        })
+        .collect()
+}
+
+/// The book of [`generate_orders`].
+#[must_use]
+pub fn generate_book(seed: u64, n: usize) -> Book {
+    let (floor, cap, tick) = BENCH_RULES;
+    let rules = BookRules::bounded(Price(floor), Price(cap), tick);
+    let interval = Interval { index: 0, start_ns: 0, dt_ns: NS_PER_HOUR };
+    match Book::admit(interval, &rules, generate_orders(seed, n)) {
+        Ok((book, _)) => book,
+        Err(_) => unreachable!("BENCH_RULES are consistent, as the tests of this module show"),
+    }
+}
+
+/// How long the parts of one clearing took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    /// Orders in the book.
+    pub orders: usize,
+    /// Price and quantity alone, in nanoseconds.
+    pub crossing_ns: u64,
+    /// Price, allocation, payments and self-check, in nanoseconds.
+    pub clear_ns: u64,
+    /// The result, which is the same for the same seed and size.
+    pub clearing: Clearing,
+}
+
+/// Clears one generated book between readings of `now_ns`.
+///
+/// # Errors
+/// When the clearing fails its own check.
+pub fn time_clearing(
+    seed: u64,
+    n: usize,
+    mut now_ns: impl FnMut() -> u64,
+) -> Result<Timing, ClearError> {
+    let book = generate_book(seed, n);
+    let begin = now_ns();
+    let crossing = cross(&book);
+    let crossed = now_ns();
+    let clearing = UniformPrice::HALF.clear(&book)?;
+    let cleared = now_ns();
+    // The crossing is used, so that it cannot be optimised away.
+    let agrees = crossing.map(|c| c.quantity) == Some(clearing.quantity);
+    debug_assert!(agrees || clearing.price.is_none(), "both see the same book");
+    Ok(Timing {
+        orders: book.orders().len(),
+        crossing_ns: crossed.saturating_sub(begin),
+        clear_ns: cleared.saturating_sub(crossed),
+        clearing,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_book_is_the_same_every_time_and_all_of_it_is_admitted() {
+        let book = generate_book(1, 1_000);
+        assert_eq!(book.orders().len(), 1_000);
+        assert_eq!(book, generate_book(1, 1_000));
+        assert_ne!(book, generate_book(2, 1_000));
+    }
+
+    #[test]
+    fn the_parts_of_a_clearing_are_timed_by_the_callers_clock() {
+        let mut ticks = 0;
+        let timing = time_clearing(1, 100, || {
+            ticks += 5;
+            ticks
+        });
+        let timing = timing.unwrap();
+        assert_eq!((timing.orders, timing.crossing_ns, timing.clear_ns), (100, 5, 5));
+        assert!(timing.clearing.price.is_some());
+    }
+}

@@ -1,0 +1,315 @@
+//! The border of a bus: what goes in, what comes out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use limiter::Approved;
+use model::{Clock, DeviceIx, Flaw, Instant, PointSample, Setpoint, Stage};
+use profile::Profile;
+use profile::modbus::SerialSettings;
+use profile::mqtt::{Message, ToBroker};
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+
+use crate::{can, modbus, mqtt};
+
+/// Where a bus is reached.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// A TCP server (Modbus TCP).
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A serial port (Modbus RTU).
+    Serial {
+        /// Device path.
+        path: String,
+        /// Line settings.
+        settings: SerialSettings,
+    },
+    /// The kernel's CAN interface (SocketCAN).
+    SocketCan {
+        /// Interface name such as `can0`.
+        interface: String,
+    },
+    /// A socketcand server that carries a CAN bus over TCP.
+    Socketcand {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Bus name on that server.
+        interface: String,
+    },
+    /// An MQTT broker.
+    Broker {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+        /// User and password.
+        login: Option<(String, String)>,
+        /// PEM of the certificate authority: TLS is used when it is there.
+        ca_pem: Option<Vec<u8>>,
+    },
+    /// An in-memory byte stream in place of TCP or serial (virtual time): each dial sends the far end.
+    Memory(mpsc::UnboundedSender<DuplexStream>),
+    /// An in-memory broker in place of MQTT over TCP: each dial sends the far ends of both channels.
+    MemoryBroker(
+        mpsc::UnboundedSender<(
+            mpsc::UnboundedReceiver<ToBroker>,
+            mpsc::UnboundedSender<Message>,
+        )>,
+    ),
+}
+
+/// Which protocol framing an endpoint carries is told by the devices' profiles, except for Modbus:
+/// TCP framing on a TCP endpoint, RTU framing on a serial one; a memory endpoint says which.
+#[derive(Clone, Debug)]
+pub struct BusSpec {
+    /// Name of the bus in the rig.
+    pub id: Arc<str>,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Whether Modbus runs in RTU framing (always on a serial endpoint).
+    pub rtu: bool,
+    /// The rig's time-out, if it overrides the profiles'.
+    pub timeout: Option<Duration>,
+    /// The rig's silence between requests, if it overrides the profiles'.
+    pub min_gap: Option<Duration>,
+    /// Seed of the jitter in reconnect back-off, so that virtual time is deterministic.
+    pub seed: u64,
+}
+
+/// A device that hangs on a bus.
+#[derive(Clone, Debug)]
+pub struct BusDevice {
+    /// Its place in the rig.
+    pub ix: DeviceIx,
+    /// Its name in the rig.
+    pub id: Arc<str>,
+    /// Its profile.
+    pub profile: Arc<Profile>,
+    /// Modbus unit, if the rig overrides the profile's.
+    pub unit: Option<u8>,
+    /// MQTT topic of the device (`{t}` in its profile).
+    pub topic: Option<String>,
+    /// Time after which the device shall revert by itself, if the rig says so.
+    pub revert: Option<Duration>,
+    /// How often each class of points is read.
+    pub poll: PollPeriods,
+}
+
+/// How often each class of points is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollPeriods {
+    /// The fast class.
+    pub fast: Duration,
+    /// The normal class.
+    pub normal: Duration,
+    /// The slow class.
+    pub slow: Duration,
+}
+
+/// Number of a dispatch in a run; a bus repeats it in what it says about the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DispatchId(pub u64);
+
+/// A setpoint on its way to a device.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteJob {
+    /// Number of the dispatch.
+    pub dispatch: DispatchId,
+    /// Which device.
+    pub device: DeviceIx,
+    /// What it shall do.
+    pub setpoint: Approved<Setpoint>,
+    /// Not to be written after this instant: a late setpoint is a wrong one.
+    pub valid_until: Instant,
+    /// Goes before everything else on the bus (trips, safe end).
+    pub urgent: bool,
+}
+
+/// What a bus says besides samples.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LinkEvent {
+    /// A device answers.
+    Online(DeviceIx),
+    /// A device does not answer any more.
+    Offline(DeviceIx, Flaw),
+    /// A write has reached a stage (`Written`, then `Register`).
+    Confirmed {
+        /// Which dispatch.
+        dispatch: DispatchId,
+        /// Which device.
+        device: DeviceIx,
+        /// How far it came.
+        stage: Stage,
+        /// When.
+        at: Instant,
+    },
+    /// A write has not reached a stage and never will.
+    Missed {
+        /// Which dispatch.
+        dispatch: DispatchId,
+        /// Which device.
+        device: DeviceIx,
+        /// The stage that was not reached.
+        stage: Stage,
+        /// Device, register and what to do.
+        why: String,
+    },
+    /// Something that a person should know about a device or the link (once, not per cycle).
+    Notice {
+        /// Which device, if it is about one.
+        device: Option<DeviceIx>,
+        /// What, where, and what to do.
+        text: String,
+    },
+}
+
+/// Where a bus delivers. Calls are short and never block.
+pub trait Sink: Send + Sync {
+    /// Takes a sample.
+    fn sample(&self, sample: PointSample);
+    /// Takes an event.
+    fn event(&self, event: LinkEvent);
+}
+
+/// Counters of a bus, since the run began.
+#[derive(Debug, Default)]
+pub struct BusStats {
+    /// Requests sent (or frames and messages sent).
+    pub requests: AtomicU64,
+    /// Good answers (or frames and messages received).
+    pub answers: AtomicU64,
+    /// Requests without an answer in time.
+    pub timeouts: AtomicU64,
+    /// Damaged or foreign answers that were thrown away.
+    pub corrupt: AtomicU64,
+    /// Answers with an exception code.
+    pub exceptions: AtomicU64,
+    /// Setpoints dropped because they came too late.
+    pub expired: AtomicU64,
+    /// Connections opened again.
+    pub reconnects: AtomicU64,
+    /// Time during which the link was in use, in nanoseconds.
+    pub busy_nanos: AtomicU64,
+}
+
+/// A reading of [`BusStats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names and units are those of BusStats")]
+pub struct BusReport {
+    pub requests: u64,
+    pub answers: u64,
+    pub timeouts: u64,
+    pub corrupt: u64,
+    pub exceptions: u64,
+    pub expired: u64,
+    pub reconnects: u64,
+    pub busy_nanos: u64,
+}
+
+impl BusStats {
+    /// All counters at once.
+    #[must_use]
+    pub fn report(&self) -> BusReport {
+        let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
+        BusReport {
+            requests: read(&self.requests),
+            answers: read(&self.answers),
+            timeouts: read(&self.timeouts),
+            corrupt: read(&self.corrupt),
+            exceptions: read(&self.exceptions),
+            expired: read(&self.expired),
+            reconnects: read(&self.reconnects),
+            busy_nanos: read(&self.busy_nanos),
+        }
+    }
+
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// Why a bus did not take a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Too many writes wait already.
+    #[error("too many writes wait on this bus; it is slower than it is asked to be")]
+    Busy,
+    /// The bus has ended.
+    #[error("the bus has ended")]
+    Ended,
+}
+
+/// The controlling end of a running bus.
+#[derive(Clone, Debug)]
+pub struct BusHandle {
+    /// Name of the bus in the rig.
+    pub id: Arc<str>,
+    /// Its counters.
+    pub stats: Arc<BusStats>,
+    pub(crate) writes: mpsc::Sender<WriteJob>,
+}
+
+impl BusHandle {
+    /// Hands a setpoint over; never waits.
+    ///
+    /// # Errors
+    /// When too many wait already or the bus has ended.
+    pub fn write(&self, job: WriteJob) -> Result<(), Rejected> {
+        self.writes.try_send(job).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Rejected::Busy,
+            mpsc::error::TrySendError::Closed(_) => Rejected::Ended,
+        })
+    }
+}
+
+/// Writes that may wait on a bus.
+/// Chosen: twice the most devices of a rig so far (32); more means that the bus cannot follow.
+const WRITES_WAITING_MAX: usize = 64;
+
+/// Starts a bus as a task of the current tokio runtime; it ends when all handles are dropped.
+#[must_use]
+pub fn start(
+    spec: BusSpec,
+    devices: Vec<BusDevice>,
+    clock: Arc<dyn Clock>,
+    sink: Arc<dyn Sink>,
+) -> BusHandle {
+    let (writes, jobs) = mpsc::channel(WRITES_WAITING_MAX);
+    let stats = Arc::new(BusStats::default());
+    let handle = BusHandle {
+        id: Arc::clone(&spec.id),
+        stats: Arc::clone(&stats),
+        writes,
+    };
+    match &spec.endpoint {
+        Endpoint::SocketCan { .. } | Endpoint::Socketcand { .. } => {
+            tokio::spawn(can::run(spec, devices, clock, sink, jobs, stats));
+        }
+        Endpoint::Broker { .. } | Endpoint::MemoryBroker(_) => {
+            tokio::spawn(mqtt::run(spec, devices, clock, sink, jobs, stats));
+        }
+        Endpoint::Memory(_) if is_can(&devices) => {
+            tokio::spawn(can::run(spec, devices, clock, sink, jobs, stats));
+        }
+        Endpoint::Tcp { .. } | Endpoint::Serial { .. } | Endpoint::Memory(_) => {
+            tokio::spawn(modbus::run(spec, devices, clock, sink, jobs, stats));
+        }
+    }
+    handle
+}
+
+fn is_can(devices: &[BusDevice]) -> bool {
+    devices
+        .iter()
+        .any(|d| matches!(d.profile.protocol, profile::Protocol::Can(_)))
+}
