@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use battery::{Battery, BatteryError, Thresholds};
+pub use battery::{Battery, BatteryError, Declaration, Thresholds};
 pub use flexible_plug::FlexiblePlug;
 pub use must_run::MustRunLoad;
 pub use pv::Pv;

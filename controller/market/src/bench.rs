@@ -12,8 +12,8 @@ use crate::mechanism::{Mechanism, UniformPrice};
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Mwh, NS_PER_HOUR, Price};
 
-/// Floor, cap and tick of a generated book in mc/kWh: 35 001 levels, the bounds
-/// market.md names for a laboratory.
+/// Floor, cap and tick of a generated book in mc/kWh: 35 001 levels.
+/// Chosen: wide enough for negative prices and scarcity, a tick of 0.01 cent.
 pub const BENCH_RULES: (i64, i64, i64) = (-50_000, 300_000, 10);
 
 /// Knuth's MMIX constants; the upper half of the state is used, whose period is
@@ -22,7 +22,10 @@ struct Lcg(u64);
 
 impl Lcg {
     fn below(&mut self, bound: u64) -> i64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         // The upper 32 bits, below 2^32.
         ((self.0 >> 32) % bound) as i64
     }
@@ -36,7 +39,11 @@ pub fn generate_orders(seed: u64, n: usize) -> Vec<Order> {
     let mut random = Lcg(seed);
     (0..n)
         .map(|index| {
-            let side = if index % 2 == 0 { Side::Buy } else { Side::Sell };
+            let side = if index % 2 == 0 {
+                Side::Buy
+            } else {
+                Side::Sell
+            };
             let price = Price(floor + tick * random.below(levels));
             let quantity = Mwh(1 + random.below(1_000_000));
             let agent = AgentId::from(format!("a{index}"));
@@ -50,50 +57,73 @@ pub fn generate_orders(seed: u64, n: usize) -> Vec<Order> {
 pub fn generate_book(seed: u64, n: usize) -> Book {
     let (floor, cap, tick) = BENCH_RULES;
     let rules = BookRules::bounded(Price(floor), Price(cap), tick);
-    let interval = Interval { index: 0, start_ns: 0, dt_ns: NS_PER_HOUR };
+    let interval = Interval {
+        index: 0,
+        start_ns: 0,
+        dt_ns: NS_PER_HOUR,
+    };
     match Book::admit(interval, &rules, generate_orders(seed, n)) {
         Ok((book, _)) => book,
         Err(_) => unreachable!("BENCH_RULES are consistent, as the tests of this module show"),
     }
 }
 
-/// How long the parts of one clearing took.
+/// How long the parts of one clearing took, each the best of several rounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
     /// Orders in the book.
     pub orders: usize,
     /// Price and quantity alone, in nanoseconds.
     pub crossing_ns: u64,
-    /// Price, allocation, payments and self-check, in nanoseconds.
-    pub clear_ns: u64,
+    /// Price, quantity, allocation, fills and payments, in nanoseconds.
+    pub outcome_ns: u64,
+    /// The self-check of the clearing, in nanoseconds.
+    pub check_ns: u64,
     /// The result, which is the same for the same seed and size.
     pub clearing: Clearing,
 }
 
-/// Clears one generated book between readings of `now_ns`.
+/// Clears one generated book `rounds` times (at least once) between readings of
+/// `now_ns`; the best round tells what the work costs, the others what disturbed it.
 ///
 /// # Errors
 /// When the clearing fails its own check.
 pub fn time_clearing(
     seed: u64,
     n: usize,
+    rounds: usize,
     mut now_ns: impl FnMut() -> u64,
 ) -> Result<Timing, ClearError> {
     let book = generate_book(seed, n);
-    let begin = now_ns();
-    let crossing = cross(&book);
-    let crossed = now_ns();
-    let clearing = UniformPrice::HALF.clear(&book)?;
-    let cleared = now_ns();
-    // The crossing is used, so that it cannot be optimised away.
-    let agrees = crossing.map(|c| c.quantity) == Some(clearing.quantity);
-    debug_assert!(agrees || clearing.price.is_none(), "both see the same book");
-    Ok(Timing {
-        orders: book.orders().len(),
-        crossing_ns: crossed.saturating_sub(begin),
-        clear_ns: cleared.saturating_sub(crossed),
-        clearing,
-    })
+    let mut round = || {
+        let begin = now_ns();
+        let crossing = std::hint::black_box(cross(&book));
+        let crossed = now_ns();
+        let clearing = UniformPrice::HALF.outcome(&book);
+        let cleared = now_ns();
+        clearing.check(&book)?;
+        let checked = now_ns();
+        debug_assert_eq!(
+            crossing.map_or(0, |c| c.quantity.0),
+            clearing.quantity.0,
+            "both see the same book"
+        );
+        Ok(Timing {
+            orders: book.orders().len(),
+            crossing_ns: crossed.saturating_sub(begin),
+            outcome_ns: cleared.saturating_sub(crossed),
+            check_ns: checked.saturating_sub(cleared),
+            clearing,
+        })
+    };
+    let mut best = round()?;
+    for _ in 1..rounds {
+        let next = round()?;
+        best.crossing_ns = best.crossing_ns.min(next.crossing_ns);
+        best.outcome_ns = best.outcome_ns.min(next.outcome_ns);
+        best.check_ns = best.check_ns.min(next.check_ns);
+    }
+    Ok(best)
 }
 
 #[cfg(test)]
@@ -110,13 +140,17 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_clearing_are_timed_by_the_callers_clock() {
-        let mut ticks = 0;
-        let timing = time_clearing(1, 100, || {
-            ticks += 5;
-            ticks
+        // Each reading is a tick later than the one before: 1, 2, 3, and so on.
+        let (mut now, mut tick) = (0, 0);
+        let timing = time_clearing(1, 100, 2, || {
+            tick += 1;
+            now += tick;
+            now
         });
         let timing = timing.unwrap();
-        assert_eq!((timing.orders, timing.crossing_ns, timing.clear_ns), (100, 5, 5));
+        // The second round is slower, so the first one is the best.
+        assert_eq!((timing.crossing_ns, timing.outcome_ns, timing.check_ns), (2, 3, 4));
+        assert_eq!(timing.orders, 100);
         assert!(timing.clearing.price.is_some());
     }
 }

@@ -64,7 +64,13 @@ impl BookRules {
     /// Rules without a capability table and with the default curve length.
     #[must_use]
     pub fn bounded(floor: Price, cap: Price, tick: i64) -> Self {
-        Self { floor, cap, tick, steps_max: STEPS_MAX_DEFAULT, capabilities: None }
+        Self {
+            floor,
+            cap,
+            tick,
+            steps_max: STEPS_MAX_DEFAULT,
+            capabilities: None,
+        }
     }
 
     /// The widest rules there are: any price of admissible magnitude, tick 1.
@@ -81,7 +87,9 @@ impl BookRules {
             return None;
         }
         // The floor is a multiple of the tick, so rounding down stays above it.
-        Some(Price(limit.min(self.cap).0.div_euclid(self.tick) * self.tick))
+        Some(Price(
+            limit.min(self.cap).0.div_euclid(self.tick) * self.tick,
+        ))
     }
 
     /// The lowest admissible offer not below `limit`; `None` when even the cap
@@ -92,7 +100,9 @@ impl BookRules {
             return None;
         }
         // Rounding up is rounding the negative down, and stays below the cap.
-        Some(Price(-((-limit.max(self.floor).0).div_euclid(self.tick) * self.tick)))
+        Some(Price(
+            -((-limit.max(self.floor).0).div_euclid(self.tick) * self.tick),
+        ))
     }
 
     /// Whether the rules themselves make sense.
@@ -100,7 +110,11 @@ impl BookRules {
     /// # Errors
     /// [`BookError::Rules`] with the reason.
     pub fn check(&self) -> Result<(), BookError> {
-        let refuse = |reason: &str| Err(BookError::Rules { reason: reason.into() });
+        let refuse = |reason: &str| {
+            Err(BookError::Rules {
+                reason: reason.into(),
+            })
+        };
         let magnitude = self.floor.0.unsigned_abs().max(self.cap.0.unsigned_abs());
         if self.tick <= 0 {
             refuse("the tick is not positive")
@@ -232,17 +246,19 @@ impl Coded for BookError {
 
     fn help(&self) -> String {
         match self {
-            Self::Rules { .. } => {
-                "set floor <= cap, both multiples of a positive tick".to_string()
-            }
-            Self::Price { tick, floor, cap, .. } => {
+            Self::Rules { .. } => "set floor <= cap, both multiples of a positive tick".to_string(),
+            Self::Price {
+                tick, floor, cap, ..
+            } => {
                 format!("move the price to a multiple of {tick} within [{floor}, {cap}]")
             }
             Self::Quantity { .. } => "order a positive energy, or leave the step out".into(),
-            Self::Curve { side: Side::Buy, .. } => "let bid prices fall from step to step".into(),
-            Self::Curve { side: Side::Sell, .. } => {
-                "let offer prices rise from step to step".into()
-            }
+            Self::Curve {
+                side: Side::Buy, ..
+            } => "let bid prices fall from step to step".into(),
+            Self::Curve {
+                side: Side::Sell, ..
+            } => "let offer prices rise from step to step".into(),
             Self::Duplicate { .. } => {
                 "give each agent one curve per side; put more prices into its steps".into()
             }
@@ -286,7 +302,11 @@ impl Book {
         rules.check()?;
         orders.sort_by(|a, b| {
             let steps = |order: &Order| -> Vec<(i64, i64)> {
-                order.steps.iter().map(|step| (step.price.0, step.quantity.0)).collect()
+                order
+                    .steps
+                    .iter()
+                    .map(|step| (step.price.0, step.quantity.0))
+                    .collect()
             };
             (a.side, a.rank, &a.agent)
                 .cmp(&(b.side, b.rank, &b.agent))
@@ -318,7 +338,10 @@ impl Book {
             }
         });
         let entries = |side| {
-            let numbered = orders.iter().enumerate().filter(|(_, order)| order.side == side);
+            let numbered = orders
+                .iter()
+                .enumerate()
+                .filter(|(_, order)| order.side == side);
             numbered
                 .flat_map(|(index, order)| {
                     order.steps.iter().map(move |step| Entry {
@@ -330,7 +353,16 @@ impl Book {
                 .collect()
         };
         let (bids, offers) = (entries(Side::Buy), entries(Side::Sell));
-        Ok((Self { interval, rules: rules.clone(), orders, bids, offers }, refused))
+        Ok((
+            Self {
+                interval,
+                rules: rules.clone(),
+                orders,
+                bids,
+                offers,
+            },
+            refused,
+        ))
     }
 
     /// The book of all orders, or every reason why some are not admissible.
@@ -343,7 +375,11 @@ impl Book {
         orders: Vec<Order>,
     ) -> Result<Self, Vec<BookError>> {
         let (book, refused) = Self::admit(interval, rules, orders).map_err(|error| vec![error])?;
-        if refused.is_empty() { Ok(book) } else { Err(refused) }
+        if refused.is_empty() {
+            Ok(book)
+        } else {
+            Err(refused)
+        }
     }
 
     /// The interval the orders are for.
@@ -375,31 +411,61 @@ impl Book {
 /// Everything that can be said about one order alone; its energy if admissible.
 fn inspect(order: &Order, rules: &BookRules) -> Result<MwhTotal, BookError> {
     let (agent, side) = (order.agent.clone(), order.side);
-    let curve = |reason: String| BookError::Curve { agent: agent.clone(), side, reason };
+    let curve = |reason: String| BookError::Curve {
+        agent: agent.clone(),
+        side,
+        reason,
+    };
     if order.steps.is_empty() {
         return Err(curve("the curve has no step".into()));
     }
     if order.steps.len() > rules.steps_max {
         let steps = order.steps.len();
-        return Err(curve(format!("{steps} steps, {} are admissible", rules.steps_max)));
+        return Err(curve(format!(
+            "{steps} steps, {} are admissible",
+            rules.steps_max
+        )));
     }
     for (index, step) in order.steps.iter().enumerate() {
         let Step { price, quantity } = *step;
         if price < rules.floor || price > rules.cap || price.0 % rules.tick != 0 {
-            let BookRules { tick, floor, cap, .. } = *rules;
-            return Err(BookError::Price { agent, side, price, tick, floor, cap });
+            let BookRules {
+                tick, floor, cap, ..
+            } = *rules;
+            return Err(BookError::Price {
+                agent,
+                side,
+                price,
+                tick,
+                floor,
+                cap,
+            });
         }
         if quantity.0 <= 0 {
             let (step, quantity_mwh) = (index + 1, quantity.0);
-            return Err(BookError::Quantity { agent, side, step, quantity_mwh });
+            return Err(BookError::Quantity {
+                agent,
+                side,
+                step,
+                quantity_mwh,
+            });
         }
     }
-    if let Some(pair) = order.steps.windows(2).find(|w| !side.prefers(w[0].price, w[1].price)) {
-        return Err(curve(format!("{} is followed by {}", pair[0].price, pair[1].price)));
+    if let Some(pair) = order
+        .steps
+        .windows(2)
+        .find(|w| !side.prefers(w[0].price, w[1].price))
+    {
+        return Err(curve(format!(
+            "{} is followed by {}",
+            pair[0].price, pair[1].price
+        )));
     }
     let ordered: MwhTotal = order.steps.iter().map(|step| step.quantity.into()).sum();
     if ordered.0 > i128::from(i64::MAX) {
-        return Err(curve(format!("the steps add up to {ordered}, which exceeds 64 bits")));
+        return Err(curve(format!(
+            "the steps add up to {ordered}, which exceeds 64 bits"
+        )));
     }
     if let Some(table) = &rules.capabilities {
         let Some(listed) = table.get(&agent) else {
@@ -410,7 +476,12 @@ fn inspect(order: &Order, rules: &BookRules) -> Result<MwhTotal, BookError> {
             Side::Sell => listed.inject_max,
         };
         if ordered > capability {
-            return Err(BookError::Capability { agent, side, ordered, capability });
+            return Err(BookError::Capability {
+                agent,
+                side,
+                ordered,
+                capability,
+            });
         }
     }
     Ok(ordered)

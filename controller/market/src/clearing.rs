@@ -7,6 +7,8 @@
 //!
 //! Not responsible for how the result was found: that is [`crate::mechanism`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::book::Book;
@@ -104,7 +106,9 @@ pub enum ClearError {
         quantity: Mwh,
     },
     /// An agent is worse off than by not trading.
-    #[error("interval {interval}: {side} of `{agent}` pays {payment}, its orders are worth {worth}")]
+    #[error(
+        "interval {interval}: {side} of `{agent}` pays {payment}, its orders are worth {worth}"
+    )]
     NotRational {
         /// Interval index.
         interval: u64,
@@ -118,7 +122,9 @@ pub enum ClearError {
         worth: Money,
     },
     /// A rejected order is strictly better than the uniform price.
-    #[error("interval {interval}: {side} of `{agent}` at {limit} is cut although the price is {price}")]
+    #[error(
+        "interval {interval}: {side} of `{agent}` at {limit} is cut although the price is {price}"
+    )]
     Paradoxical {
         /// Interval index.
         interval: u64,
@@ -130,6 +136,22 @@ pub enum ClearError {
         limit: Price,
         /// The published price.
         price: Price,
+    },
+    /// A payment is not what the price, or the pairs, make it.
+    #[error(
+        "interval {interval}: {side} of `{agent}` pays {payment} for {quantity}, its prices say otherwise"
+    )]
+    Payment {
+        /// Interval index.
+        interval: u64,
+        /// Who trades.
+        agent: AgentId,
+        /// Which side.
+        side: Side,
+        /// What it pays.
+        payment: Money,
+        /// The traded energy.
+        quantity: Mwh,
     },
     /// The stated welfare is not that of the fills.
     #[error("interval {interval}: the fills are worth {found}, the clearing states {stated}")]
@@ -152,6 +174,7 @@ impl Coded for ClearError {
             Self::NotRational { .. } => "M023",
             Self::Paradoxical { .. } => "M024",
             Self::Welfare { .. } => "M025",
+            Self::Payment { .. } => "M026",
         }
     }
 
@@ -160,9 +183,30 @@ impl Coded for ClearError {
             Self::NotBalanced { interval, .. }
             | Self::SidesDiffer { interval, .. }
             | Self::Welfare { interval, .. } => format!("clearing of interval {interval}"),
-            Self::NotOrdered { interval, agent, side, .. }
-            | Self::NotRational { interval, agent, side, .. }
-            | Self::Paradoxical { interval, agent, side, .. } => {
+            Self::NotOrdered {
+                interval,
+                agent,
+                side,
+                ..
+            }
+            | Self::NotRational {
+                interval,
+                agent,
+                side,
+                ..
+            }
+            | Self::Payment {
+                interval,
+                agent,
+                side,
+                ..
+            }
+            | Self::Paradoxical {
+                interval,
+                agent,
+                side,
+                ..
+            } => {
                 format!("clearing of interval {interval}, {side} of `{agent}`")
             }
         }
@@ -190,7 +234,9 @@ impl Clearing {
     #[must_use]
     pub fn position(&self, agent: &AgentId) -> MwhTotal {
         let fills = self.fills.iter().filter(|fill| fill.agent == *agent);
-        fills.map(|f| MwhTotal(i128::from(f.quantity.0) * i128::from(f.side.injection_sign()))).sum()
+        fills
+            .map(|f| MwhTotal(i128::from(f.quantity.0) * i128::from(f.side.injection_sign())))
+            .sum()
     }
 
     /// Whether this can be the clearing of `book`.
@@ -210,7 +256,12 @@ impl Clearing {
         let (bought, sold) = (side_total(Side::Buy), side_total(Side::Sell));
         if bought != sold || bought != self.quantity {
             let stated = self.quantity;
-            return Err(ClearError::SidesDiffer { interval, bought, sold, stated });
+            return Err(ClearError::SidesDiffer {
+                interval,
+                bought,
+                sold,
+                stated,
+            });
         }
         let mut fills = self.fills.iter().peekable();
         let mut welfare = Money(0);
@@ -223,20 +274,74 @@ impl Clearing {
             }
         }
         // Fills follow the book's order, so whatever is left has no order.
-        if let Some(Fill { agent, side, quantity, .. }) = fills.next() {
+        if let Some(Fill {
+            agent,
+            side,
+            quantity,
+            ..
+        }) = fills.next()
+        {
             let (agent, side, quantity) = (agent.clone(), *side, *quantity);
-            return Err(ClearError::NotOrdered { interval, agent, side, quantity });
+            return Err(ClearError::NotOrdered {
+                interval,
+                agent,
+                side,
+                quantity,
+            });
         }
         if welfare != self.welfare {
             let stated = self.welfare;
-            return Err(ClearError::Welfare { interval, found: welfare, stated });
+            return Err(ClearError::Welfare {
+                interval,
+                found: welfare,
+                stated,
+            });
+        }
+        self.check_payments()
+    }
+
+    /// Every payment follows from the price or from the pairs, so that a
+    /// settlement made from those comes to the same money.
+    fn check_payments(&self) -> Result<(), ClearError> {
+        let mut paired: BTreeMap<(&AgentId, Side), (i128, Money)> = BTreeMap::new();
+        for trade in &self.trades {
+            let amount = trade.price * trade.quantity;
+            for (agent, side, amount) in [
+                (&trade.buyer, Side::Buy, amount),
+                (&trade.seller, Side::Sell, -amount),
+            ] {
+                let sum = paired.entry((agent, side)).or_default();
+                sum.0 += i128::from(trade.quantity.0);
+                sum.1 += amount;
+            }
+        }
+        for fill in &self.fills {
+            let found = (i128::from(fill.quantity.0), fill.payment);
+            let priced = match self.price {
+                Some(price) => {
+                    let amount = (price * fill.quantity).0;
+                    found.1.0 == -amount * i128::from(fill.side.injection_sign())
+                }
+                None => paired.get(&(&fill.agent, fill.side)) == Some(&found),
+            };
+            if !priced {
+                return Err(ClearError::Payment {
+                    interval: self.interval.index,
+                    agent: fill.agent.clone(),
+                    side: fill.side,
+                    payment: fill.payment,
+                    quantity: fill.quantity,
+                });
+            }
         }
         Ok(())
     }
 
     /// No step strictly better than the price may be cut.
     fn check_order(&self, order: &Order, quantity: Mwh) -> Result<(), ClearError> {
-        let Some(price) = self.price else { return Ok(()) };
+        let Some(price) = self.price else {
+            return Ok(());
+        };
         let mut left = quantity.0;
         for step in &order.steps {
             let served = left.min(step.quantity.0);
@@ -260,7 +365,12 @@ fn check_fill(interval: u64, order: &Order, fill: &Fill) -> Result<Money, ClearE
     let (agent, side) = (fill.agent.clone(), fill.side);
     let ordered: MwhTotal = order.steps.iter().map(|step| step.quantity.into()).sum();
     if fill.quantity.0 <= 0 || MwhTotal::from(fill.quantity) > ordered {
-        return Err(ClearError::NotOrdered { interval, agent, side, quantity: fill.quantity });
+        return Err(ClearError::NotOrdered {
+            interval,
+            agent,
+            side,
+            quantity: fill.quantity,
+        });
     }
     let worth = match side {
         Side::Buy => worth(order, fill.quantity),
@@ -268,7 +378,13 @@ fn check_fill(interval: u64, order: &Order, fill: &Fill) -> Result<Money, ClearE
     };
     if fill.payment > worth {
         let payment = fill.payment;
-        return Err(ClearError::NotRational { interval, agent, side, payment, worth });
+        return Err(ClearError::NotRational {
+            interval,
+            agent,
+            side,
+            payment,
+            worth,
+        });
     }
     Ok(worth)
 }

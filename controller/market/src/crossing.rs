@@ -65,7 +65,10 @@ fn ladder(entries: &[Entry], side: Side, floor: i64, tick: i64, span: usize) -> 
         rungs[((entry.price - floor) / tick) as usize] += i128::from(entry.quantity);
     }
     let level = |(rung, &total): (usize, &i128)| {
-        (total > 0).then_some(Level { price: Price(floor + tick * rung as i64), total })
+        (total > 0).then_some(Level {
+            price: Price(floor + tick * rung as i64),
+            total,
+        })
     };
     match side {
         Side::Sell => rungs.iter().enumerate().filter_map(level).collect(),
@@ -84,7 +87,10 @@ fn sorted(entries: &[Entry], side: Side) -> Vec<Level> {
         let quantity = i128::from(quantity);
         match levels.last_mut() {
             Some(level) if level.price.0 == price => level.total += quantity,
-            _ => levels.push(Level { price: Price(price), total: quantity }),
+            _ => levels.push(Level {
+                price: Price(price),
+                total: quantity,
+            }),
         }
     }
     levels
@@ -105,8 +111,10 @@ pub fn best(book: &Book) -> (Option<Price>, Option<Price>) {
 
 fn cross_levels(bids: &[Level], offers: &[Level]) -> Option<Crossing> {
     let (mut i, mut j, mut quantity) = (0, 0, 0_i128);
-    let (mut bid_left, mut offer_left) =
-        (bids.first().map_or(0, |l| l.total), offers.first().map_or(0, |l| l.total));
+    let (mut bid_left, mut offer_left) = (
+        bids.first().map_or(0, |l| l.total),
+        offers.first().map_or(0, |l| l.total),
+    );
     let mut last = None;
     while let (Some(bid), Some(offer)) = (bids.get(i), offers.get(j)) {
         if bid.price < offer.price {
@@ -158,7 +166,10 @@ pub(crate) fn allocate(book: &Book, side: Side, margin: Price, quantity: MwhTota
         }
     }
     let rest = quantity.0 - full;
-    let total: i128 = at_margin.iter().map(|&index| i128::from(entries[index].quantity)).sum();
+    let total: i128 = at_margin
+        .iter()
+        .map(|&index| i128::from(entries[index].quantity))
+        .sum();
     if rest >= total {
         for index in at_margin {
             shares[index] = entries[index].quantity;
@@ -177,7 +188,7 @@ pub(crate) fn allocate(book: &Book, side: Side, margin: Price, quantity: MwhTota
         remainders.push((product % total, index));
     }
     // Entries are in canonical order, so a stable sort leaves ties by rank.
-    remainders.sort_by(|a, b| b.0.cmp(&a.0));
+    remainders.sort_by_key(|&(remainder, _)| std::cmp::Reverse(remainder));
     // Fewer than one unit per entry is left over, so one pass places it all.
     let left = usize::try_from(rest - given).unwrap_or(0);
     for &(_, index) in remainders.iter().take(left) {
@@ -199,7 +210,10 @@ mod tests {
             let entries = book.entries(side);
             let by_ladder = ladder(entries, side, BENCH_RULES.0, BENCH_RULES.2, span);
             assert_eq!(by_ladder, sorted(entries, side), "{side}");
-            assert!(by_ladder.len() > 100, "a book of few levels would prove little");
+            assert!(
+                by_ladder.len() > 100,
+                "a book of few levels would prove little"
+            );
         }
     }
 }

@@ -66,9 +66,17 @@ impl Interval {
     /// When the length is not positive or the end does not fit 64 bits.
     pub fn new(index: u64, start_ns: MarketTimeNs, dt_ns: i64) -> Result<Self, IntervalError> {
         if dt_ns <= 0 || start_ns.checked_add(dt_ns).is_none() {
-            return Err(IntervalError { index, start_ns, dt_ns });
+            return Err(IntervalError {
+                index,
+                start_ns,
+                dt_ns,
+            });
         }
-        Ok(Self { index, start_ns, dt_ns })
+        Ok(Self {
+            index,
+            start_ns,
+            dt_ns,
+        })
     }
 
     /// First instant after the interval, in nanoseconds.

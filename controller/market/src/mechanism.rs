@@ -58,12 +58,20 @@ pub const KNOWN: &[Row] = &[
     Row {
         name: "pay_as_bid",
         summary: "The same allocation; each pair trades at the bid of its buyer.",
-        build: || Box::new(PayAsBid { price: PairPrice::BuyerBid }),
+        build: || {
+            Box::new(PayAsBid {
+                price: PairPrice::BuyerBid,
+            })
+        },
     },
     Row {
         name: "pay_as_bid_mid",
         summary: "The same allocation; each pair trades midway between bid and offer.",
-        build: || Box::new(PayAsBid { price: PairPrice::PairMid }),
+        build: || {
+            Box::new(PayAsBid {
+                price: PairPrice::PairMid,
+            })
+        },
     },
 ];
 
@@ -84,7 +92,10 @@ impl Coded for UnknownMechanism {
     }
     fn help(&self) -> String {
         let names: Vec<&str> = KNOWN.iter().map(|row| row.name).collect();
-        format!("known: {}, uniform_k_<num>_<den> with num <= den", names.join(", "))
+        format!(
+            "known: {}, uniform_k_<num>_<den> with num <= den",
+            names.join(", ")
+        )
     }
 }
 
@@ -121,10 +132,16 @@ fn allocation(book: &Book, crossing: &Crossing) -> Allocation {
 fn fills(book: &Book, allocation: &Allocation) -> (Vec<Fill>, Money) {
     let mut fills: Vec<Fill> = Vec::with_capacity(book.orders().len());
     let mut welfare = Money(0);
-    for (side, shares) in [(Side::Buy, &allocation.bids), (Side::Sell, &allocation.offers)] {
+    for (side, shares) in [
+        (Side::Buy, &allocation.bids),
+        (Side::Sell, &allocation.offers),
+    ] {
         // Entries of one order are neighbours, so each run is one fill.
-        let paired: Vec<(&Entry, i64)> =
-            book.entries(side).iter().zip(shares.iter().copied()).collect();
+        let paired: Vec<(&Entry, i64)> = book
+            .entries(side)
+            .iter()
+            .zip(shares.iter().copied())
+            .collect();
         for run in paired.chunk_by(|a, b| a.0.order == b.0.order) {
             let total: i128 = run.iter().map(|&(_, share)| i128::from(share)).sum();
             // An admitted order adds up to 64 bits at most, and so does its share.
@@ -135,7 +152,12 @@ fn fills(book: &Book, allocation: &Allocation) -> (Vec<Fill>, Money) {
             let order = &book.orders()[run[0].0.order];
             let value = worth(order, quantity);
             welfare += if side == Side::Buy { value } else { -value };
-            fills.push(Fill { agent: order.agent.clone(), side, quantity, payment: Money(0) });
+            fills.push(Fill {
+                agent: order.agent.clone(),
+                side,
+                quantity,
+                payment: Money(0),
+            });
         }
     }
     (fills, welfare)

@@ -114,7 +114,12 @@ impl Order {
     /// An order of a single step, at rank 0.
     #[must_use]
     pub fn single(agent: AgentId, side: Side, price: Price, quantity: Mwh) -> Self {
-        Self { agent, side, steps: vec![Step { price, quantity }], rank: 0 }
+        Self {
+            agent,
+            side,
+            steps: vec![Step { price, quantity }],
+            rank: 0,
+        }
     }
 
     /// The same order at another rank.

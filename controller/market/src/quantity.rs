@@ -34,8 +34,9 @@ pub const NS_PER_HOUR: i64 = 3_600_000_000_000;
 pub const PPM: u32 = 1_000_000;
 
 /// Energy in milliwatt-hours (1 mWh = 3.6 J), injection positive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Mwh(pub i64);
 
@@ -45,8 +46,9 @@ pub struct Mwh(pub i64);
 pub struct MwhTotal(pub i128);
 
 /// Price in milli-cents per kilowatt-hour (1 mc = 1e-5 EUR). It may be negative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Price(pub i64);
 
@@ -180,10 +182,20 @@ mod tests {
 
     #[test]
     fn division_to_the_nearest_sends_halves_away_from_zero() {
-        for (dividend, divisor, expected) in
-            [(7, 2, 4), (-7, 2, -4), (6, 4, 2), (5, 4, 1), (-5, 4, -1), (0, 3, 0), (-2, 3, -1)]
-        {
-            assert_eq!(div_nearest(dividend, divisor), expected, "{dividend} / {divisor}");
+        for (dividend, divisor, expected) in [
+            (7, 2, 4),
+            (-7, 2, -4),
+            (6, 4, 2),
+            (5, 4, 1),
+            (-5, 4, -1),
+            (0, 3, 0),
+            (-2, 3, -1),
+        ] {
+            assert_eq!(
+                div_nearest(dividend, divisor),
+                expected,
+                "{dividend} / {divisor}"
+            );
         }
     }
 

@@ -109,11 +109,18 @@ impl Tariff {
         let whole = i128::from(PPM);
         let kept = whole - i128::from(self.loss_ppm);
         if kept <= 0 {
-            return Err(TariffError::Loss { loss_ppm: self.loss_ppm });
+            return Err(TariffError::Loss {
+                loss_ppm: self.loss_ppm,
+            });
         }
-        let [import, export, surcharge, congestion, fee] =
-            [self.import, self.export, self.surcharge, self.congestion, self.export_fee]
-                .map(|price| i128::from(price.0));
+        let [import, export, surcharge, congestion, fee] = [
+            self.import,
+            self.export,
+            self.surcharge,
+            self.congestion,
+            self.export_fee,
+        ]
+        .map(|price| i128::from(price.0));
         // Rounding up is rounding the negative down; the divisor is positive.
         let import = -((-(import + surcharge + congestion) * whole).div_euclid(kept));
         let export = ((export - fee) * kept).div_euclid(whole);
@@ -123,7 +130,10 @@ impl Tariff {
             }
             _ => Err(TariffError::Magnitude),
         };
-        let parity = Parity { import: price(import)?, export: price(export)? };
+        let parity = Parity {
+            import: price(import)?,
+            export: price(export)?,
+        };
         if parity.export > parity.import {
             let Parity { import, export } = parity;
             return Err(TariffError::Arbitrage { import, export });
@@ -148,21 +158,48 @@ mod tests {
     #[test]
     fn parity_is_rounded_against_the_trade() {
         // 29000 / 0.98 = 29591.8..; 7500 * 0.98 = 7350.
-        let expected = Parity { import: Price(29_592), export: Price(7_350) };
+        let expected = Parity {
+            import: Price(29_592),
+            export: Price(7_350),
+        };
         assert_eq!(TARIFF.parity(), Ok(expected));
-        let negative = Tariff { import: Price(-9_001), export: Price(-30_001), ..TARIFF };
+        let negative = Tariff {
+            import: Price(-9_001),
+            export: Price(-30_001),
+            ..TARIFF
+        };
         // -2001 / 0.98 = -2041.8 rises to -2041; -30501 * 0.98 = -29890.98 falls.
-        let expected = Parity { import: Price(-2_041), export: Price(-29_891) };
+        let expected = Parity {
+            import: Price(-2_041),
+            export: Price(-29_891),
+        };
         assert_eq!(negative.parity(), Ok(expected));
     }
 
     #[test]
     fn a_tariff_that_pays_for_a_round_trip_is_refused() {
-        let arbitrage = Tariff { export: Price(60_000), ..TARIFF };
-        assert!(matches!(arbitrage.parity(), Err(TariffError::Arbitrage { .. })));
-        let lossy = Tariff { loss_ppm: 1_000_000, ..TARIFF };
-        assert_eq!(lossy.parity(), Err(TariffError::Loss { loss_ppm: 1_000_000 }));
-        let huge = Tariff { import: Price(i64::MAX), ..TARIFF };
+        let arbitrage = Tariff {
+            export: Price(60_000),
+            ..TARIFF
+        };
+        assert!(matches!(
+            arbitrage.parity(),
+            Err(TariffError::Arbitrage { .. })
+        ));
+        let lossy = Tariff {
+            loss_ppm: 1_000_000,
+            ..TARIFF
+        };
+        assert_eq!(
+            lossy.parity(),
+            Err(TariffError::Loss {
+                loss_ppm: 1_000_000
+            })
+        );
+        let huge = Tariff {
+            import: Price(i64::MAX),
+            ..TARIFF
+        };
         assert_eq!(huge.parity(), Err(TariffError::Magnitude));
     }
 }

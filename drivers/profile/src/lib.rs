@@ -7,8 +7,22 @@
 pub mod can;
 pub mod modbus;
 pub mod mqtt;
+pub mod sunspec;
 
+mod bundled;
+mod codes;
+mod near;
+mod read;
+mod reference;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use model::Point;
+
+pub use bundled::{bundled, bundled_ids, bundled_text, similar};
+pub use codes::{EXPLANATIONS, explanation};
+pub use reference::reference_page;
 
 /// A device profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,4 +48,47 @@ pub enum Protocol {
     Can(can::CanProfile),
     /// MQTT: topics with payloads.
     Mqtt(mqtt::MqttProfile),
+}
+
+impl Profile {
+    /// All points that the device says, in canonical order, each once.
+    #[must_use]
+    pub fn points(&self) -> Vec<Point> {
+        let points: BTreeSet<Point> = match &self.protocol {
+            Protocol::Modbus(m) => m.points.iter().map(|p| p.point).collect(),
+            Protocol::Can(c) => c
+                .frames
+                .iter()
+                .flat_map(|f| f.signals.iter().map(|s| s.point))
+                .collect(),
+            Protocol::Mqtt(m) => m
+                .topics
+                .iter()
+                .flat_map(|t| t.values.iter().map(|v| v.point))
+                .collect(),
+        };
+        points.into_iter().collect()
+    }
+
+    /// Whether the device says this point.
+    #[must_use]
+    pub fn says(&self, point: Point) -> bool {
+        self.points().contains(&point)
+    }
+
+    /// All points that can be set, in the order of the file.
+    #[must_use]
+    pub fn controls(&self) -> Vec<Point> {
+        match &self.protocol {
+            Protocol::Modbus(m) => m.controls.iter().map(|c| c.point).collect(),
+            Protocol::Can(_) => Vec::new(),
+            Protocol::Mqtt(m) => m.commands.iter().map(|c| c.point).collect(),
+        }
+    }
+
+    /// Whether this point can be set.
+    #[must_use]
+    pub fn takes(&self, point: Point) -> bool {
+        self.controls().contains(&point)
+    }
 }

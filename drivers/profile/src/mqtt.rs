@@ -83,8 +83,11 @@ pub struct Command {
     pub confirm_within: Duration,
     /// Value for a safe end.
     pub safe: f64,
-    /// Message that arms the device's own dead-man timer, if it has one.
+    /// Payload, for the same topic, that means 1 and also arms the device's own dead-man timer,
+    /// after which it goes to 0 by itself; sent in place of `payload_on` if there is one.
     pub dead_man: Option<String>,
+    /// How often `dead_man` is sent again while 1 is wanted; at most half of the device's timer.
+    pub dead_man_refresh: Option<Duration>,
 }
 
 /// A message as a broker carries it.

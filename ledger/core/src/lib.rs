@@ -34,6 +34,7 @@ pub mod vertex;
 pub mod merkle;
 pub mod head;
 pub mod entry;
+pub mod segment;
 
 pub use address::{Address, Shard};
 pub use atom::{Atom, AtomError, Body};
@@ -45,6 +46,7 @@ pub use hlc::{ClockQuality, ClockSource, Hlc};
 pub use keys::{KeyError, PublicKey, SecretKey, Signature};
 pub use particle::{Particle, ParticleError, ParticleStates};
 pub use payload::{Kind, Payload};
+pub use segment::SegmentHeader;
 pub use record::{Amount, Field, SchemaError, Shown};
 pub use universe::{Party, Role, Universe, UniverseError};
 pub use vertex::Vertex;

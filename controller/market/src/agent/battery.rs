@@ -36,21 +36,32 @@ pub enum Thresholds {
     },
 }
 
-/// How a battery is declared.
+/// How a battery is declared; [`Battery`] is the checked form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Declaration {
-    agent: AgentId,
-    capacity_mwh: Mwh,
-    charge_milliwatt_max: i64,
-    discharge_milliwatt_max: i64,
-    state_of_charge_ppm_min: u32,
-    state_of_charge_ppm_max: u32,
-    reserve_ppm: u32,
-    charge_efficiency_ppm: u32,
-    discharge_efficiency_ppm: u32,
-    degradation: Price,
-    thresholds: Thresholds,
+pub struct Declaration {
+    /// Who orders.
+    pub agent: AgentId,
+    /// Energy in the cells from 0 to 1000000 ppm, in mWh.
+    pub capacity_mwh: Mwh,
+    /// Most power it withdraws, in mW, not negative.
+    pub charge_milliwatt_max: i64,
+    /// Most power it injects, in mW, not negative.
+    pub discharge_milliwatt_max: i64,
+    /// Lower limit of its state of charge, in ppm.
+    pub state_of_charge_ppm_min: u32,
+    /// Upper limit of its state of charge, in ppm.
+    pub state_of_charge_ppm_max: u32,
+    /// Distance it keeps from either limit, in ppm.
+    pub reserve_ppm: u32,
+    /// Share of withdrawn energy that reaches the cells, in ppm.
+    pub charge_efficiency_ppm: u32,
+    /// Share of the cells' energy that reaches the bus, in ppm.
+    pub discharge_efficiency_ppm: u32,
+    /// Wear of one kilowatt-hour in one direction, not negative.
+    pub degradation: Price,
+    /// Where it starts to buy and to sell.
+    pub thresholds: Thresholds,
 }
 
 /// A storage whose declaration has been checked.
@@ -91,14 +102,20 @@ impl Declaration {
     fn prices(&self) -> Option<(Price, Price)> {
         let whole = i128::from(PPM);
         match self.thresholds {
-            Thresholds::Fixed { buy_below, sell_above } => Some((buy_below, sell_above)),
+            Thresholds::Fixed {
+                buy_below,
+                sell_above,
+            } => Some((buy_below, sell_above)),
             Thresholds::StoredValue { value } => {
                 let (value, degradation) = (i128::from(value.0), i128::from(self.degradation.0));
                 let charge = i128::from(self.charge_efficiency_ppm);
                 let discharge = i128::from(self.discharge_efficiency_ppm);
                 let buy = (value * charge).div_euclid(whole) - degradation;
                 let sell = -((-value * whole).div_euclid(discharge)) + degradation;
-                Some((Price(i64::try_from(buy).ok()?), Price(i64::try_from(sell).ok()?)))
+                Some((
+                    Price(i64::try_from(buy).ok()?),
+                    Price(i64::try_from(sell).ok()?),
+                ))
             }
         }
     }
@@ -112,8 +129,14 @@ impl Declaration {
         } else if self.charge_milliwatt_max < 0 || self.discharge_milliwatt_max < 0 {
             Some("a power limit is negative")
         } else if self.state_of_charge_ppm_max > PPM
-            || self.state_of_charge_ppm_max.checked_sub(self.reserve_ppm).is_none()
-            || self.state_of_charge_ppm_min.checked_add(self.reserve_ppm).is_none()
+            || self
+                .state_of_charge_ppm_max
+                .checked_sub(self.reserve_ppm)
+                .is_none()
+            || self
+                .state_of_charge_ppm_min
+                .checked_add(self.reserve_ppm)
+                .is_none()
             || !band
         {
             Some("no state of charge lies between its limits and reserves")
@@ -136,7 +159,10 @@ impl TryFrom<Declaration> for Battery {
 
     fn try_from(declared: Declaration) -> Result<Self, BatteryError> {
         let refuse = |reason: &str| {
-            Err(BatteryError { agent: declared.agent.clone(), reason: reason.into() })
+            Err(BatteryError {
+                agent: declared.agent.clone(),
+                reason: reason.into(),
+            })
         };
         if let Some(reason) = declared.fault() {
             return refuse(reason);
@@ -148,7 +174,11 @@ impl TryFrom<Declaration> for Battery {
         if gap < 2 * i128::from(declared.degradation.0) || gap <= 0 {
             return refuse("the gap between buying and selling does not cover a round trip");
         }
-        Ok(Self { declared, buy_below, sell_above })
+        Ok(Self {
+            declared,
+            buy_below,
+            sell_above,
+        })
     }
 }
 
@@ -183,15 +213,17 @@ impl Battery {
         // Charging loses on the way in, so more than the room may be withdrawn;
         // discharging loses on the way out, so less than the content is injected.
         let withdraw = (high - now).max(0) * capacity / i128::from(it.charge_efficiency_ppm);
-        let inject = (now - low).max(0) * capacity / whole
-            * i128::from(it.discharge_efficiency_ppm)
-            / whole;
+        let inject =
+            (now - low).max(0) * capacity / whole * i128::from(it.discharge_efficiency_ppm) / whole;
         let within = |energy: i128, milliwatt: i64| {
             let energy = i64::try_from(energy).unwrap_or(i64::MAX);
             // A power whose energy exceeds 64 bits does not bind.
             Mwh(energy_of_power_mwh(milliwatt, span_ns).map_or(energy, |most| most.0.min(energy)))
         };
-        (within(withdraw, it.charge_milliwatt_max), within(inject, it.discharge_milliwatt_max))
+        (
+            within(withdraw, it.charge_milliwatt_max),
+            within(inject, it.discharge_milliwatt_max),
+        )
     }
 }
 

@@ -21,7 +21,11 @@ impl Agent for FlexiblePlug {
     fn orders(&mut self, view: &MarketView, _: &Interval) -> Vec<Order> {
         let forecast = view.outlook(&self.agent).forecast;
         let bid = |Mwh(energy)| {
-            view.bid(&self.agent, self.willingness, Mwh(energy.min(0).saturating_neg()))
+            view.bid(
+                &self.agent,
+                self.willingness,
+                Mwh(energy.min(0).saturating_neg()),
+            )
         };
         forecast.and_then(bid).into_iter().collect()
     }

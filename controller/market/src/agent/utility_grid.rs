@@ -21,7 +21,10 @@ impl Agent for UtilityGrid {
     fn orders(&mut self, view: &MarketView, _: &Interval) -> Vec<Order> {
         match view.coupling {
             Coupling::Islanded => Vec::new(),
-            Coupling::Connected { import_max, export_max } => {
+            Coupling::Connected {
+                import_max,
+                export_max,
+            } => {
                 let bid = view.bid(&self.agent, self.parity.export, export_max);
                 let offer = view.offer(&self.agent, self.parity.import, import_max);
                 bid.into_iter().chain(offer).collect()

@@ -52,7 +52,9 @@ impl PayAsBid {
         let mut offer = offers.next();
         for mut bid in bids {
             while bid.left > 0 {
-                let Some(part) = offer.as_mut() else { return trades };
+                let Some(part) = offer.as_mut() else {
+                    return trades;
+                };
                 let quantity = bid.left.min(part.left);
                 let price = self.price_of(bid.price, part.price);
                 trades.push((bid.order, part.order, Mwh(quantity), price));
@@ -68,9 +70,17 @@ impl PayAsBid {
 }
 
 fn accepted(book: &Book, side: Side, shares: &[i64]) -> Vec<Accepted> {
-    let entries = book.entries(side).iter().zip(shares).filter(|(_, share)| **share > 0);
+    let entries = book
+        .entries(side)
+        .iter()
+        .zip(shares)
+        .filter(|(_, share)| **share > 0);
     let mut parts: Vec<Accepted> = entries
-        .map(|(entry, &left)| Accepted { order: entry.order, price: Price(entry.price), left })
+        .map(|(entry, &left)| Accepted {
+            order: entry.order,
+            price: Price(entry.price),
+            left,
+        })
         .collect();
     // Stable, so equal prices stay in canonical order.
     parts.sort_by(|a, b| match side {
@@ -89,7 +99,9 @@ impl Mechanism for PayAsBid {
     }
 
     fn outcome(&self, book: &Book) -> Clearing {
-        let Some(crossing) = cross(book) else { return nothing(book, self.name()) };
+        let Some(crossing) = cross(book) else {
+            return nothing(book, self.name());
+        };
         let allocation = allocation(book, &crossing);
         let (mut fills, welfare) = fills(book, &allocation);
         let pairs = self.trades(book, &allocation);
@@ -118,8 +130,11 @@ impl Mechanism for PayAsBid {
             fills,
             trades: pairs
                 .into_iter()
-                .map(|(buyer, seller, quantity, price)| {
-                    Trade { buyer: name(buyer), seller: name(seller), quantity, price }
+                .map(|(buyer, seller, quantity, price)| Trade {
+                    buyer: name(buyer),
+                    seller: name(seller),
+                    quantity,
+                    price,
                 })
                 .collect(),
             welfare,

@@ -42,7 +42,9 @@ pub struct UniformPrice {
 
 impl UniformPrice {
     /// The middle of the interval, rounded down.
-    pub const HALF: Self = Self { k: KFactor { num: 1, den: 2 } };
+    pub const HALF: Self = Self {
+        k: KFactor { num: 1, den: 2 },
+    };
 }
 
 impl Mechanism for UniformPrice {
@@ -54,12 +56,18 @@ impl Mechanism for UniformPrice {
     }
 
     fn outcome(&self, book: &Book) -> Clearing {
-        let Some(crossing) = cross(book) else { return nothing(book, self.name()) };
+        let Some(crossing) = cross(book) else {
+            return nothing(book, self.name());
+        };
         let price = self.k.price(crossing.lo, crossing.hi);
         let (mut fills, welfare) = fills(book, &allocation(book, &crossing));
         for fill in &mut fills {
             let amount = price * fill.quantity;
-            fill.payment = if fill.side == Side::Buy { amount } else { -amount };
+            fill.payment = if fill.side == Side::Buy {
+                amount
+            } else {
+                -amount
+            };
         }
         Clearing {
             interval: book.interval(),

@@ -1,19 +1,143 @@
-//! The can bus.
+//! The CAN bus: frames in, samples out, keep-alives to the devices.
+//!
+//! Responsible for one CAN bus, over the kernel's interface or a socketcand server.
+//! Devices on CAN speak by themselves: nothing is polled. Their profiles have no
+//! controls yet, so every setpoint is answered with a clear refusal.
+//!
+//! `codec` cuts numbers out of frames, `listener` judges frames and silence,
+//! `link` keeps a transport open. This file only lets them talk.
+
+mod backoff;
+pub mod codec;
+mod link;
+mod listener;
+#[cfg(target_os = "linux")]
+pub mod socketcan;
+pub mod socketcand;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::Clock;
+use model::{Clock, Instant, Stage};
 use tokio::sync::mpsc;
 
-use crate::{BusDevice, BusSpec, BusStats, Sink, WriteJob};
+pub(crate) use backoff::Backoff;
+use link::{Link, Step};
+pub use link::LinkError;
+use listener::{Desk, Listener};
+
+use crate::{BusDevice, BusSpec, BusStats, LinkEvent, Sink, WriteJob};
+
+/// Longest sleep when nothing is due. Chosen: an hour; any event ends it sooner.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// Runs the bus until all handles are dropped.
 pub(crate) async fn run(
-    _spec: BusSpec,
-    _devices: Vec<BusDevice>,
-    _clock: Arc<dyn Clock>,
-    _sink: Arc<dyn Sink>,
-    _jobs: mpsc::Receiver<WriteJob>,
-    _stats: Arc<BusStats>,
+    spec: BusSpec,
+    devices: Vec<BusDevice>,
+    clock: Arc<dyn Clock>,
+    sink: Arc<dyn Sink>,
+    mut jobs: mpsc::Receiver<WriteJob>,
+    stats: Arc<BusStats>,
 ) {
+    let desk = |now| Desk {
+        sink: &*sink,
+        stats: &stats,
+        now,
+    };
+    let mut listener = Listener::new(devices, spec.timeout, &desk(clock.now()));
+    let mut link = Link::new(spec.endpoint, &spec.id, listener.ids(), spec.seed);
+    let mut been_up = false;
+    loop {
+        let due = next_due(&listener, &link);
+        tokio::select! {
+            biased;
+            job = jobs.recv() => match job {
+                Some(job) => sink.event(refusal(&job, &listener)),
+                None => break,
+            },
+            step = link.next() => match step {
+                Step::Up => {
+                    if std::mem::replace(&mut been_up, true) {
+                        BusStats::add(&stats.reconnects, 1);
+                    }
+                    listener.link_up(clock.now());
+                }
+                Step::Frame(frame) => {
+                    listener.hear(&frame, &desk(clock.now()));
+                    count_busy(&stats, listener.wire_time(&frame));
+                }
+                Step::Garbage => BusStats::add(&stats.corrupt, 1),
+                Step::Down(error) => sink.event(link_lost(&spec.id, &error)),
+            },
+            () = sleep_until(&*clock, due) => {}
+        }
+        let now = clock.now();
+        listener.tick(&desk(now));
+        if link.is_up() {
+            for frame in listener.due_keep_alives(now) {
+                match link.send(&frame).await {
+                    Ok(()) => {
+                        BusStats::add(&stats.requests, 1);
+                        count_busy(&stats, listener.wire_time(&frame));
+                    }
+                    Err(error) if link.is_up() => {
+                        tracing::debug!(%error, "A keep-alive did not leave.");
+                        BusStats::add(&stats.timeouts, 1);
+                    }
+                    Err(error) => {
+                        sink.event(link_lost(&spec.id, &error));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    link.close().await;
 }
+
+/// Keep-alives wait for a link; silence does not.
+fn next_due(listener: &Listener, link: &Link) -> Option<Instant> {
+    let keep_alive = if link.is_up() {
+        listener.next_keep_alive()
+    } else {
+        None
+    };
+    [listener.next_silence(), keep_alive]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
+/// Sleeps until the controller's clock shows this instant.
+pub(crate) async fn sleep_until(clock: &dyn Clock, due: Option<Instant>) {
+    let wait = due.map_or(IDLE, |due| due.since(clock.now()));
+    tokio::time::sleep(wait).await;
+}
+
+fn count_busy(stats: &BusStats, time: Duration) {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    BusStats::add(&stats.busy_nanos, nanos);
+}
+
+fn refusal(job: &WriteJob, listener: &Listener) -> LinkEvent {
+    let name = listener.name(job.device).unwrap_or("a device not on this bus");
+    LinkEvent::Missed {
+        dispatch: job.dispatch,
+        device: job.device,
+        stage: Stage::Written,
+        why: format!(
+            "{name} is a CAN device: its profile has no control; command the inverter that it belongs to"
+        ),
+    }
+}
+
+fn link_lost(bus: &str, error: &LinkError) -> LinkEvent {
+    LinkEvent::Notice {
+        device: None,
+        text: format!("CAN bus {bus}: {error}; it is tried again"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,490 @@
+//! The control cycle: the whole flow on one screen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use limiter::{Approved, Limiter};
+use model::{
+    DeviceIx, Event, Function, Group, Instant, Mode, Order, ProcessImage, Proposal, Role, Schedule,
+    Setpoint,
+};
+use quantities::{ActivePower, Bounds, Quantity, ReactivePower};
+use serde::Serialize;
+
+use crate::allocate::allocate;
+use crate::arbitrate::{self, DeviceWish};
+use crate::estimate::{Estimate, RocofWindow, estimate};
+use crate::functions::{
+    FrequencyDroop, IslandBalance, LoadShedding, MarketSchedule, Operator, PccTracking, Propose,
+    Safety, Situation, Synchronising, Wishes,
+};
+use crate::mode::ModeMachine;
+use crate::settings::Bench;
+
+/// Which of the two rhythms a step belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rhythm {
+    /// Everything, once per period.
+    Supervisory,
+    /// A frequency sample arrived: only the functions marked fast look again.
+    Fast,
+}
+
+/// A setpoint that may leave for its device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Dispatch {
+    /// Which device.
+    pub device: DeviceIx,
+    /// What it shall do.
+    pub setpoint: Approved<Setpoint>,
+    /// Who asked.
+    pub function: Function,
+    /// Why, with numbers and units.
+    pub why: String,
+    /// What the limiter changed, empty when nothing.
+    pub clamped: Vec<String>,
+    /// Not to be written after this instant.
+    pub valid_until: Instant,
+    /// Goes before everything else on its bus.
+    pub urgent: bool,
+}
+
+/// What a step came to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    /// Operating mode after the step.
+    pub mode: Mode,
+    /// What is true on the bus.
+    pub estimate: Estimate,
+    /// Setpoints to send, in the order of the rig.
+    pub dispatches: Vec<Dispatch>,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// The control core of one microgrid.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    bench: Bench,
+    limiter: Limiter,
+    window: RocofWindow,
+    mode: ModeMachine,
+    armed: bool,
+    schedules: Vec<Schedule>,
+    safety: Safety,
+    load_shedding: LoadShedding,
+    frequency_droop: FrequencyDroop,
+    island_balance: IslandBalance,
+    synchronising: Synchronising,
+    operator: Operator,
+    pcc_tracking: PccTracking,
+    market_schedule: MarketSchedule,
+    /// What the functions that are not fast proposed last: it stands until they look again.
+    standing: Vec<Proposal>,
+    sent: BTreeMap<DeviceIx, (Instant, Setpoint)>,
+    short: BTreeMap<Group, bool>,
+    refused: BTreeMap<DeviceIx, limiter::Refusal>,
+}
+
+/// Change of a power setpoint that is not worth a message, as a share of the device's rating.
+/// Chosen: 0.5 %, the usual accuracy class of an inverter's power.
+const NOT_WORTH_SENDING: f64 = 0.005;
+/// Time after which a switch that did not follow is asked again.
+/// Chosen: 3 s, the confirmation deadline of the slowest plug.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// Excess that is worth an event, as a share of the group's rating. Chosen: 5 %.
+const SHORT_SHARE: f64 = 0.05;
+
+impl Controller {
+    /// A controller for a bench, at rest and not armed.
+    #[must_use]
+    pub fn new(bench: Bench) -> Self {
+        let limiter = Limiter::new(bench.devices.clone(), bench.settings.nominal_v);
+        Self {
+            bench,
+            limiter,
+            window: RocofWindow::default(),
+            mode: ModeMachine::default(),
+            armed: false,
+            schedules: Vec::new(),
+            safety: Safety,
+            load_shedding: LoadShedding::default(),
+            frequency_droop: FrequencyDroop::default(),
+            island_balance: IslandBalance::default(),
+            synchronising: Synchronising::default(),
+            operator: Operator::default(),
+            pcc_tracking: PccTracking::default(),
+            market_schedule: MarketSchedule,
+            standing: Vec::new(),
+            sent: BTreeMap::new(),
+            short: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// The bench that the controller was made for.
+    #[must_use]
+    pub fn bench(&self) -> &Bench {
+        &self.bench
+    }
+
+    /// One step: image and orders in, approved setpoints and events out.
+    #[must_use]
+    pub fn step(
+        &mut self,
+        now: Instant,
+        rhythm: Rhythm,
+        image: &ProcessImage,
+        orders: &[Order],
+    ) -> Outcome {
+        let mut wishes = Wishes::default();
+        self.take_orders(now, orders, &mut wishes.events);
+        let seen = estimate(&self.bench, now, image, &mut self.window);
+        let has_breaker = self.bench.first(Role::Breaker).is_some();
+        self.mode.advance(
+            now,
+            &seen,
+            has_breaker,
+            &self.bench.settings,
+            &mut wishes.events,
+        );
+
+        self.look(now, rhythm, &seen, image, &mut wishes);
+        let wanted = self.decide(now, image, &mut wishes);
+        let dispatches = if self.armed {
+            self.release(now, wanted, image, &mut wishes.events)
+        } else {
+            Vec::new()
+        };
+        Outcome {
+            mode: self.mode.mode(),
+            estimate: seen,
+            dispatches,
+            events: wishes.events,
+        }
+    }
+
+    fn take_orders(&mut self, now: Instant, orders: &[Order], events: &mut Vec<Event>) {
+        for order in orders {
+            let known = |device: &DeviceIx| device.index() < self.bench.devices.len();
+            match order {
+                Order::Hold { device, setpoint } if known(device) => {
+                    self.operator.hold(*device, *setpoint);
+                }
+                Order::Release { device } if known(device) => self.operator.release(*device),
+                Order::Hold { device, .. } | Order::Release { device } => {
+                    events.push(Event::OrderRefused {
+                        why: format!("there is no device number {}", device.0),
+                    });
+                }
+                Order::Schedule(schedule) => {
+                    let mut schedule = schedule.clone();
+                    schedule.devices.retain(|(device, _)| known(device));
+                    self.schedules.push(schedule);
+                }
+                Order::Mode(request) => self.mode.request(now, *request, events),
+                Order::Arm(armed) => {
+                    if self.armed != *armed {
+                        self.armed = *armed;
+                        self.sent.clear();
+                        events.push(Event::Armed { armed: *armed });
+                    }
+                }
+            }
+        }
+        self.schedules.retain(|s| s.until > now);
+    }
+
+    /// Lets the functions look at the situation; those that are not fast stand by what they said.
+    fn look(
+        &mut self,
+        now: Instant,
+        rhythm: Rhythm,
+        seen: &Estimate,
+        image: &ProcessImage,
+        wishes: &mut Wishes,
+    ) {
+        let storage = able_of(&self.limiter, &self.bench, Role::Ess, now, image);
+        let storage_sent = storage
+            .iter()
+            .map(|(device, _)| sent_power(&self.sent, *device))
+            .sum();
+        let situation = Situation {
+            now,
+            mode: self.mode.mode(),
+            mode_since: self.mode.since(),
+            leaving: self.mode.is_leaving(),
+            seen,
+            image,
+            bench: &self.bench,
+            schedule: self
+                .schedules
+                .iter()
+                .rev()
+                .find(|s| s.from <= now && now < s.until),
+            storage: &storage,
+            storage_sent,
+        };
+        macro_rules! run {
+            ($($function:ident),+) => {$(
+                turn(&mut self.$function, rhythm, &situation, &mut self.standing, wishes);
+            )+};
+        }
+        if rhythm == Rhythm::Supervisory {
+            self.standing.clear();
+        }
+        run!(
+            safety,
+            load_shedding,
+            frequency_droop,
+            island_balance,
+            synchronising,
+            operator,
+            pcc_tracking,
+            market_schedule
+        );
+        wishes.proposals.extend(self.standing.iter().cloned());
+    }
+
+    /// Arbitrates and allocates: one wish per device.
+    fn decide(
+        &mut self,
+        now: Instant,
+        image: &ProcessImage,
+        wishes: &mut Wishes,
+    ) -> Vec<DeviceWish> {
+        let mut wanted = arbitrate::devices(&wishes.proposals);
+        // Only the safe mode overrides what somebody holds a storage or inverter to.
+        let safe = self.mode.mode() == Mode::Safe;
+        if safe {
+            wanted.retain(|w| {
+                !matches!(
+                    w.setpoint,
+                    Setpoint::Power { .. } | Setpoint::Ceiling { .. }
+                )
+            });
+        }
+        for (group, role) in [(Group::Storage, Role::Ess), (Group::Pv, Role::Pv)] {
+            let Some(wish) = arbitrate::group(group, &wishes.proposals) else {
+                self.short.remove(&group);
+                continue;
+            };
+            let mut able = able_of(&self.limiter, &self.bench, role, now, image);
+            // A device that is held gives what it is held to; the others give the rest.
+            let held: ActivePower = able
+                .iter()
+                .filter(|(device, _)| wanted.iter().any(|w| w.device == *device))
+                .map(|(device, _)| held_power(&wanted, *device))
+                .sum();
+            able.retain(|(device, _)| wanted.iter().all(|w| w.device != *device));
+            let allocation = allocate(wish.p - held, &able);
+            self.report_shortfall(group, &wish, allocation.excess, &mut wishes.events);
+            for (device, p) in allocation.shares {
+                let setpoint = match group {
+                    Group::Storage => Setpoint::Power {
+                        p,
+                        q: ReactivePower::ZERO,
+                    },
+                    Group::Pv => Setpoint::Ceiling { p },
+                };
+                wanted.push(DeviceWish {
+                    device,
+                    setpoint,
+                    function: wish.function,
+                    why: wish.why.clone(),
+                });
+            }
+        }
+        wanted.sort_by_key(|w| w.device);
+        wanted
+    }
+
+    fn report_shortfall(
+        &mut self,
+        group: Group,
+        wish: &arbitrate::GroupWish,
+        excess: ActivePower,
+        events: &mut Vec<Event>,
+    ) {
+        // A ceiling above what the sun can give is no shortfall.
+        let rated: ActivePower = self
+            .bench
+            .of_role(Role::Ess)
+            .map(|(_, spec)| spec.rating.p.upper())
+            .sum();
+        let short = group == Group::Storage && excess.abs() > rated * SHORT_SHARE;
+        let before = self.short.insert(group, short).unwrap_or(false);
+        if short && !before {
+            events.push(Event::FellShort {
+                function: wish.function,
+                excess_w: excess.as_watts(),
+            });
+        }
+    }
+
+    /// Passes the wishes through the limiter; what has not changed is not sent again.
+    fn release(
+        &mut self,
+        now: Instant,
+        wanted: Vec<DeviceWish>,
+        image: &ProcessImage,
+        events: &mut Vec<Event>,
+    ) -> Vec<Dispatch> {
+        let mut dispatches = Vec::new();
+        for wish in wanted {
+            let spec = &self.bench.devices[wish.device.index()];
+            let takes = match wish.setpoint {
+                Setpoint::Power { .. } => spec.takes_power,
+                Setpoint::Ceiling { .. } => spec.takes_ceiling,
+                Setpoint::Switch { .. } => spec.takes_switch,
+            };
+            // A device that cannot be asked is left alone, unless a person asked for it.
+            if !takes && wish.function != Function::Operator {
+                continue;
+            }
+            if !self.worth_sending(now, &wish, image) {
+                continue;
+            }
+            match self.limiter.approve(now, wish.device, wish.setpoint, image) {
+                Ok(verdict) => {
+                    self.refused.remove(&wish.device);
+                    let approved = verdict.approved.get();
+                    let same = self
+                        .sent
+                        .get(&wish.device)
+                        .is_some_and(|(_, last)| same_enough(last, &approved, spec));
+                    if same && !matches!(approved, Setpoint::Switch { .. }) {
+                        continue;
+                    }
+                    self.sent.insert(wish.device, (now, approved));
+                    dispatches.push(Dispatch {
+                        device: wish.device,
+                        setpoint: verdict.approved,
+                        function: wish.function,
+                        why: wish.why,
+                        clamped: verdict.clamps.iter().map(ToString::to_string).collect(),
+                        valid_until: now + self.bench.settings.setpoint_validity,
+                        urgent: matches!(
+                            wish.function,
+                            Function::Safety | Function::LoadShedding | Function::FrequencyDroop
+                        ),
+                    });
+                }
+                Err(refusal) => {
+                    if self.refused.insert(wish.device, refusal) != Some(refusal) {
+                        events.push(Event::SetpointRefused {
+                            device: wish.device,
+                            function: wish.function,
+                            why: refusal.to_string(),
+                        });
+                    }
+                }
+            }
+        }
+        dispatches
+    }
+
+    fn worth_sending(&self, now: Instant, wish: &DeviceWish, image: &ProcessImage) -> bool {
+        let spec = &self.bench.devices[wish.device.index()];
+        let Some((at, last)) = self.sent.get(&wish.device) else {
+            return true;
+        };
+        match wish.setpoint {
+            // A switch is asked again when it is seen not to have followed.
+            Setpoint::Switch { on } => {
+                let seen = image.devices[wish.device.index()]
+                    .switch_on
+                    .fresh(now, spec.sample_age_max);
+                *last != wish.setpoint || (seen == Some(!on) && now.since(*at) >= ASK_AGAIN_AFTER)
+            }
+            Setpoint::Power { .. } | Setpoint::Ceiling { .. } => {
+                !same_enough(last, &wish.setpoint, spec)
+            }
+        }
+    }
+}
+
+/// Gives a function its turn: a fast one in every step, the others in supervisory steps.
+fn turn<F: Propose>(
+    function: &mut F,
+    rhythm: Rhythm,
+    situation: &Situation<'_>,
+    standing: &mut Vec<Proposal>,
+    wishes: &mut Wishes,
+) {
+    if F::FAST {
+        function.propose(situation, wishes);
+    } else if rhythm == Rhythm::Supervisory {
+        let mut own = Wishes::default();
+        function.propose(situation, &mut own);
+        standing.extend(own.proposals);
+        wishes.events.extend(own.events);
+    }
+}
+
+fn able_of(
+    limiter: &Limiter,
+    bench: &Bench,
+    role: Role,
+    now: Instant,
+    image: &ProcessImage,
+) -> Vec<(DeviceIx, Bounds<ActivePower>)> {
+    bench
+        .of_role(role)
+        .filter(|(device, spec)| {
+            let takes = match role {
+                Role::Pv => spec.takes_ceiling,
+                _ => spec.takes_power,
+            };
+            takes && image.devices[device.index()].link != model::Link::Offline
+        })
+        .filter_map(|(device, spec)| {
+            let able = limiter.capability(now, device, image)?;
+            let able = match role {
+                // A ceiling has no lower side.
+                Role::Pv => Bounds::between(
+                    ActivePower::ZERO,
+                    Quantity::max(spec.rating.p.upper(), ActivePower::ZERO),
+                ),
+                _ => able,
+            };
+            Some((device, able))
+        })
+        .collect()
+}
+
+fn sent_power(sent: &BTreeMap<DeviceIx, (Instant, Setpoint)>, device: DeviceIx) -> ActivePower {
+    match sent.get(&device) {
+        Some((_, Setpoint::Power { p, .. })) => *p,
+        _ => ActivePower::ZERO,
+    }
+}
+
+fn held_power(wanted: &[DeviceWish], device: DeviceIx) -> ActivePower {
+    wanted
+        .iter()
+        .find(|w| w.device == device)
+        .map_or(ActivePower::ZERO, |w| match w.setpoint {
+            Setpoint::Power { p, .. } | Setpoint::Ceiling { p } => p,
+            Setpoint::Switch { .. } => ActivePower::ZERO,
+        })
+}
+
+fn same_enough(a: &Setpoint, b: &Setpoint, spec: &model::DeviceSpec) -> bool {
+    let small =
+        Quantity::max(spec.rating.p.upper().abs(), spec.rating.p.lower().abs()) * NOT_WORTH_SENDING;
+    match (a, b) {
+        (Setpoint::Power { p: p1, q: q1 }, Setpoint::Power { p: p2, q: q2 }) => {
+            // Coming to rest is always worth a message.
+            let rest = *p2 == ActivePower::ZERO && *p1 != ActivePower::ZERO;
+            !rest && (*p1 - *p2).abs() <= small && (*q1 - *q2).as_vars().abs() <= small.as_watts()
+        }
+        (Setpoint::Ceiling { p: p1 }, Setpoint::Ceiling { p: p2 }) => (*p1 - *p2).abs() <= small,
+        (Setpoint::Switch { on: a }, Setpoint::Switch { on: b }) => a == b,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,391 @@
+//! The core as a whole, on images written by hand and time that is an argument.
+
+use model::{DeviceSpec, ModeRequest, Point, PointSample, Rating, Reading, Sample};
+use quantities::{ApparentPower, Energy, Frequency, PowerRamp, StateOfCharge, Voltage};
+
+use super::*;
+use crate::Settings;
+
+const PCC: DeviceIx = DeviceIx(0);
+const BREAKER: DeviceIx = DeviceIx(1);
+const PV: DeviceIx = DeviceIx(2);
+const ESS: DeviceIx = DeviceIx(3);
+const BAT: DeviceIx = DeviceIx(4);
+const PLUG_1: DeviceIx = DeviceIx(5);
+const PLUG_2: DeviceIx = DeviceIx(6);
+
+/// A desk: a controller, its image and the time.
+struct Desk {
+    controller: Controller,
+    image: ProcessImage,
+    now_ms: u64,
+    events: Vec<Event>,
+}
+
+fn spec(name: &str, role: Role, lower_kw: f64, upper_kw: f64) -> DeviceSpec {
+    DeviceSpec {
+        id: name.into(),
+        role,
+        rating: Rating {
+            p: Bounds::between(
+                ActivePower::from_kilowatts(lower_kw),
+                ActivePower::from_kilowatts(upper_kw),
+            ),
+            s_max: ApparentPower::from_kilovolt_amperes(upper_kw.abs().max(lower_kw.abs())),
+            ramp: PowerRamp::from_watts_per_second(100_000.0),
+            soc: Bounds::between(
+                StateOfCharge::from_percent(15.0),
+                StateOfCharge::from_percent(90.0),
+            ),
+            capacity: Some(Energy::from_kilowatt_hours(10.0)),
+        },
+        shed: None,
+        battery: (role == Role::Ess).then_some(BAT),
+        takes_power: role == Role::Ess,
+        takes_ceiling: role == Role::Pv,
+        takes_switch: matches!(role, Role::Breaker | Role::Load),
+        sample_age_max: Duration::from_secs(1),
+    }
+}
+
+impl Desk {
+    fn new() -> Self {
+        let mut plug_1 = spec("plug1", Role::Load, -2.0, 0.0);
+        plug_1.shed = Some(1);
+        let mut plug_2 = spec("plug2", Role::Load, -2.0, 0.0);
+        plug_2.shed = Some(2);
+        let devices = vec![
+            spec("pcc", Role::Pcc, -50.0, 50.0),
+            spec("brk1", Role::Breaker, -50.0, 50.0),
+            spec("pv1", Role::Pv, 0.0, 20.0),
+            spec("ess1", Role::Ess, -10.0, 10.0),
+            spec("bat1", Role::Battery, -10.0, 10.0),
+            plug_1,
+            plug_2,
+        ];
+        let mut settings =
+            Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));
+        settings.reconnect_delay = Duration::from_secs(5);
+        let image = ProcessImage::unread(devices.len());
+        let mut desk = Self {
+            controller: Controller::new(Bench { settings, devices }),
+            image,
+            now_ms: 0,
+            events: Vec::new(),
+        };
+        for (device, point, value) in [
+            (PCC, Point::ActivePower, 0.0),
+            (PCC, Point::Frequency, 50.0),
+            (PCC, Point::VoltageL1, 230.0),
+            (BREAKER, Point::SwitchOn, 1.0),
+            (BREAKER, Point::GridVoltage, 230.0),
+            (BREAKER, Point::GridFrequency, 50.0),
+            (PV, Point::ActivePower, 0.0),
+            (ESS, Point::ActivePower, 0.0),
+            (BAT, Point::StateOfCharge, 0.5),
+        ] {
+            desk.see(device, point, value);
+        }
+        desk.orders(&[Order::Arm(true)]);
+        desk
+    }
+
+    fn see(&mut self, device: DeviceIx, point: Point, value: f64) {
+        self.image.observe(PointSample {
+            device,
+            point,
+            sample: Sample {
+                measured_at: self.now(),
+                reading: Reading::Good(value),
+            },
+        });
+    }
+
+    fn now(&self) -> Instant {
+        Instant::START + Duration::from_millis(self.now_ms)
+    }
+
+    /// Everything that was seen is seen again, now.
+    fn refresh(&mut self) {
+        let now = self.now();
+        for device in &mut self.image.devices {
+            macro_rules! again {
+                ($($field:ident),+) => {$(
+                    if let Some((_, value)) = device.$field.last_good {
+                        device.$field.observe(Sample { measured_at: now, reading: Reading::Good(value) });
+                    }
+                )+};
+            }
+            again!(p, v, f, soc, switch_on, grid_v, grid_f);
+        }
+    }
+
+    fn orders(&mut self, orders: &[Order]) -> Outcome {
+        self.step(Rhythm::Supervisory, orders)
+    }
+
+    fn step(&mut self, rhythm: Rhythm, orders: &[Order]) -> Outcome {
+        self.now_ms += if rhythm == Rhythm::Fast { 20 } else { 100 };
+        self.refresh();
+        self.image.taken_at = self.now();
+        let outcome = self
+            .controller
+            .step(self.now(), rhythm, &self.image.clone(), orders);
+        self.events.extend(outcome.events.iter().cloned());
+        outcome
+    }
+
+    /// Runs for a time; the last setpoint of each device.
+    fn run(&mut self, seconds: f64) -> BTreeMap<DeviceIx, (Setpoint, Function)> {
+        let mut last = BTreeMap::new();
+        for _ in 0..(seconds * 10.0) as usize {
+            for dispatch in self.orders(&[]).dispatches {
+                last.insert(
+                    dispatch.device,
+                    (dispatch.setpoint.get(), dispatch.function),
+                );
+            }
+        }
+        last
+    }
+
+    fn mode(&self) -> Mode {
+        self.controller.mode.mode()
+    }
+}
+
+fn kw(setpoint: Setpoint) -> f64 {
+    match setpoint {
+        Setpoint::Power { p, .. } | Setpoint::Ceiling { p } => p.as_kilowatts(),
+        Setpoint::Switch { on } => f64::from(u8::from(on)),
+    }
+}
+
+fn schedule(pcc_kw: f64, ess_kw: f64) -> Order {
+    Order::Schedule(Schedule {
+        interval: 1,
+        from: Instant::START,
+        until: Instant::START + Duration::from_secs(900),
+        price_mc_per_kwh: Some(20_000),
+        pcc: Some(ActivePower::from_kilowatts(pcc_kw)),
+        devices: vec![(ESS, ActivePower::from_kilowatts(ess_kw))],
+    })
+}
+
+#[test]
+fn a_breaker_seen_closed_means_grid_connected_and_seen_open_means_an_island() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.mode(), Mode::GridConnected);
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.orders(&[]);
+    assert_eq!(desk.mode(), Mode::Islanding);
+    desk.run(4.5);
+    assert_eq!(desk.mode(), Mode::Islanded, "stable for the settle time");
+}
+
+#[test]
+fn an_import_above_the_committed_exchange_is_met_with_discharge() {
+    let mut desk = Desk::new();
+    desk.see(PCC, Point::ActivePower, 3_000.0);
+    desk.orders(&[schedule(1.0, 0.5)]);
+    let last = desk.run(1.0);
+    let (setpoint, function) = last[&ESS];
+    assert_eq!(function, Function::PccTracking);
+    assert!(kw(setpoint) > 2.0 && kw(setpoint) < 3.0, "{setpoint:?}");
+}
+
+#[test]
+fn without_a_meter_at_the_coupling_the_schedule_is_followed_as_it_is() {
+    let mut desk = Desk::new();
+    desk.image.devices[PCC.index()].p = model::Signal::unread();
+    desk.orders(&[schedule(1.0, 0.5)]);
+    let last = desk.run(1.0);
+    // The first dispatch was sent in the step that took the order.
+    assert!(last.is_empty(), "nothing has changed since: {last:?}");
+    assert_eq!(sent_power(&desk.controller.sent, ESS).as_kilowatts(), 0.5);
+}
+
+#[test]
+fn a_frequency_fall_is_answered_on_the_fast_path() {
+    let mut desk = Desk::new();
+    desk.see(PCC, Point::Frequency, 49.5);
+    let outcome = desk.step(Rhythm::Fast, &[]);
+    let [dispatch] = outcome.dispatches.as_slice() else {
+        unreachable!("{outcome:?}")
+    };
+    assert_eq!(dispatch.function, Function::FrequencyDroop);
+    assert!(dispatch.urgent);
+    // The ramp lets the first 10 ms through, then (0.5 - 0.03) Hz of 2 Hz at 10 kW.
+    desk.run(1.0);
+    let sent = sent_power(&desk.controller.sent, ESS).as_kilowatts();
+    assert!((sent - 10.0 * 0.47 / 2.0).abs() < 0.06, "{sent} kW");
+}
+
+#[test]
+fn an_islanded_bus_sheds_the_plugs_one_after_the_other_and_gives_them_back() {
+    let mut desk = Desk::new();
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.see(PCC, Point::Frequency, 48.9);
+    let first = desk.orders(&[]);
+    let shed: Vec<_> = first
+        .dispatches
+        .iter()
+        .filter(|d| d.function == Function::LoadShedding)
+        .map(|d| d.device)
+        .collect();
+    assert_eq!(shed, [PLUG_1], "one block at a time");
+    let later = desk.run(0.5);
+    assert_eq!(later[&PLUG_2].1, Function::LoadShedding);
+
+    desk.see(PCC, Point::Frequency, 50.0);
+    let back = desk.run(12.0);
+    assert_eq!(back[&PLUG_1].0, Setpoint::Switch { on: true });
+    assert_eq!(back[&PLUG_2].0, Setpoint::Switch { on: true });
+    let restored = desk
+        .events
+        .iter()
+        .filter(|e| matches!(e, Event::LoadRestored { .. }))
+        .count();
+    assert_eq!(restored, 2);
+}
+
+#[test]
+fn the_market_never_counts_in_an_island() {
+    let mut desk = Desk::new();
+    desk.orders(&[schedule(1.0, 8.0)]);
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.see(ESS, Point::ActivePower, 1_500.0);
+    let last = desk.run(1.0);
+    assert_eq!(last[&ESS].1, Function::IslandBalance);
+    assert!((kw(last[&ESS].0) - 1.5).abs() < 0.051);
+}
+
+#[test]
+fn photovoltaics_in_an_island_give_no_more_than_loads_and_charging_take() {
+    let mut desk = Desk::new();
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.see(PV, Point::ActivePower, 6_000.0);
+    desk.see(ESS, Point::ActivePower, -4_000.0);
+    let last = desk.run(1.0);
+    // Loads 2 kW and 90 % of 10 kW charging.
+    assert!((kw(last[&PV].0) - 11.0).abs() < 0.11, "{:?}", last[&PV]);
+    desk.see(BAT, Point::StateOfCharge, 0.95);
+    let full = desk.run(1.0);
+    assert!((kw(full[&PV].0) - 2.0).abs() < 0.11, "{:?}", full[&PV]);
+}
+
+#[test]
+fn a_wanted_island_first_brings_the_exchange_to_zero_then_opens_the_breaker() {
+    let mut desk = Desk::new();
+    desk.see(PCC, Point::ActivePower, 4_000.0);
+    desk.orders(&[Order::Mode(ModeRequest::Island)]);
+    let first = desk.run(1.0);
+    assert!(!first.contains_key(&BREAKER), "not while power flows");
+    desk.see(PCC, Point::ActivePower, 100.0);
+    let then = desk.run(1.0);
+    assert_eq!(then[&BREAKER].0, Setpoint::Switch { on: false });
+    // And it stays: no automatic return from an island that was wanted.
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    let stays = desk.run(12.0);
+    assert!(!stays.contains_key(&BREAKER));
+    desk.orders(&[Order::Mode(ModeRequest::Reconnect)]);
+    let back = desk.run(2.0);
+    assert_eq!(desk.mode(), Mode::Resynchronising);
+    let close = back.get(&BREAKER).map(|b| b.0);
+    assert!(close.is_none() || close == Some(Setpoint::Switch { on: true }));
+    desk.see(BREAKER, Point::SwitchOn, 1.0);
+    desk.run(0.2);
+    assert_eq!(desk.mode(), Mode::GridConnected);
+}
+
+#[test]
+fn an_island_returns_by_itself_when_the_utility_is_healthy_long_enough() {
+    let mut desk = Desk::new();
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.see(BREAKER, Point::GridVoltage, 0.0);
+    desk.run(10.0);
+    assert_eq!(desk.mode(), Mode::Islanded);
+    desk.see(BREAKER, Point::GridVoltage, 230.0);
+    desk.run(4.5);
+    assert_eq!(desk.mode(), Mode::Islanded, "not yet");
+    let back = desk.run(1.5);
+    assert_eq!(desk.mode(), Mode::Resynchronising);
+    assert_eq!(back[&BREAKER].0, Setpoint::Switch { on: true });
+}
+
+#[test]
+fn what_an_operator_holds_is_limited_like_everything_else() {
+    let mut desk = Desk::new();
+    let outcome = desk.orders(&[Order::Hold {
+        device: ESS,
+        setpoint: Setpoint::Power {
+            p: ActivePower::from_kilowatts(99.0),
+            q: ReactivePower::ZERO,
+        },
+    }]);
+    let dispatch = outcome
+        .dispatches
+        .iter()
+        .find(|d| d.device == ESS)
+        .expect("sent");
+    assert!(kw(dispatch.setpoint.get()) <= 10.0);
+    assert!(!dispatch.clamped.is_empty());
+    let last = desk.run(1.0);
+    assert!(last.get(&ESS).is_none_or(|(s, _)| kw(*s) <= 10.0));
+}
+
+#[test]
+fn nothing_is_sent_before_the_bench_is_armed() {
+    let mut desk = Desk::new();
+    desk.orders(&[Order::Arm(false)]);
+    desk.orders(&[schedule(1.0, 5.0)]);
+    assert!(desk.run(1.0).is_empty());
+}
+
+#[test]
+fn the_safe_mode_brings_storage_and_sun_to_rest_and_is_left_only_on_request() {
+    let mut desk = Desk::new();
+    desk.orders(&[schedule(1.0, 5.0)]);
+    desk.run(1.0);
+    desk.orders(&[Order::Mode(ModeRequest::Safe)]);
+    desk.run(1.0);
+    assert_eq!(desk.mode(), Mode::Safe);
+    assert_eq!(sent_power(&desk.controller.sent, ESS), ActivePower::ZERO);
+    assert_eq!(
+        desk.controller.sent[&PV].1,
+        Setpoint::Ceiling {
+            p: ActivePower::ZERO
+        }
+    );
+    desk.orders(&[Order::Mode(ModeRequest::Resume)]);
+    desk.run(0.5);
+    assert_eq!(desk.mode(), Mode::GridConnected);
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let outcomes = || {
+        let mut desk = Desk::new();
+        desk.see(PCC, Point::ActivePower, 2_500.0);
+        let mut all = vec![desk.orders(&[schedule(0.5, 1.0)])];
+        for f in [50.0, 49.7, 49.2, 50.4] {
+            desk.see(PCC, Point::Frequency, f);
+            all.push(desk.step(Rhythm::Fast, &[]));
+            all.push(desk.orders(&[]));
+        }
+        all
+    };
+    assert_eq!(outcomes(), outcomes());
+}
+
+#[test]
+fn an_order_for_a_device_that_is_not_there_is_refused_with_an_event() {
+    let mut desk = Desk::new();
+    let outcome = desk.orders(&[Order::Release {
+        device: DeviceIx(99),
+    }]);
+    assert!(matches!(
+        outcome.events.as_slice(),
+        [Event::OrderRefused { .. }]
+    ));
+}

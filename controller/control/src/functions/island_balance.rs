@@ -1,0 +1,74 @@
+//! Keeps an island in balance: storage reference to its own power, photovoltaics under a ceiling.
+
+use model::{Function, Group, Proposal, Role, Target};
+use quantities::{ActivePower, Bounds, Quantity};
+
+use super::{Propose, Situation, Wishes};
+
+/// Balance of an island.
+///
+/// The grid-forming storage carries whatever the loads and the sun leave; its frequency droops
+/// with the distance from its reference. Moving the reference to the measured power brings the
+/// frequency back to nominal. Photovoltaics may give no more than loads and charging can take.
+#[derive(Clone, Debug, Default)]
+pub struct IslandBalance {
+    ceiling_set: bool,
+}
+
+/// Share of the possible charging power that the ceiling leaves unused, for what changes
+/// between two cycles. Chosen: 10 %, the largest cloud step of the demo day in one second.
+const CHARGE_MARGIN: f64 = 0.1;
+
+impl Propose for IslandBalance {
+    const FAST: bool = false;
+
+    fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
+        if !s.mode.is_islanded() {
+            if self.ceiling_set {
+                self.ceiling_set = false;
+                let rated = s
+                    .bench
+                    .of_role(Role::Pv)
+                    .map(|(_, spec)| spec.rating.p.upper())
+                    .sum();
+                wishes
+                    .proposals
+                    .push(ceiling(rated, "the island has ended".into()));
+            }
+            return;
+        }
+        if let Some(storage) = s.seen.storage {
+            wishes.proposals.push(Proposal {
+                function: Function::IslandBalance,
+                target: Target::Group {
+                    group: Group::Storage,
+                    wish: Some(storage),
+                    bounds: Bounds::unbounded(),
+                },
+                why: format!("the island needs {storage:.1} of the storage"),
+            });
+        }
+        if let (Some(load), Some(_)) = (s.seen.load, s.seen.pv) {
+            let charge_max = -s.storage_able().lower();
+            let room = charge_max * (1.0 - CHARGE_MARGIN);
+            let most = Quantity::max(load + room, ActivePower::ZERO);
+            self.ceiling_set = true;
+            wishes.proposals.push(ceiling(
+                most,
+                format!("loads take {load:.1}, the storage can charge {charge_max:.1}"),
+            ));
+        }
+    }
+}
+
+fn ceiling(most: ActivePower, why: String) -> Proposal {
+    Proposal {
+        function: Function::IslandBalance,
+        target: Target::Group {
+            group: Group::Pv,
+            wish: Some(most),
+            bounds: Bounds::unbounded(),
+        },
+        why,
+    }
+}

@@ -1,0 +1,68 @@
+//! Turns what the market decided into wishes: storage power, and which switched loads run.
+
+use model::{Function, Group, Mode, Proposal, Role, Setpoint, Target};
+use quantities::{ActivePower, Bounds};
+
+use super::{Propose, Situation, Wishes};
+
+/// The market's schedule. It never counts in an island: there, balance comes first.
+#[derive(Clone, Debug, Default)]
+pub struct MarketSchedule;
+
+/// Share of a load's rating from which a commitment means "on".
+/// Chosen: one quarter; a switched load is all or nothing, and the auction may cut its order.
+const ON_SHARE: f64 = 0.25;
+
+impl Propose for MarketSchedule {
+    const FAST: bool = false;
+
+    fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
+        let connected = s.mode == Mode::GridConnected;
+        let price = |schedule: &model::Schedule| match schedule.price_mc_per_kwh {
+            Some(price) => format!("interval {} at {price} mc/kWh", schedule.interval),
+            None => format!("interval {} did not clear", schedule.interval),
+        };
+        let schedule = s.schedule.filter(|_| connected);
+        if let Some(schedule) = schedule {
+            let storage: ActivePower = schedule
+                .devices
+                .iter()
+                .filter(|(device, _)| s.spec(*device).role == Role::Ess)
+                .map(|(_, p)| *p)
+                .sum();
+            wishes.proposals.push(Proposal {
+                function: Function::MarketSchedule,
+                target: Target::Group {
+                    group: Group::Storage,
+                    wish: Some(storage),
+                    bounds: Bounds::unbounded(),
+                },
+                why: format!("{} commits {storage:.1}", price(schedule)),
+            });
+        }
+        for (device, spec) in s.bench.of_role(Role::Load).filter(|(_, l)| l.takes_switch) {
+            let committed = schedule.and_then(|schedule| {
+                schedule
+                    .devices
+                    .iter()
+                    .find(|(d, _)| *d == device)
+                    .map(|(_, p)| (schedule, *p))
+            });
+            let (on, why) = match committed {
+                Some((schedule, p)) => (
+                    p <= spec.rating.p.lower() * ON_SHARE,
+                    format!("{} commits {p:.1}", price(schedule)),
+                ),
+                None => (true, "no market interval speaks of it".into()),
+            };
+            wishes.proposals.push(Proposal {
+                function: Function::MarketSchedule,
+                target: Target::Device {
+                    device,
+                    setpoint: Setpoint::Switch { on },
+                },
+                why,
+            });
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The control functions, one per file. Each looks at the situation and proposes; none decides.
+
+mod frequency_droop;
+mod island_balance;
+mod load_shedding;
+mod market_schedule;
+mod operator;
+mod pcc_tracking;
+mod safety;
+mod synchronising;
+
+use model::{DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule};
+use quantities::{ActivePower, Bounds};
+
+use crate::{Bench, Estimate};
+pub use frequency_droop::FrequencyDroop;
+pub use island_balance::IslandBalance;
+pub use load_shedding::LoadShedding;
+pub use market_schedule::MarketSchedule;
+pub use operator::Operator;
+pub use pcc_tracking::PccTracking;
+pub use safety::Safety;
+pub use synchronising::Synchronising;
+
+/// Everything a function may look at.
+pub struct Situation<'a> {
+    /// Now.
+    pub now: Instant,
+    /// Operating mode.
+    pub mode: Mode,
+    /// Since when.
+    pub mode_since: Instant,
+    /// Whether an island is wanted while the breaker is still closed.
+    pub leaving: bool,
+    /// What is true on the bus.
+    pub seen: &'a Estimate,
+    /// The image itself.
+    pub image: &'a ProcessImage,
+    /// Settings and devices.
+    pub bench: &'a Bench,
+    /// The market's schedule, if one counts now.
+    pub schedule: Option<&'a Schedule>,
+    /// What each storage inverter can do now.
+    pub storage: &'a [(DeviceIx, Bounds<ActivePower>)],
+    /// Total power of the storage setpoints that were sent last.
+    pub storage_sent: ActivePower,
+}
+
+impl Situation<'_> {
+    /// What the storage can do in total now.
+    #[must_use]
+    pub fn storage_able(&self) -> Bounds<ActivePower> {
+        self.storage
+            .iter()
+            .fold(Bounds::exactly(ActivePower::ZERO), |sum, (_, b)| {
+                sum.plus(*b)
+            })
+    }
+
+    /// Rated power of the storage in total, as a magnitude.
+    #[must_use]
+    pub fn storage_rated(&self) -> ActivePower {
+        self.bench
+            .of_role(Role::Ess)
+            .map(|(_, spec)| spec.rating.p.upper())
+            .sum()
+    }
+
+    /// A device's description.
+    #[must_use]
+    pub fn spec(&self, device: DeviceIx) -> &DeviceSpec {
+        &self.bench.devices[device.index()]
+    }
+}
+
+/// Where functions put what they wish and what happened.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// Proposals of this step.
+    pub proposals: Vec<Proposal>,
+    /// Events of this step.
+    pub events: Vec<Event>,
+}
+
+/// A control function.
+pub trait Propose {
+    /// Whether it also runs on the fast path.
+    const FAST: bool;
+
+    /// Looks and proposes.
+    fn propose(&mut self, situation: &Situation<'_>, wishes: &mut Wishes);
+}

@@ -1,0 +1,31 @@
+//! Brings the bench to rest in the safe mode.
+
+use model::{Function, Group, Mode, Proposal, Target};
+use quantities::{ActivePower, Bounds};
+
+use super::{Propose, Situation, Wishes};
+
+/// The safe mode: storage at rest, photovoltaics at rest; switches and breaker stay as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Safety;
+
+impl Propose for Safety {
+    const FAST: bool = true;
+
+    fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
+        if s.mode != Mode::Safe {
+            return;
+        }
+        for group in [Group::Storage, Group::Pv] {
+            wishes.proposals.push(Proposal {
+                function: Function::Safety,
+                target: Target::Group {
+                    group,
+                    wish: Some(ActivePower::ZERO),
+                    bounds: Bounds::exactly(ActivePower::ZERO),
+                },
+                why: "the bench is in the safe mode".into(),
+            });
+        }
+    }
+}

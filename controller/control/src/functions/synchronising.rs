@@ -1,0 +1,101 @@
+//! Opens the coupling breaker for a wanted island, and closes it onto a matched utility.
+//!
+//! Whether voltage, slip and angle fit at the moment of closing is judged by the sync-check
+//! relay in the breaker: a supervisor that polls is too slow for it. The supervisor makes the
+//! island slip slowly past the utility and keeps asking for the breaker.
+
+use std::time::Duration;
+
+use model::{Function, Group, Instant, Mode, Proposal, Role, Setpoint, Target};
+use quantities::{ActivePower, Bounds, Frequency, Quantity};
+
+use super::{Propose, Situation, Wishes};
+
+/// Coupling and uncoupling.
+#[derive(Clone, Debug, Default)]
+pub struct Synchronising {
+    quiet_since: Option<Instant>,
+    leaving_since: Option<Instant>,
+    offset: Option<(Instant, ActivePower)>,
+}
+
+/// Exchange at which a wanted island may begin, as a share of the storage's rating.
+/// Chosen: 5 %, the upper end of what controllers in the field use (2 to 5 %).
+const QUIET_SHARE: f64 = 0.05;
+/// How long the exchange must be that small.
+const QUIET_FOR: Duration = Duration::from_millis(500);
+/// When the breaker is opened although the exchange is not small.
+/// Chosen: 10 s, a third of the 30 s within which a utility expects a disconnection.
+const LEAVE_AFTER: Duration = Duration::from_secs(10);
+/// Slip against the utility while synchronising: the angle then passes zero every 10 s.
+/// Chosen: 0.1 Hz, the strictest row of the usual synchronising limits.
+const SLIP: Frequency = Frequency::from_hertz(0.1);
+/// Share of the island's own frequency droop that is corrected per second while matching.
+/// Chosen: 0.5 /s, slower than the island settles and faster than a beat period.
+const MATCH_GAIN_PER_S: f64 = 0.5;
+
+impl Propose for Synchronising {
+    const FAST: bool = false;
+
+    fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
+        let Some((breaker, _)) = s.bench.first(Role::Breaker) else {
+            return;
+        };
+        let switch = |on: bool, why: String| Proposal {
+            function: Function::Synchronising,
+            target: Target::Device {
+                device: breaker,
+                setpoint: Setpoint::Switch { on },
+            },
+            why,
+        };
+        if s.leaving {
+            let since = *self.leaving_since.get_or_insert(s.now);
+            let quiet = s
+                .seen
+                .pcc
+                .is_some_and(|p| p.abs() <= s.storage_rated() * QUIET_SHARE);
+            self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(s.now));
+            let quiet_long = self
+                .quiet_since
+                .is_some_and(|t| s.now.since(t) >= QUIET_FOR);
+            if quiet_long || s.now.since(since) >= LEAVE_AFTER {
+                wishes
+                    .proposals
+                    .push(switch(false, "an island is wanted".into()));
+            }
+        } else {
+            self.leaving_since = None;
+            self.quiet_since = None;
+        }
+        if s.mode != Mode::Resynchronising {
+            self.offset = None;
+            return;
+        }
+        if let (Some(f), Some(grid_f), Some(storage)) = (s.seen.f, s.seen.grid_f, s.seen.storage) {
+            let settings = &s.bench.settings;
+            let (at, offset) = self.offset.unwrap_or((s.now, ActivePower::ZERO));
+            let power_per_hertz =
+                s.storage_rated() / (settings.nominal_f.as_hertz() * settings.droop);
+            let error = grid_f + SLIP - f;
+            let step = power_per_hertz
+                * (error.as_hertz() * MATCH_GAIN_PER_S * s.now.since(at).as_secs_f64());
+            let reach = s.storage_rated() * 0.5;
+            let offset = Bounds::between(-reach, reach).clamp(offset + step);
+            self.offset = Some((s.now, offset));
+            wishes.proposals.push(Proposal {
+                function: Function::IslandBalance,
+                target: Target::Group {
+                    group: Group::Storage,
+                    wish: Some(storage + offset),
+                    bounds: Bounds::unbounded(),
+                },
+                why: format!("island at {f:.3}, utility at {grid_f:.3}"),
+            });
+            wishes.proposals.push(switch(
+                true,
+                format!("island at {f:.3}, utility at {grid_f:.3}; the relay waits for the angle"),
+            ));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the core is told once, before the first cycle.
+
+use std::time::Duration;
+
+use model::{DeviceIx, DeviceSpec, Role};
+use quantities::{ActivePower, Frequency, Voltage};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the control functions. Times are real time, powers positive into the bus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Nominal frequency.
+    pub nominal_f: Frequency,
+    /// Nominal voltage, line to neutral.
+    pub nominal_v: Voltage,
+    /// Period of the supervisory cycle.
+    pub period: Duration,
+    /// Droop of the storage while grid-connected, per unit of frequency at full power.
+    pub droop: f64,
+    /// Deviation from nominal in which the droop stays silent.
+    pub deadband: Frequency,
+    /// Exchange to hold at the point of common coupling when the market says nothing.
+    pub pcc_target: Option<ActivePower>,
+    /// Integral gain of the exchange tracking, per second.
+    pub pcc_gain_per_s: f64,
+    /// Whether an island reconnects by itself when the utility is healthy.
+    pub auto_reconnect: bool,
+    /// How long the utility must be healthy before an island reconnects.
+    pub reconnect_delay: Duration,
+    /// How long to try to synchronise before giving up.
+    pub sync_timeout: Duration,
+    /// How long an island must stay inside its bands to count as stable.
+    pub settle_time: Duration,
+    /// How long a setpoint stays valid on its way to the device.
+    pub setpoint_validity: Duration,
+}
+
+impl Settings {
+    /// Settings for a nominal frequency and voltage, everything else at its default.
+    ///
+    /// Origins: droop 4 % and deadband 0.036 Hz (scaled with nominal) follow the usual default of
+    /// IEEE 1547-2018 category II/III as given by secondary sources; the reconnect delay of 300 s
+    /// is its enter-service default. Chosen: tracking gain 1.0 /s, a third of what a loop delay of
+    /// 0.5 s would bear (pi/2 / 0.5 s); settle time 2 s; sync time-out 60 s, six beat periods at
+    /// 0.1 Hz slip; setpoint validity 2 s, longer than any healthy bus needs.
+    #[must_use]
+    pub fn nominal(nominal_f: Frequency, nominal_v: Voltage) -> Self {
+        Self {
+            nominal_f,
+            nominal_v,
+            period: Duration::from_millis(100),
+            droop: 0.04,
+            deadband: nominal_f * (0.036 / 60.0),
+            pcc_target: None,
+            pcc_gain_per_s: 1.0,
+            auto_reconnect: true,
+            reconnect_delay: Duration::from_secs(300),
+            sync_timeout: Duration::from_secs(60),
+            settle_time: Duration::from_secs(2),
+            setpoint_validity: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The bench as the core sees it: settings and the list of devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bench {
+    /// Settings of the functions.
+    pub settings: Settings,
+    /// The devices, in the order of the rig.
+    pub devices: Vec<DeviceSpec>,
+}
+
+impl Bench {
+    /// The devices of a role, in the order of the rig.
+    pub fn of_role(&self, role: Role) -> impl Iterator<Item = (DeviceIx, &DeviceSpec)> {
+        self.devices
+            .iter()
+            .enumerate()
+            .filter(move |(_, spec)| spec.role == role)
+            .map(|(index, spec)| (ix(index), spec))
+    }
+
+    /// The first device of a role.
+    #[must_use]
+    pub fn first(&self, role: Role) -> Option<(DeviceIx, &DeviceSpec)> {
+        self.of_role(role).next()
+    }
+
+    /// Loads that may be shed, the first to go first.
+    #[must_use]
+    pub fn shed_order(&self) -> Vec<DeviceIx> {
+        let mut order: Vec<(u8, DeviceIx)> = self
+            .devices
+            .iter()
+            .enumerate()
+            .filter(|(_, spec)| spec.takes_switch && spec.role == Role::Load)
+            .filter_map(|(index, spec)| spec.shed.map(|priority| (priority, ix(index))))
+            .collect();
+        order.sort();
+        order.into_iter().map(|(_, device)| device).collect()
+    }
+}
+
+fn ix(index: usize) -> DeviceIx {
+    DeviceIx(u16::try_from(index).expect("a rig has fewer than 65536 devices (checked at load)"))
+}

@@ -1,0 +1,258 @@
+//! The rules, in the order in which they are applied. Read line by line.
+
+use std::fmt;
+
+use model::{DeviceIx, DeviceSpec, Instant, Link, ProcessImage, Role, Setpoint};
+use quantities::{ActivePower, Quantity, ReactivePower, Voltage};
+
+use crate::{Approved, capability};
+
+/// What the limiter changed about a wish.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clamp {
+    /// The rig's limit of the device.
+    Rating {
+        /// What was wished for.
+        wished: ActivePower,
+    },
+    /// State of charge or battery current limits.
+    Battery {
+        /// What was wished for.
+        wished: ActivePower,
+    },
+    /// Rate of change.
+    Ramp {
+        /// What was wished for.
+        wished: ActivePower,
+    },
+    /// Apparent power: active power has priority.
+    Apparent {
+        /// What was wished for.
+        wished: ReactivePower,
+    },
+}
+
+impl fmt::Display for Clamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rating { wished } => write!(f, "rating, wished {wished:.1}"),
+            Self::Battery { wished } => write!(f, "battery, wished {wished:.1}"),
+            Self::Ramp { wished } => write!(f, "ramp, wished {wished:.1}"),
+            Self::Apparent { wished } => write!(f, "apparent power, wished {wished:.1}"),
+        }
+    }
+}
+
+/// Why a wish was refused altogether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The rig has no such device.
+    #[error("there is no such device")]
+    NoSuchDevice,
+    /// The wish is not a number.
+    #[error("the setpoint is not a finite number")]
+    NotANumber,
+    /// The profile cannot take this kind of setpoint.
+    #[error("its profile cannot take this kind of setpoint")]
+    NotDispatchable,
+    /// The device does not answer.
+    #[error("it is offline")]
+    Offline,
+    /// Closing onto a utility that is not seen to be healthy.
+    #[error("the utility side of the breaker is not known to be healthy")]
+    GridNotHealthy,
+}
+
+/// An approved setpoint and what was changed on the way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// What may be written.
+    pub approved: Approved<Setpoint>,
+    /// What the limiter changed, in the order of the rules.
+    pub clamps: Vec<Clamp>,
+}
+
+/// Lowest voltage of a utility worth closing onto, per unit.
+/// IEEE 1547-2018 default enter-service window as given by secondary sources; the site's agreement wins.
+const GRID_V_MIN_PU: f64 = 0.917;
+/// Highest voltage of a utility worth closing onto, per unit. Source as above.
+const GRID_V_MAX_PU: f64 = 1.05;
+
+/// The limiter of a bench: hard limits and the memory that ramps need.
+#[derive(Clone, Debug)]
+pub struct Limiter {
+    specs: Vec<DeviceSpec>,
+    nominal_v: Voltage,
+    ramps: Vec<Option<(Instant, ActivePower)>>,
+}
+
+impl Limiter {
+    /// A limiter for the devices of a rig; `nominal_v` is line to neutral.
+    #[must_use]
+    pub fn new(specs: Vec<DeviceSpec>, nominal_v: Voltage) -> Self {
+        let ramps = vec![None; specs.len()];
+        Self {
+            specs,
+            nominal_v,
+            ramps,
+        }
+    }
+
+    /// What a device can do now; `None` for a device that is not in the rig.
+    #[must_use]
+    pub fn capability(
+        &self,
+        now: Instant,
+        device: DeviceIx,
+        image: &ProcessImage,
+    ) -> Option<quantities::Bounds<ActivePower>> {
+        let spec = self.specs.get(device.index())?;
+        let own = image.devices.get(device.index())?;
+        let battery = spec.battery.and_then(|b| image.devices.get(b.index()));
+        Some(capability(now, spec, own, battery))
+    }
+
+    /// Clamps a wish to what the device and its limits permit, or refuses it.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn approve(
+        &mut self,
+        now: Instant,
+        device: DeviceIx,
+        wish: Setpoint,
+        image: &ProcessImage,
+    ) -> Result<Verdict, Refusal> {
+        let spec = self
+            .specs
+            .get(device.index())
+            .ok_or(Refusal::NoSuchDevice)?;
+        let own = image
+            .devices
+            .get(device.index())
+            .ok_or(Refusal::NoSuchDevice)?;
+        if own.link == Link::Offline {
+            return Err(Refusal::Offline);
+        }
+        match wish {
+            Setpoint::Power { p, q } if p.is_finite() && q.is_finite() => {
+                if !spec.takes_power {
+                    return Err(Refusal::NotDispatchable);
+                }
+                self.approve_power(now, device, p, q, image)
+            }
+            Setpoint::Ceiling { p } if p.is_finite() => {
+                if !spec.takes_ceiling {
+                    return Err(Refusal::NotDispatchable);
+                }
+                let p_max = Quantity::max(spec.rating.p.upper(), ActivePower::ZERO);
+                let limited = quantities::Bounds::between(ActivePower::ZERO, p_max).clamp(p);
+                Ok(Verdict {
+                    approved: Approved::new(Setpoint::Ceiling { p: limited }),
+                    clamps: (limited != p)
+                        .then_some(Clamp::Rating { wished: p })
+                        .into_iter()
+                        .collect(),
+                })
+            }
+            Setpoint::Switch { on } => {
+                if !spec.takes_switch {
+                    return Err(Refusal::NotDispatchable);
+                }
+                if spec.role == Role::Breaker && on && !self.grid_is_healthy(now, spec, own) {
+                    return Err(Refusal::GridNotHealthy);
+                }
+                Ok(Verdict {
+                    approved: Approved::new(wish),
+                    clamps: Vec::new(),
+                })
+            }
+            Setpoint::Power { .. } | Setpoint::Ceiling { .. } => Err(Refusal::NotANumber),
+        }
+    }
+
+    fn approve_power(
+        &mut self,
+        now: Instant,
+        device: DeviceIx,
+        p: ActivePower,
+        q: ReactivePower,
+        image: &ProcessImage,
+    ) -> Result<Verdict, Refusal> {
+        let spec = &self.specs[device.index()];
+        let own = &image.devices[device.index()];
+        let battery = spec.battery.and_then(|b| image.devices.get(b.index()));
+        let mut clamps = Vec::new();
+
+        let rated = spec.rating.p.clamp(p);
+        if rated != p {
+            clamps.push(Clamp::Rating { wished: p });
+        }
+        // The ramp first, the battery last: a battery that must not be discharged
+        // is stopped at once, however steep that is.
+        let ramped = self.ramp(now, device, rated, own);
+        if ramped != rated {
+            clamps.push(Clamp::Ramp { wished: rated });
+        }
+        let able = capability(now, spec, own, battery).clamp(ramped);
+        if able != ramped {
+            clamps.push(Clamp::Battery { wished: ramped });
+        }
+        let room = spec.rating.s_max.as_volt_amperes().powi(2) - able.as_watts().powi(2);
+        let q_max = ReactivePower::from_vars(room.max(0.0).sqrt());
+        let turned = quantities::Bounds::between(-q_max, q_max).clamp(q);
+        if turned != q {
+            clamps.push(Clamp::Apparent { wished: q });
+        }
+        self.ramps[device.index()] = Some((now, able));
+        Ok(Verdict {
+            approved: Approved::new(Setpoint::Power { p: able, q: turned }),
+            clamps,
+        })
+    }
+
+    /// The value nearest to `p` that the ramp permits, from the last approved setpoint or,
+    /// before there is one, from the measured power.
+    fn ramp(
+        &self,
+        now: Instant,
+        device: DeviceIx,
+        p: ActivePower,
+        own: &model::DeviceImage,
+    ) -> ActivePower {
+        let spec = &self.specs[device.index()];
+        let from = self.ramps[device.index()]
+            .or_else(|| own.p.last_good.map(|(_, measured)| (now, measured)));
+        let Some((at, last)) = from else {
+            return p;
+        };
+        // A setpoint may always move by what one period of the slowest supported cycle allows,
+        // so that the first step after a long hold is not a jump of unlimited size.
+        let time = now.since(at).clamp(RAMP_STEP_MIN, RAMP_STEP_MAX);
+        let step = (spec.rating.ramp * time).abs();
+        quantities::Bounds::between(last - step, last + step).clamp(p)
+    }
+
+    fn grid_is_healthy(&self, now: Instant, spec: &DeviceSpec, own: &model::DeviceImage) -> bool {
+        let age_max = spec.sample_age_max;
+        let v = own.grid_v.fresh(now, age_max);
+        let f = own.grid_f.fresh(now, age_max);
+        match (v, f) {
+            (Some(v), Some(f)) => {
+                let v_pu = v / self.nominal_v;
+                (GRID_V_MIN_PU..=GRID_V_MAX_PU).contains(&v_pu) && f.is_finite()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Shortest time credited to a ramp: the fast path may run every few milliseconds.
+/// Chosen: 10 ms, the fastest cycle that a bench is offered.
+const RAMP_STEP_MIN: std::time::Duration = std::time::Duration::from_millis(10);
+/// Longest time credited to a ramp after a hold.
+/// Chosen: 1 s, so that a setpoint after an hour of rest still moves by one second's ramp.
+const RAMP_STEP_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The limiter's promises, by row and by property.
+
+use std::time::Duration;
+
+use model::{DeviceImage, DeviceSpec, Flaw, PointSample, Rating, Reading, Sample};
+use proptest::prelude::*;
+use quantities::{ApparentPower, Bounds, Energy, PowerRamp, StateOfCharge};
+
+use super::*;
+
+const ESS: DeviceIx = DeviceIx(0);
+const BAT: DeviceIx = DeviceIx(1);
+const BREAKER: DeviceIx = DeviceIx(2);
+
+fn spec(role: Role) -> DeviceSpec {
+    DeviceSpec {
+        id: role.name().into(),
+        role,
+        rating: Rating {
+            p: Bounds::between(
+                ActivePower::from_kilowatts(-10.0),
+                ActivePower::from_kilowatts(10.0),
+            ),
+            s_max: ApparentPower::from_kilovolt_amperes(10.0),
+            ramp: PowerRamp::from_watts_per_second(5_000.0),
+            soc: Bounds::between(
+                StateOfCharge::from_percent(15.0),
+                StateOfCharge::from_percent(90.0),
+            ),
+            capacity: Some(Energy::from_kilowatt_hours(10.0)),
+        },
+        shed: None,
+        battery: (role == Role::Ess).then_some(BAT),
+        takes_power: role == Role::Ess,
+        takes_ceiling: false,
+        takes_switch: role == Role::Breaker,
+        sample_age_max: Duration::from_secs(3),
+    }
+}
+
+fn bench() -> (Limiter, ProcessImage) {
+    let specs = vec![spec(Role::Ess), spec(Role::Battery), spec(Role::Breaker)];
+    let limiter = Limiter::new(specs, Voltage::from_volts(230.0));
+    let mut image = ProcessImage::unread(3);
+    see(&mut image, ESS, model::Point::ActivePower, 0.0, 0.0);
+    see(&mut image, BAT, model::Point::StateOfCharge, 0.5, 0.0);
+    (limiter, image)
+}
+
+fn see(image: &mut ProcessImage, device: DeviceIx, point: model::Point, value: f64, at_s: f64) {
+    image.observe(PointSample {
+        device,
+        point,
+        sample: Sample {
+            measured_at: at(at_s),
+            reading: Reading::Good(value),
+        },
+    });
+}
+
+fn at(seconds: f64) -> Instant {
+    Instant::START + Duration::from_secs_f64(seconds)
+}
+
+fn power(kw: f64) -> Setpoint {
+    Setpoint::Power {
+        p: ActivePower::from_kilowatts(kw),
+        q: ReactivePower::ZERO,
+    }
+}
+
+fn approved_kw(limiter: &mut Limiter, image: &ProcessImage, at_s: f64, kw: f64) -> f64 {
+    match limiter
+        .approve(at(at_s), ESS, power(kw), image)
+        .expect("approved")
+        .approved
+        .get()
+    {
+        Setpoint::Power { p, .. } => p.as_kilowatts(),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_setpoint_moves_no_faster_than_its_ramp() {
+    let (mut limiter, image) = bench();
+    assert_eq!(
+        approved_kw(&mut limiter, &image, 1.0, 9.0),
+        0.05,
+        "first step: 10 ms worth"
+    );
+    assert_eq!(approved_kw(&mut limiter, &image, 1.5, 9.0), 2.55);
+    assert_eq!(
+        approved_kw(&mut limiter, &image, 60.0, 9.0),
+        7.55,
+        "one second at most"
+    );
+}
+
+#[test]
+fn an_empty_battery_is_not_discharged_and_a_full_one_not_charged() {
+    for (soc, wish, expected) in [(0.14, 5.0, 0.0), (0.14, -0.04, -0.04), (0.91, -5.0, 0.0)] {
+        let (mut limiter, mut image) = bench();
+        see(&mut image, BAT, model::Point::StateOfCharge, soc, 1.0);
+        assert_eq!(
+            approved_kw(&mut limiter, &image, 1.0, wish),
+            expected,
+            "soc {soc}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_state_of_charge_permits_nothing() {
+    let (mut limiter, _) = bench();
+    let image = ProcessImage::unread(3);
+    assert_eq!(approved_kw(&mut limiter, &image, 1.0, 0.04), 0.0);
+}
+
+#[test]
+fn a_stale_state_of_charge_is_taken_at_its_worst() {
+    // 50 % can fall to 15 % in 0.35 * 10 kWh / 10 kW = 1260 s.
+    let (mut limiter, image) = bench();
+    assert!(approved_kw(&mut limiter, &image, 1250.0, 0.04) > 0.0);
+    assert_eq!(approved_kw(&mut limiter, &image, 1261.0, 0.04), 0.0);
+}
+
+#[test]
+fn the_battery_s_own_current_limits_bind() {
+    let (mut limiter, mut image) = bench();
+    see(&mut image, BAT, model::Point::BatteryVoltage, 50.0, 1.0);
+    see(&mut image, BAT, model::Point::DischargeCurrentMax, 0.5, 1.0);
+    assert_eq!(approved_kw(&mut limiter, &image, 1.0, 5.0), 0.025);
+}
+
+#[test]
+fn what_is_offline_or_not_a_number_or_of_another_kind_is_refused() {
+    let (mut limiter, mut image) = bench();
+    let nan = Setpoint::Power {
+        p: ActivePower::from_watts(f64::NAN),
+        q: ReactivePower::ZERO,
+    };
+    let rows = [
+        (ESS, nan, Refusal::NotANumber),
+        (ESS, Setpoint::Switch { on: true }, Refusal::NotDispatchable),
+        (BAT, power(1.0), Refusal::NotDispatchable),
+        (DeviceIx(9), power(1.0), Refusal::NoSuchDevice),
+    ];
+    for (device, wish, refusal) in rows {
+        assert_eq!(
+            limiter.approve(at(1.0), device, wish, &image).unwrap_err(),
+            refusal
+        );
+    }
+    image.devices[0].link = Link::Offline;
+    assert_eq!(
+        limiter
+            .approve(at(1.0), ESS, power(1.0), &image)
+            .unwrap_err(),
+        Refusal::Offline
+    );
+}
+
+#[test]
+fn the_breaker_does_not_close_onto_a_utility_that_is_not_seen_healthy() {
+    let close = Setpoint::Switch { on: true };
+    let rows = [
+        (Some(230.0), Some(50.0), true),
+        (Some(100.0), Some(50.0), false),
+        (Some(230.0), None, false),
+        (None, Some(50.0), false),
+    ];
+    for (v, f, expected) in rows {
+        let (mut limiter, mut image) = bench();
+        if let Some(v) = v {
+            see(&mut image, BREAKER, model::Point::GridVoltage, v, 1.0);
+        }
+        if let Some(f) = f {
+            see(&mut image, BREAKER, model::Point::GridFrequency, f, 1.0);
+        }
+        let verdict = limiter.approve(at(1.5), BREAKER, close, &image);
+        assert_eq!(verdict.is_ok(), expected, "{v:?} {f:?}");
+        let stale = limiter.approve(at(9.0), BREAKER, close, &image);
+        assert_eq!(stale.unwrap_err(), Refusal::GridNotHealthy);
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_wished_stays_inside_rating_circle_ramp_and_battery(
+        wishes in proptest::collection::vec((0.0..2.0_f64, -1e5..1e5_f64, -1e5..1e5_f64, 0.0..1.0_f64), 1..40)
+    ) {
+        let (mut limiter, mut image) = bench();
+        let mut now = 1.0;
+        let mut last: Option<f64> = None;
+        for (dt, p, q, soc) in wishes {
+            now += dt;
+            see(&mut image, BAT, model::Point::StateOfCharge, soc, now);
+            let wish = Setpoint::Power { p: ActivePower::from_watts(p), q: ReactivePower::from_vars(q) };
+            let verdict = limiter.approve(at(now), ESS, wish, &image).expect("approved");
+            let Setpoint::Power { p, q } = verdict.approved.get() else { unreachable!() };
+            prop_assert!(ApparentPower::of(p, q).as_volt_amperes() <= 10_000.0 * (1.0 + 1e-12));
+            if soc <= 0.15 { prop_assert!(p.as_watts() <= 0.0); }
+            if soc >= 0.90 { prop_assert!(p.as_watts() >= 0.0); }
+            if let Some(last) = last {
+                let step = (p.as_watts() - last).abs();
+                // The battery may stop a setpoint faster than its ramp.
+                // (Times are whole nanoseconds: 5 kW/s for one of them is 5 uW.)
+                let stopped = verdict.clamps.iter().any(|c| matches!(c, Clamp::Battery { .. }));
+                prop_assert!(stopped || step <= 5_000.0 * dt.clamp(0.01, 1.0) + 1e-3);
+            }
+            last = Some(p.as_watts());
+        }
+    }
+}
+
+#[test]
+fn a_failed_read_does_not_count_as_a_reading() {
+    let mut device = DeviceImage::unread();
+    device.observe(
+        model::Point::StateOfCharge,
+        Sample {
+            measured_at: at(1.0),
+            reading: Reading::Bad(Flaw::Timeout),
+        },
+    );
+    assert_eq!(device.soc.last_good, None);
+}

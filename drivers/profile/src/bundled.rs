@@ -1,0 +1,83 @@
+//! The profiles that come with the program.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use document::Source;
+
+use crate::{Profile, near};
+
+macro_rules! bundled {
+    ($($path:literal),+ $(,)?) => {
+        /// Path in this crate and text of every bundled profile.
+        pub(crate) const FILES: &[(&str, &str)] =
+            &[$(($path, include_str!(concat!("../devices/", $path))),)+];
+    };
+}
+
+bundled![
+    "inverter/sunspec-inverter.toml",
+    "storage/sunspec-storage-inverter.toml",
+    "battery/pylontech-lv-can.toml",
+    "battery/victron-lv-can.toml",
+    "meter/eastron-sdm120.toml",
+    "meter/eastron-sdm630.toml",
+    "meter/carlo-gavazzi-em340.toml",
+    "meter/schneider-iem3000.toml",
+    "meter/sunspec-meter.toml",
+    "breaker/generic-sync-breaker.toml",
+    "plug/shelly-gen2-plug.toml",
+    "plug/tasmota-plug.toml",
+];
+
+struct Bundled {
+    profile: Arc<Profile>,
+    text: &'static str,
+}
+
+static TABLE: LazyLock<BTreeMap<String, Bundled>> = LazyLock::new(|| {
+    FILES
+        .iter()
+        .filter_map(|(path, text)| {
+            // A test proves that every bundled file is a profile without faults.
+            let (profile, _) = Profile::parse(Source::new(*path, *text)).ok()?;
+            let id = profile.id.to_string();
+            let profile = Arc::new(profile);
+            Some((id, Bundled { profile, text }))
+        })
+        .collect()
+});
+
+/// The bundled profile of an identity such as `eastron/sdm630`.
+#[must_use]
+pub fn bundled(id: &str) -> Option<Arc<Profile>> {
+    TABLE.get(id).map(|b| Arc::clone(&b.profile))
+}
+
+/// The TOML text of a bundled profile, to begin an own one with.
+#[must_use]
+pub fn bundled_text(id: &str) -> Option<&'static str> {
+    TABLE.get(id).map(|b| b.text)
+}
+
+/// Identities of all bundled profiles, in alphabetical order.
+#[must_use]
+pub fn bundled_ids() -> Vec<&'static str> {
+    TABLE.keys().map(String::as_str).collect()
+}
+
+/// The bundled identity most similar to one that is not bundled, if one is near enough.
+#[must_use]
+pub fn similar(id: &str) -> Option<&'static str> {
+    let ids = bundled_ids();
+    // A forgotten or wrong vendor is as frequent as a slip of the pen.
+    let model = id.rsplit('/').next().unwrap_or(id);
+    near::nearest(id, ids.iter().copied()).or_else(|| {
+        ids.iter()
+            .copied()
+            .find(|known| known.rsplit('/').next() == Some(model))
+    })
+}
+
+#[cfg(test)]
+mod tests;

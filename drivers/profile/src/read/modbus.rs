@@ -1,0 +1,304 @@
+//! Reads the Modbus part of a profile.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use document::Table;
+use model::Point;
+
+use super::registers::{self, Defaults, Register};
+use super::{control, required_time, time_or, twice, value};
+use crate::codes;
+use crate::modbus::{
+    Encoding, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint, SerialSettings,
+    Table as RegisterTable,
+};
+
+/// Most registers in one answer: MODBUS Application Protocol Specification V1.1b3, 6.3 and 6.4.
+const READ_REGISTERS_MAX: i64 = 125;
+
+/// Default of `min_gap`. Chosen: the silence after which the meters of `drivers.md` answered reliably.
+const MIN_GAP: Duration = Duration::from_millis(20);
+
+/// Names of the poll classes.
+const POLLS: &[(&str, Poll)] = &[
+    ("fast", Poll::Fast),
+    ("normal", Poll::Normal),
+    ("slow", Poll::Slow),
+    ("once", Poll::Once),
+];
+
+/// Names of the parities.
+const PARITIES: &[(&str, Parity)] = &[
+    ("none", Parity::None),
+    ("even", Parity::Even),
+    ("odd", Parity::Odd),
+];
+
+/// Names of the layouts.
+const LAYOUTS: &[(&str, bool)] = &[("fixed", false), ("sunspec", true)];
+
+/// Registers that a point takes, to find overlaps.
+struct Taken {
+    point: Point,
+    table: Option<RegisterTable>,
+    model: u16,
+    registers: Range<u32>,
+    span: Range<usize>,
+}
+
+pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile> {
+    let Some(head) = root.table("modbus") else {
+        return root.missing("modbus", "{ layout = \"fixed\", … }");
+    };
+    let unit = match head.integer("unit", 0..=247) {
+        None if !head.has("unit") => head.missing("unit", "1"),
+        unit => unit,
+    };
+    let timeout = required_time(&head, "timeout", "500ms");
+    let defaults = Defaults {
+        layout: layout(&head)?,
+        table: head.choice("table", registers::TABLES).map(|t| t.value),
+        order: head.choice("order", registers::ORDERS).map(|o| o.value),
+        max_regs: max_regs(&head),
+    };
+    let max_gap = head.integer("max_gap", 0..=124).map_or(0, |gap| gap.value);
+    let min_gap = time_or(&head, "min_gap", MIN_GAP);
+    let late_window = head.duration("late_window").map(|w| w.value);
+    let connect_delay = time_or(&head, "connect_delay", Duration::ZERO);
+    let serial = head.table("serial").map(serial);
+    head.finish();
+
+    let points = points(root, &defaults, sign);
+    let identify = root.table("identify").map(|t| identify(t, &defaults));
+    let known: Vec<Point> = points.iter().map(|p| p.point).collect();
+    let controls = control::read(root, &defaults, sign, &known);
+    let timeout = timeout?.value;
+    Some(ModbusProfile {
+        unit: u8::try_from(unit?.value).ok()?,
+        timeout,
+        min_gap,
+        late_window: late_window.unwrap_or(timeout),
+        connect_delay,
+        max_regs: defaults.max_regs,
+        max_gap: u16::try_from(max_gap).ok()?,
+        serial: match serial {
+            Some(serial) => Some(serial?),
+            None => None,
+        },
+        layout: defaults.layout,
+        identify: match identify {
+            Some(identify) => Some(identify?),
+            None => None,
+        },
+        points,
+        controls,
+    })
+}
+
+fn layout(head: &Table<'_>) -> Option<Layout> {
+    let sunspec = if head.has("layout") {
+        head.choice("layout", LAYOUTS)?.value
+    } else {
+        head.missing("layout", "\"fixed\"")?
+    };
+    if !sunspec {
+        return Some(Layout::Fixed);
+    }
+    if !head.has("models") {
+        head.missing::<()>("models", "[1, 103]");
+    }
+    let mut required = Vec::new();
+    for number in head.numbers("models") {
+        let whole = number.value.fract() == 0.0 && (0.0..65535.0).contains(&number.value);
+        let model = if whole { number.value as u16 } else { 0 };
+        if crate::sunspec::model(model).is_none() {
+            registers::unknown_model(head, number.span.clone(), model);
+        }
+        required.push(model);
+    }
+    Some(Layout::SunSpec { required })
+}
+
+fn max_regs(head: &Table<'_>) -> u16 {
+    let Some(number) = head.integer("max_regs", i64::MIN..=i64::MAX) else {
+        return READ_REGISTERS_MAX as u16;
+    };
+    if !(1..=READ_REGISTERS_MAX).contains(&number.value) {
+        head.document().error(
+            codes::READ_TOO_WIDE,
+            number.span,
+            "`max_regs` is not what Modbus can carry",
+            format!("must lie in 1..={READ_REGISTERS_MAX}"),
+            "",
+        );
+        return READ_REGISTERS_MAX as u16;
+    }
+    number.value as u16
+}
+
+fn serial(table: Table<'_>) -> Option<SerialSettings> {
+    let baud = match table.integer("baud", 300..=4_000_000) {
+        None if !table.has("baud") => table.missing("baud", "9600"),
+        baud => baud,
+    };
+    let parity = if table.has("parity") {
+        table.choice("parity", PARITIES)
+    } else {
+        table.missing("parity", "\"none\"")
+    };
+    let stop = match table.integer("stop", 1..=2) {
+        None if !table.has("stop") => table.missing("stop", "1"),
+        stop => stop,
+    };
+    table.finish();
+    Some(SerialSettings {
+        baud: u32::try_from(baud?.value).ok()?,
+        parity: parity?.value,
+        stop_bits: u8::try_from(stop?.value).ok()?,
+    })
+}
+
+fn identify(table: Table<'_>, defaults: &Defaults) -> Option<Identify> {
+    let register = registers::read(&table, defaults);
+    let factor = value::scale(&table);
+    let range = if table.has("range") {
+        value::plain_range(&table)
+    } else {
+        table.missing("range", "[45, 65]")
+    };
+    table.finish();
+    let register = register?;
+    Some(Identify {
+        address: register.address,
+        encoding: Encoding {
+            factor: factor?,
+            ..register.encoding
+        },
+        range: range?,
+    })
+}
+
+fn points(root: &Table<'_>, defaults: &Defaults, sign: Option<f64>) -> Vec<RegisterPoint> {
+    let tables = root.tables("point");
+    if tables.is_empty() {
+        root.document().error(
+            codes::NOTHING_READ,
+            root.span(),
+            "the profile maps no point",
+            "",
+            "add `[[point]]` tables",
+        );
+    }
+    let mut taken = Vec::new();
+    let points = tables
+        .into_iter()
+        .filter_map(|table| point(table, defaults, sign, &mut taken))
+        .collect();
+    check_parity(root, &taken);
+    points
+}
+
+fn point(
+    table: Table<'_>,
+    defaults: &Defaults,
+    sign: Option<f64>,
+    taken: &mut Vec<Taken>,
+) -> Option<RegisterPoint> {
+    let point = value::point(&table, "name");
+    let register = registers::read(&table, defaults);
+    if let (Some(point), Some(register)) = (&point, &register) {
+        if taken.iter().any(|t| t.point == point.value) {
+            let what = format!("`{}`", point.value);
+            twice(&table, codes::POINT_TWICE, point.span.clone(), &what);
+        }
+        check_overlap(&table, point.value, register, taken);
+    }
+    let known_unit = register.as_ref().and_then(|r| r.unit.as_deref());
+    let (factor, range) = match &point {
+        Some(point) => (
+            value::factor(&table, point.value, known_unit, sign),
+            value::range(&table, point.value),
+        ),
+        None => {
+            // The keys are asked for all the same, or they would be told as unknown.
+            let _ = (table.has("unit"), table.has("scale"), table.has("sign"));
+            table.has("range");
+            (None, None)
+        }
+    };
+    let poll = table.choice("poll", POLLS).map_or(Poll::Normal, |p| p.value);
+    table.finish();
+    let register = register?;
+    Some(RegisterPoint {
+        point: point?.value,
+        address: register.address,
+        encoding: Encoding {
+            factor: factor?,
+            ..register.encoding
+        },
+        range: range?,
+        poll,
+    })
+}
+
+fn check_overlap(table: &Table<'_>, point: Point, register: &Register, taken: &mut Vec<Taken>) {
+    let (kind, model, registers) = register.extent();
+    let clash = taken.iter().find(|t| {
+        (t.table, t.model) == (kind, model)
+            && t.registers.start < registers.end
+            && registers.start < t.registers.end
+            && t.registers != registers
+    });
+    if let Some(clash) = clash {
+        table.document().error(
+            codes::OVERLAP,
+            register.span.clone(),
+            format!("`{point}` shares a register with `{}`", clash.point),
+            format!(
+                "takes {}..={}, the other {}..={}",
+                registers.start,
+                registers.end - 1,
+                clash.registers.start,
+                clash.registers.end - 1
+            ),
+            "check address and type of both",
+        );
+    }
+    taken.push(Taken {
+        point,
+        table: kind,
+        model,
+        registers,
+        span: register.span.clone(),
+    });
+}
+
+/// Warns of the one value of several registers that begins at another parity than all others.
+fn check_parity(root: &Table<'_>, taken: &[Taken]) {
+    // Chosen: with three others of one parity, the fourth is a slip rather than a habit.
+    const OTHERS_MIN: usize = 3;
+    for (_, kind) in registers::TABLES {
+        let wide: Vec<&Taken> = taken
+            .iter()
+            .filter(|t| t.table == Some(*kind) && t.registers.len() > 1)
+            .collect();
+        for parity in [0, 1] {
+            let (same, others): (Vec<&&Taken>, Vec<&&Taken>) =
+                wide.iter().partition(|t| t.registers.start % 2 == parity);
+            if let ([odd_one], true) = (same.as_slice(), others.len() >= OTHERS_MIN) {
+                root.document().warning(
+                    codes::ODD_ONE_OUT,
+                    odd_one.span.clone(),
+                    format!(
+                        "`{}` begins at address {}, all others at {} ones",
+                        odd_one.point,
+                        odd_one.registers.start,
+                        if parity == 0 { "odd" } else { "even" }
+                    ),
+                    "check whether the address comes from a one-based table",
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Where a register stands and how it is decoded: fixed addresses, or points of SunSpec models.
+
+use std::ops::Range;
+
+use document::Table;
+
+use super::units;
+use crate::modbus::{Address, DataType, Encoding, Layout, Table as RegisterTable, WordOrder};
+use crate::sunspec::{self, PointType};
+use crate::{codes, near};
+
+/// Names of the tables.
+pub(super) const TABLES: &[(&str, RegisterTable)] = &[
+    ("holding", RegisterTable::Holding),
+    ("input", RegisterTable::Input),
+    ("coil", RegisterTable::Coil),
+    ("discrete", RegisterTable::Discrete),
+];
+
+/// Names of the word orders.
+pub(super) const ORDERS: &[(&str, WordOrder)] = &[
+    ("ABCD", WordOrder::BigFirst),
+    ("CDAB", WordOrder::LittleFirst),
+];
+
+/// Names of the data types.
+pub(super) const TYPES: &[(&str, DataType)] = &[
+    ("bit", DataType::Bit),
+    ("u16", DataType::U16),
+    ("i16", DataType::I16),
+    ("u32", DataType::U32),
+    ("i32", DataType::I32),
+    ("u64", DataType::U64),
+    ("i64", DataType::I64),
+    ("f32", DataType::F32),
+];
+
+/// What holds for all registers of a profile unless one says otherwise.
+pub(super) struct Defaults {
+    pub(super) layout: Layout,
+    pub(super) table: Option<RegisterTable>,
+    pub(super) order: Option<WordOrder>,
+    pub(super) max_regs: u16,
+}
+
+/// A register with everything that its place tells; the factor is still 1.
+pub(super) struct Register {
+    pub(super) address: Address,
+    pub(super) encoding: Encoding,
+    /// The unit that the layout tells.
+    pub(super) unit: Option<String>,
+    pub(super) writable: bool,
+    /// Where in the file.
+    pub(super) span: Range<usize>,
+}
+
+impl Register {
+    /// Table or model, and the registers taken in it.
+    pub(super) fn extent(&self) -> (Option<RegisterTable>, u16, Range<u32>) {
+        let (table, model, start) = match self.address {
+            Address::Fixed { table, address } => (Some(table), 0, address),
+            Address::Model { model, offset } => (None, model, offset),
+        };
+        let start = u32::from(start);
+        (
+            table,
+            model,
+            start..start + u32::from(self.encoding.data.registers()),
+        )
+    }
+}
+
+/// Reads where a register stands.
+pub(super) fn read(table: &Table<'_>, defaults: &Defaults) -> Option<Register> {
+    match &defaults.layout {
+        Layout::Fixed => fixed(table, defaults),
+        Layout::SunSpec { required } => of_model(table, required, defaults.max_regs),
+    }
+}
+
+fn fixed(table: &Table<'_>, defaults: &Defaults) -> Option<Register> {
+    let address = match table.integer("addr", 0..=0xffff) {
+        None if !table.has("addr") => table.missing("addr", "0x00"),
+        address => address,
+    };
+    let registers = match (table.has("table"), defaults.table) {
+        (true, _) => table.choice("table", TABLES).map(|t| t.value),
+        (false, Some(default)) => Some(default),
+        (false, None) => table.missing("table", "\"holding\""),
+    };
+    let data = if table.has("type") {
+        table.choice("type", TYPES).map(|t| t.value)
+    } else {
+        table.missing("type", "\"f32\"")
+    };
+    let not_implemented = table
+        .integer("not_implemented", 0..=i64::MAX)
+        .and_then(|n| u64::try_from(n.value).ok());
+    let scale = table
+        .integer("scale_addr", 0..=0xffff)
+        .and_then(|a| u16::try_from(a.value).ok());
+    let order = match (table.has("order"), defaults.order, data) {
+        (true, _, _) => table.choice("order", ORDERS).map(|o| o.value),
+        (false, Some(default), _) => Some(default),
+        // A single register has no word order.
+        (false, None, Some(data)) if data.registers() == 1 => Some(WordOrder::BigFirst),
+        (false, None, None) => None,
+        (false, None, Some(_)) => table.missing("order", "\"ABCD\""),
+    };
+    let (address, registers, data, order) = (address?, registers?, data?, order?);
+    let bits = matches!(registers, RegisterTable::Coil | RegisterTable::Discrete);
+    if bits != (data == DataType::Bit) {
+        table.document().error(
+            codes::TYPE_AND_TABLE,
+            table.span_of("type"),
+            "the type does not fit the table",
+            "",
+            "`bit` goes with the tables `coil` and `discrete`, other types with `holding` and `input`",
+        );
+    }
+    if address.value + i64::from(data.registers()) > 0x1_0000 {
+        table.document().error(
+            codes::PAST_THE_END,
+            address.span.clone(),
+            "the value reaches past address 65535",
+            format!("takes {} registers", data.registers()),
+            "",
+        );
+    }
+    let start = u16::try_from(address.value).ok()?;
+    if let Some(scale) = scale {
+        check_scale_distance(table, start, data, scale, defaults.max_regs);
+    }
+    Some(Register {
+        address: Address::Fixed {
+            table: registers,
+            address: start,
+        },
+        encoding: Encoding {
+            data,
+            order,
+            factor: 1.0,
+            scale: scale.map(|address| Address::Fixed {
+                table: registers,
+                address,
+            }),
+            not_implemented,
+        },
+        unit: None,
+        writable: matches!(registers, RegisterTable::Holding | RegisterTable::Coil),
+        span: address.span,
+    })
+}
+
+fn of_model(table: &Table<'_>, required: &[u16], max_regs: u16) -> Option<Register> {
+    let number = match table.integer("model", 1..=0xfffe) {
+        None if !table.has("model") => table.missing("model", "103"),
+        number => number,
+    };
+    let name = table.required_text("point", "W");
+    let (number, name) = (number?, name?);
+    let model_number = u16::try_from(number.value).ok()?;
+    let Some(model) = sunspec::model(model_number) else {
+        unknown_model(table, number.span, model_number);
+        return None;
+    };
+    if !required.contains(&model_number) {
+        table.document().error(
+            codes::MODEL_NOT_REQUIRED,
+            number.span,
+            format!("model {model_number} is not in the list of required models"),
+            "",
+            format!("add {model_number} to `modbus.models`"),
+        );
+    }
+    let Some(point) = model.point(&name.value) else {
+        let known: Vec<&str> = model.points.iter().map(|p| p.name.as_str()).collect();
+        table.document().error(
+            codes::UNKNOWN_MODEL_POINT,
+            name.span,
+            format!("model {model_number} has no point `{}`", name.value),
+            "",
+            near::help(&name.value, &known),
+        );
+        return None;
+    };
+    let Some(data) = point.kind.data() else {
+        table.document().error(
+            codes::NOT_A_NUMBER,
+            name.span,
+            format!("`{}` is a {}", name.value, point.kind.name()),
+            "",
+            "take a point that is a number",
+        );
+        return None;
+    };
+    let scale = point.sf.as_deref().and_then(|sf| model.point(sf));
+    if let Some(scale) = scale {
+        check_scale_distance(table, point.offset, data, scale.offset, max_regs);
+    }
+    let bits = matches!(point.kind, PointType::Bitfield16 | PointType::Bitfield32);
+    Some(Register {
+        address: Address::Model {
+            model: model_number,
+            offset: point.offset,
+        },
+        encoding: Encoding {
+            data,
+            order: WordOrder::BigFirst,
+            factor: 1.0,
+            scale: scale.map(|s| Address::Model {
+                model: model_number,
+                offset: s.offset,
+            }),
+            not_implemented: point.kind.not_implemented(),
+        },
+        unit: match &point.unit {
+            Some(unit) => Some(units::from_sunspec(unit).to_owned()),
+            None if bits || point.kind == PointType::Enum16 => Some("1".to_owned()),
+            None => None,
+        },
+        writable: point.writable,
+        span: name.span,
+    })
+}
+
+/// Tells that a model's layout is not bundled.
+pub(super) fn unknown_model(table: &Table<'_>, span: Range<usize>, number: u16) {
+    let known: Vec<String> = sunspec::numbers().map(|n| n.to_string()).collect();
+    table.document().error(
+        codes::UNKNOWN_MODEL,
+        span,
+        format!("the layout of SunSpec model {number} is not known"),
+        "",
+        format!("use one of: {}", known.join(", ")),
+    );
+}
+
+/// A value and its scale factor come in one answer.
+fn check_scale_distance(
+    table: &Table<'_>,
+    start: u16,
+    data: DataType,
+    scale: u16,
+    max_regs: u16,
+) {
+    let (start, scale) = (u32::from(start), u32::from(scale));
+    let end = (start + u32::from(data.registers())).max(scale + 1);
+    let span = end - start.min(scale);
+    if span > u32::from(max_regs) {
+        table.document().error(
+            codes::SCALE_TOO_FAR,
+            table.span(),
+            format!("value and scale factor span {span} registers, a read takes {max_regs}"),
+            "",
+            "raise `max_regs` if the device takes it, or take another point",
+        );
+    }
+}

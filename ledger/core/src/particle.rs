@@ -1,0 +1,292 @@
+//! Particles: what an atom creates and consumes.
+//!
+//! A particle is put up once and taken down once. All particles of an atom
+//! take effect or none does. Per asset the sum taken down equals the sum put
+//! up, except where a mint creates or a burn destroys. This module checks that
+//! algebra over one log; which of two conflicting atoms is final among several
+//! nodes is not its business.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::address::Address;
+use crate::cbor::Value;
+use crate::hash::{ParticleId, Tag, UniverseId, tagged};
+use crate::payload::Kind;
+use crate::record::{Amount, Field, SchemaError, Shown};
+
+/// Most particles in one atom (ledger design, property 21).
+pub const PARTICLES_MAX: usize = 64;
+
+record! {
+    /// An amount of an asset that somebody owns.
+    Up where is_positive {
+        /// Name of the asset; it fixes the smallest unit.
+        asset: String,
+        /// How much of it, in its smallest unit, above zero.
+        amount: Amount,
+        /// Who may take it down.
+        owner: Address,
+        /// Makes two equal amounts of one owner differ.
+        nonce: u64,
+    }
+}
+
+fn is_positive(up: &Up) -> Result<(), SchemaError> {
+    match up.amount.0 > 0 {
+        true => Ok(()),
+        false => Err(SchemaError::Rule { rule: "A particle holds an amount above zero." }),
+    }
+}
+
+impl Up {
+    /// The id of this particle.
+    ///
+    /// # Errors
+    /// An asset name over the limits of the encoding.
+    pub fn id(&self, universe: &UniverseId) -> Result<ParticleId, SchemaError> {
+        Ok(ParticleId(tagged(Tag::Particle, universe, &[&self.to_bytes()?])))
+    }
+}
+
+/// One change of state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Particle {
+    /// The particle comes into being.
+    Up(Up),
+    /// The particle is consumed.
+    Down(ParticleId),
+}
+
+/// Wire codes of [`Particle`].
+const CODE_UP: i128 = 1;
+const CODE_DOWN: i128 = 2;
+
+impl Field for Particle {
+    fn to_value(&self) -> Value {
+        let (code, value) = match self {
+            Particle::Up(up) => (CODE_UP, up.to_value()),
+            Particle::Down(id) => (CODE_DOWN, id.to_value()),
+        };
+        Value::Array(vec![Value::Int(code), value])
+    }
+    fn from_value(value: Value) -> Result<Self, SchemaError> {
+        let mut items = crate::record::open_record(value, "Particle", 2)?;
+        match (items.next(), items.next()) {
+            (Some(Value::Int(CODE_UP)), Some(up)) => Up::from_value(up).map(Particle::Up),
+            (Some(Value::Int(CODE_DOWN)), Some(id)) => ParticleId::from_value(id).map(Particle::Down),
+            _ => Err(SchemaError::Expected { expected: "a particle, up or down" }),
+        }
+    }
+    fn shown(&self) -> Shown {
+        Shown::Record(vec![match self {
+            Particle::Up(up) => ("up", up.shown()),
+            Particle::Down(id) => ("down", id.shown()),
+        }])
+    }
+}
+
+/// Why the particles of an atom are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParticleError {
+    /// The particle to take down was never put up, or is down already.
+    #[error("particle {particle} is not up")]
+    NotUp {
+        /// The particle.
+        particle: ParticleId,
+    },
+    /// The particle belongs to somebody else.
+    #[error("particle {particle} is not owned by the author")]
+    NotOwner {
+        /// The particle.
+        particle: ParticleId,
+    },
+    /// A particle with this id exists or existed.
+    #[error("particle {particle} was put up before")]
+    UpTwice {
+        /// The particle.
+        particle: ParticleId,
+    },
+    /// The sums differ for a kind that conserves.
+    #[error("{asset}: {down} goes down and {up} goes up in a {kind}", kind = kind.name())]
+    NotConserved {
+        /// The asset.
+        asset: String,
+        /// Sum taken down, in the smallest unit.
+        down: i128,
+        /// Sum put up, in the smallest unit.
+        up: i128,
+        /// The kind of the atom.
+        kind: Kind,
+    },
+    /// A sum does not fit into 127 bits.
+    #[error("the sum of {asset} overflows")]
+    Overflow {
+        /// The asset.
+        asset: String,
+    },
+    /// This kind of atom carries no particles.
+    #[error("a {} carries no particles", kind.name())]
+    NoneAllowed {
+        /// The kind of the atom.
+        kind: Kind,
+    },
+    /// A particle has no canonical form.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+/// Which particles are up, after a prefix of a log.
+#[derive(Debug, Clone, Default)]
+pub struct ParticleStates {
+    /// Every particle ever put up; `None` once it is down.
+    states: BTreeMap<ParticleId, Option<Up>>,
+}
+
+impl ParticleStates {
+    /// Applies all particles of an atom, or none and says why.
+    ///
+    /// # Errors
+    /// The first particle that may not change so, or the asset that is not
+    /// conserved.
+    pub fn apply(
+        &mut self,
+        universe: &UniverseId,
+        kind: Kind,
+        author: &Address,
+        particles: &[Particle],
+    ) -> Result<(), ParticleError> {
+        if particles.is_empty() {
+            return Ok(());
+        }
+        // Whether the sum down may differ from the sum up, and in which way.
+        let allowed: fn(&i128, &i128) -> bool = match kind {
+            Kind::Transfer => |down, up| down == up,
+            Kind::Mint => |down, up| down < up,
+            Kind::Burn => |down, up| down > up,
+            _ => return Err(ParticleError::NoneAllowed { kind }),
+        };
+        let mut changes: BTreeMap<ParticleId, Option<Up>> = BTreeMap::new();
+        let mut sums: BTreeMap<String, (i128, i128)> = BTreeMap::new();
+        for particle in particles {
+            match particle {
+                Particle::Up(up) => {
+                    let id = up.id(universe)?;
+                    if self.states.contains_key(&id) || changes.contains_key(&id) {
+                        return Err(ParticleError::UpTwice { particle: id });
+                    }
+                    let sum = &mut sums.entry(up.asset.clone()).or_default().1;
+                    *sum = sum
+                        .checked_add(up.amount.0)
+                        .ok_or_else(|| ParticleError::Overflow { asset: up.asset.clone() })?;
+                    changes.insert(id, Some(up.clone()));
+                }
+                Particle::Down(id) => {
+                    let not_up = ParticleError::NotUp { particle: *id };
+                    let state = if changes.contains_key(id) { None } else { self.states.get(id) };
+                    let Some(Some(up)) = state else { return Err(not_up) };
+                    if up.owner != *author {
+                        return Err(ParticleError::NotOwner { particle: *id });
+                    }
+                    let sum = &mut sums.entry(up.asset.clone()).or_default().0;
+                    *sum = sum
+                        .checked_add(up.amount.0)
+                        .ok_or_else(|| ParticleError::Overflow { asset: up.asset.clone() })?;
+                    changes.insert(*id, None);
+                }
+            }
+        }
+        for (asset, (down, up)) in sums {
+            if !allowed(&down, &up) {
+                return Err(ParticleError::NotConserved { asset, down, up, kind });
+            }
+        }
+        self.states.extend(changes);
+        Ok(())
+    }
+
+    /// The sum of all particles of `asset` that are up, in its smallest unit;
+    /// `None` when it does not fit into 127 bits.
+    pub fn total(&self, asset: &str) -> Option<i128> {
+        let up = self.states.values().flatten().filter(|up| up.asset == asset);
+        up.map(|up| up.amount.0).try_fold(0, i128::checked_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const UNIVERSE: UniverseId = UniverseId([9; 32]);
+    const ANNA: Address = Address([1; 32]);
+    const BERT: Address = Address([2; 32]);
+
+    fn up(amount: i128, owner: Address, nonce: u64) -> Up {
+        Up { asset: "energy".to_owned(), amount: Amount(amount), owner, nonce }
+    }
+
+    fn down(up: &Up) -> Particle {
+        Particle::Down(up.id(&UNIVERSE).unwrap())
+    }
+
+    #[test]
+    fn a_transfer_conserves_and_is_made_by_the_owner_once() {
+        let credit = up(10, ANNA, 1);
+        let mut minted = ParticleStates::default();
+        minted.apply(&UNIVERSE, Kind::Mint, &BERT, &[Particle::Up(credit.clone())]).unwrap();
+        let check = |kind, author, particles: &[Particle], expected: &str| {
+            let mut states = minted.clone();
+            let found = states.apply(&UNIVERSE, kind, &author, particles);
+            let found = found.map_or_else(|e| e.to_string(), |()| "done".to_owned());
+            assert!(found.contains(expected), "{found} / {expected}");
+            let total = if found == "done" && kind == Kind::Burn { 4 } else { 10 };
+            assert_eq!(states.total("energy"), Some(total), "all or none");
+        };
+        let split = [down(&credit), Particle::Up(up(6, BERT, 2)), Particle::Up(up(4, ANNA, 3))];
+        check(Kind::Transfer, ANNA, &split, "done");
+        check(Kind::Transfer, BERT, &split, "not owned by the author");
+        check(Kind::Transfer, ANNA, &split[..2], "10 goes down and 6 goes up");
+        check(Kind::Transfer, ANNA, &split[1..], "0 goes down and 10 goes up");
+        check(Kind::Transfer, ANNA, &[down(&credit), down(&credit)], "is not up");
+        check(Kind::Transfer, ANNA, &[down(&up(10, ANNA, 7))], "is not up");
+        check(Kind::Transfer, ANNA, &[Particle::Up(credit.clone())], "was put up before");
+        check(Kind::Burn, ANNA, &[down(&credit), Particle::Up(up(4, ANNA, 3))], "done");
+        check(Kind::Mint, ANNA, &split, "in a mint");
+        check(Kind::Dispatch, ANNA, &split, "carries no particles");
+        let over = [Particle::Up(up(i128::MAX, ANNA, 4)), Particle::Up(up(1, ANNA, 5))];
+        check(Kind::Mint, ANNA, &over, "overflows");
+    }
+
+    #[test]
+    fn a_particle_without_an_amount_above_zero_does_not_decode() {
+        for amount in [0, -1] {
+            assert!(Particle::from_value(Particle::Up(up(amount, ANNA, 1)).to_value()).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_transfers_changes_the_total(
+            splits in proptest::collection::vec((any::<prop::sample::Index>(), 0u64..1000, any::<bool>()), 1..40)
+        ) {
+            let mut states = ParticleStates::default();
+            let mut live = vec![up(1_000_000, ANNA, 0)];
+            states.apply(&UNIVERSE, Kind::Mint, &BERT, &[Particle::Up(live[0].clone())]).unwrap();
+            for (nonce, (which, part, to_bert)) in splits.into_iter().enumerate() {
+                let spent = live.swap_remove(which.index(live.len()));
+                let nonce = 2 * nonce as u64 + 1;
+                let part = i128::from(part).min(spent.amount.0);
+                let receiver = if to_bert { BERT } else { ANNA };
+                let parts = [up(part, receiver, nonce), up(spent.amount.0 - part, spent.owner, nonce + 1)];
+                let parts: Vec<Up> = parts.into_iter().filter(|p| p.amount.0 > 0).collect();
+                let mut particles = vec![down(&spent)];
+                particles.extend(parts.iter().cloned().map(Particle::Up));
+                states.apply(&UNIVERSE, Kind::Transfer, &spent.owner, &particles).unwrap();
+                live.extend(parts);
+                prop_assert_eq!(states.total("energy"), Some(1_000_000));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Payloads of metering and of the market. Integers only: energy in
+//! milliwatt-hours, prices in milli-cents per kilowatt-hour, money in the
+//! product of the two.
+
+use super::control::all_hold;
+use crate::hash::AtomId;
+use crate::record::{Amount, SchemaError};
+
+coded! {
+    /// How a reading came about.
+    ReadingQuality {
+        /// Measured over the whole interval.
+        Valid = 1 "valid",
+        /// Filled in by a stated rule.
+        Estimated = 2 "estimated",
+        /// Not known; the energy is absent.
+        Missing = 3 "missing",
+    }
+}
+
+record! {
+    /// Energy over an interval.
+    MeterReading where reading_is_consistent {
+        /// Whose meter.
+        participant: String,
+        /// Start of the interval in nanoseconds since the Unix epoch, UTC.
+        interval_start_utc_ns: i64,
+        /// Length of the interval in nanoseconds.
+        interval_ns: u64,
+        /// Energy in milliwatt-hours, positive into the AC bus; absent exactly
+        /// when the quality is missing.
+        energy_milliwatt_hours: Option<i64>,
+        /// How it came about.
+        quality: ReadingQuality,
+    }
+}
+
+fn reading_is_consistent(r: &MeterReading) -> Result<(), SchemaError> {
+    let is_missing = r.quality == ReadingQuality::Missing;
+    all_hold(&[
+        (!r.participant.is_empty(), "A reading names its participant."),
+        (r.interval_ns > 0, "An interval has a length."),
+        (r.energy_milliwatt_hours.is_none() == is_missing, "A reading has energy unless it is missing."),
+    ])
+}
+
+coded! {
+    /// The side of an order.
+    Side {
+        /// Buys energy.
+        Buy = 1 "buy",
+        /// Sells energy.
+        Sell = 2 "sell",
+    }
+}
+
+record! {
+    /// An offer in one market interval.
+    Order where order_is_positive {
+        /// Who offers.
+        agent: String,
+        /// Number of the market interval.
+        interval: u64,
+        /// Buys or sells.
+        side: Side,
+        /// Price in milli-cents per kilowatt-hour; it may be negative.
+        price_millicents_per_kwh: i64,
+        /// Quantity in milliwatt-hours, above zero.
+        quantity_milliwatt_hours: i64,
+        /// Rank among equal prices; the lower goes first.
+        rank: u64,
+    }
+}
+
+fn order_is_positive(o: &Order) -> Result<(), SchemaError> {
+    all_hold(&[
+        (!o.agent.is_empty(), "An order names its agent."),
+        (o.quantity_milliwatt_hours > 0, "An order is for more than nothing."),
+    ])
+}
+
+record! {
+    /// How much of an order was served.
+    Fill {
+        /// The order.
+        order: AtomId,
+        /// Its agent.
+        agent: String,
+        /// Served quantity in milliwatt-hours.
+        quantity_milliwatt_hours: i64,
+    }
+}
+
+record! {
+    /// The result of a market interval.
+    Clearing where clearing_is_consistent {
+        /// Number of the market interval.
+        interval: u64,
+        /// Traded quantity in milliwatt-hours.
+        quantity_milliwatt_hours: i64,
+        /// Uniform price in milli-cents per kilowatt-hour; absent without trade.
+        price_millicents_per_kwh: Option<i64>,
+        /// Lower end of the clearing prices in milli-cents per kilowatt-hour.
+        price_low_millicents_per_kwh: Option<i64>,
+        /// Upper end of the clearing prices in milli-cents per kilowatt-hour.
+        price_high_millicents_per_kwh: Option<i64>,
+        /// The served orders.
+        fills: Vec<Fill>,
+    }
+}
+
+fn clearing_is_consistent(c: &Clearing) -> Result<(), SchemaError> {
+    let range = c.price_low_millicents_per_kwh.zip(c.price_high_millicents_per_kwh);
+    all_hold(&[
+        (c.quantity_milliwatt_hours >= 0, "A traded quantity is not negative."),
+        (range.is_none_or(|(low, high)| low <= high), "The lower price is not above the upper."),
+        (
+            c.fills.iter().all(|f| f.quantity_milliwatt_hours >= 0),
+            "A served quantity is not negative.",
+        ),
+    ])
+}
+
+record! {
+    /// One bilateral exchange.
+    Trade {
+        /// Who buys.
+        buyer: String,
+        /// Who sells.
+        seller: String,
+        /// Number of the market interval.
+        interval: u64,
+        /// Quantity in milliwatt-hours.
+        quantity_milliwatt_hours: i64,
+        /// Price in milli-cents per kilowatt-hour.
+        price_millicents_per_kwh: i64,
+    }
+}
+
+record! {
+    /// One booking of a settlement.
+    SettlementLine {
+        /// The account.
+        account: String,
+        /// The amount in milli-cent milliwatt-hours per kilowatt-hour (1e-11
+        /// EUR), positive to the account.
+        amount: Amount,
+        /// What it is for.
+        what: String,
+    }
+}
+
+record! {
+    /// Who owes whom after an interval.
+    Settlement {
+        /// Number of the market interval.
+        interval: u64,
+        /// The bookings.
+        lines: Vec<SettlementLine>,
+    }
+}
+
+record! {
+    /// Creates an asset; the amounts are in the particles.
+    Mint {
+        /// What attests it, for example a meter reading.
+        attested_by: String,
+    }
+}
+
+record! {
+    /// Destroys an asset; the amounts are in the particles.
+    Burn {
+        /// Why.
+        reason: String,
+    }
+}
+
+record! {
+    /// Moves an asset; the amounts are in the particles.
+    Transfer {
+        /// What it is for.
+        memo: String,
+    }
+}

@@ -1,0 +1,151 @@
+use super::*;
+use crate::record::Amount;
+
+const ID: AtomId = AtomId([3; 32]);
+
+fn dispatch() -> Dispatch {
+    Dispatch {
+        device: "inverter-2".to_owned(),
+        kind: DispatchKind::Power,
+        setpoint: Setpoint { p_milliwatts: Some(-2_500_000), ..Setpoint::NONE },
+        authority_epoch: 4,
+        valid_from_utc_ns: 10,
+        valid_until_utc_ns: 20,
+        cause: Some(ID),
+        why: "price".to_owned(),
+    }
+}
+
+/// One payload of every kind.
+fn samples() -> Vec<Payload> {
+    let text = |t: &str| t.to_owned();
+    vec![
+        Payload::Dispatch(dispatch()),
+        Payload::DispatchAck(DispatchAck {
+            dispatch: ID,
+            stage: DispatchStage::Power,
+            measured_p_milliwatts: None,
+            seen_utc_ns: -5,
+        }),
+        Payload::Trip(Trip { device: text("b1"), what: text("open"), acted_at_utc_ns: 1, logged_at_utc_ns: 2 }),
+        Payload::Mode(Mode { from: text("grid"), to: text("island"), reason: text("rocof") }),
+        Payload::MeterReading(MeterReading {
+            participant: text("house-1"),
+            interval_start_utc_ns: 0,
+            interval_ns: 1,
+            energy_milliwatt_hours: Some(0),
+            quality: ReadingQuality::Valid,
+        }),
+        Payload::Order(Order {
+            agent: text("house-1"),
+            interval: 3,
+            side: Side::Sell,
+            price_millicents_per_kwh: -100,
+            quantity_milliwatt_hours: 5,
+            rank: 0,
+        }),
+        Payload::Clearing(Clearing {
+            interval: 3,
+            quantity_milliwatt_hours: 5,
+            price_millicents_per_kwh: Some(7),
+            price_low_millicents_per_kwh: Some(7),
+            price_high_millicents_per_kwh: Some(8),
+            fills: vec![Fill { order: ID, agent: text("house-1"), quantity_milliwatt_hours: 5 }],
+        }),
+        Payload::Trade(Trade {
+            buyer: text("a"),
+            seller: text("b"),
+            interval: 1,
+            quantity_milliwatt_hours: 2,
+            price_millicents_per_kwh: 3,
+        }),
+        Payload::Settlement(Settlement {
+            interval: 3,
+            lines: vec![SettlementLine { account: text("a"), amount: Amount(i128::MIN), what: text("energy") }],
+        }),
+        Payload::Config(Config { subject: text("rig"), digest: [1; 32], note: text("") }),
+        Payload::Checkpoint(Checkpoint { node: Address([1; 32]), size: 4, root: [2; 32] }),
+        Payload::Mint(Mint { attested_by: text("meter") }),
+        Payload::Burn(Burn { reason: text("used") }),
+        Payload::Transfer(Transfer { memo: text("") }),
+        Payload::AuthorityGrant(AuthorityGrant { issuer: Address([1; 32]), device: text("b1"), authority_epoch: 2 }),
+        Payload::FraudProof(FraudProof {
+            what: text("fork"),
+            first: crate::record::Opaque(vec![1]),
+            second: crate::record::Opaque(vec![2]),
+        }),
+        Payload::Resolve(Resolve { fraud: ID, why: text("reserve") }),
+    ]
+}
+
+#[test]
+fn every_kind_has_a_payload_that_reads_back_as_itself_and_as_no_other_kind() {
+    let samples = samples();
+    let kinds: Vec<Kind> = samples.iter().map(Payload::kind).collect();
+    assert_eq!(kinds, Kind::ALL);
+    for payload in &samples {
+        let bytes = payload.to_value().encode().unwrap();
+        let value = Value::decode(&bytes).unwrap();
+        assert_eq!(Payload::from_value(payload.kind(), value).as_ref(), Ok(payload));
+    }
+}
+
+#[test]
+fn a_broken_rule_inside_a_payload_is_refused() {
+    let check = |change: &dyn Fn(&mut Dispatch), expected: &str| {
+        let mut d = dispatch();
+        change(&mut d);
+        let found = Payload::from_value(Kind::Dispatch, d.to_value());
+        let found = found.map_or_else(|e| e.to_string(), |_| "accepted".to_owned());
+        assert_eq!(found, expected);
+    };
+    const FIT: &str = "A dispatch commands exactly the values of its kind.";
+    check(&|_| (), "accepted");
+    check(&|d| d.setpoint.q_millivars = Some(0), "accepted");
+    check(&|d| d.setpoint.p_milliwatts = None, FIT);
+    check(&|d| d.setpoint.switch_closed = Some(true), FIT);
+    check(&|d| d.kind = DispatchKind::Switch, FIT);
+    check(&|d| d.kind = DispatchKind::Ceiling, FIT);
+    check(&|d| d.kind = DispatchKind::Release, FIT);
+    check(&|d| d.device.clear(), "A dispatch names its device.");
+    check(&|d| d.valid_until_utc_ns = 9, "A dispatch ends no earlier than it begins.");
+    check(
+        &|d| {
+            d.kind = DispatchKind::Ceiling;
+            d.setpoint = Setpoint { ceiling_milliwatts: Some(-1), ..Setpoint::NONE };
+        },
+        "A ceiling is not negative.",
+    );
+}
+
+#[test]
+fn a_missing_reading_has_no_energy_and_every_other_has_one() {
+    for (quality, energy, accepted) in [
+        (ReadingQuality::Valid, Some(0), true),
+        (ReadingQuality::Valid, None, false),
+        (ReadingQuality::Estimated, None, false),
+        (ReadingQuality::Missing, None, true),
+        (ReadingQuality::Missing, Some(0), false),
+    ] {
+        let reading = MeterReading {
+            participant: "house-1".to_owned(),
+            interval_start_utc_ns: 0,
+            interval_ns: 1,
+            energy_milliwatt_hours: energy,
+            quality,
+        };
+        let found = Payload::from_value(Kind::MeterReading, reading.to_value());
+        assert_eq!(found.is_ok(), accepted, "{quality:?} {energy:?}");
+    }
+}
+
+#[test]
+fn an_atom_belongs_to_its_author_and_its_subjects() {
+    let universe = UniverseId([1; 32]);
+    let author = Address([8; 32]);
+    let device = Address::of_name(&universe, "inverter-2");
+    let mut expected = vec![author, device];
+    expected.sort();
+    assert_eq!(Payload::Dispatch(dispatch()).destinations(&universe, &author, 16), expected);
+    assert_eq!(Payload::Dispatch(dispatch()).destinations(&universe, &author, 1), [author]);
+}

@@ -1,0 +1,257 @@
+//! Reading a log without its keys: entries, and their rendering as JSON.
+//!
+//! The reader takes no lock and changes nothing. It stops before a torn tail
+//! and reports damage; it does not verify signatures, that is `ledger-verify`.
+
+use std::path::{Path, PathBuf};
+
+use ledger_core::{Atom, Entry, SegmentHeader, Shown, SignedHead, Universe, UniverseId, Vertex};
+use ledger_core::{Field as _, HeadId};
+use serde_json::{Map, Value as Json};
+
+use crate::error::{LedgerError, StorageError};
+use crate::log::{LEDGER_FOLDER, UNIVERSE_FILE, numbers_of, universe_of};
+use crate::segment::{Fault, HeaderFound, read_batch, read_header, segment_name};
+use crate::storage::list;
+
+/// One entry as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The logical clock, from 1.
+    pub clock: u64,
+    /// The atom.
+    pub atom: Atom,
+    /// The node's vertex.
+    pub vertex: Vertex,
+}
+
+/// The entries of a log in their order.
+#[derive(Debug)]
+pub struct Entries {
+    folder: PathBuf,
+    universe: Universe,
+    id: UniverseId,
+    numbers: std::vec::IntoIter<u64>,
+    segment: Option<(String, Vec<u8>, usize)>,
+    ready: std::vec::IntoIter<LogEntry>,
+    next_clock: u64,
+    last_head: HeadId,
+    is_over: bool,
+}
+
+/// The entries of the log in `run_dir/ledger`.
+///
+/// # Errors
+/// A missing or damaged genesis configuration, or a missing segment.
+pub fn entries(run_dir: &Path) -> Result<Entries, LedgerError> {
+    let folder = run_dir.join(LEDGER_FOLDER);
+    let universe = universe_of(&read(&folder, UNIVERSE_FILE)?)?;
+    let names = list(&folder).map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
+    Ok(Entries {
+        id: universe.id()?,
+        universe,
+        numbers: numbers_of(&names)?.into_iter(),
+        folder,
+        segment: None,
+        ready: vec![].into_iter(),
+        next_clock: 1,
+        last_head: HeadId::NONE,
+        is_over: false,
+    })
+}
+
+fn read(folder: &Path, name: &str) -> Result<Vec<u8>, StorageError> {
+    std::fs::read(folder.join(name)).map_err(|e| StorageError::new("read", name, &e))
+}
+
+impl Entries {
+    /// The genesis configuration of the log.
+    pub fn universe(&self) -> &Universe {
+        &self.universe
+    }
+
+    /// Reads until at least one entry is ready; false at the end.
+    fn fill(&mut self) -> Result<bool, LedgerError> {
+        while self.ready.as_slice().is_empty() {
+            let (file, bytes, at) = match self.segment.take() {
+                Some(segment) => segment,
+                None => match self.numbers.next() {
+                    Some(number) => match self.open_segment(number)? {
+                        Some(segment) => segment,
+                        None => return Ok(false),
+                    },
+                    None => return Ok(false),
+                },
+            };
+            if at == bytes.len() {
+                continue;
+            }
+            let corrupt = |offset: usize, what: String| {
+                LedgerError::Corrupt { file: file.clone(), offset: offset as u64, what }
+            };
+            let is_last = self.numbers.as_slice().is_empty();
+            let batch = match read_batch(&bytes, at) {
+                Ok(batch) => batch,
+                Err(Fault::Torn) if is_last => return Ok(false),
+                Err(Fault::Torn) => return Err(corrupt(at, "a batch is cut off".to_owned())),
+                Err(Fault::Damaged { offset, what }) => return Err(corrupt(offset, what.to_owned())),
+            };
+            let mut ready = Vec::with_capacity(batch.entries.len());
+            for (offset, entry) in &batch.entries {
+                let entry = Entry::from_bytes(entry, &self.id).map_err(|e| corrupt(*offset, e.to_string()))?;
+                if entry.vertex.l != self.next_clock {
+                    return Err(corrupt(*offset, "the logical clock does not follow".to_owned()));
+                }
+                self.next_clock += 1;
+                ready.push(LogEntry { clock: entry.vertex.l, atom: entry.atom, vertex: entry.vertex });
+            }
+            let head = SignedHead::from_bytes(batch.head).map_err(|e| corrupt(batch.head_at, e.to_string()))?;
+            self.last_head =
+                head.head.id(&self.id).map_err(|e| corrupt(batch.head_at, e.to_string()))?;
+            let next = batch.next;
+            self.ready = ready.into_iter();
+            self.segment = Some((file, bytes, next));
+        }
+        Ok(true)
+    }
+
+    fn open_segment(&mut self, number: u64) -> Result<Option<(String, Vec<u8>, usize)>, LedgerError> {
+        let file = segment_name(number);
+        let bytes = read(&self.folder, &file)?;
+        let header = SegmentHeader::new(number, self.id, self.next_clock, self.last_head);
+        let is_last = self.numbers.as_slice().is_empty();
+        match read_header(&file, &bytes, &header)? {
+            HeaderFound::Whole(at) => Ok(Some((file, bytes, at))),
+            HeaderFound::Torn if is_last => Ok(None),
+            HeaderFound::Torn => Err(LedgerError::Corrupt {
+                file,
+                offset: 0,
+                what: "the header of the segment is cut off".to_owned(),
+            }),
+        }
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<LogEntry, LedgerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        match self.fill() {
+            Ok(true) => self.ready.next().map(Ok),
+            Ok(false) => {
+                self.is_over = true;
+                None
+            }
+            Err(e) => {
+                self.is_over = true;
+                Some(Err(e))
+            }
+        }
+    }
+}
+
+/// The entries of the log in `run_dir/ledger`, each as one JSON object with
+/// `clock, atom, kind, author, author_seq, shards, groups, utc, hlc, deps` and
+/// `payload`, and with `prev`, `expiry_utc_ns` and `particles` where they exist.
+///
+/// # Errors
+/// As [`entries`]; damage further on is an item of the iterator.
+pub fn show(run_dir: &Path) -> Result<impl Iterator<Item = Result<Json, LedgerError>> + use<>, LedgerError> {
+    let entries = entries(run_dir)?;
+    let universe = entries.universe().clone();
+    let id = entries.id;
+    Ok(entries.map(move |entry| entry.map(|entry| shown_entry(&universe, &id, &entry))))
+}
+
+fn shown_entry(universe: &Universe, id: &UniverseId, entry: &LogEntry) -> Json {
+    let body = entry.atom.body();
+    let author = universe.party_at(id, &body.author);
+    let author = author.map_or_else(|| body.author.to_string(), |party| party.name.clone());
+    let shards = body.destinations.iter().map(|d| format!("{:016x}", d.shard().0));
+    let groups = body.destinations.iter().map(|d| d.shard().group(universe.shard_bits));
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Json| object.insert(key.to_owned(), value);
+    put("clock", entry.clock.into());
+    put("atom", entry.atom.id().to_string().into());
+    put("kind", body.kind().name().into());
+    put("author", author.into());
+    put("author_seq", body.author_seq.into());
+    put("shards", shards.collect());
+    put("groups", groups.collect());
+    put("utc", utc_text(body.hlc.utc_milliseconds()).into());
+    put("hlc", body.hlc.0.into());
+    put("clock_quality", json(body.clock_quality.shown()));
+    put("deps", json(body.deps.shown()));
+    put("payload", json(body.payload.shown()));
+    if let Some(prev) = body.prev {
+        put("prev", prev.to_string().into());
+    }
+    if let Some(expiry) = body.expiry_utc_ns {
+        put("expiry_utc_ns", expiry.into());
+    }
+    if !body.particles.is_empty() {
+        put("particles", json(body.particles.shown()));
+    }
+    Json::Object(object)
+}
+
+/// An absent value is null; an integer beyond JSON's reach is a text.
+fn json(shown: Shown) -> Json {
+    match shown {
+        Shown::Absent => Json::Null,
+        Shown::Int(n) => match (i64::try_from(n), u64::try_from(n)) {
+            (Ok(n), _) => n.into(),
+            (_, Ok(n)) => n.into(),
+            _ => n.to_string().into(),
+        },
+        Shown::Text(text) => text.into(),
+        Shown::List(items) => items.into_iter().map(json).collect(),
+        Shown::Record(fields) => {
+            Json::Object(fields.into_iter().map(|(k, v)| (k.to_owned(), json(v))).collect())
+        }
+    }
+}
+
+/// A time as `2026-11-05T12:34:56.789Z` (RFC 3339), by the civil calendar.
+fn utc_text(milliseconds: u64) -> String {
+    const MILLISECONDS_PER_DAY: u64 = 86_400_000;
+    let (days, rest) = (milliseconds / MILLISECONDS_PER_DAY, milliseconds % MILLISECONDS_PER_DAY);
+    // Days since 1970-01-01 to year, month and day: count years from March, so
+    // that the leap day is the last, in cycles of 400 years (146,097 days).
+    // 719,468 is the number of days from 0000-03-01 to 1970-01-01.
+    let shifted = days + 719_468;
+    let (cycle, day_of_cycle) = (shifted / 146_097, shifted % 146_097);
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = cycle * 400 + year_of_cycle + u64::from(month <= 2);
+    let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
+    let (second, millisecond) = (rest / 1000 % 60, rest % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_by_the_civil_calendar() {
+        // Seconds from `date -u +%s`, each with one millisecond added.
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.001Z"),
+            (951_782_399, "2000-02-28T23:59:59.001Z"),
+            (951_782_400, "2000-02-29T00:00:00.001Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.001Z"),
+            (1_709_251_200, "2024-03-01T00:00:00.001Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.001Z"),
+        ] {
+            assert_eq!(utc_text(seconds * 1000 + 1), expected);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The state of a log after a prefix of it: all that the next entry depends on.
+//!
+//! The same state results from appending and from reading back, so that a
+//! reopened log goes on exactly where it stopped.
+
+use std::collections::BTreeMap;
+
+use ledger_core::atom::{Body, DESTINATIONS_MAX};
+use ledger_core::hlc::Hlc;
+use ledger_core::merkle::{Frontier, leaf_hash};
+use ledger_core::vertex::Commitment;
+use ledger_core::{
+    Address, Atom, AtomError, AtomId, Entry, Head, HeadId, ParticleStates, Payload, SecretKey, SignedHead,
+    UniverseId, Vertex, VertexId,
+};
+
+use crate::draft::AtomDraft;
+use crate::error::Refusal;
+use crate::keyring::Author;
+
+/// An author's place: number and id of the latest atom.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    seq: u64,
+    id: AtomId,
+}
+
+/// The small part of the state; it is cloned so that a refused batch leaves no
+/// trace.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    universe: UniverseId,
+    node: Address,
+    incarnation: u64,
+    frontier: Frontier,
+    last_vertex: VertexId,
+    last_head: HeadId,
+    committed: Commitment,
+    hlc: Hlc,
+    authors: BTreeMap<Address, Place>,
+    authority_epochs: BTreeMap<String, u64>,
+}
+
+/// The epoch of the genesis configuration. Later epochs need an agreement among
+/// nodes, which one node alone cannot reach.
+const GENESIS_EPOCH: u64 = 0;
+
+/// An incarnation rises only when a node is restored from a backup.
+const FIRST_INCARNATION: u64 = 0;
+
+impl Chain {
+    /// The state of an empty log.
+    pub(crate) fn new(universe: UniverseId, node: Address) -> Chain {
+        let frontier = Frontier::new(universe);
+        let committed = Commitment { size: 0, root: frontier.root() };
+        Chain {
+            universe,
+            node,
+            incarnation: FIRST_INCARNATION,
+            frontier,
+            last_vertex: VertexId::NONE,
+            last_head: HeadId::NONE,
+            committed,
+            hlc: Hlc::default(),
+            authors: BTreeMap::new(),
+            authority_epochs: BTreeMap::new(),
+        }
+    }
+
+    /// The clock of the next entry.
+    pub(crate) fn next_clock(&self) -> u64 {
+        self.frontier.size() + 1
+    }
+
+    /// The id of the latest head.
+    pub(crate) fn last_head(&self) -> HeadId {
+        self.last_head
+    }
+
+    /// The size and root of the latest head.
+    pub(crate) fn committed(&self) -> &Commitment {
+        &self.committed
+    }
+
+    /// Makes the entry of a draft and advances. Returns it with its bytes.
+    pub(crate) fn make_entry(
+        &mut self,
+        draft: AtomDraft,
+        author: &Author,
+        node_key: &SecretKey,
+        particles: &mut ParticleStates,
+        now_utc_ns: i64,
+    ) -> Result<(Entry, Vec<u8>), Refusal> {
+        let kind = draft.payload.kind();
+        if !author.roles.iter().any(|role| role.kinds().contains(&kind)) {
+            return Err(Refusal::NotItsRole { author: draft.author, kind });
+        }
+        if let Payload::Dispatch(dispatch) = &draft.payload
+            && let Some(seen) = self.authority_epochs.get(&dispatch.device)
+            && dispatch.authority_epoch < *seen
+        {
+            let (device, found) = (dispatch.device.clone(), dispatch.authority_epoch);
+            return Err(Refusal::StaleAuthority { device, found, seen: *seen });
+        }
+        particles.apply(&self.universe, kind, &author.address, &draft.particles)?;
+        let mut deps = draft.deps;
+        deps.sort_unstable();
+        deps.dedup();
+        let place = self.authors.get(&author.address);
+        let body = Body {
+            universe: self.universe,
+            config_epoch: GENESIS_EPOCH,
+            author: author.address,
+            author_seq: place.map_or(0, |p| p.seq) + 1,
+            prev: place.map(|p| p.id),
+            destinations: draft.payload.destinations(&self.universe, &author.address, DESTINATIONS_MAX),
+            deps,
+            hlc: self.hlc.tick(now_utc_ns),
+            clock_quality: draft.clock_quality,
+            particles: draft.particles,
+            payload: draft.payload,
+            expiry_utc_ns: draft.expiry_utc_ns,
+        };
+        let hlc = body.hlc.tick(now_utc_ns);
+        let atom = Atom::sign(body, &author.key)?;
+        let vertex = Vertex {
+            node: self.node,
+            incarnation: self.incarnation,
+            l: self.next_clock(),
+            e: atom.id(),
+            n: GENESIS_EPOCH,
+            c: self.committed.clone(),
+            prev: self.last_vertex,
+            locks: vec![],
+            hlc,
+        };
+        let vertex_id = vertex.id(&self.universe).map_err(AtomError::from)?;
+        let signature = Vertex::is_signed_for(kind)
+            .then(|| node_key.sign(&vertex_id.0))
+            .transpose()
+            .map_err(|source| AtomError::Signature { key: node_key.public(), source })?;
+        let entry = Entry { vertex, vertex_id, signature, atom };
+        let bytes = entry.to_bytes().map_err(AtomError::from)?;
+        self.advance(&entry, &bytes);
+        Ok((entry, bytes))
+    }
+
+    fn advance(&mut self, entry: &Entry, bytes: &[u8]) {
+        let body = entry.atom.body();
+        self.frontier.push(leaf_hash(&self.universe, bytes));
+        self.last_vertex = entry.vertex_id;
+        self.hlc = self.hlc.max(body.hlc).max(entry.vertex.hlc);
+        self.authors.insert(body.author, Place { seq: body.author_seq, id: entry.atom.id() });
+        if let Payload::Dispatch(dispatch) = &body.payload {
+            self.authority_epochs.insert(dispatch.device.clone(), dispatch.authority_epoch);
+        }
+    }
+
+    /// Makes and signs the head of a batch. The head becomes the latest one.
+    pub(crate) fn make_head(
+        &mut self,
+        closed: bool,
+        node_key: &SecretKey,
+        now_utc_ns: i64,
+    ) -> Result<SignedHead, ledger_core::KeyError> {
+        let head = Head {
+            node: self.node,
+            incarnation: self.incarnation,
+            size: self.frontier.size(),
+            root: self.frontier.root(),
+            last_vertex: self.last_vertex,
+            prev: self.last_head,
+            hlc: self.hlc.tick(now_utc_ns),
+            closed,
+        };
+        let signed = SignedHead::sign(head, &self.universe, node_key)?;
+        self.commit(&signed.head)?;
+        Ok(signed)
+    }
+
+    fn commit(&mut self, head: &Head) -> Result<(), ledger_core::KeyError> {
+        self.last_head = head.id(&self.universe).map_err(|_| ledger_core::KeyError::Sign)?;
+        self.committed = Commitment { size: head.size, root: head.root };
+        self.hlc = self.hlc.max(head.hlc);
+        Ok(())
+    }
+
+    /// Advances over an entry that was read back; says what does not follow.
+    pub(crate) fn follow_entry(
+        &mut self,
+        entry: &Entry,
+        bytes: &[u8],
+        particles: &mut ParticleStates,
+    ) -> Result<(), &'static str> {
+        let (body, vertex) = (entry.atom.body(), &entry.vertex);
+        let place = self.authors.get(&body.author);
+        let rules = [
+            (vertex.l == self.next_clock(), "the logical clock does not follow"),
+            (vertex.prev == self.last_vertex, "the vertex does not follow the one before"),
+            (vertex.node == self.node, "the vertex is of another node"),
+            (vertex.c == self.committed, "the vertex names another head than the one before"),
+            (body.author_seq == place.map_or(0, |p| p.seq) + 1, "the author's sequence does not follow"),
+            (body.prev == place.map(|p| p.id), "the author's atom does not follow the one before"),
+        ];
+        if let Some((_, what)) = rules.into_iter().find(|(holds, _)| !holds) {
+            return Err(what);
+        }
+        let applied = particles.apply(&self.universe, body.kind(), &body.author, &body.particles);
+        applied.map_err(|_| "the particles do not follow")?;
+        self.advance(entry, bytes);
+        Ok(())
+    }
+
+    /// Advances over a head that was read back; says what does not follow.
+    pub(crate) fn follow_head(&mut self, head: &Head) -> Result<(), &'static str> {
+        let rules = [
+            (head.size == self.frontier.size(), "the head counts other entries"),
+            (head.root == self.frontier.root(), "the root is not that of the entries"),
+            (head.last_vertex == self.last_vertex, "the head names another vertex"),
+            (head.prev == self.last_head, "the head does not follow the one before"),
+            (head.node == self.node, "the head is of another node"),
+        ];
+        if let Some((_, what)) = rules.into_iter().find(|(holds, _)| !holds) {
+            return Err(what);
+        }
+        self.commit(head).map_err(|_| "the head has no canonical form")
+    }
+}

@@ -1,0 +1,101 @@
+//! The utility behind the feeder.
+
+use quantities::{Frequency, Voltage};
+
+use super::Site;
+use super::noise::Noise;
+
+/// Standard deviation of the grid's natural frequency noise, in hertz.
+/// Chosen: a quiet hour of the continental European system; large enough to be seen on
+/// a page with two decimals, far inside every deadband.
+const F_NOISE_HZ: f64 = 0.005;
+
+/// Time over which the noise forgets itself, in seconds.
+/// Chosen: of the order of primary control.
+const F_NOISE_CORRELATION_S: f64 = 10.0;
+
+/// Voltage below which the grid counts as dead, in per unit.
+/// Chosen: half of nominal; no inverter rides through deeper dips for long.
+const DEAD_BELOW_PU: f64 = 0.5;
+
+/// The utility: an ideal voltage source whose values are set from outside.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    f_set: f64,
+    v_set: f64,
+    energised: bool,
+    noise: Noise,
+    f: f64,
+    phase_jump: f64,
+}
+
+impl Grid {
+    pub(super) fn new(site: Site, seed: u64) -> Self {
+        let f = site.f_nominal.as_hertz();
+        Self {
+            f_set: f,
+            v_set: site.v_nominal.as_volts(),
+            energised: true,
+            noise: Noise::new(seed, F_NOISE_HZ, F_NOISE_CORRELATION_S),
+            f,
+            phase_jump: 0.0,
+        }
+    }
+
+    /// Sets the frequency around which the noise plays.
+    pub fn set_f(&mut self, f: Frequency) {
+        self.f_set = f.as_hertz();
+    }
+
+    /// Sets the voltage, line to neutral.
+    pub fn set_v(&mut self, v: Voltage) {
+        self.v_set = v.as_volts().max(0.0);
+    }
+
+    /// Connects or loses the utility.
+    pub fn set_energised(&mut self, energised: bool) {
+        self.energised = energised;
+    }
+
+    /// Sets the standard deviation of the frequency noise.
+    pub fn set_noise(&mut self, deviation: Frequency) {
+        self.noise.set_deviation(deviation.as_hertz());
+    }
+
+    /// Lets the phase jump by some degrees.
+    pub fn jump_phase(&mut self, degrees: f64) {
+        self.phase_jump += degrees;
+    }
+
+    /// Frequency that was set, in hertz, without noise.
+    #[must_use]
+    pub fn f_set(&self) -> f64 {
+        self.f_set
+    }
+
+    /// Frequency in hertz, with noise.
+    #[must_use]
+    pub fn f(&self) -> f64 {
+        self.f
+    }
+
+    /// Voltage in volts; zero when the utility is lost.
+    #[must_use]
+    pub fn v(&self) -> f64 {
+        if self.energised { self.v_set } else { 0.0 }
+    }
+
+    /// Whether enough voltage stands there to feed a bus.
+    #[must_use]
+    pub fn is_live(&self, site: Site) -> bool {
+        self.v() >= DEAD_BELOW_PU * site.v_nominal.as_volts()
+    }
+
+    pub(super) fn step(&mut self, dt_s: f64) {
+        self.f = self.f_set + self.noise.step(dt_s);
+    }
+
+    pub(super) fn take_phase_jump(&mut self) -> f64 {
+        std::mem::take(&mut self.phase_jump)
+    }
+}
