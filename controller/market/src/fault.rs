@@ -14,3 +14,208 @@ pub trait Coded: std::error::Error {
     /// What the reader can do about it.
     fn help(&self) -> String;
 }
+
+/// More about each code, in the order of the codes.
+pub const CODES: &[(&str, &str)] = &[
+    (
+        "M001",
+        "An interval needs a positive length, and its end must still be a 64-bit \
+         nanosecond count.",
+    ),
+    (
+        "M010",
+        "The rules of a book say which prices are admissible. Floor and cap must be \
+         multiples of the tick, or no order at the bounds could exist; magnitudes above \
+         2^62 mc/kWh would leave exact arithmetic.",
+    ),
+    (
+        "M011",
+        "A price must be a multiple of the tick between floor and cap. A participant \
+         rounds in its own favour: bids down, offers up.",
+    ),
+    (
+        "M012",
+        "Every step of an order trades a positive energy. The side says the direction, \
+         not the sign.",
+    ),
+    (
+        "M013",
+        "A curve has at least one step, at most as many as the rules allow, and runs one \
+         way: bid prices fall, offer prices rise, each price once. Its energy fits 64 \
+         bits.",
+    ),
+    (
+        "M014",
+        "An agent has one curve per side and interval. Of several, the one with the \
+         lowest rank stays.",
+    ),
+    (
+        "M015",
+        "Energy at the margin is shared in proportion to what was ordered, so ordering \
+         more than one can exchange would pay. The registered capability bounds it.",
+    ),
+    (
+        "M016",
+        "The book checks capabilities and knows none for this agent. Unknown is not \
+         unlimited.",
+    ),
+    (
+        "M017",
+        "One side of a book holds at most 2^64 - 1 mWh, the bound within which sharing at \
+         the margin is exact in 128 bits.",
+    ),
+    (
+        "M020",
+        "The payments of a clearing must sum to exactly zero. The mechanism is at fault, \
+         or the record was changed.",
+    ),
+    (
+        "M021",
+        "Bought, sold and stated energy of a clearing must be equal.",
+    ),
+    (
+        "M022",
+        "A fill must be within an order of the same agent and side.",
+    ),
+    (
+        "M023",
+        "Nobody may pay more than it bid or receive less than it asked.",
+    ),
+    (
+        "M024",
+        "At a uniform price, every order strictly better than the price must be served in \
+         full.",
+    ),
+    (
+        "M025",
+        "The welfare a clearing states must be that of its fills at the orders' own \
+         prices.",
+    ),
+    (
+        "M026",
+        "A payment must follow from the uniform price, or from the pairs of a pay-as-bid \
+         auction.",
+    ),
+    (
+        "M030",
+        "The name is none of the known mechanisms. Names are part of the record, so that \
+         a replay uses the same rule.",
+    ),
+    (
+        "M040",
+        "A loss of a million parts per million leaves nothing of an import, so it has no \
+         parity price.",
+    ),
+    (
+        "M041",
+        "If export earned more than import costs, buying and selling back would make \
+         money from nothing.",
+    ),
+    ("M042", "A parity price beyond 2^62 mc/kWh is a wrong unit."),
+    (
+        "M050",
+        "A battery's declaration must leave a state of charge it may hold, efficiencies \
+         above zero, and a gap between buying and selling that covers the wear of a round \
+         trip.",
+    ),
+    (
+        "M060",
+        "The power that delivers the energy within the interval does not fit 64-bit \
+         milliwatts.",
+    ),
+    (
+        "M070",
+        "A meter needs a positive longest gap, and a coverage for estimated readings not \
+         above the one for valid readings.",
+    ),
+    (
+        "M071",
+        "Samples of one meter must come in the order of their instants.",
+    ),
+    (
+        "M072",
+        "A sample above one gigawatt is a wrong register or a wrong scale.",
+    ),
+    (
+        "M080",
+        "Who traded must be metered. A reading may be missing, but it must be said to be: \
+         unknown is never zero.",
+    ),
+    (
+        "M081",
+        "The meter at the point of common coupling is given apart; among the participants \
+         it would count twice.",
+    ),
+    (
+        "M082",
+        "Somebody deviated, nothing cleared, there is no utility grid to set a price, and \
+         no last valid price is given.",
+    ),
+    (
+        "M083",
+        "An amount left 128 bits, which no real meter and price can cause.",
+    ),
+    (
+        "M084",
+        "The sum over all accounts must be exactly zero. It is not, so the clearing that \
+         was to be settled is not one.",
+    ),
+    (
+        "M090",
+        "The offers in the needed direction do not cover the deviation.",
+    ),
+    ("M091", "A deviation or its amount left 128 bits."),
+    ("M100", "The document is not JSON."),
+    (
+        "M101",
+        "The document is JSON of another shape than the form needs.",
+    ),
+    (
+        "M102",
+        "Results are told by id, so every order of a document needs its own.",
+    ),
+];
+
+/// More about a code; `None` when this crate never gives it.
+#[must_use]
+pub fn explain(code: &str) -> Option<&'static str> {
+    CODES
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map(|(_, more)| *more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_the_crate_gives_is_explained_and_no_other() {
+        let sources = [
+            include_str!("interval.rs"),
+            include_str!("book.rs"),
+            include_str!("clearing.rs"),
+            include_str!("mechanism.rs"),
+            include_str!("utility.rs"),
+            include_str!("agent/battery.rs"),
+            include_str!("schedule.rs"),
+            include_str!("meter.rs"),
+            include_str!("settlement.rs"),
+            include_str!("balancing.rs"),
+            include_str!("offline.rs"),
+        ];
+        let is_code = |word: &&str| {
+            word.len() == 4 && word.starts_with('M') && word[1..].parse::<u16>().is_ok()
+        };
+        let given: BTreeSet<&str> = sources
+            .iter()
+            .flat_map(|source| source.split('"'))
+            .filter(is_code)
+            .collect();
+        let explained: Vec<&str> = CODES.iter().map(|(code, _)| *code).collect();
+        assert_eq!(explained, given.into_iter().collect::<Vec<_>>());
+        assert!(explain("M084").is_some_and(|more| more.contains("exactly zero")));
+        assert_eq!(explain("M999"), None);
+    }
+}

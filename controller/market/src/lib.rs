@@ -47,6 +47,7 @@ pub mod settlement;
 
 pub mod offline;
 pub mod replay;
+pub mod truthful;
 
 #[doc(hidden)]
 pub mod bench;

@@ -11,7 +11,7 @@ mod uniform;
 pub use pay_as_bid::{PairPrice, PayAsBid};
 pub use uniform::{KFactor, UniformPrice};
 
-use crate::book::{Book, Entry};
+use crate::book::Book;
 use crate::clearing::{ClearError, Clearing, Fill, worth};
 use crate::crossing::{Crossing, allocate, best};
 use crate::fault::Coded;
@@ -115,13 +115,13 @@ pub fn by_name(name: &str) -> Result<Box<dyn Mechanism>, UnknownMechanism> {
 }
 
 /// Energy per entry of each side of a crossed book.
-struct Allocation {
-    bids: Vec<i64>,
-    offers: Vec<i64>,
+pub(crate) struct Allocation {
+    pub bids: Vec<i64>,
+    pub offers: Vec<i64>,
 }
 
 /// The allocation all mechanisms of a uniform crossing share.
-fn allocation(book: &Book, crossing: &Crossing) -> Allocation {
+pub(crate) fn allocation(book: &Book, crossing: &Crossing) -> Allocation {
     Allocation {
         bids: allocate(book, Side::Buy, crossing.last_bid, crossing.quantity),
         offers: allocate(book, Side::Sell, crossing.last_offer, crossing.quantity),
@@ -136,20 +136,17 @@ fn fills(book: &Book, allocation: &Allocation) -> (Vec<Fill>, Money) {
         (Side::Buy, &allocation.bids),
         (Side::Sell, &allocation.offers),
     ] {
+        let mut shares = shares.as_slice();
         // Entries of one order are neighbours, so each run is one fill.
-        let paired: Vec<(&Entry, i64)> = book
-            .entries(side)
-            .iter()
-            .zip(shares.iter().copied())
-            .collect();
-        for run in paired.chunk_by(|a, b| a.0.order == b.0.order) {
-            let total: i128 = run.iter().map(|&(_, share)| i128::from(share)).sum();
+        for run in book.entries(side).chunk_by(|a, b| a.order == b.order) {
+            let (own, rest) = shares.split_at(run.len());
+            shares = rest;
             // An admitted order adds up to 64 bits at most, and so does its share.
-            let quantity = Mwh(i64::try_from(total).unwrap_or(i64::MAX));
+            let quantity = Mwh(own.iter().sum());
             if quantity.0 == 0 {
                 continue;
             }
-            let order = &book.orders()[run[0].0.order];
+            let order = &book.orders()[run[0].order];
             let value = worth(order, quantity);
             welfare += if side == Side::Buy { value } else { -value };
             fills.push(Fill {

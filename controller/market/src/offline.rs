@@ -21,12 +21,23 @@ use crate::interval::Interval;
 use crate::mechanism::{UnknownMechanism, by_name};
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Mwh, MwhTotal, NS_PER_HOUR, Price};
+use crate::truthful;
 
 /// The mechanism of a document that names none.
 pub const MECHANISM_DEFAULT: &str = "uniform_k_half";
 
-/// The mechanism name of the balancing form, whose input is not a book.
-pub const BALANCING: &str = "imbalance";
+/// A form that is not a [`crate::Mechanism`]: its name and how it answers.
+type Form = (&'static str, fn(&str, &Value) -> Result<Out, OfflineError>);
+
+/// The forms whose input is not a book, or whose outcome is not a clearing.
+const FORMS: &[Form] = &[
+    ("imbalance", balancing),
+    ("mcafee", mcafee),
+    ("sbba", sbba),
+    ("vcg", vcg),
+    ("huang", huang),
+    ("huang_trade_reduction", huang),
+];
 
 /// Largest integer a double holds exactly, 2^53.
 const EXACT_MAX: i128 = 1 << 53;
@@ -122,7 +133,10 @@ impl Coded for OfflineError {
                     .into()
             }
             Self::SameId { .. } => "give every order its own id".into(),
-            Self::Mechanism(error) => format!("{}, {BALANCING}", error.help()),
+            Self::Mechanism(error) => {
+                let forms: Vec<&str> = FORMS.iter().map(|(name, _)| *name).collect();
+                format!("{}; offline also: {}", error.help(), forms.join(", "))
+            }
             Self::Orders(errors) => errors.first().map_or_else(String::new, Coded::help),
             Self::Clear(error) => error.help(),
             Self::Balancing(error) => error.help(),
@@ -155,18 +169,21 @@ pub fn clear(json: &str, mechanism: Option<&str>) -> Result<String, OfflineError
     if !input.is_object() {
         return Err(shape(place, "an object"));
     }
-    let out = if name == BALANCING {
-        balancing(place, input)?
-    } else {
-        let mechanism = by_name(name)?;
-        let book = Book::new(UNTIMED, &BookRules::unbounded(), book_orders(place, input)?)
-            .map_err(OfflineError::Orders)?;
-        clearing(&mechanism.clear(&book)?)
+    let out = match FORMS.iter().find(|(form, _)| *form == name) {
+        Some((_, answer)) => answer(place, input)?,
+        None => {
+            let mechanism = by_name(name)?;
+            clearing(&mechanism.clear(&book(place, input)?)?)
+        }
     };
     Ok(out.to_string())
 }
 
-fn book_orders(place: &str, input: &Value) -> Result<Vec<Order>, OfflineError> {
+fn book(place: &str, input: &Value) -> Result<Book, OfflineError> {
+    Book::new(UNTIMED, &BookRules::unbounded(), orders(place, input)?).map_err(OfflineError::Orders)
+}
+
+fn orders(place: &str, input: &Value) -> Result<Vec<Order>, OfflineError> {
     let (mut orders, mut taken) = (Vec::new(), BTreeSet::new());
     for (key, side) in [("bids", Side::Buy), ("offers", Side::Sell)] {
         let place = format!("{place}.{key}");
@@ -280,16 +297,105 @@ fn balancing(place: &str, input: &Value) -> Result<Out, OfflineError> {
     ]))
 }
 
+/// The prices of one unit each, listed under `key`.
+fn units(place: &str, input: &Value, key: &str) -> Result<Vec<Price>, OfflineError> {
+    let place = format!("{place}.{key}");
+    let listed = input.get(key).and_then(Value::as_array);
+    let listed = listed.ok_or_else(|| shape(&place, "a list of prices"))?;
+    let price = |(index, value)| integer(&format!("{place}[{index}]"), value).map(Price);
+    listed.iter().enumerate().map(price).collect()
+}
+
+fn optional(price: Option<Price>) -> Out {
+    price.map_or(Out::Null, |price| Out::Integer(price.0.into()))
+}
+
+fn count(number: usize) -> Out {
+    Out::Integer(number as i128)
+}
+
+fn mcafee(place: &str, input: &Value) -> Result<Out, OfflineError> {
+    let found = truthful::mcafee(&units(place, input, "b")?, &units(place, input, "s")?);
+    Ok(Out::Map(vec![
+        ("k".into(), count(found.crossing)),
+        ("trades".into(), count(found.trades)),
+        ("buy".into(), optional(found.prices.map(|(buy, _)| buy))),
+        ("sell".into(), optional(found.prices.map(|(_, sell)| sell))),
+        ("surplus".into(), Out::Integer(found.surplus)),
+    ]))
+}
+
+fn sbba(place: &str, input: &Value) -> Result<Out, OfflineError> {
+    let found = truthful::sbba(&units(place, input, "b")?, &units(place, input, "s")?);
+    let excluded = "buyer k; one of sellers 1..k by lottery".to_string();
+    Ok(Out::Map(vec![
+        ("k".into(), count(found.crossing)),
+        ("trades".into(), count(found.trades)),
+        ("price".into(), optional(found.price)),
+        (
+            "excluded".into(),
+            if found.lottery {
+                Out::Text(excluded)
+            } else {
+                Out::Null
+            },
+        ),
+    ]))
+}
+
+/// Takes a book, or one unit per trader as the other truthful forms do.
+fn vcg(place: &str, input: &Value) -> Result<Out, OfflineError> {
+    let unit_demand = input.get("b").is_some();
+    let book = if unit_demand {
+        let mut orders = Vec::new();
+        for (key, side) in [("b", Side::Buy), ("s", Side::Sell)] {
+            for (index, price) in units(place, input, key)?.into_iter().enumerate() {
+                let id = AgentId::from(format!("{key}{}", index + 1));
+                orders.push(Order::single(id, side, price, Mwh(1)).ranked(orders.len() as u64));
+            }
+        }
+        Book::new(UNTIMED, &BookRules::unbounded(), orders).map_err(OfflineError::Orders)?
+    } else {
+        book(place, input)?
+    };
+    let found = truthful::vcg(&book);
+    let alloc = Out::map(found.fills.iter().map(|(agent, q, _)| (agent, q.0.into())));
+    let mut out = vec![
+        (
+            "pay".to_string(),
+            Out::map(found.fills.iter().map(|(agent, _, pay)| (agent, pay.0))),
+        ),
+        ("deficit".into(), Out::Integer(found.deficit.0)),
+    ];
+    if !unit_demand {
+        out.insert(0, ("alloc".into(), alloc));
+    }
+    Ok(Out::Map(out))
+}
+
+fn huang(place: &str, input: &Value) -> Result<Out, OfflineError> {
+    let found = truthful::huang(&book(place, input)?);
+    Ok(Out::Map(vec![
+        ("q".into(), Out::Integer(found.quantity.0)),
+        ("buy".into(), optional(found.prices.map(|(buy, _)| buy))),
+        ("sell".into(), optional(found.prices.map(|(_, sell)| sell))),
+        (
+            "alloc".into(),
+            Out::map(found.fills.iter().map(|(agent, q)| (agent, q.0.into()))),
+        ),
+        ("surplus".into(), Out::Integer(found.surplus.0)),
+    ]))
+}
+
 fn clearing(clearing: &Clearing) -> Out {
     let fills = &clearing.fills;
-    let price = |price: Option<Price>| price.map_or(Out::Null, |p| Out::Integer(p.0.into()));
-    let pair = |(a, b)| Out::List(vec![price(a), price(b)]);
+    let pair = |(a, b)| Out::List(vec![optional(a), optional(b)]);
     let competitive = clearing
         .competitive
         .map_or(Out::Null, |(lo, hi)| pair((Some(lo), Some(hi))));
     let mut out = vec![
         ("q".to_string(), Out::Integer(clearing.quantity.0)),
-        ("p".into(), price(clearing.price)),
+        ("p".into(), optional(clearing.price)),
         ("interval".into(), competitive),
         (
             "alloc".into(),

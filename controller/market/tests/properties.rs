@@ -3,6 +3,11 @@
 //! The oracle trades unit by unit and tries every integer price, so it shares
 //! neither the sort, the ladder nor the interval formula with the crate.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has to fail"
+)]
+
 use market::book::Capability;
 use market::mechanism::{KFactor, KNOWN, UniformPrice, by_name};
 use market::meter::Reading;

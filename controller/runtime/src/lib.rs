@@ -1,1 +1,10 @@
 //! The edge: clock, control thread, dispatch, configuration, journal, telemetry, web.
+//!
+//! Everything that touches the world and is not a bus lives here: it reads the
+//! rig, starts the buses, runs the control core on its own thread, makes every
+//! dispatch durable before it leaves, and tells telemetry, journal and page.
+//! It translates between rooms that do not know each other: control, market
+//! and ledger.
+
+pub mod clock;
+pub mod rig;

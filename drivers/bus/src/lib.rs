@@ -12,6 +12,7 @@
 pub mod can;
 pub mod modbus;
 pub mod mqtt;
+pub mod plan;
 mod port;
 
 pub use port::{

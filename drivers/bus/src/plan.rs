@@ -234,18 +234,15 @@ impl Plan {
         self.reads.retain(|r| r.device != device);
     }
 
-    /// A read was done (or has failed for good this time): due again one period later, on its grid.
+    /// A read was done (or has failed for good this time): due again one period later.
+    ///
+    /// It stays on its grid, unless it has missed a whole period: what was missed is not made up for.
     pub fn read_done(&mut self, key: ReadKey, now: Instant) {
         if let Some(read) = self.reads.iter_mut().find(|r| r.key == key) {
-            read.due = match (read.period, read.due) {
-                // A read that is late stays on its grid unless it has missed a whole period.
-                (Some(period), Some(due)) => Some((due + period).max(now.min(due + period + period))),
-                (Some(period), None) => Some(now + period),
-                (None, _) => None,
-            };
-            if read.due.is_some_and(|due| due + read.period.unwrap_or_default() < now) {
-                read.due = Some(now);
-            }
+            read.due = read.period.map(|period| {
+                let next = read.due.unwrap_or(now) + period;
+                if next + period < now { now } else { next }
+            });
         }
     }
 

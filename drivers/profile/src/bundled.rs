@@ -24,7 +24,6 @@ bundled![
     "meter/eastron-sdm630.toml",
     "meter/carlo-gavazzi-em340.toml",
     "meter/schneider-iem3000.toml",
-    "meter/sunspec-meter.toml",
     "breaker/generic-sync-breaker.toml",
     "plug/shelly-gen2-plug.toml",
     "plug/tasmota-plug.toml",

@@ -29,7 +29,8 @@ pub enum CanId {
 pub struct Frame {
     /// Its identifier.
     pub id: CanId,
-    /// Fewest data bytes; a shorter frame is corrupt.
+    /// Fewest data bytes; a shorter frame is corrupt. A signal beyond the end of a frame
+    /// that is long enough is merely absent from it.
     pub len_min: usize,
     /// How often it comes.
     pub period: Duration,

@@ -1,7 +1,7 @@
 //! MQTT profiles: topics, the values in their payloads, and commands.
 //!
-//! `{t}` in a topic stands for the device's `topic` in the rig, `{c}` for the
-//! controller's own reply topic.
+//! `{t}` in a topic or payload stands for the device's `topic` in the rig, `{c}` for
+//! the controller's own reply topic; each is replaced wherever it stands.
 
 use std::time::Duration;
 

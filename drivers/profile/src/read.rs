@@ -30,6 +30,12 @@ const PROTOCOLS: &[(&str, Kind)] = &[
     ("mqtt", Kind::Mqtt),
 ];
 
+/// All sections below the head.
+const SECTIONS: &[&str] = &[
+    "modbus", "identify", "point", "control", "can", "frame", "keep_alive", "mqtt", "topic",
+    "request", "command",
+];
+
 #[derive(Clone, Copy)]
 enum Kind {
     Modbus,
@@ -92,7 +98,12 @@ fn read(root: &Table<'_>) -> Option<Profile> {
         head.missing("protocol", "\"modbus\"")
     };
     head.finish();
-    let protocol = match protocol?.value {
+    let Some(protocol) = protocol else {
+        // Nobody knows which sections belong here, so none is told as unknown.
+        pass_over(root);
+        return None;
+    };
+    let protocol = match protocol.value {
         Kind::Modbus => Protocol::Modbus(modbus::read(root, sign)?),
         Kind::Can => Protocol::Can(can::read(root, sign)?),
         Kind::Mqtt => Protocol::Mqtt(mqtt::read(root, sign)?),
@@ -104,6 +115,13 @@ fn read(root: &Table<'_>) -> Option<Profile> {
         source: source.into_iter().map(|s| s.value).collect(),
         protocol,
     })
+}
+
+/// Marks all sections as asked for: what is wrong with them follows from an earlier fault.
+fn pass_over(root: &Table<'_>) {
+    for section in SECTIONS {
+        root.has(section);
+    }
 }
 
 fn check_id(document: &Document, id: &Spanned<String>) {

@@ -14,7 +14,7 @@ fn minute(index: u64) -> Interval {
     Interval::new(index, index as i64 * MINUTE_NS, MINUTE_NS).unwrap()
 }
 
-fn meter(samples: impl IntoIterator<Item = (i64, i64)>) -> EnergyMeter {
+fn fresh(samples: impl IntoIterator<Item = (i64, i64)>) -> EnergyMeter {
     let mut meter = EnergyMeter::new(RULES).unwrap();
     for (second, power_milliwatt) in samples {
         meter
@@ -29,7 +29,7 @@ fn meter(samples: impl IntoIterator<Item = (i64, i64)>) -> EnergyMeter {
 
 /// The reading of the first minute.
 fn check(samples: impl IntoIterator<Item = (i64, i64)>, expected: Reading) {
-    assert_eq!(meter(samples).close(&minute(0)), expected);
+    assert_eq!(fresh(samples).close(&minute(0)), expected);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_ramp_reads_as_its_average() {
 #[test]
 fn the_remainder_below_a_milliwatt_hour_is_carried_not_dropped() {
     // 100 mW over a minute is 1 2/3 mWh: 1, 2, 2 and then again.
-    let mut meter = meter((0..=361).map(|s| (s, 100)));
+    let mut meter = fresh((0..=361).map(|s| (s, 100)));
     let readings: Vec<_> = (0..6)
         .map(|i| meter.close(&minute(i)).energy().unwrap().0)
         .collect();
@@ -94,7 +94,7 @@ fn a_gap_is_bridged_and_flagged_and_too_many_gaps_are_missing() {
 #[test]
 fn a_meter_that_fell_silent_is_missing_whatever_it_said_before() {
     check([], Reading::Missing { coverage_ppm: 0 });
-    let mut meter = meter((0..=60).map(|s| (s, 60_000)));
+    let mut meter = fresh((0..=60).map(|s| (s, 60_000)));
     assert_eq!(meter.close(&minute(0)).quality(), Quality::Valid);
     assert_eq!(
         meter.close(&minute(1)),
@@ -111,7 +111,7 @@ fn a_meter_that_fell_silent_is_missing_whatever_it_said_before() {
 
 #[test]
 fn a_missing_interval_leaves_the_carry_for_the_next() {
-    let mut meter = meter((0..=60).chain(120..=180).map(|s| (s, 100)));
+    let mut meter = fresh((0..=60).chain(120..=180).map(|s| (s, 100)));
     // The long gap lies within the second minute.
     assert_eq!(meter.close(&minute(0)).energy(), Some(Mwh(1)));
     assert_eq!(meter.close(&minute(1)).quality(), Quality::Missing);
@@ -120,7 +120,7 @@ fn a_missing_interval_leaves_the_carry_for_the_next() {
 
 #[test]
 fn energy_so_far_holds_the_last_sample() {
-    let meter = meter([(0, 1_000), (10, 3_000)]);
+    let meter = fresh([(0, 1_000), (10, 3_000)]);
     let so_far = |second: i64| meter.so_far(&minute(0), second * SECOND_NS).map(|e| e.0);
     for (second, milliwatt_seconds) in [(-5, 0), (0, 0), (5, 7_500), (10, 20_000), (20, 50_000)] {
         assert_eq!(
@@ -130,6 +130,12 @@ fn energy_so_far_holds_the_last_sample() {
         );
     }
     assert_eq!(so_far(60), so_far(600));
+    // From 0 to 1 mW over 3 s: 2/3 mW·s after 2 s, to the nanosecond.
+    let ramp = fresh([(0, 0), (3, 1)]);
+    assert_eq!(
+        ramp.so_far(&minute(0), 2 * SECOND_NS),
+        Some(MilliwattNs(666_666_666))
+    );
     assert_eq!(
         EnergyMeter::new(RULES)
             .unwrap()
@@ -140,7 +146,7 @@ fn energy_so_far_holds_the_last_sample() {
 
 #[test]
 fn a_refused_sample_leaves_the_meter_as_it_was() {
-    let mut meter = meter([(1, 5)]);
+    let mut meter = fresh([(1, 5)]);
     let before = meter.clone();
     for (instant_ns, power_milliwatt, code) in [
         (SECOND_NS, 5, "M071"),

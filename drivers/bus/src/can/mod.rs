@@ -8,6 +8,8 @@
 //! `link` keeps a transport open. This file only lets them talk.
 
 mod backoff;
+#[cfg(test)]
+pub(crate) mod bench;
 pub mod codec;
 mod link;
 mod listener;
@@ -48,6 +50,7 @@ pub(crate) async fn run(
     let mut listener = Listener::new(devices, spec.timeout, &desk(clock.now()));
     let mut link = Link::new(spec.endpoint, &spec.id, listener.ids(), spec.seed);
     let mut been_up = false;
+    let mut queue_full_told = false;
     loop {
         let due = next_due(&listener, &link);
         tokio::select! {
@@ -78,12 +81,15 @@ pub(crate) async fn run(
             for frame in listener.due_keep_alives(now) {
                 match link.send(&frame).await {
                     Ok(()) => {
+                        queue_full_told = false;
                         BusStats::add(&stats.requests, 1);
                         count_busy(&stats, listener.wire_time(&frame));
                     }
                     Err(error) if link.is_up() => {
-                        tracing::debug!(%error, "A keep-alive did not leave.");
                         BusStats::add(&stats.timeouts, 1);
+                        if !std::mem::replace(&mut queue_full_told, true) {
+                            sink.event(link_lost(&spec.id, &error));
+                        }
                     }
                     Err(error) => {
                         sink.event(link_lost(&spec.id, &error));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use profile::can::CanId;
 use socketcan::tokio::CanSocket;
 use socketcan::{
-    CanDataFrame, CanFrame, EmbeddedFrame, ExtendedId, Frame as _, Id, SocketOptions, StandardId,
+    CanDataFrame, CanFrame, EmbeddedFrame, ExtendedId, Id, SocketOptions, StandardId,
 };
 
 use super::LinkError;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use document::Table;
 
-use super::{required_time, twice, value};
+use super::{pass_over, required_time, twice, value};
 use crate::can::{ByteOrder, CanId, CanProfile, Frame, KeepAlive, Signal};
 use crate::codes;
 
@@ -16,6 +16,7 @@ const ORDERS: &[(&str, ByteOrder)] = &[("little", ByteOrder::Little), ("big", By
 
 pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<CanProfile> {
     let Some(head) = root.table("can") else {
+        pass_over(root);
         return root.missing("can", "{ bitrate = 500000 }");
     };
     let bitrate = match head.integer("bitrate", 10_000..=1_000_000) {

@@ -7,7 +7,7 @@ use document::Table;
 use model::Point;
 
 use super::registers::{self, Defaults, Register};
-use super::{control, required_time, time_or, twice, value};
+use super::{pass_over, control, required_time, time_or, twice, value};
 use crate::codes;
 use crate::modbus::{
     Encoding, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint, SerialSettings,
@@ -49,6 +49,7 @@ struct Taken {
 
 pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile> {
     let Some(head) = root.table("modbus") else {
+        pass_over(root);
         return root.missing("modbus", "{ layout = \"fixed\", … }");
     };
     let unit = match head.integer("unit", 0..=247) {
@@ -56,8 +57,12 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile>
         unit => unit,
     };
     let timeout = required_time(&head, "timeout", "500ms");
+    let Some(layout) = layout(&head) else {
+        pass_over(root);
+        return None;
+    };
     let defaults = Defaults {
-        layout: layout(&head)?,
+        layout,
         table: head.choice("table", registers::TABLES).map(|t| t.value),
         order: head.choice("order", registers::ORDERS).map(|o| o.value),
         max_regs: max_regs(&head),

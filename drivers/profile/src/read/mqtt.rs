@@ -4,7 +4,7 @@ use document::{Spanned, Table};
 use model::Point;
 
 use super::control::{self, Loss};
-use super::{can, required_time, twice, value};
+use super::{pass_over, can, required_time, twice, value};
 use crate::codes;
 use crate::mqtt::{Availability, Command, MqttProfile, Request, Topic, Value};
 
@@ -13,6 +13,7 @@ const PLACEHOLDERS: [&str; 2] = ["{t}", "{c}"];
 
 pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<MqttProfile> {
     let Some(head) = root.table("mqtt") else {
+        pass_over(root);
         return root.missing("mqtt", "{ timeout = \"15s\" }");
     };
     let timeout = required_time(&head, "timeout", "15s");

@@ -41,8 +41,8 @@ fn any_changed_byte_of_a_written_ledger_is_refused_and_nothing_is_cut_off() {
     let check = |storage: &MemoryStorage| {
         for (name, file) in storage.disk().files {
             for at in 0..file.bytes.len() {
-                // All bits, the lowest, the highest, and turned to zero.
-                for xor in [0xff, 0x01, 0x80, file.bytes[at]] {
+                // One bit, and turned to zero.
+                for xor in [1 << (at % 8), file.bytes[at]] {
                     let mut disk = storage.disk();
                     disk.files.get_mut(&name).unwrap().bytes[at] ^= xor;
                     let changed = MemoryStorage::of(disk);

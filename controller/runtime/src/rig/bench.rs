@@ -1,0 +1,224 @@
+//! What a rig means to the control core and to the buses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{BusDevice, BusSpec, Endpoint};
+use control::Bench;
+use document::{Actor, Diagnostic};
+use model::{DeviceIx, DeviceSpec, Point, Rating};
+use profile::Protocol;
+use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
+
+use super::{BusKind, CanUri, Rig, RigDevice};
+
+/// Samples count as fresh for this many poll periods. Chosen: 5, so that two lost
+/// answers in a row with their time-outs do not make a healthy device unknown.
+const FRESH_PERIODS: u32 = 5;
+/// Shortest age that counts as stale: below it, one late answer would blind the controller.
+/// Chosen: 1 s, twice the longest time-out of the bundled profiles.
+const FRESH_AT_LEAST: Duration = Duration::from_secs(1);
+
+impl Rig {
+    /// The index of a device by name.
+    #[must_use]
+    pub fn device(&self, name: &str) -> Option<DeviceIx> {
+        self.devices
+            .iter()
+            .position(|d| &*d.id == name)
+            .map(device_ix)
+    }
+
+    /// The rig as the control core sees it.
+    #[must_use]
+    pub fn bench(&self) -> Bench {
+        Bench {
+            settings: self.control.clone(),
+            devices: self.devices.iter().map(spec).collect(),
+        }
+    }
+
+    /// The devices of a bus, as the bus is told.
+    #[must_use]
+    pub fn devices_on(&self, bus: usize) -> Vec<BusDevice> {
+        self.devices
+            .iter()
+            .enumerate()
+            .filter(|(_, d)| d.bus == bus)
+            .map(|(index, d)| BusDevice {
+                ix: device_ix(index),
+                id: Arc::clone(&d.id),
+                profile: Arc::clone(&d.profile),
+                unit: d.unit,
+                topic: d.topic.clone(),
+                revert: d.revert,
+                poll: d.poll,
+            })
+            .collect()
+    }
+
+    /// How a bus of the real bench is opened.
+    ///
+    /// # Errors
+    /// A diagnostic when a password or certificate is missing, or the bus exists only in an
+    /// emulated bench.
+    pub fn bus_spec(&self, bus: usize, seed: u64) -> Result<BusSpec, Box<Diagnostic>> {
+        let rig_bus = &self.buses[bus];
+        let endpoint = match &rig_bus.kind {
+            BusKind::ModbusTcp { host, port } => Endpoint::Tcp {
+                host: host.clone(),
+                port: *port,
+            },
+            BusKind::ModbusRtu { port, settings } => Endpoint::Serial {
+                path: port.clone(),
+                settings: *settings,
+            },
+            BusKind::Can(CanUri::SocketCan { interface }) => Endpoint::SocketCan {
+                interface: interface.clone(),
+            },
+            BusKind::Can(CanUri::Socketcand {
+                host,
+                port,
+                interface,
+            }) => Endpoint::Socketcand {
+                host: host.clone(),
+                port: *port,
+                interface: interface.clone(),
+            },
+            BusKind::Can(CanUri::Virtual { name }) => {
+                return Err(Box::new(
+                    Diagnostic::error(
+                        "R021",
+                        Actor::Author,
+                        format!(
+                            "bus `{}` (virtual://{name}) exists only in an emulated bench",
+                            rig_bus.id
+                        ),
+                    )
+                    .help("run with `--on sim`, or name a socketcan:// or socketcand:// address"),
+                ));
+            }
+            BusKind::Mqtt {
+                host,
+                port,
+                user,
+                password_env,
+                ca,
+            } => Endpoint::Broker {
+                host: host.clone(),
+                port: *port,
+                login: login(&rig_bus.id, user.as_deref(), password_env.as_deref())?,
+                ca_pem: ca.as_deref().map(read_ca).transpose()?,
+            },
+        };
+        Ok(BusSpec {
+            id: Arc::clone(&rig_bus.id),
+            rtu: matches!(rig_bus.kind, BusKind::ModbusRtu { .. }),
+            endpoint,
+            timeout: rig_bus.timeout,
+            min_gap: rig_bus.min_gap,
+            seed,
+        })
+    }
+}
+
+fn login(
+    bus: &str,
+    user: Option<&str>,
+    password_env: Option<&str>,
+) -> Result<Option<(String, String)>, Box<Diagnostic>> {
+    let Some(user) = user else { return Ok(None) };
+    let password = match password_env {
+        None => String::new(),
+        Some(name) => std::env::var(name).map_err(|_| {
+            Box::new(
+                Diagnostic::error(
+                    "R022",
+                    Actor::Operator,
+                    format!("the password of bus `{bus}` is not set"),
+                )
+                .help(format!("set the environment variable {name}")),
+            )
+        })?,
+    };
+    Ok(Some((user.to_owned(), password)))
+}
+
+fn read_ca(path: &std::path::Path) -> Result<Vec<u8>, Box<Diagnostic>> {
+    std::fs::read(path).map_err(|e| {
+        Box::new(
+            Diagnostic::error(
+                "R023",
+                Actor::Operator,
+                format!("the certificate {} cannot be read: {e}", path.display()),
+            )
+            .help("give the path of the broker's certificate authority in PEM form"),
+        )
+    })
+}
+
+pub(super) fn device_ix(index: usize) -> DeviceIx {
+    DeviceIx(u16::try_from(index).expect("a rig has at most 1000 devices (checked at load)"))
+}
+
+fn spec(device: &RigDevice) -> DeviceSpec {
+    let takes = |point: Point| takes(device, point);
+    let p = device
+        .p
+        .unwrap_or_else(|| Bounds::exactly(ActivePower::ZERO));
+    let s_max = device.s.unwrap_or_else(|| {
+        ApparentPower::from_volt_amperes(Quantity::max(p.lower().abs(), p.upper().abs()).as_watts())
+    });
+    DeviceSpec {
+        id: (&*device.id).into(),
+        role: device.role,
+        rating: Rating {
+            p,
+            s_max,
+            // Without a stated ramp a device may move its whole range in one second.
+            ramp: device.ramp.unwrap_or_else(|| {
+                PowerRamp::from_watts_per_second((p.upper() - p.lower()).as_watts().max(1.0))
+            }),
+            soc: device.soc.unwrap_or_else(|| {
+                Bounds::between(
+                    StateOfCharge::from_percent(0.0),
+                    StateOfCharge::from_percent(100.0),
+                )
+            }),
+            capacity: device.capacity,
+        },
+        shed: device.shed,
+        battery: device.battery.map(device_ix),
+        takes_power: takes(Point::ActivePowerSet),
+        takes_ceiling: takes(Point::ActivePowerLimit),
+        takes_switch: takes(Point::SwitchOn),
+        sample_age_max: (sample_period(device) * FRESH_PERIODS).max(FRESH_AT_LEAST),
+    }
+}
+
+/// How often the slowest of the points that control looks at comes.
+fn sample_period(device: &RigDevice) -> Duration {
+    match &device.profile.protocol {
+        Protocol::Modbus(_) => device.poll.fast.max(device.poll.normal),
+        Protocol::Can(can) => can
+            .frames
+            .iter()
+            .map(|f| f.period)
+            .max()
+            .unwrap_or(device.poll.normal),
+        Protocol::Mqtt(mqtt) => mqtt
+            .requests
+            .iter()
+            .map(|r| r.every)
+            .max()
+            .unwrap_or(mqtt.timeout / FRESH_PERIODS),
+    }
+}
+
+pub(super) fn takes(device: &RigDevice, point: Point) -> bool {
+    match &device.profile.protocol {
+        Protocol::Modbus(modbus) => modbus.controls.iter().any(|c| c.point == point),
+        Protocol::Mqtt(mqtt) => mqtt.commands.iter().any(|c| c.point == point),
+        Protocol::Can(_) => false,
+    }
+}

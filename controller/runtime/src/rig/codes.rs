@@ -1,0 +1,110 @@
+//! What the codes of rig faults mean, for `gridrig explain`.
+
+/// Code and explanation.
+pub const EXPLANATIONS: &[(&str, &str)] = &[
+    (
+        "D001",
+        "The file is not TOML. The caret stands where the reader gave up; the mistake is there or just before.",
+    ),
+    (
+        "D002",
+        "A key that nothing reads. gridrig never ignores a key: a misspelt limit would be no limit at all.",
+    ),
+    (
+        "D003",
+        "A value of the wrong kind, such as a number where a text in quotes is needed.",
+    ),
+    ("D004", "A key that must be there is missing."),
+    ("D005", "A whole number outside its allowed range."),
+    ("D006", "A word that is not one of the known ones."),
+    (
+        "D007",
+        "A quantity that cannot be read. Quantities are texts with a unit, such as \"2kW\", \"150ms\" or \"20%\"; a bare number is never guessed.",
+    ),
+    ("R000", "The rig file cannot be read from disk."),
+    ("R001", "A device names a bus that the rig does not have."),
+    (
+        "R002",
+        "A device names a profile that neither is bundled with gridrig nor exists as a file beside the rig.",
+    ),
+    (
+        "R003",
+        "Two devices of a bus have the same address (unit or topic), or two buses open the same port. Each would read the other's values.",
+    ),
+    (
+        "R004",
+        "The profile of a device speaks another protocol than its bus.",
+    ),
+    (
+        "R005",
+        "A role that the profile cannot fill: a storage inverter needs ctl.p_set, a breaker and a switchable load need switch.on.",
+    ),
+    ("R006", "`shed` is only for loads with a switch."),
+    (
+        "R007",
+        "`battery` must name a device with the role \"battery\".",
+    ),
+    (
+        "R008",
+        "A device that takes power setpoints has no limits. gridrig has no silent defaults for anything that can move power.",
+    ),
+    (
+        "R009",
+        "`[emulate]`, `[market]` or `safety` names a device that the rig does not have.",
+    ),
+    (
+        "R010",
+        "The bus is asked for more than it can carry: the reads of its devices take longer than their periods.",
+    ),
+    ("R011", "A device on MQTT needs a `topic`."),
+    (
+        "R012",
+        "A limit is wider than the nameplate of the device. The nameplate comes from the profile, from `[emulate]` or, on a live bench, from the device itself.",
+    ),
+    (
+        "R013",
+        "A rig has one point of common coupling and at most one coupling breaker.",
+    ),
+    (
+        "R014",
+        "A device that holds its last setpoint for ever when it hears nothing cannot be armed on a lab bench, unless the rig says `revert` for a device that can revert.",
+    ),
+    (
+        "R015",
+        "The revert time is shorter than three refreshes of the slowest bus could guarantee.",
+    ),
+    (
+        "R016",
+        "`inherit` leads in a circle or to a file that cannot be read.",
+    ),
+    (
+        "R017",
+        "The market's tariff would pay for a round trip: import must cost at least what export earns.",
+    ),
+    (
+        "R018",
+        "The market's interval is too short for its gate: clearing, ledger and setpoints need time.",
+    ),
+    (
+        "R019",
+        "An address that cannot be read: `socketcan://can0`, `socketcand://host:29536/can0`, `virtual://name`, `mqtt://host:1883`.",
+    ),
+    (
+        "R020",
+        "The nominal values of the site are outside what gridrig controls (50 or 60 Hz, 100 to 500 V line to neutral).",
+    ),
+    (
+        "R021",
+        "A virtual bus exists only inside an emulated bench.",
+    ),
+    (
+        "R022",
+        "A password is named by an environment variable that is not set.",
+    ),
+    ("R023", "A certificate file cannot be read."),
+    (
+        "R024",
+        "A TCP port, serial device or CAN interface cannot be opened. The message says what the system said and what to do.",
+    ),
+    ("R025", "The run folder cannot be made or written."),
+];

@@ -1,0 +1,287 @@
+//! The rig: what is on the bench, where, and with which limits. No logic.
+//!
+//! A rig is a TOML file (its reference is `rigs/README.md`). Loading one gives a
+//! [`Rig`] whose every promise has been checked, or all faults at once, each with
+//! its place. What a rig means to the control core is said by [`Rig::bench`].
+
+mod bench;
+mod codes;
+mod parse;
+mod sections;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use document::{Diagnostic, Source};
+use model::Role;
+use profile::Profile;
+use profile::modbus::SerialSettings;
+use quantities::{
+    ActivePower, ApparentPower, Bounds, Energy, Frequency, PowerRamp, StateOfCharge, Voltage,
+};
+
+pub use codes::EXPLANATIONS;
+pub use parse::load;
+
+/// A checked rig.
+#[derive(Clone, Debug)]
+pub struct Rig {
+    /// The text it came from.
+    pub source: Arc<Source>,
+    /// What the bench is, in a line.
+    pub title: String,
+    /// Nominal values of the site.
+    pub site: Site,
+    /// What happens when control is lost.
+    pub safety: Safety,
+    /// Settings of the control core.
+    pub control: control::Settings,
+    /// The buses, in writing order.
+    pub buses: Vec<RigBus>,
+    /// The devices, in writing order: the order of every table of a run.
+    pub devices: Vec<RigDevice>,
+    /// The telemetry server, if one is named.
+    pub influx: Option<Influx>,
+    /// The market, if the rig runs one.
+    pub market: Option<Market>,
+    /// What the emulated bench is told.
+    pub emulate: Emulation,
+    /// Faults that do not forbid the rig.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Nominal values of the site.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Site {
+    /// Line to neutral.
+    pub v: Voltage,
+    /// Nominal frequency.
+    pub f: Frequency,
+    /// Number of phases, 1 or 3.
+    pub phases: u8,
+}
+
+/// What happens when control is lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Safety {
+    /// Control that does not run for this long counts as lost.
+    pub heartbeat: Duration,
+    /// What the buses do then.
+    pub on_lost: OnLost,
+    /// A device whose switch must be closed for the bench to run.
+    pub estop: Option<usize>,
+}
+
+/// What the buses do when control is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLost {
+    /// Storage goes to rest.
+    Safe,
+    /// Devices keep their last setpoint (their own watchdogs still count).
+    Hold,
+}
+
+/// A bus of the rig.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RigBus {
+    /// Name.
+    pub id: Arc<str>,
+    /// How it is reached.
+    pub kind: BusKind,
+    /// Time-out that overrides the profiles'.
+    pub timeout: Option<Duration>,
+    /// Silence between requests that overrides the profiles'.
+    pub min_gap: Option<Duration>,
+}
+
+/// How a bus is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BusKind {
+    /// Modbus TCP.
+    ModbusTcp {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// Modbus RTU.
+    ModbusRtu {
+        /// Path of the serial device.
+        port: String,
+        /// Line settings.
+        settings: SerialSettings,
+    },
+    /// CAN.
+    Can(CanUri),
+    /// MQTT.
+    Mqtt {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+        /// User name.
+        user: Option<String>,
+        /// Environment variable that holds the password.
+        password_env: Option<String>,
+        /// File of the certificate authority; TLS is used when it is there.
+        ca: Option<PathBuf>,
+    },
+}
+
+/// Where a CAN bus is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CanUri {
+    /// Kernel interface.
+    SocketCan {
+        /// Interface name.
+        interface: String,
+    },
+    /// socketcand server.
+    Socketcand {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Bus name on that server.
+        interface: String,
+    },
+    /// Only inside this process: an emulated bench.
+    Virtual {
+        /// Name of the bus.
+        name: String,
+    },
+}
+
+impl BusKind {
+    /// The protocol in a word.
+    #[must_use]
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::ModbusTcp { .. } => "modbus-tcp",
+            Self::ModbusRtu { .. } => "modbus-rtu",
+            Self::Can(_) => "can",
+            Self::Mqtt { .. } => "mqtt",
+        }
+    }
+}
+
+/// A device of the rig.
+#[derive(Clone, Debug)]
+pub struct RigDevice {
+    /// Name.
+    pub id: Arc<str>,
+    /// Its profile.
+    pub profile: Arc<Profile>,
+    /// Index of its bus.
+    pub bus: usize,
+    /// What it is for.
+    pub role: Role,
+    /// Modbus unit that overrides the profile's.
+    pub unit: Option<u8>,
+    /// MQTT topic.
+    pub topic: Option<String>,
+    /// Limits of active power.
+    pub p: Option<Bounds<ActivePower>>,
+    /// Limit of apparent power.
+    pub s: Option<ApparentPower>,
+    /// Limits of state of charge.
+    pub soc: Option<Bounds<StateOfCharge>>,
+    /// Limit of the change of power.
+    pub ramp: Option<PowerRamp>,
+    /// Usable energy at full charge.
+    pub capacity: Option<Energy>,
+    /// Time after which it shall revert by itself.
+    pub revert: Option<Duration>,
+    /// Order of shedding.
+    pub shed: Option<u8>,
+    /// Index of the battery behind it.
+    pub battery: Option<usize>,
+    /// Whether its power is measured with the opposite sign (a meter wired towards a load).
+    pub invert: bool,
+    /// Periods that override the defaults.
+    pub poll: bus::PollPeriods,
+}
+
+/// A telemetry server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Influx {
+    /// URL of the server.
+    pub url: String,
+    /// Organisation.
+    pub org: String,
+    /// Bucket.
+    pub bucket: String,
+    /// Environment variable that holds the token.
+    pub token_env: Option<String>,
+    /// Largest spool on disk while the server is away, in bytes.
+    pub spool_bytes: u64,
+}
+
+/// The market of a rig.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Market {
+    /// Length of an interval.
+    pub interval: Duration,
+    /// What the utility charges and pays.
+    pub tariff: market::utility::Tariff,
+    /// Most power that may be traded across the point of common coupling.
+    pub pcc_max: ActivePower,
+    /// Device index and how it takes part.
+    pub participants: Vec<(usize, Participation)>,
+}
+
+/// How a device takes part in the market. Prices in milli-cent per kWh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Participation {
+    /// Sells what the sun will give.
+    Pv,
+    /// Buys what it will need, at any price.
+    MustRun,
+    /// Buys up to a price.
+    Flexible {
+        /// The most it pays.
+        willingness_mc: i64,
+    },
+    /// Buys low, sells high.
+    Storage {
+        /// The most it pays.
+        buy_below_mc: i64,
+        /// The least it takes.
+        sell_above_mc: i64,
+    },
+}
+
+/// What the emulated bench is told beyond the rig itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Emulation {
+    /// Options per device index.
+    pub devices: Vec<(usize, EmulatedDevice)>,
+    /// The grid behind the coupling breaker.
+    pub feeder_r_ohm: Option<f64>,
+    /// The grid behind the coupling breaker.
+    pub feeder_x_ohm: Option<f64>,
+    /// File with the course of the day, relative to the rig.
+    pub day: Option<PathBuf>,
+}
+
+/// Options of an emulated device.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EmulatedDevice {
+    /// Rated apparent power on its nameplate.
+    pub rated: Option<ApparentPower>,
+    /// State of charge at the start.
+    pub soc: Option<StateOfCharge>,
+    /// Usable energy at full charge.
+    pub capacity: Option<Energy>,
+    /// Its own ramp.
+    pub ramp: Option<PowerRamp>,
+    /// Available power of photovoltaics, or power of a load, at the start.
+    pub p: Option<ActivePower>,
+    /// TCP port of its bus; 0 or absent = any free one.
+    pub port: Option<u16>,
+    /// Faults that it has from the start, as in scenarios (`stuck`, `late=300ms`).
+    pub faults: Vec<String>,
+    /// Name of the load that a meter looks at.
+    pub measures: Option<String>,
+}

@@ -1,0 +1,200 @@
+//! From rig files to a checked [`Rig`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use document::{Actor, Diagnostic, Document, Severity, Source, Table};
+
+use super::{Rig, sections};
+
+/// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
+const INHERIT_MAX: usize = 8;
+/// Most devices of a rig. Chosen: 1000, ten times the largest bench that the benches measure.
+pub(super) const DEVICES_MAX: usize = 1000;
+
+/// Loads and checks a rig file.
+///
+/// # Errors
+/// All faults of the rig and of the files it inherits from.
+pub fn load(path: &Path) -> Result<Rig, Vec<Diagnostic>> {
+    let layers = layers(path).map_err(|d| vec![*d])?;
+    let rig = Reader {
+        layers: &layers,
+        dir: path.parent().unwrap_or(Path::new(".")),
+    }
+    .read();
+    for layer in &layers {
+        finish_root(layer);
+    }
+    let mut faults: Vec<Diagnostic> = Vec::new();
+    for layer in layers {
+        faults.extend(layer.into_faults());
+    }
+    let broken = faults.iter().any(|d| d.severity == Severity::Error);
+    match rig {
+        Some(mut rig) if !broken => {
+            rig.warnings = faults;
+            Ok(rig)
+        }
+        _ => Err(faults),
+    }
+}
+
+/// The rig's own document last, the one it inherits from before it.
+fn layers(path: &Path) -> Result<Vec<Document>, Box<Diagnostic>> {
+    let mut layers: Vec<Document> = Vec::new();
+    let mut next = Some((path.to_path_buf(), None));
+    while let Some((path, named_at)) = next.take() {
+        let fail = |code, message: String| {
+            let diagnostic = Diagnostic::error(code, Actor::Author, message);
+            Box::new(match &named_at {
+                Some(place) => diagnostic.at(document::Place::clone(place), "named here"),
+                None => diagnostic,
+            })
+        };
+        if layers.len() == INHERIT_MAX {
+            return Err(fail(
+                "R016",
+                format!("more than {INHERIT_MAX} files inherit from each other"),
+            ));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            let code = if named_at.is_some() { "R016" } else { "R000" };
+            fail(code, format!("{} cannot be read: {e}", path.display()))
+        })?;
+        let document = Document::parse(Source::new(path.display().to_string(), text))?;
+        let base = document.root().text("inherit");
+        if let Some(base) = base {
+            let place = document.place(base.span);
+            let file = path.parent().unwrap_or(Path::new(".")).join(base.value);
+            next = Some((file, Some(place)));
+        }
+        layers.push(document);
+    }
+    layers.reverse();
+    Ok(layers)
+}
+
+/// Every section that some room reads; the rest is unknown.
+const SECTIONS: &[&str] = &[
+    "schema",
+    "inherit",
+    "title",
+    "site",
+    "safety",
+    "control",
+    "bus",
+    "device",
+    "telemetry",
+    "market",
+    "emulate",
+    "plant",
+];
+
+fn finish_root(document: &Document) {
+    let root = document.root();
+    for key in SECTIONS {
+        root.has(key);
+    }
+    root.finish();
+}
+
+/// Reads sections out of the layers.
+pub(super) struct Reader<'a> {
+    pub(super) layers: &'a [Document],
+    pub(super) dir: &'a Path,
+}
+
+impl<'a> Reader<'a> {
+    /// A section as a whole: the last layer that has it wins.
+    pub(super) fn section(&self, key: &str) -> Option<Table<'a>> {
+        self.layers.iter().rev().find_map(|layer| {
+            layer
+                .root()
+                .has(key)
+                .then(|| layer.root().table(key))
+                .flatten()
+        })
+    }
+
+    /// Named entries of a section: layers are merged by name, the last one wins whole entries.
+    pub(super) fn entries(&self, key: &str) -> Vec<(String, Table<'a>)> {
+        let mut entries: Vec<(String, Table<'a>)> = Vec::new();
+        for layer in self.layers {
+            let Some(section) = layer
+                .root()
+                .has(key)
+                .then(|| layer.root().table(key))
+                .flatten()
+            else {
+                continue;
+            };
+            for name in section.keys() {
+                let Some(entry) = section.table(&name.value) else {
+                    continue;
+                };
+                match entries.iter_mut().find(|(n, _)| *n == name.value) {
+                    Some(known) => known.1 = entry,
+                    None => entries.push((name.value, entry)),
+                }
+            }
+        }
+        entries
+    }
+
+    /// The document at the end of the chain: the rig itself.
+    pub(super) fn own(&self) -> &'a Document {
+        self.layers
+            .last()
+            .expect("a rig has at least its own layer")
+    }
+
+    /// A path that the rig gives, relative to its own folder.
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        self.dir.join(text)
+    }
+
+    fn read(&self) -> Option<Rig> {
+        let own = self.own().root();
+        if let Some(schema) = own.integer("schema", 0..=i64::MAX)
+            && schema.value != 1
+        {
+            self.own().error(
+                "D005",
+                schema.span,
+                format!("schema {} is not known", schema.value),
+                "this gridrig reads schema 1",
+                "use `gridrig migrate` of the version that wrote it",
+            );
+        }
+        let title = self
+            .layers
+            .iter()
+            .rev()
+            .find_map(|l| l.root().text("title"))
+            .map_or_else(|| "microgrid bench".to_owned(), |t| t.value);
+        let site = sections::site(self);
+        let buses = sections::buses(self);
+        let devices = sections::devices(self, &buses);
+        let emulate = sections::emulation(self, &devices);
+        sections::check_devices(self, &buses, &devices, &emulate);
+        let site = site?;
+        let rig = Rig {
+            source: Arc::clone(self.own().source()),
+            title,
+            site,
+            safety: sections::safety(self, &devices),
+            control: sections::control(self, &site),
+            market: sections::market(self, &devices),
+            influx: sections::influx(self),
+            buses,
+            devices: devices.into_iter().map(|(d, _)| d).collect(),
+            emulate,
+            warnings: Vec::new(),
+        };
+        Some(rig)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Bad rigs: each fault is told with code and place, all of them at once.
+
+use super::*;
+
+const GOOD: &str = r#"
+schema = 1
+site = { v = "230V", f = "50Hz", phases = 3 }
+[bus]
+lan1 = { kind = "modbus-tcp", host = "127.0.0.1", port = 1502 }
+rs1 = { kind = "modbus-rtu", port = "/dev/ttyUSB0", baud = 9600 }
+mq = { kind = "mqtt", url = "mqtt://127.0.0.1:1883" }
+[device]
+inv1 = { profile = "sunspec/inverter", bus = "lan1", role = "pv", limits = { p = "0..3kW" }, revert = "60s" }
+met1 = { profile = "eastron/sdm630", bus = "rs1", unit = 2, role = "pcc" }
+plug3 = { profile = "tasmota/plug", bus = "mq", topic = "plug3", role = "load", shed = 2 }
+"#;
+
+fn load_text(text: &str) -> Result<Rig, Vec<Diagnostic>> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("rig.toml");
+    std::fs::write(&path, text).expect("written");
+    load(&path)
+}
+
+/// The good rig with one piece replaced must give exactly these codes at these lines.
+fn check(from: &str, to: &str, expected: &[(&str, usize)]) {
+    assert!(GOOD.contains(from), "the row must change something: {from}");
+    let faults = load_text(&GOOD.replace(from, to)).expect_err("a bad rig");
+    let got: Vec<(&str, usize)> = faults
+        .iter()
+        .map(|d| {
+            (
+                d.code,
+                d.place.as_ref().map_or(0, |p| p.line_and_column().0),
+            )
+        })
+        .collect();
+    assert_eq!(got, expected, "{faults:#?}");
+}
+
+#[test]
+fn a_good_rig_is_loaded_with_nothing_left_to_say() {
+    let rig = load_text(GOOD).expect("good");
+    assert!(rig.warnings.is_empty(), "{:?}", rig.warnings);
+    assert_eq!(rig.devices.len(), 3);
+    let bench = rig.bench();
+    assert!(bench.devices[0].takes_ceiling && bench.devices[2].takes_switch);
+    assert_eq!(bench.shed_order().len(), 1);
+}
+
+#[test]
+fn each_fault_of_a_rig_has_its_code_and_its_line() {
+    check("unit = 2", "unti = 2", &[("D002", 10)]);
+    check("0..3kW", "0..3V", &[("R008", 9), ("D007", 9)]);
+    check("sunspec/inverter", "sunspec/invertor", &[("R002", 9)]);
+    check("bus = \"rs1\"", "bus = \"rs2\"", &[("R001", 10)]);
+    check("bus = \"rs1\", unit = 2", "bus = \"mq\"", &[("R004", 10)]);
+    check(", topic = \"plug3\"", "", &[("R011", 11)]);
+    check("limits = { p = \"0..3kW\" }, ", "", &[("R008", 9)]);
+    check(
+        "role = \"pcc\"",
+        "role = \"pcc\", shed = 1",
+        &[("R006", 10)],
+    );
+    check("role = \"pv\"", "role = \"breaker\"", &[("R005", 9)]);
+    check("mqtt://", "http://", &[("R019", 7), ("R001", 11)]);
+    check("v = \"230V\"", "v = \"23kV\"", &[("R020", 3)]);
+    check(
+        "role = \"pv\", limits = { p = \"0..3kW\" }, revert = \"60s\" }",
+        "role = \"pv\", limits = { p = \"0..3kW\" } }\ninv2 = { profile = \"sunspec/inverter\", bus = \"lan1\", role = \"pv\", limits = { p = \"0..1kW\" } }",
+        &[("R003", 10)],
+    );
+    check(
+        "[device]",
+        "[emulate]\ninv1 = { rated = \"2kVA\" }\n[device]",
+        &[("R012", 11)],
+    );
+}
+
+#[test]
+fn all_faults_of_a_rig_are_told_at_once() {
+    let bad = GOOD
+        .replace("unit = 2", "unti = 2")
+        .replace("0..3kW", "0..3V")
+        .replace("tasmota/plug", "tasmota/plgu");
+    let codes: Vec<_> = load_text(&bad)
+        .expect_err("bad")
+        .iter()
+        .map(|d| d.code)
+        .collect();
+    assert_eq!(codes, ["R008", "D007", "D002", "R002"]);
+}
+
+#[test]
+fn a_rig_inherits_and_replaces_by_name() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("base.toml"), GOOD).expect("written");
+    let rig = dir.path().join("rig.toml");
+    std::fs::write(
+        &rig,
+        "inherit = \"base.toml\"\n[bus]\nlan1 = { kind = \"modbus-tcp\", host = \"10.0.0.9\" }\n",
+    )
+    .expect("written");
+    let rig = load(&rig).expect("good");
+    assert_eq!(rig.buses.len(), 3);
+    assert_eq!(
+        rig.buses[0].kind,
+        crate::rig::BusKind::ModbusTcp {
+            host: "10.0.0.9".into(),
+            port: 502
+        }
+    );
+
+    std::fs::write(dir.path().join("rig.toml"), "inherit = \"rig.toml\"\n").expect("written");
+    let circle = load(&dir.path().join("rig.toml")).expect_err("a circle");
+    assert_eq!(circle[0].code, "R016");
+}
+
+#[test]
+fn a_rig_that_is_not_there_is_said_to_be_not_there() {
+    let faults = load(Path::new("no/such/rig.toml")).expect_err("absent");
+    assert_eq!(faults[0].code, "R000");
+}

@@ -1,0 +1,458 @@
+//! One Modbus device: how it is recognised, which reads it needs, what its answers mean. No I/O.
+//!
+//! Responsible for the steps of setting a device up (SunSpec chain, identity), for its
+//! read blocks, and for turning answers into samples. It is not responsible for sending
+//! (see `link`), for the order of work (see `plan`), nor for writes (see `write`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::{Flaw, Instant, Point, PointSample, Reading, Sample};
+use profile::modbus::{Address, Encoding, Layout, ModbusProfile, Poll, Table};
+
+use super::blocks::{Block, Place, group};
+use super::codec;
+use super::link::{Ask, LinkError, Timing};
+use super::sunspec::{self, Chain, Walk};
+use super::write::Recipe;
+use crate::plan::{Class, Plan, ReadKey};
+use crate::{BusDevice, BusSpec, Sink};
+
+/// How long a register that the device refuses is left alone.
+/// Chosen: a firmware update or a changed setting is noticed within a coffee break, at no cost.
+pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(600);
+
+/// Where a device stands on its way to being read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// SunSpec: is the known chain still where it was?
+    CheckBase,
+    /// SunSpec: does it still end where it did?
+    CheckEnd,
+    /// SunSpec: walking the chain.
+    Walk(Walk),
+    /// Is it the right device at all?
+    Identify,
+    /// It can be read and written.
+    Ready,
+}
+
+/// What an answer during set-up has led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There is another question.
+    More,
+    /// The device is ready.
+    Ready,
+    /// This is not the device it should be.
+    Wrong(String),
+}
+
+/// A read block with its place in the plan.
+#[derive(Clone, Debug)]
+pub(super) struct DeviceRead {
+    pub(super) key: ReadKey,
+    pub(super) block: Block,
+    pub(super) poll: Poll,
+    /// The device refuses this register; it is asked again at long intervals.
+    pub(super) refused: bool,
+    /// How often the device was too busy for it.
+    pub(super) busy: u8,
+}
+
+/// A device on a Modbus bus.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) spec: BusDevice,
+    pub(super) unit: u8,
+    pub(super) timing: Timing,
+    pub(super) profile: ModbusProfile,
+    pub(super) reads: Vec<DeviceRead>,
+    /// Recipes by the index of the control; `None` when an address is not there.
+    pub(super) recipes: Vec<Option<Recipe>>,
+    /// Last good value of each point that a control refers to.
+    pub(super) references: BTreeMap<Point, f64>,
+    /// Setpoints that were written in this run, in base units.
+    pub(super) held: BTreeMap<Point, f64>,
+    phase: Phase,
+    chain: Option<Chain>,
+    /// Texts that were said already: each is said once.
+    said: Vec<String>,
+}
+
+impl Device {
+    pub(super) fn new(spec: BusDevice, profile: ModbusProfile, bus: &BusSpec) -> Self {
+        let timing = Timing {
+            timeout: bus.timeout.unwrap_or(profile.timeout),
+            min_gap: bus.min_gap.unwrap_or(profile.min_gap),
+            late_window: profile.late_window,
+        };
+        let mut device = Self {
+            unit: spec.unit.unwrap_or(profile.unit),
+            timing,
+            spec,
+            profile,
+            reads: Vec::new(),
+            recipes: Vec::new(),
+            references: BTreeMap::new(),
+            held: BTreeMap::new(),
+            phase: Phase::Ready,
+            chain: None,
+            said: Vec::new(),
+        };
+        device.restart();
+        device
+    }
+
+    /// Begins setting up anew: the device may have been exchanged or updated.
+    pub(super) fn restart(&mut self) {
+        let known = self.chain.as_ref().and_then(|c| c.end);
+        self.phase = match (&self.profile.layout, known) {
+            (Layout::Fixed, _) => Phase::Identify,
+            (Layout::SunSpec { .. }, Some(_)) => Phase::CheckBase,
+            (Layout::SunSpec { .. }, None) => Phase::Walk(Walk::start()),
+        };
+        self.skip_identify();
+    }
+
+    fn skip_identify(&mut self) {
+        if self.phase == Phase::Identify && self.profile.identify.is_none() {
+            self.phase = Phase::Ready;
+        }
+    }
+
+    /// Whether `text` is said for the first time.
+    pub(super) fn says_new(&mut self, text: &str) -> bool {
+        let new = !self.said.iter().any(|s| s == text);
+        if new {
+            self.said.push(text.to_owned());
+        }
+        new
+    }
+
+    /// The next question of setting up; `None` when the device is ready.
+    pub(super) fn question(&self) -> Option<Ask<'static>> {
+        let holding = |address, count| {
+            Some(Ask::Read {
+                table: Table::Holding,
+                address,
+                count,
+            })
+        };
+        match &self.phase {
+            Phase::CheckBase => holding(self.chain.as_ref().map_or(0, |c| c.base), 2),
+            Phase::CheckEnd => holding(self.chain.as_ref().and_then(|c| c.end).unwrap_or(0), 2),
+            Phase::Walk(walk) => holding(walk.ask().address, walk.ask().count),
+            Phase::Identify => self.identify_block().map(|block| ask(&block)),
+            Phase::Ready => None,
+        }
+    }
+
+    fn identify_block(&self) -> Option<Block> {
+        let identify = self.profile.identify.as_ref()?;
+        let place = self.place(0, identify.address, &identify.encoding)?;
+        group(vec![place], self.profile.max_regs, 0).0.pop()
+    }
+
+    /// Whether the set-up ends with nothing to ask although the identity cannot be checked.
+    pub(super) fn identity_is_nowhere(&self) -> bool {
+        self.phase == Phase::Identify && self.identify_block().is_none()
+    }
+
+    /// Takes the answer to [`Self::question`]; `None` when the device has refused the address.
+    pub(super) fn take_setup(&mut self, words: Option<&[u16]>, remarks: &mut Vec<String>) -> Progress {
+        let pair = words.and_then(|w| <[u16; 2]>::try_from(w).ok());
+        match &mut self.phase {
+            Phase::CheckBase => {
+                self.phase = if pair == Some(sunspec::MARKER) {
+                    Phase::CheckEnd
+                } else {
+                    Phase::Walk(Walk::start())
+                };
+                Progress::More
+            }
+            Phase::CheckEnd => {
+                if pair.is_some_and(|p| p[0] == 0xFFFF) {
+                    return self.after_chain();
+                }
+                self.phase = Phase::Walk(Walk::start());
+                Progress::More
+            }
+            Phase::Walk(walk) => match walk.take(pair) {
+                sunspec::Step::Ask => Progress::More,
+                sunspec::Step::NotFound => {
+                    self.chain = None;
+                    self.phase = Phase::Walk(Walk::start());
+                    Progress::Wrong(format!(
+                        "{}: no SunSpec marker at 40000, 0 or 50000; check the unit ({}) and that SunSpec is enabled in the device",
+                        self.spec.id, self.unit
+                    ))
+                }
+                sunspec::Step::Found(chain, remark) => {
+                    remarks.extend(remark.map(|r| format!("{}: {r}", self.spec.id)));
+                    if let Layout::SunSpec { required } = &self.profile.layout {
+                        let missing = chain.missing(required);
+                        if !missing.is_empty() {
+                            remarks.push(format!(
+                                "{}: SunSpec models {missing:?} are required by {} and not there; their points stay unread; choose another profile or enable them in the device",
+                                self.spec.id, self.spec.profile.id
+                            ));
+                        }
+                    }
+                    self.chain = Some(chain);
+                    self.after_chain()
+                }
+            },
+            Phase::Identify => self.take_identity(words),
+            Phase::Ready => Progress::Ready,
+        }
+    }
+
+    fn after_chain(&mut self) -> Progress {
+        self.phase = Phase::Identify;
+        self.skip_identify();
+        if self.phase == Phase::Ready {
+            Progress::Ready
+        } else {
+            Progress::More
+        }
+    }
+
+    fn take_identity(&mut self, words: Option<&[u16]>) -> Progress {
+        let (Some(identify), Some(block)) = (&self.profile.identify, self.identify_block()) else {
+            return self.wrong("its identification register is not there");
+        };
+        let Some(words) = words else {
+            return self.wrong("it refuses its identification register");
+        };
+        let read = block.places.first().map_or(Err(Flaw::Config), |place| {
+            let (raw, scale) = cut(&block, place, words);
+            codec::decode(&identify.encoding, raw, scale)
+        });
+        match read {
+            Ok(value) if identify.range.0 <= value && value <= identify.range.1 => {
+                self.phase = Phase::Ready;
+                Progress::Ready
+            }
+            Ok(value) => {
+                let text = format!(
+                    "its identification register ({:?}) holds {value}, not {} to {}",
+                    identify.address, identify.range.0, identify.range.1
+                );
+                self.wrong(&text)
+            }
+            Err(flaw) => self.wrong(&format!("its identification register is {}", flaw.word())),
+        }
+    }
+
+    fn wrong(&self, what: &str) -> Progress {
+        Progress::Wrong(format!(
+            "{}: this is not a {}: {what}; check unit {} and profile in the rig",
+            self.spec.id, self.spec.profile.id, self.unit
+        ))
+    }
+
+    /// Table and absolute address of `registers` registers.
+    pub(super) fn resolve(&self, address: Address, registers: u16) -> Option<(Table, u16)> {
+        match address {
+            Address::Fixed { table, address } => Some((table, address)),
+            Address::Model { model, offset } => {
+                let address = self.chain.as_ref()?.resolve(model, offset, registers)?;
+                Some((Table::Holding, address))
+            }
+        }
+    }
+
+    /// The absolute place of a value with its scale register.
+    pub(super) fn place(&self, point: usize, address: Address, encoding: &Encoding) -> Option<Place> {
+        let registers = encoding.data.registers();
+        let (table, address) = self.resolve(address, registers)?;
+        let scale = match encoding.scale {
+            Some(scale) => {
+                let (scale_table, scale) = self.resolve(scale, 1)?;
+                // One request reads one table.
+                if scale_table != table {
+                    return None;
+                }
+                Some(scale)
+            }
+            None => None,
+        };
+        Some(Place {
+            point,
+            table,
+            address,
+            registers,
+            scale,
+        })
+    }
+
+    /// Plans all reads anew; points without a place get a flaw, and a remark says which.
+    pub(super) fn arm(
+        &mut self,
+        index: usize,
+        plan: &mut Plan,
+        now: Instant,
+        at: Instant,
+        sink: &dyn Sink,
+    ) -> Option<String> {
+        plan.clear_reads(index);
+        self.reads.clear();
+        let mut nowhere = Vec::new();
+        for poll in [Poll::Once, Poll::Fast, Poll::Normal, Poll::Slow] {
+            let mut places = Vec::new();
+            for (number, point) in self.profile.points.iter().enumerate() {
+                if point.poll != poll {
+                    continue;
+                }
+                match self.place(number, point.address, &point.encoding) {
+                    Some(place) => places.push(place),
+                    None => nowhere.push(number),
+                }
+            }
+            let (blocks, misfits) = group(places, self.profile.max_regs, self.profile.max_gap);
+            nowhere.extend(misfits);
+            for block in blocks {
+                self.add_read(index, plan, block, poll, now);
+            }
+        }
+        self.recipes = self.profile.controls.iter().map(|c| Recipe::resolve(self, c)).collect();
+        let mut names: Vec<String> = Vec::new();
+        for number in nowhere {
+            self.flaw(number, Flaw::Config, at, sink);
+            names.push(self.profile.points[number].point.to_string());
+        }
+        let controls = self.profile.controls.iter().zip(&self.recipes);
+        names.extend(controls.filter(|(_, r)| r.is_none()).map(|(c, _)| c.point.to_string()));
+        (!names.is_empty()).then(|| {
+            format!(
+                "{}: {} cannot be reached: the registers of {} are not in this device or too far from their scale register",
+                self.spec.id,
+                names.join(", "),
+                self.spec.profile.id
+            )
+        })
+    }
+
+    /// Adds a block to the plan, due at once.
+    pub(super) fn add_read(
+        &mut self,
+        index: usize,
+        plan: &mut Plan,
+        block: Block,
+        poll: Poll,
+        now: Instant,
+    ) {
+        let (class, period) = match poll {
+            Poll::Fast => (Class::Fast, Some(self.spec.poll.fast)),
+            Poll::Normal => (Class::Normal, Some(self.spec.poll.normal)),
+            Poll::Slow => (Class::Slow, Some(self.spec.poll.slow)),
+            Poll::Once => (Class::Fast, None),
+        };
+        let key = plan.add_read(index, class, period, now);
+        self.reads.push(DeviceRead {
+            key,
+            block,
+            poll,
+            refused: false,
+            busy: 0,
+        });
+    }
+
+    /// Takes the words of a block: one sample for each of its points.
+    pub(super) fn publish(&mut self, block: &Block, words: &[u16], at: Instant, sink: &dyn Sink) {
+        for place in &block.places {
+            let point = &self.profile.points[place.point];
+            let (raw, scale) = cut(block, place, words);
+            let reading = match codec::decode_in_range(&point.encoding, raw, scale, point.range) {
+                Ok(value) => Reading::Good(value),
+                Err(flaw) => Reading::Bad(flaw),
+            };
+            let name = point.point;
+            if let Reading::Good(value) = reading
+                && self.is_reference(name)
+            {
+                self.references.insert(name, value);
+            }
+            sink.sample(PointSample {
+                device: self.spec.ix,
+                point: name,
+                sample: Sample {
+                    measured_at: at,
+                    reading,
+                },
+            });
+        }
+    }
+
+    fn is_reference(&self, point: Point) -> bool {
+        matches!(point, Point::RatedActivePower | Point::RatedApparentPower)
+            || self.recipes.iter().flatten().any(|r| r.refers_to(point))
+    }
+
+    /// All points of a block could not be read.
+    pub(super) fn flaw_block(&self, block: &Block, flaw: Flaw, at: Instant, sink: &dyn Sink) {
+        for place in &block.places {
+            self.flaw(place.point, flaw, at, sink);
+        }
+    }
+
+    /// No point of the device can be read.
+    pub(super) fn flaw_all(&self, flaw: Flaw, at: Instant, sink: &dyn Sink) {
+        for number in 0..self.profile.points.len() {
+            self.flaw(number, flaw, at, sink);
+        }
+    }
+
+    fn flaw(&self, number: usize, flaw: Flaw, at: Instant, sink: &dyn Sink) {
+        sink.sample(PointSample {
+            device: self.spec.ix,
+            point: self.profile.points[number].point,
+            sample: Sample {
+                measured_at: at,
+                reading: Reading::Bad(flaw),
+            },
+        });
+    }
+
+    /// Names the registers of a block and its points, for a person.
+    pub(super) fn describe(&self, block: &Block) -> String {
+        let points: Vec<_> = block
+            .places
+            .iter()
+            .map(|p| self.profile.points[p.point].point.name())
+            .collect();
+        format!(
+            "{}: {:?} register {} ({})",
+            self.spec.id,
+            block.table,
+            block.address,
+            points.join(", ")
+        )
+    }
+}
+
+/// The request that reads a block.
+pub(super) fn ask(block: &Block) -> Ask<'static> {
+    Ask::Read {
+        table: block.table,
+        address: block.address,
+        count: block.count,
+    }
+}
+
+/// The words of a place and its scale in those of its block.
+pub(super) fn cut<'a>(block: &Block, place: &Place, words: &'a [u16]) -> (&'a [u16], Option<u16>) {
+    let start = usize::from(place.address.saturating_sub(block.address));
+    let raw = words.get(start..start + usize::from(place.registers)).unwrap_or(&[]);
+    let scale = place
+        .scale
+        .and_then(|s| words.get(usize::from(s.saturating_sub(block.address))).copied());
+    (raw, scale)
+}
+
+/// Whether a device that answers like this is there at all.
+pub(super) fn is_answer(error: &LinkError) -> bool {
+    // 0x0A and 0x0B come from a gateway in place of the device.
+    matches!(error, LinkError::Exception(code) if !matches!(code, 0x0A | 0x0B))
+}

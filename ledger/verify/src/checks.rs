@@ -1,0 +1,418 @@
+//! The checks, over all files in order.
+//!
+//! First the frames of all segments are read; signatures are looked at only
+//! when the files are whole, because a changed byte is found much cheaper there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ledger_core::merkle::{Frontier, leaf_hash};
+use ledger_core::payload::Kind;
+use ledger_core::segment::SegmentHeader;
+use ledger_core::vertex::Commitment;
+use ledger_core::{
+    Address, AtomId, Entry, Field as _, HeadId, Hlc, ParticleStates, Payload, PublicKey, SignedHead, Universe,
+    UniverseId, VertexId,
+};
+
+use crate::Expectation;
+use crate::reader::{self, Batch, Found, SEGMENT};
+use crate::report::{CHECKS, Check, CheckName, Report, Status};
+
+/// The genesis is the only configuration epoch that one node can be in.
+const GENESIS_EPOCH: u64 = 0;
+
+/// Counts and first failures, by check.
+#[derive(Default)]
+struct Tally {
+    counts: BTreeMap<CheckName, u64>,
+    failures: BTreeMap<CheckName, (String, String)>,
+    remarks: BTreeMap<CheckName, String>,
+}
+
+impl Tally {
+    /// Counts one more thing and notes the first for which `holds` is false.
+    fn note(&mut self, name: CheckName, holds: bool, place: &str, what: &str) {
+        *self.counts.entry(name).or_default() += 1;
+        if !holds {
+            self.failures.entry(name).or_insert_with(|| (place.to_owned(), what.to_owned()));
+        }
+    }
+
+    /// As `note`; the failure is an error's own words.
+    fn judge<T, E: std::fmt::Display>(&mut self, name: CheckName, place: &str, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.note(name, true, place, "");
+                Some(value)
+            }
+            Err(e) => {
+                self.note(name, false, place, &e.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Verifies the files in `folder`.
+pub(crate) fn run(folder: &Path, expected: &Expectation) -> Report {
+    let mut walk = Walk::new(expected);
+    // `None` only says that a check failed; the tally knows which.
+    let finished = walk.all(folder).is_some();
+    walk.report(finished)
+}
+
+/// The state of the verification after a prefix of the log.
+struct Walk<'a> {
+    expected: &'a Expectation,
+    tally: Tally,
+    universe_id: Option<UniverseId>,
+    entries: u64,
+    root: Option<[u8; 32]>,
+    kinds: BTreeMap<&'static str, u64>,
+    closed: bool,
+    tail_bytes: u64,
+}
+
+/// What the next entry must continue.
+struct Chain<'u> {
+    universe: &'u Universe,
+    id: UniverseId,
+    /// The node of this log, known from its first vertex or head.
+    node: Option<(Address, PublicKey, u64)>,
+    frontier: Frontier,
+    last_vertex: VertexId,
+    last_head: HeadId,
+    committed: Commitment,
+    hlc: Hlc,
+    authors: BTreeMap<Address, (u64, AtomId)>,
+    atoms: BTreeMap<AtomId, Kind>,
+    epochs: BTreeMap<String, u64>,
+    particles: ParticleStates,
+}
+
+impl<'a> Walk<'a> {
+    fn new(expected: &'a Expectation) -> Walk<'a> {
+        Walk {
+            expected,
+            tally: Tally::default(),
+            universe_id: None,
+            entries: 0,
+            root: None,
+            kinds: BTreeMap::new(),
+            closed: false,
+            tail_bytes: 0,
+        }
+    }
+
+    fn all(&mut self, folder: &Path) -> Option<()> {
+        let universe = self.universe(folder)?;
+        let id = universe.id().ok()?;
+        let segments = self.frames(folder)?;
+        let frontier = Frontier::new(id);
+        let committed = Commitment { size: 0, root: frontier.root() };
+        let mut chain = Chain {
+            universe: &universe,
+            id,
+            node: None,
+            frontier,
+            last_vertex: VertexId::NONE,
+            last_head: HeadId::NONE,
+            committed,
+            hlc: Hlc::default(),
+            authors: BTreeMap::new(),
+            atoms: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            particles: ParticleStates::default(),
+        };
+        for segment in &segments {
+            self.segment(folder, segment, &mut chain)?;
+        }
+        self.entries = chain.frontier.size();
+        self.root = Some(chain.frontier.root());
+        self.end();
+        Some(())
+    }
+
+    fn universe(&mut self, folder: &Path) -> Option<Universe> {
+        let place = "universe.json";
+        let text = std::fs::read_to_string(folder.join(place));
+        let text = self.tally.judge(CheckName::Universe, place, text)?;
+        let universe = self.tally.judge(CheckName::Universe, place, Universe::from_json(&text))?;
+        let id = self.tally.judge(CheckName::Universe, place, universe.id())?;
+        self.universe_id = Some(id);
+        if let Some(expected) = self.expected.universe {
+            let what = format!("it is universe {id}, expected {expected}");
+            self.tally.note(CheckName::Universe, id == expected, place, &what);
+        }
+        Some(universe)
+    }
+
+    /// Reads the frames of all segments; gives each segment's name, number and
+    /// the length of its finished batches.
+    fn frames(&mut self, folder: &Path) -> Option<Vec<(String, u64, usize)>> {
+        let listed = std::fs::read_dir(folder).and_then(|entries| {
+            entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect::<std::io::Result<Vec<_>>>()
+        });
+        let mut names = self.tally.judge(CheckName::Frames, "ledger", listed)?;
+        names.retain(|name| name.starts_with("segment-"));
+        names.sort();
+        self.tally.note(CheckName::Frames, !names.is_empty(), "ledger", "there is no segment");
+        let mut segments = Vec::with_capacity(names.len());
+        let mut next_clock = 1;
+        for (number, name) in (1u64..).zip(&names) {
+            let expected = format!("segment-{number:08}.log");
+            let what = format!("{expected} is missing");
+            self.tally.note(CheckName::Frames, *name == expected, name, &what);
+            let bytes = self.tally.judge(CheckName::Frames, name, std::fs::read(folder.join(name)))?;
+            let is_last = number == names.len() as u64;
+            // Only the lengths of number and clock matter here, not the ids.
+            let whole = SegmentHeader::new(number, UniverseId::NONE, next_clock, HeadId::NONE).to_bytes();
+            let header_bytes = reader::FRAME_HEAD + whole.map_or(0, |bytes| bytes.len());
+            let end = self.frames_of(name, &bytes, is_last, header_bytes, &mut next_clock)?;
+            segments.push((name.clone(), number, end));
+        }
+        self.tally.failures.is_empty().then_some(segments)
+    }
+
+    /// Reads the frames of one segment whose header has `header_bytes`; gives
+    /// the length of its finished batches and moves `next_clock` behind them.
+    fn frames_of(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        is_last: bool,
+        header_bytes: usize,
+        next_clock: &mut u64,
+    ) -> Option<usize> {
+        let mut damage = |at: usize, what: &str| {
+            self.tally.note(CheckName::Frames, false, &format!("{name} at byte {at}"), what);
+            None
+        };
+        let header = reader::frame(bytes, 0).filter(|f| f.kind == SEGMENT);
+        let Some(header) = header else {
+            // A header that was begun and not finished, or is blank.
+            let is_torn = bytes.len() < header_bytes || bytes.iter().all(|b| *b == 0);
+            if is_last && is_torn {
+                self.tail_bytes = bytes.len() as u64;
+                return Some(0);
+            }
+            return damage(0, "the segment header does not read");
+        };
+        let mut at = header.end();
+        let mut count = 1;
+        while at < bytes.len() {
+            match reader::batch(bytes, at) {
+                Found::Batch(batch) => {
+                    count += 3 + batch.entries.len() as u64;
+                    *next_clock += batch.entries.len() as u64;
+                    at = batch.end;
+                }
+                Found::Tail if is_last => {
+                    self.tail_bytes = (bytes.len() - at) as u64;
+                    break;
+                }
+                Found::Tail => return damage(at, "a batch is cut off, and segments follow it"),
+                Found::Damage { at, what } => return damage(at, what),
+            }
+        }
+        *self.tally.counts.entry(CheckName::Frames).or_default() += count;
+        Some(at)
+    }
+
+    fn segment(&mut self, folder: &Path, segment: &(String, u64, usize), chain: &mut Chain<'_>) -> Option<()> {
+        let (name, number, end) = segment;
+        if *end == 0 {
+            return Some(());
+        }
+        let bytes = self.tally.judge(CheckName::Frames, name, std::fs::read(folder.join(name)))?;
+        let place = format!("{name} at byte 0");
+        let header = reader::frame(&bytes, 0)?;
+        let expected = SegmentHeader::new(*number, chain.id, chain.frontier.size() + 1, chain.last_head);
+        let found = SegmentHeader::from_bytes(header.payload);
+        let found = self.tally.judge(CheckName::Canonical, &place, found)?;
+        self.tally.note(CheckName::Frames, found == expected, &place, "the segment does not follow the one before");
+        let mut at = header.end();
+        while at < *end {
+            let Found::Batch(batch) = reader::batch(&bytes, at) else { return None };
+            self.batch(name, &batch, chain)?;
+            at = batch.end;
+        }
+        Some(())
+    }
+
+    fn batch(&mut self, file: &str, batch: &Batch<'_>, chain: &mut Chain<'_>) -> Option<()> {
+        let place = format!("{file} at byte {}", batch.at);
+        let next_clock = chain.frontier.size() + 1;
+        let what = "the batch begins with another clock";
+        self.tally.note(CheckName::Clock, batch.first_clock == next_clock, &place, what);
+        for frame in &batch.entries {
+            let place = format!("{file} at byte {}", frame.at);
+            let entry = Entry::from_bytes(frame.payload, &chain.id);
+            let entry = self.tally.judge(CheckName::Canonical, &place, entry)?;
+            self.entry(&entry, frame.payload, chain);
+        }
+        let place = format!("{file} at byte {}", batch.head.at);
+        let head = SignedHead::from_bytes(batch.head.payload);
+        let head = self.tally.judge(CheckName::Canonical, &place, head)?;
+        self.head(&head, batch, &place, chain)
+    }
+
+    fn entry(&mut self, entry: &Entry, bytes: &[u8], chain: &mut Chain<'_>) {
+        let (vertex, body) = (&entry.vertex, entry.atom.body());
+        let clock = chain.frontier.size() + 1;
+        let place = &format!("clock {clock}");
+        let tally = &mut self.tally;
+        *self.kinds.entry(body.kind().name()).or_default() += 1;
+
+        tally.note(CheckName::Clock, vertex.l == clock, place, &format!("the vertex says {}", vertex.l));
+        let vertex_rules = [
+            (chain.node_is(&vertex.node, vertex.incarnation), "it is of another node or incarnation"),
+            (vertex.prev == chain.last_vertex, "it does not follow the vertex before"),
+            (vertex.c == chain.committed, "it names another head than the one before"),
+            (vertex.n == GENESIS_EPOCH, "it is of another configuration epoch"),
+        ];
+        for (holds, what) in vertex_rules {
+            tally.note(CheckName::Vertices, holds, place, what);
+        }
+        if let Some((_, key, _)) = chain.node {
+            tally.judge(CheckName::Signatures, place, entry.verify_vertex(&key));
+        }
+        tally.judge(CheckName::Signatures, place, entry.atom.verify());
+
+        let party = chain.universe.party_at(&chain.id, &body.author);
+        tally.note(CheckName::Signatures, party.is_some(), place, "the author is not in the universe");
+        let may = party.is_some_and(|p| p.roles.iter().any(|role| role.kinds().contains(&body.kind())));
+        tally.note(CheckName::Roles, may, place, "no role of the author allows this kind");
+        tally.note(
+            CheckName::Roles,
+            body.config_epoch == GENESIS_EPOCH,
+            place,
+            "the atom is of another configuration epoch",
+        );
+
+        let before = chain.authors.get(&body.author);
+        let follows = body.author_seq == before.map_or(0, |(seq, _)| *seq) + 1
+            && body.prev == before.map(|(_, id)| *id);
+        tally.note(CheckName::Sequences, follows, place, "it does not follow the author's atom before");
+
+        let max = ledger_core::atom::DESTINATIONS_MAX;
+        let destinations = body.payload.destinations(&chain.id, &body.author, max);
+        let fits = destinations == body.destinations;
+        tally.note(CheckName::Destinations, fits, place, "they are not those of author and subjects");
+
+        let is_new = !chain.atoms.contains_key(&entry.atom.id());
+        tally.note(CheckName::References, is_new, place, "the atom stands in the log already");
+        let deps = body.deps.iter().map(|id| (*id, None));
+        for (id, kind) in body.payload.references().into_iter().chain(deps) {
+            let found = chain.atoms.get(&id);
+            let fits = found.is_some_and(|found| kind.is_none_or(|kind| kind == *found));
+            tally.note(CheckName::References, fits, place, &format!("atom {id} is not before it, or of another kind"));
+        }
+
+        if let Payload::Dispatch(dispatch) = &body.payload {
+            let seen = chain.epochs.get(&dispatch.device).copied().unwrap_or(0);
+            let what = format!("the epoch of `{}` falls from {seen}", dispatch.device);
+            tally.note(CheckName::Authority, dispatch.authority_epoch >= seen, place, &what);
+            chain.epochs.insert(dispatch.device.clone(), dispatch.authority_epoch.max(seen));
+        }
+        let applied = chain.particles.apply(&chain.id, body.kind(), &body.author, &body.particles);
+        tally.judge(CheckName::Particles, place, applied);
+        let rises = chain.hlc < body.hlc && body.hlc < vertex.hlc;
+        tally.note(CheckName::Time, rises, place, "the clock does not rise");
+
+        chain.hlc = vertex.hlc.max(chain.hlc);
+        chain.last_vertex = entry.vertex_id;
+        chain.authors.insert(body.author, (body.author_seq, entry.atom.id()));
+        chain.atoms.insert(entry.atom.id(), body.kind());
+        chain.frontier.push(leaf_hash(&chain.id, bytes));
+        if let Some((size, root)) = self.expected.head
+            && size == clock
+        {
+            let holds = chain.frontier.root() == root;
+            self.tally.note(CheckName::KnownHead, holds, place, "the root differs from the known one");
+        }
+    }
+
+    fn head(&mut self, signed: &SignedHead, batch: &Batch<'_>, place: &str, chain: &mut Chain<'_>) -> Option<()> {
+        let head = &signed.head;
+        let id = self.tally.judge(CheckName::Canonical, place, head.id(&chain.id))?;
+        let rules = [
+            (chain.node_is(&head.node, head.incarnation), "it is of another node or incarnation"),
+            (head.size == chain.frontier.size(), "it counts other entries"),
+            (head.root == chain.frontier.root(), "its root is not that of the entries"),
+            (head.last_vertex == chain.last_vertex, "it names another vertex"),
+            (head.prev == chain.last_head, "it does not follow the head before"),
+            (batch.head_id == id.0, "the end of the batch names another head"),
+            (!batch.entries.is_empty() || head.closed, "it closes nothing and covers no new entry"),
+        ];
+        for (holds, what) in rules {
+            self.tally.note(CheckName::Heads, holds, place, what);
+        }
+        if let Some((_, key, _)) = chain.node {
+            self.tally.judge(CheckName::Signatures, place, signed.verify(&chain.id, &key));
+        }
+        self.tally.note(CheckName::Time, head.hlc > chain.hlc, place, "the clock does not rise");
+        chain.hlc = head.hlc.max(chain.hlc);
+        chain.committed = Commitment { size: head.size, root: head.root };
+        chain.last_head = id;
+        self.closed = head.closed;
+        Some(())
+    }
+
+    fn end(&mut self) {
+        let place = format!("clock {}", self.entries);
+        // A tail means that somebody wrote after the close.
+        self.closed &= self.tail_bytes == 0;
+        let holds = self.closed || !self.expected.closed;
+        self.tally.note(CheckName::End, holds, &place, "the log was not closed in good order here");
+        let tail = match self.tail_bytes {
+            0 => String::new(),
+            n => format!("; tail: {n} bytes not committed"),
+        };
+        let remark = match self.closed {
+            true => "closed".to_owned(),
+            false => format!("not closed{tail}"),
+        };
+        self.tally.remarks.insert(CheckName::End, remark);
+        if let Some((size, _)) = self.expected.head {
+            let what = format!("the known head has {size} entries");
+            let holds = (1..=self.entries).contains(&size);
+            self.tally.note(CheckName::KnownHead, holds, &place, &what);
+        }
+    }
+
+    fn report(self, finished: bool) -> Report {
+        let mut tally = self.tally;
+        let mut check = |name: CheckName| {
+            let status = match tally.failures.remove(&name) {
+                Some((place, what)) => Status::Failed { place, what },
+                None if finished => Status::Ok { remark: tally.remarks.remove(&name) },
+                None => Status::Undecided,
+            };
+            Check { name, status, count: tally.counts.get(&name).copied().unwrap_or(0) }
+        };
+        let asked = |name: &CheckName| *name != CheckName::KnownHead || self.expected.head.is_some();
+        Report {
+            checks: CHECKS.iter().map(|(name, _)| *name).filter(asked).map(&mut check).collect(),
+            universe_id: self.universe_id.map(|id| id.to_string()),
+            entries: self.entries,
+            root: self.root.map(|root| ledger_core::hash::hex(&root)),
+            kinds: self.kinds,
+            closed: self.closed,
+            tail_bytes: self.tail_bytes,
+        }
+    }
+}
+
+impl Chain<'_> {
+    /// Whether this is the node of the log. The first one that the universe
+    /// names becomes it.
+    fn node_is(&mut self, address: &Address, incarnation: u64) -> bool {
+        if self.node.is_none() {
+            let member = self.universe.node_at(&self.id, address);
+            self.node = member.map(|m| (*address, m.key, incarnation));
+        }
+        self.node.is_some_and(|(node, _, life)| node == *address && life == incarnation)
+    }
+}

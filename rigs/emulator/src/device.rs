@@ -1,0 +1,542 @@
+//! Devices: what stands between the plant and a wire.
+//!
+//! A device measures and commands one part of the plant. It has a nameplate, its own
+//! timers that take a setpoint back when nobody repeats it, and faults. Values are in
+//! canonical base units with the canonical sign, except that a meter tells what its
+//! real pendant would: a load's meter shows consumption as positive, since it is wired
+//! with its import side to the bus; the rig's `invert` turns that round.
+//!
+//! It is not responsible for registers, frames or topics (see `faces`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Point;
+
+use crate::faults::{Fault, FaultSet};
+use crate::plant::breaker::Refusal;
+use crate::plant::counter::Counter;
+use crate::plant::storage::Storage;
+use crate::plant::{Plant, Supply};
+
+/// Which part of the plant a device is, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Meter at the point of common coupling; positive = import.
+    Pcc,
+    /// Breaker at the point of common coupling.
+    Breaker,
+    /// Photovoltaic inverter.
+    Pv(usize),
+    /// Storage inverter.
+    Storage(usize),
+    /// The management system of the battery behind a storage inverter.
+    Battery(usize),
+    /// Switched and metered load.
+    Plug(usize),
+    /// Meter of a part of the plant; positive = consumption.
+    Meter(Metered),
+}
+
+/// What a meter measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metered {
+    /// A load.
+    Load(usize),
+    /// A photovoltaic inverter.
+    Pv(usize),
+    /// A storage inverter.
+    Storage(usize),
+}
+
+/// What stands on the nameplate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Nameplate {
+    /// Rated active power in watts.
+    pub p: f64,
+    /// Rated apparent power in volt-amperes.
+    pub s: f64,
+    /// Usable energy in watt-hours, for a storage.
+    pub capacity_wh: f64,
+}
+
+/// Why a device does not take a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the device does not take {point}")]
+pub struct NotTaken {
+    /// What was written.
+    pub point: Point,
+}
+
+/// A device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Name in the rig.
+    pub id: Arc<str>,
+    /// Bus that it hangs on.
+    pub bus: Arc<str>,
+    /// Which part of the plant it is.
+    pub kind: Kind,
+    /// Its nameplate.
+    pub nameplate: Nameplate,
+    /// Its faults.
+    pub faults: FaultSet,
+    /// Setpoints that are in force, each with the time at which it is taken back.
+    held: BTreeMap<Point, Held>,
+    /// What it says while it is stuck.
+    frozen: Option<BTreeMap<Point, f64>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Held {
+    value: f64,
+    until: Option<Duration>,
+}
+
+/// Pack voltage of an empty and a full battery and its resistance.
+/// Chosen: sixteen iron-phosphate cells, 3.0 to 3.4 V each, 10 milliohms in all.
+const PACK_EMPTY_V: f64 = 48.0;
+const PACK_SPAN_V: f64 = 6.0;
+const PACK_OHM: f64 = 0.01;
+
+/// Voltage limits that the battery asks for, in volts: charging and discharging.
+/// As in the captured LV-CAN frame `351#1402740E740ECC01`.
+const PACK_LIMITS_V: (f64, f64) = (53.2, 46.0);
+
+/// Voltage at the modules of a photovoltaic inverter in volts.
+/// Chosen: a string of ten modules near its maximum power point.
+const MODULES_V: f64 = 380.0;
+
+/// Part of the module power that arrives at the bus.
+/// Chosen: a usual European efficiency.
+const PV_EFFICIENCY: f64 = 0.97;
+
+impl Device {
+    /// A device without faults and setpoints.
+    #[must_use]
+    pub fn new(id: Arc<str>, bus: Arc<str>, kind: Kind, nameplate: Nameplate) -> Self {
+        Self {
+            id,
+            bus,
+            kind,
+            nameplate,
+            faults: FaultSet::default(),
+            held: BTreeMap::new(),
+            frozen: None,
+        }
+    }
+
+    /// What the device says at a point; `None` when it does not know or does not have it.
+    #[must_use]
+    pub fn value(&self, plant: &Plant, point: Point) -> Option<f64> {
+        if self.faults.is_empty() {
+            return self.truth(plant, point);
+        }
+        if self.faults.has(Fault::NotImplemented) {
+            return None;
+        }
+        let told = match &self.frozen {
+            Some(frozen) => frozen.get(&point).copied(),
+            None => self.truth(plant, point),
+        }?;
+        Some(match point {
+            Point::ActivePower => {
+                let sign = if self.faults.has(Fault::SignFlip) {
+                    -1.0
+                } else {
+                    1.0
+                };
+                sign * told + self.faults.bias()
+            }
+            Point::ReactivePower
+            | Point::ActivePowerL1
+            | Point::ActivePowerL2
+            | Point::ActivePowerL3
+            | Point::BatteryCurrent
+                if self.faults.has(Fault::SignFlip) =>
+            {
+                -told
+            }
+            _ => told,
+        })
+    }
+
+    /// What is true at a point, whatever faults the device has.
+    #[must_use]
+    pub fn truth(&self, plant: &Plant, point: Point) -> Option<f64> {
+        match point {
+            Point::RatedActivePower => return (self.nameplate.p > 0.0).then_some(self.nameplate.p),
+            Point::RatedApparentPower => {
+                return (self.nameplate.s > 0.0).then_some(self.nameplate.s);
+            }
+            Point::Alarm => return Some(f64::from(u8::from(self.alarm(plant)))),
+            _ => {}
+        }
+        let bus_ac = |p: f64, q: f64, counter: Counter| ac(plant, point, p, q, counter);
+        match self.kind {
+            Kind::Pcc => {
+                let pcc = plant.pcc();
+                // The import register of the real meter counts what the grid gives.
+                bus_ac(pcc.p, pcc.q, swapped(pcc.counter))
+            }
+            Kind::Breaker => breaker(plant, point),
+            Kind::Pv(ix) => {
+                let pv = plant.pv.get(ix)?;
+                let dc = pv.p() / PV_EFFICIENCY;
+                match point {
+                    Point::DcPower => Some(dc),
+                    Point::DcVoltage => Some(MODULES_V),
+                    Point::DcCurrent => Some(dc / MODULES_V),
+                    Point::ActivePowerLimit => self.told(point).or(Some(pv.ceiling())),
+                    Point::ReactivePowerSet => self.told(point).or(Some(pv.q_set())),
+                    Point::SwitchOn => Some(f64::from(u8::from(pv.is_connected()))),
+                    Point::State => Some(inverter_state(
+                        plant,
+                        pv.is_connected(),
+                        pv.p(),
+                        pv.ceiling().min(pv.available()) < pv.available(),
+                    )),
+                    _ => bus_ac(pv.p(), pv.q(), pv.counter()),
+                }
+            }
+            Kind::Storage(ix) => {
+                let storage = plant.storage.get(ix)?;
+                match point {
+                    Point::ActivePowerSet => self.told(point).or(Some(storage.p_set())),
+                    Point::ReactivePowerSet => self.told(point).or(Some(storage.q_set())),
+                    Point::SwitchOn => Some(f64::from(u8::from(storage.is_connected()))),
+                    Point::DcVoltage => Some(pack_voltage(storage)),
+                    Point::DcPower => Some(storage.dc_power()),
+                    Point::DcCurrent => Some(storage.dc_power() / pack_voltage(storage)),
+                    Point::State => Some(inverter_state(
+                        plant,
+                        storage.is_connected(),
+                        storage.p().abs(),
+                        false,
+                    )),
+                    _ => battery(storage, point).or_else(|| {
+                        bus_ac(storage.p(), storage.q(), storage.counter())
+                    }),
+                }
+            }
+            Kind::Battery(ix) => battery(plant.storage.get(ix)?, point),
+            Kind::Plug(ix) => {
+                let load = plant.loads.get(ix)?;
+                match point {
+                    Point::SwitchOn => {
+                        self.told(point).or(Some(f64::from(u8::from(load.is_on()))))
+                    }
+                    _ => bus_ac(load.p(), load.q(), load.counter()),
+                }
+            }
+            Kind::Meter(metered) => {
+                let (p, q, counter) = match metered {
+                    Metered::Load(ix) => {
+                        let load = plant.loads.get(ix)?;
+                        (load.p(), load.q(), load.counter())
+                    }
+                    Metered::Pv(ix) => {
+                        let pv = plant.pv.get(ix)?;
+                        (pv.p(), pv.q(), pv.counter())
+                    }
+                    Metered::Storage(ix) => {
+                        let storage = plant.storage.get(ix)?;
+                        (storage.p(), storage.q(), storage.counter())
+                    }
+                };
+                match point {
+                    Point::EnergyImport | Point::EnergyExport => bus_ac(p, q, counter),
+                    _ => bus_ac(-p, -q, counter),
+                }
+            }
+        }
+    }
+
+    /// Sets something; with a revert time the device takes it back by itself unless it is repeated.
+    ///
+    /// A switch with a revert time toggles back, as a plug's dead-man timer does.
+    ///
+    /// # Errors
+    /// When the device has no such setpoint.
+    pub fn write(
+        &mut self,
+        plant: &mut Plant,
+        point: Point,
+        value: f64,
+        revert: Option<Duration>,
+    ) -> Result<(), NotTaken> {
+        if !self.takes(point) || !value.is_finite() {
+            return Err(NotTaken { point });
+        }
+        if self.faults.has(Fault::IgnoreWrites) {
+            return Ok(());
+        }
+        let until = revert
+            .filter(|time| !time.is_zero())
+            .map(|time| plant.now() + time);
+        self.held.insert(point, Held { value, until });
+        if !self.faults.has(Fault::HoldOutput) {
+            self.command(plant, point, value);
+        }
+        Ok(())
+    }
+
+    /// Lets go of a setpoint: the device returns to what it does unasked.
+    pub fn release(&mut self, plant: &mut Plant, point: Point) {
+        if !self.faults.has(Fault::IgnoreWrites) && self.held.remove(&point).is_some() {
+            self.command(plant, point, self.unasked(point));
+        }
+    }
+
+    /// Whether a setpoint is in force.
+    #[must_use]
+    pub fn holds(&self, point: Point) -> bool {
+        self.held.contains_key(&point)
+    }
+
+    /// Time left until a setpoint is taken back.
+    #[must_use]
+    pub fn remaining(&self, plant: &Plant, point: Point) -> Option<Duration> {
+        Some(self.held.get(&point)?.until?.saturating_sub(plant.now()))
+    }
+
+    /// Whether the device takes such a setpoint.
+    #[must_use]
+    pub fn takes(&self, point: Point) -> bool {
+        match self.kind {
+            Kind::Pv(_) => matches!(
+                point,
+                Point::ActivePowerLimit | Point::ReactivePowerSet | Point::SwitchOn
+            ),
+            Kind::Storage(_) => matches!(
+                point,
+                Point::ActivePowerSet | Point::ReactivePowerSet | Point::SwitchOn
+            ),
+            Kind::Breaker | Kind::Plug(_) => point == Point::SwitchOn,
+            Kind::Pcc | Kind::Battery(_) | Kind::Meter(_) => false,
+        }
+    }
+
+    /// Takes back what nobody has repeated in time.
+    pub fn expire(&mut self, plant: &mut Plant) {
+        if self.held.is_empty() {
+            return;
+        }
+        let now = plant.now();
+        let due: Vec<(Point, f64)> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.until.is_some_and(|until| until <= now))
+            .map(|(point, held)| (*point, held.value))
+            .collect();
+        for (point, value) in due {
+            self.held.remove(&point);
+            let back = match point {
+                Point::SwitchOn => 1.0 - value,
+                _ => self.unasked(point),
+            };
+            self.command(plant, point, back);
+        }
+    }
+
+    /// Puts a fault in or takes it away.
+    pub fn set_fault(&mut self, plant: &Plant, fault: Fault, on: bool) {
+        if fault == Fault::Stuck {
+            self.frozen = on.then(|| {
+                Point::ALL
+                    .iter()
+                    .filter_map(|point| Some((*point, self.truth(plant, *point)?)))
+                    .collect()
+            });
+        }
+        self.faults.set(fault, on);
+    }
+
+    /// What a setpoint is when nobody asks: no power for a storage, no ceiling for the sun.
+    fn unasked(&self, point: Point) -> f64 {
+        match point {
+            Point::ActivePowerLimit => self.nameplate.p,
+            Point::SwitchOn => 1.0,
+            _ => 0.0,
+        }
+    }
+
+    /// The value that a register shows while the output does not follow.
+    fn told(&self, point: Point) -> Option<f64> {
+        if self.faults.has(Fault::HoldOutput) {
+            self.held.get(&point).map(|held| held.value)
+        } else {
+            None
+        }
+    }
+
+    fn command(&self, plant: &mut Plant, point: Point, value: f64) {
+        let on = value >= 0.5;
+        match (self.kind, point) {
+            (Kind::Breaker, Point::SwitchOn) if on => plant.breaker.close(),
+            (Kind::Breaker, Point::SwitchOn) => plant.breaker.open(),
+            (Kind::Pv(ix), _) => {
+                if let Some(pv) = plant.pv.get_mut(ix) {
+                    match point {
+                        Point::ActivePowerLimit => pv.set_ceiling(value),
+                        Point::ReactivePowerSet => pv.set_q(value),
+                        Point::SwitchOn => pv.connect(on),
+                        _ => {}
+                    }
+                }
+            }
+            (Kind::Storage(ix), _) => {
+                if let Some(storage) = plant.storage.get_mut(ix) {
+                    match point {
+                        Point::ActivePowerSet => storage.set_p(value),
+                        Point::ReactivePowerSet => storage.set_q(value),
+                        Point::SwitchOn => storage.connect(on),
+                        _ => {}
+                    }
+                }
+            }
+            (Kind::Plug(ix), Point::SwitchOn) => {
+                if let Some(load) = plant.loads.get_mut(ix) {
+                    load.switch(on);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn alarm(&self, plant: &Plant) -> bool {
+        match self.kind {
+            Kind::Breaker => {
+                plant.breaker.has_tripped()
+                    || (!plant.breaker.is_armed() && plant.breaker.blocked_by().is_some())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The AC side as a meter of this power would tell it.
+fn ac(plant: &Plant, point: Point, p: f64, q: f64, counter: Counter) -> Option<f64> {
+    let bus = plant.bus();
+    let phases = plant.site().phases;
+    let three = phases >= 3;
+    let phase_current = || {
+        if bus.v > 0.0 {
+            p.hypot(q) / f64::from(phases) / bus.v
+        } else {
+            0.0
+        }
+    };
+    match point {
+        Point::ActivePower => Some(p),
+        Point::ReactivePower => Some(q),
+        Point::ApparentPower => Some(p.hypot(q)),
+        Point::PowerFactor => {
+            let s = p.hypot(q);
+            Some(if s > 0.0 { p / s } else { 1.0 })
+        }
+        // Nobody can measure the frequency of a dead bus.
+        Point::Frequency => plant.is_live().then_some(bus.f),
+        Point::VoltageL1 => Some(bus.v),
+        Point::VoltageL2 | Point::VoltageL3 => three.then_some(bus.v),
+        Point::CurrentL1 => Some(phase_current()),
+        Point::CurrentL2 | Point::CurrentL3 => three.then(phase_current),
+        Point::ActivePowerL1 => Some(p / f64::from(phases)),
+        Point::ActivePowerL2 | Point::ActivePowerL3 => three.then_some(p / 3.0),
+        Point::EnergyExport => Some(counter.positive_wh),
+        Point::EnergyImport => Some(counter.negative_wh),
+        _ => None,
+    }
+}
+
+fn swapped(counter: Counter) -> Counter {
+    Counter {
+        positive_wh: counter.negative_wh,
+        negative_wh: counter.positive_wh,
+    }
+}
+
+/// Operating states of SunSpec inverter models.
+//= SunSpec model 103, point St: 2 sleeping, 4 MPPT, 5 throttled, 1 off, 7 fault.
+fn inverter_state(plant: &Plant, connected: bool, p: f64, throttled: bool) -> f64 {
+    if !connected {
+        1.0
+    } else if !plant.is_live() {
+        7.0
+    } else if throttled {
+        5.0
+    } else if p > 1.0 {
+        4.0
+    } else {
+        2.0
+    }
+}
+
+fn pack_voltage(storage: &Storage) -> f64 {
+    let open = PACK_EMPTY_V + PACK_SPAN_V * storage.soc();
+    let current = storage.dc_power() / open;
+    (open - current * PACK_OHM).max(1.0)
+}
+
+fn battery(storage: &Storage, point: Point) -> Option<f64> {
+    let v = pack_voltage(storage);
+    match point {
+        Point::StateOfCharge => Some(storage.soc()),
+        Point::StateOfHealth => Some(1.0),
+        Point::BatteryVoltage => Some(v),
+        Point::BatteryCurrent => Some(storage.dc_power() / v),
+        // Chosen: a cellar; the thermal model is not part of this plant.
+        Point::BatteryTemperature => Some(22.0),
+        Point::ChargeCurrentMax => Some(storage.charge_max() / v),
+        Point::DischargeCurrentMax => Some(storage.discharge_max() / v),
+        Point::ChargeVoltageMax => Some(PACK_LIMITS_V.0),
+        Point::DischargeVoltageMin => Some(PACK_LIMITS_V.1),
+        Point::ChargeEnabled => Some(f64::from(u8::from(storage.charge_max() > 0.0))),
+        Point::DischargeEnabled => Some(f64::from(u8::from(storage.discharge_max() > 0.0))),
+        _ => None,
+    }
+}
+
+fn breaker(plant: &Plant, point: Point) -> Option<f64> {
+    let breaker = &plant.breaker;
+    let bus = plant.bus();
+    match point {
+        Point::SwitchOn => Some(f64::from(u8::from(breaker.is_closed()))),
+        Point::GridVoltage => Some(plant.grid.v()),
+        Point::GridFrequency => plant
+            .grid
+            .is_live(plant.site())
+            .then_some(plant.grid.f()),
+        Point::SyncAngle => match bus.supply {
+            Supply::Island => Some(bus.angle),
+            Supply::Grid => Some(0.0),
+            Supply::Lost | Supply::Dead => None,
+        },
+        Point::VoltageL1 => Some(bus.v),
+        Point::Frequency => plant.is_live().then_some(bus.f),
+        // 0 open, 1 closed, 2 a close command waits for its window.
+        Point::State => Some(if breaker.is_closed() {
+            1.0
+        } else if breaker.is_armed() {
+            2.0
+        } else {
+            0.0
+        }),
+        _ => None,
+    }
+}
+
+/// A refusal as words for the log.
+#[must_use]
+pub fn refusal_text(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::DeadGrid => "no voltage on the grid side",
+        Refusal::Voltage => "the voltages differ too much",
+        Refusal::Frequency => "the frequencies differ too much",
+        Refusal::Angle => "the angle is too large",
+    }
+}
+
+#[cfg(test)]
+mod tests;

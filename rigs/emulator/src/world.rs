@@ -1,0 +1,420 @@
+//! The plant with its devices, and the names by which a script reaches into them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::Point;
+use quantities::{Frequency, Voltage};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use crate::device::{Device, Kind, Metered, NotTaken, refusal_text};
+use crate::faults::{Fault, FaultSet, WireFaults};
+use crate::plant::{Plant, Supply};
+
+/// Why a signal cannot be set or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// There is no such name.
+    #[error("the emulated bench has no signal `{name}`; {hint}")]
+    Unknown {
+        /// The name in question.
+        name: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// The signal can only be read.
+    #[error("signal `{name}` can be read but not set")]
+    ReadOnly {
+        /// The name in question.
+        name: String,
+    },
+    /// The value is not a number.
+    #[error("signal `{name}` cannot be set to {value}")]
+    NotANumber {
+        /// The name in question.
+        name: String,
+        /// The value as text.
+        value: String,
+    },
+    /// Nothing of that name can have faults.
+    #[error("the emulated bench has no device or bus `{name}`")]
+    NoTarget {
+        /// The name in question.
+        name: String,
+    },
+}
+
+/// The plant with its devices.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The plant.
+    pub plant: Plant,
+    devices: Vec<Device>,
+    bus_faults: BTreeMap<Arc<str>, FaultSet>,
+    ramps: Vec<Ramp>,
+    rng: ChaCha8Rng,
+}
+
+#[derive(Clone, Debug)]
+struct Ramp {
+    signal: String,
+    target: f64,
+    per_s: f64,
+}
+
+/// The world as all faces share it.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    /// Shares a world.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    /// The world, for a moment; never held across an await.
+    ///
+    /// A panic elsewhere leaves the plant a plain value, so a poisoned lock is used on.
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// A world of a plant and its devices, with a seed for the faults of chance.
+    #[must_use]
+    pub fn new(plant: Plant, devices: Vec<Device>, seed: u64) -> Self {
+        Self {
+            plant,
+            devices,
+            bus_faults: BTreeMap::new(),
+            ramps: Vec::new(),
+            rng: ChaCha8Rng::seed_from_u64(seed ^ FAULT_SEED),
+        }
+    }
+
+    /// Moves everything on by `dt`.
+    pub fn step(&mut self, dt: Duration) {
+        if !self.ramps.is_empty() {
+            self.step_ramps(dt.as_secs_f64());
+        }
+        self.plant.step(dt);
+        for device in &mut self.devices {
+            device.expire(&mut self.plant);
+        }
+    }
+
+    /// All devices, in the order of the rig.
+    #[must_use]
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// Place of a device of this name.
+    #[must_use]
+    pub fn device_index(&self, id: &str) -> Option<usize> {
+        self.devices.iter().position(|device| &*device.id == id)
+    }
+
+    /// What a device says at a point.
+    #[must_use]
+    pub fn value(&self, device: usize, point: Point) -> Option<f64> {
+        self.devices.get(device)?.value(&self.plant, point)
+    }
+
+    /// Sets something at a device.
+    ///
+    /// # Errors
+    /// When it has no such setpoint.
+    pub fn write(
+        &mut self,
+        device: usize,
+        point: Point,
+        value: f64,
+        revert: Option<Duration>,
+    ) -> Result<(), NotTaken> {
+        match self.devices.get_mut(device) {
+            Some(device) => device.write(&mut self.plant, point, value, revert),
+            None => Err(NotTaken { point }),
+        }
+    }
+
+    /// Lets go of a setpoint of a device.
+    pub fn release(&mut self, device: usize, point: Point) {
+        if let Some(device) = self.devices.get_mut(device) {
+            device.release(&mut self.plant, point);
+        }
+    }
+
+    /// What happens on the wire to the next answer of a device.
+    pub fn befall(&mut self, device: usize) -> WireFaults {
+        let mut wire = WireFaults::default();
+        let Some(device) = self.devices.get_mut(device) else {
+            return wire;
+        };
+        let rng = &mut self.rng;
+        let mut chance = || (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        device.faults.befall(&mut wire, &mut chance);
+        if let Some(faults) = self.bus_faults.get_mut(&device.bus) {
+            faults.befall(&mut wire, &mut chance);
+        }
+        wire
+    }
+
+    /// Whether a device, or its whole bus, says nothing at all.
+    #[must_use]
+    pub fn is_silent(&self, device: usize) -> bool {
+        self.devices.get(device).is_some_and(|device| {
+            device.faults.has(Fault::Silent)
+                || self
+                    .bus_faults
+                    .get(&device.bus)
+                    .is_some_and(|faults| faults.has(Fault::Silent))
+        })
+    }
+
+    /// Puts a fault into a device or, for faults of the wire, a bus; or takes it away.
+    ///
+    /// # Errors
+    /// When there is no device and no bus of that name.
+    pub fn set_fault(&mut self, target: &str, fault: Fault, on: bool) -> Result<(), SignalError> {
+        if let Some(device) = self.devices.iter_mut().find(|d| &*d.id == target) {
+            device.set_fault(&self.plant, fault, on);
+            return Ok(());
+        }
+        let Some(bus) = self
+            .devices
+            .iter()
+            .map(|device| &device.bus)
+            .find(|bus| &***bus == target)
+            .cloned()
+        else {
+            return Err(SignalError::NoTarget {
+                name: target.into(),
+            });
+        };
+        self.bus_faults.entry(bus).or_default().set(fault, on);
+        Ok(())
+    }
+
+    /// Sets a signal such as `grid.f`, `pv1.available`, `load1.p`, `bat1.soc` or `brk1.closed`.
+    ///
+    /// A load's `p` is its consumption at nominal voltage, positive.
+    ///
+    /// # Errors
+    /// When there is no such signal, it cannot be set, or the value is not finite.
+    pub fn set(&mut self, signal: &str, value: f64) -> Result<(), SignalError> {
+        self.ramps.retain(|ramp| ramp.signal != signal);
+        self.apply(signal, value)
+    }
+
+    /// Moves a signal to a value along a straight line over a time.
+    ///
+    /// # Errors
+    /// As [`World::set`].
+    pub fn ramp(&mut self, signal: &str, target: f64, over: Duration) -> Result<(), SignalError> {
+        let from = self.set_value(signal)?;
+        if over.is_zero() || !target.is_finite() {
+            return self.set(signal, target);
+        }
+        self.apply(signal, from)?;
+        self.ramps.retain(|ramp| ramp.signal != signal);
+        self.ramps.push(Ramp {
+            signal: signal.into(),
+            target,
+            per_s: (target - from).abs() / over.as_secs_f64(),
+        });
+        Ok(())
+    }
+
+    /// Reads a signal: one that can be set, `bus.v`, `pcc.p` and the like, or a device's
+    /// canonical point such as `bat1.ac.p`; always the truth, without faults.
+    ///
+    /// # Errors
+    /// When there is no such signal or its value is unknown now.
+    pub fn get(&self, signal: &str) -> Result<f64, SignalError> {
+        let (object, name) = self.split(signal)?;
+        let flag = |on: bool| f64::from(u8::from(on));
+        let bus = self.plant.bus();
+        let value = match (object, name) {
+            ("grid", "f") => Some(self.plant.grid.f()),
+            ("grid", "v") => Some(self.plant.grid.v()),
+            ("grid", "live" | "closed") => Some(flag(self.plant.grid.is_live(self.plant.site()))),
+            ("bus", "f") => self.plant.is_live().then_some(bus.f),
+            ("bus", "v") => Some(bus.v),
+            ("bus", "angle") => Some(bus.angle),
+            ("bus", "live") => Some(flag(self.plant.is_live())),
+            ("bus", "islanded") => Some(flag(bus.supply == Supply::Island)),
+            ("pcc", "p") => Some(self.plant.pcc().p),
+            ("pcc", "q") => Some(self.plant.pcc().q),
+            ("pcc", "losses") => Some(self.plant.pcc().losses),
+            _ => {
+                let ix = self
+                    .device_index(object)
+                    .ok_or_else(|| self.unknown(signal))?;
+                self.device_get(ix, name)
+            }
+        };
+        value.ok_or_else(|| self.unknown(signal))
+    }
+
+    /// Why the last close command has not closed, in words.
+    #[must_use]
+    pub fn breaker_refusal(&self) -> Option<&'static str> {
+        self.plant.breaker.blocked_by().map(refusal_text)
+    }
+
+    fn device_get(&self, ix: usize, name: &str) -> Option<f64> {
+        let device = self.devices.get(ix)?;
+        let truth = |point| device.truth(&self.plant, point);
+        match (device.kind, name) {
+            (Kind::Pv(pv), "available") => Some(self.plant.pv.get(pv)?.available()),
+            (_, "p") => truth(Point::ActivePower),
+            (_, "q") => truth(Point::ReactivePower),
+            (_, "soc") => truth(Point::StateOfCharge),
+            (_, "closed" | "on") => truth(Point::SwitchOn),
+            _ => truth(Point::from_name(name)?),
+        }
+    }
+
+    /// The value that a settable signal was set to, without noise and dynamics.
+    fn set_value(&self, signal: &str) -> Result<f64, SignalError> {
+        let (object, name) = self.split(signal)?;
+        if (object, name) == ("grid", "f") {
+            return Ok(self.plant.grid.f_set());
+        }
+        let load = self
+            .device_index(object)
+            .and_then(|ix| self.devices.get(ix))
+            .and_then(|device| load_of(device.kind));
+        match (load, name) {
+            (Some(load), "p") => Ok(self.plant.loads.get(load).map_or(0.0, |l| l.nominal())),
+            _ => self.get(signal),
+        }
+    }
+
+    fn apply(&mut self, signal: &str, value: f64) -> Result<(), SignalError> {
+        let read_only = || SignalError::ReadOnly {
+            name: signal.into(),
+        };
+        if !value.is_finite() {
+            return Err(SignalError::NotANumber {
+                name: signal.into(),
+                value: value.to_string(),
+            });
+        }
+        let (object, name) = self.split(signal)?;
+        let on = value >= 0.5;
+        let plant = &mut self.plant;
+        match (object, name) {
+            ("grid", "f") => plant.grid.set_f(Frequency::from_hertz(value)),
+            ("grid", "v") => plant.grid.set_v(Voltage::from_volts(value)),
+            ("grid", "live" | "closed") => plant.grid.set_energised(on),
+            ("grid", "noise") => plant.grid.set_noise(Frequency::from_hertz(value)),
+            ("grid", "phase") => plant.grid.jump_phase(value),
+            ("bus", "restart") => {
+                plant.restart();
+            }
+            ("bus" | "pcc", _) => {
+                self.get(signal)?;
+                return Err(read_only());
+            }
+            _ => {
+                let ix = self
+                    .device_index(object)
+                    .ok_or_else(|| self.unknown(signal))?;
+                return self.device_set(ix, name, signal, value);
+            }
+        }
+        Ok(())
+    }
+
+    fn device_set(
+        &mut self,
+        ix: usize,
+        name: &str,
+        signal: &str,
+        value: f64,
+    ) -> Result<(), SignalError> {
+        let on = value >= 0.5;
+        let Some(kind) = self.devices.get(ix).map(|device| device.kind) else {
+            return Err(self.unknown(signal));
+        };
+        let plant = &mut self.plant;
+        match (kind, name) {
+            (Kind::Pv(pv), "available") => {
+                if let Some(pv) = plant.pv.get_mut(pv) {
+                    pv.set_available(value);
+                }
+            }
+            (Kind::Storage(storage) | Kind::Battery(storage), "soc") => {
+                if let Some(storage) = plant.storage.get_mut(storage) {
+                    storage.set_soc(value);
+                }
+            }
+            (Kind::Breaker, "closed" | "on") if on => plant.breaker.close(),
+            (Kind::Breaker, "closed" | "on") => plant.breaker.open(),
+            (kind, "p" | "on") if load_of(kind).is_some() => {
+                let load = load_of(kind).and_then(|load| plant.loads.get_mut(load));
+                if let Some(load) = load {
+                    match name {
+                        "p" => load.set_nominal(value),
+                        _ => load.switch(on),
+                    }
+                }
+            }
+            _ => {
+                self.device_get(ix, name)
+                    .ok_or_else(|| self.unknown(signal))?;
+                return Err(SignalError::ReadOnly {
+                    name: signal.into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn step_ramps(&mut self, dt_s: f64) {
+        for mut ramp in std::mem::take(&mut self.ramps) {
+            // A ramp was accepted once; should its signal be unreadable now (a dead bus), it ends.
+            let Ok(now) = self.set_value(&ramp.signal) else {
+                continue;
+            };
+            let step = ramp.per_s * dt_s;
+            let next = now + (ramp.target - now).clamp(-step, step);
+            if self.apply(&ramp.signal, next).is_ok() && next != ramp.target {
+                ramp.per_s = ramp.per_s.max(f64::MIN_POSITIVE);
+                self.ramps.push(ramp);
+            }
+        }
+    }
+
+    fn split<'s>(&self, signal: &'s str) -> Result<(&'s str, &'s str), SignalError> {
+        signal.split_once('.').ok_or_else(|| self.unknown(signal))
+    }
+
+    fn unknown(&self, signal: &str) -> SignalError {
+        let devices: Vec<&str> = self.devices.iter().map(|d| &*d.id).collect();
+        SignalError::Unknown {
+            name: signal.into(),
+            hint: format!(
+                "there are grid.(f, v, live, noise, phase), bus.(f, v, angle, live), pcc.(p, q) \
+                 and the devices {} with p, q, available, soc, on or closed",
+                devices.join(", ")
+            ),
+        }
+    }
+}
+
+fn load_of(kind: Kind) -> Option<usize> {
+    match kind {
+        Kind::Plug(load) | Kind::Meter(Metered::Load(load)) => Some(load),
+        _ => None,
+    }
+}
+
+/// Sets the chance of faults apart from the plant's noise, which has the same seed.
+const FAULT_SEED: u64 = 0x0fa1_7ed0_c0de;
