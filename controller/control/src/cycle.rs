@@ -93,6 +93,9 @@ const NOT_WORTH_SENDING: f64 = 0.005;
 /// Time after which a switch that did not follow is asked again.
 /// Chosen: 3 s, the confirmation deadline of the slowest plug.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// How long a setpoint of the safe end may be on its way.
+/// Chosen: 10 s, far longer than any bus needs: rest is never too late.
+const REST_VALIDITY: Duration = Duration::from_secs(10);
 /// Excess that is worth an event, as a share of the group's rating. Chosen: 5 %.
 const SHORT_SHARE: f64 = 0.05;
 
@@ -165,6 +168,29 @@ impl Controller {
         }
     }
 
+    /// Brings every device to rest that takes power: the safe end of a run.
+    #[must_use]
+    pub fn rest(&mut self, now: Instant) -> Vec<Dispatch> {
+        let devices = 0..self.bench.devices.len();
+        devices
+            .filter_map(|index| {
+                let device = DeviceIx(u16::try_from(index).ok()?);
+                let setpoint = self.limiter.rest(now, device)?;
+                // What was never touched is not touched at the end either.
+                let (_, last) = self.sent.remove(&device)?;
+                (last != setpoint.get()).then(|| Dispatch {
+                    device,
+                    setpoint,
+                    function: Function::Safety,
+                    why: "the run ends".into(),
+                    clamped: Vec::new(),
+                    valid_until: now + REST_VALIDITY,
+                    urgent: true,
+                })
+            })
+            .collect()
+    }
+
     fn take_orders(&mut self, now: Instant, orders: &[Order], events: &mut Vec<Event>) {
         for order in orders {
             let known = |device: &DeviceIx| device.index() < self.bench.devices.len();
@@ -173,6 +199,9 @@ impl Controller {
                     self.operator.hold(*device, *setpoint);
                 }
                 Order::Release { device } if known(device) => self.operator.release(*device),
+                Order::Forget { device } => {
+                    self.sent.remove(device);
+                }
                 Order::Hold { device, .. } | Order::Release { device } => {
                     events.push(Event::OrderRefused {
                         why: format!("there is no device number {}", device.0),

@@ -171,6 +171,27 @@ impl Limiter {
         }
     }
 
+    /// Rest: no power from or to a storage, no ceiling on anything else.
+    ///
+    /// It needs no image: a device may always be brought to rest, without a ramp, also when
+    /// nothing is known of it any more. `None` for a device that takes no power at all.
+    pub fn rest(&mut self, now: Instant, device: DeviceIx) -> Option<Approved<Setpoint>> {
+        let spec = self.specs.get(device.index())?;
+        if spec.takes_power {
+            self.ramps[device.index()] = Some((now, ActivePower::ZERO));
+            Some(Approved::new(Setpoint::Power {
+                p: ActivePower::ZERO,
+                q: ReactivePower::ZERO,
+            }))
+        } else if spec.takes_ceiling {
+            Some(Approved::new(Setpoint::Ceiling {
+                p: Quantity::max(spec.rating.p.upper(), ActivePower::ZERO),
+            }))
+        } else {
+            None
+        }
+    }
+
     fn approve_power(
         &mut self,
         now: Instant,

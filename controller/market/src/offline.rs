@@ -1,4 +1,7 @@
 //! One clearing from a JSON document, for the command line and for research.
+//! Any mechanism of [`crate::mechanism`], and the forms `imbalance` (from
+//! [`crate::balancing`]) and `mcafee`, `sbba`, `vcg`, `huang` (from
+//! [`crate::truthful`]), which have inputs or results of their own.
 //!
 //! In: `{"mech": …, "in": {"bids": [[id, price, quantity]], "offers": […]}}` or the
 //! inner object alone. Out: `q`, `p`, `interval`, `alloc`, `pay`, `welfare`, and

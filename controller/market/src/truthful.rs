@@ -83,7 +83,7 @@ pub fn mcafee(bids: &[Price], offers: &[Price]) -> McAfee {
             surplus: 0,
         };
     }
-    let trades = k;
+    let trades = k - 1;
     let gap = i128::from(bid.0) - i128::from(offer.0);
     let prices = (trades > 0).then_some((bid, offer));
     McAfee {

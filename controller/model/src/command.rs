@@ -61,6 +61,12 @@ pub enum Order {
         /// Which device.
         device: DeviceIx,
     },
+    /// What was sent last did not reach the device (ledger, bus or device refused it):
+    /// it counts as not sent.
+    Forget {
+        /// Which device.
+        device: DeviceIx,
+    },
     /// The market's result for an interval.
     Schedule(Schedule),
     /// A change of mode.

@@ -500,6 +500,12 @@ impl Plan {
             .map(|(_, index)| Task::Probe(index))
     }
 
+    /// When the first of the waiting writes expires.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.writes.iter().map(|w| w.valid_until + EXPIRY_MARGIN).min()
+    }
+
     /// The next instant at which something may become due.
     #[must_use]
     pub fn wakes_at(&self, now: Instant) -> Option<Instant> {

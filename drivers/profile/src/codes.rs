@@ -101,6 +101,8 @@ codes! {
         "The same control stands in the profile twice. A setpoint has one recipe.";
     BAD_TIME = "P044",
         "Intervals and timeouts are longer than nothing; zero would ask the bus for infinitely many messages.";
+    BAD_PERCENTAGE = "P045",
+        "`min` is the smallest percentage that may be written, between 0 and 100; some inverters trip to standby at 0 percent.";
 }
 
 /// The longer explanation of a code.

@@ -2,7 +2,49 @@
 //!
 //! A profile is a TOML file: the driver, the emulator and the reference page all
 //! read the same one. This crate owns its schema, its validation and the bundled
-//! files; it does no I/O on a bus.
+//! files; it does no I/O on a bus, and it neither encodes nor groups reads (see `bus`).
+//!
+//! # The file
+//!
+//! All files begin with `schema = 1` and a head:
+//!
+//! | `[profile]` | |
+//! | --- | --- |
+//! | `id`, `title`, `version` | identity `vendor/model`, a line for people, revision from 1 |
+//! | `source` | list of the documents it was made from |
+//! | `protocol` | `"modbus"`, `"can"` or `"mqtt"` |
+//! | `sign` | direction that the vendor counts as positive: `"import+"`, `"export+"`, `"generation+"`, `"consumption+"`, `"discharge+"`, `"charge+"`, `"into-bus"`, `"out-of-bus"`; a single value may state its own |
+//!
+//! Every mapped value has `name` (a canonical point), `unit` (the vendor's, converted to
+//! the base unit), `scale` (what one raw count means in that unit, 1 if left out) and
+//! `range` (`"0..500V"`, or `[0, 1]` where the point has no unit).
+//!
+//! | Modbus | |
+//! | --- | --- |
+//! | `[modbus]` | `layout` (`"fixed"`, or `"sunspec"` with `models`), `unit`, `timeout`, `min_gap`, `late_window`, `connect_delay`, `max_regs`, `max_gap`, `table`, `order` (`"ABCD"`, `"CDAB"`), `serial = { baud, parity, stop }` |
+//! | `[[point]]` | a value at `addr` with `type`, `table`, `order`, `scale_addr`, `not_implemented`; or of SunSpec `model` and `point`; `poll` is `"fast"`, `"normal"`, `"slow"` or `"once"` |
+//! | `[identify]` | a register as in a point, with `scale` and a `range` of plain numbers |
+//! | `[[control]]` | `name`, `safe`, `tolerance`, `range`, `comms_loss` (`"reverts"` with `revert` and `refresh`, or `"holds"`), and `fields`: registers with `write = "setpoint"`, `"percent"` (with `of`, `min`), `"revert-seconds"` or `"constant"` (with `raw`) |
+//!
+//! | CAN | |
+//! | --- | --- |
+//! | `[can]` | `bitrate` |
+//! | `[[frame]]` | `id`, `extended`, `len_min`, `period`, `timeout`, `identify`, and `signals` with `start`, `bits`, `order` (`"little"`, `"big"`), `signed`, `offset` |
+//! | `[[keep_alive]]` | `id`, `extended`, `data` in hexadecimal pairs, `every` |
+//!
+//! | MQTT | |
+//! | --- | --- |
+//! | `[mqtt]` | `timeout`, `availability = { topic, online, offline }` |
+//! | `[[topic]]` | `subscribe`, and `values` with `json` (a pointer) and `words = { ON = 1 }` |
+//! | `[[request]]` | `topic`, `payload`, `every` |
+//! | `[[command]]` | `name`, `topic`, `on`, `off`, `confirm_within`, `safe`, `comms_loss`, `dead_man` with `revert` and `refresh` |
+//!
+//! # The sign of a meter
+//!
+//! Meters are mapped as wired at the point of common coupling: import is power into the
+//! bus and positive, and the energy that the maker calls import is given to the bus,
+//! `ac.e_exp`. In front of a load the same meter counts consumption; the rig says so with
+//! `invert = true`, and whoever inverts must also swap `ac.e_exp` and `ac.e_imp`.
 
 pub mod can;
 pub mod modbus;

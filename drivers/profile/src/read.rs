@@ -5,6 +5,7 @@
 
 mod can;
 mod control;
+mod field;
 mod modbus;
 mod mqtt;
 mod registers;
@@ -32,8 +33,17 @@ const PROTOCOLS: &[(&str, Kind)] = &[
 
 /// All sections below the head.
 const SECTIONS: &[&str] = &[
-    "modbus", "identify", "point", "control", "can", "frame", "keep_alive", "mqtt", "topic",
-    "request", "command",
+    "modbus",
+    "identify",
+    "point",
+    "control",
+    "can",
+    "frame",
+    "keep_alive",
+    "mqtt",
+    "topic",
+    "request",
+    "command",
 ];
 
 #[derive(Clone, Copy)]

@@ -1,4 +1,460 @@
 //! The reference page of all bundled devices, generated from their profiles.
+//!
+//! `drivers/profile/REFERENCE.md` holds the same text; a test keeps the two equal.
 
-/// placeholder
-pub fn reference_page() -> String { String::new() }
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use model::Point;
+
+use crate::can::{ByteOrder, CanId, CanProfile};
+use crate::modbus::{
+    Address, CommsLoss, Control, DataType, Encoding, FieldValue, Layout, ModbusProfile, Parity,
+    Poll, Table, WordOrder,
+};
+use crate::mqtt::MqttProfile;
+use crate::{EXPLANATIONS, Profile, Protocol, bundled, bundled_ids, sunspec};
+
+/// The whole page, in Markdown.
+#[must_use]
+pub fn reference_page() -> String {
+    let mut page = String::from(
+        "# Devices, points and codes\n\n\
+         Generated from the profiles; do not edit (run the tests of `profile` with `UPDATE=1`).\n\n\
+         Positive is power from the device into the AC bus. A factor turns the raw number into \
+         the unit beside it, the vendor's sign included. Addresses are zero-based wire addresses; \
+         those of SunSpec are `model+offset`, counted from the model's ID register. \
+         Values outside their range are not believed.\n",
+    );
+    for id in bundled_ids() {
+        if let Some(profile) = bundled(id) {
+            device(&mut page, &profile);
+        }
+    }
+    points(&mut page);
+    models(&mut page);
+    page.push_str("\n## Codes\n\n");
+    for (code, text) in EXPLANATIONS {
+        line(&mut page, &format!("- **{code}** {text}"));
+    }
+    page
+}
+
+fn line(page: &mut String, text: &str) {
+    page.push_str(text);
+    page.push('\n');
+}
+
+fn table(page: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+    line(page, &format!("\n| {} |", head.join(" | ")));
+    line(page, &format!("|{}", " --- |".repeat(head.len())));
+    for row in rows {
+        // A bar inside a cell would end it.
+        let cells: Vec<String> = row.iter().map(|c| c.replace('|', "\\|")).collect();
+        line(page, &format!("| {} |", cells.join(" | ")));
+    }
+}
+
+fn device(page: &mut String, profile: &Profile) {
+    line(
+        page,
+        &format!("\n## `{}`\n\n{}.\n", profile.id, profile.title),
+    );
+    for source in &profile.source {
+        line(page, &format!("- Source: {source}."));
+    }
+    line(page, &format!("- Version: {}.", profile.version));
+    match &profile.protocol {
+        Protocol::Modbus(modbus) => registers(page, modbus),
+        Protocol::Can(can) => frames(page, can),
+        Protocol::Mqtt(mqtt) => topics(page, mqtt),
+    }
+}
+
+fn unit(point: Point) -> &'static str {
+    match point.unit() {
+        "1" => "–",
+        unit => unit,
+    }
+}
+
+/// A value with its base unit, if the point has one.
+fn value(value: f64, point: Point) -> String {
+    match point.unit() {
+        "1" => value.to_string(),
+        unit => format!("{value} {unit}"),
+    }
+}
+
+fn range((low, high): (f64, f64)) -> String {
+    format!("{low} … {high}")
+}
+
+/// A factor without the noise of binary fractions.
+fn factor(value: f64) -> String {
+    // Ten digits show every factor that a vendor writes.
+    let rounded = format!("{value:.10}");
+    let trimmed = rounded.trim_end_matches('0').trim_end_matches('.');
+    trimmed.to_owned()
+}
+
+fn time(time: Duration) -> String {
+    match time.as_millis() {
+        ms if ms % 1000 == 0 => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
+    }
+}
+
+fn registers(page: &mut String, modbus: &ModbusProfile) {
+    let mut facts = format!(
+        "- Modbus: unit {}, timeout {}, gap {}, at most {} registers per read over holes of {}",
+        modbus.unit,
+        time(modbus.timeout),
+        time(modbus.min_gap),
+        modbus.max_regs,
+        modbus.max_gap
+    );
+    if let Some(serial) = modbus.serial {
+        let parity = match serial.parity {
+            Parity::None => 'N',
+            Parity::Even => 'E',
+            Parity::Odd => 'O',
+        };
+        let _ = write!(
+            facts,
+            "; serial {} 8{parity}{}",
+            serial.baud, serial.stop_bits
+        );
+    }
+    line(page, &format!("{facts}."));
+    if let Layout::SunSpec { required } = &modbus.layout {
+        let numbers: Vec<String> = required.iter().map(u16::to_string).collect();
+        line(page, &format!("- SunSpec models: {}.", numbers.join(", ")));
+    }
+    if let Some(identify) = &modbus.identify {
+        line(
+            page,
+            &format!(
+                "- Known by: {} as {} times {} in {}.",
+                address(identify.address),
+                data(identify.encoding),
+                factor(identify.encoding.factor),
+                range(identify.range)
+            ),
+        );
+    }
+    table(
+        page,
+        &[
+            "Point", "Unit", "Address", "Type", "Factor", "Scale", "Poll", "Range",
+        ],
+        modbus.points.iter().map(|p| {
+            vec![
+                format!("`{}`", p.point),
+                unit(p.point).to_owned(),
+                address(p.address),
+                data(p.encoding).to_owned(),
+                factor(p.encoding.factor),
+                p.encoding.scale.map_or_else(|| "–".to_owned(), address),
+                poll(p.poll).to_owned(),
+                range(p.range),
+            ]
+        }),
+    );
+    for control in &modbus.controls {
+        recipe(page, control);
+    }
+}
+
+fn recipe(page: &mut String, control: &Control) {
+    let loss = match control.comms_loss {
+        CommsLoss::Reverts { after } => format!("the device reverts after {}", time(after)),
+        CommsLoss::Holds => "the device holds the last value".to_owned(),
+    };
+    let refresh = control
+        .refresh
+        .map_or_else(String::new, |r| format!(", rewritten every {}", time(r)));
+    line(
+        page,
+        &format!(
+            "\n**Sets `{}`**: safe value {}, read back within {}; without a word {loss}{refresh}.",
+            control.point,
+            value(control.safe, control.point),
+            value(control.readback.tolerance, control.point),
+        ),
+    );
+    table(
+        page,
+        &["Address", "Type", "Written"],
+        control.fields.iter().map(|field| {
+            let written = match &field.value {
+                FieldValue::Constant(raw) => format!("{raw}"),
+                FieldValue::Setpoint => "the setpoint".to_owned(),
+                FieldValue::PercentOf { reference, min } => {
+                    format!("the setpoint in percent of `{reference}`, at least {min}")
+                }
+                FieldValue::RevertSeconds => "the revert time in seconds".to_owned(),
+            };
+            vec![
+                address(field.address),
+                data(field.encoding).to_owned(),
+                written,
+            ]
+        }),
+    );
+}
+
+fn address(address: Address) -> String {
+    match address {
+        Address::Fixed { table, address } => {
+            let table = match table {
+                Table::Holding => "holding",
+                Table::Input => "input",
+                Table::Coil => "coil",
+                Table::Discrete => "discrete",
+            };
+            format!("{table} {address:#06x}")
+        }
+        Address::Model { model, offset } => format!("{model}+{offset}"),
+    }
+}
+
+fn data(encoding: Encoding) -> &'static str {
+    match (encoding.data, encoding.order) {
+        (DataType::Bit, _) => "bit",
+        (DataType::U16, _) => "u16",
+        (DataType::I16, _) => "i16",
+        (DataType::U32, WordOrder::BigFirst) => "u32",
+        (DataType::I32, WordOrder::BigFirst) => "i32",
+        (DataType::U64, WordOrder::BigFirst) => "u64",
+        (DataType::I64, WordOrder::BigFirst) => "i64",
+        (DataType::F32, WordOrder::BigFirst) => "f32",
+        (DataType::U32, WordOrder::LittleFirst) => "u32 CDAB",
+        (DataType::I32, WordOrder::LittleFirst) => "i32 CDAB",
+        (DataType::U64, WordOrder::LittleFirst) => "u64 CDAB",
+        (DataType::I64, WordOrder::LittleFirst) => "i64 CDAB",
+        (DataType::F32, WordOrder::LittleFirst) => "f32 CDAB",
+    }
+}
+
+fn poll(poll: Poll) -> &'static str {
+    match poll {
+        Poll::Fast => "fast",
+        Poll::Normal => "normal",
+        Poll::Slow => "slow",
+        Poll::Once => "once",
+    }
+}
+
+fn can_id(id: CanId) -> String {
+    match id {
+        CanId::Standard(id) => format!("{id:#05x}"),
+        CanId::Extended(id) => format!("{id:#010x}"),
+    }
+}
+
+fn frames(page: &mut String, can: &CanProfile) {
+    line(page, &format!("- CAN: {} bit/s.", can.bitrate));
+    for keep_alive in &can.keep_alive {
+        let bytes: Vec<String> = keep_alive.data.iter().map(|b| format!("{b:02x}")).collect();
+        line(
+            page,
+            &format!(
+                "- Wants to hear {} `{}` every {}.",
+                can_id(keep_alive.id),
+                bytes.join(" "),
+                time(keep_alive.every)
+            ),
+        );
+    }
+    for frame in &can.frames {
+        if let Some(text) = &frame.identify {
+            line(
+                page,
+                &format!(
+                    "- Known by: {} begins with `{}`.",
+                    can_id(frame.id),
+                    String::from_utf8_lossy(text)
+                ),
+            );
+        }
+    }
+    table(
+        page,
+        &[
+            "Point", "Unit", "Frame", "Bits", "Factor", "Period", "Timeout", "Range",
+        ],
+        can.frames.iter().flat_map(|frame| {
+            frame.signals.iter().map(move |s| {
+                let order = match s.order {
+                    ByteOrder::Little => "little",
+                    ByteOrder::Big => "big",
+                };
+                let signed = if s.signed { ", signed" } else { "" };
+                vec![
+                    format!("`{}`", s.point),
+                    unit(s.point).to_owned(),
+                    can_id(frame.id),
+                    format!("{} from {}, {order}{signed}", s.bits, s.start_bit),
+                    factor(s.factor),
+                    time(frame.period),
+                    time(frame.timeout),
+                    range(s.range),
+                ]
+            })
+        }),
+    );
+}
+
+fn topics(page: &mut String, mqtt: &MqttProfile) {
+    line(
+        page,
+        &format!(
+            "- MQTT: `{{t}}` is the device's topic, `{{c}}` the controller's; stale after {}.",
+            time(mqtt.timeout)
+        ),
+    );
+    if let Some(availability) = &mqtt.availability {
+        line(
+            page,
+            &format!(
+                "- There when `{}` says `{}`, gone at `{}`.",
+                availability.topic, availability.online, availability.offline
+            ),
+        );
+    }
+    for request in &mqtt.requests {
+        let payload = match request.payload.as_str() {
+            "" => "nothing".to_owned(),
+            text => format!("`{text}`"),
+        };
+        line(
+            page,
+            &format!(
+                "- Asked: {payload} to `{}` every {}.",
+                request.topic,
+                time(request.every)
+            ),
+        );
+    }
+    table(
+        page,
+        &["Point", "Unit", "Topic", "Value", "Factor", "Range"],
+        mqtt.topics.iter().flat_map(|topic| {
+            topic.values.iter().map(move |v| {
+                vec![
+                    format!("`{}`", v.point),
+                    unit(v.point).to_owned(),
+                    format!("`{}`", topic.subscribe),
+                    v.json
+                        .as_ref()
+                        .map_or_else(|| "whole payload".to_owned(), |j| format!("`{j}`")),
+                    factor(v.factor),
+                    range(v.range),
+                ]
+            })
+        }),
+    );
+    for command in &mqtt.commands {
+        let loss = match (&command.dead_man, command.dead_man_refresh) {
+            (Some(_), Some(refresh)) => format!(
+                "the device goes to 0 by its own timer, which is armed again every {}",
+                time(refresh)
+            ),
+            _ => "the device holds the last value".to_owned(),
+        };
+        line(
+            page,
+            &format!(
+                "\n**Sets `{}`** on `{}`: safe value {}, confirmed within {}; without a word {loss}.\n",
+                command.point,
+                command.topic,
+                command.safe,
+                time(command.confirm_within)
+            ),
+        );
+        line(page, &format!("- 1: `{}`", command.payload_on));
+        line(page, &format!("- 0: `{}`", command.payload_off));
+        if let Some(dead_man) = &command.dead_man {
+            line(page, &format!("- 1, with timer: `{dead_man}`"));
+        }
+    }
+}
+
+fn points(page: &mut String) {
+    line(page, "\n## Canonical points");
+    let ids = bundled_ids();
+    let profiles: Vec<_> = ids.iter().filter_map(|id| bundled(id)).collect();
+    table(
+        page,
+        &["Point", "Unit", "Said by", "Taken by"],
+        Point::ALL.iter().map(|point| {
+            let list = |has: &dyn Fn(&Profile) -> bool| {
+                let ids: Vec<String> = profiles
+                    .iter()
+                    .filter(|p| has(p))
+                    .map(|p| format!("`{}`", p.id))
+                    .collect();
+                if ids.is_empty() {
+                    "–".to_owned()
+                } else {
+                    ids.join(", ")
+                }
+            };
+            vec![
+                format!("`{point}`"),
+                unit(*point).to_owned(),
+                list(&|p| p.says(*point)),
+                list(&|p| p.takes(*point)),
+            ]
+        }),
+    );
+}
+
+fn models(page: &mut String) {
+    line(page, "\n## SunSpec models with a bundled layout");
+    table(
+        page,
+        &["Model", "Name", "Length", "Points"],
+        sunspec::numbers().filter_map(sunspec::model).map(|m| {
+            vec![
+                m.number.to_string(),
+                format!("`{}`", m.name),
+                m.length.to_string(),
+                m.points.len().to_string(),
+            ]
+        }),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_page_in_the_repository_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/REFERENCE.md");
+        let page = reference_page();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &page).expect("written");
+        }
+        let stored = std::fs::read_to_string(path).expect("there: run with UPDATE=1 once");
+        assert!(stored == page, "REFERENCE.md is old: run with UPDATE=1");
+    }
+
+    #[test]
+    fn the_page_shows_addresses_factors_and_recipes() {
+        let page = reference_page();
+        let rows = [
+            "| `ac.p` | W | input 0x0034 | f32 | 1 | – | fast | -100000 … 100000 |",
+            "| `ac.p` | W | 103+14 | i16 | 1 | 103+15 | fast | -1000000 … 1000000 |",
+            "| `bat.i` | A | 0x356 | 16 from 16, little, signed | -0.1 | 1 s | 3 s | -2000 … 2000 |",
+            "| 123+5 | u16 | the setpoint in percent of `rating.p`, at least 1 |",
+            "without a word the device reverts after 60 s, rewritten every 20 s.",
+            "| `ac.p` | W | `tele/{t}/SENSOR` | `/ENERGY/Power` | -1 | -5000 … 5000 |",
+        ];
+        for row in rows {
+            assert!(page.contains(row), "{row}");
+        }
+    }
+}

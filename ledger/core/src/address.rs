@@ -67,6 +67,9 @@ mod tests {
         let universe = UniverseId([1; 32]);
         let key = PublicKey([b'a'; 33]);
         let name = "a".repeat(33);
-        assert_ne!(Address::of_key(&universe, &key), Address::of_name(&universe, &name));
+        assert_ne!(
+            Address::of_key(&universe, &key),
+            Address::of_name(&universe, &name)
+        );
     }
 }

@@ -72,12 +72,24 @@ impl Body {
         let sorted_addresses = self.destinations.is_sorted_by(|a, b| a < b);
         let rules = [
             (sorted_addresses, "Destinations are sorted and unique."),
-            ((1..=DESTINATIONS_MAX).contains(&self.destinations.len()), "There are 1 to 16 destinations."),
+            (
+                (1..=DESTINATIONS_MAX).contains(&self.destinations.len()),
+                "There are 1 to 16 destinations.",
+            ),
             (sorted_ids, "Dependencies are sorted and unique."),
-            (self.deps.len() <= DEPENDENCIES_MAX, "There are at most 64 dependencies."),
-            (self.particles.len() <= PARTICLES_MAX, "There are at most 64 particles."),
+            (
+                self.deps.len() <= DEPENDENCIES_MAX,
+                "There are at most 64 dependencies.",
+            ),
+            (
+                self.particles.len() <= PARTICLES_MAX,
+                "There are at most 64 particles.",
+            ),
             (self.author_seq >= 1, "An author's sequence begins at 1."),
-            ((self.author_seq == 1) == self.prev.is_none(), "Exactly the first atom has no predecessor."),
+            (
+                (self.author_seq == 1) == self.prev.is_none(),
+                "Exactly the first atom has no predecessor.",
+            ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(SchemaError::Rule { rule }),
@@ -110,7 +122,9 @@ impl Field for Body {
         const RECORD: &str = "Body";
         let items = &mut open_record(value, RECORD, BODY_FIELDS)?;
         if next_field::<u64>(items, RECORD, "version")? != BODY_VERSION {
-            return Err(SchemaError::Rule { rule: "The body version is 1." });
+            return Err(SchemaError::Rule {
+                rule: "The body version is 1.",
+            });
         }
         let universe = next_field(items, RECORD, "universe_id")?;
         let config_epoch = next_field(items, RECORD, "config_epoch")?;
@@ -128,9 +142,15 @@ impl Field for Body {
             particles: next_field(items, RECORD, "particles")?,
             payload: Payload::from_value(
                 kind,
-                items.next().ok_or(SchemaError::Expected { expected: "a payload" })?,
+                items.next().ok_or(SchemaError::Expected {
+                    expected: "a payload",
+                })?,
             )
-            .map_err(|e| SchemaError::InField { record: RECORD, field: "payload", source: Box::new(e) })?,
+            .map_err(|e| SchemaError::InField {
+                record: RECORD,
+                field: "payload",
+                source: Box::new(e),
+            })?,
             expiry_utc_ns: next_field(items, RECORD, "expiry")?,
         };
         body.check()?;
@@ -225,12 +245,24 @@ impl Atom {
         let body = Body::from_bytes(&body_bytes)?;
         let public = key.public();
         if Address::of_key(&body.universe, &public) != body.author {
-            return Err(AtomError::AuthorMissing { author: body.author });
+            return Err(AtomError::AuthorMissing {
+                author: body.author,
+            });
         }
         let id = AtomId(tagged(Tag::Atom, &body.universe, &[&body_bytes]));
-        let signature =
-            key.sign(&id.0).map_err(|source| AtomError::Signature { key: public, source })?;
-        Ok(Atom { id, body_bytes, body, sigs: vec![Signed { key: public, signature }] })
+        let signature = key.sign(&id.0).map_err(|source| AtomError::Signature {
+            key: public,
+            source,
+        })?;
+        Ok(Atom {
+            id,
+            body_bytes,
+            body,
+            sigs: vec![Signed {
+                key: public,
+                signature,
+            }],
+        })
     }
 
     /// Reads an atom of `universe`. Signatures are listed properly, but not yet
@@ -242,14 +274,21 @@ impl Atom {
         let parts = AtomParts::from_bytes(bytes)?;
         let body = Body::from_bytes(&parts.body.0)?;
         if body.universe != *universe {
-            return Err(AtomError::Universe { found: body.universe });
+            return Err(AtomError::Universe {
+                found: body.universe,
+            });
         }
         let is_sorted = parts.sigs.is_sorted_by(|a, b| a.key < b.key);
         if !is_sorted || !(1..=SIGNATURES_MAX).contains(&parts.sigs.len()) {
             return Err(AtomError::SignatureList);
         }
         let id = AtomId(tagged(Tag::Atom, universe, &[&parts.body.0]));
-        Ok(Atom { id, body_bytes: parts.body.0, body, sigs: parts.sigs })
+        Ok(Atom {
+            id,
+            body_bytes: parts.body.0,
+            body,
+            sigs: parts.sigs,
+        })
     }
 
     /// The canonical bytes of body and signatures.
@@ -258,7 +297,11 @@ impl Atom {
     /// Longer than the limit of the encoding.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SchemaError> {
         let body = crate::record::Opaque(self.body_bytes.clone());
-        Ok(AtomParts { body, sigs: self.sigs.clone() }.to_bytes()?)
+        Ok(AtomParts {
+            body,
+            sigs: self.sigs.clone(),
+        }
+        .to_bytes()?)
     }
 
     /// Verifies every signature and that the author's is among them.
@@ -267,8 +310,14 @@ impl Atom {
     /// The first signature that does not verify.
     pub fn verify(&self) -> Result<(), AtomError> {
         let universe = &self.body.universe;
-        if !self.sigs.iter().any(|s| Address::of_key(universe, &s.key) == self.body.author) {
-            return Err(AtomError::AuthorMissing { author: self.body.author });
+        if !self
+            .sigs
+            .iter()
+            .any(|s| Address::of_key(universe, &s.key) == self.body.author)
+        {
+            return Err(AtomError::AuthorMissing {
+                author: self.body.author,
+            });
         }
         for Signed { key, signature } in &self.sigs {
             let verified = key.verify(&self.id.0, signature);

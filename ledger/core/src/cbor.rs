@@ -128,7 +128,11 @@ impl Value {
         let offset = out.len();
         match self {
             Value::Int(n) => {
-                let (major, magnitude) = if *n < 0 { (MAJOR_NINT, -1 - *n) } else { (MAJOR_UINT, *n) };
+                let (major, magnitude) = if *n < 0 {
+                    (MAJOR_NINT, -1 - *n)
+                } else {
+                    (MAJOR_UINT, *n)
+                };
                 let magnitude = u64::try_from(magnitude).map_err(|_| CborError::IntegerRange)?;
                 write_head(out, major, magnitude);
             }
@@ -145,7 +149,10 @@ impl Value {
                     return Err(CborError::TooDeep { offset });
                 }
                 if items.len() > ELEMENTS_MAX {
-                    return Err(CborError::TooMany { offset, count: items.len() as u64 });
+                    return Err(CborError::TooMany {
+                        offset,
+                        count: items.len() as u64,
+                    });
                 }
                 write_head(out, MAJOR_ARRAY, items.len() as u64);
                 for item in items {
@@ -167,7 +174,10 @@ impl Value {
         let mut cursor = Cursor { bytes, at: 0 };
         let value = cursor.item(0)?;
         if cursor.at != bytes.len() {
-            return Err(CborError::Trailing { offset: cursor.at, count: bytes.len() - cursor.at });
+            return Err(CborError::Trailing {
+                offset: cursor.at,
+                count: bytes.len() - cursor.at,
+            });
         }
         // The strict cursor should make this comparison redundant. It stays,
         // because the whole ledger rests on it and it costs one pass.
@@ -226,7 +236,10 @@ impl<'a> Cursor<'a> {
             27 => (8, 0x1_0000_0000),
             _ => return Err(CborError::NotInSubset { offset, initial }),
         };
-        let n = self.take(width, offset)?.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
+        let n = self
+            .take(width, offset)?
+            .iter()
+            .fold(0u64, |n, b| n << 8 | u64::from(*b));
         if n < shortest_from {
             return Err(CborError::NotShortest { offset });
         }
@@ -248,8 +261,17 @@ impl<'a> Cursor<'a> {
             MAJOR_ARRAY if n > ELEMENTS_MAX as u64 => {
                 return Err(CborError::TooMany { offset, count: n });
             }
-            MAJOR_ARRAY => Value::Array((0..n).map(|_| self.item(depth + 1)).collect::<Result<_, _>>()?),
-            _ => return Err(CborError::NotInSubset { offset, initial: self.bytes[offset] }),
+            MAJOR_ARRAY => Value::Array(
+                (0..n)
+                    .map(|_| self.item(depth + 1))
+                    .collect::<Result<_, _>>()?,
+            ),
+            _ => {
+                return Err(CborError::NotInSubset {
+                    offset,
+                    initial: self.bytes[offset],
+                });
+            }
         })
     }
 }

@@ -66,7 +66,12 @@ impl Entry {
             }
             () => {
                 let vertex_id = Vertex::id_of(universe, &parts.vertex.0);
-                return Ok(Entry { vertex, vertex_id, signature: parts.signature, atom });
+                return Ok(Entry {
+                    vertex,
+                    vertex_id,
+                    signature: parts.signature,
+                    atom,
+                });
             }
         };
         Err(SchemaError::Rule { rule }.into())
@@ -77,6 +82,8 @@ impl Entry {
     /// # Errors
     /// See [`PublicKey::verify`].
     pub fn verify_vertex(&self, key: &PublicKey) -> Result<(), KeyError> {
-        self.signature.map_or(Ok(()), |signature| key.verify(&self.vertex_id.0, &signature))
+        self.signature.map_or(Ok(()), |signature| {
+            key.verify(&self.vertex_id.0, &signature)
+        })
     }
 }

@@ -64,7 +64,8 @@ impl Tag {
     /// `SHA3-256` of the text.
     pub fn prefix(self) -> Digest32 {
         static PREFIXES: OnceLock<[Digest32; TAG_TEXTS.len()]> = OnceLock::new();
-        PREFIXES.get_or_init(|| TAG_TEXTS.map(|t| Sha3_256::digest(t.as_bytes()).into()))[self as usize]
+        PREFIXES.get_or_init(|| TAG_TEXTS.map(|t| Sha3_256::digest(t.as_bytes()).into()))
+            [self as usize]
     }
 }
 
@@ -89,7 +90,9 @@ pub fn preimage(tag: Tag, universe: &UniverseId, bytes: &[u8]) -> Vec<u8> {
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let nibbles = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
-    nibbles.map(|n| char::from(DIGITS[usize::from(n)])).collect()
+    nibbles
+        .map(|n| char::from(DIGITS[usize::from(n)]))
+        .collect()
 }
 
 /// The bytes of lower-case hexadecimal; `None` for anything else.
@@ -103,7 +106,10 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !rest.is_empty() {
         return None;
     }
-    pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect()
+    pairs
+        .iter()
+        .map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?))
+        .collect()
 }
 
 /// Declares a byte-array newtype of a fixed length.
@@ -195,7 +201,9 @@ impl Field for Digest32 {
             Value::Bytes(bytes) => bytes.try_into().ok(),
             _ => None,
         }
-        .ok_or(SchemaError::Expected { expected: "32 bytes, a digest" })
+        .ok_or(SchemaError::Expected {
+            expected: "32 bytes, a digest",
+        })
     }
     fn shown(&self) -> Shown {
         Shown::Text(hex(self))
@@ -216,7 +224,10 @@ mod tests {
     fn the_hash_is_sha3_and_not_the_older_keccak() {
         // FIPS 202 example value: SHA3-256 of the empty message.
         let empty: Digest32 = Sha3_256::digest(b"").into();
-        assert_eq!(hex(&empty), "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a");
+        assert_eq!(
+            hex(&empty),
+            "a7ffc6f8bf1ed76651c14756a061d662f580ff4de43b49fa82d80a4b80f8434a"
+        );
     }
 
     #[test]
@@ -236,7 +247,13 @@ mod tests {
         let id = AtomId([0xa5; 32]);
         assert_eq!(id.to_string().parse(), Ok(id));
         let text = id.to_string();
-        for bad in [&text[1..], &text.to_uppercase(), "", &format!("{text}00"), &text.replace('a', "é")] {
+        for bad in [
+            &text[1..],
+            &text.to_uppercase(),
+            "",
+            &format!("{text}00"),
+            &text.replace('a', "é"),
+        ] {
             assert!(bad.parse::<AtomId>().is_err(), "{bad}");
         }
     }

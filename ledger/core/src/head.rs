@@ -57,9 +57,16 @@ impl SignedHead {
     ///
     /// # Errors
     /// The key refuses to sign.
-    pub fn sign(head: Head, universe: &UniverseId, key: &SecretKey) -> Result<SignedHead, KeyError> {
+    pub fn sign(
+        head: Head,
+        universe: &UniverseId,
+        key: &SecretKey,
+    ) -> Result<SignedHead, KeyError> {
         let id = head.id(universe).map_err(|_| KeyError::Sign)?;
-        Ok(SignedHead { signature: key.sign(&id.0)?, head })
+        Ok(SignedHead {
+            signature: key.sign(&id.0)?,
+            head,
+        })
     }
 
     /// Verifies the signature by the node's key.

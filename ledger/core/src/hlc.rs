@@ -85,11 +85,15 @@ record! {
 
 impl ClockQuality {
     /// Nothing is known about the clock.
-    pub const UNKNOWN: ClockQuality =
-        ClockQuality { source: ClockSource::Unknown, offset_ns_max: None };
+    pub const UNKNOWN: ClockQuality = ClockQuality {
+        source: ClockSource::Unknown,
+        offset_ns_max: None,
+    };
     /// Virtual time: exact by definition.
-    pub const VIRTUAL: ClockQuality =
-        ClockQuality { source: ClockSource::Virtual, offset_ns_max: Some(0) };
+    pub const VIRTUAL: ClockQuality = ClockQuality {
+        source: ClockSource::Virtual,
+        offset_ns_max: Some(0),
+    };
 }
 
 #[cfg(test)]
@@ -111,7 +115,10 @@ mod tests {
             (6 * ms, 6, 0),
         ] {
             clock = clock.tick(now);
-            assert_eq!((clock.utc_milliseconds(), clock.0 & 0xffff), (milliseconds, counter));
+            assert_eq!(
+                (clock.utc_milliseconds(), clock.0 & 0xffff),
+                (milliseconds, counter)
+            );
         }
     }
 

@@ -59,7 +59,9 @@ impl SecretKey {
         let mut candidate: Digest32 = *seed;
         // A digest is a valid scalar except with chance 2^-128, so this ends.
         loop {
-            let hashed = Sha3_256::new().chain_update(b"gridrig/seed/1").chain_update(candidate);
+            let hashed = Sha3_256::new()
+                .chain_update(b"gridrig/seed/1")
+                .chain_update(candidate);
             candidate = hashed.finalize().into();
             if let Ok(key) = SecretKey::from_bytes(&candidate) {
                 return key;
@@ -125,7 +127,9 @@ impl PublicKey {
     pub fn verify(&self, digest: &Digest32, signature: &Signature) -> Result<(), KeyError> {
         let parsed =
             k256::ecdsa::Signature::from_slice(&signature.0).map_err(|_| KeyError::Signature)?;
-        self.parsed()?.verify_prehash(digest, &parsed).map_err(|_| KeyError::Verify)
+        self.parsed()?
+            .verify_prehash(digest, &parsed)
+            .map_err(|_| KeyError::Verify)
     }
 
     /// The key as a DER SubjectPublicKeyInfo, for other tools.
@@ -140,7 +144,8 @@ impl Signature {
     /// # Errors
     /// [`KeyError::Signature`] when the bytes are not two scalars.
     pub fn to_der(&self) -> Result<Vec<u8>, KeyError> {
-        let parsed = k256::ecdsa::Signature::from_slice(&self.0).map_err(|_| KeyError::Signature)?;
+        let parsed =
+            k256::ecdsa::Signature::from_slice(&self.0).map_err(|_| KeyError::Signature)?;
         Ok(parsed.to_der().as_bytes().to_vec())
     }
 }
@@ -167,9 +172,24 @@ mod tests {
         };
         check(&public, [1; 32], &good, Ok(()));
         check(&public, [2; 32], &good, Err(KeyError::Verify));
-        check(&SecretKey::from_seed(&[8; 32]).public(), [1; 32], &good, Err(KeyError::Verify));
-        check(&PublicKey([0; 33]), [1; 32], &good, Err(KeyError::PublicKey));
-        check(&public, [1; 32], &Signature([0; 64]), Err(KeyError::Signature));
+        check(
+            &SecretKey::from_seed(&[8; 32]).public(),
+            [1; 32],
+            &good,
+            Err(KeyError::Verify),
+        );
+        check(
+            &PublicKey([0; 33]),
+            [1; 32],
+            &good,
+            Err(KeyError::PublicKey),
+        );
+        check(
+            &public,
+            [1; 32],
+            &Signature([0; 64]),
+            Err(KeyError::Signature),
+        );
         check(&public, [1; 32], &high_s(&good), Err(KeyError::Verify));
     }
 
@@ -184,8 +204,14 @@ mod tests {
 
     #[test]
     fn zero_and_the_order_of_the_group_are_not_secret_keys() {
-        assert_eq!(SecretKey::from_bytes(&[0; 32]).unwrap_err(), KeyError::SecretKey);
-        assert_eq!(SecretKey::from_bytes(&[0xff; 32]).unwrap_err(), KeyError::SecretKey);
+        assert_eq!(
+            SecretKey::from_bytes(&[0; 32]).unwrap_err(),
+            KeyError::SecretKey
+        );
+        assert_eq!(
+            SecretKey::from_bytes(&[0xff; 32]).unwrap_err(),
+            KeyError::SecretKey
+        );
     }
 
     #[test]

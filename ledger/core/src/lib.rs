@@ -22,19 +22,19 @@
 pub mod cbor;
 #[macro_use]
 mod record;
-pub mod hash;
-pub mod keys;
-pub mod hlc;
-pub mod universe;
 pub mod address;
+pub mod atom;
+pub mod entry;
+pub mod hash;
+pub mod head;
+pub mod hlc;
+pub mod keys;
+pub mod merkle;
 pub mod particle;
 pub mod payload;
-pub mod atom;
-pub mod vertex;
-pub mod merkle;
-pub mod head;
-pub mod entry;
 pub mod segment;
+pub mod universe;
+pub mod vertex;
 
 pub use address::{Address, Shard};
 pub use atom::{Atom, AtomError, Body};
@@ -46,7 +46,7 @@ pub use hlc::{ClockQuality, ClockSource, Hlc};
 pub use keys::{KeyError, PublicKey, SecretKey, Signature};
 pub use particle::{Particle, ParticleError, ParticleStates};
 pub use payload::{Kind, Payload};
-pub use segment::SegmentHeader;
 pub use record::{Amount, Field, SchemaError, Shown};
+pub use segment::SegmentHeader;
 pub use universe::{Party, Role, Universe, UniverseError};
 pub use vertex::Vertex;

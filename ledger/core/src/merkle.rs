@@ -34,7 +34,11 @@ pub struct Frontier {
 impl Frontier {
     /// The empty tree.
     pub fn new(universe: UniverseId) -> Frontier {
-        Frontier { universe, size: 0, peaks: vec![] }
+        Frontier {
+            universe,
+            size: 0,
+            peaks: vec![],
+        }
     }
 
     /// Appends a leaf, given by its hash.
@@ -58,8 +62,12 @@ impl Frontier {
     /// The root.
     pub fn root(&self) -> Digest32 {
         let mut from_the_right = self.peaks.iter().rev();
-        let Some(last) = from_the_right.next() else { return empty_root(&self.universe) };
-        from_the_right.fold(*last, |right, left| inner_hash(&self.universe, left, &right))
+        let Some(last) = from_the_right.next() else {
+            return empty_root(&self.universe);
+        };
+        from_the_right.fold(*last, |right, left| {
+            inner_hash(&self.universe, left, &right)
+        })
     }
 }
 
@@ -82,7 +90,11 @@ pub fn root(universe: &UniverseId, leaves: &[Digest32]) -> Digest32 {
 
 /// The path that proves leaf `index` under the root of `leaves`; `None` when
 /// there is no such leaf.
-pub fn inclusion_proof(universe: &UniverseId, leaves: &[Digest32], index: usize) -> Option<Vec<Digest32>> {
+pub fn inclusion_proof(
+    universe: &UniverseId,
+    leaves: &[Digest32],
+    index: usize,
+) -> Option<Vec<Digest32>> {
     match leaves {
         _ if index >= leaves.len() => None,
         [_] => Some(vec![]),
@@ -90,8 +102,14 @@ pub fn inclusion_proof(universe: &UniverseId, leaves: &[Digest32], index: usize)
             let at = split(leaves.len());
             let (left, right) = leaves.split_at(at);
             let (mut path, sibling) = match index < at {
-                true => (inclusion_proof(universe, left, index)?, root(universe, right)),
-                false => (inclusion_proof(universe, right, index - at)?, root(universe, left)),
+                true => (
+                    inclusion_proof(universe, left, index)?,
+                    root(universe, right),
+                ),
+                false => (
+                    inclusion_proof(universe, right, index - at)?,
+                    root(universe, left),
+                ),
             };
             path.push(sibling);
             Some(path)
@@ -139,7 +157,11 @@ pub fn consistency_proof(
 ) -> Option<Vec<Digest32>> {
     fn subproof(u: &UniverseId, leaves: &[Digest32], m: usize, is_whole: bool) -> Vec<Digest32> {
         if m == leaves.len() {
-            return if is_whole { vec![] } else { vec![root(u, leaves)] };
+            return if is_whole {
+                vec![]
+            } else {
+                vec![root(u, leaves)]
+            };
         }
         let at = split(leaves.len());
         let (left, right) = leaves.split_at(at);
@@ -171,12 +193,16 @@ pub fn verify_consistency(
     // A perfect old tree is itself the first node of the path.
     let with_old: Vec<Digest32>;
     let path = if old_size.is_power_of_two() {
-        with_old = std::iter::once(*old_root).chain(path.iter().copied()).collect();
+        with_old = std::iter::once(*old_root)
+            .chain(path.iter().copied())
+            .collect();
         &with_old
     } else {
         path
     };
-    let Some((first, rest)) = path.split_first() else { return false };
+    let Some((first, rest)) = path.split_first() else {
+        return false;
+    };
     let (mut node, mut last) = (old_size - 1, size - 1);
     while node & 1 == 1 {
         (node, last) = (node >> 1, last >> 1);
@@ -214,7 +240,10 @@ mod tests {
     fn the_incremental_root_equals_the_recursive_definition() {
         let mut frontier = Frontier::new(U);
         for n in 0..70 {
-            assert_eq!((frontier.size(), frontier.root()), (n.into(), root(&U, &leaves(n))));
+            assert_eq!(
+                (frontier.size(), frontier.root()),
+                (n.into(), root(&U, &leaves(n)))
+            );
             frontier.push(leaf_hash(&U, &[n]));
         }
     }

@@ -36,7 +36,9 @@ record! {
 fn is_positive(up: &Up) -> Result<(), SchemaError> {
     match up.amount.0 > 0 {
         true => Ok(()),
-        false => Err(SchemaError::Rule { rule: "A particle holds an amount above zero." }),
+        false => Err(SchemaError::Rule {
+            rule: "A particle holds an amount above zero.",
+        }),
     }
 }
 
@@ -46,7 +48,11 @@ impl Up {
     /// # Errors
     /// An asset name over the limits of the encoding.
     pub fn id(&self, universe: &UniverseId) -> Result<ParticleId, SchemaError> {
-        Ok(ParticleId(tagged(Tag::Particle, universe, &[&self.to_bytes()?])))
+        Ok(ParticleId(tagged(
+            Tag::Particle,
+            universe,
+            &[&self.to_bytes()?],
+        )))
     }
 }
 
@@ -75,8 +81,12 @@ impl Field for Particle {
         let mut items = crate::record::open_record(value, "Particle", 2)?;
         match (items.next(), items.next()) {
             (Some(Value::Int(CODE_UP)), Some(up)) => Up::from_value(up).map(Particle::Up),
-            (Some(Value::Int(CODE_DOWN)), Some(id)) => ParticleId::from_value(id).map(Particle::Down),
-            _ => Err(SchemaError::Expected { expected: "a particle, up or down" }),
+            (Some(Value::Int(CODE_DOWN)), Some(id)) => {
+                ParticleId::from_value(id).map(Particle::Down)
+            }
+            _ => Err(SchemaError::Expected {
+                expected: "a particle, up or down",
+            }),
         }
     }
     fn shown(&self) -> Shown {
@@ -179,27 +189,42 @@ impl ParticleStates {
                     let sum = &mut sums.entry(up.asset.clone()).or_default().1;
                     *sum = sum
                         .checked_add(up.amount.0)
-                        .ok_or_else(|| ParticleError::Overflow { asset: up.asset.clone() })?;
+                        .ok_or_else(|| ParticleError::Overflow {
+                            asset: up.asset.clone(),
+                        })?;
                     changes.insert(id, Some(up.clone()));
                 }
                 Particle::Down(id) => {
                     let not_up = ParticleError::NotUp { particle: *id };
-                    let state = if changes.contains_key(id) { None } else { self.states.get(id) };
-                    let Some(Some(up)) = state else { return Err(not_up) };
+                    let state = if changes.contains_key(id) {
+                        None
+                    } else {
+                        self.states.get(id)
+                    };
+                    let Some(Some(up)) = state else {
+                        return Err(not_up);
+                    };
                     if up.owner != *author {
                         return Err(ParticleError::NotOwner { particle: *id });
                     }
                     let sum = &mut sums.entry(up.asset.clone()).or_default().0;
                     *sum = sum
                         .checked_add(up.amount.0)
-                        .ok_or_else(|| ParticleError::Overflow { asset: up.asset.clone() })?;
+                        .ok_or_else(|| ParticleError::Overflow {
+                            asset: up.asset.clone(),
+                        })?;
                     changes.insert(*id, None);
                 }
             }
         }
         for (asset, (down, up)) in sums {
             if !allowed(&down, &up) {
-                return Err(ParticleError::NotConserved { asset, down, up, kind });
+                return Err(ParticleError::NotConserved {
+                    asset,
+                    down,
+                    up,
+                    kind,
+                });
             }
         }
         self.states.extend(changes);
@@ -209,7 +234,11 @@ impl ParticleStates {
     /// The sum of all particles of `asset` that are up, in its smallest unit;
     /// `None` when it does not fit into 127 bits.
     pub fn total(&self, asset: &str) -> Option<i128> {
-        let up = self.states.values().flatten().filter(|up| up.asset == asset);
+        let up = self
+            .states
+            .values()
+            .flatten()
+            .filter(|up| up.asset == asset);
         up.map(|up| up.amount.0).try_fold(0, i128::checked_add)
     }
 }
@@ -224,7 +253,12 @@ mod tests {
     const BERT: Address = Address([2; 32]);
 
     fn up(amount: i128, owner: Address, nonce: u64) -> Up {
-        Up { asset: "energy".to_owned(), amount: Amount(amount), owner, nonce }
+        Up {
+            asset: "energy".to_owned(),
+            amount: Amount(amount),
+            owner,
+            nonce,
+        }
     }
 
     fn down(up: &Up) -> Particle {
@@ -235,27 +269,70 @@ mod tests {
     fn a_transfer_conserves_and_is_made_by_the_owner_once() {
         let credit = up(10, ANNA, 1);
         let mut minted = ParticleStates::default();
-        minted.apply(&UNIVERSE, Kind::Mint, &BERT, &[Particle::Up(credit.clone())]).unwrap();
+        minted
+            .apply(
+                &UNIVERSE,
+                Kind::Mint,
+                &BERT,
+                &[Particle::Up(credit.clone())],
+            )
+            .unwrap();
         let check = |kind, author, particles: &[Particle], expected: &str| {
             let mut states = minted.clone();
             let found = states.apply(&UNIVERSE, kind, &author, particles);
             let found = found.map_or_else(|e| e.to_string(), |()| "done".to_owned());
             assert!(found.contains(expected), "{found} / {expected}");
-            let total = if found == "done" && kind == Kind::Burn { 4 } else { 10 };
+            let total = if found == "done" && kind == Kind::Burn {
+                4
+            } else {
+                10
+            };
             assert_eq!(states.total("energy"), Some(total), "all or none");
         };
-        let split = [down(&credit), Particle::Up(up(6, BERT, 2)), Particle::Up(up(4, ANNA, 3))];
+        let split = [
+            down(&credit),
+            Particle::Up(up(6, BERT, 2)),
+            Particle::Up(up(4, ANNA, 3)),
+        ];
         check(Kind::Transfer, ANNA, &split, "done");
         check(Kind::Transfer, BERT, &split, "not owned by the author");
-        check(Kind::Transfer, ANNA, &split[..2], "10 goes down and 6 goes up");
-        check(Kind::Transfer, ANNA, &split[1..], "0 goes down and 10 goes up");
-        check(Kind::Transfer, ANNA, &[down(&credit), down(&credit)], "is not up");
+        check(
+            Kind::Transfer,
+            ANNA,
+            &split[..2],
+            "10 goes down and 6 goes up",
+        );
+        check(
+            Kind::Transfer,
+            ANNA,
+            &split[1..],
+            "0 goes down and 10 goes up",
+        );
+        check(
+            Kind::Transfer,
+            ANNA,
+            &[down(&credit), down(&credit)],
+            "is not up",
+        );
         check(Kind::Transfer, ANNA, &[down(&up(10, ANNA, 7))], "is not up");
-        check(Kind::Transfer, ANNA, &[Particle::Up(credit.clone())], "was put up before");
-        check(Kind::Burn, ANNA, &[down(&credit), Particle::Up(up(4, ANNA, 3))], "done");
+        check(
+            Kind::Transfer,
+            ANNA,
+            &[Particle::Up(credit.clone())],
+            "was put up before",
+        );
+        check(
+            Kind::Burn,
+            ANNA,
+            &[down(&credit), Particle::Up(up(4, ANNA, 3))],
+            "done",
+        );
         check(Kind::Mint, ANNA, &split, "in a mint");
         check(Kind::Dispatch, ANNA, &split, "carries no particles");
-        let over = [Particle::Up(up(i128::MAX, ANNA, 4)), Particle::Up(up(1, ANNA, 5))];
+        let over = [
+            Particle::Up(up(i128::MAX, ANNA, 4)),
+            Particle::Up(up(1, ANNA, 5)),
+        ];
         check(Kind::Mint, ANNA, &over, "overflows");
     }
 

@@ -6,19 +6,21 @@
 //! between atoms are checked by whoever holds the log.
 
 pub mod control;
-pub mod market;
 pub mod governance;
+pub mod market;
 
 use crate::address::Address;
 use crate::cbor::Value;
 use crate::hash::{AtomId, UniverseId};
 use crate::record::{Field, SchemaError, Shown};
 
-pub use control::{Device, Dispatch, DispatchAck, DispatchKind, DispatchStage, Mode, Setpoint, Trip};
+pub use control::{
+    Device, Dispatch, DispatchAck, DispatchKind, DispatchStage, Mode, Setpoint, Trip,
+};
 pub use governance::{AuthorityGrant, Checkpoint, Config, FraudProof, Resolve};
 pub use market::{
-    Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement, SettlementLine, Side,
-    Trade, Transfer,
+    Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement, SettlementLine,
+    Side, Trade, Transfer,
 };
 
 coded! {
@@ -204,13 +206,22 @@ impl Payload {
     /// subjects, sorted and unique. When they are more than `limit` the atom
     /// belongs to the author's shard only: a settlement of a large market is
     /// found through the market operator.
-    pub fn destinations(&self, universe: &UniverseId, author: &Address, limit: usize) -> Vec<Address> {
+    pub fn destinations(
+        &self,
+        universe: &UniverseId,
+        author: &Address,
+        limit: usize,
+    ) -> Vec<Address> {
         let subjects = self.subjects();
         let named = subjects.iter().map(|name| Address::of_name(universe, name));
         let mut all: Vec<Address> = named.chain([*author]).collect();
         all.sort_unstable();
         all.dedup();
-        if all.len() > limit { vec![*author] } else { all }
+        if all.len() > limit {
+            vec![*author]
+        } else {
+            all
+        }
     }
 
     /// The atoms that this payload names, with the kind that each must have.
@@ -219,7 +230,11 @@ impl Payload {
         match self {
             Payload::Dispatch(p) => p.cause.iter().map(|id| (*id, None)).collect(),
             Payload::DispatchAck(p) => vec![(p.dispatch, Some(Kind::Dispatch))],
-            Payload::Clearing(p) => p.fills.iter().map(|f| (f.order, Some(Kind::Order))).collect(),
+            Payload::Clearing(p) => p
+                .fills
+                .iter()
+                .map(|f| (f.order, Some(Kind::Order)))
+                .collect(),
             Payload::Resolve(p) => vec![(p.fraud, Some(Kind::FraudProof))],
             _ => vec![],
         }

@@ -146,7 +146,9 @@ impl Field for String {
     fn from_value(value: Value) -> Result<Self, SchemaError> {
         match value {
             Value::Text(text) if text.len() <= TEXT_BYTES_MAX => Ok(text),
-            _ => Err(SchemaError::Expected { expected: "a text of at most 1024 bytes" }),
+            _ => Err(SchemaError::Expected {
+                expected: "a text of at most 1024 bytes",
+            }),
         }
     }
     fn shown(&self) -> Shown {
@@ -168,7 +170,9 @@ impl Field for Opaque {
     fn from_value(value: Value) -> Result<Self, SchemaError> {
         match value {
             Value::Bytes(bytes) => Ok(Opaque(bytes)),
-            _ => Err(SchemaError::Expected { expected: "a byte string" }),
+            _ => Err(SchemaError::Expected {
+                expected: "a byte string",
+            }),
         }
     }
     fn shown(&self) -> Shown {
@@ -192,10 +196,15 @@ impl Field for Amount {
     }
     fn from_value(value: Value) -> Result<Self, SchemaError> {
         match value {
-            Value::Bytes(bytes) => bytes.try_into().ok().map(|b| Amount(i128::from_be_bytes(b))),
+            Value::Bytes(bytes) => bytes
+                .try_into()
+                .ok()
+                .map(|b| Amount(i128::from_be_bytes(b))),
             _ => None,
         }
-        .ok_or(SchemaError::Expected { expected: "16 bytes, an amount" })
+        .ok_or(SchemaError::Expected {
+            expected: "16 bytes, an amount",
+        })
     }
     fn shown(&self) -> Shown {
         Shown::Text(self.0.to_string())
@@ -207,8 +216,12 @@ impl<T: Field> Field for Option<T> {
         Value::Array(self.iter().map(Field::to_value).collect())
     }
     fn from_value(value: Value) -> Result<Self, SchemaError> {
-        let expected = SchemaError::Expected { expected: "an array of no or one element" };
-        let Value::Array(mut items) = value else { return Err(expected) };
+        let expected = SchemaError::Expected {
+            expected: "an array of no or one element",
+        };
+        let Value::Array(mut items) = value else {
+            return Err(expected);
+        };
         match (items.pop(), items.is_empty()) {
             (None, _) => Ok(None),
             (Some(item), true) => T::from_value(item).map(Some),
@@ -227,7 +240,9 @@ impl<T: Field> Field for Vec<T> {
     fn from_value(value: Value) -> Result<Self, SchemaError> {
         match value {
             Value::Array(items) => items.into_iter().map(T::from_value).collect(),
-            _ => Err(SchemaError::Expected { expected: "an array" }),
+            _ => Err(SchemaError::Expected {
+                expected: "an array",
+            }),
         }
     }
     fn shown(&self) -> Shown {
@@ -243,8 +258,16 @@ pub(crate) fn open_record(
 ) -> Result<std::vec::IntoIter<Value>, SchemaError> {
     match value {
         Value::Array(items) if items.len() == expected => Ok(items.into_iter()),
-        Value::Array(items) => Err(SchemaError::FieldCount { record, expected, found: items.len() }),
-        _ => Err(SchemaError::FieldCount { record, expected, found: 0 }),
+        Value::Array(items) => Err(SchemaError::FieldCount {
+            record,
+            expected,
+            found: items.len(),
+        }),
+        _ => Err(SchemaError::FieldCount {
+            record,
+            expected,
+            found: 0,
+        }),
     }
 }
 
@@ -254,8 +277,14 @@ pub(crate) fn next_field<T: Field>(
     record: &'static str,
     field: &'static str,
 ) -> Result<T, SchemaError> {
-    let value = items.next().ok_or(SchemaError::Expected { expected: "one more field" })?;
-    T::from_value(value).map_err(|e| SchemaError::InField { record, field, source: Box::new(e) })
+    let value = items.next().ok_or(SchemaError::Expected {
+        expected: "one more field",
+    })?;
+    T::from_value(value).map_err(|e| SchemaError::InField {
+        record,
+        field,
+        source: Box::new(e),
+    })
 }
 
 /// Declares a struct whose encoding is the array of its fields in this order.
@@ -367,7 +396,13 @@ mod tests {
     }
 
     fn has_name(b: &Breaker) -> Result<(), SchemaError> {
-        if b.name.is_empty() { Err(SchemaError::Rule { rule: "A breaker has a name." }) } else { Ok(()) }
+        if b.name.is_empty() {
+            Err(SchemaError::Rule {
+                rule: "A breaker has a name.",
+            })
+        } else {
+            Ok(())
+        }
     }
 
     fn check(value: Value, expected: &str) {
@@ -380,13 +415,31 @@ mod tests {
         let text = |t: &str| Value::Text(t.to_owned());
         let none = Value::Array(vec![]);
         let some = |n| Value::Array(vec![Value::Int(n)]);
-        check(Value::Array(vec![text("a"), none.clone()]), r#"Breaker { name: "a", closed: None }"#);
-        check(Value::Array(vec![text("a"), some(1)]), r#"Breaker { name: "a", closed: Some(true) }"#);
-        check(Value::Array(vec![text("a"), some(2)]), "Breaker.closed: expected 0 or 1");
-        check(Value::Array(vec![text("a")]), "Breaker has 2 fields, found 1");
-        check(Value::Array(vec![text("a"), none.clone(), none.clone()]), "Breaker has 2 fields, found 3");
         check(
-            Value::Array(vec![text("a"), Value::Array(vec![Value::Int(1), Value::Int(1)])]),
+            Value::Array(vec![text("a"), none.clone()]),
+            r#"Breaker { name: "a", closed: None }"#,
+        );
+        check(
+            Value::Array(vec![text("a"), some(1)]),
+            r#"Breaker { name: "a", closed: Some(true) }"#,
+        );
+        check(
+            Value::Array(vec![text("a"), some(2)]),
+            "Breaker.closed: expected 0 or 1",
+        );
+        check(
+            Value::Array(vec![text("a")]),
+            "Breaker has 2 fields, found 1",
+        );
+        check(
+            Value::Array(vec![text("a"), none.clone(), none.clone()]),
+            "Breaker has 2 fields, found 3",
+        );
+        check(
+            Value::Array(vec![
+                text("a"),
+                Value::Array(vec![Value::Int(1), Value::Int(1)]),
+            ]),
             "Breaker.closed: expected an array of no or one element",
         );
         check(Value::Array(vec![text(""), none]), "A breaker has a name.");

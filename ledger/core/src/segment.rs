@@ -33,14 +33,28 @@ record! {
 fn is_known(h: &SegmentHeader) -> Result<(), SchemaError> {
     match h.format == SEGMENT_FORMAT && h.version == SEGMENT_VERSION {
         true => Ok(()),
-        false => Err(SchemaError::Rule { rule: "The segment is of format version 1." }),
+        false => Err(SchemaError::Rule {
+            rule: "The segment is of format version 1.",
+        }),
     }
 }
 
 impl SegmentHeader {
     /// The header of segment `number` that follows `prev_head`.
-    pub fn new(number: u64, universe: UniverseId, first_clock: u64, prev_head: HeadId) -> SegmentHeader {
+    pub fn new(
+        number: u64,
+        universe: UniverseId,
+        first_clock: u64,
+        prev_head: HeadId,
+    ) -> SegmentHeader {
         let (format, version) = (SEGMENT_FORMAT.to_owned(), SEGMENT_VERSION);
-        SegmentHeader { format, version, number, universe, first_clock, prev_head }
+        SegmentHeader {
+            format,
+            version,
+            number,
+            universe,
+            first_clock,
+            prev_head,
+        }
     }
 }

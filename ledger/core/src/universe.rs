@@ -59,15 +59,29 @@ impl Role {
     pub fn kinds(self) -> &'static [Kind] {
         match self {
             Role::Dispatcher => &[
-                Kind::Dispatch, Kind::DispatchAck, Kind::Trip, Kind::Mode, Kind::Config, Kind::Checkpoint,
+                Kind::Dispatch,
+                Kind::DispatchAck,
+                Kind::Trip,
+                Kind::Mode,
+                Kind::Config,
+                Kind::Checkpoint,
             ],
             Role::Meter => &[Kind::MeterReading],
             Role::Participant => &[Kind::Order, Kind::Transfer],
             Role::MarketOperator => &[
-                Kind::Clearing, Kind::Trade, Kind::Settlement, Kind::Mint, Kind::Burn, Kind::Transfer,
+                Kind::Clearing,
+                Kind::Trade,
+                Kind::Settlement,
+                Kind::Mint,
+                Kind::Burn,
+                Kind::Transfer,
             ],
             Role::Admin => &[
-                Kind::Config, Kind::AuthorityGrant, Kind::FraudProof, Kind::Resolve, Kind::Checkpoint,
+                Kind::Config,
+                Kind::AuthorityGrant,
+                Kind::FraudProof,
+                Kind::Resolve,
+                Kind::Checkpoint,
             ],
         }
     }
@@ -153,13 +167,24 @@ impl Universe {
         let rules = [
             (self.version == UNIVERSE_VERSION, "The version is 1."),
             (!self.name.is_empty(), "The universe has a name."),
-            (self.shard_bits <= SHARD_BITS_MAX, "There are at most 16 shard bits."),
+            (
+                self.shard_bits <= SHARD_BITS_MAX,
+                "There are at most 16 shard bits.",
+            ),
             (!self.nodes.is_empty(), "There is at least one node."),
-            (sorted(nodes) && sorted(parties), "Names are sorted and unique."),
-            (names.iter().all(|n| !n.is_empty()), "Nodes and parties have names."),
+            (
+                sorted(nodes) && sorted(parties),
+                "Names are sorted and unique.",
+            ),
+            (
+                names.iter().all(|n| !n.is_empty()),
+                "Nodes and parties have names.",
+            ),
             (keys.len() == names.len(), "No key serves two."),
             (
-                self.parties.iter().all(|p| !p.roles.is_empty() && p.roles.is_sorted_by(|a, b| a < b)),
+                self.parties
+                    .iter()
+                    .all(|p| !p.roles.is_empty() && p.roles.is_sorted_by(|a, b| a < b)),
                 "Each party has roles, sorted and unique.",
             ),
         ];
@@ -167,7 +192,10 @@ impl Universe {
             return Err(UniverseError::Rule { rule });
         }
         for (name, key) in self.names() {
-            key.check().map_err(|source| UniverseError::Key { name: name.clone(), source })?;
+            key.check().map_err(|source| UniverseError::Key {
+                name: name.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -201,7 +229,11 @@ impl Universe {
     /// # Errors
     /// As [`Universe::canonical`].
     pub fn id(&self) -> Result<UniverseId, UniverseError> {
-        Ok(UniverseId(tagged(Tag::Universe, &UniverseId::NONE, &[&self.canonical()?])))
+        Ok(UniverseId(tagged(
+            Tag::Universe,
+            &UniverseId::NONE,
+            &[&self.canonical()?],
+        )))
     }
 
     /// The party of this name.
@@ -211,12 +243,16 @@ impl Universe {
 
     /// The party whose key has this address.
     pub fn party_at(&self, id: &UniverseId, address: &Address) -> Option<&Party> {
-        self.parties.iter().find(|p| Address::of_key(id, &p.key) == *address)
+        self.parties
+            .iter()
+            .find(|p| Address::of_key(id, &p.key) == *address)
     }
 
     /// The node whose key has this address.
     pub fn node_at(&self, id: &UniverseId, address: &Address) -> Option<&NodeMember> {
-        self.nodes.iter().find(|n| Address::of_key(id, &n.key) == *address)
+        self.nodes
+            .iter()
+            .find(|n| Address::of_key(id, &n.key) == *address)
     }
 
     /// The content of `universe.json`.
@@ -231,12 +267,19 @@ impl Universe {
             false => format!("[\n    {}\n  ]", list.join(",\n    ")),
         };
         let nodes = self.nodes.iter().map(|n| {
-            format!(r#"{{ "name": {}, "key": "{}" }}"#, json_text(&n.name), n.key)
+            format!(
+                r#"{{ "name": {}, "key": "{}" }}"#,
+                json_text(&n.name),
+                n.key
+            )
         });
         let parties = self.parties.iter().map(|p| {
             let roles: Vec<String> = p.roles.iter().map(|r| json_text(r.name())).collect();
             let (name, roles) = (json_text(&p.name), roles.join(", "));
-            format!(r#"{{ "name": {name}, "roles": [{roles}], "key": "{}" }}"#, p.key)
+            format!(
+                r#"{{ "name": {name}, "roles": [{roles}], "key": "{}" }}"#,
+                p.key
+            )
         });
         let rows = [
             ("universe_id", json_text(&self.id()?.to_string())),
@@ -265,7 +308,9 @@ impl Universe {
     pub fn from_json(json: &str) -> Result<Universe, UniverseError> {
         // The last occurrence: a name that contains the key is escaped, and the
         // comparison below decides in any case.
-        let (_, rest) = json.rsplit_once(CANONICAL_KEY).ok_or(UniverseError::NotItsRendering)?;
+        let (_, rest) = json
+            .rsplit_once(CANONICAL_KEY)
+            .ok_or(UniverseError::NotItsRendering)?;
         let (canonical, _) = rest.split_once('"').ok_or(UniverseError::NotItsRendering)?;
         let bytes = from_hex(canonical).ok_or(UniverseError::NotItsRendering)?;
         let universe = Universe::from_canonical(&bytes)?;

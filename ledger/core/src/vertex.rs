@@ -48,8 +48,14 @@ record! {
 fn counts_from_one(v: &Vertex) -> Result<(), SchemaError> {
     let rules = [
         (v.l >= 1, "The logical clock begins at 1."),
-        (v.c.size < v.l, "A vertex names a head that is older than itself."),
-        (v.locks.is_sorted_by(|a, b| a < b), "Locks are sorted and unique."),
+        (
+            v.c.size < v.l,
+            "A vertex names a head that is older than itself.",
+        ),
+        (
+            v.locks.is_sorted_by(|a, b| a < b),
+            "Locks are sorted and unique.",
+        ),
     ];
     match rules.into_iter().find(|(holds, _)| !holds) {
         Some((_, rule)) => Err(SchemaError::Rule { rule }),
@@ -88,7 +94,10 @@ mod tests {
             l: 3,
             e: AtomId([2; 32]),
             n: 0,
-            c: Commitment { size: 2, root: [3; 32] },
+            c: Commitment {
+                size: 2,
+                root: [3; 32],
+            },
             prev: VertexId([4; 32]),
             locks: vec![],
             hlc: Hlc(9),
@@ -99,7 +108,10 @@ mod tests {
     fn a_vertex_reads_back_and_its_id_covers_every_field() {
         let universe = UniverseId([1; 32]);
         let base = vertex().id(&universe).unwrap();
-        assert_eq!(Vertex::from_bytes(&vertex().to_bytes().unwrap()), Ok(vertex()));
+        assert_eq!(
+            Vertex::from_bytes(&vertex().to_bytes().unwrap()),
+            Ok(vertex())
+        );
         let changes: [fn(&mut Vertex); 9] = [
             |v| v.node = Address([9; 32]),
             |v| v.incarnation = 1,

@@ -1,18 +1,23 @@
 //! A stock OpenSSL verifies our signatures: a second implementation that an
 //! auditor already has.
 
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
 use ledger_core::atom::Body;
 use ledger_core::payload::Mode;
-use ledger_core::{Address, Atom, ClockQuality, Hlc, Payload, SecretKey, UniverseId};
+use ledger_core::{Address, Atom, AtomError, ClockQuality, Hlc, Payload, SecretKey, UniverseId};
 
-fn atom() -> (Atom, SecretKey) {
+fn atom() -> Result<(Atom, SecretKey), AtomError> {
     let key = SecretKey::from_seed(&[1; 32]);
     let universe = UniverseId([7; 32]);
     let author = Address::of_key(&universe, &key.public());
-    let mode = Mode { from: "grid".to_owned(), to: "island".to_owned(), reason: "test".to_owned() };
+    let mode = Mode {
+        from: "grid".to_owned(),
+        to: "island".to_owned(),
+        reason: "test".to_owned(),
+    };
     let body = Body {
         universe,
         config_epoch: 0,
@@ -27,17 +32,16 @@ fn atom() -> (Atom, SecretKey) {
         payload: Payload::Mode(mode),
         expiry_utc_ns: None,
     };
-    (Atom::sign(body, &key).unwrap(), key)
+    Ok((Atom::sign(body, &key)?, key))
 }
 
-fn openssl_accepts(folder: &Path) -> bool {
+fn openssl_accepts(folder: &Path) -> io::Result<bool> {
     let run = Command::new("openssl")
         .args(["dgst", "-sha3-256", "-keyform", "DER", "-verify", "key.der"])
         .args(["-signature", "signature.der", "preimage.bin"])
         .current_dir(folder)
-        .output()
-        .unwrap();
-    run.status.success()
+        .output()?;
+    Ok(run.status.success())
 }
 
 #[test]
@@ -48,16 +52,16 @@ fn openssl_accepts_an_atom_signature_and_refuses_a_changed_one() {
     }
     let folder = std::env::temp_dir().join(format!("ledger-openssl-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let (atom, key) = atom();
+    let (atom, key) = atom().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).unwrap();
     write("key.der", &key.public().to_spki_der());
     write("signature.der", &atom.sigs()[0].signature.to_der().unwrap());
     write("preimage.bin", &atom.signed_preimage());
-    let accepted = openssl_accepts(&folder);
+    let accepted = openssl_accepts(&folder).unwrap();
     let mut changed = atom.signed_preimage();
     changed[100] ^= 1;
     write("preimage.bin", &changed);
-    let changed_accepted = openssl_accepts(&folder);
+    let changed_accepted = openssl_accepts(&folder).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!((accepted, changed_accepted), (true, false));
 }

@@ -77,7 +77,12 @@ pub struct StorageError {
 impl StorageError {
     pub(crate) fn new(operation: &'static str, file: &str, error: &io::Error) -> StorageError {
         let (fault, detail) = (StorageFault::of(error), error.to_string());
-        StorageError { fault, operation, file: file.to_owned(), detail }
+        StorageError {
+            fault,
+            operation,
+            file: file.to_owned(),
+            detail,
+        }
     }
 }
 

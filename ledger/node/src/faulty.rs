@@ -59,10 +59,22 @@ impl Storage for MemoryStorage {
         Ok(self.disk().files.keys().cloned().collect())
     }
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
-        self.0.lock().unwrap().files.get(name).map(|f| f.bytes.clone()).ok_or_else(missing)
+        self.0
+            .lock()
+            .unwrap()
+            .files
+            .get(name)
+            .map(|f| f.bytes.clone())
+            .ok_or_else(missing)
     }
     fn create(&mut self, name: &str) -> io::Result<()> {
-        match self.0.lock().unwrap().files.insert(name.to_owned(), File::default()) {
+        match self
+            .0
+            .lock()
+            .unwrap()
+            .files
+            .insert(name.to_owned(), File::default())
+        {
             None => Ok(()),
             Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
         }
@@ -72,22 +84,34 @@ impl Storage for MemoryStorage {
         let limits = [Some(bytes.len()), disk.piece, disk.space];
         let count = limits.into_iter().flatten().min().unwrap();
         if count == 0 {
-            return Err(io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error()));
+            return Err(io::Error::from_raw_os_error(
+                rustix::io::Errno::NOSPC.raw_os_error(),
+            ));
         }
         disk.space = disk.space.map(|space| space - count);
-        disk.files.get_mut(name).ok_or_else(missing)?.bytes.extend_from_slice(&bytes[..count]);
+        disk.files
+            .get_mut(name)
+            .ok_or_else(missing)?
+            .bytes
+            .extend_from_slice(&bytes[..count]);
         Ok(count)
     }
     fn truncate(&mut self, name: &str, length: u64) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
-        disk.files.get_mut(name).ok_or_else(missing)?.bytes.truncate(length as usize);
+        disk.files
+            .get_mut(name)
+            .ok_or_else(missing)?
+            .bytes
+            .truncate(length as usize);
         Ok(())
     }
     fn sync(&mut self, name: &str) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
         disk.syncs += 1;
         if disk.good_syncs == Some(0) {
-            return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
+            return Err(io::Error::from_raw_os_error(
+                rustix::io::Errno::IO.raw_os_error(),
+            ));
         }
         disk.good_syncs = disk.good_syncs.map(|n| n - 1);
         let file = disk.files.get_mut(name).ok_or_else(missing)?;

@@ -17,8 +17,13 @@ pub(crate) enum FrameKind {
     End = 5,
 }
 
-const KINDS: [FrameKind; 5] =
-    [FrameKind::Segment, FrameKind::Begin, FrameKind::Entry, FrameKind::Head, FrameKind::End];
+const KINDS: [FrameKind; 5] = [
+    FrameKind::Segment,
+    FrameKind::Begin,
+    FrameKind::Entry,
+    FrameKind::Head,
+    FrameKind::End,
+];
 
 /// An intact frame in a segment.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +62,11 @@ pub(crate) fn frame_at(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
     }
     let payload = rest.get(..count)?;
     let is_intact = checksum(*length, *kind, payload) == u32::from_le_bytes(*crc);
-    is_intact.then_some(Frame { kind: known, payload, next: at + FRAME_HEAD_BYTES + count })
+    is_intact.then_some(Frame {
+        kind: known,
+        payload,
+        next: at + FRAME_HEAD_BYTES + count,
+    })
 }
 
 /// Whether any intact frame begins at `from` or behind it.

@@ -24,7 +24,10 @@ pub(crate) struct Author {
 impl Keyring {
     /// A keyring with only the node's key.
     pub fn new(node_name: &str, node_key: SecretKey) -> Keyring {
-        Keyring { node: (node_name.to_owned(), node_key), parties: BTreeMap::new() }
+        Keyring {
+            node: (node_name.to_owned(), node_key),
+            parties: BTreeMap::new(),
+        }
     }
 
     /// Adds the key of a party.
@@ -49,14 +52,28 @@ impl Keyring {
         let foreign = |name: &String| LedgerError::ForeignKey { name: name.clone() };
         let (name, key) = &self.node;
         let public = key.public();
-        if !universe.nodes.iter().any(|n| n.name == *name && n.key == public) {
+        if !universe
+            .nodes
+            .iter()
+            .any(|n| n.name == *name && n.key == public)
+        {
             return Err(foreign(name));
         }
         let author = |(name, key): (&String, &SecretKey)| {
             let public = key.public();
-            let party = universe.party(name).filter(|p| p.key == public).ok_or_else(|| foreign(name))?;
+            let party = universe
+                .party(name)
+                .filter(|p| p.key == public)
+                .ok_or_else(|| foreign(name))?;
             let (address, roles) = (Address::of_key(id, &public), party.roles.clone());
-            Ok((name.clone(), Author { key: key.clone(), address, roles }))
+            Ok((
+                name.clone(),
+                Author {
+                    key: key.clone(),
+                    address,
+                    roles,
+                },
+            ))
         };
         self.parties.iter().map(author).collect()
     }

@@ -32,15 +32,15 @@
 //! an unacknowledged batch and lose an earlier one; that is reported as damage
 //! too: an operator looks at it rather than a program guessing.
 
-mod frame;
-pub mod storage;
-pub mod error;
-pub mod keyring;
 pub mod draft;
-mod state;
-mod segment;
+pub mod error;
+mod frame;
+pub mod keyring;
 pub mod log;
 pub mod read;
+mod segment;
+mod state;
+pub mod storage;
 pub mod writer;
 
 pub use draft::{AtomDraft, Receipt};

@@ -5,14 +5,16 @@ use std::io;
 use std::path::Path;
 
 use ledger_core::{
-    Address, Entry, Field as _, HeadId, ParticleStates, SegmentHeader, SignedHead, Universe, UniverseId,
+    Address, Entry, Field as _, HeadId, ParticleStates, SegmentHeader, SignedHead, Universe,
+    UniverseId,
 };
 
 use crate::draft::{AtomDraft, Receipt};
 use crate::error::{AppendError, LedgerError, Refusal, StorageError};
 use crate::keyring::{Author, Keyring};
 use crate::segment::{
-    Fault, HeaderFound, batch_bytes, header_frame, read_batch, read_header, segment_name, segment_number,
+    Fault, HeaderFound, batch_bytes, header_frame, read_batch, read_header, segment_name,
+    segment_number,
 };
 use crate::state::Chain;
 use crate::storage::{FileStorage, Storage};
@@ -53,7 +55,10 @@ pub struct NodeLogOptions {
 
 impl From<Durability> for NodeLogOptions {
     fn from(durability: Durability) -> NodeLogOptions {
-        NodeLogOptions { durability, segment_bytes: SEGMENT_BYTES_DEFAULT }
+        NodeLogOptions {
+            durability,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+        }
     }
 }
 
@@ -81,7 +86,10 @@ struct OpenSegment {
 impl std::fmt::Debug for NodeLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let clock = self.clock();
-        f.debug_struct("NodeLog").field("universe", &self.universe).field("clock", &clock).finish()
+        f.debug_struct("NodeLog")
+            .field("universe", &self.universe)
+            .field("clock", &clock)
+            .finish()
     }
 }
 
@@ -101,7 +109,8 @@ impl NodeLog {
         let folder = run_dir.join(LEDGER_FOLDER);
         let name = folder.display().to_string();
         std::fs::create_dir(&folder).map_err(|e| StorageError::new("create", &name, &e))?;
-        let storage = FileStorage::open(&folder).map_err(|e| StorageError::new("open", &name, &e))?;
+        let storage =
+            FileStorage::open(&folder).map_err(|e| StorageError::new("open", &name, &e))?;
         NodeLog::create_on(Box::new(storage), universe, keys, options)
     }
 
@@ -117,7 +126,8 @@ impl NodeLog {
     ) -> Result<NodeLog, LedgerError> {
         let folder = run_dir.join(LEDGER_FOLDER);
         let name = folder.display().to_string();
-        let storage = FileStorage::open(&folder).map_err(|e| StorageError::new("open", &name, &e))?;
+        let storage =
+            FileStorage::open(&folder).map_err(|e| StorageError::new("open", &name, &e))?;
         NodeLog::open_on(Box::new(storage), keys, options)
     }
 
@@ -143,7 +153,10 @@ impl NodeLog {
             universe: id,
             keys,
             authors,
-            segment: OpenSegment { number: 1, length: header.len() as u64 },
+            segment: OpenSegment {
+                number: 1,
+                length: header.len() as u64,
+            },
             chain: Chain::new(id, node),
             particles: ParticleStates::default(),
             stopped: None,
@@ -167,7 +180,10 @@ impl NodeLog {
         let mut chain = Chain::new(id, Address::of_key(&id, &node_key));
         let mut particles = ParticleStates::default();
         let mut last_head: Option<(String, usize, SignedHead)> = None;
-        let mut segment = OpenSegment { number: 0, length: 0 };
+        let mut segment = OpenSegment {
+            number: 0,
+            length: 0,
+        };
         let mut torn_bytes = 0;
         let numbers = segment_numbers(&mut *storage)?;
         for number in numbers.iter().copied() {
@@ -188,10 +204,15 @@ impl NodeLog {
                     let frame = header_frame(&header);
                     write_all(&mut *storage, &file, &frame)?;
                     sync(&mut *storage, &file)?;
-                    segment = OpenSegment { number, length: frame.len() as u64 };
+                    segment = OpenSegment {
+                        number,
+                        length: frame.len() as u64,
+                    };
                     break;
                 }
-                HeaderFound::Torn => return Err(corrupt(0, "the header of the segment is cut off")),
+                HeaderFound::Torn => {
+                    return Err(corrupt(0, "the header of the segment is cut off"));
+                }
             };
             while at < bytes.len() {
                 let batch = match read_batch(&bytes, at) {
@@ -217,23 +238,32 @@ impl NodeLog {
                 }
                 let head = SignedHead::from_bytes(batch.head)
                     .map_err(|e| corrupt(batch.head_at, &format!("the head: {e}")))?;
-                chain.follow_head(&head.head).map_err(|what| corrupt(batch.head_at, what))?;
+                chain
+                    .follow_head(&head.head)
+                    .map_err(|what| corrupt(batch.head_at, what))?;
                 if chain.last_head().0 != batch.head_id {
-                    return Err(corrupt(batch.head_at, "the end of the batch names another head"));
+                    return Err(corrupt(
+                        batch.head_at,
+                        "the end of the batch names another head",
+                    ));
                 }
                 last_head = Some((file.clone(), batch.head_at, head));
                 at = batch.next;
             }
-            segment = OpenSegment { number, length: at as u64 };
+            segment = OpenSegment {
+                number,
+                length: at as u64,
+            };
         }
         // One signature covers all of it: the last head is over the root of all
         // entries and the chain of all heads.
         if let Some((file, offset, head)) = last_head {
-            head.verify(&id, &node_key).map_err(|e| LedgerError::Corrupt {
-                file,
-                offset: offset as u64,
-                what: format!("the head: {e}"),
-            })?;
+            head.verify(&id, &node_key)
+                .map_err(|e| LedgerError::Corrupt {
+                    file,
+                    offset: offset as u64,
+                    what: format!("the head: {e}"),
+                })?;
         }
         Ok(NodeLog {
             storage,
@@ -293,14 +323,19 @@ impl NodeLog {
         groups: Vec<(i64, Vec<AtomDraft>)>,
     ) -> Vec<Result<Vec<Receipt>, AppendError>> {
         if let Some(e) = &self.stopped {
-            return groups.iter().map(|_| Err(AppendError::Stopped(e.clone()))).collect();
+            return groups
+                .iter()
+                .map(|_| Err(AppendError::Stopped(e.clone())))
+                .collect();
         }
         let mut chain = self.chain.clone();
         let mut entries = Vec::new();
         let mut results = Vec::with_capacity(groups.len());
         let mut now = i64::MIN;
-        let particles_before =
-            groups.iter().any(|(_, drafts)| carry_particles(drafts)).then(|| self.particles.clone());
+        let particles_before = groups
+            .iter()
+            .any(|(_, drafts)| carry_particles(drafts))
+            .then(|| self.particles.clone());
         for (now_utc_ns, drafts) in groups {
             now = now.max(now_utc_ns);
             let made = self.make_group(&mut chain, now_utc_ns, drafts);
@@ -317,7 +352,10 @@ impl NodeLog {
             if let Some(before) = particles_before {
                 self.particles = before;
             }
-            for result in results.iter_mut().filter(|r| r.as_ref().is_ok_and(|r| !r.is_empty())) {
+            for result in results
+                .iter_mut()
+                .filter(|r| r.as_ref().is_ok_and(|r| !r.is_empty()))
+            {
                 *result = Err(e.clone());
             }
         }
@@ -334,15 +372,23 @@ impl NodeLog {
     ) -> Result<(Vec<Receipt>, Vec<Vec<u8>>), AppendError> {
         let refused = |draft, reason| AppendError::Refused { draft, reason };
         if drafts.len() > BATCH_DRAFTS_MAX {
-            let reason = Refusal::TooMany { count: drafts.len(), max: BATCH_DRAFTS_MAX };
+            let reason = Refusal::TooMany {
+                count: drafts.len(),
+                max: BATCH_DRAFTS_MAX,
+            };
             return Err(refused(BATCH_DRAFTS_MAX, reason));
         }
         let before = carry_particles(&drafts).then(|| self.particles.clone());
         let mut staged = chain.clone();
-        let mut made = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
+        let mut made = (
+            Vec::with_capacity(drafts.len()),
+            Vec::with_capacity(drafts.len()),
+        );
         for (index, draft) in drafts.into_iter().enumerate() {
             let entry = match self.authors.get(&draft.author) {
-                None => Err(Refusal::NoKey { author: draft.author }),
+                None => Err(Refusal::NoKey {
+                    author: draft.author,
+                }),
                 Some(author) => {
                     let node_key = self.keys.node_key();
                     staged.make_entry(draft, author, node_key, &mut self.particles, now_utc_ns)
@@ -350,7 +396,10 @@ impl NodeLog {
             };
             match entry {
                 Ok((entry, bytes)) => {
-                    made.0.push(Receipt { clock: entry.vertex.l, atom_id: entry.atom.id() });
+                    made.0.push(Receipt {
+                        clock: entry.vertex.l,
+                        atom_id: entry.atom.id(),
+                    });
                     made.1.push(bytes);
                 }
                 Err(reason) => {
@@ -375,7 +424,9 @@ impl NodeLog {
         now_utc_ns: i64,
     ) -> Result<SignedHead, AppendError> {
         let first_clock = self.chain.next_clock();
-        let head = chain.make_head(closed, self.keys.node_key(), now_utc_ns).map_err(AppendError::Sign)?;
+        let head = chain
+            .make_head(closed, self.keys.node_key(), now_utc_ns)
+            .map_err(AppendError::Sign)?;
         let bytes = batch_bytes(first_clock, entries, &head, &chain.last_head());
         let must_sync = closed || self.options.durability == Durability::Fsync;
         if let Err(e) = self.write(&bytes, must_sync) {
@@ -394,7 +445,10 @@ impl NodeLog {
             let (clock, head) = (self.chain.next_clock(), self.chain.last_head());
             let header = header_frame(&SegmentHeader::new(number, self.universe, clock, head));
             create_file(&mut *self.storage, &segment_name(number), &header)?;
-            self.segment = OpenSegment { number, length: header.len() as u64 };
+            self.segment = OpenSegment {
+                number,
+                length: header.len() as u64,
+            };
         }
         let name = segment_name(self.segment.number);
         write_all(&mut *self.storage, &name, bytes)?;
@@ -444,16 +498,27 @@ pub(crate) fn universe_of(bytes: &[u8]) -> Result<Universe, LedgerError> {
 
 /// The numbers of the segments, which run from 1 without a gap.
 fn segment_numbers(storage: &mut dyn Storage) -> Result<Vec<u64>, LedgerError> {
-    let names = storage.names().map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
+    let names = storage
+        .names()
+        .map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
     numbers_of(&names)
 }
 
 /// As [`segment_numbers`], from the names of all files.
 pub(crate) fn numbers_of(names: &[String]) -> Result<Vec<u64>, LedgerError> {
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+    let mut numbers: Vec<u64> = names
+        .iter()
+        .filter_map(|name| segment_number(name))
+        .collect();
     numbers.sort_unstable();
-    let expected = (1..).zip(&numbers).find(|(expected, found)| expected != *found);
-    let missing = if numbers.is_empty() { Some(1) } else { expected.map(|(expected, _)| expected) };
+    let expected = (1..)
+        .zip(&numbers)
+        .find(|(expected, found)| expected != *found);
+    let missing = if numbers.is_empty() {
+        Some(1)
+    } else {
+        expected.map(|(expected, _)| expected)
+    };
     match missing {
         None => Ok(numbers),
         Some(number) => Err(LedgerError::Corrupt {
@@ -465,22 +530,34 @@ pub(crate) fn numbers_of(names: &[String]) -> Result<Vec<u64>, LedgerError> {
 }
 
 fn read_file(storage: &mut dyn Storage, name: &str) -> Result<Vec<u8>, StorageError> {
-    storage.read(name).map_err(|e| StorageError::new("read", name, &e))
+    storage
+        .read(name)
+        .map_err(|e| StorageError::new("read", name, &e))
 }
 
 fn cut(storage: &mut dyn Storage, name: &str, length: u64) -> Result<(), StorageError> {
-    storage.truncate(name, length).map_err(|e| StorageError::new("truncate", name, &e))
+    storage
+        .truncate(name, length)
+        .map_err(|e| StorageError::new("truncate", name, &e))
 }
 
 fn sync(storage: &mut dyn Storage, name: &str) -> Result<(), StorageError> {
-    storage.sync(name).map_err(|e| StorageError::new("synchronise", name, &e))
+    storage
+        .sync(name)
+        .map_err(|e| StorageError::new("synchronise", name, &e))
 }
 
 /// Writes all of `bytes`, in as many pieces as storage takes.
 fn write_all(storage: &mut dyn Storage, name: &str, mut bytes: &[u8]) -> Result<(), StorageError> {
     while !bytes.is_empty() {
         match storage.append(name, bytes) {
-            Ok(0) => return Err(StorageError::new("append to", name, &io::ErrorKind::WriteZero.into())),
+            Ok(0) => {
+                return Err(StorageError::new(
+                    "append to",
+                    name,
+                    &io::ErrorKind::WriteZero.into(),
+                ));
+            }
             Ok(count) => bytes = &bytes[count..],
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(StorageError::new("append to", name, &e)),
@@ -491,8 +568,12 @@ fn write_all(storage: &mut dyn Storage, name: &str, mut bytes: &[u8]) -> Result<
 
 /// Creates a file with its first bytes; both name and bytes are durable then.
 fn create_file(storage: &mut dyn Storage, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
-    storage.create(name).map_err(|e| StorageError::new("create", name, &e))?;
+    storage
+        .create(name)
+        .map_err(|e| StorageError::new("create", name, &e))?;
     write_all(storage, name, bytes)?;
     sync(storage, name)?;
-    storage.sync_names().map_err(|e| StorageError::new("synchronise", LEDGER_FOLDER, &e))
+    storage
+        .sync_names()
+        .map_err(|e| StorageError::new("synchronise", LEDGER_FOLDER, &e))
 }

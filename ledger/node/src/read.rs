@@ -86,28 +86,43 @@ impl Entries {
             if at == bytes.len() {
                 continue;
             }
-            let corrupt = |offset: usize, what: String| {
-                LedgerError::Corrupt { file: file.clone(), offset: offset as u64, what }
+            let corrupt = |offset: usize, what: String| LedgerError::Corrupt {
+                file: file.clone(),
+                offset: offset as u64,
+                what,
             };
             let is_last = self.numbers.as_slice().is_empty();
             let batch = match read_batch(&bytes, at) {
                 Ok(batch) => batch,
                 Err(Fault::Torn) if is_last => return Ok(false),
                 Err(Fault::Torn) => return Err(corrupt(at, "a batch is cut off".to_owned())),
-                Err(Fault::Damaged { offset, what }) => return Err(corrupt(offset, what.to_owned())),
+                Err(Fault::Damaged { offset, what }) => {
+                    return Err(corrupt(offset, what.to_owned()));
+                }
             };
             let mut ready = Vec::with_capacity(batch.entries.len());
             for (offset, entry) in &batch.entries {
-                let entry = Entry::from_bytes(entry, &self.id).map_err(|e| corrupt(*offset, e.to_string()))?;
+                let entry = Entry::from_bytes(entry, &self.id)
+                    .map_err(|e| corrupt(*offset, e.to_string()))?;
                 if entry.vertex.l != self.next_clock {
-                    return Err(corrupt(*offset, "the logical clock does not follow".to_owned()));
+                    return Err(corrupt(
+                        *offset,
+                        "the logical clock does not follow".to_owned(),
+                    ));
                 }
                 self.next_clock += 1;
-                ready.push(LogEntry { clock: entry.vertex.l, atom: entry.atom, vertex: entry.vertex });
+                ready.push(LogEntry {
+                    clock: entry.vertex.l,
+                    atom: entry.atom,
+                    vertex: entry.vertex,
+                });
             }
-            let head = SignedHead::from_bytes(batch.head).map_err(|e| corrupt(batch.head_at, e.to_string()))?;
-            self.last_head =
-                head.head.id(&self.id).map_err(|e| corrupt(batch.head_at, e.to_string()))?;
+            let head = SignedHead::from_bytes(batch.head)
+                .map_err(|e| corrupt(batch.head_at, e.to_string()))?;
+            self.last_head = head
+                .head
+                .id(&self.id)
+                .map_err(|e| corrupt(batch.head_at, e.to_string()))?;
             let next = batch.next;
             self.ready = ready.into_iter();
             self.segment = Some((file, bytes, next));
@@ -115,7 +130,10 @@ impl Entries {
         Ok(true)
     }
 
-    fn open_segment(&mut self, number: u64) -> Result<Option<(String, Vec<u8>, usize)>, LedgerError> {
+    fn open_segment(
+        &mut self,
+        number: u64,
+    ) -> Result<Option<(String, Vec<u8>, usize)>, LedgerError> {
         let file = segment_name(number);
         let bytes = read(&self.folder, &file)?;
         let header = SegmentHeader::new(number, self.id, self.next_clock, self.last_head);
@@ -159,7 +177,9 @@ impl Iterator for Entries {
 ///
 /// # Errors
 /// As [`entries`]; damage further on is an item of the iterator.
-pub fn show(run_dir: &Path) -> Result<impl Iterator<Item = Result<Json, LedgerError>> + use<>, LedgerError> {
+pub fn show(
+    run_dir: &Path,
+) -> Result<impl Iterator<Item = Result<Json, LedgerError>> + use<>, LedgerError> {
     let entries = entries(run_dir)?;
     let universe = entries.universe().clone();
     let id = entries.id;
@@ -170,8 +190,14 @@ fn shown_entry(universe: &Universe, id: &UniverseId, entry: &LogEntry) -> Json {
     let body = entry.atom.body();
     let author = universe.party_at(id, &body.author);
     let author = author.map_or_else(|| body.author.to_string(), |party| party.name.clone());
-    let shards = body.destinations.iter().map(|d| format!("{:016x}", d.shard().0));
-    let groups = body.destinations.iter().map(|d| d.shard().group(universe.shard_bits));
+    let shards = body
+        .destinations
+        .iter()
+        .map(|d| format!("{:016x}", d.shard().0));
+    let groups = body
+        .destinations
+        .iter()
+        .map(|d| d.shard().group(universe.shard_bits));
     let mut object = Map::new();
     let mut put = |key: &str, value: Json| object.insert(key.to_owned(), value);
     put("clock", entry.clock.into());
@@ -209,27 +235,39 @@ fn json(shown: Shown) -> Json {
         },
         Shown::Text(text) => text.into(),
         Shown::List(items) => items.into_iter().map(json).collect(),
-        Shown::Record(fields) => {
-            Json::Object(fields.into_iter().map(|(k, v)| (k.to_owned(), json(v))).collect())
-        }
+        Shown::Record(fields) => Json::Object(
+            fields
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), json(v)))
+                .collect(),
+        ),
     }
 }
 
 /// A time as `2026-11-05T12:34:56.789Z` (RFC 3339), by the civil calendar.
 fn utc_text(milliseconds: u64) -> String {
     const MILLISECONDS_PER_DAY: u64 = 86_400_000;
-    let (days, rest) = (milliseconds / MILLISECONDS_PER_DAY, milliseconds % MILLISECONDS_PER_DAY);
+    let (days, rest) = (
+        milliseconds / MILLISECONDS_PER_DAY,
+        milliseconds % MILLISECONDS_PER_DAY,
+    );
     // Days since 1970-01-01 to year, month and day: count years from March, so
     // that the leap day is the last, in cycles of 400 years (146,097 days).
     // 719,468 is the number of days from 0000-03-01 to 1970-01-01.
     let shifted = days + 719_468;
     let (cycle, day_of_cycle) = (shifted / 146_097, shifted % 146_097);
-    let year_of_cycle =
-        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
-    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
+        - day_of_cycle / 146_096)
+        / 365;
+    let day_of_year =
+        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = cycle * 400 + year_of_cycle + u64::from(month <= 2);
     let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
     let (second, millisecond) = (rest / 1000 % 60, rest % 1000);

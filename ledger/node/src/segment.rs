@@ -26,7 +26,11 @@ pub(crate) fn segment_name(number: u64) -> String {
 
 /// The number in the name of a segment file.
 pub(crate) fn segment_number(name: &str) -> Option<u64> {
-    let number = name.strip_prefix("segment-")?.strip_suffix(".log")?.parse().ok()?;
+    let number = name
+        .strip_prefix("segment-")?
+        .strip_suffix(".log")?
+        .parse()
+        .ok()?;
     (segment_name(number) == name).then_some(number)
 }
 
@@ -39,20 +43,34 @@ pub(crate) fn header_frame(header: &SegmentHeader) -> Vec<u8> {
 }
 
 /// The bytes of a batch.
-pub(crate) fn batch_bytes(first_clock: u64, entries: &[Vec<u8>], head: &SignedHead, id: &HeadId) -> Vec<u8> {
+pub(crate) fn batch_bytes(
+    first_clock: u64,
+    entries: &[Vec<u8>],
+    head: &SignedHead,
+    id: &HeadId,
+) -> Vec<u8> {
     let head = head.to_bytes().expect("a head is a few short fields");
     let frames = entries.iter().map(Vec::len).chain([head.len()]);
     let inner: usize = frames.map(|bytes| FRAME_HEAD_BYTES + bytes).sum();
     let length = (BEGIN_FRAME_BYTES + inner + END_FRAME_BYTES) as u64;
     let mut out = Vec::with_capacity(length as usize);
     let count = (entries.len() as u32).to_be_bytes();
-    let begin = [&length.to_be_bytes()[..], &first_clock.to_be_bytes(), &count].concat();
+    let begin = [
+        &length.to_be_bytes()[..],
+        &first_clock.to_be_bytes(),
+        &count,
+    ]
+    .concat();
     write_frame(&mut out, FrameKind::Begin, &begin);
     for entry in entries {
         write_frame(&mut out, FrameKind::Entry, entry);
     }
     write_frame(&mut out, FrameKind::Head, &head);
-    write_frame(&mut out, FrameKind::End, &[&length.to_be_bytes()[..], &id.0].concat());
+    write_frame(
+        &mut out,
+        FrameKind::End,
+        &[&length.to_be_bytes()[..], &id.0].concat(),
+    );
     out
 }
 
@@ -131,13 +149,22 @@ pub(crate) fn read_batch(bytes: &[u8], at: usize) -> Result<RawBatch<'_>, Fault>
         };
     };
     let head_id = match (end.kind, end.payload.split_first_chunk::<8>()) {
-        (FrameKind::End, Some((again, id))) if u64::from_be_bytes(*again) == length => id.try_into().ok(),
+        (FrameKind::End, Some((again, id))) if u64::from_be_bytes(*again) == length => {
+            id.try_into().ok()
+        }
         _ => None,
     };
     let Some(head_id) = head_id else {
         return damaged(head.next, "the end of a batch does not match its beginning");
     };
-    Ok(RawBatch { first_clock, entries, head_at, head: head.payload, head_id, next })
+    Ok(RawBatch {
+        first_clock,
+        entries,
+        head_at,
+        head: head.payload,
+        head_id,
+        next,
+    })
 }
 
 fn begin_fields(kind: FrameKind, payload: &[u8]) -> Option<(u64, u64, u32)> {
@@ -145,7 +172,11 @@ fn begin_fields(kind: FrameKind, payload: &[u8]) -> Option<(u64, u64, u32)> {
     let (first_clock, rest) = rest.split_first_chunk::<8>()?;
     let count = u32::from_be_bytes(rest.try_into().ok()?);
     let is_begin = kind == FrameKind::Begin;
-    is_begin.then_some((u64::from_be_bytes(*length), u64::from_be_bytes(*first_clock), count))
+    is_begin.then_some((
+        u64::from_be_bytes(*length),
+        u64::from_be_bytes(*first_clock),
+        count,
+    ))
 }
 
 /// What stands at the beginning of a segment file.

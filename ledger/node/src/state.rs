@@ -10,8 +10,8 @@ use ledger_core::hlc::Hlc;
 use ledger_core::merkle::{Frontier, leaf_hash};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Atom, AtomError, AtomId, Entry, Head, HeadId, ParticleStates, Payload, SecretKey, SignedHead,
-    UniverseId, Vertex, VertexId,
+    Address, Atom, AtomError, AtomId, Entry, Head, HeadId, ParticleStates, Payload, SecretKey,
+    SignedHead, UniverseId, Vertex, VertexId,
 };
 
 use crate::draft::AtomDraft;
@@ -52,7 +52,10 @@ impl Chain {
     /// The state of an empty log.
     pub(crate) fn new(universe: UniverseId, node: Address) -> Chain {
         let frontier = Frontier::new(universe);
-        let committed = Commitment { size: 0, root: frontier.root() };
+        let committed = Commitment {
+            size: 0,
+            root: frontier.root(),
+        };
         Chain {
             universe,
             node,
@@ -93,14 +96,21 @@ impl Chain {
     ) -> Result<(Entry, Vec<u8>), Refusal> {
         let kind = draft.payload.kind();
         if !author.roles.iter().any(|role| role.kinds().contains(&kind)) {
-            return Err(Refusal::NotItsRole { author: draft.author, kind });
+            return Err(Refusal::NotItsRole {
+                author: draft.author,
+                kind,
+            });
         }
         if let Payload::Dispatch(dispatch) = &draft.payload
             && let Some(seen) = self.authority_epochs.get(&dispatch.device)
             && dispatch.authority_epoch < *seen
         {
             let (device, found) = (dispatch.device.clone(), dispatch.authority_epoch);
-            return Err(Refusal::StaleAuthority { device, found, seen: *seen });
+            return Err(Refusal::StaleAuthority {
+                device,
+                found,
+                seen: *seen,
+            });
         }
         particles.apply(&self.universe, kind, &author.address, &draft.particles)?;
         let mut deps = draft.deps;
@@ -113,7 +123,11 @@ impl Chain {
             author: author.address,
             author_seq: place.map_or(0, |p| p.seq) + 1,
             prev: place.map(|p| p.id),
-            destinations: draft.payload.destinations(&self.universe, &author.address, DESTINATIONS_MAX),
+            destinations: draft.payload.destinations(
+                &self.universe,
+                &author.address,
+                DESTINATIONS_MAX,
+            ),
             deps,
             hlc: self.hlc.tick(now_utc_ns),
             clock_quality: draft.clock_quality,
@@ -138,8 +152,16 @@ impl Chain {
         let signature = Vertex::is_signed_for(kind)
             .then(|| node_key.sign(&vertex_id.0))
             .transpose()
-            .map_err(|source| AtomError::Signature { key: node_key.public(), source })?;
-        let entry = Entry { vertex, vertex_id, signature, atom };
+            .map_err(|source| AtomError::Signature {
+                key: node_key.public(),
+                source,
+            })?;
+        let entry = Entry {
+            vertex,
+            vertex_id,
+            signature,
+            atom,
+        };
         let bytes = entry.to_bytes().map_err(AtomError::from)?;
         self.advance(&entry, &bytes);
         Ok((entry, bytes))
@@ -150,9 +172,16 @@ impl Chain {
         self.frontier.push(leaf_hash(&self.universe, bytes));
         self.last_vertex = entry.vertex_id;
         self.hlc = self.hlc.max(body.hlc).max(entry.vertex.hlc);
-        self.authors.insert(body.author, Place { seq: body.author_seq, id: entry.atom.id() });
+        self.authors.insert(
+            body.author,
+            Place {
+                seq: body.author_seq,
+                id: entry.atom.id(),
+            },
+        );
         if let Payload::Dispatch(dispatch) = &body.payload {
-            self.authority_epochs.insert(dispatch.device.clone(), dispatch.authority_epoch);
+            self.authority_epochs
+                .insert(dispatch.device.clone(), dispatch.authority_epoch);
         }
     }
 
@@ -179,8 +208,13 @@ impl Chain {
     }
 
     fn commit(&mut self, head: &Head) -> Result<(), ledger_core::KeyError> {
-        self.last_head = head.id(&self.universe).map_err(|_| ledger_core::KeyError::Sign)?;
-        self.committed = Commitment { size: head.size, root: head.root };
+        self.last_head = head
+            .id(&self.universe)
+            .map_err(|_| ledger_core::KeyError::Sign)?;
+        self.committed = Commitment {
+            size: head.size,
+            root: head.root,
+        };
         self.hlc = self.hlc.max(head.hlc);
         Ok(())
     }
@@ -195,12 +229,27 @@ impl Chain {
         let (body, vertex) = (entry.atom.body(), &entry.vertex);
         let place = self.authors.get(&body.author);
         let rules = [
-            (vertex.l == self.next_clock(), "the logical clock does not follow"),
-            (vertex.prev == self.last_vertex, "the vertex does not follow the one before"),
+            (
+                vertex.l == self.next_clock(),
+                "the logical clock does not follow",
+            ),
+            (
+                vertex.prev == self.last_vertex,
+                "the vertex does not follow the one before",
+            ),
             (vertex.node == self.node, "the vertex is of another node"),
-            (vertex.c == self.committed, "the vertex names another head than the one before"),
-            (body.author_seq == place.map_or(0, |p| p.seq) + 1, "the author's sequence does not follow"),
-            (body.prev == place.map(|p| p.id), "the author's atom does not follow the one before"),
+            (
+                vertex.c == self.committed,
+                "the vertex names another head than the one before",
+            ),
+            (
+                body.author_seq == place.map_or(0, |p| p.seq) + 1,
+                "the author's sequence does not follow",
+            ),
+            (
+                body.prev == place.map(|p| p.id),
+                "the author's atom does not follow the one before",
+            ),
         ];
         if let Some((_, what)) = rules.into_iter().find(|(holds, _)| !holds) {
             return Err(what);
@@ -214,15 +263,28 @@ impl Chain {
     /// Advances over a head that was read back; says what does not follow.
     pub(crate) fn follow_head(&mut self, head: &Head) -> Result<(), &'static str> {
         let rules = [
-            (head.size == self.frontier.size(), "the head counts other entries"),
-            (head.root == self.frontier.root(), "the root is not that of the entries"),
-            (head.last_vertex == self.last_vertex, "the head names another vertex"),
-            (head.prev == self.last_head, "the head does not follow the one before"),
+            (
+                head.size == self.frontier.size(),
+                "the head counts other entries",
+            ),
+            (
+                head.root == self.frontier.root(),
+                "the root is not that of the entries",
+            ),
+            (
+                head.last_vertex == self.last_vertex,
+                "the head names another vertex",
+            ),
+            (
+                head.prev == self.last_head,
+                "the head does not follow the one before",
+            ),
             (head.node == self.node, "the head is of another node"),
         ];
         if let Some((_, what)) = rules.into_iter().find(|(holds, _)| !holds) {
             return Err(what);
         }
-        self.commit(head).map_err(|_| "the head has no canonical form")
+        self.commit(head)
+            .map_err(|_| "the head has no canonical form")
     }
 }

@@ -18,22 +18,16 @@ pub trait Storage: Send {
     /// Of the operating system, as for every operation here.
     fn names(&mut self) -> io::Result<Vec<String>>;
     /// The content of a file.
-    #[allow(clippy::missing_errors_doc)]
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>>;
     /// Creates an empty file; it is an error if there is one.
-    #[allow(clippy::missing_errors_doc)]
     fn create(&mut self, name: &str) -> io::Result<()>;
     /// Appends at most all of `bytes` and says how many were taken.
-    #[allow(clippy::missing_errors_doc)]
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<usize>;
     /// Cuts a file to `length` bytes.
-    #[allow(clippy::missing_errors_doc)]
     fn truncate(&mut self, name: &str, length: u64) -> io::Result<()>;
     /// Returns when the content of a file is on stable storage.
-    #[allow(clippy::missing_errors_doc)]
     fn sync(&mut self, name: &str) -> io::Result<()>;
     /// Returns when the names themselves are on stable storage.
-    #[allow(clippy::missing_errors_doc)]
     fn sync_names(&mut self) -> io::Result<()>;
 }
 
@@ -54,7 +48,11 @@ impl FileStorage {
     pub fn open(path: &Path) -> io::Result<FileStorage> {
         let folder = File::open(path)?;
         flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(FileStorage { path: path.to_owned(), folder, open: None })
+        Ok(FileStorage {
+            path: path.to_owned(),
+            folder,
+            open: None,
+        })
     }
 
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
@@ -84,7 +82,10 @@ impl Storage for FileStorage {
         Ok(bytes)
     }
     fn create(&mut self, name: &str) -> io::Result<()> {
-        let file = OpenOptions::new().append(true).create_new(true).open(self.path.join(name))?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(self.path.join(name))?;
         self.open = Some((name.to_owned(), file));
         Ok(())
     }

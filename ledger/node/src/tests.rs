@@ -1,7 +1,7 @@
 //! What a log promises, as tests over a disk that fails and crashes on demand.
 
-mod damage;
 mod append;
+mod damage;
 mod files;
 
 use ledger_core::payload::{Dispatch, DispatchKind, MeterReading, Mode, ReadingQuality, Setpoint};
@@ -29,7 +29,10 @@ fn universe() -> Universe {
         name: "bench-1".to_owned(),
         created_utc_ns: NOW,
         shard_bits: SHARD_BITS_DEFAULT,
-        nodes: vec![NodeMember { name: "node-1".to_owned(), key: key(1).public() }],
+        nodes: vec![NodeMember {
+            name: "node-1".to_owned(),
+            key: key(1).public(),
+        }],
         parties: vec![
             party("controller", &[Role::Dispatcher, Role::Meter], 2),
             party("market", &[Role::MarketOperator], 3),
@@ -38,7 +41,9 @@ fn universe() -> Universe {
 }
 
 fn keys() -> Keyring {
-    Keyring::new("node-1", key(1)).with_party("controller", key(2)).with_party("market", key(3))
+    Keyring::new("node-1", key(1))
+        .with_party("controller", key(2))
+        .with_party("market", key(3))
 }
 
 fn dispatch(device: &str, authority_epoch: u64) -> AtomDraft {
@@ -47,7 +52,10 @@ fn dispatch(device: &str, authority_epoch: u64) -> AtomDraft {
         Payload::Dispatch(Dispatch {
             device: device.to_owned(),
             kind: DispatchKind::Power,
-            setpoint: Setpoint { p_milliwatts: Some(1_500_000), ..Setpoint::NONE },
+            setpoint: Setpoint {
+                p_milliwatts: Some(1_500_000),
+                ..Setpoint::NONE
+            },
             authority_epoch,
             valid_from_utc_ns: NOW,
             valid_until_utc_ns: NOW + 1,
@@ -84,7 +92,10 @@ fn open(storage: &MemoryStorage) -> Result<NodeLog, LedgerError> {
 }
 
 fn small_segments() -> NodeLogOptions {
-    NodeLogOptions { durability: Durability::Fsync, segment_bytes: 2000 }
+    NodeLogOptions {
+        durability: Durability::Fsync,
+        segment_bytes: 2000,
+    }
 }
 
 fn clocks(receipts: &[Receipt]) -> Vec<u64> {

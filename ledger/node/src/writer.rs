@@ -9,7 +9,7 @@
 //! Which submissions share a batch depends on the scheduler, and so do the heads.
 //! A run that must be reproduced byte for byte appends to the [`NodeLog`] itself.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,8 +30,14 @@ pub const QUEUE_SUBMISSIONS_MAX: usize = 1024;
 const GATHER_DRAFTS_MAX: usize = 256;
 
 enum Order {
-    Append { now_utc_ns: i64, drafts: Vec<AtomDraft>, answer: SyncSender<Answer> },
-    Close { now_utc_ns: i64 },
+    Append {
+        now_utc_ns: i64,
+        drafts: Vec<AtomDraft>,
+        answer: SyncSender<Answer>,
+    },
+    Close {
+        now_utc_ns: i64,
+    },
 }
 
 type Answer = Result<Vec<Receipt>, AppendError>;
@@ -130,7 +136,11 @@ impl LedgerWriter {
     /// at which they were made. It never waits.
     pub fn submit(&self, now_utc_ns: i64, drafts: Vec<AtomDraft>) -> Ticket {
         let (answer, answers) = sync_channel(1);
-        match self.orders.try_send(Order::Append { now_utc_ns, drafts, answer }) {
+        match self.orders.try_send(Order::Append {
+            now_utc_ns,
+            drafts,
+            answer,
+        }) {
             Ok(()) => Ticket(Claim::Waiting(answers)),
             Err(TrySendError::Full(_)) => Ticket(Claim::Refused(WaitError::QueueFull)),
             Err(TrySendError::Disconnected(_)) => Ticket(Claim::Refused(WaitError::Closed)),
@@ -143,7 +153,9 @@ impl LedgerWriter {
     /// As [`NodeLog::close`]; [`WaitError::Closed`] when the thread is gone.
     pub fn close(self, now_utc_ns: i64) -> Result<SignedHead, WaitError> {
         // Waiting for room is right here: the control cycle is over.
-        self.orders.send(Order::Close { now_utc_ns }).map_err(|_| WaitError::Closed)?;
+        self.orders
+            .send(Order::Close { now_utc_ns })
+            .map_err(|_| WaitError::Closed)?;
         drop(self.orders);
         match self.thread.join() {
             Ok(Some(closed)) => Ok(closed?),
@@ -162,7 +174,11 @@ fn serve(mut log: NodeLog, queue: &Receiver<Order>) -> Option<Result<SignedHead,
         let mut count = 0;
         while let Some(next) = order.take() {
             match next {
-                Order::Append { now_utc_ns, drafts, answer } => {
+                Order::Append {
+                    now_utc_ns,
+                    drafts,
+                    answer,
+                } => {
                     count += drafts.len();
                     groups.push((now_utc_ns, drafts));
                     answers.push(answer);
@@ -173,10 +189,7 @@ fn serve(mut log: NodeLog, queue: &Receiver<Order>) -> Option<Result<SignedHead,
                 }
             }
             if count < GATHER_DRAFTS_MAX {
-                order = match queue.try_recv() {
-                    Ok(next) => Some(next),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                order = queue.try_recv().ok();
             }
         }
         for (result, answer) in log.append_groups(groups).into_iter().zip(answers) {

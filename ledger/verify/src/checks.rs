@@ -11,8 +11,8 @@ use ledger_core::payload::Kind;
 use ledger_core::segment::SegmentHeader;
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, AtomId, Entry, Field as _, HeadId, Hlc, ParticleStates, Payload, PublicKey, SignedHead, Universe,
-    UniverseId, VertexId,
+    Address, AtomId, Entry, Field as _, HeadId, Hlc, ParticleStates, Payload, PublicKey,
+    SignedHead, Universe, UniverseId, VertexId,
 };
 
 use crate::Expectation;
@@ -35,12 +35,19 @@ impl Tally {
     fn note(&mut self, name: CheckName, holds: bool, place: &str, what: &str) {
         *self.counts.entry(name).or_default() += 1;
         if !holds {
-            self.failures.entry(name).or_insert_with(|| (place.to_owned(), what.to_owned()));
+            self.failures
+                .entry(name)
+                .or_insert_with(|| (place.to_owned(), what.to_owned()));
         }
     }
 
     /// As `note`; the failure is an error's own words.
-    fn judge<T, E: std::fmt::Display>(&mut self, name: CheckName, place: &str, result: Result<T, E>) -> Option<T> {
+    fn judge<T, E: std::fmt::Display>(
+        &mut self,
+        name: CheckName,
+        place: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
         match result {
             Ok(value) => {
                 self.note(name, true, place, "");
@@ -110,7 +117,10 @@ impl<'a> Walk<'a> {
         let id = universe.id().ok()?;
         let segments = self.frames(folder)?;
         let frontier = Frontier::new(id);
-        let committed = Commitment { size: 0, root: frontier.root() };
+        let committed = Commitment {
+            size: 0,
+            root: frontier.root(),
+        };
         let mut chain = Chain {
             universe: &universe,
             id,
@@ -138,12 +148,17 @@ impl<'a> Walk<'a> {
         let place = "universe.json";
         let text = std::fs::read_to_string(folder.join(place));
         let text = self.tally.judge(CheckName::Universe, place, text)?;
-        let universe = self.tally.judge(CheckName::Universe, place, Universe::from_json(&text))?;
-        let id = self.tally.judge(CheckName::Universe, place, universe.id())?;
+        let universe = self
+            .tally
+            .judge(CheckName::Universe, place, Universe::from_json(&text))?;
+        let id = self
+            .tally
+            .judge(CheckName::Universe, place, universe.id())?;
         self.universe_id = Some(id);
         if let Some(expected) = self.expected.universe {
             let what = format!("it is universe {id}, expected {expected}");
-            self.tally.note(CheckName::Universe, id == expected, place, &what);
+            self.tally
+                .note(CheckName::Universe, id == expected, place, &what);
         }
         Some(universe)
     }
@@ -152,22 +167,33 @@ impl<'a> Walk<'a> {
     /// the length of its finished batches.
     fn frames(&mut self, folder: &Path) -> Option<Vec<(String, u64, usize)>> {
         let listed = std::fs::read_dir(folder).and_then(|entries| {
-            entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect::<std::io::Result<Vec<_>>>()
+            entries
+                .map(|e| Ok(e?.file_name().to_string_lossy().into_owned()))
+                .collect::<std::io::Result<Vec<_>>>()
         });
         let mut names = self.tally.judge(CheckName::Frames, "ledger", listed)?;
         names.retain(|name| name.starts_with("segment-"));
         names.sort();
-        self.tally.note(CheckName::Frames, !names.is_empty(), "ledger", "there is no segment");
+        self.tally.note(
+            CheckName::Frames,
+            !names.is_empty(),
+            "ledger",
+            "there is no segment",
+        );
         let mut segments = Vec::with_capacity(names.len());
         let mut next_clock = 1;
         for (number, name) in (1u64..).zip(&names) {
             let expected = format!("segment-{number:08}.log");
             let what = format!("{expected} is missing");
-            self.tally.note(CheckName::Frames, *name == expected, name, &what);
-            let bytes = self.tally.judge(CheckName::Frames, name, std::fs::read(folder.join(name)))?;
+            self.tally
+                .note(CheckName::Frames, *name == expected, name, &what);
+            let bytes =
+                self.tally
+                    .judge(CheckName::Frames, name, std::fs::read(folder.join(name)))?;
             let is_last = number == names.len() as u64;
             // Only the lengths of number and clock matter here, not the ids.
-            let whole = SegmentHeader::new(number, UniverseId::NONE, next_clock, HeadId::NONE).to_bytes();
+            let whole =
+                SegmentHeader::new(number, UniverseId::NONE, next_clock, HeadId::NONE).to_bytes();
             let header_bytes = reader::FRAME_HEAD + whole.map_or(0, |bytes| bytes.len());
             let end = self.frames_of(name, &bytes, is_last, header_bytes, &mut next_clock)?;
             segments.push((name.clone(), number, end));
@@ -186,7 +212,12 @@ impl<'a> Walk<'a> {
         next_clock: &mut u64,
     ) -> Option<usize> {
         let mut damage = |at: usize, what: &str| {
-            self.tally.note(CheckName::Frames, false, &format!("{name} at byte {at}"), what);
+            self.tally.note(
+                CheckName::Frames,
+                false,
+                &format!("{name} at byte {at}"),
+                what,
+            );
             None
         };
         let header = reader::frame(bytes, 0).filter(|f| f.kind == SEGMENT);
@@ -220,21 +251,40 @@ impl<'a> Walk<'a> {
         Some(at)
     }
 
-    fn segment(&mut self, folder: &Path, segment: &(String, u64, usize), chain: &mut Chain<'_>) -> Option<()> {
+    fn segment(
+        &mut self,
+        folder: &Path,
+        segment: &(String, u64, usize),
+        chain: &mut Chain<'_>,
+    ) -> Option<()> {
         let (name, number, end) = segment;
         if *end == 0 {
             return Some(());
         }
-        let bytes = self.tally.judge(CheckName::Frames, name, std::fs::read(folder.join(name)))?;
+        let bytes = self
+            .tally
+            .judge(CheckName::Frames, name, std::fs::read(folder.join(name)))?;
         let place = format!("{name} at byte 0");
         let header = reader::frame(&bytes, 0)?;
-        let expected = SegmentHeader::new(*number, chain.id, chain.frontier.size() + 1, chain.last_head);
+        let expected = SegmentHeader::new(
+            *number,
+            chain.id,
+            chain.frontier.size() + 1,
+            chain.last_head,
+        );
         let found = SegmentHeader::from_bytes(header.payload);
         let found = self.tally.judge(CheckName::Canonical, &place, found)?;
-        self.tally.note(CheckName::Frames, found == expected, &place, "the segment does not follow the one before");
+        self.tally.note(
+            CheckName::Frames,
+            found == expected,
+            &place,
+            "the segment does not follow the one before",
+        );
         let mut at = header.end();
         while at < *end {
-            let Found::Batch(batch) = reader::batch(&bytes, at) else { return None };
+            let Found::Batch(batch) = reader::batch(&bytes, at) else {
+                return None;
+            };
             self.batch(name, &batch, chain)?;
             at = batch.end;
         }
@@ -245,7 +295,12 @@ impl<'a> Walk<'a> {
         let place = format!("{file} at byte {}", batch.at);
         let next_clock = chain.frontier.size() + 1;
         let what = "the batch begins with another clock";
-        self.tally.note(CheckName::Clock, batch.first_clock == next_clock, &place, what);
+        self.tally.note(
+            CheckName::Clock,
+            batch.first_clock == next_clock,
+            &place,
+            what,
+        );
         for frame in &batch.entries {
             let place = format!("{file} at byte {}", frame.at);
             let entry = Entry::from_bytes(frame.payload, &chain.id);
@@ -265,12 +320,29 @@ impl<'a> Walk<'a> {
         let tally = &mut self.tally;
         *self.kinds.entry(body.kind().name()).or_default() += 1;
 
-        tally.note(CheckName::Clock, vertex.l == clock, place, &format!("the vertex says {}", vertex.l));
+        tally.note(
+            CheckName::Clock,
+            vertex.l == clock,
+            place,
+            &format!("the vertex says {}", vertex.l),
+        );
         let vertex_rules = [
-            (chain.node_is(&vertex.node, vertex.incarnation), "it is of another node or incarnation"),
-            (vertex.prev == chain.last_vertex, "it does not follow the vertex before"),
-            (vertex.c == chain.committed, "it names another head than the one before"),
-            (vertex.n == GENESIS_EPOCH, "it is of another configuration epoch"),
+            (
+                chain.node_is(&vertex.node, vertex.incarnation),
+                "it is of another node or incarnation",
+            ),
+            (
+                vertex.prev == chain.last_vertex,
+                "it does not follow the vertex before",
+            ),
+            (
+                vertex.c == chain.committed,
+                "it names another head than the one before",
+            ),
+            (
+                vertex.n == GENESIS_EPOCH,
+                "it is of another configuration epoch",
+            ),
         ];
         for (holds, what) in vertex_rules {
             tally.note(CheckName::Vertices, holds, place, what);
@@ -281,9 +353,23 @@ impl<'a> Walk<'a> {
         tally.judge(CheckName::Signatures, place, entry.atom.verify());
 
         let party = chain.universe.party_at(&chain.id, &body.author);
-        tally.note(CheckName::Signatures, party.is_some(), place, "the author is not in the universe");
-        let may = party.is_some_and(|p| p.roles.iter().any(|role| role.kinds().contains(&body.kind())));
-        tally.note(CheckName::Roles, may, place, "no role of the author allows this kind");
+        tally.note(
+            CheckName::Signatures,
+            party.is_some(),
+            place,
+            "the author is not in the universe",
+        );
+        let may = party.is_some_and(|p| {
+            p.roles
+                .iter()
+                .any(|role| role.kinds().contains(&body.kind()))
+        });
+        tally.note(
+            CheckName::Roles,
+            may,
+            place,
+            "no role of the author allows this kind",
+        );
         tally.note(
             CheckName::Roles,
             body.config_epoch == GENESIS_EPOCH,
@@ -294,67 +380,141 @@ impl<'a> Walk<'a> {
         let before = chain.authors.get(&body.author);
         let follows = body.author_seq == before.map_or(0, |(seq, _)| *seq) + 1
             && body.prev == before.map(|(_, id)| *id);
-        tally.note(CheckName::Sequences, follows, place, "it does not follow the author's atom before");
+        tally.note(
+            CheckName::Sequences,
+            follows,
+            place,
+            "it does not follow the author's atom before",
+        );
 
         let max = ledger_core::atom::DESTINATIONS_MAX;
         let destinations = body.payload.destinations(&chain.id, &body.author, max);
         let fits = destinations == body.destinations;
-        tally.note(CheckName::Destinations, fits, place, "they are not those of author and subjects");
+        tally.note(
+            CheckName::Destinations,
+            fits,
+            place,
+            "they are not those of author and subjects",
+        );
 
         let is_new = !chain.atoms.contains_key(&entry.atom.id());
-        tally.note(CheckName::References, is_new, place, "the atom stands in the log already");
+        tally.note(
+            CheckName::References,
+            is_new,
+            place,
+            "the atom stands in the log already",
+        );
         let deps = body.deps.iter().map(|id| (*id, None));
         for (id, kind) in body.payload.references().into_iter().chain(deps) {
             let found = chain.atoms.get(&id);
             let fits = found.is_some_and(|found| kind.is_none_or(|kind| kind == *found));
-            tally.note(CheckName::References, fits, place, &format!("atom {id} is not before it, or of another kind"));
+            tally.note(
+                CheckName::References,
+                fits,
+                place,
+                &format!("atom {id} is not before it, or of another kind"),
+            );
         }
 
         if let Payload::Dispatch(dispatch) = &body.payload {
             let seen = chain.epochs.get(&dispatch.device).copied().unwrap_or(0);
             let what = format!("the epoch of `{}` falls from {seen}", dispatch.device);
-            tally.note(CheckName::Authority, dispatch.authority_epoch >= seen, place, &what);
-            chain.epochs.insert(dispatch.device.clone(), dispatch.authority_epoch.max(seen));
+            tally.note(
+                CheckName::Authority,
+                dispatch.authority_epoch >= seen,
+                place,
+                &what,
+            );
+            chain
+                .epochs
+                .insert(dispatch.device.clone(), dispatch.authority_epoch.max(seen));
         }
-        let applied = chain.particles.apply(&chain.id, body.kind(), &body.author, &body.particles);
+        let applied = chain
+            .particles
+            .apply(&chain.id, body.kind(), &body.author, &body.particles);
         tally.judge(CheckName::Particles, place, applied);
         let rises = chain.hlc < body.hlc && body.hlc < vertex.hlc;
         tally.note(CheckName::Time, rises, place, "the clock does not rise");
 
         chain.hlc = vertex.hlc.max(chain.hlc);
         chain.last_vertex = entry.vertex_id;
-        chain.authors.insert(body.author, (body.author_seq, entry.atom.id()));
+        chain
+            .authors
+            .insert(body.author, (body.author_seq, entry.atom.id()));
         chain.atoms.insert(entry.atom.id(), body.kind());
         chain.frontier.push(leaf_hash(&chain.id, bytes));
         if let Some((size, root)) = self.expected.head
             && size == clock
         {
             let holds = chain.frontier.root() == root;
-            self.tally.note(CheckName::KnownHead, holds, place, "the root differs from the known one");
+            self.tally.note(
+                CheckName::KnownHead,
+                holds,
+                place,
+                "the root differs from the known one",
+            );
         }
     }
 
-    fn head(&mut self, signed: &SignedHead, batch: &Batch<'_>, place: &str, chain: &mut Chain<'_>) -> Option<()> {
+    fn head(
+        &mut self,
+        signed: &SignedHead,
+        batch: &Batch<'_>,
+        place: &str,
+        chain: &mut Chain<'_>,
+    ) -> Option<()> {
         let head = &signed.head;
-        let id = self.tally.judge(CheckName::Canonical, place, head.id(&chain.id))?;
+        let id = self
+            .tally
+            .judge(CheckName::Canonical, place, head.id(&chain.id))?;
         let rules = [
-            (chain.node_is(&head.node, head.incarnation), "it is of another node or incarnation"),
-            (head.size == chain.frontier.size(), "it counts other entries"),
-            (head.root == chain.frontier.root(), "its root is not that of the entries"),
-            (head.last_vertex == chain.last_vertex, "it names another vertex"),
-            (head.prev == chain.last_head, "it does not follow the head before"),
-            (batch.head_id == id.0, "the end of the batch names another head"),
-            (!batch.entries.is_empty() || head.closed, "it closes nothing and covers no new entry"),
+            (
+                chain.node_is(&head.node, head.incarnation),
+                "it is of another node or incarnation",
+            ),
+            (
+                head.size == chain.frontier.size(),
+                "it counts other entries",
+            ),
+            (
+                head.root == chain.frontier.root(),
+                "its root is not that of the entries",
+            ),
+            (
+                head.last_vertex == chain.last_vertex,
+                "it names another vertex",
+            ),
+            (
+                head.prev == chain.last_head,
+                "it does not follow the head before",
+            ),
+            (
+                batch.head_id == id.0,
+                "the end of the batch names another head",
+            ),
+            (
+                !batch.entries.is_empty() || head.closed,
+                "it closes nothing and covers no new entry",
+            ),
         ];
         for (holds, what) in rules {
             self.tally.note(CheckName::Heads, holds, place, what);
         }
         if let Some((_, key, _)) = chain.node {
-            self.tally.judge(CheckName::Signatures, place, signed.verify(&chain.id, &key));
+            self.tally
+                .judge(CheckName::Signatures, place, signed.verify(&chain.id, &key));
         }
-        self.tally.note(CheckName::Time, head.hlc > chain.hlc, place, "the clock does not rise");
+        self.tally.note(
+            CheckName::Time,
+            head.hlc > chain.hlc,
+            place,
+            "the clock does not rise",
+        );
         chain.hlc = head.hlc.max(chain.hlc);
-        chain.committed = Commitment { size: head.size, root: head.root };
+        chain.committed = Commitment {
+            size: head.size,
+            root: head.root,
+        };
         chain.last_head = id;
         self.closed = head.closed;
         Some(())
@@ -365,7 +525,12 @@ impl<'a> Walk<'a> {
         // A tail means that somebody wrote after the close.
         self.closed &= self.tail_bytes == 0;
         let holds = self.closed || !self.expected.closed;
-        self.tally.note(CheckName::End, holds, &place, "the log was not closed in good order here");
+        self.tally.note(
+            CheckName::End,
+            holds,
+            &place,
+            "the log was not closed in good order here",
+        );
         let tail = match self.tail_bytes {
             0 => String::new(),
             n => format!("; tail: {n} bytes not committed"),
@@ -387,14 +552,26 @@ impl<'a> Walk<'a> {
         let mut check = |name: CheckName| {
             let status = match tally.failures.remove(&name) {
                 Some((place, what)) => Status::Failed { place, what },
-                None if finished => Status::Ok { remark: tally.remarks.remove(&name) },
+                None if finished => Status::Ok {
+                    remark: tally.remarks.remove(&name),
+                },
                 None => Status::Undecided,
             };
-            Check { name, status, count: tally.counts.get(&name).copied().unwrap_or(0) }
+            Check {
+                name,
+                status,
+                count: tally.counts.get(&name).copied().unwrap_or(0),
+            }
         };
-        let asked = |name: &CheckName| *name != CheckName::KnownHead || self.expected.head.is_some();
+        let asked =
+            |name: &CheckName| *name != CheckName::KnownHead || self.expected.head.is_some();
         Report {
-            checks: CHECKS.iter().map(|(name, _)| *name).filter(asked).map(&mut check).collect(),
+            checks: CHECKS
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(asked)
+                .map(&mut check)
+                .collect(),
             universe_id: self.universe_id.map(|id| id.to_string()),
             entries: self.entries,
             root: self.root.map(|root| ledger_core::hash::hex(&root)),
@@ -413,6 +590,7 @@ impl Chain<'_> {
             let member = self.universe.node_at(&self.id, address);
             self.node = member.map(|m| (*address, m.key, incarnation));
         }
-        self.node.is_some_and(|(node, _, life)| node == *address && life == incarnation)
+        self.node
+            .is_some_and(|(node, _, life)| node == *address && life == incarnation)
     }
 }

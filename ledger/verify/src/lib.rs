@@ -16,9 +16,9 @@
 //! verification. Whoever needs to know that nothing was removed asks for a
 //! closed log, or for a size and root that were noted down during the run.
 
-mod report;
-mod reader;
 mod checks;
+mod reader;
+mod report;
 
 use std::path::Path;
 

@@ -47,24 +47,34 @@ pub(crate) enum Found<'a> {
     /// The file ends here, or with a batch that was never finished.
     Tail,
     /// The bytes are not what was written.
-    Damage { at: usize, what: &'static str },
+    Damage {
+        at: usize,
+        what: &'static str,
+    },
 }
 
 pub(crate) fn frame(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
     let head = bytes.get(at..at.checked_add(FRAME_HEAD)?)?;
-    let number = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
+    let number = |from: usize| {
+        u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]])
+    };
     let (length, crc, kind) = (number(0) as usize, number(4), head[8]);
     if !(SEGMENT..=END).contains(&kind) || length > ledger_core::cbor::ENCODED_BYTES_MAX {
         return None;
     }
     let from = at + FRAME_HEAD;
     let payload = bytes.get(from..from + length)?;
-    let found = [&head[..4], &head[8..], payload].into_iter().fold(0, crc32c::crc32c_append);
+    let found = [&head[..4], &head[8..], payload]
+        .into_iter()
+        .fold(0, crc32c::crc32c_append);
     (found == crc).then_some(Frame { at, kind, payload })
 }
 
 fn be_u64(bytes: &[u8], from: usize) -> Option<u64> {
-    bytes.get(from..)?.first_chunk().map(|b| u64::from_be_bytes(*b))
+    bytes
+        .get(from..)?
+        .first_chunk()
+        .map(|b| u64::from_be_bytes(*b))
 }
 
 /// What stands at `at`, where a batch should begin.
@@ -90,8 +100,14 @@ pub(crate) fn batch(bytes: &[u8], at: usize) -> Found<'_> {
     let is_headed = frames.last().is_some_and(|f| f.kind == HEAD);
     let is_blank = rest.iter().all(|byte| *byte == 0);
     match (is_followed, is_headed && !is_blank) {
-        (true, _) => Found::Damage { at: place, what: "a frame does not read, and frames follow it" },
-        (_, true) => Found::Damage { at: place, what: "the end of a whole batch does not read" },
+        (true, _) => Found::Damage {
+            at: place,
+            what: "a frame does not read, and frames follow it",
+        },
+        (_, true) => Found::Damage {
+            at: place,
+            what: "the end of a whole batch does not read",
+        },
         (false, false) => Found::Tail,
     }
 }
@@ -102,7 +118,8 @@ fn finished<'a>(at: usize, frames: &[Frame<'a>], end: usize) -> Found<'a> {
         let (begin, rest) = frames.split_first()?;
         let (last, rest) = rest.split_last()?;
         let (head, entries) = rest.split_last()?;
-        let kinds_fit = begin.kind == BEGIN && head.kind == HEAD && entries.iter().all(|e| e.kind == ENTRY);
+        let kinds_fit =
+            begin.kind == BEGIN && head.kind == HEAD && entries.iter().all(|e| e.kind == ENTRY);
         let length = (end - at) as u64;
         let count = (entries.len() as u32).to_be_bytes();
         let lengths_fit = begin.payload.len() == 20 && last.payload.len() == 40;
@@ -113,10 +130,20 @@ fn finished<'a>(at: usize, frames: &[Frame<'a>], end: usize) -> Found<'a> {
             && begin.payload.ends_with(&count);
         let first_clock = be_u64(begin.payload, 8)?;
         let (entries, head_id) = (entries.to_vec(), &last.payload[8..]);
-        fits.then_some(Batch { at, first_clock, entries, head: *head, head_id, end })
+        fits.then_some(Batch {
+            at,
+            first_clock,
+            entries,
+            head: *head,
+            head_id,
+            end,
+        })
     };
     match shape() {
         Some(batch) => Found::Batch(batch),
-        None => Found::Damage { at, what: "the frames do not make a batch" },
+        None => Found::Damage {
+            at,
+            what: "the frames do not make a batch",
+        },
     }
 }

@@ -118,28 +118,41 @@ pub struct Report {
 impl Report {
     /// Whether every check holds.
     pub fn is_ok(&self) -> bool {
-        self.checks.iter().all(|check| matches!(check.status, Status::Ok { .. }))
+        self.checks
+            .iter()
+            .all(|check| matches!(check.status, Status::Ok { .. }))
     }
 
     /// The first failed check.
     pub fn first_failure(&self) -> Option<&Check> {
-        self.checks.iter().find(|check| matches!(check.status, Status::Failed { .. }))
+        self.checks
+            .iter()
+            .find(|check| matches!(check.status, Status::Failed { .. }))
     }
 }
 
 impl fmt::Display for CheckName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = CHECKS.iter().find(|(name, _)| name == self).map_or("", |(_, text)| text);
+        let name = CHECKS
+            .iter()
+            .find(|(name, _)| name == self)
+            .map_or("", |(_, text)| text);
         f.pad(name)
     }
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Check { name, count, status } = self;
+        let Check {
+            name,
+            count,
+            status,
+        } = self;
         match status {
             Status::Ok { remark: None } => write!(f, "{name:<13} ok      {count}"),
-            Status::Ok { remark: Some(remark) } => write!(f, "{name:<13} ok      {count}  {remark}"),
+            Status::Ok {
+                remark: Some(remark),
+            } => write!(f, "{name:<13} ok      {count}  {remark}"),
             Status::Failed { place, what } => write!(f, "{name:<13} FAILED  {place}: {what}"),
             Status::Undecided => write!(f, "{name:<13} undecided"),
         }
@@ -151,9 +164,17 @@ impl fmt::Display for Report {
         for check in &self.checks {
             writeln!(f, "{check}")?;
         }
-        let verdict = if self.is_ok() { "verified" } else { "NOT VERIFIED" };
+        let verdict = if self.is_ok() {
+            "verified"
+        } else {
+            "NOT VERIFIED"
+        };
         let universe = self.universe_id.as_deref().unwrap_or("unknown");
-        write!(f, "{verdict}: {} entries of universe {universe}", self.entries)?;
+        write!(
+            f,
+            "{verdict}: {} entries of universe {universe}",
+            self.entries
+        )?;
         match &self.root {
             Some(root) => write!(f, ", root {root}"),
             None => Ok(()),

@@ -1,15 +1,13 @@
 //! What the verification promises: the ledgers of an honest node pass, and
 //! everything else fails with the check that saw it.
 
-mod honest;
 mod forge;
 mod forged;
+mod honest;
 
 use std::path::Path;
 
-use ledger_core::payload::{
-    Dispatch, DispatchAck, DispatchKind, DispatchStage, Mode, Setpoint,
-};
+use ledger_core::payload::{Dispatch, DispatchAck, DispatchKind, DispatchStage, Mode, Setpoint};
 use ledger_core::universe::{NodeMember, SHARD_BITS_DEFAULT, Suite};
 use ledger_core::{AtomId, Party, Payload, Role, SecretKey, Universe};
 
@@ -35,8 +33,14 @@ fn universe() -> Universe {
         created_utc_ns: NOW,
         shard_bits: SHARD_BITS_DEFAULT,
         nodes: vec![
-            NodeMember { name: "node-1".to_owned(), key: key(1).public() },
-            NodeMember { name: "node-2".to_owned(), key: key(4).public() },
+            NodeMember {
+                name: "node-1".to_owned(),
+                key: key(1).public(),
+            },
+            NodeMember {
+                name: "node-2".to_owned(),
+                key: key(4).public(),
+            },
         ],
         parties: vec![
             party("controller", &[Role::Dispatcher], 2),
@@ -49,7 +53,10 @@ fn dispatch(authority_epoch: u64) -> Payload {
     Payload::Dispatch(Dispatch {
         device: "inverter-1".to_owned(),
         kind: DispatchKind::Switch,
-        setpoint: Setpoint { switch_closed: Some(false), ..Setpoint::NONE },
+        setpoint: Setpoint {
+            switch_closed: Some(false),
+            ..Setpoint::NONE
+        },
         authority_epoch,
         valid_from_utc_ns: NOW,
         valid_until_utc_ns: NOW,
@@ -60,17 +67,29 @@ fn dispatch(authority_epoch: u64) -> Payload {
 
 fn ack(dispatch: AtomId) -> Payload {
     let stage = DispatchStage::Register;
-    Payload::DispatchAck(DispatchAck { dispatch, stage, measured_p_milliwatts: None, seen_utc_ns: NOW })
+    Payload::DispatchAck(DispatchAck {
+        dispatch,
+        stage,
+        measured_p_milliwatts: None,
+        seen_utc_ns: NOW,
+    })
 }
 
 fn mode() -> Payload {
-    Payload::Mode(Mode { from: "grid".to_owned(), to: "island".to_owned(), reason: "rocof".to_owned() })
+    Payload::Mode(Mode {
+        from: "grid".to_owned(),
+        to: "island".to_owned(),
+        reason: "rocof".to_owned(),
+    })
 }
 
 /// The name of the first failed check, or the whole report when none failed.
 fn failure(run: &Path) -> Result<CheckName, String> {
     let report = verify(run);
-    report.first_failure().map(|check| check.name).ok_or_else(|| report.to_string())
+    report
+        .first_failure()
+        .map(|check| check.name)
+        .ok_or_else(|| report.to_string())
 }
 
 fn passes(report: &Report) {

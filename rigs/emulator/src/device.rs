@@ -92,6 +92,23 @@ pub struct Device {
 struct Held {
     value: f64,
     until: Option<Duration>,
+    /// What it goes back to, if not to what it does unasked.
+    back: Option<f64>,
+}
+
+/// How a device takes a setpoint back by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Revert {
+    /// Time without a repetition; zero means never.
+    pub after: Duration,
+    /// What it goes back to; `None` = what it does unasked, a switch to its other position.
+    pub to: Option<f64>,
+}
+
+impl From<Duration> for Revert {
+    fn from(after: Duration) -> Self {
+        Self { after, to: None }
+    }
 }
 
 /// Pack voltage of an empty and a full battery and its resistance.
@@ -264,7 +281,7 @@ impl Device {
         plant: &mut Plant,
         point: Point,
         value: f64,
-        revert: Option<Duration>,
+        revert: Option<Revert>,
     ) -> Result<(), NotTaken> {
         if !self.takes(point) || !value.is_finite() {
             return Err(NotTaken { point });
@@ -272,10 +289,13 @@ impl Device {
         if self.faults.has(Fault::IgnoreWrites) {
             return Ok(());
         }
-        let until = revert
-            .filter(|time| !time.is_zero())
-            .map(|time| plant.now() + time);
-        self.held.insert(point, Held { value, until });
+        let revert = revert.filter(|revert| !revert.after.is_zero());
+        let held = Held {
+            value,
+            until: revert.map(|revert| plant.now() + revert.after),
+            back: revert.and_then(|revert| revert.to),
+        };
+        self.held.insert(point, held);
         if !self.faults.has(Fault::HoldOutput) {
             self.command(plant, point, value);
         }
@@ -286,6 +306,19 @@ impl Device {
     pub fn release(&mut self, plant: &mut Plant, point: Point) {
         if !self.faults.has(Fault::IgnoreWrites) && self.held.remove(&point).is_some() {
             self.command(plant, point, self.unasked(point));
+        }
+    }
+
+    /// The setpoint as the device's own register shows it: a breaker that waits for its
+    /// window has been told to close, though it is open.
+    #[must_use]
+    pub fn setpoint(&self, plant: &Plant, point: Point) -> Option<f64> {
+        match (self.kind, point) {
+            (Kind::Breaker, Point::SwitchOn) => {
+                let asked = plant.breaker.is_closed() || plant.breaker.is_armed();
+                self.told(point).or(Some(f64::from(u8::from(asked))))
+            }
+            _ => self.value(plant, point),
         }
     }
 
@@ -324,17 +357,18 @@ impl Device {
             return;
         }
         let now = plant.now();
-        let due: Vec<(Point, f64)> = self
+        let due: Vec<(Point, Held)> = self
             .held
             .iter()
             .filter(|(_, held)| held.until.is_some_and(|until| until <= now))
-            .map(|(point, held)| (*point, held.value))
+            .map(|(point, held)| (*point, *held))
             .collect();
-        for (point, value) in due {
+        for (point, held) in due {
             self.held.remove(&point);
-            let back = match point {
-                Point::SwitchOn => 1.0 - value,
-                _ => self.unasked(point),
+            let back = match (held.back, point) {
+                (Some(back), _) => back,
+                (None, Point::SwitchOn) => 1.0 - held.value,
+                (None, _) => self.unasked(point),
             };
             self.command(plant, point, back);
         }

@@ -13,3 +13,4 @@ pub mod plant;
 pub mod device;
 pub mod faults;
 pub mod world;
+pub mod faces;

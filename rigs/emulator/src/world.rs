@@ -9,7 +9,7 @@ use quantities::{Frequency, Voltage};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::device::{Device, Kind, Metered, NotTaken, refusal_text};
+use crate::device::{Device, Kind, Metered, NotTaken, Revert, refusal_text};
 use crate::faults::{Fault, FaultSet, WireFaults};
 use crate::plant::{Plant, Supply};
 
@@ -125,6 +125,24 @@ impl World {
         self.devices.get(device)?.value(&self.plant, point)
     }
 
+    /// The setpoint as a device's own register shows it.
+    #[must_use]
+    pub fn setpoint(&self, device: usize, point: Point) -> Option<f64> {
+        self.devices.get(device)?.setpoint(&self.plant, point)
+    }
+
+    /// Whether a setpoint of a device is in force.
+    #[must_use]
+    pub fn holds(&self, device: usize, point: Point) -> bool {
+        self.devices.get(device).is_some_and(|d| d.holds(point))
+    }
+
+    /// Time left until a device takes a setpoint back.
+    #[must_use]
+    pub fn remaining(&self, device: usize, point: Point) -> Option<Duration> {
+        self.devices.get(device)?.remaining(&self.plant, point)
+    }
+
     /// Sets something at a device.
     ///
     /// # Errors
@@ -134,7 +152,7 @@ impl World {
         device: usize,
         point: Point,
         value: f64,
-        revert: Option<Duration>,
+        revert: Option<Revert>,
     ) -> Result<(), NotTaken> {
         match self.devices.get_mut(device) {
             Some(device) => device.write(&mut self.plant, point, value, revert),

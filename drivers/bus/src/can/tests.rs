@@ -1,0 +1,366 @@
+//! The whole CAN bus against a socketcand server written by hand, in virtual time.
+
+use model::{DeviceIx, Flaw, Point, Setpoint};
+use profile::Protocol;
+use profile::can::{ByteOrder, CanId, CanProfile, Frame, KeepAlive, Signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::sleep;
+
+use super::bench::{Recorder, TestClock, device, job};
+use super::*;
+use crate::{BusHandle, DispatchId, Endpoint};
+
+fn signal(point: Point, start_bit: u16, factor: f64) -> Signal {
+    Signal {
+        point,
+        start_bit,
+        bits: 16,
+        order: ByteOrder::Little,
+        signed: true,
+        factor,
+        offset: 0.0,
+        range: (-1000.0, 1000.0),
+    }
+}
+
+fn frame(id: u16, len_min: usize, signals: Vec<Signal>) -> Frame {
+    Frame {
+        id: CanId::Standard(id),
+        len_min,
+        period: Duration::from_secs(1),
+        timeout: Duration::from_secs(3),
+        identify: None,
+        signals,
+    }
+}
+
+/// A battery with a measurement, a charge and an identity frame, and a keep-alive.
+fn battery() -> Protocol {
+    let mut identity = frame(0x35E, 8, Vec::new());
+    identity.identify = Some(b"PYLON".to_vec());
+    Protocol::Can(CanProfile {
+        bitrate: 500_000,
+        frames: vec![
+            frame(
+                0x356,
+                6,
+                vec![
+                    signal(Point::BatteryVoltage, 0, 0.01),
+                    signal(Point::BatteryCurrent, 16, -0.1),
+                ],
+            ),
+            frame(0x355, 4, vec![signal(Point::StateOfCharge, 0, 0.01)]),
+            identity,
+        ],
+        keep_alive: vec![KeepAlive {
+            id: CanId::Standard(0x305),
+            data: vec![0; 8],
+            every: Duration::from_secs(1),
+        }],
+    })
+}
+
+struct Rig {
+    handle: BusHandle,
+    sink: Arc<Recorder>,
+    clock: Arc<TestClock>,
+    dials: mpsc::UnboundedReceiver<DuplexStream>,
+}
+
+impl Rig {
+    fn new(devices: Vec<BusDevice>) -> Self {
+        let (endpoint, dials) = mpsc::unbounded_channel();
+        let spec = BusSpec {
+            id: "can-a".into(),
+            endpoint: Endpoint::Memory(endpoint),
+            rtu: false,
+            timeout: None,
+            min_gap: None,
+            seed: 1,
+        };
+        let (sink, clock) = (Arc::new(Recorder::default()), TestClock::start());
+        let handle = crate::start(spec, devices, clock.clone(), sink.clone());
+        Self {
+            handle,
+            sink,
+            clock,
+            dials,
+        }
+    }
+
+    /// Takes the next dial through the handshake.
+    async fn accept(&mut self) -> DuplexStream {
+        let mut peer = self.dials.recv().await.unwrap();
+        say(&mut peer, "< hi >").await;
+        assert_eq!(hear(&mut peer).await, "< open can-a >");
+        say(&mut peer, "< ok >").await;
+        assert_eq!(hear(&mut peer).await, "< rawmode >");
+        say(&mut peer, "< ok >").await;
+        peer
+    }
+}
+
+async fn say(peer: &mut DuplexStream, text: &str) {
+    peer.write_all(text.as_bytes()).await.unwrap();
+    // The bus gets its turn; virtual time moves by this much.
+    sleep(Duration::from_millis(1)).await;
+}
+
+async fn hear(peer: &mut DuplexStream) -> String {
+    let mut bytes = [0; 4096];
+    let n = peer.read(&mut bytes).await.unwrap();
+    String::from_utf8(bytes[..n].to_vec()).unwrap()
+}
+
+const MEASUREMENT: &str = "< frame 356 1.0 7A13F2FE6B01 >";
+const CHARGE: &str = "< frame 355 1.0 58005E00 >";
+
+#[tokio::test(start_paused = true)]
+async fn frames_become_samples_with_the_time_at_which_they_came() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    sleep(Duration::from_secs(1)).await;
+    let sent_at = rig.clock.now().as_nanos() / 1_000_000;
+    say(&mut peer, MEASUREMENT).await;
+    say(&mut peer, CHARGE).await;
+    rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
+    rig.sink.check(0, Point::BatteryCurrent, Ok(27.0));
+    rig.sink.check(0, Point::StateOfCharge, Ok(0.88));
+    assert_eq!(rig.sink.all(0, Point::BatteryVoltage)[0].0, sent_at);
+    assert_eq!(rig.sink.take_events(), [LinkEvent::Online(DeviceIx(0))]);
+    let report = rig.handle.stats.report();
+    assert_eq!((report.answers, report.corrupt), (2, 0));
+    // 47 + 6 · 8 and 47 + 4 · 8 bits, and the keep-alives, at 2 µs per bit.
+    assert_eq!(
+        report.busy_nanos,
+        (95 + 79 + report.requests * 111) * 2_000
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_split_over_reads_and_several_in_one_read_are_all_heard() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, "< frame 356 1.0 7A13").await;
+    say(&mut peer, "F2FE6B01 >< frame 355 1.0 58005E00 >< fra").await;
+    say(&mut peer, "me 355 2.0 57005E00 >").await;
+    rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
+    let charges: Vec<_> = rig.sink.all(0, Point::StateOfCharge);
+    assert_eq!(charges.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_and_short_frames_are_counted_and_never_become_values() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, "\u{1}\u{2}garbage< frame zzz 1 2 >").await;
+    say(&mut peer, "< frame 356 1.0 7A13F2FE6B >").await;
+    rig.sink.check(0, Point::BatteryVoltage, Err(Flaw::Corrupt));
+    rig.sink.check(0, Point::BatteryCurrent, Err(Flaw::Corrupt));
+    assert_eq!(rig.handle.stats.report().corrupt, 3);
+    say(&mut peer, MEASUREMENT).await;
+    rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_frame_times_out_and_a_silent_device_is_offline() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, MEASUREMENT).await;
+    let mut sent_at = rig.clock.now();
+    for _ in 0..4 {
+        sleep(Duration::from_millis(999)).await;
+        sent_at = rig.clock.now();
+        say(&mut peer, CHARGE).await;
+    }
+    rig.sink.check(0, Point::BatteryVoltage, Err(Flaw::Timeout));
+    rig.sink.check(0, Point::StateOfCharge, Ok(0.88));
+    assert_eq!(rig.sink.take_events(), [LinkEvent::Online(DeviceIx(0))]);
+
+    sleep(Duration::from_secs(4)).await;
+    let silent_at = (sent_at + Duration::from_secs(3)).as_nanos() / 1_000_000;
+    for point in [Point::BatteryVoltage, Point::StateOfCharge] {
+        assert_eq!(
+            rig.sink.all(0, point).last(),
+            Some(&(silent_at, model::Reading::Bad(Flaw::Offline)))
+        );
+    }
+    assert_eq!(
+        rig.sink.take_events(),
+        [LinkEvent::Offline(DeviceIx(0), Flaw::Offline)]
+    );
+
+    say(&mut peer, CHARGE).await;
+    rig.sink.check(0, Point::StateOfCharge, Ok(0.88));
+    rig.sink
+        .check(0, Point::BatteryVoltage, Err(Flaw::Offline));
+    assert_eq!(rig.sink.take_events(), [LinkEvent::Online(DeviceIx(0))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_server_is_dialled_again_with_growing_waits_and_told_once() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, MEASUREMENT).await;
+    drop(peer);
+    let mut waits = Vec::new();
+    let mut last = rig.clock.now();
+    for _ in 0..12 {
+        drop(rig.dials.recv().await.unwrap());
+        waits.push(rig.clock.now().since(last));
+        last = rig.clock.now();
+    }
+    assert!(waits[0] <= Duration::from_millis(121), "{waits:?}");
+    assert!(waits[11] >= Duration::from_secs(24), "{waits:?}");
+    assert!(waits.iter().all(|w| *w <= Duration::from_secs(37)));
+    let notices = rig.sink.notices();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].contains("can-a"), "{notices:?}");
+    rig.sink
+        .check(0, Point::BatteryVoltage, Err(Flaw::Offline));
+
+    let mut peer = rig.accept().await;
+    say(&mut peer, MEASUREMENT).await;
+    rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
+    assert_eq!(rig.handle.stats.report().reconnects, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_greets_is_given_up_after_its_time() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let silent = rig.dials.recv().await.unwrap();
+    sleep(Duration::from_secs(6)).await;
+    let notices = rig.sink.notices();
+    assert!(
+        notices.len() == 1 && notices[0].contains("no answer within 5 s"),
+        "{notices:?}"
+    );
+    drop(silent);
+    rig.accept().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_alives_leave_at_once_and_then_at_their_interval() {
+    let mut two = vec![device(0, battery(), None), device(1, battery(), None)];
+    if let Protocol::Can(can) = &mut Arc::get_mut(&mut two[1].profile).unwrap().protocol {
+        can.keep_alive[0].every = Duration::from_millis(500);
+        can.frames.clear();
+    }
+    let mut rig = Rig::new(two);
+    let mut peer = rig.accept().await;
+    let mut at = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
+        at.push(rig.clock.now().as_nanos() / 1_000_000);
+    }
+    // The same frame of two devices goes out once, at the shorter interval.
+    for pair in at.windows(2).skip(1) {
+        assert!((500..=502).contains(&(pair[1] - pair[0])), "{at:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_says_it_is_another_one_is_not_believed() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, MEASUREMENT).await;
+    for _ in 0..2 {
+        say(&mut peer, "< frame 35E 1.0 4259442020202020 >").await;
+    }
+    rig.sink.check(0, Point::BatteryVoltage, Err(Flaw::Config));
+    say(&mut peer, MEASUREMENT).await;
+    rig.sink.check(0, Point::BatteryVoltage, Err(Flaw::Config));
+    let notices = rig.sink.notices();
+    assert_eq!(notices.len(), 1);
+    for words in ["dev0", "0x35E", "BYD", "PYLON", "maker/model"] {
+        assert!(notices[0].contains(words), "{notices:?}");
+    }
+    say(&mut peer, "< frame 35E 1.0 50594C4F4E202020 >").await;
+    say(&mut peer, MEASUREMENT).await;
+    rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bus_off_makes_every_point_bad_at_once_until_frames_come_again() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, MEASUREMENT).await;
+    say(&mut peer, "< error 020 1.0 >").await;
+    rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
+    rig.sink.take_events();
+    say(&mut peer, "< error 040 1.0 >< error 040 1.0 >").await;
+    for point in [Point::BatteryVoltage, Point::StateOfCharge] {
+        rig.sink.check(0, point, Err(Flaw::BusOff));
+    }
+    let events = rig.sink.take_events();
+    assert!(
+        matches!(
+            events.as_slice(),
+            [
+                LinkEvent::Notice { .. },
+                LinkEvent::Offline(DeviceIx(0), Flaw::BusOff)
+            ]
+        ),
+        "{events:?}"
+    );
+    say(&mut peer, MEASUREMENT).await;
+    rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
+    assert_eq!(rig.sink.take_events(), [LinkEvent::Online(DeviceIx(0))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setpoint_for_a_can_device_is_refused_in_clear_text() {
+    let rig = Rig::new(vec![device(0, battery(), None)]);
+    let write = job(
+        &rig.clock,
+        7,
+        0,
+        Setpoint::Switch { on: true },
+        Duration::from_secs(1),
+        false,
+    );
+    rig.handle.write(write).unwrap();
+    sleep(Duration::from_millis(1)).await;
+    let events = rig.sink.take_events();
+    let [
+        LinkEvent::Missed {
+            dispatch: DispatchId(7),
+            device: DeviceIx(0),
+            stage: Stage::Written,
+            why,
+        },
+    ] = events.as_slice()
+    else {
+        panic!("{events:?}")
+    };
+    assert!(why.contains("dev0") && why.contains("no control"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_point_that_another_live_frame_has_does_not_time_out() {
+    let mut protocol = battery();
+    if let Protocol::Can(can) = &mut protocol {
+        // An older and a newer frame for the same point: a pack sends one of them.
+        let alias = frame(0x357, 4, vec![signal(Point::StateOfCharge, 0, 0.01)]);
+        can.frames.push(alias);
+    }
+    let mut rig = Rig::new(vec![device(0, protocol, None)]);
+    let mut peer = rig.accept().await;
+    for _ in 0..5 {
+        say(&mut peer, CHARGE).await;
+        sleep(Duration::from_millis(999)).await;
+    }
+    let readings = rig.sink.all(0, Point::StateOfCharge);
+    assert_eq!(readings.len(), 5, "{readings:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bus_ends_when_its_handles_are_dropped() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
+    drop(rig.handle);
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+}

@@ -314,6 +314,12 @@ impl ModbusLink {
         matches!(self.wire, Wire::Tcp(_) | Wire::Rtu(_))
     }
 
+    /// Whether it runs in RTU framing.
+    #[must_use]
+    pub fn is_rtu(&self) -> bool {
+        self.rtu
+    }
+
     /// Opens the link, after the back-off. May be dropped and called again without loss.
     ///
     /// # Errors

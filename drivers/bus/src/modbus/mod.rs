@@ -1,19 +1,599 @@
-//! The modbus bus.
+//! The Modbus bus: one task that owns one link and all devices on it.
+//!
+//! Responsible for carrying out what the plan says: connect, set devices up, read,
+//! write, read back, and tell what came of it. It is not responsible for the order of
+//! work (see [`crate::plan`]), for believing answers (see [`link`]), or for what words
+//! mean (see [`codec`]).
+
+pub mod blocks;
+pub mod codec;
+mod device;
+mod dial;
+mod guard;
+pub mod link;
+pub mod sunspec;
+mod write;
+mod writing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::Clock;
+use model::{Clock, DeviceIx, Flaw, Instant, Setpoint, Stage};
+use profile::Protocol;
+use profile::modbus::Poll;
 use tokio::sync::mpsc;
 
-use crate::{BusDevice, BusSpec, BusStats, Sink, WriteJob};
+pub use dial::DialError;
+
+use crate::plan::{Change, Plan, ReadKey, Task, Write};
+use crate::{
+    BusDevice, BusSpec, BusStats, DispatchId, Endpoint, LinkEvent, Sink, WriteJob,
+};
+use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
+use link::{Answer, Ask, Connected, LinkError, ModbusLink};
+
+/// Time for urgent writes after the last handle was dropped.
+/// Chosen: a safe end for a bus of devices at 9600 baud, and short enough for an operator's Ctrl-C.
+const ENDING_MAX: Duration = Duration::from_secs(2);
+
+/// First wait after a device was busy; doubles with each refusal.
+/// Chosen: devices that answer "busy" are done within some 100 ms.
+const BUSY_WAIT: Duration = Duration::from_millis(100);
+
+/// Refusals as busy that are put up with. Chosen: 100, 200 and 400 ms, then it is told.
+const BUSY_MAX: u8 = 3;
+
+/// Wait before a read that is done once per connection is tried again. Chosen: as the normal class.
+const ONCE_RETRY: Duration = Duration::from_secs(1);
+
+/// Stands in for "never" in timers, which cannot hold every instant. Chosen: beyond any run.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the bus until all handles are dropped.
 pub(crate) async fn run(
-    _spec: BusSpec,
-    _devices: Vec<BusDevice>,
-    _clock: Arc<dyn Clock>,
-    _sink: Arc<dyn Sink>,
-    _jobs: mpsc::Receiver<WriteJob>,
-    _stats: Arc<BusStats>,
+    spec: BusSpec,
+    devices: Vec<BusDevice>,
+    clock: Arc<dyn Clock>,
+    sink: Arc<dyn Sink>,
+    jobs: mpsc::Receiver<WriteJob>,
+    stats: Arc<BusStats>,
 ) {
+    drive(Bus::new(spec, devices, clock, sink, stats), jobs).await;
 }
+
+/// A setpoint as the bus takes it in. Outside tests it always was approved.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    dispatch: DispatchId,
+    device: DeviceIx,
+    setpoint: Setpoint,
+    valid_until: Instant,
+    urgent: bool,
+}
+
+impl From<WriteJob> for Order {
+    fn from(job: WriteJob) -> Self {
+        Self {
+            dispatch: job.dispatch,
+            device: job.device,
+            setpoint: job.setpoint.get(),
+            valid_until: job.valid_until,
+            urgent: job.urgent,
+        }
+    }
+}
+
+struct Bus {
+    id: Arc<str>,
+    devices: Vec<Device>,
+    plan: Plan,
+    link: ModbusLink,
+    clock: Arc<dyn Clock>,
+    sink: Arc<dyn Sink>,
+    stats: Arc<BusStats>,
+    /// Zero of the plan's time, which runs with the timers.
+    epoch: tokio::time::Instant,
+    dial_error: Option<DialError>,
+}
+
+async fn drive<J: Into<Order>>(mut bus: Bus, mut jobs: mpsc::Receiver<J>) {
+    let mut end: Option<tokio::time::Instant> = None;
+    loop {
+        while end.is_none() {
+            match jobs.try_recv() {
+                Ok(job) => bus.take_in(job.into()),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    end = Some(tokio::time::Instant::now() + ENDING_MAX);
+                }
+            }
+        }
+        bus.expire();
+        if let Some(end) = end
+            && (!bus.plan.has_urgent() || tokio::time::Instant::now() >= end)
+        {
+            bus.finish();
+            return;
+        }
+        let task = if bus.link.is_up() {
+            let now = bus.now();
+            bus.plan.next(now)
+        } else {
+            Task::Wait(bus.plan.next_expiry())
+        };
+        let Task::Wait(until) = task else {
+            tokio::select! {
+                biased;
+                () = until_or_never(end) => {}
+                () = bus.perform(task) => {}
+            }
+            continue;
+        };
+        let until = bus.timer(until);
+        let connecting = !bus.link.is_up();
+        tokio::select! {
+            biased;
+            job = jobs.recv(), if end.is_none() => match job {
+                Some(job) => bus.take_in(job.into()),
+                None => end = Some(tokio::time::Instant::now() + ENDING_MAX),
+            },
+            () = until_or_never(end) => {}
+            connected = bus.link.connect(), if connecting => bus.connected(connected),
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+}
+
+async fn until_or_never(end: Option<tokio::time::Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Bus {
+    fn new(
+        spec: BusSpec,
+        specs: Vec<BusDevice>,
+        clock: Arc<dyn Clock>,
+        sink: Arc<dyn Sink>,
+        stats: Arc<BusStats>,
+    ) -> Self {
+        let notice = |device: &BusDevice, text: String| {
+            sink.event(LinkEvent::Notice {
+                device: Some(device.ix),
+                text,
+            });
+        };
+        let mut devices = Vec::new();
+        for device in specs {
+            match &device.profile.protocol {
+                Protocol::Modbus(profile) => {
+                    let profile = profile.clone();
+                    devices.push(Device::new(device, profile, &spec));
+                }
+                _ => notice(
+                    &device,
+                    format!(
+                        "{}: profile {} does not speak Modbus, and bus {} does; move the device to another bus in the rig",
+                        device.id, device.profile.id, spec.id
+                    ),
+                ),
+            }
+        }
+        let settings = devices.iter().find_map(|d| d.profile.serial);
+        let (baud, rtu) = match &spec.endpoint {
+            Endpoint::Serial { settings, .. } => (Some(settings.baud), true),
+            _ => (settings.map(|s| s.baud).filter(|_| spec.rtu), spec.rtu),
+        };
+        let warm_up = devices.iter().map(|d| d.profile.connect_delay).max();
+        let mut plan = Plan::new(devices.len());
+        for (index, device) in devices.iter().enumerate() {
+            if rtu && device.unit == 0 {
+                // Unit 0 is the broadcast: nobody would ever answer.
+                device.flaw_all(Flaw::Config, clock.now(), &*sink);
+                let text = format!(
+                    "{}: unit 0 is the broadcast on a serial line and never answers; set the device's unit in the rig",
+                    device.spec.id
+                );
+                notice(&device.spec, text);
+                plan.setup_after(index, Instant::START, Duration::MAX);
+            }
+        }
+        let link = ModbusLink::new(
+            spec.endpoint,
+            rtu,
+            baud,
+            warm_up.unwrap_or_default(),
+            spec.seed,
+            Arc::clone(&stats),
+        );
+        Self {
+            id: spec.id,
+            devices,
+            plan,
+            link,
+            clock,
+            sink,
+            stats,
+            epoch: tokio::time::Instant::now(),
+            dial_error: None,
+        }
+    }
+
+    /// The plan's time.
+    fn now(&self) -> Instant {
+        Instant::START + self.epoch.elapsed()
+    }
+
+    /// The timer's instant for one of the plan.
+    fn timer(&self, at: Option<Instant>) -> tokio::time::Instant {
+        let after = at.map_or(FAR, |at| at.since(Instant::START).min(FAR));
+        self.epoch + after
+    }
+
+    fn notice(&mut self, index: usize, text: String) {
+        let device = &mut self.devices[index];
+        if device.says_new(&text) {
+            self.sink.event(LinkEvent::Notice {
+                device: Some(device.spec.ix),
+                text,
+            });
+        }
+    }
+
+    fn missed(&self, dispatch: DispatchId, device: DeviceIx, stage: Stage, why: String) {
+        self.sink.event(LinkEvent::Missed {
+            dispatch,
+            device,
+            stage,
+            why,
+        });
+    }
+
+    fn take_in(&mut self, order: Order) {
+        let Some(index) = self.devices.iter().position(|d| d.spec.ix == order.device) else {
+            let why = format!("bus {} has no such device", self.id);
+            self.missed(order.dispatch, order.device, Stage::Written, why);
+            return;
+        };
+        // The clock of the run and the timers run alike; the plan uses the timers' zero.
+        let now = self.now();
+        let at = self.clock.now();
+        let valid_until = if order.valid_until < at {
+            now - at.since(order.valid_until)
+        } else {
+            now + order.valid_until.since(at)
+        };
+        let write = Write {
+            dispatch: order.dispatch,
+            device: index,
+            setpoint: order.setpoint,
+            valid_until,
+            urgent: order.urgent,
+            not_before: Instant::START,
+            refusals: 0,
+        };
+        let device = &self.devices[index];
+        if !device.profile.controls.iter().any(|c| c.point == write.point()) {
+            let why = format!("{}: profile {} has no {}", device.spec.id, device.spec.profile.id, write.point());
+            self.missed(order.dispatch, order.device, Stage::Written, why);
+            return;
+        }
+        if let Some(old) = self.plan.push_write(write) {
+            let why = format!("superseded by dispatch {}", write.dispatch.0);
+            self.missed(old.dispatch, order.device, Stage::Written, why);
+        }
+    }
+
+    fn expire(&mut self) {
+        let now = self.now();
+        for write in self.plan.expire(now) {
+            BusStats::add(&self.stats.expired, 1);
+            let device = &self.devices[write.device];
+            let cause = if !self.link.is_up() {
+                "the link is down"
+            } else if self.plan.is_offline(write.device) {
+                "the device is offline"
+            } else if device.question().is_some() {
+                "the device was not ready yet"
+            } else {
+                "the bus is slower than it is asked to be"
+            };
+            let why = format!("{}: expired before it could be written: {cause}", device.spec.id);
+            self.missed(write.dispatch, device.spec.ix, Stage::Written, why);
+        }
+    }
+
+    /// The end: what could not be written is told.
+    fn finish(&mut self) {
+        for write in self.plan.take_writes() {
+            let device = &self.devices[write.device];
+            let why = format!("{}: the bus ended before it could be written", device.spec.id);
+            self.missed(write.dispatch, device.spec.ix, Stage::Written, why);
+        }
+    }
+
+    fn connected(&mut self, result: Result<Connected, DialError>) {
+        let now = self.now();
+        match result {
+            Ok(Connected::Resumed) => {}
+            Ok(Connected::Anew) => {
+                self.dial_error = None;
+                self.plan.probe_all(now);
+                for index in 0..self.devices.len() {
+                    self.begin_setup(index);
+                }
+            }
+            Err(error) => {
+                if self.dial_error.as_ref() != Some(&error) {
+                    self.sink.event(LinkEvent::Notice {
+                        device: None,
+                        text: format!("{}: {error}", self.id),
+                    });
+                    self.dial_error = Some(error);
+                }
+                let at = self.clock.now();
+                for index in 0..self.devices.len() {
+                    self.devices[index].flaw_all(Flaw::Offline, at, &*self.sink);
+                    if self.plan.failed(index, now) == Some(Change::Offline) {
+                        self.went_offline(index, Flaw::Offline);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_setup(&mut self, index: usize) {
+        let now = self.now();
+        let device = &mut self.devices[index];
+        device.restart();
+        // A device at the broadcast unit was put aside at the start.
+        if device.unit != 0 || !self.link.is_rtu() {
+            self.plan.begin_setup(index, now);
+        }
+    }
+
+    fn went_offline(&mut self, index: usize, flaw: Flaw) {
+        let device = &self.devices[index];
+        device.flaw_all(Flaw::Offline, self.clock.now(), &*self.sink);
+        self.sink.event(LinkEvent::Offline(device.spec.ix, flaw));
+        self.begin_setup(index);
+    }
+
+    async fn transact(&mut self, index: usize, ask: Ask<'_>) -> Result<Answer, LinkError> {
+        let device = &self.devices[index];
+        let (unit, timing) = (device.unit, device.timing);
+        let result = self.link.transact(unit, ask, timing).await;
+        let now = self.now();
+        let change = match &result {
+            Ok(_) => self.plan.answered(index),
+            Err(error) if is_answer(error) => self.plan.answered(index),
+            Err(LinkError::Exception(_)) => self.plan.go_offline(index, now),
+            Err(_) => self.plan.failed(index, now),
+        };
+        match change {
+            Some(Change::Online) => {
+                let ix = self.devices[index].spec.ix;
+                self.sink.event(LinkEvent::Online(ix));
+            }
+            Some(Change::Offline) => {
+                let flaw = result.as_ref().err().map_or(Flaw::Offline, LinkError::flaw);
+                self.went_offline(index, flaw);
+            }
+            None => {}
+        }
+        result
+    }
+
+    /// When the device held what it has just said: the middle of the transaction.
+    fn measured_at(&self, answer: &Answer) -> Instant {
+        self.clock.now() - answer.round_trip / 2
+    }
+
+    async fn perform(&mut self, task: Task) {
+        match task {
+            Task::Write(write) => self.write(write).await,
+            Task::Refresh { device, point } => self.refresh(device, point).await,
+            Task::Setup(index) => self.set_up(index).await,
+            Task::Read { device, key } => self.read(device, key).await,
+            Task::Probe(index) => self.probe(index).await,
+            Task::Wait(_) => {}
+        }
+    }
+
+    async fn set_up(&mut self, index: usize) {
+        let device = &self.devices[index];
+        let Some(question) = device.question() else {
+            let progress = if device.identity_is_nowhere() {
+                self.devices[index].take_setup(None, &mut Vec::new())
+            } else {
+                Progress::Ready
+            };
+            self.progress(index, progress);
+            return;
+        };
+        let result = self.transact(index, question).await;
+        let words = match &result {
+            Ok(answer) => Some(answer.words.as_slice()),
+            Err(LinkError::Exception(1..=4)) => None,
+            Err(_) => {
+                let now = self.now();
+                let at = self.clock.now();
+                let flaw = result.as_ref().err().map_or(Flaw::Offline, LinkError::flaw);
+                if !self.plan.is_offline(index) {
+                    self.devices[index].flaw_all(flaw, at, &*self.sink);
+                }
+                self.plan.setup_failed(index, now);
+                return;
+            }
+        };
+        let mut remarks = Vec::new();
+        let progress = self.devices[index].take_setup(words, &mut remarks);
+        for remark in remarks {
+            self.notice(index, remark);
+        }
+        self.progress(index, progress);
+    }
+
+    fn progress(&mut self, index: usize, progress: Progress) {
+        let now = self.now();
+        let at = self.clock.now();
+        match progress {
+            Progress::More => self.plan.begin_setup(index, now),
+            Progress::Ready => {
+                self.plan.setup_done(index);
+                let device = &mut self.devices[index];
+                let remark = device.arm(index, &mut self.plan, now, at, &*self.sink);
+                if let Some(remark) = remark {
+                    self.notice(index, remark);
+                }
+            }
+            Progress::Wrong(text) => {
+                self.devices[index].flaw_all(Flaw::Config, at, &*self.sink);
+                self.plan.setup_after(index, now, REFUSED_RETRY);
+                self.notice(index, text);
+            }
+        }
+    }
+
+    async fn probe(&mut self, index: usize) {
+        let begin = self.now();
+        let device = &self.devices[index];
+        let late_window = device.timing.late_window;
+        if device.question().is_some() {
+            self.set_up(index).await;
+        } else {
+            let cheapest = device.reads.iter().min_by_key(|r| r.block.count);
+            let (key, question) = match cheapest {
+                Some(read) => (Some(read.key), ask(&read.block)),
+                None => (None, self.first_read(index)),
+            };
+            let result = self.transact(index, question).await;
+            match (&result, key) {
+                (Ok(answer), Some(key)) => self.publish(index, key, answer),
+                (Err(error), _) if !is_answer(error) => {
+                    let at = self.clock.now();
+                    self.devices[index].flaw_all(Flaw::Offline, at, &*self.sink);
+                }
+                _ => {}
+            }
+        }
+        if self.plan.is_offline(index) {
+            let now = self.now();
+            // The silence after a failure is part of what the probe has cost.
+            let cost = now.since(begin) + if self.link.is_rtu() { late_window } else { Duration::ZERO };
+            self.plan.probe_failed(index, now, cost);
+        }
+    }
+
+    /// A cheap read for a device whose blocks are not known yet.
+    fn first_read(&self, index: usize) -> Ask<'static> {
+        let device = &self.devices[index];
+        let place = device.profile.points.iter().find_map(|p| device.resolve(p.address, 1));
+        let (table, address) = place.unwrap_or((profile::modbus::Table::Holding, 0));
+        Ask::Read {
+            table,
+            address,
+            count: 1,
+        }
+    }
+
+    fn publish(&mut self, index: usize, key: ReadKey, answer: &Answer) {
+        let at = self.measured_at(answer);
+        let device = &mut self.devices[index];
+        let Some(at_read) = device.reads.iter().position(|r| r.key == key) else {
+            return;
+        };
+        // The block leaves the list for a moment, as publishing takes note of references.
+        let read = device.reads.swap_remove(at_read);
+        device.publish(&read.block, &answer.words, at, &*self.sink);
+        device.reads.push(DeviceRead { busy: 0, ..read });
+        let last = device.reads.len() - 1;
+        device.reads.swap(at_read, last);
+    }
+
+    async fn read(&mut self, index: usize, key: ReadKey) {
+        let Some(read) = self.devices[index].reads.iter().find(|r| r.key == key) else {
+            self.plan.remove_read(key);
+            return;
+        };
+        let question = ask(&read.block);
+        let refused = read.refused;
+        match self.transact(index, question).await {
+            Ok(answer) => {
+                self.publish(index, key, &answer);
+                let now = self.now();
+                self.plan.read_done(key, now);
+                if refused {
+                    // The device takes it now: back to the usual blocks.
+                    self.progress(index, Progress::Ready);
+                }
+            }
+            Err(error) => self.read_failed(index, key, &error),
+        }
+    }
+
+    fn read_failed(&mut self, index: usize, key: ReadKey, error: &LinkError) {
+        let now = self.now();
+        let at = self.clock.now();
+        let device = &mut self.devices[index];
+        let Some(read) = device.reads.iter_mut().find(|r| r.key == key) else {
+            return;
+        };
+        match error {
+            LinkError::Exception(5 | 6) if read.busy < BUSY_MAX => {
+                let wait = BUSY_WAIT * 2_u32.pow(read.busy.into());
+                read.busy += 1;
+                self.plan.read_again(key, now, wait);
+                return;
+            }
+            LinkError::Exception(1..=3) => {
+                self.read_refused(index, key, error);
+                return;
+            }
+            _ => read.busy = 0,
+        }
+        let once = read.poll == Poll::Once;
+        let block = read.block.clone();
+        device.flaw_block(&block, error.flaw(), at, &*self.sink);
+        if once {
+            self.plan.read_again(key, now, ONCE_RETRY);
+        } else {
+            self.plan.read_done(key, now);
+        }
+    }
+
+    /// The device does not have all registers of a block: halve it until the bad one is alone.
+    fn read_refused(&mut self, index: usize, key: ReadKey, error: &LinkError) {
+        let now = self.now();
+        let at = self.clock.now();
+        let device = &mut self.devices[index];
+        let Some(place) = device.reads.iter().position(|r| r.key == key) else {
+            return;
+        };
+        if let Some((low, high)) = device.reads[place].block.halves() {
+            let read = device.reads.swap_remove(place);
+            self.plan.remove_read(key);
+            device.flaw_block(&read.block, error.flaw(), at, &*self.sink);
+            for half in [low, high] {
+                device.add_read(index, &mut self.plan, half, read.poll, now);
+            }
+            return;
+        }
+        device.reads[place].refused = true;
+        let block = device.reads[place].block.clone();
+        let text = format!(
+            "{}: {error}; it is not read any more (next attempt in {} min); check model, firmware and profile {}",
+            device.describe(&block),
+            REFUSED_RETRY.as_secs() / 60,
+            device.spec.profile.id
+        );
+        device.flaw_block(&block, Flaw::Config, at, &*self.sink);
+        self.plan.read_again(key, now, REFUSED_RETRY);
+        self.notice(index, text);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -77,24 +77,112 @@ fn registers_stand_where_the_makers_put_them() {
     let (abcd, cdab) = (WordOrder::BigFirst, WordOrder::LittleFirst);
     let f32 = DataType::F32;
     let rows = [
-        ("eastron/sdm630", Point::ActivePower, input, 0x34, f32, abcd, 1.0),
-        ("eastron/sdm630", Point::VoltageL1, input, 0x00, f32, abcd, 1.0),
-        ("eastron/sdm630", Point::Frequency, input, 0x46, f32, abcd, 1.0),
+        (
+            "eastron/sdm630",
+            Point::ActivePower,
+            input,
+            0x34,
+            f32,
+            abcd,
+            1.0,
+        ),
+        (
+            "eastron/sdm630",
+            Point::VoltageL1,
+            input,
+            0x00,
+            f32,
+            abcd,
+            1.0,
+        ),
+        (
+            "eastron/sdm630",
+            Point::Frequency,
+            input,
+            0x46,
+            f32,
+            abcd,
+            1.0,
+        ),
         // What the maker calls import is energy given to the bus.
-        ("eastron/sdm630", Point::EnergyExport, input, 0x48, f32, abcd, 1e3),
-        ("eastron/sdm120", Point::ActivePower, input, 0x0c, f32, abcd, 1.0),
-        ("carlo-gavazzi/em340", Point::ActivePower, input, 0x28, DataType::I32, cdab, 0.1),
-        ("schneider/iem3000", Point::ActivePower, holding, 0xbf3, f32, abcd, 1e3),
-        ("schneider/iem3000", Point::EnergyExport, holding, 0xc83, DataType::I64, abcd, 1.0),
-        ("generic/sync-breaker", Point::SwitchOn, Table::Discrete, 0, DataType::Bit, abcd, 1.0),
-        ("generic/sync-breaker", Point::SyncAngle, input, 4, f32, abcd, 1.0),
+        (
+            "eastron/sdm630",
+            Point::EnergyExport,
+            input,
+            0x48,
+            f32,
+            abcd,
+            1e3,
+        ),
+        (
+            "eastron/sdm120",
+            Point::ActivePower,
+            input,
+            0x0c,
+            f32,
+            abcd,
+            1.0,
+        ),
+        (
+            "carlo-gavazzi/em340",
+            Point::ActivePower,
+            input,
+            0x28,
+            DataType::I32,
+            cdab,
+            0.1,
+        ),
+        (
+            "schneider/iem3000",
+            Point::ActivePower,
+            holding,
+            0xbf3,
+            f32,
+            abcd,
+            1e3,
+        ),
+        (
+            "schneider/iem3000",
+            Point::EnergyExport,
+            holding,
+            0xc83,
+            DataType::I64,
+            abcd,
+            1.0,
+        ),
+        (
+            "generic/sync-breaker",
+            Point::SwitchOn,
+            Table::Discrete,
+            0,
+            DataType::Bit,
+            abcd,
+            1.0,
+        ),
+        (
+            "generic/sync-breaker",
+            Point::SyncAngle,
+            input,
+            4,
+            f32,
+            abcd,
+            1.0,
+        ),
     ];
     for (id, point, table, address, data, order, factor) in rows {
         let profile = modbus(id);
         let found = profile.points.iter().find(|p| p.point == point).expect(id);
-        assert_eq!(found.address, Address::Fixed { table, address }, "{id} {point}");
         assert_eq!(
-            (found.encoding.data, found.encoding.order, found.encoding.factor),
+            found.address,
+            Address::Fixed { table, address },
+            "{id} {point}"
+        );
+        assert_eq!(
+            (
+                found.encoding.data,
+                found.encoding.order,
+                found.encoding.factor
+            ),
             (data, order, factor),
             "{id} {point}"
         );
@@ -105,16 +193,74 @@ fn registers_stand_where_the_makers_put_them() {
 fn sunspec_points_take_address_type_scale_and_pattern_from_their_model() {
     // (point, model, offset, type, scale offset, factor, not implemented, poll)
     let rows = [
-        (Point::ActivePower, 103, 14, DataType::I16, Some(15), 1.0, 0x8000, Poll::Fast),
-        (Point::PowerFactor, 103, 22, DataType::I16, Some(23), 0.01, 0x8000, Poll::Normal),
-        (Point::EnergyExport, 103, 24, DataType::U32, Some(26), 1.0, 0, Poll::Slow),
-        (Point::State, 103, 38, DataType::U16, None, 1.0, 0xffff, Poll::Normal),
-        (Point::RatedActivePower, 121, 2, DataType::U16, Some(22), 1.0, 0xffff, Poll::Once),
-        (Point::StateOfCharge, 713, 4, DataType::U16, Some(8), 0.01, 0xffff, Poll::Normal),
+        (
+            Point::ActivePower,
+            103,
+            14,
+            DataType::I16,
+            Some(15),
+            1.0,
+            0x8000,
+            Poll::Fast,
+        ),
+        (
+            Point::PowerFactor,
+            103,
+            22,
+            DataType::I16,
+            Some(23),
+            0.01,
+            0x8000,
+            Poll::Normal,
+        ),
+        (
+            Point::EnergyExport,
+            103,
+            24,
+            DataType::U32,
+            Some(26),
+            1.0,
+            0,
+            Poll::Slow,
+        ),
+        (
+            Point::State,
+            103,
+            38,
+            DataType::U16,
+            None,
+            1.0,
+            0xffff,
+            Poll::Normal,
+        ),
+        (
+            Point::RatedActivePower,
+            121,
+            2,
+            DataType::U16,
+            Some(22),
+            1.0,
+            0xffff,
+            Poll::Once,
+        ),
+        (
+            Point::StateOfCharge,
+            713,
+            4,
+            DataType::U16,
+            Some(8),
+            0.01,
+            0xffff,
+            Poll::Normal,
+        ),
     ];
     let profile = modbus("sunspec/storage-inverter");
     for (point, model, offset, data, scale, factor, pattern, poll) in rows {
-        let found = profile.points.iter().find(|p| p.point == point).expect("mapped");
+        let found = profile
+            .points
+            .iter()
+            .find(|p| p.point == point)
+            .expect("mapped");
         assert_eq!(found.address, Address::Model { model, offset }, "{point}");
         assert_eq!(found.encoding.data, data, "{point}");
         let scale = scale.map(|offset| Address::Model { model, offset });
@@ -148,8 +294,14 @@ fn the_power_ceiling_is_one_request_of_model_123_with_at_least_one_percent() {
         [&percent, &zero, &FieldValue::RevertSeconds, &zero, &one]
     );
     assert_eq!(control.readback.field, 0);
-    let scale = Address::Model { model: 123, offset: 23 };
-    assert_eq!(control.fields.first().and_then(|f| f.encoding.scale), Some(scale));
+    let scale = Address::Model {
+        model: 123,
+        offset: 23,
+    };
+    assert_eq!(
+        control.fields.first().and_then(|f| f.encoding.scale),
+        Some(scale)
+    );
 }
 
 #[test]
@@ -160,16 +312,34 @@ fn the_power_setpoint_fills_the_whole_block_of_model_704() {
     ];
     let profile = modbus("sunspec/storage-inverter");
     for (point, first, end, readback, scale) in rows {
-        let control = profile.controls.iter().find(|c| c.point == point).expect("there");
+        let control = profile
+            .controls
+            .iter()
+            .find(|c| c.point == point)
+            .expect("there");
         let mut next = first;
         for field in &control.fields {
-            assert_eq!(field.address, Address::Model { model: 704, offset: next }, "{point}");
+            assert_eq!(
+                field.address,
+                Address::Model {
+                    model: 704,
+                    offset: next
+                },
+                "{point}"
+            );
             next += field.encoding.data.registers();
         }
-        assert_eq!((next, control.readback.field, control.safe), (end, readback, 0.0), "{point}");
+        assert_eq!(
+            (next, control.readback.field, control.safe),
+            (end, readback, 0.0),
+            "{point}"
+        );
         let setpoint = &control.fields[readback];
         assert_eq!(setpoint.value, FieldValue::Setpoint, "{point}");
-        let scale = Address::Model { model: 704, offset: scale };
+        let scale = Address::Model {
+            model: 704,
+            offset: scale,
+        };
         assert_eq!(setpoint.encoding.scale, Some(scale), "{point}");
     }
 }
@@ -195,26 +365,112 @@ fn every_setpoint_that_a_device_drops_is_rewritten_twice_before() {
 fn a_coil_that_is_told_and_a_contact_that_tells_are_two_things() {
     let profile = modbus("generic/sync-breaker");
     let control = profile.controls.first().expect("a control");
-    let coil = Address::Fixed { table: Table::Coil, address: 0 };
+    let coil = Address::Fixed {
+        table: Table::Coil,
+        address: 0,
+    };
     assert_eq!(control.fields.first().map(|f| f.address), Some(coil));
-    assert_eq!((control.point, control.comms_loss), (Point::SwitchOn, CommsLoss::Holds));
+    assert_eq!(
+        (control.point, control.comms_loss),
+        (Point::SwitchOn, CommsLoss::Holds)
+    );
 }
 
 #[test]
 fn battery_frames_hold_what_captured_packs_send() {
     // (profile, frame, point, start, bits, signed, factor)
     let rows = [
-        ("pylontech/lv-can", 0x351, Point::ChargeVoltageMax, 0, 16, false, 0.1),
-        ("pylontech/lv-can", 0x351, Point::ChargeCurrentMax, 16, 16, true, 0.1),
-        ("pylontech/lv-can", 0x351, Point::DischargeCurrentMax, 32, 16, true, 0.1),
-        ("pylontech/lv-can", 0x355, Point::StateOfCharge, 0, 16, false, 0.01),
-        ("pylontech/lv-can", 0x356, Point::BatteryVoltage, 0, 16, true, 0.01),
+        (
+            "pylontech/lv-can",
+            0x351,
+            Point::ChargeVoltageMax,
+            0,
+            16,
+            false,
+            0.1,
+        ),
+        (
+            "pylontech/lv-can",
+            0x351,
+            Point::ChargeCurrentMax,
+            16,
+            16,
+            true,
+            0.1,
+        ),
+        (
+            "pylontech/lv-can",
+            0x351,
+            Point::DischargeCurrentMax,
+            32,
+            16,
+            true,
+            0.1,
+        ),
+        (
+            "pylontech/lv-can",
+            0x355,
+            Point::StateOfCharge,
+            0,
+            16,
+            false,
+            0.01,
+        ),
+        (
+            "pylontech/lv-can",
+            0x356,
+            Point::BatteryVoltage,
+            0,
+            16,
+            true,
+            0.01,
+        ),
         // The pack counts charging as positive.
-        ("pylontech/lv-can", 0x356, Point::BatteryCurrent, 16, 16, true, -0.1),
-        ("pylontech/lv-can", 0x35c, Point::ChargeEnabled, 7, 1, false, 1.0),
-        ("pylontech/lv-can", 0x35c, Point::DischargeEnabled, 6, 1, false, 1.0),
-        ("victron/lv-can", 0x355, Point::StateOfCharge, 32, 16, false, 0.0001),
-        ("victron/lv-can", 0x356, Point::BatteryCurrent, 16, 16, true, -0.1),
+        (
+            "pylontech/lv-can",
+            0x356,
+            Point::BatteryCurrent,
+            16,
+            16,
+            true,
+            -0.1,
+        ),
+        (
+            "pylontech/lv-can",
+            0x35c,
+            Point::ChargeEnabled,
+            7,
+            1,
+            false,
+            1.0,
+        ),
+        (
+            "pylontech/lv-can",
+            0x35c,
+            Point::DischargeEnabled,
+            6,
+            1,
+            false,
+            1.0,
+        ),
+        (
+            "victron/lv-can",
+            0x355,
+            Point::StateOfCharge,
+            32,
+            16,
+            false,
+            0.0001,
+        ),
+        (
+            "victron/lv-can",
+            0x356,
+            Point::BatteryCurrent,
+            16,
+            16,
+            true,
+            -0.1,
+        ),
     ];
     for (id, frame, point, start, bits, signed, factor) in rows {
         let profile = can(id);
@@ -231,7 +487,10 @@ fn battery_frames_hold_what_captured_packs_send() {
     for id in ["pylontech/lv-can", "victron/lv-can"] {
         let keep_alive = can(id).keep_alive;
         assert_eq!(keep_alive.len(), 1);
-        assert_eq!((keep_alive[0].id, &keep_alive[0].data[..]), (CanId::Standard(0x305), &[0; 8][..]));
+        assert_eq!(
+            (keep_alive[0].id, &keep_alive[0].data[..]),
+            (CanId::Standard(0x305), &[0; 8][..])
+        );
     }
 }
 
@@ -241,9 +500,17 @@ fn a_plug_consumes_and_its_payloads_are_json_where_they_look_like_it() {
         let plug = mqtt(id);
         for topic in &plug.topics {
             for value in &topic.values {
-                let expected = if value.point == Point::ActivePower { -1.0 } else { value.factor };
+                let expected = if value.point == Point::ActivePower {
+                    -1.0
+                } else {
+                    value.factor
+                };
                 assert_eq!(value.factor, expected, "{id} {}", value.point);
-                assert!(value.factor == -1.0 || value.factor > 0.0, "{id} {}", value.point);
+                assert!(
+                    value.factor == -1.0 || value.factor > 0.0,
+                    "{id} {}",
+                    value.point
+                );
             }
         }
         assert!(plug.availability.is_some(), "{id}");
@@ -252,7 +519,10 @@ fn a_plug_consumes_and_its_payloads_are_json_where_they_look_like_it() {
     let command = shelly.commands.first().expect("a command");
     let dead_man = command.dead_man.as_deref().expect("a dead-man");
     assert!(dead_man.contains("\"on\":true") && dead_man.contains("\"toggle_after\":60"));
-    assert_eq!(command.dead_man_refresh, Some(std::time::Duration::from_secs(20)));
+    assert_eq!(
+        command.dead_man_refresh,
+        Some(std::time::Duration::from_secs(20))
+    );
     for payload in [&command.payload_on, &command.payload_off, dead_man] {
         let depth = payload.chars().fold(0_i32, |depth, c| match c {
             '{' => depth + 1,

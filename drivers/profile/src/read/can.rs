@@ -87,11 +87,7 @@ fn id(table: &Table<'_>) -> Option<CanId> {
     }
 }
 
-fn frame(
-    table: &Table<'_>,
-    sign: Option<f64>,
-    points: &mut Vec<model::Point>,
-) -> Option<Frame> {
+fn frame(table: &Table<'_>, sign: Option<f64>, points: &mut Vec<model::Point>) -> Option<Frame> {
     let id = id(table);
     let len_min = match table.integer("len_min", 0..=8) {
         None if !table.has("len_min") => table.missing("len_min", "8"),
@@ -168,9 +164,7 @@ fn signal(
         .map_or(ByteOrder::Little, |o| o.value);
     let signed = t.boolean("signed").is_some_and(|s| s.value);
     let Some(point) = point else {
-        let _ = (t.has("unit"), t.has("scale"), t.has("sign"), t.has("range"));
-        t.has("offset");
-        return None;
+        return value::pass_over(t);
     };
     if points.contains(&point.value) {
         let what = format!("`{}`", point.value);
@@ -181,7 +175,10 @@ fn signal(
     let factor = value::factor(t, point, None, sign);
     let offset = t.number("offset").map_or(0.0, |o| o.value);
     let range = value::range(t, point);
-    let (start, bits) = (u16::try_from(start?.value).ok()?, u16::try_from(bits?.value).ok()?);
+    let (start, bits) = (
+        u16::try_from(start?.value).ok()?,
+        u16::try_from(bits?.value).ok()?,
+    );
     let Some(taken) = bits_of(start, bits, order) else {
         t.document().error(
             codes::SIGNAL_OUTSIDE,
@@ -270,7 +267,11 @@ mod tests {
             (7, 64, ByteOrder::Big, Some(u64::MAX)),
         ];
         for (start, bits, order, expected) in rows {
-            assert_eq!(bits_of(start, bits, order), expected, "{start} {bits} {order:?}");
+            assert_eq!(
+                bits_of(start, bits, order),
+                expected,
+                "{start} {bits} {order:?}"
+            );
         }
     }
 }

@@ -1,19 +1,16 @@
 //! Reads the recipes that write setpoints, and checks that each ends safely.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use document::{Spanned, Table};
 use model::Point;
 use quantities::{ActivePower, Quantity};
 
-use super::registers::{self, Defaults, Register};
+use super::field::{self, Recipe};
+use super::registers::Defaults;
 use super::{required_time, twice, value};
 use crate::codes;
-use crate::modbus::{CommsLoss, Control, DataType, Encoding, Field, FieldValue, Readback};
-
-/// Most registers in one write: MODBUS Application Protocol Specification V1.1b3, 6.12.
-const WRITE_REGISTERS_MAX: u32 = 123;
+use crate::modbus::{CommsLoss, Control, Readback};
 
 /// Points that can be set.
 const CONTROLLABLE: &[Point] = &[
@@ -31,23 +28,6 @@ pub(super) enum Loss {
     /// It keeps the last value.
     Holds,
 }
-
-/// What a field carries, as the file names it.
-#[derive(Clone, Copy)]
-enum Write {
-    Setpoint,
-    Percent,
-    Revert,
-    Constant,
-}
-
-/// Names of what a field carries.
-const WRITES: &[(&str, Write)] = &[
-    ("setpoint", Write::Setpoint),
-    ("percent", Write::Percent),
-    ("revert-seconds", Write::Revert),
-    ("constant", Write::Constant),
-];
 
 pub(super) fn read(
     root: &Table<'_>,
@@ -123,9 +103,18 @@ fn control(
         Some(_) => None,
     };
     let refresh = refresh(&table, loss.as_ref().map(|l| l.value), revert.as_ref());
-    let fields = fields(&table, defaults, sign, known, point, reverts, revert.as_ref());
+    let recipe = Recipe {
+        point,
+        sign,
+        known,
+        reverts,
+        revert: revert.as_ref(),
+    };
+    let fields = field::read_all(&table, defaults, &recipe);
     let Some(point) = point else {
-        let _ = (table.has("safe"), table.has("tolerance"), table.has("range"));
+        for key in ["safe", "tolerance", "range"] {
+            table.has(key);
+        }
         table.finish();
         return None;
     };
@@ -195,7 +184,10 @@ pub(super) fn check_refresh(
         None => table.document().error(
             codes::REFRESH_MISSING,
             revert.span.clone(),
-            format!("the device reverts after {:?} and nothing is rewritten", revert.value),
+            format!(
+                "the device reverts after {:?} and nothing is rewritten",
+                revert.value
+            ),
             "",
             format!("add `{key} = \"{}s\"` or less", half.as_secs_f64()),
         ),
@@ -233,219 +225,4 @@ fn tolerance(table: &Table<'_>, point: Point) -> Option<f64> {
         return Some(0.0);
     }
     Some(value::setting(table, "tolerance", point)?.value.abs())
-}
-
-/// The fields and the index of the one that carries the setpoint.
-fn fields(
-    table: &Table<'_>,
-    defaults: &Defaults,
-    sign: Option<f64>,
-    known: &[Point],
-    point: Option<Point>,
-    reverts: bool,
-    revert: Option<&Spanned<Duration>>,
-) -> Option<(Vec<Field>, usize)> {
-    let mut extents: Vec<Register> = Vec::new();
-    let mut fields = Vec::new();
-    let mut complete = true;
-    for t in table.tables("fields") {
-        let register = registers::read(&t, defaults);
-        let write = if t.has("write") {
-            t.choice("write", WRITES)
-        } else {
-            t.missing("write", "\"setpoint\"")
-        };
-        let unit = register.as_ref().and_then(|r| r.unit.clone());
-        let data = register.as_ref().map(|r| r.encoding.data);
-        let content = write
-            .and_then(|w| content(&t, &w, point, data, unit.as_deref(), sign, known, reverts, revert));
-        t.finish();
-        let (Some(register), Some((value, factor))) = (register, content) else {
-            complete = false;
-            continue;
-        };
-        if !register.writable {
-            table.document().error(
-                codes::NOT_WRITABLE,
-                register.span.clone(),
-                "nothing can be written here",
-                "",
-                "take a holding register or a coil, or a SunSpec point that is writable",
-            );
-        }
-        let scaled = matches!(value, FieldValue::Setpoint | FieldValue::PercentOf { .. });
-        fields.push(Field {
-            address: register.address,
-            encoding: Encoding {
-                factor,
-                scale: register.encoding.scale.filter(|_| scaled),
-                ..register.encoding
-            },
-            value,
-        });
-        extents.push(register);
-    }
-    check_order(table, &extents);
-    let setpoints: Vec<usize> = fields
-        .iter()
-        .enumerate()
-        .filter(|(_, f)| matches!(f.value, FieldValue::Setpoint | FieldValue::PercentOf { .. }))
-        .map(|(i, _)| i)
-        .collect();
-    match setpoints.as_slice() {
-        [one] if complete => Some((fields, *one)),
-        _ if !complete => None,
-        many => {
-            table.document().error(
-                codes::SETPOINT_FIELD,
-                table.span_of("fields"),
-                format!("{} fields carry the setpoint, it must be one", many.len()),
-                "",
-                "mark one field with `write = \"setpoint\"` or `write = \"percent\"`",
-            );
-            None
-        }
-    }
-}
-
-/// What a field carries, and its factor to the base unit.
-#[allow(clippy::too_many_arguments, reason = "each is one fact about the field; they have no common noun")]
-fn content(
-    t: &Table<'_>,
-    write: &Spanned<Write>,
-    point: Option<Point>,
-    data: Option<DataType>,
-    unit: Option<&str>,
-    sign: Option<f64>,
-    known: &[Point],
-    reverts: bool,
-    revert: Option<&Spanned<Duration>>,
-) -> Option<(FieldValue, f64)> {
-    match write.value {
-        Write::Setpoint => {
-            let factor = value::factor(t, point?, unit, sign)?;
-            Some((FieldValue::Setpoint, factor))
-        }
-        Write::Percent => {
-            let reference = value::point(t, "of");
-            let min = t.number("min").map_or(0.0, |m| m.value);
-            let factor = value::scale(t);
-            let (reference, point) = (reference?, point?);
-            if !known.contains(&reference.value) || reference.value.unit() != point.unit() {
-                t.document().error(
-                    codes::NO_REFERENCE,
-                    reference.span,
-                    format!("`{}` cannot be the 100 percent of `{point}`", reference.value),
-                    "",
-                    format!("map a point in {} that this profile reads", point.unit()),
-                );
-            }
-            let sign = value::direction(t, point, sign)?;
-            Some((
-                FieldValue::PercentOf {
-                    reference: reference.value,
-                    min,
-                },
-                factor? * sign,
-            ))
-        }
-        Write::Revert => {
-            check_revert(t, &write.span, data, reverts, revert);
-            Some((FieldValue::RevertSeconds, 1.0))
-        }
-        Write::Constant => {
-            let raw = match t.integer("raw", i64::MIN..=i64::MAX) {
-                None if !t.has("raw") => t.missing("raw", "0"),
-                raw => raw,
-            }?;
-            if let Some(data) = data
-                && !fits(data, raw.value)
-            {
-                t.document().error(
-                    codes::CONSTANT_TOO_BIG,
-                    raw.span,
-                    format!("{} does not fit the field's type", raw.value),
-                    "",
-                    "write the raw number as it stands in the register",
-                );
-            }
-            Some((FieldValue::Constant(raw.value), 1.0))
-        }
-    }
-}
-
-/// Whether a raw whole number can be written in a type.
-fn fits(data: DataType, raw: i64) -> bool {
-    match data {
-        DataType::Bit => (0..=1).contains(&raw),
-        DataType::U16 => u16::try_from(raw).is_ok(),
-        DataType::I16 => i16::try_from(raw).is_ok(),
-        DataType::U32 => u32::try_from(raw).is_ok(),
-        DataType::I32 => i32::try_from(raw).is_ok(),
-        DataType::U64 => u64::try_from(raw).is_ok(),
-        // 24 bits of mantissa hold whole numbers exactly.
-        DataType::F32 => raw.unsigned_abs() <= 1 << 24,
-        DataType::I64 => true,
-    }
-}
-
-fn check_revert(
-    t: &Table<'_>,
-    span: &Range<usize>,
-    data: Option<DataType>,
-    reverts: bool,
-    revert: Option<&Spanned<Duration>>,
-) {
-    let whole = revert.is_none_or(|r| r.value.subsec_nanos() == 0 && r.value.as_secs() > 0);
-    let seconds = revert.map_or(Ok(0), |r| i64::try_from(r.value.as_secs()));
-    let fitting = match (data, seconds) {
-        (Some(data), Ok(seconds)) => fits(data, seconds),
-        (None, Ok(_)) => true,
-        (_, Err(_)) => false,
-    };
-    if !(reverts && whole && fitting) {
-        t.document().error(
-            codes::REVERT_FIELD,
-            span.clone(),
-            "the revert time cannot be written into this field",
-            "",
-            "state `comms_loss = \"reverts\"` with a whole number of seconds that fits the field",
-        );
-    }
-}
-
-/// Fields stand in address order without overlap, and a run of neighbours fits one request.
-fn check_order(table: &Table<'_>, fields: &[Register]) {
-    let mut run = 0;
-    for (i, field) in fields.iter().enumerate() {
-        let (kind, model, registers) = field.extent();
-        let previous = i.checked_sub(1).and_then(|p| fields.get(p)).map(Register::extent);
-        let neighbour = match &previous {
-            Some((k, m, before)) => {
-                if (*k, *m) != (kind, model) || before.end > registers.start {
-                    table.document().error(
-                        codes::FIELD_ORDER,
-                        field.span.clone(),
-                        "the fields are not in address order in one table or model",
-                        "begins before the end of the field above, or elsewhere",
-                        "sort the fields by address",
-                    );
-                }
-                before.end == registers.start
-            }
-            None => false,
-        };
-        let taken = registers.end - registers.start;
-        let before = run;
-        run = if neighbour { run + taken } else { taken };
-        if run > WRITE_REGISTERS_MAX && before <= WRITE_REGISTERS_MAX {
-            table.document().error(
-                codes::WRITE_TOO_WIDE,
-                field.span.clone(),
-                format!("neighbouring fields take {run} registers"),
-                format!("one write takes {WRITE_REGISTERS_MAX}"),
-                "leave out fields that need not be written",
-            );
-        }
-    }
 }

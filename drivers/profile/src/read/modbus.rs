@@ -7,7 +7,7 @@ use document::Table;
 use model::Point;
 
 use super::registers::{self, Defaults, Register};
-use super::{pass_over, control, required_time, time_or, twice, value};
+use super::{control, pass_over, required_time, time_or, twice, value};
 use crate::codes;
 use crate::modbus::{
     Encoding, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint, SerialSettings,
@@ -219,20 +219,20 @@ fn point(
         }
         check_overlap(&table, point.value, register, taken);
     }
-    let known_unit = register.as_ref().and_then(|r| r.unit.as_deref());
-    let (factor, range) = match &point {
-        Some(point) => (
-            value::factor(&table, point.value, known_unit, sign),
-            value::range(&table, point.value),
-        ),
-        None => {
-            // The keys are asked for all the same, or they would be told as unknown.
-            let _ = (table.has("unit"), table.has("scale"), table.has("sign"));
-            table.has("range");
-            (None, None)
+    // Without its register nobody knows which unit the layout tells.
+    let factor = match (&point, &register) {
+        (Some(point), Some(register)) => {
+            value::factor(&table, point.value, register.unit.as_deref(), sign)
         }
+        _ => value::pass_over(&table),
     };
-    let poll = table.choice("poll", POLLS).map_or(Poll::Normal, |p| p.value);
+    let range = match &point {
+        Some(point) => value::range(&table, point.value),
+        None => value::pass_over(&table),
+    };
+    let poll = table
+        .choice("poll", POLLS)
+        .map_or(Poll::Normal, |p| p.value);
     table.finish();
     let register = register?;
     Some(RegisterPoint {

@@ -4,7 +4,7 @@ use document::{Spanned, Table};
 use model::Point;
 
 use super::control::{self, Loss};
-use super::{pass_over, can, required_time, twice, value};
+use super::{can, pass_over, required_time, twice, value};
 use crate::codes;
 use crate::mqtt::{Availability, Command, MqttProfile, Request, Topic, Value};
 
@@ -131,8 +131,7 @@ fn read_value(t: &Table<'_>, sign: Option<f64>) -> Option<Value> {
     }
     let words = words(t);
     let Some(point) = point else {
-        let _ = (t.has("unit"), t.has("scale"), t.has("sign"), t.has("range"));
-        return None;
+        return value::pass_over(t);
     };
     let factor = value::factor(t, point.value, None, sign);
     let range = value::range(t, point.value);
@@ -176,10 +175,7 @@ fn words(t: &Table<'_>) -> Vec<(String, f64)> {
     words
 }
 
-fn request(
-    table: Table<'_>,
-    timeout: Option<&Spanned<std::time::Duration>>,
-) -> Option<Request> {
+fn request(table: Table<'_>, timeout: Option<&Spanned<std::time::Duration>>) -> Option<Request> {
     let topic = topic(&table, "topic", "cmnd/{t}/Status");
     let payload = if table.has("payload") {
         table.text("payload")
@@ -217,6 +213,10 @@ fn command(table: &Table<'_>, confirmable: &[Point]) -> Option<Command> {
             "",
             "a device reverts when, and only when, a dead-man message arms its timer",
         );
+    }
+    if loss.is_none() {
+        // What the device does is not known, so times of its falling back may stand there.
+        let _ = (table.has("revert"), table.has("refresh"));
     }
     let refresh = if reverting {
         let revert = required_time(table, "revert", "60s");

@@ -237,13 +237,7 @@ pub(super) fn unknown_model(table: &Table<'_>, span: Range<usize>, number: u16) 
 }
 
 /// A value and its scale factor come in one answer.
-fn check_scale_distance(
-    table: &Table<'_>,
-    start: u16,
-    data: DataType,
-    scale: u16,
-    max_regs: u16,
-) {
+fn check_scale_distance(table: &Table<'_>, start: u16, data: DataType, scale: u16, max_regs: u16) {
     let (start, scale) = (u32::from(start), u32::from(scale));
     let end = (start + u32::from(data.registers())).max(scale + 1);
     let span = end - start.min(scale);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use document::Source;
+use proptest::prelude::*;
 
 use crate::{EXPLANATIONS, Profile};
 
@@ -164,112 +165,340 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 /// A profile without faults, what is replaced in it, and the faults that follow.
-type Row = (&'static str, &'static str, &'static str, &'static [&'static str]);
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+);
 
 const ROWS: &[Row] = &[
     // The head.
     (METER, "schema = 1", "schema = 2", &["D005 1:10"]),
-    (METER, "id = \"acme/meter\"", "id = \"Acme Meter\"", &["P028 3:6"]),
+    (
+        METER,
+        "id = \"acme/meter\"",
+        "id = \"Acme Meter\"",
+        &["P028 3:6"],
+    ),
     (METER, "[\"Acme manual 1.0\"]", "[]", &["P011 6:10"]),
     (METER, "source = [\"Acme manual 1.0\"]\n", "", &["P011 2:1"]),
     (METER, "\"modbus\"", "\"modbos\"", &["D006 7:12"]),
-    (METER, "version = 1", "versoin = 1", &["D004 2:1", "D002 5:1"]),
-    (METER, "[modbus]\n", "[can]\nbitrate = 500000\n[modbus]\n", &["D002 9:1"]),
+    (
+        METER,
+        "version = 1",
+        "versoin = 1",
+        &["D004 2:1", "D002 5:1"],
+    ),
+    (
+        METER,
+        "[modbus]\n",
+        "[can]\nbitrate = 500000\n[modbus]\n",
+        &["D002 9:2"],
+    ),
     // Points.
     (METER, "\"ac.f\"", "\"ac.frequency\"", &["P001 22:8"]),
     (METER, "unit = \"Hz\"", "unit = \"kW\"", &["P002 25:8"]),
     (METER, "unit = \"Hz\"\n", "", &["D004 21:1"]),
-    (METER, "\"ac.f\"\naddr = 2", "\"ac.p\"\naddr = 8",
-        &["P003 22:8", "P002 25:8", "D007 26:9"]),
+    (
+        METER,
+        "\"ac.f\"\naddr = 2",
+        "\"ac.p\"\naddr = 8",
+        &["P003 22:8", "P002 25:8", "D007 26:9"],
+    ),
     (METER, "addr = 2", "addr = 1", &["P004 23:8", "P006 23:8"]),
-    (METER, "addr = 2", "addr = 65535", &["P005 23:8", "P006 23:8"]),
+    (
+        METER,
+        "addr = 2",
+        "addr = 65535",
+        &["P005 23:8", "P006 23:8"],
+    ),
     (METER, "addr = 2", "addr = 65536", &["D005 23:8"]),
     (METER, "addr = 2", "addr = 9", &["P006 23:8"]),
-    (METER, "\"ac.f\"\naddr = 2\ntype = \"f32\"\nunit = \"Hz\"\nrange = \"0..100Hz\"",
-        "\"ac.pf\"\naddr = 2\ntype = \"f32\"\nrange = [1, -1]", &["P007 25:9"]),
-    (METER, "\"ac.f\"\naddr = 2\ntype = \"f32\"\nunit = \"Hz\"\nrange = \"0..100Hz\"",
-        "\"ac.pf\"\naddr = 2\ntype = \"f32\"\nrange = [nan, 1]", &["P007 25:9", "D003 25:10"]),
+    (
+        METER,
+        "\"ac.f\"\naddr = 2\ntype = \"f32\"\nunit = \"Hz\"\nrange = \"0..100Hz\"",
+        "\"ac.pf\"\naddr = 2\ntype = \"f32\"\nrange = [1, -1]",
+        &["P007 25:9"],
+    ),
+    (
+        METER,
+        "\"ac.f\"\naddr = 2\ntype = \"f32\"\nunit = \"Hz\"\nrange = \"0..100Hz\"",
+        "\"ac.pf\"\naddr = 2\ntype = \"f32\"\nrange = [nan, 1]",
+        &["P007 25:9", "D003 25:10"],
+    ),
     (METER, "\"0..100Hz\"", "\"100..0Hz\"", &["D007 26:9"]),
     (METER, "range = \"0..100Hz\"\n", "", &["D004 21:1"]),
-    (METER, "unit = \"Hz\"", "unit = \"Hz\"\nscale = 0", &["P040 26:9"]),
-    (METER, "unit = \"Hz\"", "unit = \"Hz\"\nscale = nan", &["D003 26:9"]),
-    (METER, "unit = \"Hz\"", "unit = \"Hz\"\nscael = 0.1", &["D002 26:1"]),
-    (METER, "sign = \"import+\"\n", "", &["P023 14:1", "P023 49:3"]),
-    (METER, "addr = 2\ntype = \"f32\"", "addr = 2\ntype = \"bit\"", &["P024 24:8"]),
-    (METER, "order = \"ABCD\"\n", "",
-        &["D004 14:1", "D004 20:1", "D004 26:1", "D004 32:1", "D004 47:3"]),
-    (METER, "order = \"ABCD\"", "order = \"ABCD\"\nmax_regs = 126", &["P008 15:12"]),
-    (METER, "order = \"ABCD\"", "order = \"ABCD\"\nmax_regs = 60\nserial = { baud = 9600, parity = \"evn\", stop = 3 }",
-        &["D006 16:36", "D005 16:50"]),
-    (METER, "unit = \"Hz\"", "unit = \"Hz\"\nscale_addr = 300", &["P010 21:1"]),
-    (METER, "timeout = \"500ms\"", "timeout = \"0s\"", &["P044 12:11"]),
-    (METER, "[[point]]", "[[pint]]", &["P025 1:1", "D002 15:3"]),
+    (
+        METER,
+        "unit = \"Hz\"",
+        "unit = \"Hz\"\nscale = 0",
+        &["P040 26:9"],
+    ),
+    (
+        METER,
+        "unit = \"Hz\"",
+        "unit = \"Hz\"\nscale = nan",
+        &["D003 26:9"],
+    ),
+    (
+        METER,
+        "unit = \"Hz\"",
+        "unit = \"Hz\"\nscael = 0.1",
+        &["D002 26:1"],
+    ),
+    (
+        METER,
+        "sign = \"import+\"\n",
+        "",
+        &["P023 14:1", "P023 47:3"],
+    ),
+    (
+        METER,
+        "addr = 2\ntype = \"f32\"",
+        "addr = 2\ntype = \"bit\"",
+        &["P024 24:8"],
+    ),
+    (
+        METER,
+        "order = \"ABCD\"\n",
+        "",
+        &[
+            "D004 14:1",
+            "D004 20:1",
+            "D004 26:1",
+            "D004 32:1",
+            "D004 47:3",
+        ],
+    ),
+    (
+        METER,
+        "order = \"ABCD\"",
+        "order = \"ABCD\"\nmax_regs = 126",
+        &["P008 15:12"],
+    ),
+    (
+        METER,
+        "order = \"ABCD\"",
+        "order = \"ABCD\"\nmax_regs = 60\nserial = { baud = 9600, parity = \"evn\", stop = 3 }",
+        &["D006 16:34", "D005 16:48"],
+    ),
+    (
+        METER,
+        "unit = \"Hz\"",
+        "unit = \"Hz\"\nscale_addr = 300",
+        &["P010 21:1"],
+    ),
+    (METER, "timeout = \"500ms\"\n", "", &["D004 9:1"]),
+    (
+        METER,
+        "timeout = \"500ms\"",
+        "timeout = \"0s\"",
+        &["P044 12:11"],
+    ),
     // Controls.
     (METER, "\"ctl.p_set\"", "\"ac.q\"", &["P039 40:8"]),
     (METER, "comms_loss = \"reverts\"\n", "", &["P012 39:1"]),
-    (METER, "comms_loss = \"reverts\"", "comms_loss = \"holds\"", &["D002 45:1", "P027 49:35"]),
+    (
+        METER,
+        "comms_loss = \"reverts\"",
+        "comms_loss = \"holds\"",
+        &["D002 45:1", "P027 49:39"],
+    ),
     (METER, "revert = \"60s\"\n", "", &["D004 39:1"]),
-    (METER, "refresh = \"30s\"", "refresh = \"31s\"", &["P013 46:11"]),
+    (
+        METER,
+        "refresh = \"30s\"",
+        "refresh = \"31s\"",
+        &["P013 46:11"],
+    ),
     (METER, "refresh = \"30s\"\n", "", &["P014 45:10"]),
     (METER, "safe = \"0W\"", "safe = \"3kW\"", &["P015 41:8"]),
     (METER, "safe = \"0W\"\n", "", &["D004 39:1"]),
     (METER, "tolerance = \"5W\"\n", "", &["D004 39:1"]),
-    (METER, "{ addr = 100,", "{ table = \"input\", addr = 100,", &["P016 48:29", "P026 49:12"]),
-    (METER, "unit = \"W\", write = \"setpoint\"", "write = \"constant\", raw = 1", &["P017 47:10"]),
-    (METER, "write = \"constant\", raw = 1", "write = \"setpoint\", unit = \"W\"", &["P017 47:10"]),
-    (METER, "unit = \"W\", write = \"setpoint\"", "write = \"percent\", of = \"rating.s\"", &["P018 48:54"]),
-    (METER, "unit = \"W\", write = \"setpoint\"", "write = \"percent\", of = \"ac.f\"", &["P018 48:54"]),
-    (METER, "raw = 1", "raw = 65536", &["P019 50:59"]),
-    (METER, "raw = 1", "raw = -1", &["P019 50:59"]),
+    (
+        METER,
+        "{ addr = 100,",
+        "{ table = \"input\", addr = 100,",
+        &["P016 48:29", "P026 49:12"],
+    ),
+    (
+        METER,
+        "unit = \"W\", write = \"setpoint\"",
+        "write = \"constant\", raw = 1",
+        &["P017 47:10"],
+    ),
+    (
+        METER,
+        "write = \"constant\", raw = 1",
+        "write = \"setpoint\", unit = \"W\"",
+        &["P017 47:10"],
+    ),
+    (
+        METER,
+        "unit = \"W\", write = \"setpoint\"",
+        "write = \"percent\", of = \"rating.s\"",
+        &["P018 48:55"],
+    ),
+    (
+        METER,
+        "unit = \"W\", write = \"setpoint\"",
+        "write = \"percent\", of = \"ac.f\"",
+        &["P018 48:55"],
+    ),
+    (
+        METER,
+        "unit = \"W\", write = \"setpoint\"",
+        "write = \"percent\", of = \"rating.p\", min = 101",
+        &["P045 48:73"],
+    ),
+    (METER, "raw = 1", "raw = 65536", &["P019 50:57"]),
+    (METER, "raw = 1", "raw = -1", &["P019 50:57"]),
     (METER, "{ addr = 102,", "{ addr = 101,", &["P026 49:12"]),
     (METER, "{ addr = 103,", "{ addr = 99,", &["P026 50:12"]),
-    (METER, "revert = \"60s\"", "revert = \"60.5s\"", &["P027 49:35"]),
-    (METER, "revert = \"60s\"", "revert = \"20h\"", &["P027 49:35"]),
-    (METER, "name = \"ctl.p_set\"\nsafe = \"0W\"", "name = \"ctl.q_set\"\nsafe = \"0var\"",
-        &["P042 42:9", "D007 43:13", "P002 48:40"]),
-    (METER, "[[control]]\n", "[[control]]\nname = \"ctl.p_set\"\nsafe = \"0W\"\ntolerance = \"5W\"\ncomms_loss = \"holds\"\nfields = [{ addr = 200, type = \"f32\", unit = \"W\", write = \"setpoint\" }]\n[[control]]\n",
-        &["P043 46:8"]),
+    (
+        METER,
+        "revert = \"60s\"",
+        "revert = \"60.5s\"",
+        &["P027 49:39"],
+    ),
+    (
+        METER,
+        "revert = \"60s\"",
+        "revert = \"20h\"",
+        &["P027 49:39"],
+    ),
+    (
+        METER,
+        "name = \"ctl.p_set\"\nsafe = \"0W\"",
+        "name = \"ctl.q_set\"\nsafe = \"0var\"",
+        &["P042 42:9", "D007 43:13", "P002 48:38"],
+    ),
+    (
+        METER,
+        "[[control]]\n",
+        "[[control]]\nname = \"ctl.p_set\"\nsafe = \"0W\"\ntolerance = \"5W\"\ncomms_loss = \"holds\"\nfields = [{ addr = 200, type = \"f32\", unit = \"W\", write = \"setpoint\" }]\n[[control]]\n",
+        &["P043 46:8"],
+    ),
     // SunSpec.
-    (SUNSPEC, "[1, 121, 701]", "[1, 121, 701, 64001]", &["P020 11:25"]),
+    (
+        SUNSPEC,
+        "[1, 121, 701]",
+        "[1, 121, 701, 64001]",
+        &["P020 11:24"],
+    ),
     (SUNSPEC, "model = 701", "model = 7", &["P020 16:9"]),
-    (SUNSPEC, "point = \"WMax\"", "point = \"WMx\"", &["P021 22:9"]),
+    (
+        SUNSPEC,
+        "point = \"WMax\"",
+        "point = \"WMx\"",
+        &["P021 22:9"],
+    ),
     (SUNSPEC, "[1, 121, 701]", "[1, 701]", &["P022 21:9"]),
-    (SUNSPEC, "model = 121\npoint = \"WMax\"", "model = 1\npoint = \"SN\"", &["P041 22:9"]),
-    (SUNSPEC, "timeout = \"500ms\"", "timeout = \"500ms\"\nmax_regs = 100", &["P010 15:1"]),
-    (SUNSPEC, "point = \"WMax\"", "point = \"VAMax\"", &["P002 20:1"]),
-    (SUNSPEC, "range = \"0..9kW\"\n",
+    (
+        SUNSPEC,
+        "model = 121\npoint = \"WMax\"",
+        "model = 1\npoint = \"SN\"",
+        &["P041 22:9"],
+    ),
+    (
+        SUNSPEC,
+        "timeout = \"500ms\"",
+        "timeout = \"500ms\"\nmax_regs = 100",
+        &["P010 15:1"],
+    ),
+    (
+        SUNSPEC,
+        "point = \"WMax\"",
+        "point = \"VAMax\"",
+        &["P002 19:1"],
+    ),
+    (
+        SUNSPEC,
+        "range = \"0..9kW\"\n",
         "range = \"0..9kW\"\n[[control]]\nname = \"ctl.p_set\"\nsafe = \"0W\"\ntolerance = \"5W\"\ncomms_loss = \"holds\"\nfields = [{ model = 701, point = \"W\", write = \"setpoint\" }]\n",
-        &["P016 29:34"]),
+        &["P016 29:34"],
+    ),
     // CAN.
     (BATTERY, "id = 0x356", "id = 0x800", &["P029 12:6"]),
     (BATTERY, "start = 16,", "start = 56,", &["P030 18:29"]),
     (BATTERY, "start = 16,", "start = 64,", &["D005 18:29"]),
     (BATTERY, "start = 16,", "start = 15,", &["P031 18:29"]),
-    (BATTERY, "start = 16, bits = 16", "start = 16, bits = 0", &["D005 18:40"]),
-    (BATTERY, "timeout = \"3s\"\nsignals = []", "timeout = \"1s\"\nsignals = []", &["P032 24:11"]),
+    (
+        BATTERY,
+        "start = 16, bits = 16",
+        "start = 16, bits = 0",
+        &["D005 18:40"],
+    ),
+    (
+        BATTERY,
+        "timeout = \"3s\"\nsignals = []",
+        "timeout = \"1s\"\nsignals = []",
+        &["P032 24:11"],
+    ),
     (BATTERY, "id = 0x357", "id = 0x356", &["P033 21:6"]),
     (BATTERY, "\"00 01\"", "\"00 0\"", &["P034 28:8"]),
-    (BATTERY, "\"00 01\"", "\"0 1 2 3 4 5 6 7 8\"", &["P034 28:8"]),
-    (BATTERY, "\"00 01\"", "\"00 00 00 00 00 00 00 00 00\"", &["P034 28:8"]),
-    (BATTERY, "\"bat.i\"", "\"bat.v\"", &["P003 18:12", "P002 18:50", "D007 18:63"]),
+    (
+        BATTERY,
+        "\"00 01\"",
+        "\"0 1 2 3 4 5 6 7 8\"",
+        &["P034 28:8"],
+    ),
+    (
+        BATTERY,
+        "\"00 01\"",
+        "\"00 00 00 00 00 00 00 00 00\"",
+        &["P034 28:8"],
+    ),
+    (
+        BATTERY,
+        "\"bat.i\"",
+        "\"bat.v\"",
+        &["P003 18:12", "P002 18:51", "D007 18:64"],
+    ),
     (BATTERY, "sign = \"charge+\"\n", "", &["P023 17:3"]),
     (BATTERY, "every = \"1s\"", "every = \"0s\"", &["P044 29:9"]),
     // MQTT.
     (PLUG, "\"{t}/state\"", "\"state\"", &["P035 12:13"]),
     (PLUG, "\"{t}/state\"", "\"{t}/+\"", &["P035 12:13"]),
     (PLUG, "\"{t}/state\"", "\"{t}/{x}\"", &["P035 12:13"]),
-    (PLUG, "\"/power\"", "\"power\"", &["P036 14:28"]),
-    (PLUG, "\"/power\"", "\"/po~wer\"", &["P036 14:28"]),
-    (PLUG, "name = \"switch.on\", json", "name = \"state\", json", &["P037 22:8"]),
+    (PLUG, "\"/power\"", "\"power\"", &["P036 14:27"]),
+    (PLUG, "\"/power\"", "\"/po~wer\"", &["P036 14:27"]),
+    (
+        PLUG,
+        "name = \"switch.on\", json",
+        "name = \"state\", json",
+        &["P037 22:8"],
+    ),
     (PLUG, "dead_man = \"1 for 60 s\"\n", "", &["P038 27:14"]),
-    (PLUG, "refresh = \"30s\"", "refresh = \"31s\"", &["P013 30:11"]),
+    (
+        PLUG,
+        "refresh = \"30s\"",
+        "refresh = \"31s\"",
+        &["P013 30:11"],
+    ),
     (PLUG, "refresh = \"30s\"\n", "", &["P014 29:10"]),
-    (PLUG, "comms_loss = \"reverts\"\n", "", &["P012 21:1", "D002 28:1", "D002 29:1"]),
-    (PLUG, "name = \"switch.on\"\ntopic", "name = \"ctl.p_set\"\ntopic", &["P039 22:8"]),
+    (PLUG, "comms_loss = \"reverts\"\n", "", &["P012 21:1"]),
+    (
+        PLUG,
+        "name = \"switch.on\"\ntopic",
+        "name = \"ctl.p_set\"\ntopic",
+        &["P039 22:8"],
+    ),
     (PLUG, "every = \"2s\"", "every = \"6s\"", &["P032 10:11"]),
     (PLUG, "safe = \"off\"", "safe = \"maybe\"", &["D006 31:8"]),
-    (PLUG, "name = \"switch.on\", json", "name = \"ac.p\", unit = \"W\", json",
-        &["P003 15:12", "D003 15:61", "P037 22:8"]),
+    (
+        PLUG,
+        "name = \"switch.on\", json = \"/on\", range = [0, 1]",
+        "name = \"ac.p\", unit = \"W\", range = \"0..1W\"",
+        &["P003 15:12", "P037 22:8"],
+    ),
+    (
+        PLUG,
+        "  { name = \"ac.p\", json = \"/power\", unit = \"W\", range = \"-9..9kW\" },\n  { name = \"switch.on\", json = \"/on\", range = [0, 1] },\n",
+        "",
+        &["P025 1:1", "P037 20:8"],
+    ),
 ];
 
 #[test]
@@ -286,7 +515,9 @@ fn every_fault_is_told_with_its_code_and_place() {
         assert!(text.contains(from), "{from}");
         let found = faults(&text.replacen(from, to, 1));
         if found != *expected {
-            wrong.push(format!("{from:?} -> {to:?}: {found:?}, expected {expected:?}"));
+            wrong.push(format!(
+                "{from:?} -> {to:?}: {found:?}, expected {expected:?}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -295,7 +526,10 @@ fn every_fault_is_told_with_its_code_and_place() {
 #[test]
 fn a_write_of_more_than_123_registers_is_a_fault() {
     let field = |i: u32| {
-        format!("  {{ addr = {}, type = \"u16\", write = \"constant\", raw = 0 }},\n", 104 + i)
+        format!(
+            "  {{ addr = {}, type = \"u16\", write = \"constant\", raw = 0 }},\n",
+            104 + i
+        )
     };
     let with = |n: u32| {
         let more: String = (0..n).map(field).collect();
@@ -324,16 +558,54 @@ fn a_fault_says_what_was_probably_meant() {
     let rows = [
         (METER, "\"ac.f\"", "\"ac.ff\"", "did you mean `ac.f`?"),
         (SUNSPEC, "\"WMax\"", "\"Wmax\"", "did you mean `WMax`?"),
-        (METER, "unit = \"Hz\"", "unti = \"Hz\"", "did you mean `unit`?"),
-        (METER, "refresh = \"30s\"", "refresh = \"40s\"", "write `refresh = \"30s\"` or less"),
+        (
+            METER,
+            "unit = \"Hz\"",
+            "unti = \"Hz\"",
+            "did you mean `unit`?",
+        ),
+        (
+            METER,
+            "refresh = \"30s\"",
+            "refresh = \"40s\"",
+            "write `refresh = \"30s\"` or less",
+        ),
     ];
     for (text, from, to, help) in rows {
-        let faults = Profile::parse(Source::new("p.toml", text.replacen(from, to, 1)))
-            .expect_err("a fault");
+        let faults =
+            Profile::parse(Source::new("p.toml", text.replacen(from, to, 1))).expect_err("a fault");
         assert!(
             faults.iter().any(|f| f.help.as_deref() == Some(help)),
             "{to}: {faults:?}"
         );
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_text_pasted_over_another_never_stops_the_reader(
+        base in 0..4_usize, other in 0..4_usize,
+        at in 0..900_usize, end in 0..900_usize, from in 0..900_usize, len in 0..60_usize,
+    ) {
+        // The base texts are ASCII, so every byte is a boundary.
+        let texts = [METER, SUNSPEC, BATTERY, PLUG];
+        let cut = |text: &'static str, range: std::ops::Range<usize>| {
+            text.get(range.start.min(text.len())..range.end.min(text.len())).unwrap_or_default()
+        };
+        let (at, end) = (at.min(end), at.max(end));
+        let text = [
+            cut(texts[base], 0..at),
+            cut(texts[other], from..from + len),
+            cut(texts[base], end..usize::MAX),
+        ]
+        .concat();
+        if let Err(faults) = Profile::parse(Source::new("p.toml", text.clone())) {
+            prop_assert!(!faults.is_empty(), "refused without a reason");
+            for fault in faults {
+                let place = fault.place.expect("a place");
+                prop_assert!(place.span.end <= text.len(), "{}", fault.message);
+            }
+        }
     }
 }
 
@@ -349,7 +621,15 @@ fn whatever_stands_in_the_file_the_reader_answers() {
             let mut twice = lines.clone();
             twice.insert(i, lines[i]);
             let _ = faults(&twice.join("\n"));
-            for value in ["-1", "9223372036854775807", "nan", "\"\"", "[]", "{}", "\"é\""] {
+            for value in [
+                "-1",
+                "9223372036854775807",
+                "nan",
+                "\"\"",
+                "[]",
+                "{}",
+                "\"é\"",
+            ] {
                 let key = lines[i].split('=').next().unwrap_or_default();
                 let other = format!("{key}= {value}");
                 let mut changed = lines.clone();

@@ -95,6 +95,14 @@ pub(super) fn factor(
     Some(unit_factor? * scale? * sign?)
 }
 
+/// Marks the keys of a value as asked for: what is wrong with them follows from an earlier fault.
+pub(super) fn pass_over<T>(table: &Table<'_>) -> Option<T> {
+    for key in ["unit", "scale", "sign", "offset", "range"] {
+        table.has(key);
+    }
+    None
+}
+
 /// The plain factor `scale`, 1 when it is left out; never zero.
 pub(super) fn scale(table: &Table<'_>) -> Option<f64> {
     if !table.has("scale") {

@@ -28,7 +28,11 @@ fn body(payload: Payload) -> Body {
 }
 
 fn mode(reason: &str) -> Payload {
-    Payload::Mode(Mode { from: "a".to_owned(), to: "b".to_owned(), reason: reason.to_owned() })
+    Payload::Mode(Mode {
+        from: "a".to_owned(),
+        to: "b".to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 #[test]
@@ -44,20 +48,39 @@ fn a_second_signature_does_not_rename_an_atom() {
     let atom = Atom::sign(body(mode("x")), &key()).unwrap();
     let witness = SecretKey::from_seed(&[2; 32]);
     let mut sigs = atom.sigs().to_vec();
-    sigs.push(Signed { key: witness.public(), signature: witness.sign(&atom.id().0).unwrap() });
+    sigs.push(Signed {
+        key: witness.public(),
+        signature: witness.sign(&atom.id().0).unwrap(),
+    });
     sigs.sort_by_key(|s| s.key);
-    let parts = |sigs| AtomParts { body: Opaque(atom.body_bytes().to_vec()), sigs }.to_bytes().unwrap();
+    let parts = |sigs| {
+        AtomParts {
+            body: Opaque(atom.body_bytes().to_vec()),
+            sigs,
+        }
+        .to_bytes()
+        .unwrap()
+    };
     let both = Atom::from_bytes(&parts(sigs.clone()), &UNIVERSE).unwrap();
     assert_eq!((both.id(), both.verify()), (atom.id(), Ok(())));
 
     let check = |sigs: Vec<Signed>, expected: &str| {
         let found = Atom::from_bytes(&parts(sigs), &UNIVERSE).and_then(|a| a.verify());
-        assert!(found.unwrap_err().to_string().contains(expected), "{expected}");
+        assert!(
+            found.unwrap_err().to_string().contains(expected),
+            "{expected}"
+        );
     };
     check(sigs.iter().rev().cloned().collect(), "sorted by key");
     check(vec![sigs[0].clone(), sigs[0].clone()], "one per key");
     check(vec![], "1 to 16");
-    check(sigs.iter().filter(|s| s.key == witness.public()).cloned().collect(), "did not sign");
+    check(
+        sigs.iter()
+            .filter(|s| s.key == witness.public())
+            .cloned()
+            .collect(),
+        "did not sign",
+    );
     sigs[0].signature = sigs[1].signature;
     check(sigs, "does not verify");
 }
@@ -67,15 +90,24 @@ fn an_atom_of_another_universe_is_refused_and_so_is_a_replayed_signature() {
     let atom = Atom::sign(body(mode("x")), &key()).unwrap();
     let other = UniverseId([8; 32]);
     let bytes = atom.to_bytes().unwrap();
-    assert_eq!(Atom::from_bytes(&bytes, &other), Err(AtomError::Universe { found: UNIVERSE }));
+    assert_eq!(
+        Atom::from_bytes(&bytes, &other),
+        Err(AtomError::Universe { found: UNIVERSE })
+    );
     // The same statement under the other universe has another id, so the old
     // signature is worthless there.
     let mut moved = atom.body().clone();
     moved.universe = other;
     moved.author = Address::of_key(&other, &key().public());
-    let parts = AtomParts { body: Opaque(moved.to_bytes().unwrap()), sigs: atom.sigs().to_vec() };
+    let parts = AtomParts {
+        body: Opaque(moved.to_bytes().unwrap()),
+        sigs: atom.sigs().to_vec(),
+    };
     let replayed = Atom::from_bytes(&parts.to_bytes().unwrap(), &other).unwrap();
-    assert!(matches!(replayed.verify(), Err(AtomError::Signature { .. })));
+    assert!(matches!(
+        replayed.verify(),
+        Err(AtomError::Signature { .. })
+    ));
 }
 
 #[test]
@@ -88,17 +120,35 @@ fn a_body_over_a_limit_or_out_of_order_is_not_signed() {
     };
     let ids = |n: u8| (0..n).map(|i| AtomId([i; 32])).collect::<Vec<_>>();
     check(&|b| b.destinations.clear(), "1 to 16 destinations");
-    check(&|b| b.destinations = (0..17).map(|i| Address([i; 32])).collect(), "1 to 16 destinations");
-    check(&|b| b.destinations = vec![Address([2; 32]), Address([1; 32])], "Destinations are sorted");
-    check(&|b| b.destinations = vec![Address([1; 32]); 2], "Destinations are sorted");
+    check(
+        &|b| b.destinations = (0..17).map(|i| Address([i; 32])).collect(),
+        "1 to 16 destinations",
+    );
+    check(
+        &|b| b.destinations = vec![Address([2; 32]), Address([1; 32])],
+        "Destinations are sorted",
+    );
+    check(
+        &|b| b.destinations = vec![Address([1; 32]); 2],
+        "Destinations are sorted",
+    );
     check(&|b| b.deps = ids(65), "at most 64 dependencies");
-    check(&|b| b.deps = vec![AtomId([1; 32]); 2], "Dependencies are sorted");
+    check(
+        &|b| b.deps = vec![AtomId([1; 32]); 2],
+        "Dependencies are sorted",
+    );
     check(&|b| b.author_seq = 0, "begins at 1");
     check(&|b| b.author_seq = 2, "no predecessor");
     check(&|b| b.prev = Some(AtomId([1; 32])), "no predecessor");
     check(&|b| b.author = Address([1; 32]), "did not sign");
-    check(&|b| b.payload = mode(&"x".repeat(1025)), "at most 1024 bytes");
-    check(&|b| b.particles = vec![Particle::Down(crate::hash::ParticleId([0; 32])); 65], "at most 64 particles");
+    check(
+        &|b| b.payload = mode(&"x".repeat(1025)),
+        "at most 1024 bytes",
+    );
+    check(
+        &|b| b.particles = vec![Particle::Down(crate::hash::ParticleId([0; 32])); 65],
+        "at most 64 particles",
+    );
 }
 
 proptest! {

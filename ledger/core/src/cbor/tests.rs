@@ -3,7 +3,10 @@ use proptest::prelude::*;
 
 /// `expected` is the refusal, or `None` where the bytes are canonical.
 fn check(hex: &str, expected: Option<CborError>) {
-    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
+        .collect();
     assert_eq!(Value::decode(&bytes).err(), expected, "{hex}");
 }
 
@@ -13,26 +16,80 @@ fn only_the_shortest_definite_form_inside_the_subset_is_accepted() {
     check("00", None);
     check("1bffffffffffffffff", None);
     check("3bffffffffffffffff", None);
-    check("826161f6", Some(NotInSubset { offset: 3, initial: 0xf6 }));
+    check(
+        "826161f6",
+        Some(NotInSubset {
+            offset: 3,
+            initial: 0xf6,
+        }),
+    );
     check("1817", Some(NotShortest { offset: 0 }));
     check("1900ff", Some(NotShortest { offset: 0 }));
     check("1a0000ffff", Some(NotShortest { offset: 0 }));
     check("1b00000000ffffffff", Some(NotShortest { offset: 0 }));
     check("5801aa", Some(NotShortest { offset: 0 }));
-    check("0000", Some(Trailing { offset: 1, count: 1 }));
+    check(
+        "0000",
+        Some(Trailing {
+            offset: 1,
+            count: 1,
+        }),
+    );
     check("", Some(Truncated { offset: 0 }));
     check("42aa", Some(Truncated { offset: 0 }));
     check("8201", Some(Truncated { offset: 2 }));
-    check("9f01ff", Some(NotInSubset { offset: 0, initial: 0x9f }));
-    check("5f41aaff", Some(NotInSubset { offset: 0, initial: 0x5f }));
-    check("a10102", Some(NotInSubset { offset: 0, initial: 0xa1 }));
-    check("c100", Some(NotInSubset { offset: 0, initial: 0xc1 }));
-    check("f97e00", Some(NotInSubset { offset: 0, initial: 0xf9 }));
+    check(
+        "9f01ff",
+        Some(NotInSubset {
+            offset: 0,
+            initial: 0x9f,
+        }),
+    );
+    check(
+        "5f41aaff",
+        Some(NotInSubset {
+            offset: 0,
+            initial: 0x5f,
+        }),
+    );
+    check(
+        "a10102",
+        Some(NotInSubset {
+            offset: 0,
+            initial: 0xa1,
+        }),
+    );
+    check(
+        "c100",
+        Some(NotInSubset {
+            offset: 0,
+            initial: 0xc1,
+        }),
+    );
+    check(
+        "f97e00",
+        Some(NotInSubset {
+            offset: 0,
+            initial: 0xf9,
+        }),
+    );
     check("61ff", Some(NotUtf8 { offset: 0 }));
     check("81818181818100", None);
     check("8181818181818100", Some(TooDeep { offset: 6 }));
-    check("9a00100000", Some(TooMany { offset: 0, count: 0x10_0000 }));
-    check("9bffffffffffffffff", Some(TooMany { offset: 0, count: u64::MAX }));
+    check(
+        "9a00100000",
+        Some(TooMany {
+            offset: 0,
+            count: 0x10_0000,
+        }),
+    );
+    check(
+        "9bffffffffffffffff",
+        Some(TooMany {
+            offset: 0,
+            count: u64::MAX,
+        }),
+    );
     check("5bffffffffffffffff", Some(Truncated { offset: 0 }));
 }
 
@@ -41,7 +98,10 @@ fn values_over_the_limits_are_refused_before_they_are_written() {
     let long = Value::Bytes(vec![0; ENCODED_BYTES_MAX]);
     assert!(matches!(long.encode(), Err(CborError::TooLong { .. })));
     assert_eq!(Value::Int(1 << 64).encode(), Err(CborError::IntegerRange));
-    assert_eq!(Value::Int(-(1 << 64) - 1).encode(), Err(CborError::IntegerRange));
+    assert_eq!(
+        Value::Int(-(1 << 64) - 1).encode(),
+        Err(CborError::IntegerRange)
+    );
     let many = Value::Array(vec![Value::Int(0); ELEMENTS_MAX + 1]);
     assert!(matches!(many.encode(), Err(CborError::TooMany { .. })));
 }

@@ -36,8 +36,12 @@ record! {
 
 impl Setpoint {
     /// Nothing is commanded.
-    pub const NONE: Setpoint =
-        Setpoint { p_milliwatts: None, q_millivars: None, switch_closed: None, ceiling_milliwatts: None };
+    pub const NONE: Setpoint = Setpoint {
+        p_milliwatts: None,
+        q_millivars: None,
+        switch_closed: None,
+        ceiling_milliwatts: None,
+    };
 }
 
 record! {
@@ -80,8 +84,14 @@ fn dispatch_is_consistent(d: &Dispatch) -> Result<(), SchemaError> {
     let rules = [
         (!d.device.is_empty(), "A dispatch names its device."),
         (fits, "A dispatch commands exactly the values of its kind."),
-        (s.ceiling_milliwatts.is_none_or(|c| c >= 0), "A ceiling is not negative."),
-        (d.valid_from_utc_ns <= d.valid_until_utc_ns, "A dispatch ends no earlier than it begins."),
+        (
+            s.ceiling_milliwatts.is_none_or(|c| c >= 0),
+            "A ceiling is not negative.",
+        ),
+        (
+            d.valid_from_utc_ns <= d.valid_until_utc_ns,
+            "A dispatch ends no earlier than it begins.",
+        ),
     ];
     all_hold(&rules)
 }

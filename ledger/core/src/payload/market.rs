@@ -38,9 +38,15 @@ record! {
 fn reading_is_consistent(r: &MeterReading) -> Result<(), SchemaError> {
     let is_missing = r.quality == ReadingQuality::Missing;
     all_hold(&[
-        (!r.participant.is_empty(), "A reading names its participant."),
+        (
+            !r.participant.is_empty(),
+            "A reading names its participant.",
+        ),
         (r.interval_ns > 0, "An interval has a length."),
-        (r.energy_milliwatt_hours.is_none() == is_missing, "A reading has energy unless it is missing."),
+        (
+            r.energy_milliwatt_hours.is_none() == is_missing,
+            "A reading has energy unless it is missing.",
+        ),
     ])
 }
 
@@ -75,7 +81,10 @@ record! {
 fn order_is_positive(o: &Order) -> Result<(), SchemaError> {
     all_hold(&[
         (!o.agent.is_empty(), "An order names its agent."),
-        (o.quantity_milliwatt_hours > 0, "An order is for more than nothing."),
+        (
+            o.quantity_milliwatt_hours > 0,
+            "An order is for more than nothing.",
+        ),
     ])
 }
 
@@ -110,10 +119,18 @@ record! {
 }
 
 fn clearing_is_consistent(c: &Clearing) -> Result<(), SchemaError> {
-    let range = c.price_low_millicents_per_kwh.zip(c.price_high_millicents_per_kwh);
+    let range = c
+        .price_low_millicents_per_kwh
+        .zip(c.price_high_millicents_per_kwh);
     all_hold(&[
-        (c.quantity_milliwatt_hours >= 0, "A traded quantity is not negative."),
-        (range.is_none_or(|(low, high)| low <= high), "The lower price is not above the upper."),
+        (
+            c.quantity_milliwatt_hours >= 0,
+            "A traded quantity is not negative.",
+        ),
+        (
+            range.is_none_or(|(low, high)| low <= high),
+            "The lower price is not above the upper.",
+        ),
         (
             c.fills.iter().all(|f| f.quantity_milliwatt_hours >= 0),
             "A served quantity is not negative.",

@@ -7,7 +7,10 @@ fn dispatch() -> Dispatch {
     Dispatch {
         device: "inverter-2".to_owned(),
         kind: DispatchKind::Power,
-        setpoint: Setpoint { p_milliwatts: Some(-2_500_000), ..Setpoint::NONE },
+        setpoint: Setpoint {
+            p_milliwatts: Some(-2_500_000),
+            ..Setpoint::NONE
+        },
         authority_epoch: 4,
         valid_from_utc_ns: 10,
         valid_until_utc_ns: 20,
@@ -27,8 +30,17 @@ fn samples() -> Vec<Payload> {
             measured_p_milliwatts: None,
             seen_utc_ns: -5,
         }),
-        Payload::Trip(Trip { device: text("b1"), what: text("open"), acted_at_utc_ns: 1, logged_at_utc_ns: 2 }),
-        Payload::Mode(Mode { from: text("grid"), to: text("island"), reason: text("rocof") }),
+        Payload::Trip(Trip {
+            device: text("b1"),
+            what: text("open"),
+            acted_at_utc_ns: 1,
+            logged_at_utc_ns: 2,
+        }),
+        Payload::Mode(Mode {
+            from: text("grid"),
+            to: text("island"),
+            reason: text("rocof"),
+        }),
         Payload::MeterReading(MeterReading {
             participant: text("house-1"),
             interval_start_utc_ns: 0,
@@ -50,7 +62,11 @@ fn samples() -> Vec<Payload> {
             price_millicents_per_kwh: Some(7),
             price_low_millicents_per_kwh: Some(7),
             price_high_millicents_per_kwh: Some(8),
-            fills: vec![Fill { order: ID, agent: text("house-1"), quantity_milliwatt_hours: 5 }],
+            fills: vec![Fill {
+                order: ID,
+                agent: text("house-1"),
+                quantity_milliwatt_hours: 5,
+            }],
         }),
         Payload::Trade(Trade {
             buyer: text("a"),
@@ -61,20 +77,43 @@ fn samples() -> Vec<Payload> {
         }),
         Payload::Settlement(Settlement {
             interval: 3,
-            lines: vec![SettlementLine { account: text("a"), amount: Amount(i128::MIN), what: text("energy") }],
+            lines: vec![SettlementLine {
+                account: text("a"),
+                amount: Amount(i128::MIN),
+                what: text("energy"),
+            }],
         }),
-        Payload::Config(Config { subject: text("rig"), digest: [1; 32], note: text("") }),
-        Payload::Checkpoint(Checkpoint { node: Address([1; 32]), size: 4, root: [2; 32] }),
-        Payload::Mint(Mint { attested_by: text("meter") }),
-        Payload::Burn(Burn { reason: text("used") }),
+        Payload::Config(Config {
+            subject: text("rig"),
+            digest: [1; 32],
+            note: text(""),
+        }),
+        Payload::Checkpoint(Checkpoint {
+            node: Address([1; 32]),
+            size: 4,
+            root: [2; 32],
+        }),
+        Payload::Mint(Mint {
+            attested_by: text("meter"),
+        }),
+        Payload::Burn(Burn {
+            reason: text("used"),
+        }),
         Payload::Transfer(Transfer { memo: text("") }),
-        Payload::AuthorityGrant(AuthorityGrant { issuer: Address([1; 32]), device: text("b1"), authority_epoch: 2 }),
+        Payload::AuthorityGrant(AuthorityGrant {
+            issuer: Address([1; 32]),
+            device: text("b1"),
+            authority_epoch: 2,
+        }),
         Payload::FraudProof(FraudProof {
             what: text("fork"),
             first: crate::record::Opaque(vec![1]),
             second: crate::record::Opaque(vec![2]),
         }),
-        Payload::Resolve(Resolve { fraud: ID, why: text("reserve") }),
+        Payload::Resolve(Resolve {
+            fraud: ID,
+            why: text("reserve"),
+        }),
     ]
 }
 
@@ -86,7 +125,10 @@ fn every_kind_has_a_payload_that_reads_back_as_itself_and_as_no_other_kind() {
     for payload in &samples {
         let bytes = payload.to_value().encode().unwrap();
         let value = Value::decode(&bytes).unwrap();
-        assert_eq!(Payload::from_value(payload.kind(), value).as_ref(), Ok(payload));
+        assert_eq!(
+            Payload::from_value(payload.kind(), value).as_ref(),
+            Ok(payload)
+        );
     }
 }
 
@@ -108,11 +150,17 @@ fn a_broken_rule_inside_a_payload_is_refused() {
     check(&|d| d.kind = DispatchKind::Ceiling, FIT);
     check(&|d| d.kind = DispatchKind::Release, FIT);
     check(&|d| d.device.clear(), "A dispatch names its device.");
-    check(&|d| d.valid_until_utc_ns = 9, "A dispatch ends no earlier than it begins.");
+    check(
+        &|d| d.valid_until_utc_ns = 9,
+        "A dispatch ends no earlier than it begins.",
+    );
     check(
         &|d| {
             d.kind = DispatchKind::Ceiling;
-            d.setpoint = Setpoint { ceiling_milliwatts: Some(-1), ..Setpoint::NONE };
+            d.setpoint = Setpoint {
+                ceiling_milliwatts: Some(-1),
+                ..Setpoint::NONE
+            };
         },
         "A ceiling is not negative.",
     );
@@ -146,6 +194,12 @@ fn an_atom_belongs_to_its_author_and_its_subjects() {
     let device = Address::of_name(&universe, "inverter-2");
     let mut expected = vec![author, device];
     expected.sort();
-    assert_eq!(Payload::Dispatch(dispatch()).destinations(&universe, &author, 16), expected);
-    assert_eq!(Payload::Dispatch(dispatch()).destinations(&universe, &author, 1), [author]);
+    assert_eq!(
+        Payload::Dispatch(dispatch()).destinations(&universe, &author, 16),
+        expected
+    );
+    assert_eq!(
+        Payload::Dispatch(dispatch()).destinations(&universe, &author, 1),
+        [author]
+    );
 }

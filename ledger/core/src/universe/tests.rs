@@ -12,10 +12,21 @@ fn bench() -> Universe {
         name: "bench \"one\"\n".to_owned(),
         created_utc_ns: 1_790_000_000_000_000_000,
         shard_bits: SHARD_BITS_DEFAULT,
-        nodes: vec![NodeMember { name: "node-1".to_owned(), key: key(1) }],
+        nodes: vec![NodeMember {
+            name: "node-1".to_owned(),
+            key: key(1),
+        }],
         parties: vec![
-            Party { name: "controller".to_owned(), roles: vec![Role::Dispatcher, Role::Meter], key: key(2) },
-            Party { name: "market".to_owned(), roles: vec![Role::MarketOperator], key: key(3) },
+            Party {
+                name: "controller".to_owned(),
+                roles: vec![Role::Dispatcher, Role::Meter],
+                key: key(2),
+            },
+            Party {
+                name: "market".to_owned(),
+                roles: vec![Role::MarketOperator],
+                key: key(3),
+            },
         ],
     }
 }
@@ -23,8 +34,14 @@ fn bench() -> Universe {
 #[test]
 fn a_universe_reads_back_from_its_bytes_and_from_its_file() {
     let universe = bench();
-    assert_eq!(Universe::from_canonical(&universe.canonical().unwrap()).unwrap(), universe);
-    assert_eq!(Universe::from_json(&universe.to_json().unwrap()).unwrap(), universe);
+    assert_eq!(
+        Universe::from_canonical(&universe.canonical().unwrap()).unwrap(),
+        universe
+    );
+    assert_eq!(
+        Universe::from_json(&universe.to_json().unwrap()).unwrap(),
+        universe
+    );
 }
 
 #[test]
@@ -55,9 +72,15 @@ fn a_broken_rule_is_named() {
     check(&|u| u.shard_bits = 17, "at most 16 shard bits");
     check(&|u| u.nodes.clear(), "at least one node");
     check(&|u| u.parties.swap(0, 1), "sorted and unique");
-    check(&|u| u.parties[1].name = "controller".to_owned(), "sorted and unique");
+    check(
+        &|u| u.parties[1].name = "controller".to_owned(),
+        "sorted and unique",
+    );
     check(&|u| u.parties[0].key = key(1), "No key serves two");
     check(&|u| u.parties[0].roles.clear(), "has roles");
     check(&|u| u.parties[0].roles.reverse(), "has roles");
-    check(&|u| u.parties[0].key = PublicKey([5; 33]), "key of `controller`");
+    check(
+        &|u| u.parties[0].key = PublicKey([5; 33]),
+        "key of `controller`",
+    );
 }

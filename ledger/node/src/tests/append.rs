@@ -15,17 +15,32 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn the_clock_counts_entries_by_one_across_batches_and_restarts() {
     let storage = MemoryStorage::default();
     let mut log = create(&storage, Durability::Fsync);
-    assert_eq!(clocks(&log.append_batch(NOW, vec![mode("island")]).unwrap()), [1]);
-    assert_eq!(clocks(&log.append_batch(NOW, vec![reading(), mode("grid")]).unwrap()), [2, 3]);
+    assert_eq!(
+        clocks(&log.append_batch(NOW, vec![mode("island")]).unwrap()),
+        [1]
+    );
+    assert_eq!(
+        clocks(
+            &log.append_batch(NOW, vec![reading(), mode("grid")])
+                .unwrap()
+        ),
+        [2, 3]
+    );
     assert_eq!(log.append_batch(NOW, vec![]), Ok(vec![]));
     drop(log);
     let mut log = open(&storage).unwrap();
     assert_eq!((log.clock(), log.torn_bytes()), (3, 0));
-    assert_eq!(clocks(&log.append_batch(NOW, vec![mode("island")]).unwrap()), [4]);
+    assert_eq!(
+        clocks(&log.append_batch(NOW, vec![mode("island")]).unwrap()),
+        [4]
+    );
     let closed = log.close(NOW).unwrap();
     assert_eq!((closed.head.size, closed.head.closed), (4, true));
     let mut log = open(&storage).unwrap();
-    assert_eq!(clocks(&log.append_batch(NOW, vec![mode("grid")]).unwrap()), [5]);
+    assert_eq!(
+        clocks(&log.append_batch(NOW, vec![mode("grid")]).unwrap()),
+        [5]
+    );
 }
 
 #[test]
@@ -33,10 +48,16 @@ fn the_same_drafts_keys_and_times_give_the_same_bytes() {
     let bytes = || {
         let storage = MemoryStorage::default();
         let mut log = create(&storage, Durability::Buffered);
-        log.append_batch(NOW, vec![dispatch("inverter-1", 1), mode("island")]).unwrap();
+        log.append_batch(NOW, vec![dispatch("inverter-1", 1), mode("island")])
+            .unwrap();
         log.append_batch(NOW + 5, vec![reading()]).unwrap();
         log.close(NOW + 9).unwrap();
-        storage.disk().files.into_iter().map(|(name, file)| (name, file.bytes)).collect::<Vec<_>>()
+        storage
+            .disk()
+            .files
+            .into_iter()
+            .map(|(name, file)| (name, file.bytes))
+            .collect::<Vec<_>>()
     };
     assert_eq!(bytes(), bytes());
 }
@@ -45,28 +66,61 @@ fn the_same_drafts_keys_and_times_give_the_same_bytes() {
 fn a_refused_draft_leaves_no_trace_of_its_batch() {
     let storage = MemoryStorage::default();
     let mut log = create(&storage, Durability::Buffered);
-    log.append_batch(NOW, vec![dispatch("inverter-1", 7)]).unwrap();
+    log.append_batch(NOW, vec![dispatch("inverter-1", 7)])
+        .unwrap();
     let before = storage.disk().files;
     let mut check = |draft: AtomDraft, expected: &str| {
-        let found = log.append_batch(NOW, vec![mode("island"), draft]).unwrap_err();
-        assert!(matches!(found, AppendError::Refused { draft: 1, .. }), "{found}");
+        let found = log
+            .append_batch(NOW, vec![mode("island"), draft])
+            .unwrap_err();
+        assert!(
+            matches!(found, AppendError::Refused { draft: 1, .. }),
+            "{found}"
+        );
         assert!(found.to_string().contains(expected), "{found}");
         assert_eq!(log.clock(), 1);
-        assert!(storage.disk().files.iter().all(|(n, f)| f.bytes == before[n].bytes));
+        assert!(
+            storage
+                .disk()
+                .files
+                .iter()
+                .all(|(n, f)| f.bytes == before[n].bytes)
+        );
     };
     let with = |change: &dyn Fn(&mut AtomDraft)| {
         let mut draft = mode("grid");
         change(&mut draft);
         draft
     };
-    check(dispatch("inverter-1", 6), "authority epoch 6 for `inverter-1` is below 7");
+    check(
+        dispatch("inverter-1", 6),
+        "authority epoch 6 for `inverter-1` is below 7",
+    );
     check(dispatch("", 8), "names its device");
-    check(with(&|d| d.author = "nobody".to_owned()), "no key of `nobody`");
-    check(with(&|d| d.author = "market".to_owned()), "`market` may not author a mode");
+    check(
+        with(&|d| d.author = "nobody".to_owned()),
+        "no key of `nobody`",
+    );
+    check(
+        with(&|d| d.author = "market".to_owned()),
+        "`market` may not author a mode",
+    );
     check(mode(&"x".repeat(2000)), "at most 1024 bytes");
-    check(with(&|d| d.deps = (0..65).map(|i| ledger_core::AtomId([i; 32])).collect()), "64 dependencies");
-    check(with(&|d| d.particles = vec![Particle::Down(ledger_core::ParticleId([0; 32]))]), "no particles");
-    assert_eq!(clocks(&log.append_batch(NOW, vec![dispatch("inverter-1", 7)]).unwrap()), [2]);
+    check(
+        with(&|d| d.deps = (0..65).map(|i| ledger_core::AtomId([i; 32])).collect()),
+        "64 dependencies",
+    );
+    check(
+        with(&|d| d.particles = vec![Particle::Down(ledger_core::ParticleId([0; 32]))]),
+        "no particles",
+    );
+    assert_eq!(
+        clocks(
+            &log.append_batch(NOW, vec![dispatch("inverter-1", 7)])
+                .unwrap()
+        ),
+        [2]
+    );
 }
 
 #[test]
@@ -74,15 +128,29 @@ fn a_refused_mint_can_be_made_again_because_its_particles_were_not_put_up() {
     let storage = MemoryStorage::default();
     let mut log = create(&storage, Durability::Buffered);
     let owner = Address([1; 32]);
-    let up = Up { asset: "energy".to_owned(), amount: Amount(5), owner, nonce: 1 };
-    let mut mint = AtomDraft::new("market", Payload::Mint(Mint { attested_by: "meter".to_owned() }));
+    let up = Up {
+        asset: "energy".to_owned(),
+        amount: Amount(5),
+        owner,
+        nonce: 1,
+    };
+    let mut mint = AtomDraft::new(
+        "market",
+        Payload::Mint(Mint {
+            attested_by: "meter".to_owned(),
+        }),
+    );
     mint.particles = vec![Particle::Up(up)];
-    log.append_batch(NOW, vec![mint.clone(), dispatch("", 1)]).unwrap_err();
+    log.append_batch(NOW, vec![mint.clone(), dispatch("", 1)])
+        .unwrap_err();
     log.append_batch(NOW, vec![mint.clone()]).unwrap();
     let twice = log.append_batch(NOW, vec![mint.clone()]).unwrap_err();
     assert!(twice.to_string().contains("was put up before"), "{twice}");
     drop(log);
-    let twice = open(&storage).unwrap().append_batch(NOW, vec![mint]).unwrap_err();
+    let twice = open(&storage)
+        .unwrap()
+        .append_batch(NOW, vec![mint])
+        .unwrap_err();
     assert!(twice.to_string().contains("was put up before"), "{twice}");
 }
 
@@ -91,20 +159,36 @@ fn a_bad_group_does_not_spoil_the_batch_of_the_others() {
     let storage = MemoryStorage::default();
     let mut log = create(&storage, Durability::Fsync);
     let syncs = storage.disk().syncs;
-    let groups = vec![(NOW, vec![mode("a")]), (NOW, vec![mode("b"), dispatch("", 1)]), (NOW, vec![reading()])];
+    let groups = vec![
+        (NOW, vec![mode("a")]),
+        (NOW, vec![mode("b"), dispatch("", 1)]),
+        (NOW, vec![reading()]),
+    ];
     let results = log.append_groups(groups);
     assert_eq!(clocks(results[0].as_ref().unwrap()), [1]);
     assert!(results[1].is_err());
     assert_eq!(clocks(results[2].as_ref().unwrap()), [2]);
-    assert_eq!(storage.disk().syncs - syncs, 1, "one synchronisation for the batch");
+    assert_eq!(
+        storage.disk().syncs - syncs,
+        1,
+        "one synchronisation for the batch"
+    );
 }
 
 #[test]
 fn a_batch_has_a_largest_size() {
     let mut log = create(&MemoryStorage::default(), Durability::Buffered);
     let found = log.append_batch(NOW, vec![mode("a"); 4097]);
-    let Err(AppendError::Refused { reason, .. }) = found else { panic!("{found:?}") };
-    assert_eq!(reason, Refusal::TooMany { count: 4097, max: 4096 });
+    let Err(AppendError::Refused { reason, .. }) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        reason,
+        Refusal::TooMany {
+            count: 4097,
+            max: 4096
+        }
+    );
 }
 
 #[test]
@@ -117,7 +201,11 @@ fn a_full_disk_or_a_failed_synchronisation_stops_the_log_with_its_code() {
         let first = log.append_batch(NOW, vec![mode("grid")]).unwrap_err();
         assert_eq!(first.code(), code);
         storage.set(|disk| (disk.space, disk.good_syncs) = (None, None));
-        assert_eq!(log.append_batch(NOW, vec![mode("grid")]).unwrap_err(), first, "it stays stopped");
+        assert_eq!(
+            log.append_batch(NOW, vec![mode("grid")]).unwrap_err(),
+            first,
+            "it stays stopped"
+        );
         assert_eq!(log.close(NOW).unwrap_err(), first);
         // The acknowledged entry is there after a crash, and the log goes on.
         for kept in [0, 100, 10_000] {
@@ -136,7 +224,8 @@ fn short_writes_are_continued() {
     let storage = MemoryStorage::default();
     let mut log = create(&storage, Durability::Fsync);
     storage.set(|disk| disk.piece = Some(7));
-    log.append_batch(NOW, vec![mode("island"), reading()]).unwrap();
+    log.append_batch(NOW, vec![mode("island"), reading()])
+        .unwrap();
     drop(log);
     assert_eq!(open(&storage).unwrap().clock(), 2);
 }
@@ -150,7 +239,11 @@ fn durable_means_synchronised_and_buffered_means_not() {
         log.append_batch(NOW, vec![mode("island")]).unwrap();
         assert_eq!(storage.disk().syncs - syncs, expected);
         log.close(NOW).unwrap();
-        assert_eq!(storage.disk().syncs - syncs, expected + 1, "closing always synchronises");
+        assert_eq!(
+            storage.disk().syncs - syncs,
+            expected + 1,
+            "closing always synchronises"
+        );
     }
 }
 
@@ -178,7 +271,9 @@ fn what_is_queued_while_the_disk_stalls_shares_batches() {
     let writer = LedgerWriter::start(create(&storage, Durability::Fsync)).unwrap();
     let mut tickets = {
         let stalled = storage.0.lock().unwrap();
-        let tickets: Vec<_> = (0..100).map(|_| writer.submit(NOW, vec![mode("island")])).collect();
+        let tickets: Vec<_> = (0..100)
+            .map(|_| writer.submit(NOW, vec![mode("island")]))
+            .collect();
         let synced = stalled.syncs;
         drop(stalled);
         assert!(synced <= 2, "nothing but the creation was synchronised");
@@ -200,7 +295,9 @@ fn a_full_queue_refuses_at_once() {
     let tickets: Vec<_> = (0..3000).map(|_| writer.submit(NOW, vec![])).collect();
     let mut last = writer.submit(NOW, vec![mode("a")]);
     // Empty submissions need no disk, so fill the queue behind one that does.
-    let mut blocked: Vec<_> = (0..3000).map(|_| writer.submit(NOW, vec![mode("a")])).collect();
+    let mut blocked: Vec<_> = (0..3000)
+        .map(|_| writer.submit(NOW, vec![mode("a")]))
+        .collect();
     let mut refused = blocked.pop().unwrap();
     assert_eq!(refused.wait(Duration::ZERO), Err(WaitError::QueueFull));
     drop(stalled);

@@ -6,7 +6,8 @@ use super::*;
 fn written() -> (MemoryStorage, NodeLog) {
     let storage = MemoryStorage::default();
     let mut log = create(&storage, Durability::Fsync);
-    log.append_batch(NOW, vec![dispatch("inverter-1", 1), mode("island")]).unwrap();
+    log.append_batch(NOW, vec![dispatch("inverter-1", 1), mode("island")])
+        .unwrap();
     log.append_batch(NOW, vec![reading()]).unwrap();
     log.append_batch(NOW, vec![mode("grid")]).unwrap();
     (storage, log)
@@ -19,7 +20,8 @@ fn a_crash_at_any_byte_of_a_batch_loses_only_what_was_not_acknowledged() {
     let (storage, mut log) = written();
     let synced = storage.disk().files[SEGMENT].bytes.len();
     storage.set(|disk| disk.good_syncs = Some(0));
-    log.append_batch(NOW, vec![dispatch("inverter-1", 2), mode("island")]).unwrap_err();
+    log.append_batch(NOW, vec![dispatch("inverter-1", 2), mode("island")])
+        .unwrap_err();
     storage.set(|disk| disk.good_syncs = None);
     let unsynced = storage.disk().files[SEGMENT].bytes.len() - synced;
     assert!(unsynced > 500);
@@ -27,7 +29,11 @@ fn a_crash_at_any_byte_of_a_batch_loses_only_what_was_not_acknowledged() {
         let crashed = storage.after_crash(kept);
         let mut log = open(&crashed).unwrap_or_else(|e| panic!("{kept} of {unsynced}: {e}"));
         // The whole batch may have arrived although nobody was told.
-        let (clock, torn) = if kept == unsynced { (6, 0) } else { (4, kept as u64) };
+        let (clock, torn) = if kept == unsynced {
+            (6, 0)
+        } else {
+            (4, kept as u64)
+        };
         assert_eq!((log.clock(), log.torn_bytes()), (clock, torn));
         let receipts = log.append_batch(NOW, vec![mode("island")]).unwrap();
         assert_eq!(clocks(&receipts), [clock + 1]);
@@ -71,7 +77,11 @@ fn zeros_where_the_last_batch_never_arrived_are_cut_off() {
     let length = storage.disk().files[SEGMENT].bytes.len();
     for zeros in [1, 10, 100, 5000] {
         let mut disk = storage.disk();
-        disk.files.get_mut(SEGMENT).unwrap().bytes.resize(length + zeros, 0);
+        disk.files
+            .get_mut(SEGMENT)
+            .unwrap()
+            .bytes
+            .resize(length + zeros, 0);
         let log = open(&MemoryStorage::of(disk)).unwrap();
         assert_eq!((log.clock(), log.torn_bytes()), (4, zeros as u64));
     }
@@ -84,7 +94,10 @@ fn damage_names_the_file_and_the_offset() {
     storage.set(|disk| disk.files.get_mut(SEGMENT).unwrap().bytes[length - 1] ^= 1);
     let found = open(&storage).unwrap_err();
     assert_eq!(found.code(), "ledger-corrupt");
-    let expected = format!("{SEGMENT} at byte {}: the end of a batch does not read", length - 49);
+    let expected = format!(
+        "{SEGMENT} at byte {}: the end of a batch does not read",
+        length - 49
+    );
     assert!(found.to_string().contains(&expected), "{found}");
 }
 
@@ -94,7 +107,8 @@ fn many_segments() -> MemoryStorage {
     let boxed = Box::new(storage.clone());
     let mut log = NodeLog::create_on(boxed, &universe(), keys(), small_segments()).unwrap();
     for _ in 0..8 {
-        log.append_batch(NOW, vec![mode("island"), mode("grid")]).unwrap();
+        log.append_batch(NOW, vec![mode("island"), mode("grid")])
+            .unwrap();
     }
     storage
 }
@@ -109,7 +123,10 @@ fn segments_follow_each_other_and_none_may_miss() {
         let mut disk = storage.disk();
         disk.files.remove(name);
         let found = open(&MemoryStorage::of(disk)).unwrap_err();
-        assert!(matches!(found, LedgerError::Corrupt { .. }), "{name}: {found}");
+        assert!(
+            matches!(found, LedgerError::Corrupt { .. }),
+            "{name}: {found}"
+        );
     }
     // A segment that ends early is torn only if it is the last.
     let mut disk = storage.disk();
@@ -121,7 +138,13 @@ fn segments_follow_each_other_and_none_may_miss() {
 #[test]
 fn a_crash_while_a_segment_begins_is_repaired() {
     let storage = many_segments();
-    let last = storage.disk().files.into_keys().filter(|n| n.starts_with("seg")).next_back().unwrap();
+    let last = storage
+        .disk()
+        .files
+        .into_keys()
+        .filter(|n| n.starts_with("seg"))
+        .next_back()
+        .unwrap();
     let length = storage.disk().files[&last].bytes.len();
     for kept in [0, 5, 60] {
         let mut disk = storage.disk();

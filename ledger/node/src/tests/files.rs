@@ -20,7 +20,10 @@ fn a_second_writer_is_kept_out() {
 #[test]
 fn foreign_keys_do_not_open_a_log() {
     let run = tempfile::tempdir().unwrap();
-    NodeLog::create(run.path(), &universe(), keys(), Durability::Fsync).unwrap().close(NOW).unwrap();
+    NodeLog::create(run.path(), &universe(), keys(), Durability::Fsync)
+        .unwrap()
+        .close(NOW)
+        .unwrap();
     for foreign in [
         Keyring::new("node-1", key(9)),
         Keyring::new("node-2", key(1)),
@@ -31,7 +34,12 @@ fn foreign_keys_do_not_open_a_log() {
         assert_eq!(found.code(), "ledger-key");
     }
     // A keyring may hold fewer parties than the universe names.
-    NodeLog::open(run.path(), Keyring::new("node-1", key(1)), Durability::Fsync).unwrap();
+    NodeLog::open(
+        run.path(),
+        Keyring::new("node-1", key(1)),
+        Durability::Fsync,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -44,8 +52,14 @@ fn a_device_without_space_is_named_so_by_the_operating_system() {
     // The second segment, when it is created, is too late; so the first segment
     // is made a link to the full device after the log was opened and reopened.
     let run = tempfile::tempdir().unwrap();
-    let options = NodeLogOptions { durability: Durability::Fsync, segment_bytes: 64 * 1024 };
-    NodeLog::create(run.path(), &universe(), keys(), options).unwrap().close(NOW).unwrap();
+    let options = NodeLogOptions {
+        durability: Durability::Fsync,
+        segment_bytes: 64 * 1024,
+    };
+    NodeLog::create(run.path(), &universe(), keys(), options)
+        .unwrap()
+        .close(NOW)
+        .unwrap();
     let mut log = NodeLog::open(run.path(), keys(), options).unwrap();
     let segment = run.path().join("ledger/segment-00000001.log");
     std::fs::remove_file(&segment).unwrap();
@@ -60,7 +74,9 @@ fn a_device_without_space_is_named_so_by_the_operating_system() {
 fn the_entries_and_their_rendering_read_back_without_keys() {
     let run = tempfile::tempdir().unwrap();
     let mut log = NodeLog::create(run.path(), &universe(), keys(), small_segments()).unwrap();
-    let mut receipts = log.append_batch(NOW, vec![dispatch("inverter-1", 1)]).unwrap();
+    let mut receipts = log
+        .append_batch(NOW, vec![dispatch("inverter-1", 1)])
+        .unwrap();
     let draft = mode("island").after(vec![receipts[0].atom_id]);
     for _ in 0..10 {
         receipts.extend(log.append_batch(NOW, vec![draft.clone()]).unwrap());
@@ -68,7 +84,12 @@ fn the_entries_and_their_rendering_read_back_without_keys() {
     // Reading does not need the log to be closed.
     let read: Vec<_> = entries(run.path()).unwrap().map(Result::unwrap).collect();
     let ids = |r: &Receipt| (r.clock, r.atom_id);
-    assert_eq!(read.iter().map(|e| (e.clock, e.atom.id())).collect::<Vec<_>>(), receipts.iter().map(ids).collect::<Vec<_>>());
+    assert_eq!(
+        read.iter()
+            .map(|e| (e.clock, e.atom.id()))
+            .collect::<Vec<_>>(),
+        receipts.iter().map(ids).collect::<Vec<_>>()
+    );
     let shown: Vec<_> = show(run.path()).unwrap().map(Result::unwrap).collect();
     assert_eq!(shown.len(), 11);
     let first = &shown[0];

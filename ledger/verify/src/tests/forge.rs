@@ -13,16 +13,21 @@ use ledger_core::{
 
 use super::{key, universe};
 
+/// A change to the thing at a clock.
+type Lie<'a, T> = Option<&'a dyn Fn(u64, &mut T)>;
+
 /// Where the forger may lie. Each is given the clock of the entry, or the size
 /// of the head.
 #[derive(Default)]
 pub(super) struct Lies<'a> {
     pub author: Option<&'a dyn Fn(u64) -> SecretKey>,
-    pub body: Option<&'a dyn Fn(u64, &mut Body)>,
-    pub vertex: Option<&'a dyn Fn(u64, &mut Vertex)>,
+    pub body: Lie<'a, Body>,
+    pub vertex: Lie<'a, Vertex>,
     pub vertex_key: Option<SecretKey>,
-    pub head: Option<&'a dyn Fn(u64, &mut Head)>,
+    pub head: Lie<'a, Head>,
     pub head_key: Option<SecretKey>,
+    /// Spoils the author's signature of this entry.
+    pub unsigned: Option<u64>,
     /// Writes this entry a second time, with a vertex of its own.
     pub repeat: Option<u64>,
 }
@@ -44,9 +49,18 @@ pub(super) fn write(run: &Path, payloads: &[&dyn Fn(AtomId) -> Payload], lies: &
     let node_key = key(1);
     let node = Address::of_key(&id, &node_key.public());
     let mut out = vec![];
-    frame(&mut out, 1, &SegmentHeader::new(1, id, 1, HeadId::NONE).to_bytes().unwrap());
+    frame(
+        &mut out,
+        1,
+        &SegmentHeader::new(1, id, 1, HeadId::NONE)
+            .to_bytes()
+            .unwrap(),
+    );
     let mut frontier = Frontier::new(id);
-    let mut committed = Commitment { size: 0, root: frontier.root() };
+    let mut committed = Commitment {
+        size: 0,
+        root: frontier.root(),
+    };
     let (mut last_vertex, mut last_head, mut hlc) = (VertexId::NONE, HeadId::NONE, Hlc(1 << 40));
     let mut places: BTreeMap<Address, (u64, AtomId)> = BTreeMap::new();
     let mut last_atom = AtomId([0; 32]);
@@ -84,6 +98,11 @@ pub(super) fn write(run: &Path, payloads: &[&dyn Fn(AtomId) -> Payload], lies: &
         } else if let Some(repeated) = repeated.take() {
             atom = repeated;
         }
+        if lies.unsigned == Some(clock) {
+            let mut bytes = atom.to_bytes().unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            atom = Atom::from_bytes(&bytes, &id).unwrap();
+        }
         places.insert(author, (atom.body().author_seq, atom.id()));
         last_atom = atom.id();
         let mut vertex = Vertex {
@@ -105,7 +124,14 @@ pub(super) fn write(run: &Path, payloads: &[&dyn Fn(AtomId) -> Payload], lies: &
         let vertex_key = lies.vertex_key.as_ref().unwrap_or(&node_key);
         let signed = Vertex::is_signed_for(atom.body().kind());
         let signature = signed.then(|| vertex_key.sign(&vertex_id.0).unwrap());
-        let entry = Entry { vertex, vertex_id, signature, atom }.to_bytes().unwrap();
+        let entry = Entry {
+            vertex,
+            vertex_id,
+            signature,
+            atom,
+        }
+        .to_bytes()
+        .unwrap();
         frontier.push(leaf_hash(&id, &entry));
         let mut head = Head {
             node,
@@ -120,16 +146,29 @@ pub(super) fn write(run: &Path, payloads: &[&dyn Fn(AtomId) -> Payload], lies: &
         if let Some(lie) = lies.head {
             lie(clock, &mut head);
         }
-        let signed = SignedHead::sign(head, &id, lies.head_key.as_ref().unwrap_or(&node_key)).unwrap();
+        let signed =
+            SignedHead::sign(head, &id, lies.head_key.as_ref().unwrap_or(&node_key)).unwrap();
         last_head = signed.head.id(&id).unwrap();
-        committed = Commitment { size: signed.head.size, root: signed.head.root };
+        committed = Commitment {
+            size: signed.head.size,
+            root: signed.head.root,
+        };
         let head = signed.to_bytes().unwrap();
         let length = (29 + 9 + entry.len() + 9 + head.len() + 49) as u64;
-        let begin = [&length.to_be_bytes()[..], &clock.to_be_bytes(), &1u32.to_be_bytes()].concat();
+        let begin = [
+            &length.to_be_bytes()[..],
+            &clock.to_be_bytes(),
+            &1u32.to_be_bytes(),
+        ]
+        .concat();
         frame(&mut out, 2, &begin);
         frame(&mut out, 3, &entry);
         frame(&mut out, 4, &head);
-        frame(&mut out, 5, &[&length.to_be_bytes()[..], &last_head.0].concat());
+        frame(
+            &mut out,
+            5,
+            &[&length.to_be_bytes()[..], &last_head.0].concat(),
+        );
     }
     std::fs::write(folder.join("segment-00000001.log"), out).unwrap();
 }

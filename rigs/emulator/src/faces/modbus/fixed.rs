@@ -281,7 +281,7 @@ impl FixedImage {
         }
         match setpoint {
             Some(value) if enabled => world
-                .write(device, control.point, value, revert)
+                .write(device, control.point, value, revert.map(Into::into))
                 .map_err(|_| Exception::IllegalValue),
             _ => {
                 world.release(device, control.point);
@@ -300,7 +300,7 @@ impl FixedImage {
             Content::Value(point) => encode(world.value(device, *point)),
             Content::Field { control, value } => {
                 let point = self.controls.get(*control).map(|control| control.point);
-                let now = point.and_then(|point| world.value(device, point));
+                let now = point.and_then(|point| world.setpoint(device, point));
                 match value {
                     FieldValue::Setpoint => encode(now),
                     FieldValue::PercentOf { .. } => encode(

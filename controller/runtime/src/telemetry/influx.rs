@@ -1,0 +1,526 @@
+//! The time-series server: batches of line protocol, patience, and a spool.
+//!
+//! One thread with its own little runtime takes rows from a queue, makes batches, and writes them
+//! through the client library's line-protocol call, the only one whose body can be sent again. What
+//! the server says decides: done; refused as malformed (the batch is halved until the bad line
+//! stands alone, which is dropped and counted); or not now, which sends the batch to the spool. While
+//! anything is spooled, new batches queue behind it, so that the server gets all in order.
+//!
+//! The client library does not hand out response headers, so `Retry-After` cannot be read: waits
+//! double from half a second to half a minute instead.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use influxdb2::api::write::TimestampPrecision;
+use influxdb2::{Client, ClientBuilder, RequestError};
+use model::Instant;
+use tokio::sync::mpsc;
+
+use super::line::{Line, Row, sample_lines, values_in};
+use super::spool::Spool;
+use super::{Counts, NamedDevice, Pace, TelemetryError};
+
+/// Lines in a batch; the server's makers advise 5 000.
+const BATCH_LINES: usize = 5_000;
+/// Longest time that a line waits for its batch to fill, in control time or in silence.
+const BATCH_WAIT: Duration = Duration::from_secs(1);
+/// Time after which an answer is not waited for any more.
+/// Chosen: 5 s, ten times what a busy small server was seen to take.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// First wait after a failure. Chosen: half a second.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// Longest wait after failures. Chosen: half a minute, so that a returning server is soon used.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Messages that may wait on a real bench.
+/// Chosen: 4096, over six minutes of 100 ms cycles; an answer takes at most [`ANSWER_WAIT`].
+const MESSAGES_WAITING_MAX: usize = 4_096;
+/// Bad lines that are looked for in one batch; with more, the server means the whole batch.
+/// Chosen: 32, some 400 requests at most for a full batch.
+const BAD_LINES_MAX: u32 = 32;
+
+/// Where and how the server is reached.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InfluxConfig {
+    /// Base address, such as `http://127.0.0.1:8086`.
+    pub url: String,
+    /// Organisation.
+    pub org: String,
+    /// Bucket.
+    pub bucket: String,
+    /// Token; `None` sends none.
+    pub token: Option<String>,
+    /// Most bytes that wait on disk while the server is away.
+    pub spool_bytes: u64,
+    /// Folder of what waits; kept between runs.
+    pub spool_dir: PathBuf,
+}
+
+impl std::fmt::Debug for InfluxConfig {
+    /// The token stays out of logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InfluxConfig")
+            .field("url", &self.url)
+            .field("org", &self.org)
+            .field("bucket", &self.bucket)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("spool_bytes", &self.spool_bytes)
+            .field("spool_dir", &self.spool_dir)
+            .finish()
+    }
+}
+
+/// Checks the address of a server: scheme, host, port, nothing else.
+///
+/// The client library panics on an address that it cannot read, so it only ever sees one that passed here.
+///
+/// # Errors
+/// With a sentence that says what is expected.
+pub fn check_url(url: &str) -> Result<(), String> {
+    let expected = |what: &str| {
+        Err(format!(
+            "{what} in {url:?}; write it like \"http://127.0.0.1:8086\""
+        ))
+    };
+    let Some(rest) = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))
+    else {
+        return expected("neither http:// nor https://");
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    if port.is_some_and(|p| p.parse::<u16>().is_err() || p.starts_with('+')) {
+        return expected("no port number after the last colon");
+    }
+    if let Some(v6) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        return match v6.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => Ok(()),
+            Err(_) => expected("no IPv6 address between the brackets"),
+        };
+    }
+    if host.parse::<std::net::Ipv4Addr>().is_ok() {
+        return Ok(());
+    }
+    let label_fits = |label: &str| {
+        !label.is_empty()
+            && label.len() < 64
+            && !label.starts_with("xn--")
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    // A last label that begins with a digit would be read as a (bad) IPv4 address.
+    let last_is_a_name = host
+        .rsplit('.')
+        .next()
+        .is_some_and(|l| l.starts_with(|c: char| c.is_ascii_alphabetic()));
+    if host.len() < 254 && last_is_a_name && host.split('.').all(label_fits) {
+        Ok(())
+    } else {
+        expected("no host name or address")
+    }
+}
+
+enum Message {
+    Rows(Instant, Arc<[Row]>),
+    Lines(Instant, Vec<Line>),
+    Finish(Duration),
+}
+
+enum Queue {
+    Bounded(mpsc::Sender<Message>),
+    Unbounded(mpsc::UnboundedSender<Message>),
+}
+
+impl Queue {
+    /// Hands a message over if there is room.
+    fn push(&self, message: Message) -> bool {
+        match self {
+            Self::Bounded(queue) => queue.try_send(message).is_ok(),
+            Self::Unbounded(queue) => queue.send(message).is_ok(),
+        }
+    }
+}
+
+enum Messages {
+    Bounded(mpsc::Receiver<Message>),
+    Unbounded(mpsc::UnboundedReceiver<Message>),
+}
+
+impl Messages {
+    async fn next(&mut self) -> Option<Message> {
+        match self {
+            Self::Bounded(messages) => messages.recv().await,
+            Self::Unbounded(messages) => messages.recv().await,
+        }
+    }
+}
+
+/// The sending end of the sink.
+pub(super) struct Influx {
+    queue: Queue,
+    counts: Arc<Counts>,
+    ended: Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Influx {
+    /// Starts the thread; the server need not be there.
+    ///
+    /// # Errors
+    /// When the address makes no sense, or no client or thread can be made.
+    pub(super) fn start(
+        config: InfluxConfig,
+        devices: Arc<[NamedDevice]>,
+        pace: Pace,
+    ) -> Result<Self, TelemetryError> {
+        check_url(&config.url).map_err(TelemetryError::Url)?;
+        let client = ClientBuilder::new(
+            &config.url,
+            &config.org,
+            config.token.as_deref().unwrap_or(""),
+        )
+        .build()
+        .map_err(|e| TelemetryError::Url(e.to_string()))?;
+        let counts = Arc::new(Counts::default());
+        let (queue, messages) = match pace {
+            Pace::Real => {
+                let (tx, rx) = mpsc::channel(MESSAGES_WAITING_MAX);
+                (Queue::Bounded(tx), Messages::Bounded(rx))
+            }
+            Pace::Virtual => {
+                let (tx, rx) = mpsc::unbounded_channel();
+                (Queue::Unbounded(tx), Messages::Unbounded(rx))
+            }
+        };
+        let spool = Spool::open(config.spool_dir.clone(), config.spool_bytes);
+        // What a former run left counts here: it is written or lost in this run.
+        Counts::add(&counts.taken, spool.values());
+        let writer = Writer {
+            client,
+            config,
+            devices,
+            counts: Arc::clone(&counts),
+            spool,
+            lines: Vec::new(),
+            batch_since: None,
+            retry_wait: None,
+            warned: false,
+        };
+        let (end, ended) = sync_channel(1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(TelemetryError::Thread)?;
+        let thread = std::thread::Builder::new()
+            .name("telemetry-influx".into())
+            .spawn(move || {
+                runtime.block_on(writer.run(messages, pace));
+                let _ = end.try_send(());
+            })
+            .map_err(TelemetryError::Thread)?;
+        Ok(Self {
+            queue,
+            counts,
+            ended,
+            thread,
+        })
+    }
+
+    /// Hands rows over, or counts them as lost.
+    pub(super) fn rows(&self, now: Instant, rows: Arc<[Row]>) {
+        let values = values_in(&rows);
+        self.push(values, Message::Rows(now, rows));
+    }
+
+    /// Hands the lines of an event over, or counts them as lost.
+    pub(super) fn event(&self, now: Instant, lines: Vec<Line>) {
+        let values = lines.iter().map(|l| u64::from(l.values)).sum();
+        self.push(values, Message::Lines(now, lines));
+    }
+
+    fn push(&self, values: u64, message: Message) {
+        Counts::add(&self.counts.taken, values);
+        if !self.queue.push(message) {
+            Counts::add(&self.counts.lost, values);
+        }
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Ends the thread after a last try of at most `within`.
+    pub(super) fn finish(self, within: Duration) -> Arc<Counts> {
+        self.queue.push(Message::Finish(within));
+        drop(self.queue);
+        // The thread keeps its own time; the grace lets it write its last batch to the spool.
+        if self.ended.recv_timeout(within + ANSWER_WAIT) != Err(RecvTimeoutError::Timeout) {
+            let _ = self.thread.join();
+        }
+        self.counts
+    }
+}
+
+/// What the server said about a request.
+enum Answer {
+    Done,
+    /// The lines are at fault: sending them again is of no use.
+    BadLines(String),
+    /// The server, the way to it, or the rights are at fault: keep the lines and try later.
+    NotNow(String),
+}
+
+/// The thread's side.
+struct Writer {
+    client: Client,
+    config: InfluxConfig,
+    devices: Arc<[NamedDevice]>,
+    counts: Arc<Counts>,
+    spool: Spool,
+    /// The batch that fills.
+    lines: Vec<Line>,
+    /// Control time of its first line.
+    batch_since: Option<Instant>,
+    /// How long to wait before the next try, while the server is away.
+    retry_wait: Option<Duration>,
+    /// Whether the present outage was told.
+    warned: bool,
+}
+
+impl Writer {
+    async fn run(mut self, mut messages: Messages, pace: Pace) {
+        let within = loop {
+            // A spooled batch waits for the retry, a batch that fills waits for silence.
+            let wait = match self.retry_wait {
+                Some(wait) => wait,
+                None if self.spool.is_empty() => BATCH_WAIT,
+                None => Duration::ZERO,
+            };
+            let retry = tokio::time::sleep(wait);
+            tokio::pin!(retry);
+            let message = loop {
+                // The retry's clock goes on while messages come in.
+                tokio::select! {
+                    message = messages.next() => match message {
+                        Some(Message::Rows(now, rows)) => {
+                            let lines = sample_lines(&self.devices, &rows);
+                            // Rows of a device outside the rig make no line.
+                            let kept: u64 = lines.iter().map(|l| u64::from(l.values)).sum();
+                            Counts::add(&self.counts.lost, values_in(&rows).saturating_sub(kept));
+                            if self.fill(now, lines, pace) { break None; }
+                        }
+                        Some(Message::Lines(now, lines)) => {
+                            if self.fill(now, lines, pace) { break None; }
+                        }
+                        Some(Message::Finish(within)) => break Some(within),
+                        None => break Some(Duration::ZERO),
+                    },
+                    () = &mut retry => {
+                        if !self.spool.is_empty() {
+                            self.retry_wait = None;
+                            self.replay_one().await;
+                        }
+                        break None;
+                    }
+                }
+            };
+            if let Some(within) = message {
+                break within;
+            }
+            self.ship_batch().await;
+        };
+        // A last try, whatever the waits said.
+        self.retry_wait = None;
+        let last = async {
+            while !self.spool.is_empty() && self.retry_wait.is_none() {
+                self.replay_one().await;
+            }
+            self.ship_batch().await;
+            while !self.spool.is_empty() && self.retry_wait.is_none() {
+                self.replay_one().await;
+            }
+        };
+        let _ = tokio::time::timeout(within, last).await;
+        // When the time was up, the batch is still in memory; the spool keeps it for the next run.
+        let lines = std::mem::take(&mut self.lines);
+        self.keep(&lines);
+    }
+
+    /// Adds lines to the batch; tells whether it is due.
+    fn fill(&mut self, now: Instant, lines: Vec<Line>, pace: Pace) -> bool {
+        if lines.is_empty() {
+            return false;
+        }
+        let since = *self.batch_since.get_or_insert(now);
+        self.lines.extend(lines);
+        // In virtual time a second passes in no time: there only a full batch or silence counts.
+        let waited = pace == Pace::Real && now.since(since) >= BATCH_WAIT;
+        waited || self.lines.len() >= BATCH_LINES
+    }
+
+    /// Sends the batch, or puts it behind what is spooled.
+    async fn ship_batch(&mut self) {
+        if !self.spool.is_empty() || self.retry_wait.is_some() {
+            let lines = std::mem::take(&mut self.lines);
+            self.batch_since = None;
+            self.keep(&lines);
+            return;
+        }
+        while !self.lines.is_empty() {
+            let many = self.lines.len().min(BATCH_LINES);
+            // The lines stay in place while they are under way: what interrupts the call loses nothing.
+            let left = self.ship(&self.lines[..many]).await;
+            self.lines.drain(..many);
+            if let Err(Failed { left, why }) = left {
+                self.put_off(&why);
+                let rest = std::mem::take(&mut self.lines);
+                self.keep(&left);
+                self.keep(&rest);
+                break;
+            }
+            self.back_again();
+        }
+        self.batch_since = None;
+    }
+
+    /// Sends the oldest spooled batch.
+    async fn replay_one(&mut self) {
+        let lines = match self.spool.oldest() {
+            None => return,
+            Some(Err(lost)) => {
+                Counts::add(&self.counts.lost, lost);
+                return;
+            }
+            Some(Ok(lines)) => lines,
+        };
+        let left = match self.ship(&lines).await {
+            Ok(()) => {
+                self.back_again();
+                Vec::new()
+            }
+            Err(Failed { left, why }) => {
+                self.put_off(&why);
+                left
+            }
+        };
+        if let Err(error) = self.spool.settle_oldest(&left) {
+            tracing::error!(%error, "The spool of telemetry could not be changed.");
+        }
+    }
+
+    /// Puts lines into the spool, or counts them as lost.
+    fn keep(&mut self, lines: &[Line]) {
+        for batch in lines.chunks(BATCH_LINES) {
+            match self.spool.push(batch) {
+                Ok(lost) => Counts::add(&self.counts.lost, lost),
+                Err(error) => {
+                    tracing::error!(%error, "The spool of telemetry took no more.");
+                    let values = batch.iter().map(|l| u64::from(l.values)).sum();
+                    Counts::add(&self.counts.lost, values);
+                }
+            }
+        }
+    }
+
+    /// Doubles the wait, and tells of the outage once.
+    fn put_off(&mut self, why: &str) {
+        let wait = self.retry_wait.map_or(RETRY_FIRST, |w| (w * 2).min(RETRY_MAX));
+        self.retry_wait = Some(wait);
+        if !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                server = self.config.url,
+                why,
+                "The telemetry server took no data; it is spooled until it does."
+            );
+        }
+    }
+
+    fn back_again(&mut self) {
+        self.retry_wait = None;
+        if std::mem::take(&mut self.warned) {
+            tracing::info!(server = self.config.url, "The telemetry server takes data again.");
+        }
+    }
+
+    /// Sends lines, halving what the server calls malformed. Counts what is written and what is lost.
+    async fn ship(&self, lines: &[Line]) -> Result<(), Failed> {
+        // Ranges still to be sent, the next one last.
+        let mut ranges = vec![(0, lines.len())];
+        let mut bad_lines = 0;
+        while let Some((from, until)) = ranges.pop() {
+            let part = &lines[from..until];
+            if part.is_empty() {
+                continue;
+            }
+            let values = part.iter().map(|l| u64::from(l.values)).sum();
+            match self.post(part).await {
+                Answer::Done => Counts::add(&self.counts.written, values),
+                Answer::BadLines(why) if part.len() == 1 || bad_lines >= BAD_LINES_MAX => {
+                    bad_lines += 1;
+                    Counts::add(&self.counts.lost, values);
+                    tracing::error!(
+                        why,
+                        line = part[0].text,
+                        lines = part.len(),
+                        "The telemetry server refused data as malformed; it is lost."
+                    );
+                }
+                Answer::BadLines(_) => {
+                    let middle = from + part.len() / 2;
+                    ranges.push((middle, until));
+                    ranges.push((from, middle));
+                }
+                Answer::NotNow(why) => {
+                    ranges.push((from, until));
+                    let left = ranges
+                        .iter()
+                        .rev()
+                        .flat_map(|(from, until)| lines[*from..*until].iter().cloned())
+                        .collect();
+                    return Err(Failed { left, why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn post(&self, lines: &[Line]) -> Answer {
+        let mut body = String::with_capacity(lines.iter().map(|l| l.text.len() + 1).sum());
+        for line in lines {
+            body.push_str(&line.text);
+            body.push('\n');
+        }
+        let call = self.client.write_line_protocol_with_precision(
+            &self.config.org,
+            &self.config.bucket,
+            body,
+            TimestampPrecision::Nanoseconds,
+        );
+        match tokio::time::timeout(ANSWER_WAIT, call).await {
+            Ok(Ok(())) => Answer::Done,
+            Ok(Err(RequestError::Http { status, text })) => {
+                let why = format!("{status}: {}", text.chars().take(200).collect::<String>());
+                match status.as_u16() {
+                    // Malformed, too large, or refused in part.
+                    400 | 413 | 422 => Answer::BadLines(why),
+                    _ => Answer::NotNow(why),
+                }
+            }
+            Ok(Err(error)) => Answer::NotNow(error.to_string()),
+            Err(_) => Answer::NotNow(format!("no answer within {} s", ANSWER_WAIT.as_secs())),
+        }
+    }
+}
+
+/// What was not sent, and why.
+struct Failed {
+    left: Vec<Line>,
+    why: String,
+}

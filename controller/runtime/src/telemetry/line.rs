@@ -1,0 +1,168 @@
+//! Rows of samples, and the line protocol that a time-series server reads.
+//!
+//! Naming, on which the dashboards build (pinned by a test):
+//!
+//! | what | measurement | tags | fields |
+//! | --- | --- | --- | --- |
+//! | a device's points | its role, such as `ess` | `device` | the canonical point with `_` for `.`, such as `ac_p`, a float in the point's base unit |
+//! | an event | `event` | `kind`, `device` if it is about one | `text`, a string |
+//! | a cleared market interval | `market` | none | `price_mc_per_kwh` if there was one, `energy_mwh`, `trades`, floats |
+//!
+//! Times are nanoseconds since 1970. A bad reading has no field: a gap, never a number. All numbers are floats,
+//! so that a field never changes its type.
+
+use std::fmt::Write as _;
+
+use model::{Instant, Point, PointSample, Reading, UtcTime};
+
+use super::record::EventRecord;
+use super::{NamedDevice, record};
+
+/// A sample with its record time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) utc: UtcTime,
+    pub(super) sample: PointSample,
+}
+
+impl Row {
+    /// The row of a sample; `utc` and `now` are one moment on both clocks.
+    pub(super) fn of(utc: UtcTime, now: Instant, sample: PointSample) -> Self {
+        let ago = now.as_nanos() as i128 - sample.sample.measured_at.as_nanos() as i128;
+        let nanos = i128::from(utc.unix_nanos()) - ago;
+        Self {
+            utc: UtcTime::from_unix_nanos(i64::try_from(nanos).unwrap_or(utc.unix_nanos())),
+            sample,
+        }
+    }
+
+    /// The value, if the reading is good and a number.
+    pub(super) fn value(&self) -> Option<f64> {
+        match self.sample.sample.reading {
+            Reading::Good(value) if value.is_finite() => Some(value),
+            Reading::Good(_) | Reading::Bad(_) => None,
+        }
+    }
+}
+
+/// How many values rows hold.
+pub(super) fn values_in(rows: &[Row]) -> u64 {
+    rows.iter().filter(|r| r.value().is_some()).count() as u64
+}
+
+/// One line of the protocol, without its line feed, with the number of its field values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) values: u32,
+    pub(super) text: String,
+}
+
+/// The field name of a point.
+#[must_use]
+pub fn field_name(point: Point) -> String {
+    point.name().replace('.', "_")
+}
+
+/// Which characters have to be escaped, by the place in the line.
+#[derive(Clone, Copy)]
+enum Place {
+    Measurement,
+    Key,
+    Text,
+}
+
+fn escape_into(out: &mut String, text: &str, place: Place) {
+    let special: &[char] = match place {
+        Place::Measurement => &[',', ' '],
+        Place::Key => &[',', '=', ' '],
+        Place::Text => &['"', '\\'],
+    };
+    for c in text.chars() {
+        match (c, place) {
+            // A line ends a record, so a line feed can be in none.
+            ('\n' | '\r' | '\t', Place::Text) => out.push(' '),
+            ('\n' | '\r' | '\t', _) => out.push_str("\\ "),
+            _ => {
+                if special.contains(&c) {
+                    out.push('\\');
+                }
+                out.push(c);
+            }
+        }
+    }
+    // A backslash at the end of a key would escape what follows it.
+    if !matches!(place, Place::Text) && text.ends_with('\\') {
+        out.push('_');
+    }
+}
+
+fn head(measurement: &str, tags: &[(&str, &str)]) -> String {
+    let mut line = String::with_capacity(96);
+    escape_into(&mut line, measurement, Place::Measurement);
+    for (key, value) in tags {
+        // An empty tag value is not allowed by the protocol.
+        if value.is_empty() {
+            continue;
+        }
+        line.push(',');
+        escape_into(&mut line, key, Place::Key);
+        line.push('=');
+        escape_into(&mut line, value, Place::Key);
+    }
+    line
+}
+
+/// The lines of rows: readings of one device at one time share a line.
+pub(super) fn sample_lines(devices: &[NamedDevice], rows: &[Row]) -> Vec<Line> {
+    let mut lines = Vec::with_capacity(rows.len());
+    let mut rest = rows;
+    while let Some(first) = rest.first() {
+        let of_one = |r: &Row| r.utc == first.utc && r.sample.device == first.sample.device;
+        let end = rest.iter().position(|r| !of_one(r)).unwrap_or(rest.len());
+        let (these, others) = rest.split_at(end);
+        rest = others;
+        let Some(device) = devices.get(first.sample.device.index()) else {
+            continue;
+        };
+        let mut text = head(device.role.name(), &[("device", &device.name)]);
+        let mut values = 0_u32;
+        for row in these {
+            let Some(value) = row.value() else { continue };
+            text.push(if values == 0 { ' ' } else { ',' });
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{}={value}", field_name(row.sample.point));
+            values += 1;
+        }
+        if values > 0 {
+            let _ = write!(text, " {}", first.utc.unix_nanos());
+            lines.push(Line { values, text });
+        }
+    }
+    lines
+}
+
+/// The lines of an event: the event itself, and the figures of a cleared market.
+pub(super) fn event_line(utc: UtcTime, record: &EventRecord) -> Vec<Line> {
+    let device = record.device.as_deref().unwrap_or("");
+    let mut text = head("event", &[("device", device), ("kind", record.event)]);
+    text.push_str(" text=\"");
+    escape_into(&mut text, &record.text, Place::Text);
+    let _ = write!(text, "\" {}", utc.unix_nanos());
+    let mut lines = vec![Line { values: 1, text }];
+    if record.event == record::MARKET_CLEARED {
+        let fields: Vec<String> = ["price_mc_per_kwh", "energy_mwh", "trades"]
+            .iter()
+            .filter_map(|key| {
+                let value = record.details.get(*key)?.as_f64()?;
+                Some(format!("{key}={value}"))
+            })
+            .collect();
+        if !fields.is_empty() {
+            lines.push(Line {
+                values: fields.len() as u32,
+                text: format!("market {} {}", fields.join(","), utc.unix_nanos()),
+            });
+        }
+    }
+    lines
+}

@@ -1,0 +1,307 @@
+//! The outside form of an event: one sentence for people, named values for programs.
+//!
+//! The list of events in the run folder, the page and the server all tell events in this form, so
+//! that the vocabulary inside can change without breaking a reader.
+
+use model::{DeviceIx, Event, Instant, Setpoint, Stage, UtcTime};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// How much an event matters to a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The ordinary run of things.
+    Info,
+    /// Something was not as asked for.
+    Warning,
+    /// Somebody should look.
+    Error,
+}
+
+/// An event as the outside sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRecord {
+    /// Its kind.
+    pub event: &'static str,
+    /// How much it matters.
+    pub level: Level,
+    /// Which device it is about.
+    pub device: Option<String>,
+    /// One sentence.
+    pub text: String,
+    /// Its values, units in the names.
+    pub details: Map<String, Value>,
+}
+
+/// Kind of the event of a cleared market.
+pub(super) const MARKET_CLEARED: &str = "market_cleared";
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    utc: String,
+    t_s: f64,
+    #[serde(flatten)]
+    record: &'a EventRecord,
+}
+
+impl EventRecord {
+    /// The record as one line of JSON, without a line feed.
+    #[must_use]
+    pub fn json_line(&self, utc: UtcTime, now: Instant) -> String {
+        let line = JsonLine {
+            utc: utc.to_string(),
+            t_s: now.as_seconds(),
+            record: self,
+        };
+        serde_json::to_string(&line).unwrap_or_else(|e| {
+            // Unreachable for strings and numbers; said rather than dropped.
+            json!({ "event": self.event, "text": e.to_string() }).to_string()
+        })
+    }
+}
+
+/// A setpoint in words.
+#[must_use]
+pub fn setpoint_text(setpoint: Setpoint) -> String {
+    match setpoint {
+        Setpoint::Power { p, q } if q.as_vars() == 0.0 => format!("{p:.0}"),
+        Setpoint::Power { p, q } => format!("{p:.0}, {q:.0}"),
+        Setpoint::Ceiling { p } => format!("at most {p:.0}"),
+        Setpoint::Switch { on: true } => "on".into(),
+        Setpoint::Switch { on: false } => "off".into(),
+    }
+}
+
+/// A setpoint as named values.
+pub(crate) fn setpoint_json(setpoint: Setpoint) -> Value {
+    match setpoint {
+        Setpoint::Power { p, q } => json!({ "p_w": p.as_watts(), "q_var": q.as_vars() }),
+        Setpoint::Ceiling { p } => json!({ "ceiling_w": p.as_watts() }),
+        Setpoint::Switch { on } => json!({ "on": on }),
+    }
+}
+
+/// The name of a stage.
+pub(crate) fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Written => "written",
+        Stage::Register => "register",
+        Stage::Power => "power",
+    }
+}
+
+/// The outside form of an event; `name` knows the devices.
+#[must_use]
+pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord {
+    use Level::{Error, Info, Warning};
+    let row = |event: &'static str, level, device: Option<&DeviceIx>, text: String, details| {
+        let details = match details {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        EventRecord {
+            event,
+            level,
+            device: device.map(|d| name(*d)),
+            text,
+            details,
+        }
+    };
+    match event {
+        Event::ModeChanged { from, to, why } => row(
+            "mode_changed",
+            if *to == model::Mode::Safe { Warning } else { Info },
+            None,
+            format!("Mode changed from {from} to {to}: {why}."),
+            json!({ "from": from.name(), "to": to.name(), "why": why }),
+        ),
+        Event::ModeRefused { mode, request, why } => row(
+            "mode_refused",
+            Warning,
+            None,
+            format!("In {mode}, {request} was refused: {why}."),
+            json!({ "mode": mode.name(), "request": request, "why": why }),
+        ),
+        Event::Dispatched {
+            device,
+            setpoint,
+            function,
+            why,
+            clamped,
+            ledger_clock,
+            atom,
+        } => row(
+            "dispatched",
+            Info,
+            Some(device),
+            format!("{} asked for {}: {why}.", function.name(), setpoint_text(*setpoint)),
+            json!({
+                "setpoint": setpoint_json(*setpoint), "function": function.name(), "why": why,
+                "clamped": clamped, "ledger_clock": ledger_clock, "atom": atom,
+            }),
+        ),
+        Event::SetpointConfirmed {
+            device,
+            stage,
+            after_s,
+            atom,
+        } => row(
+            "setpoint_confirmed",
+            Info,
+            Some(device),
+            format!("Setpoint confirmed in {} after {after_s:.3} s.", stage_name(*stage)),
+            json!({ "stage": stage_name(*stage), "after_s": after_s, "atom": atom }),
+        ),
+        Event::SetpointMissed {
+            device,
+            stage,
+            why,
+            atom,
+        } => row(
+            "setpoint_missed",
+            Error,
+            Some(device),
+            format!("Setpoint did not reach {}: {why}.", stage_name(*stage)),
+            json!({ "stage": stage_name(*stage), "why": why, "atom": atom }),
+        ),
+        Event::SetpointRefused {
+            device,
+            function,
+            why,
+        } => row(
+            "setpoint_refused",
+            Warning,
+            Some(device),
+            format!("The limiter refused what {} asked for: {why}.", function.name()),
+            json!({ "function": function.name(), "why": why }),
+        ),
+        Event::FellShort { function, excess_w } => row(
+            "fell_short",
+            Warning,
+            None,
+            format!("{} fell short by {excess_w:.0} W.", function.name()),
+            json!({ "function": function.name(), "excess_w": excess_w }),
+        ),
+        Event::DeviceOnline { device } => row(
+            "device_online",
+            Info,
+            Some(device),
+            "The device answers.".into(),
+            Value::Null,
+        ),
+        Event::DeviceOffline { device, flaw } => row(
+            "device_offline",
+            Error,
+            Some(device),
+            format!("The device stopped answering: {}.", flaw.word()),
+            json!({ "flaw": flaw.word() }),
+        ),
+        Event::LoadShed { device, why } => row(
+            "load_shed",
+            Warning,
+            Some(device),
+            format!("The load was shed: {why}."),
+            json!({ "why": why }),
+        ),
+        Event::LoadRestored { device } => row(
+            "load_restored",
+            Info,
+            Some(device),
+            "The load was given back.".into(),
+            Value::Null,
+        ),
+        Event::MarketCleared {
+            interval,
+            price_mc_per_kwh,
+            energy_mwh,
+            trades,
+        } => row(
+            MARKET_CLEARED,
+            Info,
+            None,
+            match price_mc_per_kwh {
+                Some(price) => format!(
+                    "Interval {interval} cleared {:.1} Wh at {:.3} ct/kWh in {trades} trades.",
+                    *energy_mwh as f64 / 1e3,
+                    *price as f64 / 1e3
+                ),
+                None => format!("Interval {interval} cleared nothing."),
+            },
+            json!({
+                "interval": interval, "price_mc_per_kwh": price_mc_per_kwh,
+                "energy_mwh": energy_mwh, "trades": trades,
+            }),
+        ),
+        Event::MarketSettled {
+            interval,
+            sum_u,
+            unaccounted_mwh,
+        } => row(
+            "market_settled",
+            Info,
+            None,
+            format!(
+                "Interval {interval} settled; {:.1} Wh unaccounted.",
+                *unaccounted_mwh as f64 / 1e3
+            ),
+            json!({ "interval": interval, "sum_u": sum_u, "unaccounted_mwh": unaccounted_mwh }),
+        ),
+        Event::LedgerLate {
+            deadline_ms,
+            policy,
+        } => row(
+            "ledger_late",
+            Warning,
+            None,
+            format!("The ledger was not durable within {deadline_ms} ms: {policy}."),
+            json!({ "deadline_ms": deadline_ms, "policy": policy }),
+        ),
+        Event::LedgerStopped { why } => row(
+            "ledger_stopped",
+            Error,
+            None,
+            format!("The ledger stopped, nothing more is dispatched: {why}."),
+            json!({ "why": why }),
+        ),
+        Event::CycleLate { late_ms } => row(
+            "cycle_late",
+            Warning,
+            None,
+            format!("A cycle began {late_ms:.1} ms late."),
+            json!({ "late_ms": late_ms }),
+        ),
+        Event::FaultSet { what } => row(
+            "fault_set",
+            Info,
+            None,
+            format!("Fault: {what}."),
+            json!({ "what": what }),
+        ),
+        Event::OrderRefused { why } => row(
+            "order_refused",
+            Warning,
+            None,
+            format!("An order was refused: {why}."),
+            json!({ "why": why }),
+        ),
+        Event::Armed { armed } => row(
+            "armed",
+            if *armed { Warning } else { Info },
+            None,
+            if *armed {
+                "Armed: devices may be written to.".into()
+            } else {
+                "Disarmed: nothing is written to devices.".into()
+            },
+            json!({ "armed": armed }),
+        ),
+        Event::WentSafe { why, devices } => row(
+            "went_safe",
+            Warning,
+            None,
+            format!("{devices} devices were told to go safe: {why}."),
+            json!({ "why": why, "devices": devices }),
+        ),
+    }
+}

@@ -1,0 +1,232 @@
+//! Follows every setpoint from the bus to the measured power.
+//!
+//! Register first, then power: the bus proves the register (or state topic), this
+//! module proves the power or position from the next image. What is not proved in
+//! time is an event, an entry in the ledger, and sent again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus::{DispatchId, LinkEvent};
+use ledger_core::AtomId;
+use model::{DeviceIx, Event, Instant, ProcessImage, Role, Setpoint, Stage};
+use quantities::{ActivePower, Quantity};
+
+/// A setpoint under way.
+#[derive(Clone, Debug)]
+struct Flight {
+    dispatch: DispatchId,
+    atom: AtomId,
+    setpoint: Setpoint,
+    sent_at: Instant,
+    /// Set when the register was proved.
+    register_at: Option<Instant>,
+}
+
+/// What became of a setpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Which device.
+    pub device: DeviceIx,
+    /// Its record in the ledger.
+    pub atom: AtomId,
+    /// The stage that was reached, or the one that was not.
+    pub stage: Stage,
+    /// `None` when reached; why not, otherwise.
+    pub missed: Option<String>,
+    /// Measured power when it was proved.
+    pub measured: Option<ActivePower>,
+    /// When.
+    pub at: Instant,
+    /// Time since it was sent.
+    pub after: Duration,
+}
+
+impl Progress {
+    /// The event that tells it.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        match &self.missed {
+            None => Event::SetpointConfirmed {
+                device: self.device,
+                stage: self.stage,
+                after_s: self.after.as_secs_f64(),
+                atom: self.atom.to_string(),
+            },
+            Some(why) => Event::SetpointMissed {
+                device: self.device,
+                stage: self.stage,
+                why: why.clone(),
+                atom: self.atom.to_string(),
+            },
+        }
+    }
+}
+
+/// How close measured power must come, as a share of the rating, and at least.
+/// Chosen: 3 % and 60 W: three times the accuracy class of the bench's meters, and above the
+/// idle draw of an inverter.
+const POWER_SHARE: f64 = 0.03;
+const POWER_AT_LEAST: ActivePower = ActivePower::from_watts(60.0);
+/// How long power may take to follow a proved register.
+/// Chosen: 10 s, twice the slowest open-loop response of the bundled inverters.
+const POWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The setpoints under way, at most one per device: a newer one takes the place of the older.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    flights: BTreeMap<DeviceIx, Flight>,
+    next: u64,
+}
+
+impl Tracker {
+    /// The number of the next dispatch.
+    pub fn number(&mut self) -> DispatchId {
+        self.next += 1;
+        DispatchId(self.next)
+    }
+
+    /// A setpoint has left for its bus.
+    pub fn sent(
+        &mut self,
+        device: DeviceIx,
+        dispatch: DispatchId,
+        atom: AtomId,
+        setpoint: Setpoint,
+        now: Instant,
+    ) {
+        self.flights.insert(
+            device,
+            Flight {
+                dispatch,
+                atom,
+                setpoint,
+                sent_at: now,
+                register_at: None,
+            },
+        );
+    }
+
+    /// Takes in what a bus says about a write; what it says about a superseded one is passed over.
+    pub fn heard(&mut self, now: Instant, event: &LinkEvent) -> Option<Progress> {
+        match event {
+            LinkEvent::Confirmed {
+                dispatch,
+                device,
+                stage: Stage::Register,
+                at,
+            } => {
+                let flight = self.flight(*device, *dispatch)?;
+                flight.register_at = Some(*at);
+                let (atom, after) = (flight.atom, at.since(flight.sent_at));
+                Some(Progress {
+                    device: *device,
+                    atom,
+                    stage: Stage::Register,
+                    missed: None,
+                    measured: None,
+                    at: *at,
+                    after,
+                })
+            }
+            LinkEvent::Missed {
+                dispatch,
+                device,
+                stage,
+                why,
+            } => {
+                let flight = self.flight(*device, *dispatch)?.clone();
+                self.flights.remove(device);
+                Some(Progress {
+                    device: *device,
+                    atom: flight.atom,
+                    stage: *stage,
+                    missed: Some(why.clone()),
+                    measured: None,
+                    at: now,
+                    after: now.since(flight.sent_at),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn flight(&mut self, device: DeviceIx, dispatch: DispatchId) -> Option<&mut Flight> {
+        self.flights
+            .get_mut(&device)
+            .filter(|f| f.dispatch == dispatch)
+    }
+
+    /// Looks whether measured power or position has followed.
+    ///
+    /// In an island the grid-forming storage carries what the island needs and not its setpoint:
+    /// there its power proves nothing and its register is the last proof.
+    pub fn look(
+        &mut self,
+        now: Instant,
+        image: &ProcessImage,
+        bench: &control::Bench,
+        islanded: bool,
+    ) -> Vec<Progress> {
+        let mut done = Vec::new();
+        self.flights.retain(|device, flight| {
+            let Some(register_at) = flight.register_at else {
+                return true;
+            };
+            let spec = &bench.devices[device.index()];
+            if islanded && spec.role == Role::Ess {
+                return false;
+            }
+            let seen = &image.devices[device.index()];
+            let widest = Quantity::max(spec.rating.p.upper().abs(), spec.rating.p.lower().abs());
+            let close = Quantity::max(widest * POWER_SHARE, POWER_AT_LEAST);
+            let newer = |at: Instant| at > register_at;
+            let (followed, measured, found) = match flight.setpoint {
+                Setpoint::Power { p, .. } => match seen.p.last_good {
+                    Some((at, measured)) => (
+                        newer(at) && (measured - p).abs() <= close,
+                        Some(measured),
+                        format!("{measured:.1} is not {p:.1}"),
+                    ),
+                    None => (false, None, "its power was never read".into()),
+                },
+                Setpoint::Ceiling { p } => match seen.p.last_good {
+                    Some((at, measured)) => (
+                        newer(at) && measured <= p + close,
+                        Some(measured),
+                        format!("{measured:.1} is above the ceiling of {p:.1}"),
+                    ),
+                    None => (false, None, "its power was never read".into()),
+                },
+                Setpoint::Switch { on } => match seen.switch_on.last_good {
+                    Some((at, position)) => (
+                        newer(at) && position == on,
+                        seen.p.last_good.map(|(_, p)| p),
+                        format!("its switch is {}", if position { "closed" } else { "open" }),
+                    ),
+                    None => (false, None, "its switch was never read".into()),
+                },
+            };
+            let late = now.since(register_at) > POWER_WITHIN;
+            if followed || late {
+                done.push(Progress {
+                    device: *device,
+                    atom: flight.atom,
+                    stage: Stage::Power,
+                    missed: (!followed).then(|| {
+                        format!(
+                            "the setpoint was written and read back, but {} s later {found}; \
+                             check whether the device is in remote control and not limited by itself",
+                            POWER_WITHIN.as_secs()
+                        )
+                    }),
+                    measured,
+                    at: now,
+                    after: now.since(flight.sent_at),
+                });
+            }
+            !(followed || late)
+        });
+        done
+    }
+}

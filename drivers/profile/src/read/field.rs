@@ -1,0 +1,269 @@
+//! Reads the fields of a write recipe: where each stands and what is written into it.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use document::{Spanned, Table};
+use model::Point;
+
+use super::registers::{self, Defaults, Register};
+use super::value;
+use crate::codes;
+use crate::modbus::{DataType, Encoding, Field, FieldValue};
+
+/// Most registers in one write: MODBUS Application Protocol Specification V1.1b3, 6.12.
+const WRITE_REGISTERS_MAX: u32 = 123;
+
+/// What a field carries, as the file names it.
+#[derive(Clone, Copy)]
+enum Write {
+    Setpoint,
+    Percent,
+    Revert,
+    Constant,
+}
+
+/// Names of what a field carries.
+const WRITES: &[(&str, Write)] = &[
+    ("setpoint", Write::Setpoint),
+    ("percent", Write::Percent),
+    ("revert-seconds", Write::Revert),
+    ("constant", Write::Constant),
+];
+
+/// What the control tells about all of its fields.
+pub(super) struct Recipe<'c> {
+    /// The point that is set, if its name was understood.
+    pub(super) point: Option<Point>,
+    /// The vendor's sign.
+    pub(super) sign: Option<f64>,
+    /// Points that the profile reads.
+    pub(super) known: &'c [Point],
+    /// Whether the device falls back by itself.
+    pub(super) reverts: bool,
+    /// After which time it does.
+    pub(super) revert: Option<&'c Spanned<Duration>>,
+}
+
+/// The fields and the index of the one that carries the setpoint.
+pub(super) fn read_all(
+    table: &Table<'_>,
+    defaults: &Defaults,
+    recipe: &Recipe<'_>,
+) -> Option<(Vec<Field>, usize)> {
+    let mut extents: Vec<Register> = Vec::new();
+    let mut fields = Vec::new();
+    let mut complete = true;
+    for t in table.tables("fields") {
+        let register = registers::read(&t, defaults);
+        let write = if t.has("write") {
+            t.choice("write", WRITES)
+        } else {
+            t.missing("write", "\"setpoint\"")
+        };
+        let content = write.and_then(|w| content(&t, &w, register.as_ref(), recipe));
+        t.finish();
+        let (Some(register), Some((value, factor))) = (register, content) else {
+            complete = false;
+            continue;
+        };
+        if !register.writable {
+            table.document().error(
+                codes::NOT_WRITABLE,
+                register.span.clone(),
+                "nothing can be written here",
+                "",
+                "take a holding register or a coil, or a SunSpec point that is writable",
+            );
+        }
+        let scaled = matches!(value, FieldValue::Setpoint | FieldValue::PercentOf { .. });
+        fields.push(Field {
+            address: register.address,
+            encoding: Encoding {
+                factor,
+                scale: register.encoding.scale.filter(|_| scaled),
+                ..register.encoding
+            },
+            value,
+        });
+        extents.push(register);
+    }
+    check_order(table, &extents);
+    let setpoints: Vec<usize> = fields
+        .iter()
+        .enumerate()
+        .filter(|(_, f)| matches!(f.value, FieldValue::Setpoint | FieldValue::PercentOf { .. }))
+        .map(|(i, _)| i)
+        .collect();
+    match setpoints.as_slice() {
+        [one] if complete => Some((fields, *one)),
+        _ if !complete => None,
+        many => {
+            table.document().error(
+                codes::SETPOINT_FIELD,
+                table.span_of("fields"),
+                format!("{} fields carry the setpoint, it must be one", many.len()),
+                "",
+                "mark one field with `write = \"setpoint\"` or `write = \"percent\"`",
+            );
+            None
+        }
+    }
+}
+
+/// What a field carries, and its factor to the base unit.
+fn content(
+    t: &Table<'_>,
+    write: &Spanned<Write>,
+    register: Option<&Register>,
+    recipe: &Recipe<'_>,
+) -> Option<(FieldValue, f64)> {
+    match write.value {
+        Write::Setpoint => {
+            let (Some(point), Some(register)) = (recipe.point, register) else {
+                return value::pass_over(t);
+            };
+            let factor = value::factor(t, point, register.unit.as_deref(), recipe.sign)?;
+            Some((FieldValue::Setpoint, factor))
+        }
+        Write::Percent => percent(t, recipe),
+        Write::Revert => {
+            check_revert(t, &write.span, register, recipe);
+            Some((FieldValue::RevertSeconds, 1.0))
+        }
+        Write::Constant => {
+            let raw = match t.integer("raw", i64::MIN..=i64::MAX) {
+                None if !t.has("raw") => t.missing("raw", "0"),
+                raw => raw,
+            }?;
+            if let Some(register) = register
+                && !fits(register.encoding.data, raw.value)
+            {
+                t.document().error(
+                    codes::CONSTANT_TOO_BIG,
+                    raw.span,
+                    format!("{} does not fit the field's type", raw.value),
+                    "",
+                    "write the raw number as it stands in the register",
+                );
+            }
+            Some((FieldValue::Constant(raw.value), 1.0))
+        }
+    }
+}
+
+fn percent(t: &Table<'_>, recipe: &Recipe<'_>) -> Option<(FieldValue, f64)> {
+    let reference = value::point(t, "of");
+    let min = t.number("min");
+    if let Some(min) = &min
+        && !(0.0..=100.0).contains(&min.value)
+    {
+        t.document().error(
+            codes::BAD_PERCENTAGE,
+            min.span.clone(),
+            "the smallest percentage is none",
+            "must lie in 0..=100",
+            "",
+        );
+    }
+    let factor = value::scale(t);
+    let (reference, point) = (reference?, recipe.point?);
+    let read = recipe.known.contains(&reference.value);
+    if !read || reference.value.unit() != point.unit() {
+        t.document().error(
+            codes::NO_REFERENCE,
+            reference.span,
+            format!(
+                "`{}` cannot be the 100 percent of `{point}`",
+                reference.value
+            ),
+            "",
+            format!("map a point in {} that this profile reads", point.unit()),
+        );
+    }
+    let sign = value::direction(t, point, recipe.sign)?;
+    let value = FieldValue::PercentOf {
+        reference: reference.value,
+        min: min.map_or(0.0, |m| m.value),
+    };
+    Some((value, factor? * sign))
+}
+
+/// Whether a raw whole number can be written in a type.
+fn fits(data: DataType, raw: i64) -> bool {
+    match data {
+        DataType::Bit => (0..=1).contains(&raw),
+        DataType::U16 => u16::try_from(raw).is_ok(),
+        DataType::I16 => i16::try_from(raw).is_ok(),
+        DataType::U32 => u32::try_from(raw).is_ok(),
+        DataType::I32 => i32::try_from(raw).is_ok(),
+        DataType::U64 => u64::try_from(raw).is_ok(),
+        // 24 bits of mantissa hold whole numbers exactly.
+        DataType::F32 => raw.unsigned_abs() <= 1 << 24,
+        DataType::I64 => true,
+    }
+}
+
+fn check_revert(
+    t: &Table<'_>,
+    span: &Range<usize>,
+    register: Option<&Register>,
+    recipe: &Recipe<'_>,
+) {
+    let whole = recipe
+        .revert
+        .is_none_or(|r| r.value.subsec_nanos() == 0 && r.value.as_secs() > 0);
+    let seconds = recipe
+        .revert
+        .map_or(Ok(0), |r| i64::try_from(r.value.as_secs()));
+    let fitting =
+        seconds.is_ok_and(|seconds| register.is_none_or(|r| fits(r.encoding.data, seconds)));
+    if !(recipe.reverts && whole && fitting) {
+        t.document().error(
+            codes::REVERT_FIELD,
+            span.clone(),
+            "the revert time cannot be written into this field",
+            "",
+            "state `comms_loss = \"reverts\"` with a whole number of seconds that fits the field",
+        );
+    }
+}
+
+/// Fields stand in address order without overlap, and a run of neighbours fits one request.
+fn check_order(table: &Table<'_>, fields: &[Register]) {
+    let mut run = 0;
+    for (i, field) in fields.iter().enumerate() {
+        let (kind, model, registers) = field.extent();
+        let previous = i
+            .checked_sub(1)
+            .and_then(|p| fields.get(p))
+            .map(Register::extent);
+        let neighbour = match &previous {
+            Some((k, m, before)) => {
+                if (*k, *m) != (kind, model) || before.end > registers.start {
+                    table.document().error(
+                        codes::FIELD_ORDER,
+                        field.span.clone(),
+                        "the fields are not in address order in one table or model",
+                        "begins before the end of the field above, or elsewhere",
+                        "sort the fields by address",
+                    );
+                }
+                before.end == registers.start
+            }
+            None => false,
+        };
+        let taken = registers.end - registers.start;
+        let before = run;
+        run = if neighbour { run + taken } else { taken };
+        if run > WRITE_REGISTERS_MAX && before <= WRITE_REGISTERS_MAX {
+            table.document().error(
+                codes::WRITE_TOO_WIDE,
+                field.span.clone(),
+                format!("neighbouring fields take {run} registers"),
+                format!("one write takes {WRITE_REGISTERS_MAX}"),
+                "leave out fields that need not be written",
+            );
+        }
+    }
+}

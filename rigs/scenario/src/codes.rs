@@ -1,0 +1,77 @@
+//! Codes of the faults that a scenario can have, each with a longer explanation.
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $explanation:literal;)+) => {
+        $(
+            #[doc = $explanation]
+            pub(crate) const $name: &str = $code;
+        )+
+
+        /// All codes in ascending order, each with what it means and how to mend it.
+        pub const EXPLANATIONS: &[(&str, &str)] = &[$(($code, $explanation),)+];
+    };
+}
+
+codes! {
+    BAD_MOMENT = "S001",
+        "A moment is written in one of four ways: `3s` after the begin of the scenario, `+1s` after the end of the previous step, `t0` at a mark, or `t0+1.3s` and `t0-200ms` around a mark. `start` and `end` are marks that every run has. A time always has a unit.";
+    UNKNOWN_MARK = "S002",
+        "The mark is not set by an earlier step (in a step) or by any step (in a check). Marks are set with `mark = \"t0\"` in the step that they name.";
+    UNKNOWN_SIGNAL = "S003",
+        "A signal is a subject and a quantity: `bat1.p`, `grid.f`, `pcc.p`. Subjects are the devices of the rig, `grid` and `pcc`; quantities are p, q, v, f, soc, on, available and, of the utility, live, phase, angle and noise.";
+    WRONG_UNIT = "S004",
+        "The value does not fit the signal: it has no unit, or one of another quantity. Power is written in W or kW, frequency in Hz, voltage in V, a state of charge in percent, a switch as on or off. A bare number is never guessed.";
+    BAD_FAULT = "S005",
+        "A fault is written `\"lan1.loss\" = \"20%\"` or `\"inv1.stuck\" = \"on\"`: a bus or device, a dot, the fault's name, and its value. `\"off\"` takes the fault away.";
+    IDLE_STEP = "S006",
+        "The step does nothing: it sets nothing, puts in no fault, asks for no mode, marks nothing and waits for nothing. Probably a key is misspelt, or the step can go.";
+    ONE_CHECK = "S007",
+        "Each check says one thing, by exactly one of the keys band, t90, never, mode, event, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
+    BAD_WINDOW = "S008",
+        "The window of a check has one end: either `for = \"5s\"` or `to = \"t1\"`, not both, and it ends after it begins.";
+    BAD_CONDITION = "S009",
+        "A condition is a signal, one of > >= < <= == !=, and a value: `bat1.p > 2.05kW`. The mode can only be compared for equality: `mode == islanded`.";
+    UNKNOWN_PLACEHOLDER = "S010",
+        "A text in braces stands for a value of the matrix, such as `{loss}`; the matrix has no such name.";
+    BAD_MATRIX = "S011",
+        "The matrix is a table of lists of texts, none of them empty. A scenario runs once for every combination, so their number is limited to a thousand.";
+    BACKWARDS = "S012",
+        "The steps are carried out in the order in which they are written, and this one is earlier than the one before it. Reorder the steps, or write the time relative to the previous step: `+1s`.";
+    NOTHING_CHECKED = "S013",
+        "A scenario that checks nothing shows nothing. Add at least one check.";
+    UNKNOWN_WORD = "S014",
+        "The word is not one of the known ones: a mode (starting, grid_connected, islanding, islanded, resynchronising, safe), a mode request (island, reconnect, safe, resume), or the kind of an event as it stands in events.jsonl.";
+    MARK_TWICE = "S015",
+        "Two steps set the same mark, or a step sets `start` or `end`, which every run has by itself. A check could not say which one it means.";
+    BAD_NEED = "S016",
+        "`need` says what the bench must have: a number of devices by role (pcc, breaker, pv, ess, battery, load, meter) and `source = \"grid\"` when the utility's frequency and voltage must be settable. A bench without it skips the scenario.";
+    BAD_UNTIL = "S017",
+        "A wait has exactly one of the keys settle, above, below and mode, and always `within`, the time after which the bench has failed to get there. `settle` needs a `band`, `above` and `below` need a `value`.";
+    BAD_NUMBER = "S018",
+        "The number lies outside what makes sense here. A share is between 0 and 100 %, a time is longer than nothing, and a count is not negative.";
+    UNCHECKABLE = "S019",
+        "This kind of check does not fit this signal. A response time or a wait for settling needs a quantity that can have values in between, not a switch.";
+}
+
+/// The longer explanation of a code.
+#[must_use]
+pub fn explanation(code: &str) -> Option<&'static str> {
+    EXPLANATIONS
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_numbered_without_a_hole_and_each_is_explained() {
+        for (i, (code, text)) in EXPLANATIONS.iter().enumerate() {
+            assert_eq!(*code, format!("S{:03}", i + 1));
+            assert!(text.ends_with('.') && text.len() > 60, "{code}: {text}");
+        }
+        assert_eq!(explanation("S999"), None);
+    }
+}

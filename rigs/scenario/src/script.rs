@@ -1,0 +1,177 @@
+//! What a scenario file says: steps, checks, and what is needed to run them.
+//!
+//! A scenario is read once for every combination of its matrix and becomes plain
+//! data: moments, actions with values in base units, checks. Nothing here knows how a
+//! step is carried out (see the runner) or judged (see [`crate::check`]).
+
+mod moment;
+mod read;
+#[cfg(test)]
+mod tests;
+mod until;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use emulator::faults::Fault;
+use model::{ModeRequest, Role};
+
+pub use moment::{Anchor, Moment};
+pub use read::{Loaded, read};
+pub use until::{Progress, Until, UntilKind};
+
+use crate::check::Check;
+use crate::signal::Signal;
+use crate::verdict::Expect;
+
+/// A scenario, for one combination of its matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Name as written, with the matrix put in where it asks for it.
+    pub name: String,
+    /// File that it was read from, as the user gave it.
+    pub file: String,
+    /// Where the demands come from: standards' clauses, papers.
+    pub source: Vec<String>,
+    /// Words to select by.
+    pub tags: Vec<String>,
+    /// What the bench must have.
+    pub need: Need,
+    /// Rig to run on, a name or a path relative to the file; `None` = the caller's choice.
+    pub rig: Option<String>,
+    /// The combination of the matrix, by name.
+    pub matrix: BTreeMap<String, String>,
+    /// Seed of everything random; `None` = the caller's choice.
+    pub seed: Option<u64>,
+    /// Steps in the order in which they are carried out.
+    pub steps: Vec<Step>,
+    /// What is checked.
+    pub checks: Vec<Check>,
+    /// What happens at the end, whatever happened before.
+    pub after: Option<After>,
+    /// Whether the checks are expected to pass.
+    pub expect: Expect,
+}
+
+impl Scenario {
+    /// Name with the combination of the matrix: `FFR [loss=2%, soc=20%]`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        if self.matrix.is_empty() {
+            return self.name.clone();
+        }
+        let combination: Vec<String> = self
+            .matrix
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        format!("{} [{}]", self.name, combination.join(", "))
+    }
+
+    /// Every signal that a check or a wait looks at, each once: what must be recorded.
+    #[must_use]
+    pub fn watched(&self) -> Vec<Signal> {
+        let mut signals: Vec<Signal> = self
+            .checks
+            .iter()
+            .filter_map(|check| check.kind.signal())
+            .chain(
+                self.steps
+                    .iter()
+                    .filter_map(|step| step.until.as_ref()?.signal()),
+            )
+            .cloned()
+            .collect();
+        signals.sort();
+        signals.dedup();
+        signals
+    }
+}
+
+/// What the bench must have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Need {
+    /// Least number of devices of a role.
+    pub roles: Vec<(Role, u32)>,
+    /// Whether frequency and voltage of the utility must be settable.
+    pub grid_source: bool,
+}
+
+/// A step: what is done at a moment, and what is waited for then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// When. Relative moments count from the end of the previous step.
+    pub at: Moment,
+    /// What is done, in this order, all at once.
+    pub actions: Vec<Action>,
+    /// Name given to this moment.
+    pub mark: Option<String>,
+    /// What is waited for; the step ends when it is met, without it at once.
+    pub until: Option<Until>,
+    /// Line in the file, counted from 1.
+    pub line: usize,
+}
+
+/// Something that a step does.
+///
+/// The runner decides who carries it out: a value of an emulated input (`grid.*`,
+/// `*.available`, a load's `p`) goes to the bench, a device's `p`, `q` or `on` to the
+/// controller as an operator's hold, which is limited like any other proposal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Set as a starting condition.
+    Set {
+        /// What.
+        signal: Signal,
+        /// Value in the base unit of the signal.
+        value: f64,
+    },
+    /// Stepped as the stimulus of the test; it is drawn in the report.
+    Step {
+        /// What.
+        signal: Signal,
+        /// Value in the base unit of the signal.
+        value: f64,
+    },
+    /// Moved along a straight line. The step does not wait for its end.
+    Ramp {
+        /// What.
+        signal: Signal,
+        /// Final value in the base unit of the signal.
+        to: f64,
+        /// How long it takes.
+        over: Duration,
+    },
+    /// Held by the controller for the operator, also where `Set` would mean an input.
+    Hold {
+        /// What: `p`, `q` or `on` of a device.
+        signal: Signal,
+        /// Value in the base unit of the signal.
+        value: f64,
+    },
+    /// Let go by the operator.
+    Release {
+        /// Which device.
+        device: String,
+    },
+    /// A fault put in or taken away.
+    Fault {
+        /// Bus or device.
+        subject: String,
+        /// The fault's name.
+        name: String,
+        /// The fault; `None` takes the one of that name away.
+        fault: Option<Fault>,
+    },
+    /// A change of mode asked for.
+    Mode(ModeRequest),
+}
+
+/// What happens after the last step, also after a failure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct After {
+    /// Devices that are brought to rest.
+    pub safe: Vec<String>,
+    /// Time for it.
+    pub within: Duration,
+}
