@@ -75,18 +75,18 @@ impl<Q: Quantity> Bounds<Q> {
         self.lower <= inner.lower && inner.upper <= self.upper
     }
 
-    /// The nearest value inside; NaN becomes the lower end's neighbour of zero.
+    /// The nearest value inside; NaN becomes the value nearest to zero.
     #[must_use]
     pub fn clamp(self, value: Q) -> Q {
         if value < self.lower {
             self.lower
         } else if value > self.upper {
             self.upper
-        } else if value.is_finite() || value == value {
-            value
-        } else {
+        } else if value.base().is_nan() {
             // NaN carries no wish: the value nearest to doing nothing is the safe reading.
             self.clamp(Q::from_base(0.0))
+        } else {
+            value
         }
     }
 

@@ -79,8 +79,8 @@ impl Sink for ImageStore {
             .get(sample.device.index())
             .copied()
             .unwrap_or(false);
-        if inverted && is_signed_power(sample.point) {
-            sample.sample.reading = sample.sample.reading.map(|v| -v);
+        if inverted {
+            sample = turned(sample);
         }
         self.with(|inner| {
             inner.image.observe(sample);
@@ -106,14 +106,20 @@ impl Sink for ImageStore {
     }
 }
 
-/// Points whose sign turns when a meter is wired the other way round.
-fn is_signed_power(point: Point) -> bool {
-    matches!(
-        point,
+/// The same sample of a meter that is wired the other way round: power and current change their
+/// sign, the energy counters change places.
+fn turned(mut sample: PointSample) -> PointSample {
+    match sample.point {
         Point::ActivePower
-            | Point::ReactivePower
-            | Point::ActivePowerL1
-            | Point::ActivePowerL2
-            | Point::ActivePowerL3
-    )
+        | Point::ReactivePower
+        | Point::ActivePowerL1
+        | Point::ActivePowerL2
+        | Point::ActivePowerL3 => {
+            sample.sample.reading = sample.sample.reading.map(|v| -v);
+        }
+        Point::EnergyImport => sample.point = Point::EnergyExport,
+        Point::EnergyExport => sample.point = Point::EnergyImport,
+        _ => {}
+    }
+    sample
 }

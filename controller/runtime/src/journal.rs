@@ -180,7 +180,9 @@ pub enum ReplayError {
         offset: usize,
     },
     /// Steps were lost while it was written.
-    #[error("{lost} steps were lost while the journal was written: nothing can be said after step {step}")]
+    #[error(
+        "{lost} steps were lost while the journal was written: nothing can be said after step {step}"
+    )]
     Incomplete {
         /// The last step before the hole.
         step: u64,
@@ -246,7 +248,12 @@ pub fn replay(path: &Path) -> Result<Replayed, ReplayError> {
                 offset = next;
                 frame
             }
-            Found::End => return Ok(Replayed::Identical { steps, torn_bytes: 0 }),
+            Found::End => {
+                return Ok(Replayed::Identical {
+                    steps,
+                    torn_bytes: 0,
+                });
+            }
             Found::Torn => {
                 return Ok(Replayed::Identical {
                     steps,

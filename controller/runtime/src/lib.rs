@@ -7,4 +7,9 @@
 //! and ledger.
 
 pub mod clock;
+pub mod desk;
+pub mod evidence;
+pub mod image;
+pub mod journal;
 pub mod rig;
+pub mod tracker;

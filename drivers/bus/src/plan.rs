@@ -471,33 +471,34 @@ impl Plan {
             }
         }
         for (index, device) in self.devices.iter().enumerate() {
-            match (device.health, device.setup_at) {
-                (Health::Offline { probe_at, .. }, _) => {
-                    let free_at = probe_at.max(self.probe_free_at);
-                    if now >= free_at + PROBE_PATIENCE {
-                        offer((Class::Fast, free_at + PROBE_PATIENCE), Task::Probe(index));
-                    }
-                }
-                (_, Some(at)) if at <= now => offer((Class::Fast, at), Task::Setup(index)),
-                _ => {}
+            if let (Health::Unknown { .. } | Health::Online { .. }, Some(at)) =
+                (device.health, device.setup_at)
+                && at <= now
+            {
+                offer((Class::Fast, at), Task::Setup(index));
+            }
+        }
+        // Of the probes only the one that has waited longest, so that each gets its turn.
+        if let Some((probe_at, index)) = self.next_probe() {
+            let impatient_at = probe_at.max(self.probe_free_at) + PROBE_PATIENCE;
+            if impatient_at <= now {
+                offer((Class::Fast, impatient_at), Task::Probe(index));
             }
         }
         best.map(|(_, task)| task)
     }
 
     fn best_probe(&self, now: Instant) -> Option<Task> {
-        if now < self.probe_free_at {
-            return None;
-        }
-        self.devices
-            .iter()
-            .enumerate()
-            .filter_map(|(index, d)| match d.health {
-                Health::Offline { probe_at, .. } if probe_at <= now => Some((probe_at, index)),
-                _ => None,
-            })
-            .min()
-            .map(|(_, index)| Task::Probe(index))
+        let (probe_at, index) = self.next_probe()?;
+        (probe_at.max(self.probe_free_at) <= now).then_some(Task::Probe(index))
+    }
+
+    fn next_probe(&self) -> Option<(Instant, usize)> {
+        let waiting = self.devices.iter().enumerate().filter_map(|(index, d)| match d.health {
+            Health::Offline { probe_at, .. } => Some((probe_at, index)),
+            _ => None,
+        });
+        waiting.min()
     }
 
     /// When the first of the waiting writes expires.

@@ -206,7 +206,7 @@ impl MemoryBroker {
 
 impl MemoryWorld {
     fn start() -> Self {
-        let (dials, mut dialled) = mpsc::unbounded_channel();
+        let (dials, mut dialled): (Dials, _) = mpsc::unbounded_channel();
         let state = Arc::new(Mutex::new(MemoryBroker::default()));
         let broker = state.clone();
         tokio::spawn(async move {

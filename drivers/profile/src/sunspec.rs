@@ -310,6 +310,13 @@ mod tests {
     }
 
     #[test]
+    fn the_inverter_models_of_one_and_three_phases_have_one_layout() {
+        let points = |number| model(number).map(|m| &m.points);
+        assert!(points(101).is_some());
+        assert_eq!(points(101), points(103));
+    }
+
+    #[test]
     fn a_layout_that_is_not_understood_gives_no_models_at_all() {
         let rows = [
             "[[model]]\nnumber = 9\nname = \"x\"\nlength = 1\npoints = [\"0 ID u16 1 - r -\"]",

@@ -4,7 +4,7 @@
 //! hands writes to it. It holds no physics. Modbus and CAN faces serve any byte
 //! stream, so sockets, ptys and in-memory pipes are all the same to them.
 
-
+pub mod can;
 pub mod modbus;
-
-
+pub mod mqtt;
+pub mod socketcand;

@@ -14,3 +14,7 @@ pub mod device;
 pub mod faults;
 pub mod world;
 pub mod faces;
+pub mod broker;
+pub mod hub;
+pub mod bench;
+pub mod day;

@@ -143,6 +143,14 @@ impl World {
         self.devices.get(device)?.remaining(&self.plant, point)
     }
 
+    /// Whether a device forgets what is written to it.
+    #[must_use]
+    pub fn ignores_writes(&self, device: usize) -> bool {
+        self.devices
+            .get(device)
+            .is_some_and(|device| device.faults.has(Fault::IgnoreWrites))
+    }
+
     /// Sets something at a device.
     ///
     /// # Errors

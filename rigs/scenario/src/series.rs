@@ -234,6 +234,8 @@ pub struct Recording {
     pub began: Instant,
     /// End of the record; nothing later is known.
     pub ended: Instant,
+    /// Period of the control cycle: how finely the times of modes and events are known.
+    pub resolution: Duration,
     /// What was measured.
     pub series: BTreeMap<Signal, Series>,
     /// Modes with the time when each began, in order.

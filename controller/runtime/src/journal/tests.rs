@@ -68,9 +68,20 @@ fn written(path: &Path, steps: u64) {
             image.observe(s);
         }
         image.taken_at = now;
-        let orders = if step == 1 { vec![Order::Arm(true)] } else { vec![] };
+        let orders = if step == 1 {
+            vec![Order::Arm(true)]
+        } else {
+            vec![]
+        };
         let outcome = controller.step(now, Rhythm::Supervisory, &image, &orders);
-        journal.step(now, Rhythm::Supervisory, &samples, &image, &orders, &outcome);
+        journal.step(
+            now,
+            Rhythm::Supervisory,
+            &samples,
+            &image,
+            &orders,
+            &outcome,
+        );
     }
     assert_eq!(journal.finish().expect("written"), 0);
 }
@@ -115,7 +126,10 @@ fn a_changed_byte_in_the_middle_is_found() {
         std::fs::write(&path, &changed).expect("written");
         let same = matches!(
             replay(&path),
-            Ok(Replayed::Identical { steps: 20, torn_bytes: 0 })
+            Ok(Replayed::Identical {
+                steps: 20,
+                torn_bytes: 0
+            })
         );
         assert!(!same, "byte {at} of {}", bytes.len());
     }

@@ -10,6 +10,7 @@
 //! double from half a second to half a minute instead.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
@@ -19,9 +20,10 @@ use influxdb2::api::write::TimestampPrecision;
 use influxdb2::{Client, ClientBuilder, RequestError};
 use model::Instant;
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 
 use super::line::{Line, Row, sample_lines, values_in};
-use super::spool::Spool;
+use super::spool::{Spool, values_of};
 use super::{Counts, NamedDevice, Pace, TelemetryError};
 
 /// Lines in a batch; the server's makers advise 5 000.
@@ -210,6 +212,7 @@ impl Influx {
             lines: Vec::new(),
             batch_since: None,
             retry_wait: None,
+            retry: None,
             warned: false,
         };
         let (end, ended) = sync_channel(1);
@@ -240,7 +243,7 @@ impl Influx {
 
     /// Hands the lines of an event over, or counts them as lost.
     pub(super) fn event(&self, now: Instant, lines: Vec<Line>) {
-        let values = lines.iter().map(|l| u64::from(l.values)).sum();
+        let values = values_of(&lines);
         self.push(values, Message::Lines(now, lines));
     }
 
@@ -289,51 +292,44 @@ struct Writer {
     batch_since: Option<Instant>,
     /// How long to wait before the next try, while the server is away.
     retry_wait: Option<Duration>,
+    /// When the next spooled batch is tried; only looked at while one is there.
+    retry: Option<Pin<Box<Sleep>>>,
     /// Whether the present outage was told.
     warned: bool,
 }
 
 impl Writer {
     async fn run(mut self, mut messages: Messages, pace: Pace) {
+        if !self.spool.is_empty() {
+            self.retry = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
+        }
         let within = loop {
-            // A spooled batch waits for the retry, a batch that fills waits for silence.
-            let wait = match self.retry_wait {
-                Some(wait) => wait,
-                None if self.spool.is_empty() => BATCH_WAIT,
-                None => Duration::ZERO,
-            };
-            let retry = tokio::time::sleep(wait);
-            tokio::pin!(retry);
-            let message = loop {
-                // The retry's clock goes on while messages come in.
-                tokio::select! {
-                    message = messages.next() => match message {
-                        Some(Message::Rows(now, rows)) => {
-                            let lines = sample_lines(&self.devices, &rows);
-                            // Rows of a device outside the rig make no line.
-                            let kept: u64 = lines.iter().map(|l| u64::from(l.values)).sum();
-                            Counts::add(&self.counts.lost, values_in(&rows).saturating_sub(kept));
-                            if self.fill(now, lines, pace) { break None; }
-                        }
-                        Some(Message::Lines(now, lines)) => {
-                            if self.fill(now, lines, pace) { break None; }
-                        }
-                        Some(Message::Finish(within)) => break Some(within),
-                        None => break Some(Duration::ZERO),
-                    },
-                    () = &mut retry => {
-                        if !self.spool.is_empty() {
-                            self.retry_wait = None;
-                            self.replay_one().await;
-                        }
-                        break None;
-                    }
+            let replays = !self.spool.is_empty();
+            let fills = !self.lines.is_empty();
+            let retry = &mut self.retry;
+            let retry = async move {
+                match retry {
+                    Some(sleep) => sleep.as_mut().await,
+                    None => std::future::pending().await,
                 }
             };
-            if let Some(within) = message {
-                break within;
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(Message::Rows(now, rows)) => {
+                        let lines = sample_lines(&self.devices, &rows);
+                        // Rows of a device outside the rig make no line.
+                        let kept = values_of(&lines);
+                        Counts::add(&self.counts.lost, values_in(&rows).saturating_sub(kept));
+                        self.fill(now, lines, pace).await;
+                    }
+                    Some(Message::Lines(now, lines)) => self.fill(now, lines, pace).await,
+                    Some(Message::Finish(within)) => break within,
+                    None => break Duration::ZERO,
+                },
+                () = retry, if replays => self.replay_one().await,
+                // Silence: nothing more will fill the batch soon.
+                () = tokio::time::sleep(BATCH_WAIT), if fills => self.ship_batch().await,
             }
-            self.ship_batch().await;
         };
         // A last try, whatever the waits said.
         self.retry_wait = None;
@@ -352,16 +348,18 @@ impl Writer {
         self.keep(&lines);
     }
 
-    /// Adds lines to the batch; tells whether it is due.
-    fn fill(&mut self, now: Instant, lines: Vec<Line>, pace: Pace) -> bool {
+    /// Adds lines to the batch, and sends it when it is due.
+    async fn fill(&mut self, now: Instant, lines: Vec<Line>, pace: Pace) {
         if lines.is_empty() {
-            return false;
+            return;
         }
         let since = *self.batch_since.get_or_insert(now);
         self.lines.extend(lines);
         // In virtual time a second passes in no time: there only a full batch or silence counts.
         let waited = pace == Pace::Real && now.since(since) >= BATCH_WAIT;
-        waited || self.lines.len() >= BATCH_LINES
+        if waited || self.lines.len() >= BATCH_LINES {
+            self.ship_batch().await;
+        }
     }
 
     /// Sends the batch, or puts it behind what is spooled.
@@ -421,8 +419,7 @@ impl Writer {
                 Ok(lost) => Counts::add(&self.counts.lost, lost),
                 Err(error) => {
                     tracing::error!(%error, "The spool of telemetry took no more.");
-                    let values = batch.iter().map(|l| u64::from(l.values)).sum();
-                    Counts::add(&self.counts.lost, values);
+                    Counts::add(&self.counts.lost, values_of(batch));
                 }
             }
         }
@@ -432,6 +429,7 @@ impl Writer {
     fn put_off(&mut self, why: &str) {
         let wait = self.retry_wait.map_or(RETRY_FIRST, |w| (w * 2).min(RETRY_MAX));
         self.retry_wait = Some(wait);
+        self.retry = Some(Box::pin(tokio::time::sleep(wait)));
         if !self.warned {
             self.warned = true;
             tracing::warn!(
@@ -442,8 +440,10 @@ impl Writer {
         }
     }
 
+    /// The server takes data: what is spooled may follow at once.
     fn back_again(&mut self) {
         self.retry_wait = None;
+        self.retry = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
         if std::mem::take(&mut self.warned) {
             tracing::info!(server = self.config.url, "The telemetry server takes data again.");
         }
@@ -459,7 +459,7 @@ impl Writer {
             if part.is_empty() {
                 continue;
             }
-            let values = part.iter().map(|l| u64::from(l.values)).sum();
+            let values = values_of(part);
             match self.post(part).await {
                 Answer::Done => Counts::add(&self.counts.written, values),
                 Answer::BadLines(why) if part.len() == 1 || bad_lines >= BAD_LINES_MAX => {

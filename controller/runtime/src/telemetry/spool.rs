@@ -29,7 +29,8 @@ pub(super) struct Spool {
     batches: VecDeque<Batch>,
 }
 
-fn values_of(lines: &[Line]) -> u64 {
+/// How many field values lines hold.
+pub(super) fn values_of(lines: &[Line]) -> u64 {
     lines.iter().map(|l| u64::from(l.values)).sum()
 }
 

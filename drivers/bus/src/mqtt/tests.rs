@@ -147,7 +147,8 @@ impl Rig {
 
     async fn accept(&mut self) -> Peer {
         let (from_bus, to_bus) = self.dials.recv().await.unwrap();
-        sleep(Duration::from_millis(1)).await;
+        // A dial takes a millisecond to be good.
+        sleep(Duration::from_millis(3)).await;
         Peer { from_bus, to_bus }
     }
 
@@ -162,7 +163,8 @@ impl Rig {
             urgent,
         );
         self.handle.write(write).unwrap();
-        sleep(Duration::from_millis(1)).await;
+        // The broker's acknowledgement takes a millisecond.
+        sleep(Duration::from_millis(3)).await;
     }
 
     /// What became of commands, in short words, since the last look.
@@ -322,6 +324,7 @@ async fn the_last_wish_wins_and_urgent_ones_go_first() {
         ["cmnd/p2/POWER OFF", "cmnd/p1/POWER OFF"]
     );
     // A newer wish while the old one is out: the old one is given up.
+    sleep(Duration::from_millis(3)).await;
     rig.outcomes();
     rig.switch(4, true, 5000, false).await;
     check_outcomes(

@@ -142,8 +142,7 @@ fn a_crash_while_a_segment_begins_is_repaired() {
         .disk()
         .files
         .into_keys()
-        .filter(|n| n.starts_with("seg"))
-        .next_back()
+        .rfind(|n| n.starts_with("seg"))
         .unwrap();
     let length = storage.disk().files[&last].bytes.len();
     for kept in [0, 5, 60] {

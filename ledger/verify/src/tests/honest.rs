@@ -45,8 +45,7 @@ fn an_honest_ledger_passes_every_check_and_is_counted() {
                 (4, closed, 0)
             );
             assert_eq!((report.kinds["dispatch"], report.kinds["mode"]), (2, 1));
-            // No check passes because there was nothing to look at, except where
-            // a ledger without transfers has no particles to judge.
+            // No check passes because there was nothing to look at.
             assert!(
                 report.checks.iter().all(|check| check.count > 0),
                 "{report}"

@@ -78,6 +78,11 @@ impl Storage {
         self.soc = soc.clamp(0.0, 1.0);
     }
 
+    /// Sets the usable energy in watt-hours.
+    pub fn set_capacity(&mut self, capacity_wh: f64) {
+        self.rating.capacity_wh = capacity_wh.max(0.0);
+    }
+
     /// Connects to the bus or leaves it.
     pub fn connect(&mut self, connected: bool) {
         self.connected = connected;

@@ -1,6 +1,6 @@
 //! A link to a broker in the same process, for virtual time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use profile::mqtt::{Message, ToBroker};
@@ -9,6 +9,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Heard, Link, LinkError, NotSent, Token};
 use crate::can::Backoff;
+
+/// Time after which a dial or a message counts as taken if the broker is still there.
+/// Chosen: 1 ms, a round trip; a broker that drops its ends at once has taken nothing.
+const ROUND_TRIP: Duration = Duration::from_millis(1);
 
 /// Where the far ends of a connection are sent at each dial.
 pub type Dials = mpsc::UnboundedSender<(
@@ -19,12 +23,39 @@ pub type Dials = mpsc::UnboundedSender<(
 struct Open {
     to_broker: mpsc::UnboundedSender<ToBroker>,
     from_broker: mpsc::UnboundedReceiver<Message>,
-    /// Messages that the broker has taken and that are not told yet.
-    taken: std::collections::VecDeque<Token>,
+    /// Messages under way, and when each counts as taken.
+    under_way: VecDeque<(Instant, Token)>,
+}
+
+impl Open {
+    /// What comes next; `None` when the broker is gone. Safe to drop while it waits.
+    async fn next(&mut self) -> Option<Heard> {
+        let oldest = self.under_way.front().copied();
+        let acknowledged = async {
+            match oldest {
+                Some((taken_at, token)) => {
+                    sleep_until(taken_at).await;
+                    token
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            message = self.from_broker.recv() => message.map(Heard::Message),
+            () = self.to_broker.closed() => None,
+            token = acknowledged => {
+                self.under_way.pop_front();
+                Some(Heard::Acknowledged(token))
+            }
+        }
+    }
 }
 
 enum State {
     Waiting(Instant),
+    /// Dialled; the broker has until then to drop its ends.
+    Dialled(Open, Instant),
     Up(Open),
     /// Given up by the caller, not told yet.
     GivenUp(LinkError),
@@ -66,7 +97,7 @@ impl MemoryLink {
         Ok(Open {
             to_broker,
             from_broker,
-            taken: std::collections::VecDeque::new(),
+            under_way: VecDeque::new(),
         })
     }
 
@@ -80,7 +111,7 @@ impl MemoryLink {
 impl Link for MemoryLink {
     fn subscribe(&mut self, filter: &str) {
         if self.filters.insert(filter.to_owned())
-            && let State::Up(open) = &self.state
+            && let State::Up(open) | State::Dialled(open, _) = &self.state
         {
             // A broker that is gone hears it when it is back: `dial` repeats all filters.
             let _ = open.to_broker.send(ToBroker::Subscribe(filter.to_owned()));
@@ -103,7 +134,8 @@ impl Link for MemoryLink {
                 retain: false,
             }))
             .map_err(|_| NotSent)?;
-        open.taken.extend(token);
+        let taken_at = Instant::now() + ROUND_TRIP;
+        open.under_way.extend(token.map(|token| (taken_at, token)));
         Ok(())
     }
 
@@ -114,9 +146,7 @@ impl Link for MemoryLink {
                     sleep_until(*until).await;
                     match self.dial() {
                         Ok(open) => {
-                            self.state = State::Up(open);
-                            self.told = false;
-                            return Heard::Up;
+                            self.state = State::Dialled(open, Instant::now() + ROUND_TRIP);
                         }
                         Err(error) => {
                             if let Some(heard) = self.lost(error) {
@@ -125,6 +155,21 @@ impl Link for MemoryLink {
                         }
                     }
                 }
+                State::Dialled(open, until) => {
+                    sleep_until(*until).await;
+                    if open.to_broker.is_closed() {
+                        if let Some(heard) = self.lost(LinkError::Closed) {
+                            return heard;
+                        }
+                        continue;
+                    }
+                    let given_up = State::GivenUp(LinkError::Closed);
+                    if let State::Dialled(open, _) = std::mem::replace(&mut self.state, given_up) {
+                        self.state = State::Up(open);
+                    }
+                    self.told = false;
+                    return Heard::Up;
+                }
                 State::GivenUp(error) => {
                     let error = error.clone();
                     if let Some(heard) = self.lost(error) {
@@ -132,24 +177,12 @@ impl Link for MemoryLink {
                     }
                 }
                 State::Up(open) => {
-                    if let Some(token) = open.taken.pop_front() {
-                        return Heard::Acknowledged(token);
+                    if let Some(heard) = open.next().await {
+                        self.backoff.reset();
+                        return heard;
                     }
-                    let message = tokio::select! {
-                        biased;
-                        message = open.from_broker.recv() => message,
-                        () = open.to_broker.closed() => None,
-                    };
-                    match message {
-                        Some(message) => {
-                            self.backoff.reset();
-                            return Heard::Message(message);
-                        }
-                        None => {
-                            if let Some(heard) = self.lost(LinkError::Closed) {
-                                return heard;
-                            }
-                        }
+                    if let Some(heard) = self.lost(LinkError::Closed) {
+                        return heard;
                     }
                 }
             }

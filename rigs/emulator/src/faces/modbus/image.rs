@@ -93,6 +93,9 @@ impl Image {
         address: u16,
         words: &[u16],
     ) -> Result<(), Exception> {
+        if world.ignores_writes(device) {
+            return Ok(());
+        }
         match self {
             Self::Fixed(image) => image.write(world, device, table, address, words),
             Self::SunSpec(image) => image.write(world, device, table, address, words),

@@ -443,7 +443,7 @@ impl Link {
         let after = |name: &str| -> Option<Duration> {
             Duration::try_from_secs_f64(n(name).unwrap_or(0.0)).ok()
         };
-        let mut hold = |point: Point, value: Option<f64>, time: &str, to: Option<f64>| {
+        let hold = |world: &mut World, point: Point, value: Option<f64>, time: &str, to: Option<f64>| {
             let Some(value) = value else {
                 return Err(Exception::IllegalValue);
             };
@@ -455,13 +455,12 @@ impl Link {
         match self.model.number {
             123 => {
                 if any(&["Conn"]) {
-                    hold(Point::SwitchOn, n("Conn"), "Conn_RvrtTms", None)?;
+                    hold(world, Point::SwitchOn, n("Conn"), "Conn_RvrtTms", None)?;
                 }
                 let limit = ["WMaxLimPct", "WMaxLimPct_RvrtTms", "WMaxLim_Ena"];
                 if any(&limit) {
                     if on("WMaxLim_Ena") {
-                        hold(
-                            Point::ActivePowerLimit,
+                        hold(world, Point::ActivePowerLimit,
                             percent("WMaxLimPct"),
                             "WMaxLimPct_RvrtTms",
                             None,
@@ -477,7 +476,7 @@ impl Link {
                             Some(1.0) => percent("VArWMaxPct"),
                             _ => n("VArMaxPct").map(|pct| pct / 100.0 * nameplate.s),
                         };
-                        hold(Point::ReactivePowerSet, share, "VArPct_RvrtTms", None)?;
+                        hold(world, Point::ReactivePowerSet, share, "VArPct_RvrtTms", None)?;
                     } else {
                         world.release(device, Point::ReactivePowerSet);
                     }
@@ -494,8 +493,7 @@ impl Link {
                     let upper = upper.unwrap_or(f64::INFINITY);
                     let lower = lower.map_or(f64::NEG_INFINITY, |limit| -limit);
                     let p = 0.0_f64.max(lower).min(upper);
-                    hold(
-                        Point::ActivePowerSet,
+                    hold(world, Point::ActivePowerSet,
                         Some(p),
                         "InOutWRte_RvrtTms",
                         None,
@@ -507,8 +505,7 @@ impl Link {
                 if any(&limit) {
                     if on("WMaxLimPctEna") {
                         let to = percent("WMaxLimPctRvrt").filter(|_| on("WMaxLimPctEnaRvrt"));
-                        hold(
-                            Point::ActivePowerLimit,
+                        hold(world, Point::ActivePowerLimit,
                             percent("WMaxLimPct"),
                             "WMaxLimPctRvrtTms",
                             to,
@@ -525,7 +522,7 @@ impl Link {
                             _ => (n("WSet"), n("WSetRvrt")),
                         };
                         let to = to.filter(|_| on("WSetEnaRvrt"));
-                        hold(Point::ActivePowerSet, value, "WSetRvrtTms", to)?;
+                        hold(world, Point::ActivePowerSet, value, "WSetRvrtTms", to)?;
                     } else {
                         world.release(device, Point::ActivePowerSet);
                     }
@@ -542,7 +539,7 @@ impl Link {
                             }
                         };
                         let to = to.filter(|_| on("VarSetEnaRvrt"));
-                        hold(Point::ReactivePowerSet, value, "VarSetRvrtTms", to)?;
+                        hold(world, Point::ReactivePowerSet, value, "VarSetRvrtTms", to)?;
                     } else {
                         world.release(device, Point::ReactivePowerSet);
                     }

@@ -1,0 +1,418 @@
+//! The ledger as the edge uses it: every dispatch is durable before it leaves.
+//!
+//! Floats end here: setpoints become whole milliwatts, once, by [`milliwatts`].
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use control::Dispatch;
+use ledger_core::payload::{self, Config, DispatchAck, DispatchKind, DispatchStage, Mode, Payload};
+use ledger_core::universe::NodeMember;
+use ledger_core::{ClockQuality, KeyError, Party, Role, SecretKey, Universe};
+use ledger_node::{
+    AtomDraft, Durability, Keyring, LedgerError, LedgerWriter, NodeLog, Receipt, StorageError,
+    Ticket, WaitError,
+};
+use model::{Clock, DeviceId, Setpoint, Stage, UtcTime};
+use sha3::{Digest, Sha3_256};
+
+use crate::tracker::Progress;
+
+/// Name of the party that dispatches and reads the meters.
+pub const CONTROLLER: &str = "controller";
+/// Name of the party that clears and settles.
+pub const MARKET_OPERATOR: &str = "market-operator";
+/// Name of the node that keeps the log.
+const NODE: &str = "node-1";
+/// Deadline of a dispatch's record; `ledger.md` gives 20 ms as the default, a fifth of the cycle.
+const DEADLINE: Duration = Duration::from_millis(20);
+/// Fencing token of this run: a run has one controller, so it does not rise.
+const AUTHORITY_EPOCH: u64 = 1;
+
+/// Where keys come from.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySource {
+    /// The operating system's entropy: a bench.
+    Entropy,
+    /// A seed: virtual time, where the same seed shall give the same bytes.
+    Seed(u64),
+}
+
+/// How the log is written.
+enum Log {
+    /// In the calling thread (virtual time: it must be deterministic).
+    Here(Box<NodeLog>),
+    /// Behind a thread that groups commits.
+    Writer(LedgerWriter),
+    /// It has failed or ended.
+    Stopped,
+}
+
+/// Why a record is not durable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDurable {
+    /// Not before the deadline; it may still become durable later.
+    #[error("the ledger was not durable within {} ms", .0.as_millis())]
+    Late(Duration),
+    /// The log has stopped: nothing more can be recorded.
+    #[error("the ledger has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why the ledger of a run cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The log itself.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Its thread.
+    #[error(transparent)]
+    Thread(#[from] StorageError),
+    /// A key.
+    #[error("a key could not be made: {0}")]
+    Key(#[from] KeyError),
+    /// The operating system gives no entropy.
+    #[error("the operating system gives no entropy for keys: {0}")]
+    Entropy(std::io::Error),
+}
+
+/// The ledger of a run.
+pub struct Evidence {
+    log: Log,
+    clock_quality: ClockQuality,
+    /// Dispatches that are durable.
+    pub dispatches_logged: u64,
+    /// The latest entry's clock.
+    pub clock: u64,
+    pending: Vec<Ticket>,
+}
+
+impl Evidence {
+    /// Begins the ledger of a run in `run_dir/ledger`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or no entropy is to be had.
+    pub fn create(
+        run_dir: &Path,
+        name: &str,
+        participants: &[String],
+        keys: KeySource,
+        clock: &dyn Clock,
+    ) -> Result<Self, CreateError> {
+        let node_key = secret_key(keys, NODE)?;
+        let mut parties = vec![
+            (CONTROLLER.to_owned(), vec![Role::Dispatcher, Role::Meter]),
+            (MARKET_OPERATOR.to_owned(), vec![Role::MarketOperator]),
+        ];
+        parties.extend(
+            participants
+                .iter()
+                .map(|p| (party_of(p), vec![Role::Participant])),
+        );
+        parties.sort();
+        let parties = parties
+            .into_iter()
+            .map(|(name, roles)| secret_key(keys, &name).map(|key| (name, roles, key)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let universe = Universe {
+            version: ledger_core::universe::UNIVERSE_VERSION,
+            suite: ledger_core::universe::Suite::Sha3Secp256k1,
+            name: name.to_owned(),
+            created_utc_ns: clock.utc().unix_nanos(),
+            shard_bits: ledger_core::universe::SHARD_BITS_DEFAULT,
+            nodes: vec![NodeMember {
+                name: NODE.into(),
+                key: node_key.public(),
+            }],
+            parties: parties
+                .iter()
+                .map(|(name, roles, key)| Party {
+                    name: name.clone(),
+                    roles: roles.clone(),
+                    key: key.public(),
+                })
+                .collect(),
+        };
+        let keyring = parties
+            .into_iter()
+            .fold(Keyring::new(NODE, node_key), |ring, (name, _, key)| {
+                ring.with_party(&name, key)
+            });
+        let virtual_time = matches!(keys, KeySource::Seed(_));
+        let durability = if virtual_time {
+            Durability::Buffered
+        } else {
+            Durability::Fsync
+        };
+        let log = NodeLog::create(run_dir, &universe, keyring, durability)?;
+        let log = if virtual_time {
+            Log::Here(Box::new(log))
+        } else {
+            Log::Writer(LedgerWriter::start(log)?)
+        };
+        Ok(Self {
+            log,
+            clock_quality: ClockQuality::UNKNOWN,
+            dispatches_logged: 0,
+            clock: 0,
+            pending: Vec::new(),
+        })
+    }
+
+    /// Makes the dispatches of a cycle durable. They may leave only when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`NotDurable`]: then they must not leave.
+    pub fn before_release(
+        &mut self,
+        utc: UtcTime,
+        now: model::Instant,
+        device_names: &[DeviceId],
+        dispatches: &[Dispatch],
+    ) -> Result<Vec<Receipt>, NotDurable> {
+        let drafts = dispatches
+            .iter()
+            .map(|d| self.draft(CONTROLLER, dispatch_payload(utc, now, device_names, d)))
+            .collect();
+        let receipts = self.append(utc, drafts, Some(DEADLINE))?;
+        self.dispatches_logged += receipts.len() as u64;
+        Ok(receipts)
+    }
+
+    /// Records facts that nothing waits for: acknowledgements, modes, readings.
+    ///
+    /// # Errors
+    /// [`NotDurable::Stopped`] when the log has failed.
+    pub fn note(&mut self, utc: UtcTime, drafts: Vec<AtomDraft>) -> Result<(), NotDurable> {
+        if drafts.is_empty() {
+            return self.collect();
+        }
+        match &mut self.log {
+            Log::Here(_) => self.append(utc, drafts, None).map(|_| ()),
+            Log::Writer(writer) => {
+                let ticket = writer.submit(utc.unix_nanos(), drafts);
+                self.pending.push(ticket);
+                self.collect()
+            }
+            Log::Stopped => Err(NotDurable::Stopped("it has ended".into())),
+        }
+    }
+
+    /// Records facts and waits for their receipts, since others will refer to them.
+    ///
+    /// # Errors
+    /// [`NotDurable`].
+    pub fn append(
+        &mut self,
+        utc: UtcTime,
+        drafts: Vec<AtomDraft>,
+        deadline: Option<Duration>,
+    ) -> Result<Vec<Receipt>, NotDurable> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Chosen: 2 s for what is not on the way to the hardware, far above any healthy disk.
+        let deadline = deadline.unwrap_or(Duration::from_secs(2));
+        let receipts = match &mut self.log {
+            Log::Here(log) => log
+                .append_batch(utc.unix_nanos(), drafts)
+                .map_err(|e| NotDurable::Stopped(e.to_string())),
+            Log::Writer(writer) => {
+                let mut ticket = writer.submit(utc.unix_nanos(), drafts);
+                match ticket.wait(deadline) {
+                    Ok(receipts) => Ok(receipts),
+                    Err(WaitError::Late) => {
+                        self.pending.push(ticket);
+                        Err(NotDurable::Late(deadline))
+                    }
+                    Err(e) => Err(NotDurable::Stopped(e.to_string())),
+                }
+            }
+            Log::Stopped => Err(NotDurable::Stopped("it has ended".into())),
+        };
+        if let Ok(receipts) = &receipts
+            && let Some(last) = receipts.last()
+        {
+            self.clock = last.clock;
+        }
+        receipts
+    }
+
+    /// Looks at what became of the records that nobody waited for.
+    fn collect(&mut self) -> Result<(), NotDurable> {
+        let mut failed = None;
+        let clock = &mut self.clock;
+        self.pending
+            .retain_mut(|ticket| match ticket.wait(Duration::ZERO) {
+                Ok(receipts) => {
+                    if let Some(last) = receipts.last() {
+                        *clock = (*clock).max(last.clock);
+                    }
+                    false
+                }
+                Err(WaitError::Late) => true,
+                Err(e) => {
+                    failed = Some(e.to_string());
+                    false
+                }
+            });
+        failed.map_or(Ok(()), |why| Err(NotDurable::Stopped(why)))
+    }
+
+    /// A draft by an author, with this clock's quality.
+    #[must_use]
+    pub fn draft(&self, author: &str, payload: Payload) -> AtomDraft {
+        let mut draft = AtomDraft::new(author, payload);
+        draft.clock_quality = self.clock_quality.clone();
+        draft
+    }
+
+    /// Closes the log in good order; its root, hexadecimal.
+    ///
+    /// # Errors
+    /// [`NotDurable::Stopped`] when it had failed.
+    pub fn close(&mut self, utc: UtcTime) -> Result<String, NotDurable> {
+        let stopped = |e: String| NotDurable::Stopped(e);
+        let head = match std::mem::replace(&mut self.log, Log::Stopped) {
+            Log::Here(log) => log
+                .close(utc.unix_nanos())
+                .map_err(|e| stopped(e.to_string())),
+            Log::Writer(writer) => writer
+                .close(utc.unix_nanos())
+                .map_err(|e| stopped(e.to_string())),
+            Log::Stopped => Err(stopped("it has ended".into())),
+        }?;
+        Ok(hex(&head.head.root))
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The ledger name of a market participant.
+#[must_use]
+pub fn party_of(participant: &str) -> String {
+    format!("participant/{participant}")
+}
+
+fn secret_key(keys: KeySource, who: &str) -> Result<SecretKey, CreateError> {
+    match keys {
+        KeySource::Seed(seed) => {
+            let seed = Sha3_256::new()
+                .chain_update(b"gridrig/run-key/1")
+                .chain_update(seed.to_le_bytes())
+                .chain_update(who.as_bytes())
+                .finalize();
+            Ok(SecretKey::from_seed(&seed.into()))
+        }
+        KeySource::Entropy => {
+            let mut bytes = [0; 32];
+            std::fs::File::open(ENTROPY)
+                .and_then(|mut f| f.read_exact(&mut bytes))
+                .map_err(CreateError::Entropy)?;
+            Ok(SecretKey::from_bytes(&bytes)?)
+        }
+    }
+}
+
+/// The operating system's entropy.
+const ENTROPY: &str = "/dev/urandom";
+
+/// Whole milliwatts, nearest; the one place where a control value becomes a ledger value.
+#[must_use]
+pub fn milliwatts(watts: f64) -> i64 {
+    // A float cast saturates, and the limiter lets nothing through that is not finite.
+    (watts * 1000.0).round() as i64
+}
+
+fn dispatch_payload(
+    utc: UtcTime,
+    now: model::Instant,
+    names: &[DeviceId],
+    dispatch: &Dispatch,
+) -> Payload {
+    let none = payload::Setpoint::NONE;
+    let (kind, setpoint) = match dispatch.setpoint.get() {
+        Setpoint::Power { p, q } => (
+            DispatchKind::Power,
+            payload::Setpoint {
+                p_milliwatts: Some(milliwatts(p.as_watts())),
+                q_millivars: Some(milliwatts(q.as_vars())),
+                ..none
+            },
+        ),
+        Setpoint::Ceiling { p } => (
+            DispatchKind::Ceiling,
+            payload::Setpoint {
+                ceiling_milliwatts: Some(milliwatts(p.as_watts()).max(0)),
+                ..none
+            },
+        ),
+        Setpoint::Switch { on } => (
+            DispatchKind::Switch,
+            payload::Setpoint {
+                switch_closed: Some(on),
+                ..none
+            },
+        ),
+    };
+    let valid_for = dispatch.valid_until.since(now).as_nanos() as i64;
+    Payload::Dispatch(payload::Dispatch {
+        device: names[dispatch.device.index()].to_string(),
+        kind,
+        setpoint,
+        authority_epoch: AUTHORITY_EPOCH,
+        valid_from_utc_ns: utc.unix_nanos(),
+        valid_until_utc_ns: utc.unix_nanos().saturating_add(valid_for),
+        cause: None,
+        why: why_of(dispatch),
+    })
+}
+
+/// Who asked, why, and what was clamped, in one line.
+fn why_of(dispatch: &Dispatch) -> String {
+    let mut why = format!("{}: {}", dispatch.function.name(), dispatch.why);
+    if !dispatch.clamped.is_empty() {
+        why.push_str("; clamped by ");
+        why.push_str(&dispatch.clamped.join(", "));
+    }
+    why
+}
+
+/// The acknowledgement of a dispatch.
+#[must_use]
+pub fn acknowledgement(utc: UtcTime, progress: &Progress) -> Payload {
+    Payload::DispatchAck(DispatchAck {
+        dispatch: progress.atom,
+        stage: match (&progress.missed, progress.stage) {
+            (Some(_), _) => DispatchStage::Failed,
+            (None, Stage::Power) => DispatchStage::Power,
+            (None, Stage::Written | Stage::Register) => DispatchStage::Register,
+        },
+        measured_p_milliwatts: progress.measured.map(|p| milliwatts(p.as_watts())),
+        seen_utc_ns: utc.unix_nanos(),
+    })
+}
+
+/// A change of mode.
+#[must_use]
+pub fn mode_change(from: model::Mode, to: model::Mode, why: &str) -> Payload {
+    Payload::Mode(Mode {
+        from: from.name().into(),
+        to: to.name().into(),
+        reason: why.into(),
+    })
+}
+
+/// Binds a document to the log by its digest.
+#[must_use]
+pub fn document(subject: &str, bytes: &[u8], note: &str) -> Payload {
+    Payload::Config(Config {
+        subject: subject.into(),
+        digest: Sha3_256::digest(bytes).into(),
+        note: note.into(),
+    })
+}

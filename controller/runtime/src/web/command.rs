@@ -1,0 +1,257 @@
+//! What may be asked of the bench over HTTP.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use model::{DeviceIx, ModeRequest, Order, Setpoint};
+use quantities::{ActivePower, ReactivePower};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
+
+use super::answer::Problem;
+use super::{Desk, guard};
+
+/// How long `safe` waits for its place in the queue. Chosen: 1 s, ten cycles.
+const SAFE_WAIT: Duration = Duration::from_secs(1);
+
+/// A command that came in over HTTP and may be given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum WebCommand {
+    /// Bring everything to rest.
+    Safe,
+    /// Allow (or stop) writing to devices.
+    Arm(bool),
+    /// Change the mode.
+    Mode(ModeRequest),
+    /// Let a device hold a setpoint.
+    Hold {
+        /// Which device.
+        device: DeviceIx,
+        /// What it shall hold.
+        setpoint: Setpoint,
+    },
+    /// Let go of a device.
+    Release {
+        /// Which device.
+        device: DeviceIx,
+    },
+}
+
+impl WebCommand {
+    /// The order that enters the next cycle, where it is limited like any other.
+    #[must_use]
+    pub fn order(self) -> Order {
+        match self {
+            Self::Safe => Order::Mode(ModeRequest::Safe),
+            Self::Arm(armed) => Order::Arm(armed),
+            Self::Mode(request) => Order::Mode(request),
+            Self::Hold { device, setpoint } => Order::Hold { device, setpoint },
+            Self::Release { device } => Order::Release { device },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ModeWord {
+    Island,
+    Reconnect,
+    Resume,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModeBody {
+    mode: ModeWord,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldBody {
+    device: String,
+    setpoint: SetpointBody,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetpointBody {
+    p_w: Option<f64>,
+    q_var: Option<f64>,
+    ceiling_w: Option<f64>,
+    on: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReleaseBody {
+    device: String,
+}
+
+type Body = Result<Bytes, BytesRejection>;
+
+fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let body = body.map_err(|rejection| Problem {
+        status: rejection.status(),
+        code: "body_not_read",
+        message: rejection.body_text(),
+        help: "a command is a small JSON object",
+    })?;
+    serde_json::from_slice(&body).map_err(|error| Problem {
+        status: StatusCode::BAD_REQUEST,
+        code: "bad_json",
+        message: format!("the body is not understood: {error}"),
+        help: "see /api/v1/openapi.json for the shape",
+    })
+}
+
+fn device(desk: &Desk, name: &str) -> Result<DeviceIx, Problem> {
+    desk.view.device_named(name).ok_or_else(|| Problem {
+        status: StatusCode::NOT_FOUND,
+        code: "unknown_device",
+        message: format!("the rig has no device called {name:?}"),
+        help: "see /api/v1/devices for the names",
+    })
+}
+
+impl SetpointBody {
+    fn setpoint(self) -> Result<Setpoint, Problem> {
+        match self {
+            Self {
+                p_w: Some(p_w),
+                q_var,
+                ceiling_w: None,
+                on: None,
+            } => Ok(Setpoint::Power {
+                p: ActivePower::from_watts(p_w),
+                q: ReactivePower::from_vars(q_var.unwrap_or(0.0)),
+            }),
+            Self {
+                p_w: None,
+                q_var: None,
+                ceiling_w: Some(ceiling_w),
+                on: None,
+            } => Ok(Setpoint::Ceiling {
+                p: ActivePower::from_watts(ceiling_w),
+            }),
+            Self {
+                p_w: None,
+                q_var: None,
+                ceiling_w: None,
+                on: Some(on),
+            } => Ok(Setpoint::Switch { on }),
+            _ => Err(Problem {
+                status: StatusCode::BAD_REQUEST,
+                code: "bad_setpoint",
+                message: "a setpoint is one of power, ceiling or switch".into(),
+                help: "give {\"p_w\": 1500, \"q_var\": 0}, {\"ceiling_w\": 800} or {\"on\": false}",
+            }),
+        }
+    }
+}
+
+fn accepted() -> Response {
+    let body = serde_json::json!({
+        "accepted": true,
+        "note": "the command enters the next cycle as an order and is limited like any other"
+    });
+    (StatusCode::ACCEPTED, Json(body)).into_response()
+}
+
+fn ended() -> Problem {
+    Problem {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        code: "ended",
+        message: "the controller does not take commands any more".into(),
+        help: "the run has ended; look at its run folder",
+    }
+}
+
+fn busy() -> Problem {
+    Problem {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        code: "busy",
+        message: "too many commands wait already".into(),
+        help: "try again in a second",
+    }
+}
+
+fn give(desk: &Desk, command: WebCommand) -> Result<Response, Problem> {
+    desk.commands
+        .try_send(command)
+        .map(|()| accepted())
+        .map_err(|e| match e {
+            TrySendError::Full(_) => busy(),
+            TrySendError::Closed(_) => ended(),
+        })
+}
+
+/// Always allowed, and the only command that waits for its place.
+pub(super) async fn safe(State(desk): State<Desk>) -> Result<Response, Problem> {
+    desk.commands
+        .send_timeout(WebCommand::Safe, SAFE_WAIT)
+        .await
+        .map(|()| accepted())
+        .map_err(|e| match e {
+            SendTimeoutError::Timeout(_) => busy(),
+            SendTimeoutError::Closed(_) => ended(),
+        })
+}
+
+pub(super) async fn arm(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    give(&desk, WebCommand::Arm(true))
+}
+
+pub(super) async fn disarm(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    give(&desk, WebCommand::Arm(false))
+}
+
+pub(super) async fn mode(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    let request = match parse::<ModeBody>(body)?.mode {
+        ModeWord::Island => ModeRequest::Island,
+        ModeWord::Reconnect => ModeRequest::Reconnect,
+        ModeWord::Resume => ModeRequest::Resume,
+    };
+    give(&desk, WebCommand::Mode(request))
+}
+
+pub(super) async fn hold(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    let body: HoldBody = parse(body)?;
+    let device = device(&desk, &body.device)?;
+    let setpoint = body.setpoint.setpoint()?;
+    give(&desk, WebCommand::Hold { device, setpoint })
+}
+
+pub(super) async fn release(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    let body: ReleaseBody = parse(body)?;
+    let device = device(&desk, &body.device)?;
+    give(&desk, WebCommand::Release { device })
+}

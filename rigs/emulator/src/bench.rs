@@ -1,0 +1,807 @@
+//! The emulated bench: a whole rig with plant, devices and faces.
+//!
+//! [`Bench::new`] takes a description; [`Bench::start_real`] puts it on sockets, ptys
+//! and a broker, [`Bench::start_memory`] on in-memory streams. All run on the current
+//! tokio runtime, the plant's steps included, so that a paused clock paces them too.
+//! Everything ends when the bench is dropped.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Role;
+use profile::Protocol;
+use profile::mqtt::{Message, ToBroker};
+use quantities::{ActivePower, Energy, PowerRamp, StateOfCharge};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::broker::{self, BrokerError};
+use crate::day::DayCurve;
+use crate::device::{Device, Kind, Metered, Nameplate};
+use crate::faces::can::CanBus;
+use crate::faces::modbus::Port;
+use crate::faces::modbus::frame::Framing;
+use crate::faces::modbus::image::{Identity, Image};
+use crate::faces::mqtt::{self, Firmware, Plug};
+use crate::faces::socketcand;
+use crate::faults::Fault;
+use crate::hub::Hub;
+use crate::plant::breaker::SyncCheck;
+use crate::plant::load::Load;
+use crate::plant::network::Feeder;
+use crate::plant::pv::Pv;
+use crate::plant::storage::{Storage, StorageRating};
+use crate::plant::{Forming, Plant, Site};
+use crate::world::{Shared, SignalError, World};
+
+/// Step of the plant.
+/// Chosen: half a cycle of the mains, a tenth of the fastest controller's period.
+pub const STEP: Duration = Duration::from_millis(10);
+
+/// Rating where the rig gives none.
+/// Chosen: the size of laboratory inverters, 3 kW, and half an hour of storage per kilowatt.
+const RATED_W: f64 = 3000.0;
+const CAPACITY_WH: f64 = 5000.0;
+const LOAD_W: f64 = 800.0;
+const SOC: f64 = 0.5;
+
+/// Ramp of inverters where the rig gives none, in ratings per second.
+/// Chosen: full swing in a fifth of a second, so that the device does not limit a fast service.
+const RAMP_PER_S: f64 = 5.0;
+
+/// A rig as the emulator needs it.
+#[derive(Clone, Debug)]
+pub struct BenchSpec {
+    /// Nominal values.
+    pub site: Site,
+    /// The feeder to the grid.
+    pub feeder: Feeder,
+    /// How storages form an island.
+    pub forming: Forming,
+    /// Windows of the breaker's sync-check.
+    pub sync: SyncCheck,
+    /// Buses.
+    pub buses: Vec<BusSpec>,
+    /// Devices, in the order of the rig.
+    pub devices: Vec<DeviceSpec>,
+    /// Course of the day, if sun and loads shall move by themselves.
+    pub day: Option<DayCurve>,
+    /// Seed of all noise and chance.
+    pub seed: u64,
+}
+
+/// Kind of a bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusKind {
+    /// Modbus TCP.
+    ModbusTcp,
+    /// Modbus RTU.
+    ModbusRtu,
+    /// CAN, reached through socketcand.
+    Can,
+    /// MQTT.
+    Mqtt,
+}
+
+/// A bus.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BusSpec {
+    /// Name in the rig.
+    pub id: Arc<str>,
+    /// Kind.
+    pub kind: BusKind,
+    /// TCP port to listen on; `None` = any free one.
+    pub port: Option<u16>,
+    /// Name of the CAN interface that clients must open.
+    pub interface: Arc<str>,
+}
+
+/// A device.
+#[derive(Clone, Debug)]
+pub struct DeviceSpec {
+    /// Name in the rig.
+    pub id: Arc<str>,
+    /// What it is for.
+    pub role: Role,
+    /// Its profile.
+    pub profile: Arc<profile::Profile>,
+    /// The bus that it hangs on.
+    pub bus: Arc<str>,
+    /// Modbus unit, if the rig overrides the profile's.
+    pub unit: Option<u8>,
+    /// MQTT topic.
+    pub topic: Option<String>,
+    /// Name of the battery behind a storage inverter, as the rig says it.
+    pub battery: Option<Arc<str>>,
+    /// How it is emulated.
+    pub emulate: Emulate,
+}
+
+/// How a device is emulated; what is `None` has a default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Emulate {
+    /// Rated power of an inverter.
+    pub rated: Option<ActivePower>,
+    /// Usable energy of a storage.
+    pub capacity: Option<Energy>,
+    /// Charge at the beginning.
+    pub soc: Option<StateOfCharge>,
+    /// Fastest change of power.
+    pub ramp: Option<PowerRamp>,
+    /// Power of a load at nominal voltage, positive = consumption.
+    pub load: Option<ActivePower>,
+    /// Power that the sun offers at the beginning.
+    pub available: Option<ActivePower>,
+    /// Whether a plug is on at the beginning; on unless said otherwise.
+    pub on: Option<bool>,
+    /// The device that a meter measures; without one, a meter has a load of its own.
+    pub measures: Option<Arc<str>>,
+    /// Faults from the beginning.
+    pub faults: Vec<Fault>,
+}
+
+/// Where a bus is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Modbus TCP.
+    ModbusTcp(SocketAddr),
+    /// A serial port: the path of a pty.
+    Serial(String),
+    /// A socketcand server and the interface to open there.
+    Socketcand(SocketAddr, Arc<str>),
+    /// An MQTT broker.
+    Broker(SocketAddr),
+}
+
+/// A bus and where it is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusAddress {
+    /// Name of the bus in the rig.
+    pub bus: Arc<str>,
+    /// Where it is.
+    pub address: Address,
+}
+
+/// The far ends of what a virtual bus dials.
+#[derive(Debug)]
+pub enum MemoryLink {
+    /// Byte streams (Modbus in the bus's own framing, CAN as socketcand text).
+    Streams(UnboundedReceiver<DuplexStream>),
+    /// Pairs of channels of an in-memory broker.
+    Broker(UnboundedReceiver<(UnboundedReceiver<ToBroker>, UnboundedSender<Message>)>),
+}
+
+/// Why a bench cannot be made or started.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A device names a bus that is not there.
+    #[error("device `{device}` hangs on bus `{bus}`, which is not in the rig")]
+    NoBus {
+        /// The device.
+        device: Arc<str>,
+        /// The bus.
+        bus: Arc<str>,
+    },
+    /// A device names another one that is not there or does not fit.
+    #[error("device `{device}` refers to `{other}`, which is not a device that it can belong to")]
+    NoPartner {
+        /// The device.
+        device: Arc<str>,
+        /// What it refers to.
+        other: Arc<str>,
+    },
+    /// A battery has no storage inverter.
+    #[error("battery `{device}` has no storage inverter in the rig (role `ess`)")]
+    LonelyBattery {
+        /// The battery.
+        device: Arc<str>,
+    },
+    /// The profile speaks another protocol than the bus.
+    #[error("the profile of `{device}` does not speak the protocol of bus `{bus}`")]
+    WrongProtocol {
+        /// The device.
+        device: Arc<str>,
+        /// The bus.
+        bus: Arc<str>,
+    },
+    /// An MQTT profile whose firmware is not emulated.
+    #[error(
+        "device `{device}`: the firmware of profile `{profile}` is not emulated (there are Tasmota \
+         and Shelly of the second generation)"
+    )]
+    NoFirmware {
+        /// The device.
+        device: Arc<str>,
+        /// The profile.
+        profile: Arc<str>,
+    },
+    /// An MQTT device without a topic.
+    #[error("device `{device}` needs a `topic`")]
+    NoTopic {
+        /// The device.
+        device: Arc<str>,
+    },
+    /// The wrong kind of in-memory link, or none, for a bus.
+    #[error("bus `{bus}` was given no in-memory link that fits it")]
+    NoLink {
+        /// The bus.
+        bus: Arc<str>,
+    },
+    /// A socket or pty could not be opened.
+    #[error("bus `{bus}`: {source}")]
+    Io {
+        /// The bus.
+        bus: Arc<str>,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The embedded broker did not start.
+    #[error("bus `{bus}`: {source}")]
+    Broker {
+        /// The bus.
+        bus: Arc<str>,
+        /// Why.
+        source: BrokerError,
+    },
+}
+
+/// An emulated bench.
+#[derive(Debug)]
+pub struct Bench {
+    spec: BenchSpec,
+    world: Shared,
+    tasks: Vec<JoinHandle<()>>,
+    /// Far ends of ptys, kept open so that a client may leave and come back.
+    keep_open: Vec<File>,
+}
+
+/// What a bus runs on, ready to be joined to a wire.
+enum Face {
+    Modbus(Arc<Port>, Framing),
+    Can(Arc<CanBus>, Arc<str>),
+    Mqtt(Vec<Plug>),
+}
+
+impl Bench {
+    /// Builds plant and devices; nothing runs yet.
+    ///
+    /// # Errors
+    /// When devices, buses and profiles do not fit together.
+    pub fn new(spec: BenchSpec) -> Result<Self, BenchError> {
+        let mut plant = Plant::new(spec.site, spec.feeder, spec.forming, spec.sync, spec.seed);
+        let mut kinds: Vec<Option<Kind>> = Vec::with_capacity(spec.devices.len());
+        for device in &spec.devices {
+            kinds.push(own_part(&mut plant, device, spec.site));
+        }
+        // Batteries and meters refer to parts that others have brought.
+        for (ix, device) in spec.devices.iter().enumerate() {
+            if kinds.get(ix).copied().flatten().is_none() {
+                let kind = shared_part(&mut plant, &spec.devices, &kinds, device)?;
+                if let Some(slot) = kinds.get_mut(ix) {
+                    *slot = Some(kind);
+                }
+            }
+        }
+        let mut devices = Vec::new();
+        for (device, kind) in spec.devices.iter().zip(kinds) {
+            let bus = spec.buses.iter().find(|bus| bus.id == device.bus);
+            let (Some(bus), Some(kind)) = (bus, kind) else {
+                return Err(BenchError::NoBus {
+                    device: device.id.clone(),
+                    bus: device.bus.clone(),
+                });
+            };
+            check_protocol(device, bus)?;
+            let mut made = Device::new(
+                device.id.clone(),
+                device.bus.clone(),
+                kind,
+                nameplate(&plant, kind),
+            );
+            for fault in &device.emulate.faults {
+                made.set_fault(&plant, *fault, true);
+            }
+            devices.push(made);
+        }
+        let mut world = World::new(plant, devices, spec.seed);
+        if let Some(day) = &spec.day {
+            day.begin(&mut world);
+        }
+        Ok(Self {
+            world: Shared::new(world),
+            spec,
+            tasks: Vec::new(),
+            keep_open: Vec::new(),
+        })
+    }
+
+    /// A handle for scripts; it may outlive the bench and then does nothing.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            world: self.world.clone(),
+        }
+    }
+
+    /// Opens sockets, ptys and a broker on loopback and lets the plant run.
+    ///
+    /// # Errors
+    /// When a port is taken or a pty cannot be had.
+    pub async fn start_real(&mut self) -> Result<Vec<BusAddress>, BenchError> {
+        let mut addresses = Vec::new();
+        for bus in self.spec.buses.clone() {
+            let address = match self.face(&bus)? {
+                Face::Modbus(port, Framing::Tcp) => {
+                    let listener = listen(&bus).await?;
+                    let address = local(&bus, &listener)?;
+                    self.spawn(accept(listener, move |stream| {
+                        // A client that leaves in the middle is no fault of the bench.
+                        let port = Arc::clone(&port);
+                        async move {
+                            port.serve(stream, Framing::Tcp).await.ok();
+                        }
+                    }));
+                    Address::ModbusTcp(address)
+                }
+                Face::Modbus(port, Framing::Rtu) => {
+                    let (master, slave, path) = open_pty(&bus)?;
+                    self.keep_open.push(slave);
+                    self.spawn(async move {
+                        if let Err(error) = port.serve(master, Framing::Rtu).await {
+                            tracing::warn!(%error, "An emulated serial line has ended.");
+                        }
+                    });
+                    Address::Serial(path)
+                }
+                Face::Can(can, interface) => {
+                    let listener = listen(&bus).await?;
+                    let address = local(&bus, &listener)?;
+                    self.spawn(Arc::clone(&can).run());
+                    let name = interface.clone();
+                    self.spawn(accept(listener, move |stream| {
+                        let (can, name) = (Arc::clone(&can), name.clone());
+                        async move {
+                            socketcand::serve(can, name, stream).await.ok();
+                        }
+                    }));
+                    Address::Socketcand(address, interface)
+                }
+                Face::Mqtt(plugs) => {
+                    let port = bus.port.unwrap_or(0);
+                    let started = tokio::task::spawn_blocking(move || broker::start(port)).await;
+                    let address = match started {
+                        Ok(Ok(address)) => address,
+                        Ok(Err(source)) => {
+                            return Err(BenchError::Broker {
+                                bus: bus.id.clone(),
+                                source,
+                            });
+                        }
+                        Err(error) => {
+                            return Err(BenchError::Io {
+                                bus: bus.id.clone(),
+                                source: std::io::Error::other(error),
+                            });
+                        }
+                    };
+                    for plug in plugs {
+                        self.spawn(mqtt::run_on_broker(plug, address));
+                    }
+                    Address::Broker(address)
+                }
+            };
+            addresses.push(BusAddress {
+                bus: bus.id.clone(),
+                address,
+            });
+        }
+        self.run_plant();
+        Ok(addresses)
+    }
+
+    /// Joins the buses to in-memory links, by bus name, and lets the plant run.
+    ///
+    /// # Errors
+    /// When a bus has no link, or one of the wrong kind.
+    pub fn start_memory(
+        &mut self,
+        mut links: BTreeMap<Arc<str>, MemoryLink>,
+    ) -> Result<(), BenchError> {
+        // The plant goes first: at equal times, faces then see its newest state.
+        self.run_plant();
+        for bus in self.spec.buses.clone() {
+            let link = links.remove(&bus.id);
+            match (self.face(&bus)?, link) {
+                (Face::Modbus(port, framing), Some(MemoryLink::Streams(mut dialled))) => {
+                    self.spawn(async move {
+                        while let Some(stream) = dialled.recv().await {
+                            let port = Arc::clone(&port);
+                            tokio::spawn(async move {
+                                port.serve(stream, framing).await.ok();
+                            });
+                        }
+                    });
+                }
+                (Face::Can(can, interface), Some(MemoryLink::Streams(mut dialled))) => {
+                    self.spawn(Arc::clone(&can).run());
+                    self.spawn(async move {
+                        while let Some(stream) = dialled.recv().await {
+                            let served =
+                                socketcand::serve(Arc::clone(&can), interface.clone(), stream);
+                            tokio::spawn(async move {
+                                served.await.ok();
+                            });
+                        }
+                    });
+                }
+                (Face::Mqtt(plugs), Some(MemoryLink::Broker(mut dialled))) => {
+                    let hub = Hub::default();
+                    for plug in plugs {
+                        self.spawn(mqtt::run_on_hub(plug, hub.clone()));
+                    }
+                    self.spawn(async move {
+                        while let Some((heard, deliver)) = dialled.recv().await {
+                            hub.attach(heard, deliver, None);
+                        }
+                    });
+                }
+                _ => {
+                    return Err(BenchError::NoLink {
+                        bus: bus.id.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_plant(&mut self) {
+        let world = self.world.clone();
+        let day = self.spec.day.clone();
+        self.spawn(async move {
+            let mut ticks = tokio::time::interval(STEP);
+            // A late tick is made up for: the plant's time must not fall behind.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            ticks.tick().await;
+            loop {
+                ticks.tick().await;
+                let mut world = world.lock();
+                if let Some(day) = &day {
+                    day.move_on(&mut world);
+                }
+                world.step(STEP);
+            }
+        });
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(tokio::spawn(task));
+    }
+
+    fn face(&self, bus: &BusSpec) -> Result<Face, BenchError> {
+        let on_bus = || {
+            self.spec
+                .devices
+                .iter()
+                .enumerate()
+                .filter(|(_, device)| device.bus == bus.id)
+        };
+        Ok(match bus.kind {
+            BusKind::ModbusTcp | BusKind::ModbusRtu => {
+                let mut port = Port::new(self.world.clone());
+                for (ix, device) in on_bus() {
+                    if let Protocol::Modbus(profile) = &device.profile.protocol {
+                        let identity = self.identity(ix, device);
+                        let image = Image::of(profile, &identity, self.spec.site);
+                        port.add(device.unit.unwrap_or(profile.unit), ix, image);
+                    }
+                }
+                let framing = match bus.kind {
+                    BusKind::ModbusRtu => Framing::Rtu,
+                    _ => Framing::Tcp,
+                };
+                Face::Modbus(Arc::new(port), framing)
+            }
+            BusKind::Can => {
+                let mut can = CanBus::new(self.world.clone());
+                for (ix, device) in on_bus() {
+                    if let Protocol::Can(profile) = &device.profile.protocol {
+                        can.add(ix, profile.clone());
+                    }
+                }
+                Face::Can(Arc::new(can), bus.interface.clone())
+            }
+            BusKind::Mqtt => {
+                let mut plugs = Vec::new();
+                for (ix, device) in on_bus() {
+                    if let (Protocol::Mqtt(profile), Some(topic)) =
+                        (&device.profile.protocol, &device.topic)
+                        && let Some(firmware) = Firmware::of(profile)
+                    {
+                        plugs.push(Plug::new(self.world.clone(), ix, topic, firmware));
+                    }
+                }
+                Face::Mqtt(plugs)
+            }
+        })
+    }
+
+    fn identity(&self, ix: usize, device: &DeviceSpec) -> Identity {
+        let nameplate = self
+            .world
+            .lock()
+            .devices()
+            .get(ix)
+            .map(|device| device.nameplate)
+            .unwrap_or_default();
+        Identity {
+            maker: "gridrig".into(),
+            model: device.profile.id.to_string(),
+            serial: format!("EMU-{}", device.id),
+            nameplate,
+            is_storage: device.role == Role::Ess,
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// A handle on a bench's world for scripts.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    world: Shared,
+}
+
+impl Handle {
+    /// Sets a signal; see [`World::set`].
+    ///
+    /// # Errors
+    /// When there is no such signal or it cannot be set.
+    pub fn set(&self, signal: &str, value: f64) -> Result<(), SignalError> {
+        self.world.lock().set(signal, value)
+    }
+
+    /// Moves a signal to a value over a time; see [`World::ramp`].
+    ///
+    /// # Errors
+    /// When there is no such signal or it cannot be set.
+    pub fn ramp(&self, signal: &str, target: f64, over: Duration) -> Result<(), SignalError> {
+        self.world.lock().ramp(signal, target, over)
+    }
+
+    /// Reads a signal, without faults and noise of meters; see [`World::get`].
+    ///
+    /// # Errors
+    /// When there is no such signal or its value is unknown now.
+    pub fn get(&self, signal: &str) -> Result<f64, SignalError> {
+        self.world.lock().get(signal)
+    }
+
+    /// Puts a fault into a device or bus, or takes it away; see [`World::set_fault`].
+    ///
+    /// # Errors
+    /// When there is no device and no bus of that name.
+    pub fn set_fault(&self, target: &str, fault: Fault, on: bool) -> Result<(), SignalError> {
+        self.world.lock().set_fault(target, fault, on)
+    }
+
+    /// The world itself, for faces and tests.
+    #[must_use]
+    pub fn world(&self) -> &Shared {
+        &self.world
+    }
+}
+
+/// The part of the plant that a device brings itself; `None` when it refers to another's.
+fn own_part(plant: &mut Plant, device: &DeviceSpec, site: Site) -> Option<Kind> {
+    let emulate = &device.emulate;
+    let rated = emulate.rated.map_or(RATED_W, ActivePower::as_watts);
+    let ramp = emulate
+        .ramp
+        .map_or(RAMP_PER_S * rated, PowerRamp::as_watts_per_second);
+    match device.role {
+        Role::Pcc => Some(Kind::Pcc),
+        Role::Breaker => Some(Kind::Breaker),
+        Role::Pv => {
+            let mut pv = Pv::new(rated, ramp, site.f_nominal);
+            pv.set_available(emulate.available.map_or(rated, ActivePower::as_watts));
+            plant.pv.push(pv);
+            Some(Kind::Pv(plant.pv.len() - 1))
+        }
+        Role::Ess => {
+            let rating = StorageRating {
+                p: rated,
+                capacity_wh: emulate
+                    .capacity
+                    .map_or(CAPACITY_WH, Energy::as_watt_hours),
+                ramp,
+            };
+            let soc = emulate.soc.map_or(SOC, StateOfCharge::as_fraction);
+            plant.storage.push(Storage::new(rating, soc));
+            Some(Kind::Storage(plant.storage.len() - 1))
+        }
+        Role::Load if emulate.measures.is_none() => {
+            let switched = device.profile.takes(model::Point::SwitchOn);
+            Some(add_load(plant, emulate, switched))
+        }
+        Role::Load | Role::Battery | Role::Meter => None,
+    }
+}
+
+fn add_load(plant: &mut Plant, emulate: &Emulate, switched: bool) -> Kind {
+    let p = emulate.load.map_or(LOAD_W, ActivePower::as_watts);
+    plant.loads.push(Load::new(p, emulate.on.unwrap_or(true)));
+    let ix = plant.loads.len() - 1;
+    if switched {
+        Kind::Plug(ix)
+    } else {
+        Kind::Meter(Metered::Load(ix))
+    }
+}
+
+/// The part that a battery or a meter shares with another device.
+fn shared_part(
+    plant: &mut Plant,
+    devices: &[DeviceSpec],
+    kinds: &[Option<Kind>],
+    device: &DeviceSpec,
+) -> Result<Kind, BenchError> {
+    let kind_of = |id: &Arc<str>| {
+        let ix = devices.iter().position(|other| other.id == *id)?;
+        kinds.get(ix).copied().flatten()
+    };
+    if device.role == Role::Battery {
+        let inverter = devices
+            .iter()
+            .find(|other| other.battery.as_ref() == Some(&device.id))
+            .or_else(|| devices.iter().find(|other| other.role == Role::Ess));
+        let Some(Kind::Storage(ix)) = inverter.and_then(|inverter| kind_of(&inverter.id)) else {
+            return Err(BenchError::LonelyBattery {
+                device: device.id.clone(),
+            });
+        };
+        // The battery's own entry may say its size and charge, for it is the battery.
+        if let Some(storage) = plant.storage.get_mut(ix) {
+            if let Some(soc) = device.emulate.soc {
+                storage.set_soc(soc.as_fraction());
+            }
+            if let Some(capacity) = device.emulate.capacity {
+                storage.set_capacity(capacity.as_watt_hours());
+            }
+        }
+        return Ok(Kind::Battery(ix));
+    }
+    let Some(other) = &device.emulate.measures else {
+        let switched = device.profile.takes(model::Point::SwitchOn);
+        return Ok(add_load(plant, &device.emulate, switched));
+    };
+    let metered = match kind_of(other) {
+        Some(Kind::Plug(ix) | Kind::Meter(Metered::Load(ix))) => Metered::Load(ix),
+        Some(Kind::Pv(ix) | Kind::Meter(Metered::Pv(ix))) => Metered::Pv(ix),
+        Some(Kind::Storage(ix) | Kind::Meter(Metered::Storage(ix))) => Metered::Storage(ix),
+        Some(Kind::Pcc) => return Ok(Kind::Pcc),
+        Some(Kind::Breaker | Kind::Battery(_)) | None => {
+            return Err(BenchError::NoPartner {
+                device: device.id.clone(),
+                other: other.clone(),
+            });
+        }
+    };
+    Ok(Kind::Meter(metered))
+}
+
+fn nameplate(plant: &Plant, kind: Kind) -> Nameplate {
+    let of = |p: f64, capacity_wh: f64| Nameplate {
+        p,
+        s: p,
+        capacity_wh,
+    };
+    match kind {
+        Kind::Pv(ix) => plant
+            .pv
+            .get(ix)
+            .map_or_else(Nameplate::default, |pv| of(pv.rated(), 0.0)),
+        Kind::Storage(ix) | Kind::Battery(ix) => plant
+            .storage
+            .get(ix)
+            .map_or_else(Nameplate::default, |s| of(s.rating(), s.capacity_wh())),
+        Kind::Pcc | Kind::Breaker | Kind::Plug(_) | Kind::Meter(_) => Nameplate::default(),
+    }
+}
+
+fn check_protocol(device: &DeviceSpec, bus: &BusSpec) -> Result<(), BenchError> {
+    match (&device.profile.protocol, bus.kind) {
+        (Protocol::Modbus(_), BusKind::ModbusTcp | BusKind::ModbusRtu)
+        | (Protocol::Can(_), BusKind::Can) => Ok(()),
+        (Protocol::Mqtt(profile), BusKind::Mqtt) => {
+            if Firmware::of(profile).is_none() {
+                Err(BenchError::NoFirmware {
+                    device: device.id.clone(),
+                    profile: device.profile.id.clone(),
+                })
+            } else if device.topic.is_none() {
+                Err(BenchError::NoTopic {
+                    device: device.id.clone(),
+                })
+            } else {
+                Ok(())
+            }
+        }
+        _ => Err(BenchError::WrongProtocol {
+            device: device.id.clone(),
+            bus: bus.id.clone(),
+        }),
+    }
+}
+
+async fn listen(bus: &BusSpec) -> Result<TcpListener, BenchError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, bus.port.unwrap_or(0)))
+        .await
+        .map_err(|source| io(bus, source))
+}
+
+fn local(bus: &BusSpec, listener: &TcpListener) -> Result<SocketAddr, BenchError> {
+    listener.local_addr().map_err(|source| io(bus, source))
+}
+
+fn io(bus: &BusSpec, source: std::io::Error) -> BenchError {
+    BenchError::Io {
+        bus: bus.id.clone(),
+        source,
+    }
+}
+
+/// Serves every client of a listener in a task of its own.
+async fn accept<F, S>(listener: TcpListener, serve: F)
+where
+    F: Fn(tokio::net::TcpStream) -> S,
+    S: Future<Output = ()> + Send + 'static,
+{
+    let mut clients = tokio::task::JoinSet::new();
+    loop {
+        while clients.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Without it small answers wait for acknowledgements; a refusal costs only time.
+                stream.set_nodelay(true).ok();
+                clients.spawn(serve(stream));
+            }
+            // Out of descriptors, for instance: try again rather than end.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// A pty: the end for the emulator, the other one kept open as a plain file, and its path.
+///
+/// A plain file, because a serial port object would lock the path against clients.
+fn open_pty(bus: &BusSpec) -> Result<(tokio_serial::SerialStream, File, String), BenchError> {
+    use std::os::fd::{FromRawFd, IntoRawFd};
+
+    let fail = |error: rustix::io::Errno| io(bus, error.into());
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+    let master = rustix::pty::openpt(flags).map_err(fail)?;
+    rustix::pty::grantpt(&master).map_err(fail)?;
+    rustix::pty::unlockpt(&master).map_err(fail)?;
+    let path = rustix::pty::ptsname(&master, Vec::new()).map_err(fail)?;
+    let path = path.to_string_lossy().into_owned();
+    let _ = (master, &path);
+    let _ = <File as FromRawFd>::from_raw_fd;
+    let _ = <File as IntoRawFd>::into_raw_fd;
+    unreachable!()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,527 @@
+//! Checks: what was recorded against what was demanded. Pure functions.
+//!
+//! A check says pass only where the data shows it, fail only where the data shows
+//! the opposite, and inconclusive everywhere else: without a measurement, over a hole
+//! longer than the check allows, past the end of the record, or where the sampling is
+//! too coarse to tell. A violation that was measured stays a failure, hole or not.
+//! Only measurements made inside the window are judged; nothing is interpolated.
+//!
+//! **Response time (`t90`).** Time from the mark to the first of two successive
+//! measurements that have covered 90 % of the step. The step goes from the median of the
+//! measurements in the second before the mark to `to`, or, without `to`, to the median
+//! of the last fifth of the observation (`over`, five times `max` unless told). Without
+//! `to` the check does not know which way the step should go: state it where the sign
+//! matters. The true time lies between that measurement and the one before it; the value
+//! told is the middle, and the verdict holds for both ends.
+
+mod discrete;
+mod evidence;
+mod response;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::fmt;
+use std::time::Duration;
+
+use model::{Instant, Mode};
+use serde::{Deserialize, Serialize};
+
+pub use evidence::{Evidence, LedgerEvidence, MarketEvidence, Verification};
+
+use crate::report::plot::Plot;
+use crate::script::{Anchor, Moment};
+use crate::series::Recording;
+use crate::signal::Signal;
+use crate::verdict::Verdict;
+
+/// Longest hole in the data that a check overlooks unless it says otherwise.
+///
+/// Chosen: twice the one-second period of the slowest polled devices of the bundled rigs.
+pub const MAX_GAP: Duration = Duration::from_secs(2);
+
+/// A demand of a scenario.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Name in reports: as written, or made of its demand.
+    pub name: String,
+    /// The demand.
+    pub kind: CheckKind,
+    /// Line in the file, counted from 1.
+    pub line: usize,
+}
+
+/// The end of a window.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WindowEnd {
+    /// So long after its begin.
+    For(Duration),
+    /// At a moment.
+    At(Moment),
+}
+
+/// A stretch of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Begin.
+    pub from: Moment,
+    /// End.
+    pub to: WindowEnd,
+}
+
+impl Window {
+    /// The whole record.
+    pub const WHOLE: Self = Self {
+        from: Moment::START,
+        to: WindowEnd::At(Moment::END),
+    };
+}
+
+/// How a value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `>`
+    Above,
+    /// `>=`
+    AtLeast,
+    /// `<`
+    Below,
+    /// `<=`
+    AtMost,
+    /// `==`
+    Equal,
+    /// `!=`
+    Different,
+}
+
+impl Comparison {
+    /// The comparisons with their signs; of two that begin alike the longer comes first.
+    pub const SIGNS: &'static [(&'static str, Self)] = &[
+        (">=", Self::AtLeast),
+        ("<=", Self::AtMost),
+        ("==", Self::Equal),
+        ("!=", Self::Different),
+        (">", Self::Above),
+        ("<", Self::Below),
+    ];
+
+    /// Whether it holds; never for a number that is none.
+    #[must_use]
+    pub fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Self::Above => value > limit,
+            Self::AtLeast => value >= limit,
+            Self::Below => value < limit,
+            Self::AtMost => value <= limit,
+            Self::Equal => value == limit,
+            // NaN differs from everything and shows nothing.
+            Self::Different => value != limit && !value.is_nan(),
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        Self::SIGNS
+            .iter()
+            .find(|(_, c)| *c == self)
+            .map_or("?", |(sign, _)| sign)
+    }
+}
+
+/// Something that can be true at a moment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// Of a signal.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// How it is compared.
+        comparison: Comparison,
+        /// With what, in the base unit of the signal.
+        limit: f64,
+    },
+    /// Of the mode.
+    Mode {
+        /// Whether it is this one (`==`) or another one (`!=`).
+        is: bool,
+        /// Which mode.
+        mode: Mode,
+    },
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal {
+                signal,
+                comparison,
+                limit,
+            } => write!(f, "{signal} {} {}", comparison.sign(), signal.show(*limit)),
+            Self::Mode { is, mode } => {
+                write!(f, "mode {} {mode}", if *is { "==" } else { "!=" })
+            }
+        }
+    }
+}
+
+/// What a check demands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckKind {
+    /// Every measurement in the window lies in the band.
+    Band {
+        /// Which signal.
+        signal: Signal,
+        /// When.
+        window: Window,
+        /// Lower and upper end in the base unit, both allowed.
+        within: (f64, f64),
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
+    /// 90 % of a step is reached in time; see the head of this module.
+    ResponseTime {
+        /// Which signal.
+        signal: Signal,
+        /// Moment of the stimulus.
+        from: Moment,
+        /// Longest allowed time.
+        max: Duration,
+        /// Settled value in the base unit; `None` = as observed.
+        to: Option<f64>,
+        /// Length of the observation.
+        over: Duration,
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
+    /// A condition is at no time true.
+    Never {
+        /// The condition.
+        condition: Condition,
+        /// When.
+        window: Window,
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
+    /// A mode is reached, or already there.
+    Mode {
+        /// Which mode.
+        mode: Mode,
+        /// From when.
+        from: Moment,
+        /// In what time.
+        within: Duration,
+    },
+    /// An event happens, or does not.
+    Event {
+        /// Its kind, one of [`crate::series::EVENT_KINDS`].
+        kind: &'static str,
+        /// The device that it concerns; `None` = any.
+        device: Option<String>,
+        /// When.
+        window: Window,
+        /// Least number.
+        at_least: u64,
+        /// Largest number.
+        at_most: Option<u64>,
+    },
+    /// Every dispatch is in the ledger, and the ledger verifies.
+    Ledger,
+    /// Every interval that ended was settled, and the sum over all accounts is zero.
+    Market,
+}
+
+impl CheckKind {
+    /// The key that it is written with.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Band { .. } => "band",
+            Self::ResponseTime { .. } => "t90",
+            Self::Never { .. } => "never",
+            Self::Mode { .. } => "mode",
+            Self::Event { .. } => "event",
+            Self::Ledger => "ledger",
+            Self::Market => "market",
+        }
+    }
+
+    /// The signal that must be recorded, if it looks at one.
+    #[must_use]
+    pub fn signal(&self) -> Option<&Signal> {
+        match self {
+            Self::Band { signal, .. }
+            | Self::ResponseTime { signal, .. }
+            | Self::Never {
+                condition: Condition::Signal { signal, .. },
+                ..
+            } => Some(signal),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Band { signal, within, .. } => write!(
+                f,
+                "{signal} within {}..{}",
+                signal.show(within.0),
+                signal.show(within.1)
+            ),
+            Self::ResponseTime { signal, max, .. } => {
+                let max = crate::report::number(max.as_secs_f64());
+                write!(f, "t90 of {signal} at most {max} s")
+            }
+            Self::Never { condition, .. } => write!(f, "never {condition}"),
+            Self::Mode { mode, within, .. } => {
+                let within = crate::report::number(within.as_secs_f64());
+                write!(f, "mode {mode} within {within} s")
+            }
+            Self::Event {
+                kind,
+                device,
+                at_least,
+                at_most,
+                ..
+            } => {
+                write!(f, "event {kind}")?;
+                if let Some(device) = device {
+                    write!(f, " of {device}")?;
+                }
+                match at_most {
+                    Some(0) => f.write_str(", never"),
+                    Some(most) => write!(f, ", {at_least} to {most} times"),
+                    None if *at_least == 1 => Ok(()),
+                    None => write!(f, ", at least {at_least} times"),
+                }
+            }
+            Self::Ledger => f.write_str("ledger complete"),
+            Self::Market => f.write_str("market settled"),
+        }
+    }
+}
+
+/// A point of a series that stands out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worst {
+    /// Time since the run began, in seconds.
+    pub t_s: f64,
+    /// Value in the unit of the result.
+    pub value: f64,
+}
+
+/// What a check found. Values are in `unit`: base units, and percent for a state of charge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// Name of the check.
+    pub name: String,
+    /// Its kind: `band`, `t90`, `never`, `mode`, `event`, `ledger` or `market`.
+    pub kind: String,
+    /// Line in the scenario, counted from 1.
+    pub line: usize,
+    /// What came out.
+    pub verdict: Verdict,
+    /// The signal that was looked at.
+    pub signal: Option<String>,
+    /// The value that decided; `None` when there is none.
+    pub value: Option<f64>,
+    /// Unit of value and limits; empty for a count or a switch.
+    pub unit: String,
+    /// Lower limit.
+    pub lower: Option<f64>,
+    /// Upper limit.
+    pub upper: Option<f64>,
+    /// What the sampling leaves open, as plus or minus.
+    pub uncertainty: Option<f64>,
+    /// Unit of the uncertainty.
+    pub uncertainty_unit: String,
+    /// Begin of the evidence, in seconds since the run began.
+    pub from_s: Option<f64>,
+    /// End of the evidence, in seconds since the run began.
+    pub to_s: Option<f64>,
+    /// Measurements or events that were looked at.
+    pub samples: u64,
+    /// The measurement that decided.
+    pub worst: Option<Worst>,
+    /// Why, in one sentence with numbers.
+    pub why: String,
+    /// Picture of the evidence; not part of `result.json`.
+    #[serde(skip)]
+    pub plot: Option<Plot>,
+}
+
+impl CheckResult {
+    fn new(check: &Check) -> Self {
+        let signal = check.kind.signal();
+        let unit = signal.map_or("", |s| s.quantity.shown_unit().0);
+        Self {
+            name: check.name.clone(),
+            kind: check.kind.word().to_owned(),
+            line: check.line,
+            verdict: Verdict::Inconclusive,
+            signal: signal.map(ToString::to_string),
+            value: None,
+            unit: unit.to_owned(),
+            lower: None,
+            upper: None,
+            uncertainty: None,
+            uncertainty_unit: String::new(),
+            from_s: None,
+            to_s: None,
+            samples: 0,
+            worst: None,
+            why: String::new(),
+            plot: None,
+        }
+    }
+
+    fn says(mut self, verdict: Verdict, why: impl Into<String>) -> Self {
+        self.verdict = verdict;
+        self.why = why.into();
+        self
+    }
+
+    /// A check that could not be made because the bench failed, with the reason.
+    #[must_use]
+    pub fn infrastructure(check: &Check, why: impl Into<String>) -> Self {
+        Self::new(check).says(Verdict::Infrastructure, why)
+    }
+}
+
+/// Judges a check.
+#[must_use]
+pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResult {
+    let mut result = CheckResult::new(check);
+    match &check.kind {
+        CheckKind::Ledger => return evidence::ledger(result, &evidence.ledger),
+        CheckKind::Market => return evidence::market(result, evidence.market.as_ref()),
+        _ => {}
+    }
+    let window = match resolve(&check.kind, recording) {
+        Ok(window) => window,
+        Err(why) => return result.says(Verdict::Inconclusive, why),
+    };
+    result.from_s = Some(window.from.as_seconds());
+    result.to_s = Some(window.seen_to.as_seconds());
+    let mut result = match &check.kind {
+        CheckKind::Band {
+            signal,
+            within,
+            max_gap,
+            ..
+        } => values::band(result, recording, &window, signal, *within, *max_gap),
+        CheckKind::Never {
+            condition:
+                Condition::Signal {
+                    signal,
+                    comparison,
+                    limit,
+                },
+            max_gap,
+            ..
+        } => values::never(
+            result, recording, &window, signal, *comparison, *limit, *max_gap,
+        ),
+        CheckKind::Never {
+            condition: Condition::Mode { is, mode },
+            ..
+        } => discrete::never_mode(result, recording, &window, *is, *mode),
+        CheckKind::ResponseTime {
+            signal,
+            max,
+            to,
+            max_gap,
+            ..
+        } => response::t90(result, recording, &window, signal, *max, *to, *max_gap),
+        CheckKind::Mode { mode, .. } => discrete::mode_reached(result, recording, &window, *mode),
+        CheckKind::Event {
+            kind,
+            device,
+            at_least,
+            at_most,
+            ..
+        } => discrete::event(
+            result,
+            recording,
+            &window,
+            (kind, device.as_deref()),
+            *at_least,
+            *at_most,
+        ),
+        CheckKind::Ledger | CheckKind::Market => result,
+    };
+    if let Some(signal) = check.kind.signal() {
+        result.plot = Some(Plot::of_check(&result, signal, recording, &window));
+    }
+    result
+}
+
+/// A window in the times of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Begin.
+    pub(crate) from: Instant,
+    /// End as demanded.
+    pub(crate) to: Instant,
+    /// End as far as the record goes.
+    pub(crate) seen_to: Instant,
+}
+
+impl Span {
+    /// Whether the record goes to the end of the window.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.seen_to >= self.to
+    }
+
+    fn length(&self) -> Duration {
+        self.to.since(self.from)
+    }
+}
+
+fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
+    let (from, to) = match kind {
+        CheckKind::Band { window, .. }
+        | CheckKind::Never { window, .. }
+        | CheckKind::Event { window, .. } => (&window.from, window.to.clone()),
+        CheckKind::ResponseTime { from, over, .. } => (from, WindowEnd::For(*over)),
+        CheckKind::Mode { from, within, .. } => (from, WindowEnd::For(*within)),
+        CheckKind::Ledger | CheckKind::Market => {
+            (&Moment::START, WindowEnd::At(Moment::END))
+        }
+    };
+    let from = instant(from, recording)?;
+    let to = match to {
+        WindowEnd::For(length) => from + length,
+        WindowEnd::At(moment) => instant(&moment, recording)?,
+    };
+    if to < from {
+        return Err("the window ended before it began".to_owned());
+    }
+    if from > recording.ended {
+        return Err(format!(
+            "the record ended at {} s, before the window began at {} s",
+            crate::report::number(recording.ended.as_seconds()),
+            crate::report::number(from.as_seconds())
+        ));
+    }
+    Ok(Span {
+        from,
+        to,
+        seen_to: to.min(recording.ended),
+    })
+}
+
+fn instant(moment: &Moment, recording: &Recording) -> Result<Instant, String> {
+    let anchor = match &moment.anchor {
+        Anchor::Start => recording.began,
+        Anchor::End => recording.ended,
+        Anchor::Mark(mark) => *recording
+            .marks
+            .get(mark)
+            .ok_or_else(|| format!("mark {mark} was never reached"))?,
+        Anchor::Previous => {
+            return Err("a check has no previous step to count from".to_owned());
+        }
+    };
+    Ok(moment.from_anchor(anchor))
+}

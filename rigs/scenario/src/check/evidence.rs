@@ -1,0 +1,117 @@
+//! Checks of what the runner knows besides the record: ledger and market.
+
+use super::CheckResult;
+use crate::verdict::Verdict;
+
+/// What the runner hands over besides the record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// About the ledger.
+    pub ledger: LedgerEvidence,
+    /// About the market; `None` when the run had none.
+    pub market: Option<MarketEvidence>,
+}
+
+/// What is known about the ledger of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LedgerEvidence {
+    /// Setpoints that left for devices.
+    pub dispatches: u64,
+    /// Dispatches found in the ledger when it was read back.
+    pub dispatches_logged: u64,
+    /// What the verification of the whole ledger said.
+    pub verification: Verification,
+}
+
+/// What the verification of the ledger said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Verification {
+    /// Nobody verified it.
+    #[default]
+    NotDone,
+    /// It could not be carried out, with the reason.
+    Impossible(String),
+    /// It holds, with its root in hexadecimal.
+    Holds {
+        /// Root of the ledger.
+        root: String,
+    },
+    /// It does not hold, with the first difference.
+    Broken(String),
+}
+
+/// What is known about the market of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MarketEvidence {
+    /// Intervals that ended and should be settled.
+    pub intervals_ended: u64,
+    /// Intervals that were settled.
+    pub intervals_settled: u64,
+    /// Sum over all accounts and intervals, in 1e-11 EUR.
+    pub sum_u: i128,
+    /// Energy that belongs to nobody, in milliwatt-hours.
+    pub unaccounted_mwh: i64,
+}
+
+pub(super) fn ledger(mut result: CheckResult, evidence: &LedgerEvidence) -> CheckResult {
+    let (made, logged) = (evidence.dispatches, evidence.dispatches_logged);
+    result.value = Some(logged as f64);
+    result.lower = Some(made as f64);
+    result.upper = Some(made as f64);
+    result.unit = "dispatches".to_owned();
+    result.samples = made;
+    if let Verification::Broken(why) = &evidence.verification {
+        let why = format!("the ledger does not verify: {why}");
+        return result.says(Verdict::Ledger, why);
+    }
+    if made != logged {
+        let why = format!("{made} dispatches were made and {logged} are in the ledger");
+        return result.says(Verdict::Ledger, why);
+    }
+    match &evidence.verification {
+        Verification::NotDone => result.says(Verdict::Inconclusive, "the ledger was not verified"),
+        Verification::Impossible(why) => {
+            let why = format!("the ledger could not be verified: {why}");
+            result.says(Verdict::Inconclusive, why)
+        }
+        Verification::Holds { .. } if made == 0 => result.says(
+            Verdict::Inconclusive,
+            "nothing was dispatched, so nothing was shown",
+        ),
+        Verification::Holds { root } => {
+            let why = format!("{made} of {made} dispatches are in the ledger, root {root}");
+            result.says(Verdict::Pass, why)
+        }
+        Verification::Broken(_) => result,
+    }
+}
+
+pub(super) fn market(mut result: CheckResult, evidence: Option<&MarketEvidence>) -> CheckResult {
+    let Some(evidence) = evidence else {
+        return result.says(Verdict::Inconclusive, "the run had no market");
+    };
+    let (ended, settled) = (evidence.intervals_ended, evidence.intervals_settled);
+    result.value = Some(settled as f64);
+    result.lower = Some(ended as f64);
+    result.unit = "intervals".to_owned();
+    result.samples = ended;
+    if evidence.sum_u != 0 {
+        let why = format!(
+            "the accounts do not sum to zero: {} of 1e-11 EUR are left",
+            evidence.sum_u
+        );
+        return result.says(Verdict::Fail, why);
+    }
+    if settled < ended {
+        let why = format!("{settled} of {ended} intervals that ended were settled");
+        return result.says(Verdict::Fail, why);
+    }
+    if ended == 0 {
+        return result.says(Verdict::Inconclusive, "no interval ended");
+    }
+    let why = format!(
+        "{settled} intervals were settled, accounts sum to zero, {} mWh belong to nobody",
+        evidence.unaccounted_mwh
+    );
+    result.says(Verdict::Pass, why)
+}

@@ -1,0 +1,212 @@
+//! Response time of a step. The definition stands in the head of [`crate::check`].
+
+use std::time::Duration;
+
+use model::Instant;
+
+use super::values::{hole, no_measurement};
+use super::{CheckResult, Span, Worst};
+use crate::report::number;
+use crate::series::{Recording, Series};
+use crate::signal::Signal;
+use crate::verdict::Verdict;
+
+/// Length of the stretch before the mark in which the value before the step is measured.
+///
+/// Chosen: five control cycles of the slowest bundled rig (200 ms).
+const BEFORE: Duration = Duration::from_secs(1);
+
+/// Share of the step that counts as reached, by the definition of t90.
+const REACHED: f64 = 0.9;
+
+/// Share of the observation, at its end, in which the settled value is measured.
+///
+/// Chosen: with the default observation of five times the allowed time this begins
+/// four allowed times after the step; a device that is still moving then is late anyway.
+const SETTLED: f64 = 0.2;
+
+/// 90 % of the step is reached within `max`.
+pub(super) fn t90(
+    mut result: CheckResult,
+    recording: &Recording,
+    window: &Span,
+    signal: &Signal,
+    max: Duration,
+    to: Option<f64>,
+    max_gap: Duration,
+) -> CheckResult {
+    let max_s = max.as_secs_f64();
+    result.unit = "s".to_owned();
+    result.upper = Some(max_s);
+    let empty = Series::new();
+    let series = recording.series.get(signal).unwrap_or(&empty);
+    let after: Vec<(Instant, f64)> = series
+        .measured(window.from, window.seen_to)
+        .filter(|(t, _)| *t > window.from)
+        .collect();
+    result.samples = after.len() as u64;
+    if after.is_empty() {
+        return result.says(Verdict::Inconclusive, no_measurement(signal, series, window));
+    }
+    let before: Vec<(Instant, f64)> = series.measured(window.from - BEFORE, window.from).collect();
+    let Some((last_before, _)) = before.last().copied() else {
+        let why = format!("{signal} was not measured in the second before the step");
+        return result.says(Verdict::Inconclusive, why);
+    };
+    let step = match size_of_step(signal, series, &before, window, to, max_gap) {
+        Ok(step) => step,
+        Err((verdict, why)) => return result.says(verdict, why),
+    };
+    match first_reached(&after, &step) {
+        Some(i) => {
+            let at = after[i].0;
+            let previous = if i == 0 { last_before } else { after[i - 1].0 };
+            let upper = at.since(window.from);
+            let lower = previous.since(window.from);
+            let (upper_s, lower_s) = (upper.as_secs_f64(), lower.as_secs_f64());
+            result.value = Some((upper_s + lower_s) / 2.0);
+            result.uncertainty = Some((upper_s - lower_s) / 2.0);
+            result.uncertainty_unit = "s".to_owned();
+            result.worst = Some(Worst {
+                t_s: at.as_seconds(),
+                value: after[i].1 * signal.quantity.shown_unit().1,
+            });
+            let reached = format!(
+                "90 % of the step from {} to {} was reached between {} s and {} s after it",
+                signal.show(step.from),
+                signal.show(step.to),
+                number(lower_s),
+                number(upper_s)
+            );
+            if lower >= max {
+                return result.says(Verdict::Fail, reached);
+            }
+            if let Some(why) = hole(signal, series, (last_before, at), max_gap) {
+                return result.says(Verdict::Inconclusive, why);
+            }
+            if upper <= max {
+                return result.says(Verdict::Pass, reached);
+            }
+            let why = format!("{reached}: the sampling is too coarse to tell");
+            result.says(Verdict::Inconclusive, why)
+        }
+        None => {
+            let end = window.from + max;
+            if let Some(why) = hole(signal, series, (last_before, end), max_gap) {
+                return result.says(Verdict::Inconclusive, why);
+            }
+            // A last measurement at the allowed time that is still below shows the failure.
+            if after.last().is_none_or(|(t, _)| *t < end) {
+                let why = format!(
+                    "the record of {signal} ended before {} s after the step",
+                    number(max_s)
+                );
+                return result.says(Verdict::Inconclusive, why);
+            }
+            let furthest = furthest(&after, &step);
+            if let Some((t, value)) = furthest {
+                result.worst = Some(Worst {
+                    t_s: t.as_seconds(),
+                    value: value * signal.quantity.shown_unit().1,
+                });
+            }
+            let why = format!(
+                "90 % of the step from {} to {} was not reached; {signal} came to {}",
+                signal.show(step.from),
+                signal.show(step.to),
+                furthest.map_or_else(|| "nothing".to_owned(), |(_, v)| signal.show(v))
+            );
+            result.says(Verdict::Fail, why)
+        }
+    }
+}
+
+/// The step that a signal was to make.
+struct StepSize {
+    from: f64,
+    to: f64,
+}
+
+impl StepSize {
+    /// Share of the step that a value has covered; negative on the wrong side.
+    fn covered(&self, value: f64) -> f64 {
+        (value - self.from) / (self.to - self.from)
+    }
+}
+
+fn size_of_step(
+    signal: &Signal,
+    series: &Series,
+    before: &[(Instant, f64)],
+    window: &Span,
+    to: Option<f64>,
+    max_gap: Duration,
+) -> Result<StepSize, (Verdict, String)> {
+    let values = |rows: &[(Instant, f64)]| rows.iter().map(|(_, v)| *v).collect::<Vec<f64>>();
+    let nothing = || {
+        (
+            Verdict::Inconclusive,
+            format!("{signal} was not measured around the step"),
+        )
+    };
+    let from = median(values(before)).ok_or_else(nothing)?;
+    let low = before.iter().map(|(_, v)| *v).fold(from, f64::min);
+    let high = before.iter().map(|(_, v)| *v).fold(from, f64::max);
+    let noise = high - low;
+    if let Some(to) = to {
+        if (to - from).abs() <= noise {
+            let why = format!(
+                "{signal} was {} before the step already: there was no step to make",
+                signal.show(from)
+            );
+            return Err((Verdict::Inconclusive, why));
+        }
+        return Ok(StepSize { from, to });
+    }
+    if !window.is_complete() {
+        let why = "the record ended before the settled value could be measured".to_owned();
+        return Err((Verdict::Inconclusive, why));
+    }
+    let settled_from = window.to - window.length().mul_f64(SETTLED);
+    if let Some(why) = hole(signal, series, (settled_from, window.to), max_gap) {
+        return Err((Verdict::Inconclusive, why));
+    }
+    let settled: Vec<(Instant, f64)> = series.measured(settled_from, window.to).collect();
+    let to = median(values(&settled)).ok_or_else(nothing)?;
+    if (to - from).abs() <= noise {
+        if let Some(why) = hole(signal, series, (window.from, window.to), max_gap) {
+            return Err((Verdict::Inconclusive, why));
+        }
+        let why = format!(
+            "{signal} did not move: {} before the step, {} at the end of the observation",
+            signal.show(from),
+            signal.show(to)
+        );
+        return Err((Verdict::Fail, why));
+    }
+    Ok(StepSize { from, to })
+}
+
+/// The first measurement that has covered the step and whose successor has, too.
+fn first_reached(after: &[(Instant, f64)], step: &StepSize) -> Option<usize> {
+    after
+        .windows(2)
+        .position(|pair| pair.iter().all(|(_, v)| step.covered(*v) >= REACHED))
+}
+
+fn furthest(after: &[(Instant, f64)], step: &StepSize) -> Option<(Instant, f64)> {
+    after
+        .iter()
+        .copied()
+        .max_by(|a, b| step.covered(a.1).total_cmp(&step.covered(b.1)))
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
+}

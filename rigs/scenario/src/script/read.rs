@@ -1,0 +1,281 @@
+//! From a TOML text to scenarios: all faults, each with its place.
+//!
+//! The document is read once per combination of the matrix, because a value such as
+//! `{loss}` gets its unit checked only when it is put in. Faults that repeat are told once.
+
+mod checks;
+mod steps;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use document::{Diagnostic, Document, Severity, Source, Spanned, Table};
+use model::Role;
+
+use super::{After, Need, Scenario};
+use crate::codes;
+use crate::verdict::Expect;
+use words::nearest;
+
+/// Largest number of combinations of one file's matrix.
+///
+/// Chosen: more than a thousand runs of one file are a mistake before they are a test.
+const COMBINATIONS_MAX: usize = 1000;
+
+/// What a file gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// One scenario for each combination of the matrix, in the order of the file.
+    pub scenarios: Vec<Scenario>,
+    /// What should be mended but does not hinder.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads a scenario file.
+///
+/// # Errors
+/// All faults of the file, in the order of their places.
+pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
+    let document = Document::parse(Arc::clone(&source)).map_err(|fault| vec![*fault])?;
+    let combinations = combinations(&document);
+    let matrix_is_bad = document.has_errors();
+    let mut faults = document.into_faults();
+    let mut scenarios = Vec::new();
+    for matrix in combinations {
+        let document = Document::parse(Arc::clone(&source)).map_err(|fault| vec![*fault])?;
+        let scenario = Reader::new(&document, &matrix, matrix_is_bad).scenario();
+        let is_bad = document.has_errors();
+        faults.extend(document.into_faults());
+        scenarios.extend(scenario.filter(|_| !is_bad));
+    }
+    let mut known = BTreeSet::new();
+    faults.retain(|f| {
+        let start = f.place.as_ref().map_or(0, |p| p.span.start);
+        known.insert((start, f.code, f.message.clone()))
+    });
+    faults.sort_by_key(|f| f.place.as_ref().map_or(0, |p| p.span.start));
+    if faults.iter().any(|f| f.severity == Severity::Error) {
+        return Err(faults);
+    }
+    Ok(Loaded {
+        scenarios,
+        warnings: faults,
+    })
+}
+
+type Matrix = BTreeMap<String, String>;
+
+/// All combinations of the matrix; the last name varies fastest.
+fn combinations(document: &Document) -> Vec<Matrix> {
+    let root = document.root();
+    let mut all = vec![Matrix::new()];
+    if !root.has("matrix") {
+        return all;
+    }
+    let Some(table) = root.table("matrix") else {
+        return all;
+    };
+    for key in table.keys() {
+        let values = table.texts(&key.value);
+        if values.is_empty() {
+            document.error(
+                codes::BAD_MATRIX,
+                key.span.clone(),
+                format!("`{}` has no values", key.value),
+                "a list of texts",
+                format!("write `{} = [\"20%\", \"80%\"]`", key.value),
+            );
+            continue;
+        }
+        if all.len().saturating_mul(values.len()) > COMBINATIONS_MAX {
+            document.error(
+                codes::BAD_MATRIX,
+                key.span.clone(),
+                format!("the matrix has more than {COMBINATIONS_MAX} combinations"),
+                "up to here",
+                "split the file, or take fewer values",
+            );
+            break;
+        }
+        all = all
+            .iter()
+            .flat_map(|combination| {
+                values.iter().map(|value| {
+                    let mut next = combination.clone();
+                    next.insert(key.value.clone(), value.value.clone());
+                    next
+                })
+            })
+            .collect();
+    }
+    all
+}
+
+/// Reads one combination.
+struct Reader<'d> {
+    document: &'d Document,
+    matrix: &'d Matrix,
+    /// The matrix itself is faulty, so that a missing name is no news.
+    matrix_is_bad: bool,
+    marks: BTreeSet<String>,
+}
+
+impl<'d> Reader<'d> {
+    fn new(document: &'d Document, matrix: &'d Matrix, matrix_is_bad: bool) -> Self {
+        Self {
+            document,
+            matrix,
+            matrix_is_bad,
+            marks: BTreeSet::new(),
+        }
+    }
+
+    fn scenario(mut self) -> Option<Scenario> {
+        let root = self.document.root();
+        root.has("matrix");
+        let name = if root.has("name") {
+            self.text(&root, "name")
+        } else {
+            root.missing("name", "\"what is shown, in one line\"")
+        };
+        let source = self.texts(&root, "source");
+        let tags = self.texts(&root, "tags");
+        let need = self.need(&root);
+        let rig = self.text(&root, "rig").map(|t| t.value);
+        let seed = root
+            .integer("seed", 0..=i64::MAX)
+            .and_then(|s| u64::try_from(s.value).ok());
+        let steps = self.steps(&root);
+        let checks = self.checks(&root);
+        let after = self.after(&root);
+        let expects = [("pass", Expect::Pass), ("fail", Expect::Fail)];
+        let expect = self.word(&root, "expect", &expects).unwrap_or_default();
+        if !root.has("check") || checks.as_ref().is_some_and(Vec::is_empty) {
+            self.document.error(
+                codes::NOTHING_CHECKED,
+                root.span_of("check"),
+                "the scenario checks nothing",
+                "",
+                "add `check = [{ band = \"bat1.p\", within = \"1.9..2.1kW\" }]`",
+            );
+        }
+        root.finish();
+        Some(Scenario {
+            name: name?.value,
+            file: self.document.source().path.clone(),
+            source,
+            tags,
+            need,
+            rig,
+            matrix: self.matrix.clone(),
+            seed,
+            steps: steps?,
+            checks: checks?,
+            after,
+            expect,
+        })
+    }
+
+    fn need(&self, root: &Table<'_>) -> Need {
+        let mut need = Need::default();
+        let Some(table) = self.optional(root, "need") else {
+            return need;
+        };
+        for key in table.keys() {
+            if key.value == "source" {
+                need.grid_source = self
+                    .word(&table, "source", &[("grid", true)])
+                    .unwrap_or_default();
+                continue;
+            }
+            let Some((_, role)) = Role::NAMES.iter().find(|(name, _)| *name == key.value) else {
+                let known: Vec<&str> = Role::NAMES.iter().map(|(name, _)| *name).collect();
+                self.document.error(
+                    codes::BAD_NEED,
+                    key.span,
+                    format!("`{}` is not a role of a device", key.value),
+                    "",
+                    nearest(&key.value, &known),
+                );
+                continue;
+            };
+            // Chosen: no bench of one controller has more devices than that.
+            if let Some(count) = table.integer(&key.value, 0..=1000) {
+                need.roles
+                    .push((*role, u32::try_from(count.value).unwrap_or(u32::MAX)));
+            }
+        }
+        table.finish();
+        need
+    }
+
+    fn after(&self, root: &Table<'_>) -> Option<After> {
+        let table = self.optional(root, "after")?;
+        let safe = self.texts(&table, "safe");
+        let within = self.time(&table, "within", "10s");
+        table.finish();
+        Some(After {
+            safe,
+            within: within?,
+        })
+    }
+
+    fn optional<'t>(&self, table: &Table<'t>, key: &str) -> Option<Table<'t>> {
+        if table.has(key) {
+            table.table(key)
+        } else {
+            None
+        }
+    }
+
+    /// A text with the matrix put in.
+    fn text(&self, table: &Table<'_>, key: &str) -> Option<Spanned<String>> {
+        let text = table.text(key)?;
+        let value = self.fill(&text)?;
+        Some(Spanned {
+            value,
+            span: text.span,
+        })
+    }
+
+    fn texts(&self, table: &Table<'_>, key: &str) -> Vec<String> {
+        table
+            .texts(key)
+            .iter()
+            .filter_map(|text| self.fill(text))
+            .collect()
+    }
+
+    /// Puts the matrix into a text.
+    fn fill(&self, text: &Spanned<String>) -> Option<String> {
+        let mut filled = String::new();
+        let mut rest = text.value.as_str();
+        while let Some((before, tail)) = rest.split_once('{') {
+            filled.push_str(before);
+            let Some((name, after)) = tail.split_once('}') else {
+                filled.push('{');
+                rest = tail;
+                continue;
+            };
+            match self.matrix.get(name) {
+                Some(value) => filled.push_str(value),
+                None if self.matrix_is_bad => return None,
+                None => {
+                    let known: Vec<&str> = self.matrix.keys().map(String::as_str).collect();
+                    self.document.error(
+                        codes::UNKNOWN_PLACEHOLDER,
+                        text.span.clone(),
+                        format!("the matrix has no `{name}`"),
+                        "",
+                        nearest(name, &known),
+                    );
+                    return None;
+                }
+            }
+            rest = after;
+        }
+        filled.push_str(rest);
+        Some(filled)
+    }
+}
