@@ -169,6 +169,13 @@ pub enum Event {
         /// Whether it is allowed now.
         armed: bool,
     },
+    /// A bus or device has something to tell a person.
+    Noticed {
+        /// Which device, if it is about one.
+        device: Option<DeviceIx>,
+        /// What, where, and what to do.
+        text: String,
+    },
     /// The run ended and devices were told to go safe.
     WentSafe {
         /// Why.

@@ -239,6 +239,12 @@ impl Desk {
             .collect()
     }
 
+    /// Name of the clearing mechanism.
+    #[must_use]
+    pub fn mechanism_name(&self) -> String {
+        self.mechanism.name()
+    }
+
     /// Takes in what was measured.
     pub fn observe(&mut self, samples: &[PointSample]) {
         for sample in samples.iter().filter(|s| s.point == Point::ActivePower) {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use control::Dispatch;
 use ledger_core::payload::{self, Config, DispatchAck, DispatchKind, DispatchStage, Mode, Payload};
 use ledger_core::universe::NodeMember;
-use ledger_core::{ClockQuality, KeyError, Party, Role, SecretKey, Universe};
+use ledger_core::{AtomId, ClockQuality, KeyError, Party, Role, SecretKey, Universe};
 use ledger_node::{
     AtomDraft, Durability, Keyring, LedgerError, LedgerWriter, NodeLog, Receipt, StorageError,
     Ticket, WaitError,
 };
-use model::{Clock, DeviceId, Setpoint, Stage, UtcTime};
+use model::{Clock, DeviceId, Function, Setpoint, Stage, UtcTime};
 use sha3::{Digest, Sha3_256};
 
 use crate::tracker::Progress;
@@ -170,10 +170,18 @@ impl Evidence {
         now: model::Instant,
         device_names: &[DeviceId],
         dispatches: &[Dispatch],
+        cause: Option<AtomId>,
     ) -> Result<Vec<Receipt>, NotDurable> {
         let drafts = dispatches
             .iter()
-            .map(|d| self.draft(CONTROLLER, dispatch_payload(utc, now, device_names, d)))
+            .map(|d| {
+                // The market's result is the cause of what follows it, and of nothing else.
+                let cause = cause.filter(|_| follows_market(d.function));
+                self.draft(
+                    CONTROLLER,
+                    dispatch_payload(utc, now, device_names, d, cause),
+                )
+            })
             .collect();
         let receipts = self.append(utc, drafts, Some(DEADLINE))?;
         self.dispatches_logged += receipts.len() as u64;
@@ -268,6 +276,16 @@ impl Evidence {
         draft
     }
 
+    /// Root of the log as far as this thread knows it: exact in virtual time, empty while a
+    /// writer thread holds the log.
+    #[must_use]
+    pub fn root_text(&self) -> String {
+        match &self.log {
+            Log::Here(log) => hex(&log.root()),
+            Log::Writer(_) | Log::Stopped => String::new(),
+        }
+    }
+
     /// Closes the log in good order; its root, hexadecimal.
     ///
     /// # Errors
@@ -333,6 +351,7 @@ fn dispatch_payload(
     now: model::Instant,
     names: &[DeviceId],
     dispatch: &Dispatch,
+    cause: Option<AtomId>,
 ) -> Payload {
     let none = payload::Setpoint::NONE;
     let (kind, setpoint) = match dispatch.setpoint.get() {
@@ -367,9 +386,13 @@ fn dispatch_payload(
         authority_epoch: AUTHORITY_EPOCH,
         valid_from_utc_ns: utc.unix_nanos(),
         valid_until_utc_ns: utc.unix_nanos().saturating_add(valid_for),
-        cause: None,
+        cause,
         why: why_of(dispatch),
     })
+}
+
+fn follows_market(function: Function) -> bool {
+    matches!(function, Function::MarketSchedule | Function::PccTracking)
 }
 
 /// Who asked, why, and what was clamped, in one line.

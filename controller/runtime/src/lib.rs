@@ -8,8 +8,14 @@
 
 pub mod clock;
 pub mod desk;
+pub mod engine;
 pub mod evidence;
 pub mod image;
 pub mod journal;
 pub mod rig;
+pub mod session;
+pub mod telemetry;
+pub mod thread;
 pub mod tracker;
+pub mod view;
+pub mod web;

@@ -133,9 +133,16 @@ pub enum Change {
 #[derive(Clone, Copy, Debug)]
 enum Health {
     /// Nothing was heard yet.
-    Unknown { failures: u8 },
-    Online { failures: u8 },
-    Offline { probes: u32, probe_at: Instant },
+    Unknown {
+        failures: u8,
+    },
+    Online {
+        failures: u8,
+    },
+    Offline {
+        probes: u32,
+        probe_at: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -322,8 +329,15 @@ impl Plan {
     }
 
     /// The setpoint of a point was written: write it again after `every`, or not at all.
-    pub fn set_refresh(&mut self, device: usize, point: Point, every: Option<Duration>, now: Instant) {
-        self.refreshes.retain(|r| (r.device, r.point) != (device, point));
+    pub fn set_refresh(
+        &mut self,
+        device: usize,
+        point: Point,
+        every: Option<Duration>,
+        now: Instant,
+    ) {
+        self.refreshes
+            .retain(|r| (r.device, r.point) != (device, point));
         if let Some(every) = every {
             self.refreshes.push(Refresh {
                 device,
@@ -391,8 +405,15 @@ impl Plan {
             *probe_at = now + PROBE_WAIT_MAX.min(PROBE_STEP * (*probes).min(1000));
         }
         // With nobody else on the bus there is nothing to protect.
-        let others = self.devices.iter().any(|d| !matches!(d.health, Health::Offline { .. }));
-        self.probe_free_at = if others { now + cost * PROBE_PAUSE } else { now };
+        let others = self
+            .devices
+            .iter()
+            .any(|d| !matches!(d.health, Health::Offline { .. }));
+        self.probe_free_at = if others {
+            now + cost * PROBE_PAUSE
+        } else {
+            now
+        };
     }
 
     /// The link is new: whoever was offline may be there again.
@@ -494,17 +515,24 @@ impl Plan {
     }
 
     fn next_probe(&self) -> Option<(Instant, usize)> {
-        let waiting = self.devices.iter().enumerate().filter_map(|(index, d)| match d.health {
-            Health::Offline { probe_at, .. } => Some((probe_at, index)),
-            _ => None,
-        });
+        let waiting = self
+            .devices
+            .iter()
+            .enumerate()
+            .filter_map(|(index, d)| match d.health {
+                Health::Offline { probe_at, .. } => Some((probe_at, index)),
+                _ => None,
+            });
         waiting.min()
     }
 
     /// When the first of the waiting writes expires.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.writes.iter().map(|w| w.valid_until + EXPIRY_MARGIN).min()
+        self.writes
+            .iter()
+            .map(|w| w.valid_until + EXPIRY_MARGIN)
+            .min()
     }
 
     /// The next instant at which something may become due.
@@ -526,7 +554,10 @@ impl Plan {
             .map(|r| r.due);
         let writes = self.writes.iter().flat_map(|w| {
             let waits = w.not_before > now && self.may_write(w);
-            [Some(w.valid_until + EXPIRY_MARGIN), waits.then_some(w.not_before)]
+            [
+                Some(w.valid_until + EXPIRY_MARGIN),
+                waits.then_some(w.not_before),
+            ]
         });
         reads
             .chain(devices)

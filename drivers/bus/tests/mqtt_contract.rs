@@ -2,13 +2,23 @@
 //!
 //! The same contract runs in virtual time against a broker of channels, and in real
 //! time against rumqttd behind a proxy that can cut the line. With
-//! `GRIDRIG_MQTT_BROKER=host:port` it runs against that broker too.
+//! `GRIDRIG_MQTT_BROKER=host:port` it runs against that broker too; `GRIDRIG_MQTT_CA`
+//! (a PEM file) makes that connection encrypted, `GRIDRIG_MQTT_LOGIN=user:password` logs in.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bus::mqtt::link::{BrokerLink, Dials, Heard, Link, LinkError, MemoryLink, NotSent, Token};
+use bus::mqtt::link::{
+    BrokerLink, Dials, Heard, Link, LinkError, Login, MemoryLink, NotSent, Token,
+};
 use bus::mqtt::topic::matches;
 use profile::mqtt::{Message, ToBroker};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,7 +40,9 @@ trait World {
 }
 
 async fn next(link: &mut impl Link) -> Heard {
-    timeout(PATIENCE, link.next()).await.expect("the link said nothing")
+    timeout(PATIENCE, link.next())
+        .await
+        .expect("the link said nothing")
 }
 
 /// What the link says until this, which is the last.
@@ -278,6 +290,8 @@ struct NetworkWorld {
     port: u16,
     line: watch::Sender<bool>,
     links: u64,
+    login: Option<Login>,
+    ca_pem: Option<Vec<u8>>,
 }
 
 impl NetworkWorld {
@@ -308,7 +322,16 @@ impl NetworkWorld {
             port,
             line,
             links: 0,
+            login: None,
+            ca_pem: None,
         }
+    }
+}
+
+impl NetworkWorld {
+    fn named(&self, id: &str) -> BrokerLink {
+        let (login, ca_pem) = (self.login.clone(), self.ca_pem.as_deref());
+        BrokerLink::new("127.0.0.1", self.port, login, ca_pem, id, self.links).unwrap()
     }
 }
 
@@ -317,10 +340,16 @@ impl World for NetworkWorld {
     fn link(&mut self) -> BrokerLink {
         self.links += 1;
         let id = format!("contract-{}-{}", std::process::id(), self.links);
-        BrokerLink::new("127.0.0.1", self.port, None, None, &id, self.links).unwrap()
+        self.named(&id)
     }
     async fn keep(&mut self, topic: &str, payload: &str) {
-        let options = rumqttc::MqttOptions::new("keeper", "127.0.0.1", self.port);
+        let mut options = rumqttc::MqttOptions::new("keeper", "127.0.0.1", self.port);
+        if let Some((user, password)) = &self.login {
+            options.set_credentials(user, password);
+        }
+        if let Some(pem) = &self.ca_pem {
+            options.set_transport(bus::mqtt::link::tls(pem).unwrap());
+        }
         let (client, mut event_loop) = rumqttc::AsyncClient::new(options, 4);
         client
             .publish(topic, rumqttc::QoS::AtLeastOnce, true, payload)
@@ -392,9 +421,25 @@ async fn a_link_to_rumqttd_keeps_the_contract() {
 
 #[tokio::test]
 async fn a_link_to_the_broker_of_the_environment_keeps_the_contract() {
-    if let Ok(broker) = std::env::var("GRIDRIG_MQTT_BROKER") {
-        keeps_its_contract(&mut NetworkWorld::to(broker).await).await;
-    } else {
+    let Ok(broker) = std::env::var("GRIDRIG_MQTT_BROKER") else {
         eprintln!("GRIDRIG_MQTT_BROKER is not set: no other broker to check");
+        return;
+    };
+    let mut world = NetworkWorld::to(broker).await;
+    world.ca_pem = std::env::var("GRIDRIG_MQTT_CA")
+        .ok()
+        .map(|path| std::fs::read(path).unwrap());
+    world.login = std::env::var("GRIDRIG_MQTT_LOGIN").ok().map(|login| {
+        let (user, password) = login.split_once(':').unwrap();
+        (user.to_owned(), password.to_owned())
+    });
+    keeps_its_contract(&mut world).await;
+    if let Some((_, password)) = &mut world.login {
+        password.push('x');
+        let refused = next(&mut world.link()).await;
+        assert!(
+            matches!(refused, Heard::Down(LinkError::Refused { .. })),
+            "{refused:?}"
+        );
     }
 }

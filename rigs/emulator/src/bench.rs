@@ -38,6 +38,7 @@ use crate::plant::network::Feeder;
 use crate::plant::pv::Pv;
 use crate::plant::storage::{Storage, StorageRating};
 use crate::plant::{Forming, Plant, Site};
+use crate::pty::Pty;
 use crate::world::{Shared, SignalError, World};
 
 /// Step of the plant.
@@ -350,10 +351,11 @@ impl Bench {
                     Address::ModbusTcp(address)
                 }
                 Face::Modbus(port, Framing::Rtu) => {
-                    let (master, slave, path) = open_pty(&bus)?;
-                    self.keep_open.push(slave);
+                    let opened = Pty::open().map_err(|source| io(&bus, source))?;
+                    let (pty, path) = (opened.pty, opened.path);
+                    self.keep_open.push(opened.client_side);
                     self.spawn(async move {
-                        if let Err(error) = port.serve(master, Framing::Rtu).await {
+                        if let Err(error) = port.serve(pty, Framing::Rtu).await {
                             tracing::warn!(%error, "An emulated serial line has ended.");
                         }
                     });
@@ -782,25 +784,6 @@ where
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
-}
-
-/// A pty: the end for the emulator, the other one kept open as a plain file, and its path.
-///
-/// A plain file, because a serial port object would lock the path against clients.
-fn open_pty(bus: &BusSpec) -> Result<(tokio_serial::SerialStream, File, String), BenchError> {
-    use std::os::fd::{FromRawFd, IntoRawFd};
-
-    let fail = |error: rustix::io::Errno| io(bus, error.into());
-    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
-    let master = rustix::pty::openpt(flags).map_err(fail)?;
-    rustix::pty::grantpt(&master).map_err(fail)?;
-    rustix::pty::unlockpt(&master).map_err(fail)?;
-    let path = rustix::pty::ptsname(&master, Vec::new()).map_err(fail)?;
-    let path = path.to_string_lossy().into_owned();
-    let _ = (master, &path);
-    let _ = <File as FromRawFd>::from_raw_fd;
-    let _ = <File as IntoRawFd>::into_raw_fd;
-    unreachable!()
 }
 
 #[cfg(test)]

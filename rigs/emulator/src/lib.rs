@@ -18,3 +18,4 @@ pub mod broker;
 pub mod hub;
 pub mod bench;
 pub mod day;
+mod pty;

@@ -114,7 +114,9 @@ pub fn check_url(url: &str) -> Result<(), String> {
         !label.is_empty()
             && label.len() < 64
             && !label.starts_with("xn--")
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
     // A last label that begins with a digit would be read as a (bad) IPv4 address.
     let last_is_a_name = host
@@ -427,7 +429,9 @@ impl Writer {
 
     /// Doubles the wait, and tells of the outage once.
     fn put_off(&mut self, why: &str) {
-        let wait = self.retry_wait.map_or(RETRY_FIRST, |w| (w * 2).min(RETRY_MAX));
+        let wait = self
+            .retry_wait
+            .map_or(RETRY_FIRST, |w| (w * 2).min(RETRY_MAX));
         self.retry_wait = Some(wait);
         self.retry = Some(Box::pin(tokio::time::sleep(wait)));
         if !self.warned {
@@ -445,7 +449,10 @@ impl Writer {
         self.retry_wait = None;
         self.retry = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
         if std::mem::take(&mut self.warned) {
-            tracing::info!(server = self.config.url, "The telemetry server takes data again.");
+            tracing::info!(
+                server = self.config.url,
+                "The telemetry server takes data again."
+            );
         }
     }
 

@@ -29,6 +29,7 @@ use model::{Event, Instant, PointSample, Role, UtcTime};
 pub use influx::{InfluxConfig, check_url};
 pub use line::field_name;
 pub use record::{EventRecord, Level, describe, setpoint_text};
+pub(crate) use record::{setpoint_json, stage_name};
 pub use store::{StoreError, StoredSample, read_samples};
 
 use influx::Influx;
@@ -221,10 +222,7 @@ impl Telemetry {
     /// What became of the values so far.
     #[must_use]
     pub fn report(&self) -> TelemetryReport {
-        report(
-            &self.store_counts,
-            self.influx.as_ref().map(Influx::counts),
-        )
+        report(&self.store_counts, self.influx.as_ref().map(Influx::counts))
     }
 
     /// Ends all sinks: writes out what is left, for the server as long as `within` allows. What the

@@ -111,7 +111,11 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
     match event {
         Event::ModeChanged { from, to, why } => row(
             "mode_changed",
-            if *to == model::Mode::Safe { Warning } else { Info },
+            if *to == model::Mode::Safe {
+                Warning
+            } else {
+                Info
+            },
             None,
             format!("Mode changed from {from} to {to}: {why}."),
             json!({ "from": from.name(), "to": to.name(), "why": why }),
@@ -135,7 +139,11 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             "dispatched",
             Info,
             Some(device),
-            format!("{} asked for {}: {why}.", function.name(), setpoint_text(*setpoint)),
+            format!(
+                "{} asked for {}: {why}.",
+                function.name(),
+                setpoint_text(*setpoint)
+            ),
             json!({
                 "setpoint": setpoint_json(*setpoint), "function": function.name(), "why": why,
                 "clamped": clamped, "ledger_clock": ledger_clock, "atom": atom,
@@ -150,7 +158,10 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             "setpoint_confirmed",
             Info,
             Some(device),
-            format!("Setpoint confirmed in {} after {after_s:.3} s.", stage_name(*stage)),
+            format!(
+                "Setpoint confirmed in {} after {after_s:.3} s.",
+                stage_name(*stage)
+            ),
             json!({ "stage": stage_name(*stage), "after_s": after_s, "atom": atom }),
         ),
         Event::SetpointMissed {
@@ -173,7 +184,10 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             "setpoint_refused",
             Warning,
             Some(device),
-            format!("The limiter refused what {} asked for: {why}.", function.name()),
+            format!(
+                "The limiter refused what {} asked for: {why}.",
+                function.name()
+            ),
             json!({ "function": function.name(), "why": why }),
         ),
         Event::FellShort { function, excess_w } => row(
@@ -284,6 +298,13 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             None,
             format!("An order was refused: {why}."),
             json!({ "why": why }),
+        ),
+        Event::Noticed { device, text } => row(
+            "noticed",
+            Warning,
+            device.as_ref(),
+            format!("{text}."),
+            json!({ "text": text }),
         ),
         Event::Armed { armed } => row(
             "armed",

@@ -203,10 +203,7 @@ pub(super) async fn safe(State(desk): State<Desk>) -> Result<Response, Problem> 
         })
 }
 
-pub(super) async fn arm(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn arm(State(desk): State<Desk>, headers: HeaderMap) -> Result<Response, Problem> {
     guard::check_token(&desk.access, &headers)?;
     give(&desk, WebCommand::Arm(true))
 }

@@ -49,16 +49,14 @@ pub fn check_listen(
 ) -> Result<(), Box<Diagnostic>> {
     if addr.ip().is_loopback() {
         return match (token, tls) {
-            (Some(token), _) if token.trim().is_empty() || !token.is_ascii() => {
-                Err(Box::new(
-                    Diagnostic::error(
-                        "W002",
-                        Actor::Operator,
-                        "the token of the page is empty or has characters beyond ASCII",
-                    )
-                    .help("give 16 or more letters and digits, or no token for a read-only page"),
-                ))
-            }
+            (Some(token), _) if token.trim().is_empty() || !token.is_ascii() => Err(Box::new(
+                Diagnostic::error(
+                    "W002",
+                    Actor::Operator,
+                    "the token of the page is empty or has characters beyond ASCII",
+                )
+                .help("give 16 or more letters and digits, or no token for a read-only page"),
+            )),
             (_, true) => Err(Box::new(
                 Diagnostic::error("W001", Actor::Operator, "TLS is not built yet")
                     .help("leave TLS out: on loopback nothing leaves this machine"),

@@ -239,31 +239,34 @@ fn frames(
         news.mark_changed();
     }
     let start = (view, ticks, news, seen, Vec::new());
-    futures_util::stream::unfold(start, |(view, mut ticks, mut news, mut seen, mut queue)| async move {
-        loop {
-            if let Some(event) = queue.pop() {
-                let event: wire::Event = event;
-                seen = event.seq;
-                let frame = sse::Event::default()
-                    .event("event")
-                    .id(event.seq.to_string())
-                    .data(answer::text(&event));
-                return Some((Ok(frame), (view, ticks, news, seen, queue)));
-            }
-            tokio::select! {
-                changed = news.changed() => {
-                    // The sender lives in the view, which this stream holds.
-                    if changed.is_err() { return None; }
-                    queue = wire::events_after(&view, seen);
-                    queue.reverse();
-                }
-                _ = ticks.tick() => {
+    futures_util::stream::unfold(
+        start,
+        |(view, mut ticks, mut news, mut seen, mut queue)| async move {
+            loop {
+                if let Some(event) = queue.pop() {
+                    let event: wire::Event = event;
+                    seen = event.seq;
                     let frame = sse::Event::default()
-                        .event("state")
-                        .data(answer::text(&wire::State::of(&view)));
+                        .event("event")
+                        .id(event.seq.to_string())
+                        .data(answer::text(&event));
                     return Some((Ok(frame), (view, ticks, news, seen, queue)));
                 }
+                tokio::select! {
+                    changed = news.changed() => {
+                        // The sender lives in the view, which this stream holds.
+                        if changed.is_err() { return None; }
+                        queue = wire::events_after(&view, seen);
+                        queue.reverse();
+                    }
+                    _ = ticks.tick() => {
+                        let frame = sse::Event::default()
+                            .event("state")
+                            .data(answer::text(&wire::State::of(&view)));
+                        return Some((Ok(frame), (view, ticks, news, seen, queue)));
+                    }
+                }
             }
-        }
-    })
+        },
+    )
 }

@@ -63,7 +63,10 @@ mod tests {
         let mut base = FIRST;
         for _ in 0..12 {
             let wait = backoff.wait();
-            assert!(base.mul_f64(0.8) <= wait && wait <= base.mul_f64(1.2), "{wait:?}");
+            assert!(
+                base.mul_f64(0.8) <= wait && wait <= base.mul_f64(1.2),
+                "{wait:?}"
+            );
             base = (base * 2).min(MOST);
         }
         assert_eq!(base, MOST);

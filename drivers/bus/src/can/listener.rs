@@ -125,8 +125,7 @@ impl Listener {
                         device.id, device.profile.id
                     ),
                 );
-                desk.sink
-                    .event(LinkEvent::Offline(device.ix, Flaw::Config));
+                desk.sink.event(LinkEvent::Offline(device.ix, Flaw::Config));
                 continue;
             };
             let place = this.devices.len();

@@ -24,8 +24,8 @@ use model::{Clock, Instant, Stage};
 use tokio::sync::mpsc;
 
 pub(crate) use backoff::Backoff;
-use link::{Link, Step};
 pub use link::LinkError;
+use link::{Link, Step};
 use listener::{Desk, Listener};
 
 use crate::{BusDevice, BusSpec, BusStats, LinkEvent, Sink, WriteJob};
@@ -127,7 +127,9 @@ fn count_busy(stats: &BusStats, time: Duration) {
 }
 
 fn refusal(job: &WriteJob, listener: &Listener) -> LinkEvent {
-    let name = listener.name(job.device).unwrap_or("a device not on this bus");
+    let name = listener
+        .name(job.device)
+        .unwrap_or("a device not on this bus");
     LinkEvent::Missed {
         dispatch: job.dispatch,
         device: job.device,

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use profile::can::CanId;
 use socketcan::tokio::CanSocket;
-use socketcan::{
-    CanDataFrame, CanFrame, EmbeddedFrame, ExtendedId, Id, SocketOptions, StandardId,
-};
+use socketcan::{CanDataFrame, CanFrame, EmbeddedFrame, ExtendedId, Id, SocketOptions, StandardId};
 
 use super::LinkError;
 use super::codec::{Data, Frame};
@@ -198,7 +196,9 @@ mod tests {
         let matches = |id: u32, (wanted, mask): (u32, u32)| id & mask == wanted & mask;
         let both = filters(&[CanId::Standard(0x351), CanId::Extended(0x351)]);
         assert!(matches(0x351, both[0]) && !matches(0x351, both[1]));
-        assert!(matches(EXTENDED_FLAG | 0x351, both[1]) && !matches(EXTENDED_FLAG | 0x351, both[0]));
+        assert!(
+            matches(EXTENDED_FLAG | 0x351, both[1]) && !matches(EXTENDED_FLAG | 0x351, both[0])
+        );
     }
 
     /// On a kernel with CAN this opens nothing either, as no interface has such a name.
@@ -208,7 +208,10 @@ mod tests {
             panic!("opened")
         };
         assert!(
-            matches!(error, LinkError::NoKernelCan { .. } | LinkError::NoInterface { .. }),
+            matches!(
+                error,
+                LinkError::NoKernelCan { .. } | LinkError::NoInterface { .. }
+            ),
             "{error}"
         );
     }

@@ -131,10 +131,7 @@ async fn frames_become_samples_with_the_time_at_which_they_came() {
     let report = rig.handle.stats.report();
     assert_eq!((report.answers, report.corrupt), (2, 0));
     // 47 + 6 · 8 and 47 + 4 · 8 bits, and the keep-alives, at 2 µs per bit.
-    assert_eq!(
-        report.busy_nanos,
-        (95 + 79 + report.requests * 111) * 2_000
-    );
+    assert_eq!(report.busy_nanos, (95 + 79 + report.requests * 111) * 2_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,8 +189,7 @@ async fn a_silent_frame_times_out_and_a_silent_device_is_offline() {
 
     say(&mut peer, CHARGE).await;
     rig.sink.check(0, Point::StateOfCharge, Ok(0.88));
-    rig.sink
-        .check(0, Point::BatteryVoltage, Err(Flaw::Offline));
+    rig.sink.check(0, Point::BatteryVoltage, Err(Flaw::Offline));
     assert_eq!(rig.sink.take_events(), [LinkEvent::Online(DeviceIx(0))]);
 }
 
@@ -216,8 +212,7 @@ async fn a_lost_server_is_dialled_again_with_growing_waits_and_told_once() {
     let notices = rig.sink.notices();
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert!(notices[0].contains("can-a"), "{notices:?}");
-    rig.sink
-        .check(0, Point::BatteryVoltage, Err(Flaw::Offline));
+    rig.sink.check(0, Point::BatteryVoltage, Err(Flaw::Offline));
 
     let mut peer = rig.accept().await;
     say(&mut peer, MEASUREMENT).await;
@@ -363,4 +358,43 @@ async fn the_bus_ends_when_its_handles_are_dropped() {
     let mut rest = Vec::new();
     peer.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
+}
+
+/// Captures of a real pack (driver dossier, section 1.3) through the profile that ships.
+#[tokio::test(start_paused = true)]
+async fn the_bundled_pylontech_profile_reads_a_captured_pack() {
+    let mut pack = device(0, battery(), None);
+    pack.profile = profile::bundled("pylontech/lv-can").unwrap();
+    let mut rig = Rig::new(vec![pack]);
+    let mut peer = rig.accept().await;
+    for text in [
+        "351 1.0 1402740E740ECC01",
+        "355 1.0 58005E00",
+        "356 1.0 7A13F2FE6B01",
+        "359 1.0 0000000006504E",
+        "35C 1.0 C000",
+        "35E 1.0 50594C4F4E202020",
+    ] {
+        say(&mut peer, &format!("< frame {text} >")).await;
+    }
+    for (point, expected) in [
+        (Point::ChargeVoltageMax, 53.2),
+        (Point::ChargeCurrentMax, 370.0),
+        (Point::DischargeCurrentMax, 370.0),
+        (Point::DischargeVoltageMin, 46.0),
+        (Point::StateOfCharge, 0.88),
+        (Point::StateOfHealth, 0.94),
+        (Point::BatteryVoltage, 49.86),
+        (Point::BatteryCurrent, 27.0),
+        (Point::BatteryTemperature, 36.3),
+        (Point::Alarm, 0.0),
+        (Point::ChargeEnabled, 1.0),
+        (Point::DischargeEnabled, 1.0),
+    ] {
+        let reading = rig.sink.latest(0, point).and_then(model::Reading::good);
+        let value = reading.unwrap_or(f64::NAN);
+        assert!((value - expected).abs() < 1e-9, "{point}: {value}");
+    }
+    assert!(rig.sink.notices().is_empty());
+    assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
 }

@@ -148,9 +148,11 @@ pub fn writes(fields: &[(Table, u16, &[u16])]) -> Vec<Write> {
                 on: words.iter().any(|w| *w != 0),
             }),
             Table::Holding => match joined.last_mut() {
-                Some(Write::Registers { address: first, words: before })
-                    if usize::from(*first) + before.len() == usize::from(*address)
-                        && before.len() + words.len() <= WRITE_REGISTERS_MAX =>
+                Some(Write::Registers {
+                    address: first,
+                    words: before,
+                }) if usize::from(*first) + before.len() == usize::from(*address)
+                    && before.len() + words.len() <= WRITE_REGISTERS_MAX =>
                 {
                     before.extend_from_slice(words);
                 }
@@ -198,7 +200,12 @@ mod tests {
 
     #[test]
     fn a_scale_register_is_in_the_same_read_as_its_value() {
-        check(&[at(0, 14, 1, Some(15)), at(1, 2, 1, Some(6))], 125, 4, &[(2, 5), (14, 2)]);
+        check(
+            &[at(0, 14, 1, Some(15)), at(1, 2, 1, Some(6))],
+            125,
+            4,
+            &[(2, 5), (14, 2)],
+        );
         // A scale before the value counts as well, and a span wider than the gap is one point.
         check(&[at(0, 100, 2, Some(3))], 125, 0, &[(3, 99)]);
     }
@@ -211,7 +218,10 @@ mod tests {
 
     #[test]
     fn tables_do_not_share_a_read() {
-        let input = Place { table: Table::Input, ..at(1, 2, 2, None) };
+        let input = Place {
+            table: Table::Input,
+            ..at(1, 2, 2, None)
+        };
         let (blocks, _) = group(vec![at(0, 0, 2, None), input], 125, 10);
         assert_eq!(blocks.len(), 2);
     }
@@ -227,9 +237,18 @@ mod tests {
         assert_eq!(
             joined,
             [
-                Write::Registers { address: 5, words: vec![1, 2, 3] },
-                Write::Registers { address: 9, words: vec![4] },
-                Write::Coil { address: 10, on: true },
+                Write::Registers {
+                    address: 5,
+                    words: vec![1, 2, 3]
+                },
+                Write::Registers {
+                    address: 9,
+                    words: vec![4]
+                },
+                Write::Coil {
+                    address: 10,
+                    on: true
+                },
             ]
         );
     }

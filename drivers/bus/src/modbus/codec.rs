@@ -106,14 +106,12 @@ pub fn decode_in_range(
 ///
 /// # Errors
 /// When no register content stands for this value.
-pub fn encode(
-    encoding: &Encoding,
-    value: f64,
-    scale: Option<u16>,
-) -> Result<Words, EncodeError> {
+pub fn encode(encoding: &Encoding, value: f64, scale: Option<u16>) -> Result<Words, EncodeError> {
     let scale = match scale {
         Some(word) => power_of_scale(word).ok_or(EncodeError::NoScale(word))?,
-        None if encoding.scale.is_some() => return Err(EncodeError::NoScale(SCALE_NOT_IMPLEMENTED)),
+        None if encoding.scale.is_some() => {
+            return Err(EncodeError::NoScale(SCALE_NOT_IMPLEMENTED));
+        }
         None => 0,
     };
     let raw = scaled(value / encoding.factor, -scale);
@@ -272,28 +270,54 @@ mod tests {
             not_implemented: Some(pattern),
             ..plain(data)
         };
-        let rows: &[(Encoding, &[u16], Option<u16>, Result<f64, Flaw>)] = &[
+        type Row<'a> = (Encoding, &'a [u16], Option<u16>, Result<f64, Flaw>);
+        let rows: &[Row<'_>] = &[
             (plain(U16), &[0xFFFF], None, Ok(65_535.0)),
             (plain(I16), &[0xFFFF], None, Ok(-1.0)),
             (plain(U32), &[1, 2], None, Ok(65_538.0)),
             (little(U32), &[1, 2], None, Ok(131_073.0)),
             (plain(I32), &[0xFFFF, 0xFFFE], None, Ok(-2.0)),
-            (little(I64), &[0xFFFD, 0xFFFF, 0xFFFF, 0xFFFF], None, Ok(-3.0)),
+            (
+                little(I64),
+                &[0xFFFD, 0xFFFF, 0xFFFF, 0xFFFF],
+                None,
+                Ok(-3.0),
+            ),
             (plain(U64), &[0, 0, 1, 0], None, Ok(65_536.0)),
-            (plain(F32), &[0x4366, 0x3334], None, Ok(f64::from(230.200_01_f32))),
+            (
+                plain(F32),
+                &[0x4366, 0x3334],
+                None,
+                Ok(f64::from(230.200_01_f32)),
+            ),
             (plain(Bit), &[1], None, Ok(1.0)),
             (nan(U16, 0xFFFF), &[0xFFFF], None, Err(Flaw::NotImplemented)),
             (nan(I16, 0x8000), &[0x8000], None, Err(Flaw::NotImplemented)),
-            (nan(I32, 0x8000_0000), &[0x8000, 0], None, Err(Flaw::NotImplemented)),
+            (
+                nan(I32, 0x8000_0000),
+                &[0x8000, 0],
+                None,
+                Err(Flaw::NotImplemented),
+            ),
             (plain(F32), &[0x7FC0, 0], None, Err(Flaw::NotImplemented)),
             (plain(F32), &[0xFFC0, 1], None, Err(Flaw::NotImplemented)),
             (plain(F32), &[0x7F80, 0], None, Err(Flaw::OutOfRange)),
             (plain(U32), &[1], None, Err(Flaw::Corrupt)),
             (with_scale(I16), &[2301], Some(0xFFFF), Ok(230.1)),
             (with_scale(I16), &[5], Some(3), Ok(5000.0)),
-            (with_scale(I16), &[5], Some(0x8000), Err(Flaw::NotImplemented)),
+            (
+                with_scale(I16),
+                &[5],
+                Some(0x8000),
+                Err(Flaw::NotImplemented),
+            ),
             (with_scale(I16), &[5], Some(11), Err(Flaw::NotImplemented)),
-            (with_scale(I16), &[5], Some(0xFFF5), Err(Flaw::NotImplemented)),
+            (
+                with_scale(I16),
+                &[5],
+                Some(0xFFF5),
+                Err(Flaw::NotImplemented),
+            ),
             (with_scale(I16), &[5], None, Err(Flaw::Corrupt)),
         ];
         for (encoding, words, scale, expected) in rows {
@@ -307,7 +331,11 @@ mod tests {
 
     #[test]
     fn a_value_outside_its_range_is_not_believed() {
-        for (raw, expected) in [(499, Ok(499.0)), (500, Ok(500.0)), (501, Err(Flaw::OutOfRange))] {
+        for (raw, expected) in [
+            (499, Ok(499.0)),
+            (500, Ok(500.0)),
+            (501, Err(Flaw::OutOfRange)),
+        ] {
             let read = decode_in_range(&plain(DataType::U16), &[raw], None, (0.0, 500.0));
             assert_eq!(read, expected);
         }
@@ -319,14 +347,35 @@ mod tests {
             not_implemented: Some(0x8000),
             ..plain(DataType::I16)
         };
-        assert!(matches!(encode(&plain(DataType::U16), -1.0, None), Err(EncodeError::DoesNotFit { .. })));
-        assert!(matches!(encode(&plain(DataType::I16), 4e4, None), Err(EncodeError::DoesNotFit { .. })));
-        assert!(matches!(encode(&plain(DataType::F32), 1e39, None), Err(EncodeError::DoesNotFit { .. })));
-        assert!(matches!(encode(&plain(DataType::I16), f64::NAN, None), Err(EncodeError::NotFinite(_))));
-        assert_eq!(encode(&reserved, -32_768.0, None), Err(EncodeError::Reserved(0x8000)));
-        assert_eq!(encode(&with_scale(DataType::I16), 1.0, Some(0x8000)), Err(EncodeError::NoScale(0x8000)));
+        assert!(matches!(
+            encode(&plain(DataType::U16), -1.0, None),
+            Err(EncodeError::DoesNotFit { .. })
+        ));
+        assert!(matches!(
+            encode(&plain(DataType::I16), 4e4, None),
+            Err(EncodeError::DoesNotFit { .. })
+        ));
+        assert!(matches!(
+            encode(&plain(DataType::F32), 1e39, None),
+            Err(EncodeError::DoesNotFit { .. })
+        ));
+        assert!(matches!(
+            encode(&plain(DataType::I16), f64::NAN, None),
+            Err(EncodeError::NotFinite(_))
+        ));
+        assert_eq!(
+            encode(&reserved, -32_768.0, None),
+            Err(EncodeError::Reserved(0x8000))
+        );
+        assert_eq!(
+            encode(&with_scale(DataType::I16), 1.0, Some(0x8000)),
+            Err(EncodeError::NoScale(0x8000))
+        );
         assert!(encode_raw(&plain(DataType::U16), -1).is_err());
-        assert_eq!(encode_raw(&plain(DataType::I16), -1).map(|w| w.as_slice().to_vec()), Ok(vec![0xFFFF]));
+        assert_eq!(
+            encode_raw(&plain(DataType::I16), -1).map(|w| w.as_slice().to_vec()),
+            Ok(vec![0xFFFF])
+        );
     }
 
     fn any_encoding() -> impl Strategy<Value = Encoding> {

@@ -4,7 +4,7 @@
 //! read blocks, and for turning answers into samples. It is not responsible for sending
 //! (see `link`), for the order of work (see `plan`), nor for writes (see `write`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::{Flaw, Instant, Point, PointSample, Reading, Sample};
@@ -74,6 +74,8 @@ pub(super) struct Device {
     pub(super) references: BTreeMap<Point, f64>,
     /// Setpoints that were written in this run, in base units.
     pub(super) held: BTreeMap<Point, f64>,
+    /// Setpoints that were written since the device was set up: it still has them.
+    pub(super) kept: BTreeSet<Point>,
     phase: Phase,
     chain: Option<Chain>,
     /// Texts that were said already: each is said once.
@@ -96,6 +98,7 @@ impl Device {
             recipes: Vec::new(),
             references: BTreeMap::new(),
             held: BTreeMap::new(),
+            kept: BTreeSet::new(),
             phase: Phase::Ready,
             chain: None,
             said: Vec::new(),
@@ -106,6 +109,8 @@ impl Device {
 
     /// Begins setting up anew: the device may have been exchanged or updated.
     pub(super) fn restart(&mut self) {
+        self.references.clear();
+        self.kept.clear();
         let known = self.chain.as_ref().and_then(|c| c.end);
         self.phase = match (&self.profile.layout, known) {
             (Layout::Fixed, _) => Phase::Identify,
@@ -160,7 +165,11 @@ impl Device {
     }
 
     /// Takes the answer to [`Self::question`]; `None` when the device has refused the address.
-    pub(super) fn take_setup(&mut self, words: Option<&[u16]>, remarks: &mut Vec<String>) -> Progress {
+    pub(super) fn take_setup(
+        &mut self,
+        words: Option<&[u16]>,
+        remarks: &mut Vec<String>,
+    ) -> Progress {
         let pair = words.and_then(|w| <[u16; 2]>::try_from(w).ok());
         match &mut self.phase {
             Phase::CheckBase => {
@@ -264,7 +273,12 @@ impl Device {
     }
 
     /// The absolute place of a value with its scale register.
-    pub(super) fn place(&self, point: usize, address: Address, encoding: &Encoding) -> Option<Place> {
+    pub(super) fn place(
+        &self,
+        point: usize,
+        address: Address,
+        encoding: &Encoding,
+    ) -> Option<Place> {
         let registers = encoding.data.registers();
         let (table, address) = self.resolve(address, registers)?;
         let scale = match encoding.scale {
@@ -316,14 +330,23 @@ impl Device {
                 self.add_read(index, plan, block, poll, now);
             }
         }
-        self.recipes = self.profile.controls.iter().map(|c| Recipe::resolve(self, c)).collect();
+        self.recipes = self
+            .profile
+            .controls
+            .iter()
+            .map(|c| Recipe::resolve(self, c))
+            .collect();
         let mut names: Vec<String> = Vec::new();
         for number in nowhere {
             self.flaw(number, Flaw::Config, at, sink);
             names.push(self.profile.points[number].point.to_string());
         }
         let controls = self.profile.controls.iter().zip(&self.recipes);
-        names.extend(controls.filter(|(_, r)| r.is_none()).map(|(c, _)| c.point.to_string()));
+        names.extend(
+            controls
+                .filter(|(_, r)| r.is_none())
+                .map(|(c, _)| c.point.to_string()),
+        );
         (!names.is_empty()).then(|| {
             format!(
                 "{}: {} cannot be reached: the registers of {} are not in this device or too far from their scale register",
@@ -444,10 +467,14 @@ pub(super) fn ask(block: &Block) -> Ask<'static> {
 /// The words of a place and its scale in those of its block.
 pub(super) fn cut<'a>(block: &Block, place: &Place, words: &'a [u16]) -> (&'a [u16], Option<u16>) {
     let start = usize::from(place.address.saturating_sub(block.address));
-    let raw = words.get(start..start + usize::from(place.registers)).unwrap_or(&[]);
-    let scale = place
-        .scale
-        .and_then(|s| words.get(usize::from(s.saturating_sub(block.address))).copied());
+    let raw = words
+        .get(start..start + usize::from(place.registers))
+        .unwrap_or(&[]);
+    let scale = place.scale.and_then(|s| {
+        words
+            .get(usize::from(s.saturating_sub(block.address)))
+            .copied()
+    });
     (raw, scale)
 }
 

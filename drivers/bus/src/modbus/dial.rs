@@ -22,7 +22,9 @@ const MEMORY_BYTES: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// A TCP server was not reached.
-    #[error("cannot connect to {address}: {reason}; check address, port, cable and whether the server takes another client")]
+    #[error(
+        "cannot connect to {address}: {reason}; check address, port, cable and whether the server takes another client"
+    )]
     Tcp {
         /// Host and port.
         address: String,
@@ -30,13 +32,17 @@ pub enum DialError {
         reason: String,
     },
     /// A serial port does not exist.
-    #[error("serial port {path} does not exist; plug the adapter in and name it by its link in /dev/serial/by-id")]
+    #[error(
+        "serial port {path} does not exist; plug the adapter in and name it by its link in /dev/serial/by-id"
+    )]
     NoPort {
         /// Its path.
         path: String,
     },
     /// A serial port may not be opened.
-    #[error("no permission to open serial port {path}; add this user to the group that owns it (often dialout)")]
+    #[error(
+        "no permission to open serial port {path}; add this user to the group that owns it (often dialout)"
+    )]
     NoPermission {
         /// Its path.
         path: String,
@@ -48,7 +54,9 @@ pub enum DialError {
         path: String,
     },
     /// A serial port did not open for another reason.
-    #[error("cannot open serial port {path} with {baud} baud: {reason}; check that it is a serial port and supports these settings")]
+    #[error(
+        "cannot open serial port {path} with {baud} baud: {reason}; check that it is a serial port and supports these settings"
+    )]
     Serial {
         /// Its path.
         path: String,
@@ -101,7 +109,9 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
         .map_err(|_| failed(format!("no answer within {CONNECT_TIMEOUT:?}")))?
         .map_err(|error| failed(error.to_string()))?;
     // Requests are small and each waits for its answer: coalescing only delays them.
-    stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| failed(error.to_string()))?;
     Ok(stream)
 }
 
@@ -161,19 +171,38 @@ mod tests {
     #[tokio::test]
     async fn a_serial_port_that_does_not_open_is_explained() {
         let path = "/dev/no-such-port";
-        let error = dial(serial(path), Duration::ZERO).await.expect_err("it does not exist");
-        assert_eq!(error, DialError::NoPort { path: path.to_owned() });
-        let error = dial(serial("/dev/null"), Duration::ZERO).await.expect_err("no serial port");
+        let error = dial(serial(path), Duration::ZERO)
+            .await
+            .expect_err("it does not exist");
+        assert_eq!(
+            error,
+            DialError::NoPort {
+                path: path.to_owned()
+            }
+        );
+        let error = dial(serial("/dev/null"), Duration::ZERO)
+            .await
+            .expect_err("no serial port");
         assert!(matches!(error, DialError::Serial { .. }), "{error}");
     }
 
     #[tokio::test]
     async fn a_refused_connection_names_the_address() {
-        let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let free = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
         let port = free.local_addr().expect("it is bound").port();
         drop(free);
-        let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port };
-        let error = dial(endpoint, Duration::ZERO).await.expect_err("nobody listens");
-        assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+        let endpoint = Endpoint::Tcp {
+            host: "127.0.0.1".to_owned(),
+            port,
+        };
+        let error = dial(endpoint, Duration::ZERO)
+            .await
+            .expect_err("nobody listens");
+        assert!(
+            error.to_string().contains(&format!("127.0.0.1:{port}")),
+            "{error}"
+        );
     }
 }

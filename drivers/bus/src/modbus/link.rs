@@ -75,7 +75,11 @@ pub enum Ask<'a> {
 impl Ask<'_> {
     fn request(&self) -> Request<'_> {
         match *self {
-            Self::Read { table, address, count } => match table {
+            Self::Read {
+                table,
+                address,
+                count,
+            } => match table {
                 Table::Holding => Request::ReadHoldingRegisters(address, count),
                 Table::Input => Request::ReadInputRegisters(address, count),
                 Table::Coil => Request::ReadCoils(address, count),
@@ -116,11 +120,19 @@ impl Ask<'_> {
         let expected = |what: &str, got: String| Err(format!("expected {what}, got {got}"));
         match (*self, response) {
             (
-                Self::Read { table: Table::Holding, count, .. },
+                Self::Read {
+                    table: Table::Holding,
+                    count,
+                    ..
+                },
                 Response::ReadHoldingRegisters(words),
             )
             | (
-                Self::Read { table: Table::Input, count, .. },
+                Self::Read {
+                    table: Table::Input,
+                    count,
+                    ..
+                },
                 Response::ReadInputRegisters(words),
             ) => {
                 if words.len() == usize::from(count) {
@@ -129,8 +141,22 @@ impl Ask<'_> {
                     expected(&format!("{count} registers"), words.len().to_string())
                 }
             }
-            (Self::Read { table: Table::Coil, count, .. }, Response::ReadCoils(bits))
-            | (Self::Read { table: Table::Discrete, count, .. }, Response::ReadDiscreteInputs(bits)) => {
+            (
+                Self::Read {
+                    table: Table::Coil,
+                    count,
+                    ..
+                },
+                Response::ReadCoils(bits),
+            )
+            | (
+                Self::Read {
+                    table: Table::Discrete,
+                    count,
+                    ..
+                },
+                Response::ReadDiscreteInputs(bits),
+            ) => {
                 // Bits come in whole bytes; those beyond the count are padding.
                 if bits.len() == usize::from(count).div_ceil(8) * 8 {
                     let bits = bits.iter().take(count.into());
@@ -156,7 +182,10 @@ impl Ask<'_> {
                 if echo == address && state == on {
                     Ok(Vec::new())
                 } else {
-                    expected(&format!("an echo of coil {address} = {on}"), format!("{echo} = {state}"))
+                    expected(
+                        &format!("an echo of coil {address} = {on}"),
+                        format!("{echo} = {state}"),
+                    )
                 }
             }
             (_, other) => expected("another function", format!("{:?}", other.function_code())),
@@ -320,6 +349,16 @@ impl ModbusLink {
         self.rtu
     }
 
+    /// Time for which the line is of no use after a failed transaction.
+    #[must_use]
+    pub fn aftermath(&self, late_window: Duration) -> Duration {
+        if self.rtu {
+            late_window
+        } else {
+            BACKOFF_MIN + self.warm_up
+        }
+    }
+
     /// Opens the link, after the back-off. May be dropped and called again without loss.
     ///
     /// # Errors
@@ -379,7 +418,10 @@ impl ModbusLink {
         };
         self.last_end = Instant::now();
         let busy = (self.last_end - begin).as_nanos();
-        BusStats::add(&self.stats.busy_nanos, u64::try_from(busy).unwrap_or(u64::MAX));
+        BusStats::add(
+            &self.stats.busy_nanos,
+            u64::try_from(busy).unwrap_or(u64::MAX),
+        );
         if let Ok(_) | Err(LinkError::Exception(_)) = result {
             self.failures = 0;
         }
@@ -478,7 +520,9 @@ impl ModbusLink {
             Ok(_) => {}
             Err(NotQuiet::Gone(error)) => return Err(LinkError::Down(error.to_string())),
             Err(NotQuiet::Babble) => {
-                return Err(LinkError::Corrupt("the line does not fall silent".to_owned()));
+                return Err(LinkError::Corrupt(
+                    "the line does not fall silent".to_owned(),
+                ));
             }
         }
         port.begin();
@@ -514,7 +558,8 @@ impl ModbusLink {
 
     /// Silence that ends a frame: 3.5 characters. Source: Modbus over Serial Line V1.02, 2.5.1.1.
     fn silence(&self) -> Duration {
-        let characters = |baud: u32| Duration::from_secs_f64(3.5 * BITS_PER_BYTE / f64::from(baud.max(1)));
+        let characters =
+            |baud: u32| Duration::from_secs_f64(3.5 * BITS_PER_BYTE / f64::from(baud.max(1)));
         self.baud.map_or(SILENCE_MIN, characters).max(SILENCE_MIN)
     }
 
@@ -594,7 +639,12 @@ fn count(stats: &BusStats, result: &Result<Answer, LinkError>) {
 /// A request whose answer has another shape than that of `ask`; the lengths take turns, so that
 /// the late answer to one probe is not taken for that to the next.
 fn probe(ask: Ask<'_>, turn: u16) -> Option<Ask<'static>> {
-    let Ask::Read { table, address, count } = ask else {
+    let Ask::Read {
+        table,
+        address,
+        count,
+    } = ask
+    else {
         // A late echo repeats what was written: it cannot be mistaken for anything else.
         return None;
     };
@@ -609,7 +659,11 @@ fn probe(ask: Ask<'_>, turn: u16) -> Option<Ask<'static>> {
                 candidate + u16::from(candidate >= count)
             };
             let address = address.min(u16::MAX - other);
-            Ask::Read { table, address, count: other }
+            Ask::Read {
+                table,
+                address,
+                count: other,
+            }
         }
         // Few bits fit in one byte whatever their number: another function it must be.
         Table::Coil | Table::Discrete => Ask::Read {

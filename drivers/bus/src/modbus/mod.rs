@@ -26,9 +26,7 @@ use tokio::sync::mpsc;
 pub use dial::DialError;
 
 use crate::plan::{Change, Plan, ReadKey, Task, Write};
-use crate::{
-    BusDevice, BusSpec, BusStats, DispatchId, Endpoint, LinkEvent, Sink, WriteJob,
-};
+use crate::{BusDevice, BusSpec, BusStats, DispatchId, Endpoint, LinkEvent, Sink, WriteJob};
 use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
 use link::{Answer, Ask, Connected, LinkError, ModbusLink};
 
@@ -45,6 +43,10 @@ const BUSY_MAX: u8 = 3;
 
 /// Wait before a read that is done once per connection is tried again. Chosen: as the normal class.
 const ONCE_RETRY: Duration = Duration::from_secs(1);
+
+/// Orders that are set aside during a transaction.
+/// Chosen: as many as may wait in the channel; then that fills up and refuses.
+const EARLY_MAX: usize = 64;
 
 /// Stands in for "never" in timers, which cannot hold every instant. Chosen: beyond any run.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -94,6 +96,8 @@ struct Bus {
     /// Zero of the plan's time, which runs with the timers.
     epoch: tokio::time::Instant,
     dial_error: Option<DialError>,
+    /// The write that is being carried out, and the stage that it has to reach next.
+    writing: Option<(Write, Stage)>,
 }
 
 async fn drive<J: Into<Order>>(mut bus: Bus, mut jobs: mpsc::Receiver<J>) {
@@ -122,10 +126,24 @@ async fn drive<J: Into<Order>>(mut bus: Bus, mut jobs: mpsc::Receiver<J>) {
             Task::Wait(bus.plan.next_expiry())
         };
         let Task::Wait(until) = task else {
-            tokio::select! {
-                biased;
-                () = until_or_never(end) => {}
-                () = bus.perform(task) => {}
+            // The end is noticed during a long transaction, too; orders are only set aside.
+            let mut early = Vec::new();
+            {
+                let mut performing = std::pin::pin!(bus.perform(task));
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = until_or_never(end) => break,
+                        () = &mut performing => break,
+                        job = jobs.recv(), if end.is_none() && early.len() < EARLY_MAX => match job {
+                            Some(job) => early.push(job),
+                            None => end = Some(tokio::time::Instant::now() + ENDING_MAX),
+                        },
+                    }
+                }
+            }
+            for job in early {
+                bus.take_in(job.into());
             }
             continue;
         };
@@ -218,6 +236,7 @@ impl Bus {
             stats,
             epoch: tokio::time::Instant::now(),
             dial_error: None,
+            writing: None,
         }
     }
 
@@ -233,8 +252,14 @@ impl Bus {
     }
 
     fn notice(&mut self, index: usize, text: String) {
+        let topic = text.clone();
+        self.notice_about(index, &topic, text);
+    }
+
+    /// Says something about a topic, unless something was said about it already.
+    fn notice_about(&mut self, index: usize, topic: &str, text: String) {
         let device = &mut self.devices[index];
-        if device.says_new(&text) {
+        if device.says_new(topic) {
             self.sink.event(LinkEvent::Notice {
                 device: Some(device.spec.ix),
                 text,
@@ -275,8 +300,18 @@ impl Bus {
             refusals: 0,
         };
         let device = &self.devices[index];
-        if !device.profile.controls.iter().any(|c| c.point == write.point()) {
-            let why = format!("{}: profile {} has no {}", device.spec.id, device.spec.profile.id, write.point());
+        if !device
+            .profile
+            .controls
+            .iter()
+            .any(|c| c.point == write.point())
+        {
+            let why = format!(
+                "{}: profile {} has no {}",
+                device.spec.id,
+                device.spec.profile.id,
+                write.point()
+            );
             self.missed(order.dispatch, order.device, Stage::Written, why);
             return;
         }
@@ -300,17 +335,25 @@ impl Bus {
             } else {
                 "the bus is slower than it is asked to be"
             };
-            let why = format!("{}: expired before it could be written: {cause}", device.spec.id);
+            let why = format!(
+                "{}: expired before it could be written: {cause}",
+                device.spec.id
+            );
             self.missed(write.dispatch, device.spec.ix, Stage::Written, why);
         }
     }
 
     /// The end: what could not be written is told.
     fn finish(&mut self) {
-        for write in self.plan.take_writes() {
+        let waiting = self
+            .plan
+            .take_writes()
+            .into_iter()
+            .map(|w| (w, Stage::Written));
+        for (write, stage) in self.writing.take().into_iter().chain(waiting) {
             let device = &self.devices[write.device];
-            let why = format!("{}: the bus ended before it could be written", device.spec.id);
-            self.missed(write.dispatch, device.spec.ix, Stage::Written, why);
+            let why = format!("{}: the bus ended before it was done", device.spec.id);
+            self.missed(write.dispatch, device.spec.ix, stage, why);
         }
     }
 
@@ -481,8 +524,7 @@ impl Bus {
         }
         if self.plan.is_offline(index) {
             let now = self.now();
-            // The silence after a failure is part of what the probe has cost.
-            let cost = now.since(begin) + if self.link.is_rtu() { late_window } else { Duration::ZERO };
+            let cost = now.since(begin) + self.link.aftermath(late_window);
             self.plan.probe_failed(index, now, cost);
         }
     }
@@ -490,7 +532,11 @@ impl Bus {
     /// A cheap read for a device whose blocks are not known yet.
     fn first_read(&self, index: usize) -> Ask<'static> {
         let device = &self.devices[index];
-        let place = device.profile.points.iter().find_map(|p| device.resolve(p.address, 1));
+        let place = device
+            .profile
+            .points
+            .iter()
+            .find_map(|p| device.resolve(p.address, 1));
         let (table, address) = place.unwrap_or((profile::modbus::Table::Holding, 0));
         Ask::Read {
             table,
@@ -556,7 +602,12 @@ impl Bus {
         }
         let once = read.poll == Poll::Once;
         let block = read.block.clone();
-        device.flaw_block(&block, error.flaw(), at, &*self.sink);
+        let flaw = if self.plan.is_offline(index) {
+            Flaw::Offline
+        } else {
+            error.flaw()
+        };
+        device.flaw_block(&block, flaw, at, &*self.sink);
         if once {
             self.plan.read_again(key, now, ONCE_RETRY);
         } else {

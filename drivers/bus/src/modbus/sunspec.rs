@@ -140,7 +140,10 @@ impl Walk {
         };
         let stop = |chain: &mut Chain, remark: String| Step::Found(chain.clone(), Some(remark));
         let Some([id, length]) = answer else {
-            return stop(chain, format!("the model chain breaks off at {next}: the address is refused"));
+            return stop(
+                chain,
+                format!("the model chain breaks off at {next}: the address is refused"),
+            );
         };
         let at = u16::try_from(*next).unwrap_or(u16::MAX);
         if id == END {
@@ -149,10 +152,20 @@ impl Walk {
         }
         let after = *next + 2 + u32::from(length);
         if id == 0 || length == 0 || after + 1 > u32::from(u16::MAX) {
-            return stop(chain, format!("model {id} at {next} claims a length of {length}: the chain is not followed further"));
+            return stop(
+                chain,
+                format!(
+                    "model {id} at {next} claims a length of {length}: the chain is not followed further"
+                ),
+            );
         }
         if after - u32::from(chain.base) > REGISTERS_MAX || chain.models.len() >= MODELS_MAX {
-            return stop(chain, format!("the model chain has no end within {MODELS_MAX} models and {REGISTERS_MAX} registers"));
+            return stop(
+                chain,
+                format!(
+                    "the model chain has no end within {MODELS_MAX} models and {REGISTERS_MAX} registers"
+                ),
+            );
         }
         chain.models.push(Model {
             id,

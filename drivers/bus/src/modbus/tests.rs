@@ -44,18 +44,25 @@ impl Sink for Seen {
 impl Seen {
     fn good(&self, device: u16, point: Point) -> Vec<f64> {
         let samples = self.samples.lock().expect("sound");
-        let of = samples.iter().filter(|s| (s.device.0, s.point) == (device, point));
+        let of = samples
+            .iter()
+            .filter(|s| (s.device.0, s.point) == (device, point));
         of.filter_map(|s| s.sample.reading.good()).collect()
     }
     fn latest(&self, device: u16, point: Point) -> Option<Reading<f64>> {
         let samples = self.samples.lock().expect("sound");
-        let of = samples.iter().rev().find(|s| (s.device.0, s.point) == (device, point));
+        let of = samples
+            .iter()
+            .rev()
+            .find(|s| (s.device.0, s.point) == (device, point));
         of.map(|s| s.sample.reading)
     }
     fn flaws(&self) -> Vec<Flaw> {
         let mut flaws = Vec::new();
         for sample in self.samples.lock().expect("sound").iter() {
-            if let Reading::Bad(flaw) = sample.sample.reading && !flaws.contains(&flaw) {
+            if let Reading::Bad(flaw) = sample.sample.reading
+                && !flaws.contains(&flaw)
+            {
                 flaws.push(flaw);
             }
         }
@@ -74,10 +81,15 @@ impl Seen {
     /// The stages and misses of a dispatch, in words.
     fn fate(&self, dispatch: u64) -> Vec<String> {
         let fates = self.events().into_iter().filter_map(|e| match e {
-            LinkEvent::Confirmed { dispatch: d, stage, .. } if d.0 == dispatch => Some(format!("{stage:?}")),
-            LinkEvent::Missed { dispatch: d, stage, why, .. } if d.0 == dispatch => {
-                Some(format!("missed {stage:?}: {why}"))
-            }
+            LinkEvent::Confirmed {
+                dispatch: d, stage, ..
+            } if d.0 == dispatch => Some(format!("{stage:?}")),
+            LinkEvent::Missed {
+                dispatch: d,
+                stage,
+                why,
+                ..
+            } if d.0 == dispatch => Some(format!("missed {stage:?}: {why}")),
             _ => None,
         });
         fates.collect()
@@ -85,7 +97,10 @@ impl Seen {
 }
 
 fn holding(address: u16) -> Address {
-    Address::Fixed { table: Table::Holding, address }
+    Address::Fixed {
+        table: Table::Holding,
+        address,
+    }
 }
 
 fn u16_plain() -> Encoding {
@@ -110,7 +125,12 @@ fn point(point: Point, address: u16) -> RegisterPoint {
 
 /// Each point one register at 100 times its number: no two share a block, all blocks look alike.
 fn meter() -> ModbusProfile {
-    let points = [Point::ActivePower, Point::ReactivePower, Point::VoltageL1, Point::Frequency];
+    let points = [
+        Point::ActivePower,
+        Point::ReactivePower,
+        Point::VoltageL1,
+        Point::Frequency,
+    ];
     ModbusProfile {
         unit: 1,
         timeout: 100 * MS,
@@ -133,10 +153,16 @@ fn inverter() -> ModbusProfile {
         point,
         fields: vec![Field {
             address: holding(address),
-            encoding: Encoding { data: DataType::I16, ..u16_plain() },
+            encoding: Encoding {
+                data: DataType::I16,
+                ..u16_plain()
+            },
             value: FieldValue::Setpoint,
         }],
-        readback: Readback { field: 0, tolerance: 1.0 },
+        readback: Readback {
+            field: 0,
+            tolerance: 1.0,
+        },
         range: None,
         refresh,
         safe: 0.0,
@@ -188,15 +214,31 @@ impl Bench {
             }),
             topic: None,
             revert: None,
-            poll: PollPeriods { fast: 100 * MS, normal: 1000 * MS, slow: 10_000 * MS },
+            poll: PollPeriods {
+                fast: 100 * MS,
+                normal: 1000 * MS,
+                slow: 10_000 * MS,
+            },
         });
         let seen = Arc::new(Seen::default());
         let stats = Arc::new(BusStats::default());
         let clock = Arc::new(TestClock(tokio::time::Instant::now()));
         let (orders, jobs) = mpsc::channel(64);
-        let bus = Bus::new(spec, devices.collect(), clock.clone(), seen.clone(), stats.clone());
+        let bus = Bus::new(
+            spec,
+            devices.collect(),
+            clock.clone(),
+            seen.clone(),
+            stats.clone(),
+        );
         let task = tokio::spawn(drive::<Order>(bus, jobs));
-        Self { seen, stats, orders, clock, task }
+        Self {
+            seen,
+            stats,
+            orders,
+            clock,
+            task,
+        }
     }
 
     async fn runs(&self, time: Duration) {
@@ -225,7 +267,12 @@ impl Bench {
         let mut good = 0;
         for sample in samples.iter() {
             if let Reading::Good(value) = sample.sample.reading {
-                let own = meter().points.iter().position(|p| p.point == sample.point).expect("a point") + 1;
+                let own = meter()
+                    .points
+                    .iter()
+                    .position(|p| p.point == sample.point)
+                    .expect("a point")
+                    + 1;
                 assert_eq!(value, 100.0 * own as f64, "{sample:?}");
                 good += 1;
             }
@@ -235,7 +282,10 @@ impl Bench {
 }
 
 fn power(watts: f64) -> Setpoint {
-    Setpoint::Power { p: ActivePower::from_watts(watts), q: ReactivePower::ZERO }
+    Setpoint::Power {
+        p: ActivePower::from_watts(watts),
+        q: ReactivePower::ZERO,
+    }
 }
 
 /// Small seeded noise, other than that of the link.
@@ -259,9 +309,14 @@ async fn a_sound_device_is_read_at_its_rate_with_mid_transaction_times() {
         bench.no_wrong_value();
         assert_eq!(bench.seen.events(), [LinkEvent::Online(DeviceIx(0))]);
         let report = bench.report();
-        assert_eq!((report.timeouts, report.corrupt, report.reconnects), (0, 0, 0));
+        assert_eq!(
+            (report.timeouts, report.corrupt, report.reconnects),
+            (0, 0, 0)
+        );
         let heard = device.lock().expect("sound").heard[0].at;
-        let first = bench.seen.samples.lock().expect("sound")[0].sample.measured_at;
+        let first = bench.seen.samples.lock().expect("sound")[0]
+            .sample
+            .measured_at;
         assert_eq!(first, Instant::START + (heard - bench.clock.0) + 5 * MS);
     }
 }
@@ -273,7 +328,11 @@ async fn ten_thousand_random_delays_never_mislabel_a_value() {
         let device = fake(move |_, _| {
             // Up to the time-out and the late window together, a third of them late.
             let late = noise(&mut seed).is_multiple_of(3);
-            let ms = if late { 100 + noise(&mut seed) % 200 } else { noise(&mut seed) % 100 };
+            let ms = if late {
+                100 + noise(&mut seed) % 200
+            } else {
+                noise(&mut seed) % 100
+            };
             Deed::After(ms as u32 * MS)
         });
         let bench = Bench::start(rtu, vec![meter()], &device);
@@ -292,7 +351,11 @@ async fn a_device_that_lags_far_behind_its_late_window_is_told_apart_by_length()
     let device = fake(move |_, _| {
         let slow = noise(&mut seed).is_multiple_of(4);
         // In order, but up to three times later than anybody promised.
-        let ms = if slow { noise(&mut seed) % 900 } else { noise(&mut seed) % 50 };
+        let ms = if slow {
+            noise(&mut seed) % 900
+        } else {
+            noise(&mut seed) % 50
+        };
         Deed::Busy(ms as u32 * MS)
     });
     let bench = Bench::start(true, vec![meter()], &device);
@@ -314,15 +377,23 @@ async fn check_fault(rtu: bool, deed: Deed, flaw: Flaw) {
     assert!(good > 150, "{good} good values with {deed:?}, rtu {rtu}");
     assert_eq!(bench.seen.flaws(), [flaw], "{deed:?}, rtu {rtu}");
     let offline = |e: &LinkEvent| matches!(e, LinkEvent::Offline(..));
-    assert!(!bench.seen.events().iter().any(offline), "one fault in five is no outage");
+    assert!(
+        !bench.seen.events().iter().any(offline),
+        "one fault in five is no outage"
+    );
     if !rtu && flaw != Flaw::Exception(4) {
-        assert!(bench.report().reconnects > 10, "TCP is only in step on a new connection");
+        assert!(
+            bench.report().reconnects > 10,
+            "TCP is only in step on a new connection"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_fault_on_the_line_has_its_flaw_and_never_a_value() {
-    let garbage: Vec<u8> = (0..40_u8).map(|i| i.wrapping_mul(37).wrapping_add(11)).collect();
+    let garbage: Vec<u8> = (0..40_u8)
+        .map(|i| i.wrapping_mul(37).wrapping_add(11))
+        .collect();
     let foreign = fake::frame(true, 0, 1, &[3, 2, 0, 9]);
     let rows = [
         (true, Deed::Silent, Flaw::Timeout),
@@ -360,13 +431,24 @@ async fn a_zero_byte_from_turning_the_line_around_does_no_harm() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_neighbour_costs_the_others_less_than_a_twentieth() {
     for rtu in [true, false] {
-        let device = fake(|_, heard: &Heard| if heard.unit == 4 { Deed::Silent } else { Deed::After(2 * MS) });
+        let device = fake(|_, heard: &Heard| {
+            if heard.unit == 4 {
+                Deed::Silent
+            } else {
+                Deed::After(2 * MS)
+            }
+        });
         // Ninety requests a second, of which a serial line could do about two hundred.
-        let one = ModbusProfile { points: vec![point(Point::ActivePower, 100)], ..meter() };
+        let one = ModbusProfile {
+            points: vec![point(Point::ActivePower, 100)],
+            ..meter()
+        };
         let bench = Bench::start(rtu, vec![one; 10], &device);
         // After the first seconds, in which it is found out.
         bench.runs(5000 * MS).await;
-        let before: Vec<_> = (0..10).map(|d| bench.seen.good(d, Point::ActivePower).len()).collect();
+        let before: Vec<_> = (0..10)
+            .map(|d| bench.seen.good(d, Point::ActivePower).len())
+            .collect();
         bench.runs(120_000 * MS).await;
         for d in 0..10 {
             let rate = bench.seen.good(d, Point::ActivePower).len() - before[usize::from(d)];
@@ -378,8 +460,15 @@ async fn a_dead_neighbour_costs_the_others_less_than_a_twentieth() {
                 assert!(rate >= 1140, "device {d}: {rate} of 1200, rtu {rtu}");
             }
         }
-        let offline = bench.seen.events().into_iter().filter(|e| matches!(e, LinkEvent::Offline(..)));
-        assert_eq!(offline.collect::<Vec<_>>(), [LinkEvent::Offline(DeviceIx(3), Flaw::Timeout)]);
+        let offline = bench
+            .seen
+            .events()
+            .into_iter()
+            .filter(|e| matches!(e, LinkEvent::Offline(..)));
+        assert_eq!(
+            offline.collect::<Vec<_>>(),
+            [LinkEvent::Offline(DeviceIx(3), Flaw::Timeout)]
+        );
     }
 }
 
@@ -398,7 +487,8 @@ async fn a_storm_of_writes_does_not_starve_reads() {
     bench.runs(1000 * MS).await;
     assert_eq!(bench.seen.fate(1999), ["Written", "Register"]);
     assert_eq!(device.lock().expect("sound").registers[&(1, 500)], 1999);
-    let superseded = (0..2000).filter(|n| bench.seen.fate(*n)[0].contains("superseded by dispatch"));
+    let superseded =
+        (0..2000).filter(|n| bench.seen.fate(*n)[0].contains("superseded by dispatch"));
     assert!(superseded.count() > 500);
 }
 
@@ -411,9 +501,19 @@ async fn a_setpoint_is_written_then_proved_from_the_register() {
         bench.order(1, 0, power(-2500.0), 1000 * MS);
         bench.runs(500 * MS).await;
         assert_eq!(bench.seen.fate(1), ["Written", "Register"]);
-        assert_eq!(device.lock().expect("sound").registers[&(1, 500)], (-2500_i16).cast_unsigned());
+        assert_eq!(
+            device.lock().expect("sound").registers[&(1, 500)],
+            (-2500_i16).cast_unsigned()
+        );
         assert_eq!(device.lock().expect("sound").registers[&(1, 510)], 0);
-        bench.order(2, 0, Setpoint::Ceiling { p: ActivePower::ZERO }, 1000 * MS);
+        bench.order(
+            2,
+            0,
+            Setpoint::Ceiling {
+                p: ActivePower::ZERO,
+            },
+            1000 * MS,
+        );
         bench.runs(500 * MS).await;
         let fate = bench.seen.fate(2);
         assert!(fate[0].contains("has no ctl.p_lim"), "{fate:?}");
@@ -435,7 +535,13 @@ async fn a_register_that_does_not_take_the_value_is_told_with_its_numbers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_setpoint_is_never_written() {
-    let device = fake(|_, heard: &Heard| if heard.at.elapsed().is_zero() { Deed::Silent } else { NOW });
+    let device = fake(|_, heard: &Heard| {
+        if heard.at.elapsed().is_zero() {
+            Deed::Silent
+        } else {
+            NOW
+        }
+    });
     let bench = Bench::start(true, vec![inverter()], &device);
     bench.runs(3000 * MS).await;
     bench.order(1, 0, power(700.0), 1500 * MS);
@@ -449,7 +555,10 @@ async fn a_late_setpoint_is_never_written() {
     let wrote = |h: &Heard| h.function == 16;
     assert!(!device.lock().expect("sound").heard.iter().any(wrote));
     assert_eq!(bench.report().expired, 1);
-    assert!(!bench.seen.good(0, Point::ActivePower).is_empty(), "it came back");
+    assert!(
+        !bench.seen.good(0, Point::ActivePower).is_empty(),
+        "it came back"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -488,15 +597,24 @@ async fn unplugged_and_plugged_in_again_it_is_read_again() {
             drop(dialled.recv().await.expect("dialled"));
         }
         bench.runs(MS).await;
-        assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Bad(Flaw::Offline)));
+        assert_eq!(
+            bench.seen.latest(0, Point::ActivePower),
+            Some(Reading::Bad(Flaw::Offline))
+        );
         device.lock().expect("sound").rule = Box::new(|_, _| NOW);
         plug(dialled.recv().await.expect("dialled"), &device);
         bench.runs(1000 * MS).await;
-        assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Good(100.0)));
+        assert_eq!(
+            bench.seen.latest(0, Point::ActivePower),
+            Some(Reading::Good(100.0))
+        );
         let told: Vec<_> = bench.seen.events();
         assert_eq!(told.first(), Some(&LinkEvent::Online(DeviceIx(0))));
         assert_eq!(told.last(), Some(&LinkEvent::Online(DeviceIx(0))));
-        assert!(told.iter().any(|e| matches!(e, LinkEvent::Offline(..))), "{told:?}");
+        assert!(
+            told.iter().any(|e| matches!(e, LinkEvent::Offline(..))),
+            "{told:?}"
+        );
         bench.no_wrong_value();
     }
 }
@@ -517,25 +635,51 @@ async fn a_link_that_cannot_be_opened_is_told_once() {
 async fn a_refused_register_is_found_named_and_left_alone() {
     let device = fake(|_, _| NOW);
     device.lock().expect("sound").holes = vec![12];
-    let points = [Point::ActivePower, Point::ReactivePower, Point::VoltageL1, Point::Frequency, Point::State];
+    let points = [
+        Point::ActivePower,
+        Point::ReactivePower,
+        Point::VoltageL1,
+        Point::Frequency,
+        Point::State,
+    ];
     let profile = ModbusProfile {
         points: (10..).zip(points).map(|(a, p)| point(p, a)).collect(),
         ..meter()
     };
     let bench = Bench::start(false, vec![profile], &device);
     bench.runs(10_000 * MS).await;
-    assert_eq!(bench.seen.latest(0, Point::VoltageL1), Some(Reading::Bad(Flaw::Config)));
-    for (p, value) in [(Point::ActivePower, 10.0), (Point::ReactivePower, 11.0), (Point::Frequency, 13.0), (Point::State, 14.0)] {
+    assert_eq!(
+        bench.seen.latest(0, Point::VoltageL1),
+        Some(Reading::Bad(Flaw::Config))
+    );
+    for (p, value) in [
+        (Point::ActivePower, 10.0),
+        (Point::ReactivePower, 11.0),
+        (Point::Frequency, 13.0),
+        (Point::State, 14.0),
+    ] {
         assert!(bench.seen.good(0, p).len() > 95);
         assert_eq!(bench.seen.latest(0, p), Some(Reading::Good(value)));
     }
     let notices = bench.seen.notices();
-    assert!(notices.len() == 1 && notices[0].contains("register 12 (ac.v.l1)"), "{notices:?}");
-    let asked = device.lock().expect("sound").heard.iter().filter(|h| h.address <= 12 && h.address + h.count > 12).count();
+    assert!(
+        notices.len() == 1 && notices[0].contains("register 12 (ac.v.l1)"),
+        "{notices:?}"
+    );
+    let asked = device
+        .lock()
+        .expect("sound")
+        .heard
+        .iter()
+        .filter(|h| h.address <= 12 && h.address + h.count > 12)
+        .count();
     assert!(asked <= 4, "asked {asked} times");
     device.lock().expect("sound").holes.clear();
     bench.runs(700_000 * MS).await;
-    assert_eq!(bench.seen.latest(0, Point::VoltageL1), Some(Reading::Good(12.0)));
+    assert_eq!(
+        bench.seen.latest(0, Point::VoltageL1),
+        Some(Reading::Good(12.0))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -549,22 +693,45 @@ async fn a_busy_device_is_asked_again_before_anything_is_said() {
             }
             NOW
         });
-        let one = ModbusProfile { points: vec![point(Point::ActivePower, 100)], ..meter() };
+        let one = ModbusProfile {
+            points: vec![point(Point::ActivePower, 100)],
+            ..meter()
+        };
         let bench = Bench::start(true, vec![one], &device);
         bench.runs(3000 * MS).await;
         assert_eq!(bench.seen.flaws(), flaws);
-        assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Good(100.0)));
+        assert_eq!(
+            bench.seen.latest(0, Point::ActivePower),
+            Some(Reading::Good(100.0))
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_does_not_reach_a_device_puts_it_offline_at_once() {
-    let device = fake(|_, heard: &Heard| if heard.unit == 2 { Deed::Refuse(0x0B) } else { NOW });
+    let device = fake(|_, heard: &Heard| {
+        if heard.unit == 2 {
+            Deed::Refuse(0x0B)
+        } else {
+            NOW
+        }
+    });
     let bench = Bench::start(false, vec![meter(), meter()], &device);
     bench.runs(10_000 * MS).await;
-    let asked = device.lock().expect("sound").heard.iter().filter(|h| h.unit == 2).count();
+    let asked = device
+        .lock()
+        .expect("sound")
+        .heard
+        .iter()
+        .filter(|h| h.unit == 2)
+        .count();
     assert!((2..=6).contains(&asked), "asked {asked} times");
-    assert!(bench.seen.events().contains(&LinkEvent::Offline(DeviceIx(1), Flaw::Exception(0x0B))));
+    assert!(
+        bench
+            .seen
+            .events()
+            .contains(&LinkEvent::Offline(DeviceIx(1), Flaw::Exception(0x0B)))
+    );
     assert_eq!(bench.report().reconnects, 0, "the link stays");
     assert!(bench.seen.good(0, Point::ActivePower).len() >= 99);
 }
@@ -592,35 +759,69 @@ fn sunspec_profile() -> ModbusProfile {
     let scaled = |p, address, data, scale, poll| RegisterPoint {
         point: p,
         address,
-        encoding: Encoding { data, scale: Some(scale), not_implemented: Some(0x8000), ..u16_plain() },
+        encoding: Encoding {
+            data,
+            scale: Some(scale),
+            not_implemented: Some(0x8000),
+            ..u16_plain()
+        },
         range: (-1e9, 1e9),
         poll,
     };
     let field = |offset, value, scale| Field {
         address: at(123, offset),
-        encoding: Encoding { scale, ..u16_plain() },
+        encoding: Encoding {
+            scale,
+            ..u16_plain()
+        },
         value,
     };
     ModbusProfile {
-        layout: Layout::SunSpec { required: vec![1, 103, 120, 123] },
+        layout: Layout::SunSpec {
+            required: vec![1, 103, 120, 123],
+        },
         points: vec![
-            scaled(Point::RatedActivePower, at(120, 3), DataType::U16, at(120, 4), Poll::Once),
-            scaled(Point::ActivePower, at(103, 14), DataType::I16, at(103, 15), Poll::Fast),
+            scaled(
+                Point::RatedActivePower,
+                at(120, 3),
+                DataType::U16,
+                at(120, 4),
+                Poll::Once,
+            ),
+            scaled(
+                Point::ActivePower,
+                at(103, 14),
+                DataType::I16,
+                at(103, 15),
+                Poll::Fast,
+            ),
         ],
         controls: vec![Control {
             point: Point::ActivePowerLimit,
             fields: vec![
-                field(5, FieldValue::PercentOf { reference: Point::RatedActivePower, min: 1.0 }, Some(at(123, 23))),
+                field(
+                    5,
+                    FieldValue::PercentOf {
+                        reference: Point::RatedActivePower,
+                        min: 1.0,
+                    },
+                    Some(at(123, 23)),
+                ),
                 field(6, FieldValue::Constant(0), None),
                 field(7, FieldValue::RevertSeconds, None),
                 field(8, FieldValue::Constant(0), None),
                 field(9, FieldValue::Constant(1), None),
             ],
-            readback: Readback { field: 0, tolerance: 1.0 },
+            readback: Readback {
+                field: 0,
+                tolerance: 1.0,
+            },
             range: None,
             refresh: None,
             safe: 0.0,
-            comms_loss: CommsLoss::Reverts { after: Duration::from_secs(20) },
+            comms_loss: CommsLoss::Reverts {
+                after: Duration::from_secs(20),
+            },
         }],
         ..meter()
     }
@@ -632,25 +833,44 @@ async fn a_sunspec_inverter_is_discovered_read_limited_and_kept_alive() {
     sunspec_image(&device);
     let bench = Bench::start(false, vec![sunspec_profile()], &device);
     bench.runs(1000 * MS).await;
-    assert_eq!(bench.seen.latest(0, Point::RatedActivePower), Some(Reading::Good(10_000.0)));
-    assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Good(4321.0)));
-    let ceiling = |watts| Setpoint::Ceiling { p: ActivePower::from_watts(watts) };
+    assert_eq!(
+        bench.seen.latest(0, Point::RatedActivePower),
+        Some(Reading::Good(10_000.0))
+    );
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(4321.0))
+    );
+    let ceiling = |watts| Setpoint::Ceiling {
+        p: ActivePower::from_watts(watts),
+    };
     bench.order(1, 0, ceiling(5550.0), 1000 * MS);
     bench.runs(500 * MS).await;
     assert_eq!(bench.seen.fate(1), ["Written", "Register"]);
     let writes = |device: &Shared| {
         let fake = device.lock().expect("sound");
-        fake.heard.iter().filter(|h| h.function == 16).cloned().collect::<Vec<_>>()
+        fake.heard
+            .iter()
+            .filter(|h| h.function == 16)
+            .cloned()
+            .collect::<Vec<_>>()
     };
     let first = &writes(&device)[0];
-    assert_eq!((first.address, first.words.as_slice()), (40_155, &[5550, 0, 20, 0, 1][..]));
+    assert_eq!(
+        (first.address, first.words.as_slice()),
+        (40_155, &[5550, 0, 20, 0, 1][..])
+    );
     // Nothing below one per cent, or some inverters go to standby.
     bench.order(2, 0, ceiling(0.0), 1000 * MS);
     bench.runs(500 * MS).await;
     assert_eq!(bench.seen.fate(2), ["Written", "Register"]);
     assert_eq!(writes(&device)[1].words, [100, 0, 20, 0, 1]);
     // The scale is asked for before each write: it may change while the inverter runs.
-    device.lock().expect("sound").registers.insert((1, 40_173), 0xFFFF);
+    device
+        .lock()
+        .expect("sound")
+        .registers
+        .insert((1, 40_173), 0xFFFF);
     bench.order(3, 0, ceiling(2000.0), 1000 * MS);
     bench.runs(500 * MS).await;
     assert_eq!(bench.seen.fate(3), ["Written", "Register"]);
@@ -677,20 +897,46 @@ async fn the_bundled_inverter_takes_its_ceiling_in_per_cent_of_its_setting() {
         let mut fake = device.lock().expect("sound");
         let put = [(40_150, 121), (40_151, 30), (40_152, 800), (40_172, 1)];
         fake.registers.extend(put.map(|(a, w)| ((1, a), w)));
-        let put = [(40_182, 123), (40_183, 24), (40_205, 0xFFFE), (40_208, 0xFFFF), (40_209, 0)];
+        let put = [
+            (40_182, 123),
+            (40_183, 24),
+            (40_205, 0xFFFE),
+            (40_208, 0xFFFF),
+            (40_209, 0),
+        ];
         fake.registers.extend(put.map(|(a, w)| ((1, a), w)));
     }
     let bench = Bench::start(false, vec![bundled("sunspec/inverter")], &device);
     bench.runs(2000 * MS).await;
     assert_eq!(bench.seen.notices(), [] as [&str; 0]);
-    assert_eq!(bench.seen.latest(0, Point::RatedActivePower), Some(Reading::Good(8000.0)));
-    assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Good(4321.0)));
-    bench.order(1, 0, Setpoint::Ceiling { p: ActivePower::from_watts(6000.0) }, 1000 * MS);
+    assert_eq!(
+        bench.seen.latest(0, Point::RatedActivePower),
+        Some(Reading::Good(8000.0))
+    );
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(4321.0))
+    );
+    bench.order(
+        1,
+        0,
+        Setpoint::Ceiling {
+            p: ActivePower::from_watts(6000.0),
+        },
+        1000 * MS,
+    );
     bench.runs(1000 * MS).await;
     assert_eq!(bench.seen.fate(1), ["Written", "Register"]);
     let fake = device.lock().expect("sound");
-    let wrote = fake.heard.iter().find(|h| h.function == 16).expect("a write");
-    assert_eq!((wrote.address, wrote.words.as_slice()), (40_187, &[7500, 0, 60, 0, 1][..]));
+    let wrote = fake
+        .heard
+        .iter()
+        .find(|h| h.function == 16)
+        .expect("a write");
+    assert_eq!(
+        (wrote.address, wrote.words.as_slice()),
+        (40_187, &[7500, 0, 60, 0, 1][..])
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -720,14 +966,24 @@ async fn a_bundled_meter_is_identified_and_read_whole() {
     float(&device, 0x34, -1234.5);
     let bench = Bench::start(true, vec![bundled("eastron/sdm630")], &device);
     bench.runs(20_000 * MS).await;
-    assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Good(-1234.5)));
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(-1234.5))
+    );
     assert_eq!(bench.seen.flaws(), []);
     for point in &bundled("eastron/sdm630").points {
-        assert!(bench.seen.latest(0, point.point).is_some(), "{}", point.point);
+        assert!(
+            bench.seen.latest(0, point.point).is_some(),
+            "{}",
+            point.point
+        );
     }
     float(&device, 0x34, f32::NAN);
     bench.runs(1000 * MS).await;
-    assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Bad(Flaw::NotImplemented)));
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Bad(Flaw::NotImplemented))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -758,13 +1014,26 @@ async fn a_scale_that_changes_while_running_scales_the_next_value() {
 async fn a_missing_model_is_told_and_its_points_have_no_value() {
     let device = fake(|_, _| NOW);
     sunspec_image(&device);
-    device.lock().expect("sound").registers.insert((1, 40_098), 101);
+    device
+        .lock()
+        .expect("sound")
+        .registers
+        .insert((1, 40_098), 101);
     let bench = Bench::start(false, vec![sunspec_profile()], &device);
     bench.runs(1000 * MS).await;
-    assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Bad(Flaw::Config)));
-    assert_eq!(bench.seen.latest(0, Point::RatedActivePower), Some(Reading::Good(10_000.0)));
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Bad(Flaw::Config))
+    );
+    assert_eq!(
+        bench.seen.latest(0, Point::RatedActivePower),
+        Some(Reading::Good(10_000.0))
+    );
     let notices = bench.seen.notices();
-    assert!(notices[0].contains("models [103] are required"), "{notices:?}");
+    assert!(
+        notices[0].contains("models [103] are required"),
+        "{notices:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -781,13 +1050,28 @@ async fn after_a_reconnect_a_moved_chain_is_walked_again_and_a_known_one_is_not(
     hang_up(&device);
     bench.runs(2000 * MS).await;
     let count = |device: &Shared, address| {
-        device.lock().expect("sound").heard.iter().filter(|h| h.address == address && h.count == 2).count()
+        device
+            .lock()
+            .expect("sound")
+            .heard
+            .iter()
+            .filter(|h| h.address == address && h.count == 2)
+            .count()
     };
-    assert_eq!((count(&device, 40_000), count(&device, 40_176), count(&device, 40_070)), (1, 1, 0));
+    assert_eq!(
+        (
+            count(&device, 40_000),
+            count(&device, 40_176),
+            count(&device, 40_070)
+        ),
+        (1, 1, 0)
+    );
     // A firmware update has put a model in: everything behind it has moved.
     {
         let mut fake = device.lock().expect("sound");
-        let words: Vec<_> = (40_098..40_178).map(|a| fake.registers.remove(&(1, a)).unwrap_or(0)).collect();
+        let words: Vec<_> = (40_098..40_178)
+            .map(|a| fake.registers.remove(&(1, a)).unwrap_or(0))
+            .collect();
         fake.registers.insert((1, 40_098), 122);
         fake.registers.insert((1, 40_099), 44);
         for (a, w) in (40_144..).zip(words) {
@@ -797,14 +1081,21 @@ async fn after_a_reconnect_a_moved_chain_is_walked_again_and_a_known_one_is_not(
     hang_up(&device);
     bench.runs(2000 * MS).await;
     assert_eq!(count(&device, 40_070), 1);
-    assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(Reading::Good(4321.0)));
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(4321.0))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_device_that_is_another_one_is_neither_believed_nor_written() {
     let device = fake(|_, _| NOW);
     let profile = ModbusProfile {
-        identify: Some(Identify { address: holding(70), encoding: u16_plain(), range: (45.0, 65.0) }),
+        identify: Some(Identify {
+            address: holding(70),
+            encoding: u16_plain(),
+            range: (45.0, 65.0),
+        }),
         ..inverter()
     };
     let bench = Bench::start(true, vec![profile], &device);
@@ -813,19 +1104,40 @@ async fn a_device_that_is_another_one_is_neither_believed_nor_written() {
     assert_eq!(bench.seen.flaws(), [Flaw::Config]);
     assert!(bench.seen.notices()[0].contains("this is not a test/device"));
     assert!(bench.seen.fate(1)[0].contains("not ready"));
-    assert!(device.lock().expect("sound").heard.iter().all(|h| h.function == 3 && h.address == 70));
+    assert!(
+        device
+            .lock()
+            .expect("sound")
+            .heard
+            .iter()
+            .all(|h| h.function == 3 && h.address == 70)
+    );
     assert!(bench.seen.good(0, Point::ActivePower).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_switch_is_a_coil_that_is_set_and_read_back() {
-    let coil = Address::Fixed { table: Table::Coil, address: 3 };
-    let bit = Encoding { data: DataType::Bit, ..u16_plain() };
+    let coil = Address::Fixed {
+        table: Table::Coil,
+        address: 3,
+    };
+    let bit = Encoding {
+        data: DataType::Bit,
+        ..u16_plain()
+    };
     let profile = ModbusProfile {
-        points: vec![RegisterPoint { address: coil, encoding: bit, ..point(Point::SwitchOn, 0) }],
+        points: vec![RegisterPoint {
+            address: coil,
+            encoding: bit,
+            ..point(Point::SwitchOn, 0)
+        }],
         controls: vec![Control {
             point: Point::SwitchOn,
-            fields: vec![Field { address: coil, encoding: bit, value: FieldValue::Setpoint }],
+            fields: vec![Field {
+                address: coil,
+                encoding: bit,
+                value: FieldValue::Setpoint,
+            }],
             ..inverter().controls[0].clone()
         }],
         ..meter()
@@ -834,40 +1146,127 @@ async fn a_switch_is_a_coil_that_is_set_and_read_back() {
         let device = fake(|_, _| NOW);
         let bench = Bench::start(rtu, vec![profile.clone()], &device);
         bench.runs(500 * MS).await;
-        assert_eq!(bench.seen.latest(0, Point::SwitchOn), Some(Reading::Good(0.0)));
+        assert_eq!(
+            bench.seen.latest(0, Point::SwitchOn),
+            Some(Reading::Good(0.0))
+        );
         bench.order(1, 0, Setpoint::Switch { on: true }, 1000 * MS);
         bench.runs(500 * MS).await;
         assert_eq!(bench.seen.fate(1), ["Written", "Register"]);
-        assert_eq!(bench.seen.latest(0, Point::SwitchOn), Some(Reading::Good(1.0)));
+        assert_eq!(
+            bench.seen.latest(0, Point::SwitchOn),
+            Some(Reading::Good(1.0))
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_urgent_writes_are_done_before_the_bus_ends() {
-    for (dead, expected) in [(false, "Written"), (true, "missed Written: dev0: the bus ended")] {
+    for (dead, expected) in [(false, "Written"), (true, "missed Written")] {
         let device = fake(|_, _| NOW);
         let bench = Bench::start(true, vec![inverter()], &device);
         bench.runs(500 * MS).await;
         if dead {
             device.lock().expect("sound").rule = Box::new(|_, _| Deed::Silent);
         }
-        for (dispatch, urgent) in [(1, true)] {
-            let order = Order {
-                dispatch: DispatchId(dispatch),
-                device: DeviceIx(0),
-                setpoint: power(0.0),
-                valid_until: bench.clock.now() + Duration::from_secs(60),
-                urgent,
-            };
-            bench.orders.try_send(order).expect("room");
-        }
-        let Bench { seen, orders, task, .. } = bench;
+        let order = Order {
+            dispatch: DispatchId(1),
+            device: DeviceIx(0),
+            setpoint: power(0.0),
+            valid_until: bench.clock.now() + Duration::from_secs(60),
+            urgent: true,
+        };
+        bench.orders.try_send(order).expect("room");
+        let Bench {
+            seen, orders, task, ..
+        } = bench;
         drop(orders);
         let ended = tokio::time::timeout(Duration::from_secs(3), task).await;
         ended.expect("in time").expect("no panic");
         let fate = seen.fate(1);
-        assert!(!fate.is_empty() && (fate[0].starts_with(expected) || dead && fate[0].starts_with("missed")), "{fate:?}");
+        assert!(fate[0].starts_with(expected), "{fate:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_the_end_has_cut_short_is_told() {
+    let device = fake(|_, heard: &Heard| {
+        if heard.function == 16 {
+            Deed::Silent
+        } else {
+            NOW
+        }
+    });
+    let slow = ModbusProfile {
+        timeout: 30_000 * MS,
+        ..inverter()
+    };
+    let bench = Bench::start(false, vec![slow], &device);
+    bench.runs(500 * MS).await;
+    bench.order(1, 0, power(3.0), 60_000 * MS);
+    bench.runs(500 * MS).await;
+    let Bench {
+        seen, orders, task, ..
+    } = bench;
+    drop(orders);
+    tokio::time::timeout(Duration::from_secs(3), task)
+        .await
+        .expect("in time")
+        .expect("no panic");
+    let fate = seen.fate(1);
+    assert_eq!(fate.len(), 1);
+    assert!(fate[0].starts_with("missed Written"), "{fate:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reactive_power_is_written_only_when_it_differs_or_the_device_is_new() {
+    let device = fake(|_, _| NOW);
+    let bench = Bench::start(false, vec![inverter()], &device);
+    let wrote = |device: &Shared| {
+        let mut fake = device.lock().expect("sound");
+        let heard = std::mem::take(&mut fake.heard);
+        heard
+            .iter()
+            .filter(|h| h.function == 16)
+            .map(|h| h.address)
+            .collect::<Vec<_>>()
+    };
+    let rows: [(u64, f64, &[u16]); 4] = [
+        (1, 0.0, &[500, 510]),
+        (2, 0.0, &[500]),
+        (3, 5.0, &[500, 510]),
+        (4, 5.0, &[500]),
+    ];
+    for (dispatch, vars, expected) in rows {
+        bench.runs(300 * MS).await;
+        let q = ReactivePower::from_vars(vars);
+        bench.order(
+            dispatch,
+            0,
+            Setpoint::Power {
+                p: ActivePower::from_watts(dispatch as f64),
+                q,
+            },
+            1000 * MS,
+        );
+        bench.runs(300 * MS).await;
+        assert_eq!(wrote(&device), expected, "dispatch {dispatch}");
+    }
+    device.lock().expect("sound").rule = Box::new(|n, _| if n == 0 { Deed::HangUp } else { NOW });
+    bench.runs(1000 * MS).await;
+    wrote(&device);
+    device.lock().expect("sound").rule = Box::new(|_, _| NOW);
+    bench.order(
+        5,
+        0,
+        Setpoint::Power {
+            p: ActivePower::ZERO,
+            q: ReactivePower::from_vars(5.0),
+        },
+        1000 * MS,
+    );
+    bench.runs(300 * MS).await;
+    assert_eq!(wrote(&device), [500, 510], "after a reconnect");
 }
 
 #[tokio::test(start_paused = true)]

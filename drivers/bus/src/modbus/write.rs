@@ -100,10 +100,15 @@ impl Recipe {
             let words = match &field.value {
                 FieldValue::Constant(raw) => codec::encode_raw(&field.encoding, *raw),
                 FieldValue::Setpoint => codec::encode(&field.encoding, wanted, scale),
-                FieldValue::PercentOf { reference: point, min } => {
+                FieldValue::PercentOf {
+                    reference: point,
+                    min,
+                } => {
                     let whole = reference(*point)
                         .filter(|w| w.is_finite() && *w != 0.0)
-                        .ok_or_else(|| format!("{point} is not known, and the device takes a percentage of it"))?;
+                        .ok_or_else(|| {
+                            format!("{point} is not known, and the device takes a percentage of it")
+                        })?;
                     to_base = whole / 100.0;
                     codec::encode(&field.encoding, (wanted / to_base).max(*min), scale)
                 }
@@ -123,7 +128,10 @@ impl Recipe {
         }
         let (words, expected, to_base) =
             proof.ok_or("the control has no field that could be read back")?;
-        let fields: Vec<_> = encoded.iter().map(|(t, a, w)| (*t, *a, w.as_slice())).collect();
+        let fields: Vec<_> = encoded
+            .iter()
+            .map(|(t, a, w)| (*t, *a, w.as_slice()))
+            .collect();
         Ok(Composed {
             writes: blocks::writes(&fields),
             words,
@@ -134,10 +142,14 @@ impl Recipe {
     }
 
     fn scale_of(&self, field: usize, scales: &[Vec<u16>]) -> Option<u16> {
-        let found = self.scale_blocks.iter().zip(scales).find_map(|(block, words)| {
-            let place = block.places.iter().find(|p| p.point == field)?;
-            Some((block, place, words))
-        });
+        let found = self
+            .scale_blocks
+            .iter()
+            .zip(scales)
+            .find_map(|(block, words)| {
+                let place = block.places.iter().find(|p| p.point == field)?;
+                Some((block, place, words))
+            });
         found.and_then(|(block, place, words)| cut(block, place, words).0.first().copied())
     }
 
@@ -148,9 +160,10 @@ impl Recipe {
         composed: &Composed,
         words: &[u16],
     ) -> Result<(), String> {
-        let (Some(field), Some(place)) =
-            (control.fields.get(control.readback.field), self.readback.places.first())
-        else {
+        let (Some(field), Some(place)) = (
+            control.fields.get(control.readback.field),
+            self.readback.places.first(),
+        ) else {
             return Err("the control has no field that could be read back".to_owned());
         };
         let (raw, scale) = cut(&self.readback, place, words);
@@ -159,11 +172,18 @@ impl Recipe {
             Ok(told) if (told - composed.expected).abs() <= control.readback.tolerance => Ok(()),
             Ok(told) => Err(format!(
                 "register {} holds {raw:?} = {told} {unit}, written was {:?} = {} {unit}; the device may be in local control, in another mode, or narrower in its own limits",
-                place.address, composed.words, composed.expected, unit = control.point.unit()
+                place.address,
+                composed.words,
+                composed.expected,
+                unit = control.point.unit()
             )),
             Err(flaw) => Err(format!(
                 "register {} holds {raw:?}, which is {}; written was {:?} = {} {}",
-                place.address, flaw.word(), composed.words, composed.expected, control.point.unit()
+                place.address,
+                flaw.word(),
+                composed.words,
+                composed.expected,
+                control.point.unit()
             )),
         }
     }
@@ -178,7 +198,10 @@ fn within(control: &Control, value: f64) -> (f64, Option<String>) {
     let taken = value.clamp(lower, upper);
     let unit = control.point.unit();
     let remark = (taken != value).then(|| {
-        format!("{} takes {lower} to {upper} {unit} only; {value} {unit} was asked for", control.point)
+        format!(
+            "{} takes {lower} to {upper} {unit} only; {value} {unit} was asked for",
+            control.point
+        )
     });
     (taken, remark)
 }
@@ -201,7 +224,10 @@ pub(super) fn revert_time(control: &Control, rig: Option<Duration>) -> Option<Du
         CommsLoss::Reverts { after } => Some(after),
         CommsLoss::Holds => None,
     };
-    let takes_time = control.fields.iter().any(|f| f.value == FieldValue::RevertSeconds);
+    let takes_time = control
+        .fields
+        .iter()
+        .any(|f| f.value == FieldValue::RevertSeconds);
     // A rig's wish counts only where the device has a register for it.
     rig.filter(|_| takes_time).or(own)
 }
@@ -209,5 +235,9 @@ pub(super) fn revert_time(control: &Control, rig: Option<Duration>) -> Option<Du
 /// How often a setpoint is written again so that the device does not revert while all is well.
 pub(super) fn refresh_interval(control: &Control, rig: Option<Duration>) -> Option<Duration> {
     let half = revert_time(control, rig).map(|r| r / 2);
-    [control.refresh, half].into_iter().flatten().filter(|d| !d.is_zero()).min()
+    [control.refresh, half]
+        .into_iter()
+        .flatten()
+        .filter(|d| !d.is_zero())
+        .min()
 }

@@ -46,12 +46,23 @@ struct Written {
 
 impl Bus {
     pub(super) async fn write(&mut self, write: Write) {
+        self.writing = Some((write, Stage::Written));
+        self.write_and_prove(write).await;
+        self.writing = None;
+    }
+
+    async fn write_and_prove(&mut self, write: Write) {
         let index = write.device;
         let ix = self.devices[index].spec.ix;
         let mut written = Vec::new();
         for (point, value) in targets(write.setpoint) {
             let device = &self.devices[index];
-            let Some(control) = device.profile.controls.iter().position(|c| c.point == point) else {
+            let Some(control) = device
+                .profile
+                .controls
+                .iter()
+                .position(|c| c.point == point)
+            else {
                 // Only the second target (reactive power) may be missing: the first was checked on entry.
                 if value != 0.0 {
                     let text = format!(
@@ -62,7 +73,7 @@ impl Bus {
                 }
                 continue;
             };
-            let unchanged = device.held.get(&point) == Some(&value);
+            let unchanged = device.kept.contains(&point) && device.held.get(&point) == Some(&value);
             if point == Point::ReactivePowerSet && unchanged {
                 continue;
             }
@@ -80,6 +91,7 @@ impl Bus {
             stage: Stage::Written,
             at: self.clock.now(),
         });
+        self.writing = Some((write, Stage::Register));
         for done in &written {
             if let Err(why) = self.prove(index, done).await {
                 self.missed(write.dispatch, ix, Stage::Register, why);
@@ -128,7 +140,11 @@ impl Bus {
         let now = self.now();
         self.plan.refresh_done(index, point, now);
         let device = &self.devices[index];
-        let control = device.profile.controls.iter().position(|c| c.point == point);
+        let control = device
+            .profile
+            .controls
+            .iter()
+            .position(|c| c.point == point);
         let (Some(control), Some(value)) = (control, device.held.get(&point).copied()) else {
             return;
         };
@@ -138,8 +154,9 @@ impl Bus {
             Err(Fault::Final(why)) => Some(why),
         };
         if let Some(why) = why {
-            let text = format!("{}: keep-alive of {point}: {why}", self.devices[index].spec.id);
-            self.notice(index, text);
+            let id = &self.devices[index].spec.id;
+            let text = format!("{id}: keep-alive of {point}: {why}");
+            self.notice_about(index, &format!("keep-alive of {point}"), text);
         }
     }
 
@@ -151,7 +168,12 @@ impl Bus {
     ) -> Result<Written, Fault> {
         let device = &self.devices[index];
         let nowhere = || Fault::Final("its registers are not in this device".to_owned());
-        let recipe = device.recipes.get(control).cloned().flatten().ok_or_else(nowhere)?;
+        let recipe = device
+            .recipes
+            .get(control)
+            .cloned()
+            .flatten()
+            .ok_or_else(nowhere)?;
         for reference in &recipe.references {
             self.learn(index, *reference).await?;
         }
@@ -176,7 +198,7 @@ impl Bus {
         let every = refresh_interval(spec, rig_revert);
         if let Some(remark) = &composed.clamped {
             let text = format!("{}: {remark}", device.spec.id);
-            self.notice(index, text);
+            self.notice_about(index, &format!("range of {point}"), text);
         }
         for request in &composed.writes {
             let (ask, address) = match request {
@@ -184,9 +206,13 @@ impl Bus {
                     let address = *address;
                     (Ask::WriteRegisters { address, words }, address)
                 }
-                blocks::Write::Coil { address, on } => {
-                    (Ask::WriteCoil { address: *address, on: *on }, *address)
-                }
+                blocks::Write::Coil { address, on } => (
+                    Ask::WriteCoil {
+                        address: *address,
+                        on: *on,
+                    },
+                    *address,
+                ),
             };
             match self.transact(index, ask).await {
                 Ok(_) => {}
@@ -200,6 +226,7 @@ impl Bus {
         }
         let now = self.now();
         self.devices[index].held.insert(point, value);
+        self.devices[index].kept.insert(point);
         self.plan.set_refresh(index, point, every, now);
         Ok(Written {
             control,
@@ -219,7 +246,9 @@ impl Bus {
             r.block.places.iter().any(holds)
         });
         let Some((key, question)) = read.map(|r| (r.key, ask(&r.block))) else {
-            return Err(Fault::Final(format!("{point} is not read, and the device takes a percentage of it")));
+            return Err(Fault::Final(format!(
+                "{point} is not read, and the device takes a percentage of it"
+            )));
         };
         let answer = self.transact(index, question).await?;
         self.publish(index, key, &answer);
@@ -239,7 +268,9 @@ impl Bus {
                 return Err("its registers are not in this device".to_owned());
             };
             let verdict = match result {
-                Ok(answer) => written.recipe.verify(control, &written.composed, &answer.words),
+                Ok(answer) => written
+                    .recipe
+                    .verify(control, &written.composed, &answer.words),
                 Err(error) => Err(format!("register not read back: {error}")),
             };
             match verdict {

@@ -46,8 +46,9 @@ fn word_or_number(value: &Value, text: &str) -> Result<f64, Flaw> {
 fn found(value: &Value, json: &Json) -> Result<f64, Flaw> {
     match json {
         Json::Null => Err(Flaw::NotImplemented),
-        Json::Bool(on) => Ok(word_or_number(value, &on.to_string())
-            .unwrap_or(f64::from(u8::from(*on)))),
+        Json::Bool(on) => {
+            Ok(word_or_number(value, &on.to_string()).unwrap_or(f64::from(u8::from(*on))))
+        }
         Json::Number(number) => number.as_f64().ok_or(Flaw::Corrupt),
         Json::String(text) => word_or_number(value, text),
         Json::Array(items) => listed(value, items),
@@ -111,34 +112,143 @@ mod tests {
         use Flaw::*;
         use Point::*;
         use Reading::{Bad, Good};
-        let tele = r#"{"Time":"2026-01-01T00:00:00","ENERGY":{"Total":1.5,"Power":42,"Voltage":"230"}}"#;
+        let tele =
+            r#"{"Time":"2026-01-01T00:00:00","ENERGY":{"Total":1.5,"Power":42,"Voltage":"230"}}"#;
         // (point, pointer, factor, payload, expected)
         let rows = [
-            (ActivePower, Some("/ENERGY/Power"), -1.0, tele, Some(Good(-42.0))),
-            (EnergyImport, Some("/ENERGY/Total"), 1000.0, tele, Some(Good(1500.0))),
-            (VoltageL1, Some("/ENERGY/Voltage"), 1.0, tele, Some(Good(230.0))),
-            (ReactivePower, Some("/ENERGY/ReactivePower"), 1.0, tele, None),
-            (SwitchOn, Some("/POWER"), 1.0, r#"{"POWER":"ON"}"#, Some(Good(1.0))),
-            (SwitchOn, Some("/POWER"), 1.0, r#"{"POWER":"on?"}"#, Some(Bad(Corrupt))),
-            (SwitchOn, Some("/output"), 1.0, r#"{"output":true}"#, Some(Good(1.0))),
-            (SwitchOn, Some("/output"), 1.0, r#"{"output":false}"#, Some(Good(0.0))),
+            (
+                ActivePower,
+                Some("/ENERGY/Power"),
+                -1.0,
+                tele,
+                Some(Good(-42.0)),
+            ),
+            (
+                EnergyImport,
+                Some("/ENERGY/Total"),
+                1000.0,
+                tele,
+                Some(Good(1500.0)),
+            ),
+            (
+                VoltageL1,
+                Some("/ENERGY/Voltage"),
+                1.0,
+                tele,
+                Some(Good(230.0)),
+            ),
+            (
+                ReactivePower,
+                Some("/ENERGY/ReactivePower"),
+                1.0,
+                tele,
+                None,
+            ),
+            (
+                SwitchOn,
+                Some("/POWER"),
+                1.0,
+                r#"{"POWER":"ON"}"#,
+                Some(Good(1.0)),
+            ),
+            (
+                SwitchOn,
+                Some("/POWER"),
+                1.0,
+                r#"{"POWER":"on?"}"#,
+                Some(Bad(Corrupt)),
+            ),
+            (
+                SwitchOn,
+                Some("/output"),
+                1.0,
+                r#"{"output":true}"#,
+                Some(Good(1.0)),
+            ),
+            (
+                SwitchOn,
+                Some("/output"),
+                1.0,
+                r#"{"output":false}"#,
+                Some(Good(0.0)),
+            ),
             (SwitchOn, None, 1.0, "OFF", Some(Good(0.0))),
             (SwitchOn, None, 1.0, "", Some(Bad(Corrupt))),
             (ActivePower, None, 1.0, " 12.5\n", Some(Good(12.5))),
             (ActivePower, None, 1.0, "nan", Some(Bad(Corrupt))),
             (ActivePower, None, 1.0, "inf", Some(Bad(Corrupt))),
             (ActivePower, None, 1.0, "5001", Some(Bad(OutOfRange))),
-            (ActivePower, Some("/p"), 1.0, r#"{"p":null}"#, Some(Bad(NotImplemented))),
-            (ActivePower, Some("/p"), 1.0, r#"{"p":1"#, Some(Bad(Corrupt))),
+            (
+                ActivePower,
+                Some("/p"),
+                1.0,
+                r#"{"p":null}"#,
+                Some(Bad(NotImplemented)),
+            ),
+            (
+                ActivePower,
+                Some("/p"),
+                1.0,
+                r#"{"p":1"#,
+                Some(Bad(Corrupt)),
+            ),
             (ActivePower, Some("/p"), 1.0, "", Some(Bad(Corrupt))),
-            (ActivePower, Some("/p"), 1.0, r#"{"p":{}}"#, Some(Bad(Corrupt))),
-            (ActivePower, Some("/p"), -1.0, r#"{"p":[10,20,30]}"#, Some(Good(-60.0))),
-            (ActivePower, Some("/p"), -1.0, r#"{"p":[10,null,30]}"#, Some(Bad(NotImplemented))),
-            (ActivePower, Some("/p"), 1.0, r#"{"p":[[1],2]}"#, Some(Bad(Corrupt))),
-            (ActivePower, Some("/p"), 1.0, r#"{"p":[]}"#, Some(Bad(NotImplemented))),
-            (VoltageL1, Some("/v"), 1.0, r#"{"v":[230,231]}"#, Some(Bad(Config))),
-            (VoltageL1, Some("/v"), 1.0, r#"{"v":[230]}"#, Some(Good(230.0))),
-            (VoltageL2, Some("/v/1"), 1.0, r#"{"v":[230,231]}"#, Some(Good(231.0))),
+            (
+                ActivePower,
+                Some("/p"),
+                1.0,
+                r#"{"p":{}}"#,
+                Some(Bad(Corrupt)),
+            ),
+            (
+                ActivePower,
+                Some("/p"),
+                -1.0,
+                r#"{"p":[10,20,30]}"#,
+                Some(Good(-60.0)),
+            ),
+            (
+                ActivePower,
+                Some("/p"),
+                -1.0,
+                r#"{"p":[10,null,30]}"#,
+                Some(Bad(NotImplemented)),
+            ),
+            (
+                ActivePower,
+                Some("/p"),
+                1.0,
+                r#"{"p":[[1],2]}"#,
+                Some(Bad(Corrupt)),
+            ),
+            (
+                ActivePower,
+                Some("/p"),
+                1.0,
+                r#"{"p":[]}"#,
+                Some(Bad(NotImplemented)),
+            ),
+            (
+                VoltageL1,
+                Some("/v"),
+                1.0,
+                r#"{"v":[230,231]}"#,
+                Some(Bad(Config)),
+            ),
+            (
+                VoltageL1,
+                Some("/v"),
+                1.0,
+                r#"{"v":[230]}"#,
+                Some(Good(230.0)),
+            ),
+            (
+                VoltageL2,
+                Some("/v/1"),
+                1.0,
+                r#"{"v":[230,231]}"#,
+                Some(Good(231.0)),
+            ),
         ];
         for (point, pointer, factor, payload, expected) in rows {
             check(&value(point, pointer, factor), payload, expected);

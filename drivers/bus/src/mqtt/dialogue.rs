@@ -224,9 +224,7 @@ impl Dialogue {
             return;
         };
         let wish = match order.setpoint {
-            Setpoint::Switch { on } => device
-                .command(Point::SwitchOn)
-                .map(|c| (c.point, on)),
+            Setpoint::Switch { on } => device.command(Point::SwitchOn).map(|c| (c.point, on)),
             Setpoint::Power { .. } | Setpoint::Ceiling { .. } => None,
         };
         match wish {
@@ -440,8 +438,7 @@ fn refuse(device: &BusDevice, misfit: &Misfit, desk: &Desk<'_>) {
             desk.sample(device.ix, point, Reading::Bad(Flaw::Config));
         }
     }
-    desk.sink
-        .event(LinkEvent::Offline(device.ix, Flaw::Config));
+    desk.sink.event(LinkEvent::Offline(device.ix, Flaw::Config));
 }
 
 fn mqtt(profile: &Profile) -> Option<&MqttProfile> {
@@ -533,7 +530,10 @@ fn hear(device: &mut Device, orders: &mut Orders, message: &Message, desk: &Desk
     if known && !message.retain && !device.gone {
         come_online(device, desk);
     }
-    if readings.iter().any(|(_, r)| *r == Reading::Bad(Flaw::Corrupt)) {
+    if readings
+        .iter()
+        .any(|(_, r)| *r == Reading::Bad(Flaw::Corrupt))
+    {
         BusStats::add(&desk.stats.corrupt, 1);
     }
     for (point, reading) in readings {

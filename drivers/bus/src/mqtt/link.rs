@@ -11,7 +11,7 @@ use std::future::Future;
 
 use profile::mqtt::Message;
 
-pub use broker::{BrokerLink, Login, client_id};
+pub use broker::{BrokerLink, Login, client_id, tls};
 pub use memory::{Dials, MemoryLink};
 
 /// A name that the caller gives to a message, to hear about its acknowledgement.
@@ -79,12 +79,8 @@ pub trait Link: Send {
     ///
     /// # Errors
     /// When there is no connection. The message is forgotten.
-    fn publish(
-        &mut self,
-        token: Option<Token>,
-        topic: &str,
-        payload: &[u8],
-    ) -> Result<(), NotSent>;
+    fn publish(&mut self, token: Option<Token>, topic: &str, payload: &[u8])
+    -> Result<(), NotSent>;
 
     /// What happens next. Safe to drop while it waits.
     fn next(&mut self) -> impl Future<Output = Heard> + Send;

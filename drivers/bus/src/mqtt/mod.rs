@@ -99,7 +99,10 @@ impl Bus {
         }
         let mut end_by = None;
         loop {
-            let due = [self.dialogue.next_due(), end_by].into_iter().flatten().min();
+            let due = [self.dialogue.next_due(), end_by]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 biased;
                 job = jobs.recv(), if end_by.is_none() => match job {

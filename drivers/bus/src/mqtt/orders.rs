@@ -195,15 +195,11 @@ impl Orders {
     }
 
     /// What is over by now. `name` is a device's name in the rig.
-    pub(crate) fn tick<'a>(
-        &mut self,
-        now: Instant,
-        name: impl Fn(DeviceIx) -> &'a str,
-    ) -> Outcome {
+    pub(crate) fn tick<'a>(&mut self, now: Instant, name: impl Fn(DeviceIx) -> &'a str) -> Outcome {
         let mut outcome = Outcome::default();
         for ((device, point), slot) in &mut self.slots {
             if let Some((order, _)) = slot.waiting
-                && now > order.valid_until
+                && now > order.valid_until + Duration::from_secs(60)
             {
                 slot.waiting = None;
                 outcome.expired += 1;
@@ -226,10 +222,10 @@ impl Orders {
                 } else {
                     "the broker did not acknowledge it in time"
                 };
-                outcome.events.push(
-                    sent.order
-                        .missed(missing_stage(&sent), format!("{}: {point}: {why}", name(*device))),
-                );
+                outcome.events.push(sent.order.missed(
+                    missing_stage(&sent),
+                    format!("{}: {point}: {why}", name(*device)),
+                ));
             }
         }
         self.slots

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use model::{DeviceIx, Flaw, Point, Setpoint, Stage};
 use profile::Protocol;
-use profile::mqtt::{
-    Availability, Command, Message, MqttProfile, Request, ToBroker, Topic, Value,
-};
+use profile::mqtt::{Availability, Command, Message, MqttProfile, Request, ToBroker, Topic, Value};
 use tokio::time::sleep;
 
 use super::*;
@@ -319,10 +317,7 @@ async fn the_last_wish_wins_and_urgent_ones_go_first() {
     rig.handle.write(trip).unwrap();
     check_outcomes(&rig, &["1 missed Written … superseded by dispatch 2"]);
     let mut peer = rig.accept().await;
-    assert_eq!(
-        peer.commands(),
-        ["cmnd/p2/POWER OFF", "cmnd/p1/POWER OFF"]
-    );
+    assert_eq!(peer.commands(), ["cmnd/p2/POWER OFF", "cmnd/p1/POWER OFF"]);
     // A newer wish while the old one is out: the old one is given up.
     sleep(Duration::from_millis(3)).await;
     rig.outcomes();
@@ -370,8 +365,7 @@ async fn silence_is_a_timeout_and_a_kept_message_is_no_measurement() {
     sleep(Duration::from_millis(19_990)).await;
     rig.sink.check(0, Point::ActivePower, Ok(-42.0));
     sleep(Duration::from_millis(20)).await;
-    rig.sink
-        .check(0, Point::ActivePower, Err(Flaw::Timeout));
+    rig.sink.check(0, Point::ActivePower, Err(Flaw::Timeout));
     assert_eq!(
         rig.sink.take_events(),
         [
@@ -391,8 +385,7 @@ async fn a_broker_that_stays_away_takes_its_devices_with_it_after_the_grace() {
     sleep(Duration::from_millis(1990)).await;
     rig.sink.check(0, Point::ActivePower, Ok(-42.0));
     sleep(Duration::from_millis(20)).await;
-    rig.sink
-        .check(0, Point::ActivePower, Err(Flaw::Timeout));
+    rig.sink.check(0, Point::ActivePower, Err(Flaw::Timeout));
     sleep(Duration::from_secs(60)).await;
     let notices = rig.sink.notices();
     assert_eq!(notices.len(), 1, "{notices:?}");
@@ -404,14 +397,16 @@ async fn malformed_and_foreign_messages_harm_nobody() {
     let peer = rig.accept().await;
     peer.say("tele/p1/SENSOR", SENSOR).await;
     peer.say("tele/p1/SENSOR", r#"{"ENERGY":{"Power":4"#).await;
-    rig.sink
-        .check(0, Point::ActivePower, Err(Flaw::Corrupt));
+    rig.sink.check(0, Point::ActivePower, Err(Flaw::Corrupt));
     peer.say("tele/p1/SENSOR", r#"{"Time":"now"}"#).await;
     peer.say("stat/p1/POWER", [0xFF, 0xFE]).await;
     rig.sink.check(0, Point::SwitchOn, Err(Flaw::Corrupt));
     peer.say("tele/p1/LWT", "perhaps").await;
     peer.say("other/p1/SENSOR", SENSOR).await;
-    let big = format!(r#"{{"list":"{}","ENERGY":{{"Power":7}}}}"#, "x".repeat(200 << 10));
+    let big = format!(
+        r#"{{"list":"{}","ENERGY":{{"Power":7}}}}"#,
+        "x".repeat(200 << 10)
+    );
     peer.say_kept("tele/p1/SENSOR", &big).await;
     peer.say("tele/p1/SENSOR", &big).await;
     rig.sink.check(0, Point::ActivePower, Ok(-7.0));
@@ -501,7 +496,14 @@ async fn what_a_device_cannot_do_is_refused_in_clear_text() {
         q: quantities::ReactivePower::ZERO,
     };
     for (dispatch, ix, setpoint) in [(1, 0, power), (2, 1, Setpoint::Switch { on: true })] {
-        let write = job(&rig.clock, dispatch, ix, setpoint, Duration::from_secs(1), false);
+        let write = job(
+            &rig.clock,
+            dispatch,
+            ix,
+            setpoint,
+            Duration::from_secs(1),
+            false,
+        );
         rig.handle.write(write).unwrap();
     }
     sleep(Duration::from_millis(1)).await;
@@ -524,8 +526,22 @@ async fn at_its_end_the_bus_finishes_urgent_commands_only_and_in_bounded_time() 
     peer.say("tele/p2/LWT", "Offline").await;
     rig.sink.take_events();
     let valid = Duration::from_secs(9);
-    let trip = job(&rig.clock, 1, 0, Setpoint::Switch { on: false }, valid, true);
-    let idle = job(&rig.clock, 2, 1, Setpoint::Switch { on: true }, valid, false);
+    let trip = job(
+        &rig.clock,
+        1,
+        0,
+        Setpoint::Switch { on: false },
+        valid,
+        true,
+    );
+    let idle = job(
+        &rig.clock,
+        2,
+        1,
+        Setpoint::Switch { on: true },
+        valid,
+        false,
+    );
     rig.handle.write(trip).unwrap();
     rig.handle.write(idle).unwrap();
     let ended_from = rig.clock.now();
@@ -541,14 +557,20 @@ async fn at_its_end_the_bus_finishes_urgent_commands_only_and_in_bounded_time() 
     // The device never reports: the bus ends all the same.
     while peer.from_bus.recv().await.is_some() {}
     let took = clock.now().since(ended_from);
-    assert!(took >= Duration::from_secs(2) && took < Duration::from_millis(2100), "{took:?}");
+    assert!(
+        took >= Duration::from_secs(2) && took < Duration::from_millis(2100),
+        "{took:?}"
+    );
     let events = sink.take_events();
     let missed = |dispatch, stage| {
         events.iter().any(|e| {
             matches!(e, LinkEvent::Missed { dispatch: d, stage: s, .. } if *d == DispatchId(dispatch) && *s == stage)
         })
     };
-    assert!(missed(1, Stage::Register) && missed(2, Stage::Written), "{events:?}");
+    assert!(
+        missed(1, Stage::Register) && missed(2, Stage::Written),
+        "{events:?}"
+    );
     drop(dials);
 }
 
@@ -562,4 +584,72 @@ async fn a_confirmed_urgent_command_lets_the_bus_end_at_once() {
     peer.say("stat/p1/POWER", "OFF").await;
     while peer.from_bus.recv().await.is_some() {}
     assert!(rig.clock.now().since(from) < Duration::from_millis(100));
+}
+
+fn bundled(id: &str) -> Rig {
+    let mut plug = device(0, Protocol::Mqtt(plug()), Some("plug-1"));
+    plug.profile = profile::bundled(id).unwrap();
+    Rig::with(vec![plug])
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bundled_tasmota_profile_reads_and_switches_a_plug() {
+    let mut rig = bundled("tasmota/plug");
+    let mut peer = rig.accept().await;
+    assert_eq!(
+        peer.published(),
+        ["cmnd/plug-1/Status 10", "cmnd/plug-1/POWER "]
+    );
+    peer.say_kept("tele/plug-1/LWT", "Online").await;
+    let status = r#"{"StatusSNS":{"Time":"2026-01-01T00:00:00","ENERGY":{"Total":1.25,"Power":40,"ApparentPower":50,"ReactivePower":30,"Factor":0.80,"Voltage":230,"Current":0.217}}}"#;
+    peer.say("stat/plug-1/STATUS10", status).await;
+    peer.say("stat/plug-1/POWER", "OFF").await;
+    rig.sink.check(0, Point::ActivePower, Ok(-40.0));
+    rig.sink.check(0, Point::VoltageL1, Ok(230.0));
+    rig.sink.check(0, Point::EnergyImport, Ok(1250.0));
+    rig.sink.check(0, Point::SwitchOn, Ok(0.0));
+    rig.outcomes();
+    rig.switch(1, true, 1000, false).await;
+    assert_eq!(peer.published(), ["cmnd/plug-1/POWER ON"]);
+    peer.say("stat/plug-1/RESULT", r#"{"POWER":"ON"}"#).await;
+    peer.say("stat/plug-1/POWER", "ON").await;
+    check_outcomes(&rig, &["1 Written", "1 Register"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bundled_shelly_profile_reads_and_switches_a_plug() {
+    let mut rig = bundled("shelly/gen2-plug");
+    let mut peer = rig.accept().await;
+    let asked = peer.published();
+    let (topic, request) = asked[0].split_once(' ').unwrap();
+    assert_eq!(topic, "plug-1/rpc");
+    let request: serde_json::Value = serde_json::from_str(request).unwrap();
+    let source = request["src"].as_str().unwrap();
+    assert_eq!(request["method"], "Switch.GetStatus");
+    let answer = r#"{"id":1,"src":"plug-1","result":{"id":0,"output":false,"apower":8.9,"voltage":237.5,"freq":50.0,"aenergy":{"total":6.532}}}"#;
+    peer.say(&format!("{source}/rpc"), answer).await;
+    rig.sink.check(0, Point::ActivePower, Ok(-8.9));
+    rig.sink.check(0, Point::Frequency, Ok(50.0));
+    rig.sink.check(0, Point::SwitchOn, Ok(0.0));
+
+    rig.outcomes();
+    rig.switch(1, true, 1000, false).await;
+    let sent = peer.published();
+    let (topic, command) = sent.last().unwrap().split_once(' ').unwrap();
+    let command: serde_json::Value = serde_json::from_str(command).unwrap();
+    assert_eq!(
+        (topic, &command["method"]),
+        ("plug-1/rpc", &"Switch.Set".into())
+    );
+    assert_eq!(command["params"]["on"], true);
+    assert!(command["params"]["toggle_after"].as_f64().unwrap() >= 1.0);
+    // The answer to the command says what was, not what is; the notification does.
+    let result = r#"{"id":3,"result":{"was_on":false}}"#;
+    peer.say(&format!("{source}/rpc"), result).await;
+    check_outcomes(&rig, &["1 Written"]);
+    let event = r#"{"src":"plug-1","method":"NotifyStatus","params":{"ts":1.0,"switch:0":{"id":0,"output":true}}}"#;
+    peer.say("plug-1/events/rpc", event).await;
+    check_outcomes(&rig, &["1 Register"]);
+    peer.say("plug-1/online", "false").await;
+    rig.sink.check(0, Point::ActivePower, Err(Flaw::Offline));
 }

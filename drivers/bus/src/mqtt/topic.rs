@@ -83,7 +83,11 @@ mod tests {
                 Some(r#"{"src":"me","params":{"on":true}}"#),
             ),
         ] {
-            assert_eq!(fill(template, device, "me").as_deref(), expected, "{template}");
+            assert_eq!(
+                fill(template, device, "me").as_deref(),
+                expected,
+                "{template}"
+            );
         }
         assert!(is_plain("shellies/plug-1") && !is_plain("") && !is_plain("a/#"));
     }

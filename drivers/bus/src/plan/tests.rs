@@ -57,7 +57,10 @@ fn work_is_taken_in_the_order_of_its_weight() {
     let expected = [
         Task::Write(write(2, 3, true)),
         Task::Write(write(1, 2, false)),
-        Task::Refresh { device: 1, point: Point::ActivePowerLimit },
+        Task::Refresh {
+            device: 1,
+            point: Point::ActivePowerLimit,
+        },
         read(fast),
         read(normal),
         read(slow),
@@ -79,9 +82,21 @@ fn inside_a_class_the_earliest_deadline_goes_first() {
     let mut plan = ready(1);
     let late = plan.add_read(0, Class::Fast, Some(MS * 300), at(0));
     let soon = plan.add_read(0, Class::Fast, Some(MS * 100), at(50));
-    assert_eq!(plan.next(at(60)), Task::Read { device: 0, key: soon });
+    assert_eq!(
+        plan.next(at(60)),
+        Task::Read {
+            device: 0,
+            key: soon
+        }
+    );
     plan.read_done(soon, at(60));
-    assert_eq!(plan.next(at(60)), Task::Read { device: 0, key: late });
+    assert_eq!(
+        plan.next(at(60)),
+        Task::Read {
+            device: 0,
+            key: late
+        }
+    );
 }
 
 #[test]
@@ -149,8 +164,13 @@ fn the_last_write_of_a_point_wins_and_keeps_place_and_urgency() {
     let mut plan = ready(2);
     plan.push_write(write(1, 0, true));
     plan.push_write(write(2, 1, true));
-    assert_eq!(plan.push_write(write(3, 0, false)).map(|w| w.dispatch), Some(DispatchId(1)));
-    let Task::Write(first) = plan.next(at(0)) else { panic!("a write waits") };
+    assert_eq!(
+        plan.push_write(write(3, 0, false)).map(|w| w.dispatch),
+        Some(DispatchId(1))
+    );
+    let Task::Write(first) = plan.next(at(0)) else {
+        panic!("a write waits")
+    };
     assert_eq!((first.dispatch, first.urgent), (DispatchId(3), true));
     // A write that is tried again does not replace a newer one.
     plan.push_write(write(4, 0, false));
@@ -192,7 +212,9 @@ fn a_silent_device_is_probed_ever_more_rarely_but_at_least_once_a_minute() {
     let mut now = at(0);
     let mut waits = Vec::new();
     for _ in 0..40 {
-        let Task::Wait(Some(then)) = plan.next(now) else { panic!("nothing is due") };
+        let Task::Wait(Some(then)) = plan.next(now) else {
+            panic!("nothing is due")
+        };
         waits.push(then.since(now).as_secs());
         assert_eq!(plan.next(then), Task::Probe(0));
         now = then;

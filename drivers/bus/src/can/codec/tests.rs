@@ -75,11 +75,7 @@ fn frames_captured_from_batteries_decode_to_the_values_on_their_displays() {
         &signal(BatteryTemperature, 32, 16, true, 0.1),
         36.3,
     );
-    check(
-        "58005E00",
-        &signal(StateOfCharge, 0, 16, false, 0.01),
-        0.88,
-    );
+    check("58005E00", &signal(StateOfCharge, 0, 16, false, 0.01), 0.88);
     check(
         "58005E00",
         &signal(StateOfHealth, 16, 16, false, 0.01),

@@ -90,11 +90,7 @@ fn frames_are_sent_in_lower_case_with_a_decimal_length() {
             &[0; 8],
             "< send 305 8 0 0 0 0 0 0 0 0 >",
         ),
-        (
-            CanId::Standard(0x7AB),
-            &[0xFF, 0x0A],
-            "< send 7ab 2 ff a >",
-        ),
+        (CanId::Standard(0x7AB), &[0xFF, 0x0A], "< send 7ab 2 ff a >"),
         (CanId::Extended(0x4200), &[2], "< send 00004200 1 2 >"),
         (CanId::Standard(0), &[], "< send 0 0 >"),
     ];
@@ -154,10 +150,7 @@ async fn a_server_that_cannot_open_the_bus_is_quoted() {
     let Err(error) = Connection::open(near, "can7").await.map(|_| ()) else {
         panic!("opened")
     };
-    assert!(
-        error.to_string().contains("could not open bus"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("could not open bus"), "{error}");
 }
 
 fn elements() -> impl Strategy<Value = (String, Heard)> {

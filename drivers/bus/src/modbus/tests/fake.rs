@@ -76,7 +76,11 @@ pub(super) fn fake(rule: impl FnMut(u64, &Heard) -> Deed + Send + 'static) -> Sh
 }
 
 /// Serves each stream that is dialled.
-pub(super) async fn serve(shared: Shared, rtu: bool, mut dialled: mpsc::UnboundedReceiver<DuplexStream>) {
+pub(super) async fn serve(
+    shared: Shared,
+    rtu: bool,
+    mut dialled: mpsc::UnboundedReceiver<DuplexStream>,
+) {
     while let Some(stream) = dialled.recv().await {
         shared.lock().expect("sound").dials += 1;
         tokio::spawn(talk(Arc::clone(&shared), rtu, stream));
@@ -95,7 +99,9 @@ async fn talk(shared: Shared, rtu: bool, stream: DuplexStream) {
         let _ = writer.shutdown().await;
     });
     loop {
-        let Some((tid, heard)) = hear(&mut reader, rtu).await else { break };
+        let Some((tid, heard)) = hear(&mut reader, rtu).await else {
+            break;
+        };
         let deed = {
             let mut fake = shared.lock().expect("sound");
             let n = fake.heard.len() as u64;
@@ -123,8 +129,14 @@ async fn talk(shared: Shared, rtu: bool, stream: DuplexStream) {
                 }
                 (Duration::ZERO, bytes)
             }
-            Deed::OtherUnit => (Duration::ZERO, frame(rtu, tid, heard.unit.wrapping_add(1), &pdu)),
-            Deed::OtherTransaction => (Duration::ZERO, frame(rtu, tid.wrapping_add(1), heard.unit, &pdu)),
+            Deed::OtherUnit => (
+                Duration::ZERO,
+                frame(rtu, tid, heard.unit.wrapping_add(1), &pdu),
+            ),
+            Deed::OtherTransaction => (
+                Duration::ZERO,
+                frame(rtu, tid.wrapping_add(1), heard.unit, &pdu),
+            ),
             Deed::Short => {
                 let mut short = pdu.clone();
                 short.truncate(short.len() - 2);
@@ -136,9 +148,10 @@ async fn talk(shared: Shared, rtu: bool, stream: DuplexStream) {
                 other[0] = if other[0] == 3 { 4 } else { 3 };
                 (Duration::ZERO, frame(rtu, tid, heard.unit, &other))
             }
-            Deed::Refuse(code) => {
-                (Duration::ZERO, frame(rtu, tid, heard.unit, &[heard.function | 0x80, code]))
-            }
+            Deed::Refuse(code) => (
+                Duration::ZERO,
+                frame(rtu, tid, heard.unit, &[heard.function | 0x80, code]),
+            ),
             Deed::HangUp => break,
         };
         let out = out.clone();
@@ -205,7 +218,11 @@ fn answer(fake: &mut Fake, heard: &Heard) -> Vec<u8> {
         1 | 2 => {
             let mut bytes = vec![0; usize::from(heard.count).div_ceil(8)];
             for i in 0..heard.count {
-                if fake.registers.get(&(heard.unit, heard.address + i)).is_some_and(|w| *w != 0) {
+                if fake
+                    .registers
+                    .get(&(heard.unit, heard.address + i))
+                    .is_some_and(|w| *w != 0)
+                {
                     bytes[usize::from(i / 8)] |= 1 << (i % 8);
                 }
             }
@@ -222,14 +239,16 @@ fn answer(fake: &mut Fake, heard: &Heard) -> Vec<u8> {
         }
         5 => {
             if !fake.stubborn {
-                fake.registers.insert((heard.unit, heard.address), u16::from(heard.count != 0));
+                fake.registers
+                    .insert((heard.unit, heard.address), u16::from(heard.count != 0));
             }
             echo()
         }
         16 => {
             if !fake.stubborn {
                 for (i, word) in (0..).zip(&heard.words) {
-                    fake.registers.insert((heard.unit, heard.address + i), *word);
+                    fake.registers
+                        .insert((heard.unit, heard.address + i), *word);
                 }
             }
             echo()
@@ -257,7 +276,11 @@ pub(super) fn frame(rtu: bool, tid: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
 fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 }
+            if crc & 1 == 1 {
+                crc >> 1 ^ 0xA001
+            } else {
+                crc >> 1
+            }
         })
     })
 }

@@ -230,7 +230,8 @@ impl Link for BrokerLink {
                             .iter()
                             .map(|f| SubscribeFilter::new(f.clone(), QoS::AtLeastOnce))
                             .collect();
-                        if !filters.is_empty() && session.client.try_subscribe_many(filters).is_err()
+                        if !filters.is_empty()
+                            && session.client.try_subscribe_many(filters).is_err()
                         {
                             self.reset("it takes no subscriptions");
                             continue;
@@ -338,7 +339,10 @@ fn explained(error: ConnectionError) -> LinkError {
 }
 
 /// TLS by rustls with the ring provider, trusting this certificate authority and no other.
-fn tls(ca_pem: &[u8]) -> Result<Transport, LinkError> {
+///
+/// # Errors
+/// When there is no certificate in the PEM text, or one that cannot be read.
+pub fn tls(ca_pem: &[u8]) -> Result<Transport, LinkError> {
     let unusable = |why: String| LinkError::Certificate { why };
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem) {

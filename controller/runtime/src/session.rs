@@ -1,0 +1,452 @@
+//! A run from its first file to its safe end, in real and in virtual time.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::{BusSpec, DispatchId, WriteJob};
+use control::Rhythm;
+use document::{Actor, Diagnostic};
+use model::{Clock, Instant, ModeRequest, Order};
+use quantities::{Bounds, Frequency};
+use tokio::sync::Notify;
+
+use crate::clock::{SimClock, SystemClock};
+use crate::desk::Desk;
+use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse};
+use crate::evidence::{self, CONTROLLER, Evidence, KeySource};
+use crate::image::ImageStore;
+use crate::journal::Journal;
+use crate::rig::{OnLost, Rig};
+use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Telemetry};
+use crate::thread::{ControlThread, Rights, Waker};
+use crate::view::{DeviceLabel, LiveView, RigView};
+
+/// Name of the journal in the run folder.
+pub const JOURNAL_FILE: &str = "journal";
+
+/// What a run is told.
+pub struct Options {
+    /// The rig.
+    pub rig: Arc<Rig>,
+    /// How each bus is reached, in the order of the rig.
+    pub buses: Vec<BusSpec>,
+    /// The run folder; it must exist and be empty.
+    pub run_dir: PathBuf,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Whether devices may be written to from the start.
+    pub armed: bool,
+    /// Others who listen.
+    pub listeners: Vec<Box<dyn Listener>>,
+}
+
+/// Which time the run lives in.
+#[derive(Clone)]
+pub enum Time {
+    /// The machine's time, with the waker of the control thread.
+    Real(SystemClock, Waker),
+    /// Virtual time, with what wakes its loop.
+    Virtual(SimClock, Arc<Notify>),
+}
+
+impl Time {
+    fn clock(&self) -> Arc<dyn Clock> {
+        match self {
+            Self::Real(clock, _) => Arc::new(*clock),
+            Self::Virtual(clock, _) => Arc::new(*clock),
+        }
+    }
+
+    fn is_virtual(&self) -> bool {
+        matches!(self, Self::Virtual(..))
+    }
+}
+
+/// An open run, ready to go.
+pub struct Session {
+    engine: Engine,
+    time: Time,
+    rig: Arc<Rig>,
+    run_dir: PathBuf,
+    pulse: Arc<Pulse>,
+    /// Where orders are given.
+    pub orders: OrderQueue,
+    /// What the page shows.
+    pub view: Arc<LiveView>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ended {
+    /// Counters, ledger and accounts.
+    pub finished: Finished,
+    /// Why it ended early, if it did.
+    pub fault: Option<String>,
+    /// What the control thread was allowed to do; `None` in virtual time.
+    pub rights: Option<Rights>,
+}
+
+fn folder_fault(run_dir: &Path, what: &dyn std::fmt::Display) -> Box<Diagnostic> {
+    Box::new(
+        Diagnostic::error(
+            "R025",
+            Actor::Operator,
+            format!(
+                "the run folder {} cannot be written: {what}",
+                run_dir.display()
+            ),
+        )
+        .help("give another folder with `--out`, or make room"),
+    )
+}
+
+impl Session {
+    /// Opens a run: starts the buses and makes ledger, journal and telemetry.
+    ///
+    /// Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A diagnostic when the run folder cannot be written or the market cannot work.
+    pub fn open(options: Options, time: Time) -> Result<Self, Box<Diagnostic>> {
+        let Options {
+            rig,
+            buses,
+            run_dir,
+            seed,
+            armed,
+            listeners,
+        } = options;
+        let clock = time.clock();
+        let fault = |e: &dyn std::fmt::Display| folder_fault(&run_dir, e);
+        let bench = rig.bench();
+        let (now, utc) = (clock.now(), clock.utc());
+
+        let keys = if time.is_virtual() {
+            KeySource::Seed(seed)
+        } else {
+            KeySource::Entropy
+        };
+        let participants = Desk::participants(&rig);
+        let mut evidence = Evidence::create(&run_dir, &rig.title, &participants, keys, &*clock)
+            .map_err(|e| fault(&e))?;
+        let bind = evidence::document("rig", rig.source.text.as_bytes(), &rig.title);
+        evidence
+            .note(utc, vec![evidence.draft(CONTROLLER, bind)])
+            .map_err(|e| fault(&e))?;
+        let desk = match &rig.market {
+            Some(market) => Some(
+                Desk::open(&rig, market, &run_dir, &mut evidence, now, utc)
+                    .map_err(|e| fault(&e))?,
+            ),
+            None => None,
+        };
+        let journal = Journal::create(&run_dir.join(JOURNAL_FILE), &bench, time.is_virtual())
+            .map_err(|e| fault(&e))?;
+        let telemetry = Telemetry::start(
+            &run_dir,
+            rig.devices
+                .iter()
+                .map(|d| NamedDevice {
+                    name: d.id.to_string(),
+                    role: d.role,
+                })
+                .collect(),
+            influx(&rig, &run_dir)?,
+            if time.is_virtual() {
+                Pace::Virtual
+            } else {
+                Pace::Real
+            },
+        )
+        .map_err(|e| fault(&e))?;
+
+        let view = Arc::new(LiveView::new(rig_view(&rig, utc, time.is_virtual())));
+        let store = ImageStore::new(
+            rig.devices.iter().map(|d| d.invert).collect(),
+            calm(&rig),
+            match &time {
+                Time::Real(_, waker) => {
+                    let waker = waker.clone();
+                    Box::new(move || waker.wake())
+                }
+                Time::Virtual(_, notify) => {
+                    let notify = Arc::clone(notify);
+                    Box::new(move || notify.notify_one())
+                }
+            },
+        );
+        let sink: Arc<dyn bus::Sink> = Arc::clone(&store) as Arc<dyn bus::Sink>;
+        let handles = buses
+            .into_iter()
+            .enumerate()
+            .map(|(index, spec)| {
+                bus::start(
+                    spec,
+                    rig.devices_on(index),
+                    Arc::clone(&clock),
+                    Arc::clone(&sink),
+                )
+            })
+            .collect();
+        let orders = OrderQueue::default();
+        if armed {
+            orders.push(Order::Arm(true));
+        }
+        let pulse = Arc::new(Pulse::default());
+        let engine = Engine::new(Parts {
+            rig: Arc::clone(&rig),
+            clock,
+            store,
+            buses: handles,
+            evidence,
+            desk,
+            journal,
+            telemetry,
+            view: Arc::clone(&view),
+            orders: orders.clone(),
+            listeners,
+            pulse: Arc::clone(&pulse),
+        });
+        Ok(Self {
+            engine,
+            time,
+            rig,
+            run_dir,
+            pulse,
+            orders,
+            view,
+        })
+    }
+
+    /// Runs until `stop` says why, then brings the bench to its safe end.
+    ///
+    /// # Errors
+    /// A diagnostic when the control thread cannot be started or ends badly.
+    pub async fn run(self, stop: impl Future<Output = String>) -> Result<Ended, Box<Diagnostic>> {
+        match self.time.clone() {
+            Time::Real(clock, waker) => self.run_real(clock, waker, stop).await,
+            Time::Virtual(clock, notify) => Ok(self.run_virtual(clock, &notify, stop).await),
+        }
+    }
+
+    async fn run_virtual(
+        self,
+        clock: SimClock,
+        notify: &Notify,
+        stop: impl Future<Output = String>,
+    ) -> Ended {
+        let Self {
+            mut engine,
+            run_dir,
+            orders,
+            ..
+        } = self;
+        let period = engine.period();
+        let mut due = clock.now() + period;
+        let mut stop = std::pin::pin!(stop);
+        let mut why = None;
+        while why.is_none() && !engine.must_end() {
+            tokio::select! {
+                biased;
+                reason = &mut stop => why = Some(reason),
+                () = tokio::time::sleep(due.since(clock.now())) => {
+                    engine.step(Rhythm::Supervisory, due);
+                    due = due + period;
+                }
+                () = notify.notified() => engine.step(Rhythm::Fast, clock.now()),
+            }
+        }
+        wind_down(&mut engine, &orders, &clock, why.as_deref()).await;
+        let fault = ledger_fault(&engine);
+        Ended {
+            finished: engine.finish(&run_dir),
+            fault,
+            rights: None,
+        }
+    }
+
+    async fn run_real(
+        self,
+        clock: SystemClock,
+        waker: Waker,
+        stop: impl Future<Output = String>,
+    ) -> Result<Ended, Box<Diagnostic>> {
+        let Self {
+            mut engine,
+            rig,
+            run_dir,
+            pulse,
+            orders,
+            ..
+        } = self;
+        let guard = heartbeat_guard(&mut engine, &rig, clock, pulse, orders.clone());
+        let guard = tokio::spawn(guard);
+        let thread = ControlThread::start(engine, clock, waker).map_err(|e| {
+            Box::new(Diagnostic::error(
+                "R026",
+                Actor::Operator,
+                format!("the control thread cannot be started: {e}"),
+            ))
+        })?;
+        let rights = thread.rights.clone();
+        tracing::info!(message = "The control thread runs.", rights = rights.line());
+        let ended_by_itself = async {
+            // Chosen: 50 ms; only a failed ledger ends the thread from inside.
+            while !thread.has_ended() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let why = tokio::select! {
+            biased;
+            why = stop => Some(why),
+            () = ended_by_itself => None,
+        };
+        guard.abort();
+        let mut engine = thread
+            .stop()
+            .map_err(|why| Box::new(Diagnostic::error("R026", Actor::Us, why)))?;
+        wind_down(&mut engine, &orders, &clock, why.as_deref()).await;
+        let fault = ledger_fault(&engine);
+        let finished = tokio::task::spawn_blocking(move || engine.finish(&run_dir))
+            .await
+            .map_err(|e| Box::new(Diagnostic::error("R026", Actor::Us, e.to_string())))?;
+        Ok(Ended {
+            finished,
+            fault,
+            rights: Some(rights),
+        })
+    }
+}
+
+fn ledger_fault(engine: &Engine) -> Option<String> {
+    engine
+        .must_end()
+        .then(|| "the ledger stopped: without evidence nothing is dispatched".to_owned())
+}
+
+/// How long the safe end may take. Chosen: 1.5 s, three time-outs of the slowest bundled profile.
+const WIND_DOWN: Duration = Duration::from_millis(1500);
+
+/// The safe end: rest is sent, and the bus is listened to until it is confirmed.
+async fn wind_down(engine: &mut Engine, orders: &OrderQueue, clock: &dyn Clock, why: Option<&str>) {
+    let touched = engine.come_to_rest(why.unwrap_or("the ledger stopped"));
+    // From here on the cycle only listens.
+    orders.push(Order::Arm(false));
+    let period = engine.period();
+    let end = clock.now() + WIND_DOWN;
+    let mut first = true;
+    while first || (touched > 0 && clock.now() < end) {
+        first = false;
+        tokio::time::sleep(period).await;
+        engine.listen();
+    }
+}
+
+/// Watches the pulse of the control loop; when it stops, the buses go on alone.
+///
+/// The setpoints of rest were approved beforehand, so this needs neither the core nor a new
+/// decision. The core, should it come back, finds an order for the safe mode.
+fn heartbeat_guard(
+    engine: &mut Engine,
+    rig: &Rig,
+    clock: SystemClock,
+    pulse: Arc<Pulse>,
+    orders: OrderQueue,
+) -> impl Future<Output = ()> + use<> {
+    let heartbeat = rig.safety.heartbeat;
+    let rests = match rig.safety.on_lost {
+        OnLost::Safe => engine.rest_in_hand(),
+        OnLost::Hold => Vec::new(),
+    };
+    let buses: Vec<_> = engine.buses().to_vec();
+    async move {
+        let mut lost = false;
+        loop {
+            tokio::time::sleep(heartbeat / 4).await;
+            let now = clock.now();
+            let silent = now.since(pulse.last()) > heartbeat && pulse.last() > Instant::START;
+            if silent && !lost {
+                tracing::error!(
+                    message = "Control has not run for a heartbeat: devices are brought to rest.",
+                    heartbeat_s = heartbeat.as_secs_f64()
+                );
+                orders.push(Order::Mode(ModeRequest::Safe));
+                for (bus, device, setpoint) in &rests {
+                    let job = WriteJob {
+                        // Outside the tracker's numbers: nobody waits for these.
+                        dispatch: DispatchId(0),
+                        device: *device,
+                        setpoint: *setpoint,
+                        valid_until: now + Duration::from_secs(10),
+                        urgent: true,
+                    };
+                    if let Err(e) = buses[*bus].write(job) {
+                        tracing::error!(message = "A device could not be brought to rest.", %e);
+                    }
+                }
+            }
+            lost = silent;
+        }
+    }
+}
+
+/// Frequencies at which the fast path has nothing to do: inside the droop's deadband.
+fn calm(rig: &Rig) -> Bounds<Frequency> {
+    let (nominal, band) = (rig.control.nominal_f, rig.control.deadband);
+    Bounds::between(nominal - band, nominal + band)
+}
+
+fn influx(rig: &Rig, run_dir: &Path) -> Result<Option<InfluxConfig>, Box<Diagnostic>> {
+    let Some(server) = &rig.influx else {
+        return Ok(None);
+    };
+    let token = match &server.token_env {
+        None => None,
+        Some(name) => Some(std::env::var(name).map_err(|_| {
+            Box::new(
+                Diagnostic::error("R022", Actor::Operator, "the telemetry token is not set")
+                    .help(format!("set the environment variable {name}")),
+            )
+        })?),
+    };
+    Ok(Some(InfluxConfig {
+        url: server.url.clone(),
+        org: server.org.clone(),
+        bucket: server.bucket.clone(),
+        token,
+        spool_bytes: server.spool_bytes,
+        spool_dir: run_dir.join("spool"),
+    }))
+}
+
+fn rig_view(rig: &Rig, started_utc: model::UtcTime, virtual_time: bool) -> RigView {
+    let bench = rig.bench();
+    RigView {
+        title: rig.title.clone(),
+        rig_path: rig.source.path.clone(),
+        site: format!(
+            "{} V, {} Hz, {} phase{}",
+            rig.site.v.as_volts(),
+            rig.site.f.as_hertz(),
+            rig.site.phases,
+            if rig.site.phases == 1 { "" } else { "s" }
+        ),
+        devices: rig
+            .devices
+            .iter()
+            .zip(&bench.devices)
+            .map(|(device, spec)| DeviceLabel {
+                name: device.id.to_string(),
+                role: device.role,
+                profile: device.profile.id.to_string(),
+                bus: rig.buses[device.bus].id.to_string(),
+                sample_age_max: spec.sample_age_max,
+            })
+            .collect(),
+        buses: rig.buses.iter().map(|b| b.id.to_string()).collect(),
+        started_utc,
+        virtual_time,
+    }
+}

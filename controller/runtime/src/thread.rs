@@ -1,0 +1,251 @@
+//! The control thread of a real bench: absolute sleeps, its own thread, never the async runtime.
+//!
+//! It sleeps on a timer with an absolute deadline and on an event that the image
+//! store raises when a frequency sample calls for the fast path. With the right to
+//! it runs under SCHED_FIFO with its memory locked.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use control::Rhythm;
+use model::{Clock, Instant};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+use crate::clock::SystemClock;
+use crate::engine::Engine;
+
+/// Priority under SCHED_FIFO, 1 to 99. Chosen: 50, above ordinary work and below the kernel's own
+/// threads, as the measurements of control loops on this kind of host were made with.
+const FIFO_PRIORITY: u8 = 50;
+
+/// Raises the event that wakes the control thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// A waker that nobody waits for yet.
+    ///
+    /// # Errors
+    /// When the system has no file descriptor left.
+    pub fn new() -> std::io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self(Arc::new(event)))
+    }
+
+    /// Wakes the control thread.
+    pub fn wake(&self) {
+        // The only failure is a counter that is full: then it is awake already.
+        let _awake = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    fn lower(&self) {
+        let mut count = [0; 8];
+        // Empty is fine: somebody else may have lowered it.
+        let _lowered = rustix::io::read(&*self.0, &mut count);
+    }
+}
+
+/// What the process was allowed to do for its timing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Whether the control thread runs under SCHED_FIFO, or why not.
+    pub fifo: Result<(), String>,
+    /// Whether the memory is locked, or why not.
+    pub locked: Result<(), String>,
+}
+
+impl Rights {
+    /// A line for the start of a run.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let word = |r: &Result<(), String>, yes: &str| match r {
+            Ok(()) => yes.to_owned(),
+            Err(why) => format!("no {yes} ({why})"),
+        };
+        format!(
+            "{}, {}",
+            word(&self.fifo, "SCHED_FIFO"),
+            word(&self.locked, "mlockall")
+        )
+    }
+}
+
+/// Asks for SCHED_FIFO for the calling thread and locks the memory of the process.
+fn take_rights() -> Rights {
+    let priority = ThreadPriority::Crossplatform(
+        FIFO_PRIORITY
+            .try_into()
+            .expect("50 lies in the crossplatform range of 0 to 99"),
+    );
+    let fifo = set_thread_priority_and_policy(
+        thread_native_id(),
+        priority,
+        ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo),
+    )
+    .map_err(|e| format!("{e}"));
+    // On fault only: locking all at once would pull the whole reserve of every stack into memory.
+    let locked = rustix::mm::mlockall(
+        rustix::mm::MlockAllFlags::CURRENT
+            | rustix::mm::MlockAllFlags::FUTURE
+            | rustix::mm::MlockAllFlags::ONFAULT,
+    )
+    .map_err(|e| e.to_string());
+    Rights { fifo, locked }
+}
+
+/// Runs the engine until told to stop; gives it back.
+pub struct ControlThread {
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+    thread: std::thread::JoinHandle<Engine>,
+    /// What the process was allowed to do for its timing.
+    pub rights: Rights,
+}
+
+impl ControlThread {
+    /// Starts the control thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no timer.
+    pub fn start(engine: Engine, clock: SystemClock, waker: Waker) -> std::io::Result<Self> {
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let (stop_seen, waker_seen) = (Arc::clone(&stop), waker.clone());
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || {
+                // The receiver waits below; it is only gone if the starter was killed.
+                let _heard = tell.send(take_rights());
+                run(engine, clock, &timer, &waker_seen, &stop_seen)
+            })?;
+        let rights = told
+            .recv()
+            .map_err(|_| std::io::Error::other("the control thread ended at once"))?;
+        Ok(Self {
+            stop,
+            waker,
+            thread,
+            rights,
+        })
+    }
+
+    /// Whether the engine has ended by itself (its ledger failed).
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Stops the cycle and gives the engine back for the safe end.
+    ///
+    /// # Errors
+    /// When the control thread has panicked.
+    pub fn stop(self) -> Result<Engine, String> {
+        self.stop.store(true, Ordering::Release);
+        self.waker.wake();
+        self.thread
+            .join()
+            .map_err(|_| "the control thread ended badly".to_owned())
+    }
+}
+
+fn run(
+    mut engine: Engine,
+    clock: SystemClock,
+    timer: &OwnedFd,
+    waker: &Waker,
+    stop: &AtomicBool,
+) -> Engine {
+    let period = engine.period();
+    let mut due = clock.now() + period;
+    while !stop.load(Ordering::Acquire) && !engine.must_end() {
+        if sleep_until(timer, waker, clock.monotonic(due)) {
+            engine.step(Rhythm::Supervisory, due);
+            due = next_due(due, period, clock.now());
+        } else if !stop.load(Ordering::Acquire) {
+            waker.lower();
+            let now = clock.now();
+            engine.step(Rhythm::Fast, now);
+        }
+    }
+    engine
+}
+
+/// The next point of the grid that lies ahead: missed cycles are not made up for.
+fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
+    let mut next = due + period;
+    while next <= now {
+        next = next + period;
+    }
+    next
+}
+
+/// Sleeps until an absolute time of the monotonic clock. True at that time, false when woken before.
+fn sleep_until(timer: &OwnedFd, waker: &Waker, at: Duration) -> bool {
+    let spec = Itimerspec {
+        it_interval: Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+        it_value: Timespec {
+            tv_sec: at.as_secs() as i64,
+            tv_nsec: i64::from(at.subsec_nanos()),
+        },
+    };
+    if timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &spec).is_err() {
+        // Without a timer the cycle still must not spin.
+        std::thread::sleep(Duration::from_millis(1));
+        return true;
+    }
+    let mut fds = [
+        PollFd::from_borrowed_fd(timer.as_fd(), PollFlags::IN),
+        PollFd::from_borrowed_fd(waker.0.as_fd(), PollFlags::IN),
+    ];
+    // An interrupted sleep is looked at again by the caller's loop.
+    let _ready = poll(&mut fds, None);
+    if fds[0].revents().contains(PollFlags::IN) {
+        let mut count = [0; 8];
+        let _expired = rustix::io::read(timer, &mut count);
+        return true;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missed_cycles_are_left_out_and_the_grid_is_kept() {
+        let at = |ms: u64| Instant::START + Duration::from_millis(ms);
+        let period = Duration::from_millis(100);
+        assert_eq!(next_due(at(100), period, at(105)), at(200));
+        assert_eq!(next_due(at(100), period, at(350)), at(400));
+        assert_eq!(next_due(at(100), period, at(200)), at(300));
+    }
+
+    #[test]
+    fn a_sleep_ends_at_its_time_or_when_woken() {
+        let clock = SystemClock::start();
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC).expect("timer");
+        let waker = Waker::new().expect("waker");
+        let at = clock.now() + Duration::from_millis(5);
+        assert!(sleep_until(&timer, &waker, clock.monotonic(at)));
+        assert!(clock.now() >= at);
+        waker.wake();
+        let far = clock.now() + Duration::from_secs(3600);
+        assert!(!sleep_until(&timer, &waker, clock.monotonic(far)));
+        waker.lower();
+    }
+}

@@ -1,0 +1,236 @@
+//! `result.json`: what came out, for machines.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::CheckResult;
+use crate::script::Scenario;
+use crate::verdict::{Expect, Verdict, of_scenario};
+
+/// Version of the shape of `result.json`; it grows when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// The result of a run: of scenarios, or of a demo or daemon without any.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// Version of this shape.
+    pub schema: u32,
+    /// Name of the run, as its folder.
+    pub id: String,
+    /// What came out.
+    pub verdict: Verdict,
+    /// Exit code of the process.
+    pub exit_code: u8,
+    /// Why, when it is not told by the scenarios.
+    pub why: String,
+    /// Version of gridrig.
+    pub gridrig: String,
+    /// Rig, as the user named it.
+    pub rig: String,
+    /// What it ran on: `sim`, `bench` or `mixed`.
+    pub on: String,
+    /// `1` for real time, `max` for virtual time.
+    pub speed: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Time of day when it began.
+    pub started_utc: String,
+    /// Time of day when it ended.
+    pub ended_utc: String,
+    /// Scenarios in the order in which they ran.
+    pub scenarios: Vec<ScenarioResult>,
+    /// What was counted.
+    pub counters: Counters,
+    /// The ledger of the run.
+    pub ledger: LedgerSummary,
+}
+
+/// The result of a scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScenarioResult {
+    /// Name with the combination of the matrix.
+    pub name: String,
+    /// File that it stands in.
+    pub file: String,
+    /// Words to select by.
+    pub tags: Vec<String>,
+    /// Where its demands come from.
+    pub source: Vec<String>,
+    /// The combination of the matrix.
+    pub matrix: BTreeMap<String, String>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What was expected, `pass` also when that was told to be ignored.
+    pub expect: Expect,
+    /// What came out.
+    pub verdict: Verdict,
+    /// Why the script was not carried out to its end; empty when it was.
+    pub why: String,
+    /// How long it took, in seconds of the bench.
+    pub duration_s: f64,
+    /// Checks in the order of the file.
+    pub checks: Vec<CheckResult>,
+}
+
+impl ScenarioResult {
+    /// Judges a scenario.
+    ///
+    /// `run` is how the script itself went ([`Verdict::Pass`] = to its end), `why` says
+    /// what stopped it. `ignore_expect` runs a known-bad scenario as an ordinary one.
+    #[must_use]
+    pub fn judge(
+        scenario: &Scenario,
+        run: Verdict,
+        why: impl Into<String>,
+        checks: Vec<CheckResult>,
+        ignore_expect: bool,
+    ) -> Self {
+        let expect = if ignore_expect {
+            Expect::Pass
+        } else {
+            scenario.expect
+        };
+        let verdicts: Vec<Verdict> = checks.iter().map(|c| c.verdict).collect();
+        Self {
+            name: scenario.title(),
+            file: scenario.file.clone(),
+            tags: scenario.tags.clone(),
+            source: scenario.source.clone(),
+            matrix: scenario.matrix.clone(),
+            seed: scenario.seed.unwrap_or_default(),
+            expect,
+            verdict: of_scenario(run, &verdicts, expect),
+            why: why.into(),
+            duration_s: 0.0,
+            checks,
+        }
+    }
+
+    /// Why it came out so, in one sentence.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        if !self.why.is_empty() {
+            return self.why.clone();
+        }
+        let is_known_bad = self.expect == Expect::Fail;
+        match (is_known_bad, self.verdict) {
+            (true, Verdict::Pass) => "the known-bad device was caught".to_owned(),
+            (true, Verdict::Fail) => "the known-bad device was not caught".to_owned(),
+            _ if self.checks.is_empty() => "nothing was checked".to_owned(),
+            _ => self
+                .checks
+                .iter()
+                .find(|c| c.verdict == self.verdict && c.verdict != Verdict::Pass)
+                .map(|c| format!("{}: {}", c.name, c.why))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// What was counted in a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Control cycles.
+    pub cycles: u64,
+    /// Cycles begun more than a fifth of the period after they were due.
+    pub cycles_late: u64,
+    /// Samples taken from devices.
+    pub samples: u64,
+    /// Setpoints that left for devices.
+    pub dispatches: u64,
+    /// Dispatches found in the ledger.
+    pub dispatches_logged: u64,
+    /// Trades of the market.
+    pub trades: u64,
+    /// Field values acknowledged by the telemetry store.
+    pub telemetry_written: u64,
+    /// Field values that the telemetry store never got.
+    pub telemetry_lost: u64,
+    /// Anything else, by name.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    /// All counts with their names, in the order of the file.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(&str, u64)> {
+        let mut rows = vec![
+            ("cycles", self.cycles),
+            ("cycles_late", self.cycles_late),
+            ("samples", self.samples),
+            ("dispatches", self.dispatches),
+            ("dispatches_logged", self.dispatches_logged),
+            ("trades", self.trades),
+            ("telemetry_written", self.telemetry_written),
+            ("telemetry_lost", self.telemetry_lost),
+        ];
+        rows.extend(self.more.iter().map(|(name, n)| (name.as_str(), *n)));
+        rows
+    }
+}
+
+/// The ledger of a run, in short.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LedgerSummary {
+    /// Root over all entries, hexadecimal; `None` when there is no ledger.
+    pub root: Option<String>,
+    /// Number of entries.
+    pub entries: u64,
+    /// Whether it was verified and holds; `None` when nobody tried.
+    pub verified: Option<bool>,
+}
+
+impl RunResult {
+    /// Takes the worst verdict of the scenarios, and the exit code that says it.
+    ///
+    /// A run that was stopped hands over why as `run`; otherwise that is [`Verdict::Pass`].
+    #[must_use]
+    pub fn judged(mut self, run: Verdict) -> Self {
+        let worst = Verdict::worst(self.scenarios.iter().map(|s| s.verdict));
+        self.verdict = worst.worse(run);
+        self.exit_code = self.verdict.exit_code();
+        self
+    }
+
+    /// The bytes of `result.json`: indented, fields in the order of their declaration.
+    ///
+    /// # Errors
+    /// Never for data of these types; the error is that of the writer of JSON.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+
+    /// Reads a `result.json` again, for comparing runs.
+    ///
+    /// # Errors
+    /// When it is not one, or its schema is another one.
+    pub fn from_json(text: &str) -> Result<Self, ResultError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let version: Version = serde_json::from_str(text).map_err(ResultError::NotAResult)?;
+        if version.schema != SCHEMA {
+            return Err(ResultError::OtherSchema {
+                found: version.schema,
+            });
+        }
+        serde_json::from_str(text).map_err(ResultError::NotAResult)
+    }
+}
+
+/// Why a `result.json` cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultError {
+    /// It is not JSON of this shape.
+    #[error("this is not a result of a run")]
+    NotAResult(#[source] serde_json::Error),
+    /// It was written by another version.
+    #[error("the result has schema {found}, this gridrig reads schema {SCHEMA}")]
+    OtherSchema {
+        /// Schema of the file.
+        found: u32,
+    },
+}

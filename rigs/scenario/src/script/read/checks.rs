@@ -1,0 +1,347 @@
+//! The checks of a scenario.
+
+use std::time::Duration;
+
+use document::{Spanned, Table};
+
+use super::Reader;
+use super::steps::{is_switch, modes};
+use super::words::nearest;
+use crate::check::{Check, CheckKind, Comparison, Condition, MAX_GAP, Window, WindowEnd};
+use crate::codes;
+use crate::script::{Anchor, Moment};
+use crate::series::EVENT_KINDS;
+
+/// Length of the observation of a response time, in multiples of the allowed time.
+///
+/// Chosen: a device that is twice too late is then still seen to settle.
+const OBSERVATION: u32 = 5;
+
+type Kind = fn(&Reader<'_>, &Table<'_>) -> Option<CheckKind>;
+
+/// The key of each kind of check, with its reader.
+const KINDS: &[(&str, Kind)] = &[
+    ("band", |r, t| r.band(t)),
+    ("t90", |r, t| r.response_time(t)),
+    ("never", |r, t| r.never(t)),
+    ("mode", |r, t| r.mode_reached(t)),
+    ("event", |r, t| r.event(t)),
+    ("ledger", |r, t| {
+        r.word(t, "ledger", &[("complete", ())])
+            .map(|()| CheckKind::Ledger)
+    }),
+    ("market", |r, t| {
+        r.word(t, "market", &[("settled", ())])
+            .map(|()| CheckKind::Market)
+    }),
+];
+
+impl Reader<'_> {
+    /// The checks; `None` when one of them cannot be made.
+    pub(super) fn checks(&self, root: &Table<'_>) -> Option<Vec<Check>> {
+        let checks: Vec<Option<Check>> = root
+            .tables("check")
+            .into_iter()
+            .map(|table| self.check(table))
+            .collect();
+        checks.into_iter().collect()
+    }
+
+    fn check(&self, table: Table<'_>) -> Option<Check> {
+        let (line, _) = self.document.place(table.span()).line_and_column();
+        let given: Vec<_> = KINDS.iter().filter(|(key, _)| table.has(key)).collect();
+        let name = self.text(&table, "name");
+        let [(_, read)] = given.as_slice() else {
+            let known: Vec<&str> = KINDS.iter().map(|(key, _)| *key).collect();
+            let help = match (given.is_empty(), table.keys().first()) {
+                (true, Some(first)) => nearest(&first.value, &known),
+                _ => format!("use one of: {}", known.join(", ")),
+            };
+            self.document.error(
+                codes::ONE_CHECK,
+                table.span(),
+                format!("a check says one thing, this one says {}", given.len()),
+                "",
+                help,
+            );
+            return None;
+        };
+        let kind = read(self, &table);
+        table.finish();
+        let kind = kind?;
+        Some(Check {
+            name: name.map_or_else(|| kind.to_string(), |text| text.value),
+            kind,
+            line,
+        })
+    }
+
+    fn band(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let signal = self.signal_of(table, "band");
+        let window = self.window(table);
+        let max_gap = self.max_gap(table);
+        let within = if table.has("within") {
+            self.text(table, "within")
+        } else {
+            table.missing("within", "\"1.9..2.1kW\"")
+        };
+        let (signal, within) = (signal?, within?);
+        let within = match signal.quantity.parse_range(&within.value) {
+            Ok(range) => range,
+            Err(e) => {
+                self.document.error(
+                    codes::WRONG_UNIT,
+                    within.span,
+                    format!("this is no range of `{signal}`: {e}"),
+                    "",
+                    "",
+                );
+                return None;
+            }
+        };
+        Some(CheckKind::Band {
+            signal,
+            window: window?,
+            within,
+            max_gap: max_gap?,
+        })
+    }
+
+    fn response_time(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let signal = self.signal_of(table, "t90");
+        let from = if table.has("from") {
+            self.optional_moment(table, "from", Moment::START)
+        } else {
+            table.missing("from", "\"t0\"")
+        };
+        let max = self.time(table, "max", "1s");
+        let max_gap = self.max_gap(table);
+        let over = self.optional_time(table, "over");
+        let told = self.text(table, "to");
+        let signal = signal?;
+        if is_switch(signal.quantity) {
+            self.document.error(
+                codes::UNCHECKABLE,
+                table.span_of("t90"),
+                format!("`{signal}` has no values in between"),
+                "",
+                "",
+            );
+            return None;
+        }
+        let to = match told {
+            Some(text) => Some(self.value(&signal, &text)?),
+            None => None,
+        };
+        let max = max?;
+        let over = over.unwrap_or(max.saturating_mul(OBSERVATION));
+        if over <= max {
+            self.document.error(
+                codes::BAD_WINDOW,
+                table.span_of("over"),
+                "the observation must be longer than the allowed time",
+                "",
+                "leave `over` out: it is five times `max` then",
+            );
+            return None;
+        }
+        Some(CheckKind::ResponseTime {
+            signal,
+            from: from?,
+            max,
+            to,
+            over,
+            max_gap: max_gap?,
+        })
+    }
+
+    fn never(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let window = self.window(table);
+        let max_gap = self.max_gap(table);
+        let text = self.text(table, "never")?;
+        let condition = self.condition(&text)?;
+        Some(CheckKind::Never {
+            condition,
+            window: window?,
+            max_gap: max_gap?,
+        })
+    }
+
+    fn condition(&self, text: &Spanned<String>) -> Option<Condition> {
+        // The leftmost sign counts; of two that begin alike the longer one.
+        let found = Comparison::SIGNS
+            .iter()
+            .filter_map(|(sign, c)| text.value.find(sign).map(|at| (at, *sign, *c)))
+            .min_by_key(|(at, sign, _)| (*at, std::cmp::Reverse(sign.len())));
+        let Some((at, sign, comparison)) = found else {
+            self.document.error(
+                codes::BAD_CONDITION,
+                text.span.clone(),
+                format!("`{}` compares nothing", text.value),
+                "",
+                "write it as \"bat1.p > 2.05kW\"",
+            );
+            return None;
+        };
+        let part = |value: &str| Spanned {
+            value: value.trim().to_owned(),
+            span: text.span.clone(),
+        };
+        let left = part(&text.value[..at]);
+        let right = part(&text.value[at + sign.len()..]);
+        if left.value == "mode" {
+            return self.mode_condition(comparison, &right);
+        }
+        let signal = self.signal(&left)?;
+        let limit = self.value(&signal, &right)?;
+        Some(Condition::Signal {
+            signal,
+            comparison,
+            limit,
+        })
+    }
+
+    fn mode_condition(&self, comparison: Comparison, name: &Spanned<String>) -> Option<Condition> {
+        let is = match comparison {
+            Comparison::Equal => true,
+            Comparison::Different => false,
+            _ => {
+                self.document.error(
+                    codes::BAD_CONDITION,
+                    name.span.clone(),
+                    "a mode is not larger or smaller than another one",
+                    "",
+                    "use == or !=",
+                );
+                return None;
+            }
+        };
+        let modes = modes();
+        let Some((_, mode)) = modes.iter().find(|(known, _)| *known == name.value) else {
+            let known: Vec<&str> = modes.iter().map(|(name, _)| *name).collect();
+            self.document.error(
+                codes::UNKNOWN_WORD,
+                name.span.clone(),
+                format!("`{}` is not a mode", name.value),
+                "",
+                nearest(&name.value, &known),
+            );
+            return None;
+        };
+        Some(Condition::Mode { is, mode: *mode })
+    }
+
+    fn mode_reached(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let mode = self.word(table, "mode", &modes());
+        let from = self.optional_moment(table, "from", Moment::START);
+        let within = self.time(table, "within", "2s");
+        Some(CheckKind::Mode {
+            mode: mode?,
+            from: from?,
+            within: within?,
+        })
+    }
+
+    fn event(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let kinds: Vec<(&str, &'static str)> = EVENT_KINDS.iter().map(|k| (*k, *k)).collect();
+        let kind = self.word(table, "event", &kinds);
+        let device = self.text(table, "device").map(|text| text.value);
+        let window = self.window(table);
+        let count = |key| {
+            // Chosen: nobody counts events beyond a million.
+            table
+                .integer(key, 0..=1_000_000)
+                .and_then(|n| u64::try_from(n.value).ok())
+        };
+        let (least, at_most) = (count("at_least"), count("at_most"));
+        let at_least = least.unwrap_or_else(|| at_most.map_or(1, |most| most.min(1)));
+        let fault = if at_most.is_some_and(|most| at_least > most) {
+            Some("`at_least` is more than `at_most`")
+        } else if at_least == 0 && at_most.is_none() {
+            Some("this is always true")
+        } else {
+            None
+        };
+        if let Some(message) = fault {
+            self.document.error(
+                codes::BAD_NUMBER,
+                table.span_of("at_least"),
+                message,
+                "",
+                "say `at_most = 0` for an event that must not happen",
+            );
+        }
+        Some(CheckKind::Event {
+            kind: kind?,
+            device,
+            window: window?,
+            at_least,
+            at_most,
+        })
+    }
+
+    fn window(&self, table: &Table<'_>) -> Option<Window> {
+        let from = self.optional_moment(table, "from", Moment::START);
+        if table.has("for") && table.has("to") {
+            self.document.error(
+                codes::BAD_WINDOW,
+                table.span_of("to"),
+                "the window has two ends, `for` and `to`",
+                "",
+                "keep one of them",
+            );
+            return None;
+        }
+        let to = if table.has("for") {
+            WindowEnd::For(self.optional_time(table, "for")?)
+        } else {
+            WindowEnd::At(self.optional_moment(table, "to", Moment::END)?)
+        };
+        let from = from?;
+        if let WindowEnd::At(end) = &to
+            && end.anchor == from.anchor
+            && end.offset_ns <= from.offset_ns
+        {
+            self.document.error(
+                codes::BAD_WINDOW,
+                table.span_of("to"),
+                format!("the window ends at {end} and begins at {from}"),
+                "",
+                "",
+            );
+            return None;
+        }
+        Some(Window { from, to })
+    }
+
+    fn max_gap(&self, table: &Table<'_>) -> Option<Duration> {
+        if table.has("max_gap") {
+            self.optional_time(table, "max_gap")
+        } else {
+            Some(MAX_GAP)
+        }
+    }
+
+    /// A moment of a check; there is no previous step that it could count from.
+    fn optional_moment(&self, table: &Table<'_>, key: &str, default: Moment) -> Option<Moment> {
+        if !table.has(key) {
+            return Some(default);
+        }
+        let text = self.text(table, key)?;
+        let moment = self.moment(&text, "t0+1.3s")?;
+        if moment.anchor == Anchor::Previous {
+            self.document.error(
+                codes::BAD_MOMENT,
+                text.span,
+                format!(
+                    "`{}` counts from a previous step, which a check has not",
+                    text.value
+                ),
+                "",
+                "name a mark: \"t0+1.3s\"",
+            );
+            return None;
+        }
+        Some(moment)
+    }
+}

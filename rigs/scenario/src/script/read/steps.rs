@@ -1,0 +1,367 @@
+//! The steps of a scenario.
+
+use std::time::Duration;
+
+use document::{Spanned, Table};
+use emulator::faults::{Fault, FaultError};
+use model::{Mode, ModeRequest};
+
+use super::Reader;
+use super::words::nearest;
+use crate::codes;
+use crate::script::moment::is_mark;
+use crate::script::{Action, Anchor, Step, Until, UntilKind};
+use crate::signal::{Signal, SignalQuantity};
+
+/// How long a signal rests before it counts as settled, unless the file says otherwise.
+///
+/// Chosen: ten control cycles of 100 ms.
+const REST: Duration = Duration::from_secs(1);
+
+/// What may be asked of the operating mode.
+const REQUESTS: &[(&str, ModeRequest)] = &[
+    ("island", ModeRequest::Island),
+    ("reconnect", ModeRequest::Reconnect),
+    ("safe", ModeRequest::Safe),
+    ("resume", ModeRequest::Resume),
+];
+
+/// All modes with their names.
+pub(super) fn modes() -> Vec<(&'static str, Mode)> {
+    Mode::ALL.iter().map(|m| (m.name(), *m)).collect()
+}
+
+impl Reader<'_> {
+    /// The steps; `None` when they cannot be carried out.
+    pub(super) fn steps(&mut self, root: &Table<'_>) -> Option<Vec<Step>> {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut all_good = true;
+        for table in root.tables("do") {
+            let place = table.span();
+            match self.step(table) {
+                Some(step) => {
+                    self.check_order(steps.last(), &step, place);
+                    steps.push(step);
+                }
+                None => all_good = false,
+            }
+        }
+        all_good.then_some(steps)
+    }
+
+    fn step(&mut self, table: Table<'_>) -> Option<Step> {
+        let (line, _) = self.document.place(table.span()).line_and_column();
+        let at = if table.has("at") {
+            self.text(&table, "at")
+                .and_then(|text| self.moment(&text, "+1s"))
+        } else {
+            table.missing("at", "\"+1s\"")
+        };
+        let mut actions = Vec::new();
+        let set = |signal, value| Action::Set { signal, value };
+        let step = |signal, value| Action::Step { signal, value };
+        let hold = |signal, value| Action::Hold { signal, value };
+        self.settings(&table, "set", &mut actions, set);
+        self.settings(&table, "step", &mut actions, step);
+        self.settings(&table, "hold", &mut actions, hold);
+        self.ramps(&table, &mut actions);
+        self.faults(&table, &mut actions);
+        for device in self.texts(&table, "release") {
+            actions.push(Action::Release { device });
+        }
+        if let Some(request) = self.word(&table, "mode", REQUESTS) {
+            actions.push(Action::Mode(request));
+        }
+        let until = self
+            .optional(&table, "until")
+            .and_then(|until| self.until(until, &actions));
+        let mark = self.mark(&table);
+        let keys = [
+            "set", "step", "hold", "ramp", "fault", "release", "mode", "until", "mark",
+        ];
+        if keys.iter().filter(|key| table.has(key)).count() == 0 {
+            self.document.error(
+                codes::IDLE_STEP,
+                table.span(),
+                "this step does nothing",
+                "",
+                "add `set`, `step`, `ramp`, `fault`, `mode`, `mark` or `until`, or take it out",
+            );
+        }
+        table.finish();
+        Some(Step {
+            at: at?,
+            actions,
+            mark,
+            until,
+            line,
+        })
+    }
+
+    fn check_order(&self, previous: Option<&Step>, step: &Step, place: std::ops::Range<usize>) {
+        let Some(previous) = previous else {
+            return;
+        };
+        let same_anchor = previous.at.anchor == step.at.anchor;
+        let comparable = same_anchor && step.at.anchor != Anchor::Previous;
+        if comparable && step.at.offset_ns < previous.at.offset_ns {
+            self.document.error(
+                codes::BACKWARDS,
+                place,
+                format!(
+                    "this step is at {} and the one before it at {}",
+                    step.at, previous.at
+                ),
+                "earlier than the one before it",
+                "put the steps in the order of time",
+            );
+        }
+    }
+
+    fn mark(&mut self, table: &Table<'_>) -> Option<String> {
+        let text = self.text(table, "mark")?;
+        if !is_mark(&text.value) {
+            self.document.error(
+                codes::BAD_MOMENT,
+                text.span,
+                format!("`{}` cannot name a mark", text.value),
+                "a letter, then letters, digits and underscores",
+                "",
+            );
+            return None;
+        }
+        let is_taken = matches!(text.value.as_str(), "start" | "end");
+        if is_taken || !self.marks.insert(text.value.clone()) {
+            self.document.error(
+                codes::MARK_TWICE,
+                text.span,
+                format!("there is a mark `{}` already", text.value),
+                "",
+                "take another name",
+            );
+            return None;
+        }
+        Some(text.value)
+    }
+
+    /// Signals with a value each, in the order of the file.
+    fn settings(
+        &self,
+        table: &Table<'_>,
+        key: &str,
+        actions: &mut Vec<Action>,
+        make: impl Fn(Signal, f64) -> Action,
+    ) {
+        let Some(table) = self.optional(table, key) else {
+            return;
+        };
+        for name in table.keys() {
+            let text = self.text(&table, &name.value);
+            let signal = self.key(&name).and_then(|name| self.signal(&name));
+            if key == "hold"
+                && let Some(signal) = &signal
+                && !is_held(signal.quantity)
+            {
+                self.document.error(
+                    codes::UNKNOWN_SIGNAL,
+                    name.span,
+                    format!("`{signal}` cannot be held"),
+                    "",
+                    "the controller holds p, q or on of a device",
+                );
+                continue;
+            }
+            if let (Some(signal), Some(text)) = (signal, text)
+                && let Some(value) = self.value(&signal, &text)
+            {
+                actions.push(make(signal, value));
+            }
+        }
+        table.finish();
+    }
+
+    /// A key with the matrix put in.
+    fn key(&self, name: &Spanned<String>) -> Option<Spanned<String>> {
+        let value = self.fill(name)?;
+        Some(Spanned {
+            value,
+            span: name.span.clone(),
+        })
+    }
+
+    fn ramps(&self, table: &Table<'_>, actions: &mut Vec<Action>) {
+        let Some(table) = self.optional(table, "ramp") else {
+            return;
+        };
+        for name in table.keys() {
+            let Some(ramp) = table.table(&name.value) else {
+                continue;
+            };
+            let signal = self.key(&name).and_then(|name| self.signal(&name));
+            let to = if ramp.has("to") {
+                self.text(&ramp, "to")
+            } else {
+                ramp.missing("to", "\"49.5Hz\"")
+            };
+            let over = self.time(&ramp, "over", "2s");
+            ramp.finish();
+            if let (Some(signal), Some(to), Some(over)) = (signal, to, over)
+                && let Some(to) = self.value(&signal, &to)
+            {
+                actions.push(Action::Ramp { signal, to, over });
+            }
+        }
+        table.finish();
+    }
+
+    fn faults(&self, table: &Table<'_>, actions: &mut Vec<Action>) {
+        let Some(table) = self.optional(table, "fault") else {
+            return;
+        };
+        for key in table.keys() {
+            let (Some(text), Some(name)) = (self.text(&table, &key.value), self.key(&key)) else {
+                continue;
+            };
+            let Some((subject, fault)) = name.value.rsplit_once('.') else {
+                self.document.error(
+                    codes::BAD_FAULT,
+                    key.span,
+                    format!("`{}` does not say whose fault", name.value),
+                    "",
+                    "write it as `\"lan1.loss\" = \"20%\"`",
+                );
+                continue;
+            };
+            match read_fault(fault, &text.value) {
+                Ok(found) => actions.push(Action::Fault {
+                    subject: subject.to_owned(),
+                    name: fault.to_owned(),
+                    fault: found,
+                }),
+                Err((message, help)) => {
+                    self.document
+                        .error(codes::BAD_FAULT, text.span, message, "", help);
+                }
+            }
+        }
+        table.finish();
+    }
+
+    fn until(&self, table: Table<'_>, actions: &[Action]) -> Option<Until> {
+        let keys = ["settle", "above", "below", "mode"];
+        let given: Vec<&str> = keys.into_iter().filter(|k| table.has(k)).collect();
+        let within = self.time(&table, "within", "5s");
+        let kind = match given.as_slice() {
+            ["settle"] => self.settle(&table, actions),
+            ["above"] => self
+                .threshold(&table, "above")
+                .map(|(signal, value)| UntilKind::Above { signal, value }),
+            ["below"] => self
+                .threshold(&table, "below")
+                .map(|(signal, value)| UntilKind::Below { signal, value }),
+            ["mode"] => self.word(&table, "mode", &modes()).map(UntilKind::Mode),
+            _ => {
+                self.document.error(
+                    codes::BAD_UNTIL,
+                    table.span(),
+                    format!("a wait has one condition, this one has {}", given.len()),
+                    "",
+                    "use one of: settle, above, below, mode",
+                );
+                return None;
+            }
+        };
+        table.finish();
+        Some(Until {
+            kind: kind?,
+            within: within?,
+        })
+    }
+
+    fn settle(&self, table: &Table<'_>, actions: &[Action]) -> Option<UntilKind> {
+        let signal = self.signal_of(table, "settle");
+        let rest = self.optional_time(table, "for").unwrap_or(REST);
+        if !table.has("band") {
+            table.missing::<()>("band", "\"50W\"");
+        }
+        let signal = signal?;
+        if is_switch(signal.quantity) {
+            self.document.error(
+                codes::UNCHECKABLE,
+                table.span_of("settle"),
+                format!("`{signal}` has no values in between"),
+                "",
+                "use `above` or `below`",
+            );
+        }
+        let band = self.distance(&signal, table, "band");
+        let told = self
+            .text(table, "to")
+            .and_then(|text| self.value(&signal, &text));
+        let target = told.or_else(|| target_of(&signal, actions));
+        Some(UntilKind::Settle {
+            signal,
+            target,
+            band: band?,
+            rest,
+        })
+    }
+
+    fn threshold(&self, table: &Table<'_>, key: &str) -> Option<(Signal, f64)> {
+        let signal = self.signal_of(table, key);
+        if !table.has("value") {
+            return table.missing("value", "\"1kW\"");
+        }
+        let text = self.text(table, "value")?;
+        let signal = signal?;
+        let value = self.value(&signal, &text)?;
+        Some((signal, value))
+    }
+}
+
+/// The value that a step gives a signal: there it should settle.
+fn target_of(wanted: &Signal, actions: &[Action]) -> Option<f64> {
+    actions.iter().find_map(|action| match action {
+        Action::Set { signal, value }
+        | Action::Step { signal, value }
+        | Action::Hold { signal, value }
+        | Action::Ramp {
+            signal, to: value, ..
+        } if signal == wanted => Some(*value),
+        _ => None,
+    })
+}
+
+/// Whether a quantity has two values only.
+pub(super) fn is_switch(quantity: SignalQuantity) -> bool {
+    matches!(quantity, SignalQuantity::Switch | SignalQuantity::Live)
+}
+
+fn is_held(quantity: SignalQuantity) -> bool {
+    matches!(
+        quantity,
+        SignalQuantity::ActivePower | SignalQuantity::ReactivePower | SignalQuantity::Switch
+    )
+}
+
+/// The fault, or `None` when the text takes it away; else what is wrong and what would help.
+fn read_fault(name: &str, value: &str) -> Result<Option<Fault>, (String, String)> {
+    // To take a fault away only its name matters, so any value that fits one will do.
+    let exists = || {
+        [None, Some("1s"), Some("1"), Some("1W")]
+            .iter()
+            .any(|v| Fault::named(name, *v).is_ok())
+    };
+    if value == "off" && exists() {
+        return Ok(None);
+    }
+    let value = (value != "on").then_some(value);
+    Fault::named(name, value).map(Some).map_err(|e| match e {
+        FaultError::Unknown { name, known } => {
+            let known: Vec<&str> = known.split(", ").collect();
+            let help = nearest(&name, &known);
+            (format!("there is no fault `{name}`"), help)
+        }
+        other => (other.to_string(), String::new()),
+    })
+}
