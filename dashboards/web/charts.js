@@ -1,0 +1,112 @@
+// Line charts on canvas: ten minutes, gaps where nothing is known, a reading under the pointer.
+"use strict";
+class Chart {
+  // series: [{ name, color: css variable, values: [] }], times shared by all charts.
+  constructor(canvas, keys, unit, digits, leastSpan, reference) {
+    Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], pointer: null });
+    canvas.addEventListener("pointermove", (e) => { this.pointer = e.offsetX; this.draw(); });
+    canvas.addEventListener("pointerleave", () => { this.pointer = null; this.draw(); });
+  }
+
+  set(times, series) {
+    this.times = times;
+    this.series = series;
+    this.draw();
+  }
+
+  // Round steps of 1, 2 or 5.
+  static step(span, count) {
+    const raw = span / count, power = 10 ** Math.floor(Math.log10(raw));
+    return [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw) || raw;
+  }
+
+  range() {
+    let low = Infinity, high = -Infinity;
+    for (const s of this.series) for (const v of s.values) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
+    if (low > high) [low, high] = this.reference != null ? [this.reference, this.reference] : [0, 0];
+    const missing = this.leastSpan - (high - low);
+    if (missing > 0) { low -= missing / 2; high += missing / 2; }
+    const pad = (high - low) * 0.08;
+    return [low - pad, high + pad];
+  }
+
+  draw() {
+    const { canvas } = this, ratio = window.devicePixelRatio || 1;
+    const w = canvas.clientWidth, h = canvas.clientHeight;
+    if (!w || !h) return;
+    if (canvas.width !== Math.round(w * ratio)) { canvas.width = Math.round(w * ratio); canvas.height = Math.round(h * ratio); }
+    const c = canvas.getContext("2d"), css = getComputedStyle(document.documentElement);
+    const color = (name) => css.getPropertyValue(name).trim();
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.clearRect(0, 0, w, h);
+    c.font = "11px system-ui, sans-serif";
+    const box = { l: 52, r: w - 8, t: 8, b: h - 20 };
+    const [low, high] = this.range();
+    const end = this.times.length ? this.times[this.times.length - 1] : 0;
+    const first = this.times.length ? this.times[0] : 0;
+    const span = Math.min(600, Math.max(60, end - first)), start = end - span;
+    const x = (t) => box.l + ((t - start) / span) * (box.r - box.l);
+    const y = (v) => box.b - ((v - low) / (high - low)) * (box.b - box.t);
+
+    c.lineWidth = 1;
+    const step = Chart.step(high - low, 4);
+    c.textAlign = "right"; c.textBaseline = "middle";
+    for (let v = Math.ceil(low / step) * step; v <= high; v += step) {
+      c.strokeStyle = color("--line"); c.globalAlpha = Math.abs(v) < step / 1e6 ? 1 : 0.6;
+      c.beginPath(); c.moveTo(box.l, y(v)); c.lineTo(box.r, y(v)); c.stroke();
+      c.globalAlpha = 1; c.fillStyle = color("--dim");
+      c.fillText(v.toFixed(Math.max(0, Math.min(this.digits, -Math.floor(Math.log10(step) + 1e-9)))), box.l - 6, y(v));
+    }
+    c.textAlign = "center"; c.textBaseline = "top";
+    const ticks = span > 300 ? 120 : span > 120 ? 60 : 20;
+    for (let ago = 0; ago <= span; ago += ticks) {
+      c.fillStyle = color("--dim");
+      const label = ago === 0 ? "now" : ago % 60 ? `−${ago} s` : `−${ago / 60} min`;
+      c.textAlign = ago === 0 ? "right" : "center";
+      if (x(end - ago) > box.l + 14) c.fillText(label, x(end - ago), box.b + 6);
+    }
+    if (this.reference != null && this.reference > low && this.reference < high) {
+      c.strokeStyle = color("--dim"); c.setLineDash([4, 4]);
+      c.beginPath(); c.moveTo(box.l, y(this.reference)); c.lineTo(box.r, y(this.reference)); c.stroke(); c.setLineDash([]);
+    }
+    c.save(); c.beginPath(); c.rect(box.l, 0, box.r - box.l + 2, h); c.clip();
+    c.lineWidth = 1.8; c.lineJoin = "round";
+    for (const s of this.series) {
+      c.strokeStyle = color(s.color); c.setLineDash(s.dashed ? [5, 3] : []); c.beginPath();
+      let pen = false;
+      for (let i = 0; i < this.times.length; i++) {
+        const v = s.values[i], t = this.times[i];
+        // A pause of the controller is a gap too.
+        if (v == null || t < start - 2) { pen = false; continue; }
+        if (pen && t - this.times[i - 1] > 5) pen = false;
+        if (pen) c.lineTo(x(t), y(v)); else c.moveTo(x(t), y(v));
+        pen = true;
+      }
+      c.stroke();
+    }
+    c.setLineDash([]);
+    c.restore();
+
+    let at = this.times.length - 1;
+    if (this.pointer != null && this.times.length) {
+      const t = start + ((this.pointer - box.l) / (box.r - box.l)) * span;
+      at = this.times.reduce((best, time, i) => (Math.abs(time - t) < Math.abs(this.times[best] - t) ? i : best), 0);
+      c.strokeStyle = color("--text"); c.lineWidth = 1; c.globalAlpha = 0.5;
+      c.beginPath(); c.moveTo(x(this.times[at]), box.t); c.lineTo(x(this.times[at]), box.b); c.stroke(); c.globalAlpha = 1;
+    }
+    this.showKeys(at);
+  }
+
+  showKeys(at) {
+    const spans = this.series.map((s) => {
+      const key = document.createElement("span"), mark = document.createElement("i"), value = document.createElement("b");
+      mark.style.background = `var(${s.color})`;
+      const v = s.values[at];
+      value.textContent = v == null ? "–" : `${Format.fixed(v, this.digits)} ${this.unit}`;
+      key.append(mark, s.name, value);
+      return key;
+    });
+    this.keys.replaceChildren(...spans);
+    this.canvas.setAttribute("aria-label", spans.map((s) => s.textContent).join(", "));
+  }
+}

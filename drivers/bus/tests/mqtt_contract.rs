@@ -398,7 +398,11 @@ async fn rumqttd() -> String {
         v4: Some(HashMap::from([("1".to_owned(), settings)])),
         ..Default::default()
     };
-    std::thread::spawn(move || rumqttd::Broker::new(config).start());
+    std::thread::spawn(move || {
+        if let Err(error) = rumqttd::Broker::new(config).start() {
+            eprintln!("rumqttd ended: {error}");
+        }
+    });
     for _ in 0..200 {
         if TcpStream::connect(listen).await.is_ok() {
             return listen.to_string();

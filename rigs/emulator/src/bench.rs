@@ -38,7 +38,7 @@ use crate::plant::network::Feeder;
 use crate::plant::pv::Pv;
 use crate::plant::storage::{Storage, StorageRating};
 use crate::plant::{Forming, Plant, Site};
-use crate::pty::Pty;
+use crate::pty;
 use crate::world::{Shared, SignalError, World};
 
 /// Step of the plant.
@@ -351,7 +351,7 @@ impl Bench {
                     Address::ModbusTcp(address)
                 }
                 Face::Modbus(port, Framing::Rtu) => {
-                    let opened = Pty::open().map_err(|source| io(&bus, source))?;
+                    let opened = pty::Opened::open().map_err(|source| io(&bus, source))?;
                     let (pty, path) = (opened.pty, opened.path);
                     self.keep_open.push(opened.client_side);
                     self.spawn(async move {

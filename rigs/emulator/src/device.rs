@@ -573,4 +573,4 @@ pub fn refusal_text(refusal: Refusal) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

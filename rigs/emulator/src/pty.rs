@@ -1,21 +1,16 @@
 //! A pseudo terminal as an asynchronous byte stream.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io;
 
 use rustix::fs::OFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::OptionalActions;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::Join;
+use tokio::net::unix::pipe;
 
-/// The emulator's side of a pseudo terminal.
-#[derive(Debug)]
-pub(crate) struct Pty {
-    fd: AsyncFd<File>,
-}
+/// The emulator's side of a pseudo terminal: to the system, a pipe in each direction.
+pub(crate) type Pty = Join<pipe::Receiver, pipe::Sender>;
 
 /// A pseudo terminal with both sides.
 #[derive(Debug)]
@@ -29,12 +24,12 @@ pub(crate) struct Opened {
     pub(crate) client_side: File,
 }
 
-impl Pty {
+impl Opened {
     /// Opens a pseudo terminal in raw mode.
     ///
     /// # Errors
     /// When the system has none left.
-    pub(crate) fn open() -> io::Result<Opened> {
+    pub(crate) fn open() -> io::Result<Self> {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = rustix::pty::openpt(flags)?;
         rustix::pty::grantpt(&master)?;
@@ -42,16 +37,15 @@ impl Pty {
         let path = rustix::pty::ptsname(&master, Vec::new())?
             .to_string_lossy()
             .into_owned();
-        let status = rustix::fs::fcntl_getfl(&master)?;
-        rustix::fs::fcntl_setfl(&master, status | OFlags::NONBLOCK)?;
         let client_side = open_no_controlling(&path)?;
         let mut mode = rustix::termios::tcgetattr(&client_side)?;
         mode.make_raw();
         rustix::termios::tcsetattr(&client_side, OptionalActions::Now, &mode)?;
-        Ok(Opened {
-            pty: Self {
-                fd: AsyncFd::new(File::from(master))?,
-            },
+        let master = File::from(master);
+        let receiver = pipe::Receiver::from_file_unchecked(master.try_clone()?)?;
+        let sender = pipe::Sender::from_file_unchecked(master)?;
+        Ok(Self {
+            pty: tokio::io::join(receiver, sender),
             path,
             client_side,
         })
@@ -65,49 +59,4 @@ fn open_no_controlling(path: &str) -> io::Result<File> {
         .write(true)
         .custom_flags(OFlags::NOCTTY.bits().cast_signed())
         .open(path)
-}
-
-impl AsyncRead for Pty {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
-            let unfilled = buf.initialize_unfilled();
-            match guard.try_io(|fd| fd.get_ref().read(unfilled)) {
-                Ok(Ok(count)) => {
-                    buf.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(Err(error)) => return Poll::Ready(Err(error)),
-                Err(_would_block) => {}
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Pty {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
-            match guard.try_io(|fd| fd.get_ref().write(buf)) {
-                Ok(result) => return Poll::Ready(result),
-                Err(_would_block) => {}
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }

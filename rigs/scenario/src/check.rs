@@ -420,7 +420,13 @@ pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> Ch
             max_gap,
             ..
         } => values::never(
-            result, recording, &window, signal, *comparison, *limit, *max_gap,
+            result,
+            recording,
+            &window,
+            signal,
+            *comparison,
+            *limit,
+            *max_gap,
         ),
         CheckKind::Never {
             condition: Condition::Mode { is, mode },
@@ -485,9 +491,7 @@ fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
         | CheckKind::Event { window, .. } => (&window.from, window.to.clone()),
         CheckKind::ResponseTime { from, over, .. } => (from, WindowEnd::For(*over)),
         CheckKind::Mode { from, within, .. } => (from, WindowEnd::For(*within)),
-        CheckKind::Ledger | CheckKind::Market => {
-            (&Moment::START, WindowEnd::At(Moment::END))
-        }
+        CheckKind::Ledger | CheckKind::Market => (&Moment::START, WindowEnd::At(Moment::END)),
     };
     let from = instant(from, recording)?;
     let to = match to {

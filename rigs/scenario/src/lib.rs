@@ -1,8 +1,14 @@
 //! Scenarios: script, runner, checks, report; and the emulated bench itself.
 
+pub mod bench;
 pub mod check;
 pub mod codes;
+pub mod demo;
+pub mod folder;
+pub mod live;
+pub mod recorder;
 pub mod report;
+pub mod runner;
 pub mod script;
 pub mod series;
 pub mod signal;

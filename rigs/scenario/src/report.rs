@@ -30,7 +30,11 @@ pub fn number(value: f64) -> String {
     } else {
         &text
     };
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// A text in which nothing is markup, for elements and quoted attributes.

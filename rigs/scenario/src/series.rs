@@ -184,6 +184,7 @@ pub const EVENT_KINDS: &[&str] = &[
     "order_refused",
     "armed",
     "went_safe",
+    "noticed",
 ];
 
 /// The kind of an event, as in the event stream.
@@ -210,6 +211,7 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::OrderRefused { .. } => "order_refused",
         Event::Armed { .. } => "armed",
         Event::WentSafe { .. } => "went_safe",
+        Event::Noticed { .. } => "noticed",
     }
 }
 
@@ -312,10 +314,7 @@ mod tests {
         let age = Duration::from_millis(50);
         assert_eq!(s.held(at(120), age), Some((at(100), 1.0)));
         assert_eq!(s.measured(at(0), at(200)).count(), 1);
-        assert_eq!(
-            s.first_flaw(at(0), at(200)),
-            Some((at(110), Flaw::Timeout))
-        );
+        assert_eq!(s.first_flaw(at(0), at(200)), Some((at(110), Flaw::Timeout)));
     }
 
     #[test]

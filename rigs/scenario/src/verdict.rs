@@ -207,7 +207,11 @@ mod tests {
         for (run, checks, ordinary, known_bad) in rows {
             let case = format!("{run} {checks:?}");
             assert_eq!(of_scenario(*run, checks, Expect::Pass), *ordinary, "{case}");
-            assert_eq!(of_scenario(*run, checks, Expect::Fail), *known_bad, "{case}");
+            assert_eq!(
+                of_scenario(*run, checks, Expect::Fail),
+                *known_bad,
+                "{case}"
+            );
         }
     }
 }

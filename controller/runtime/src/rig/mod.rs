@@ -22,7 +22,7 @@ use quantities::{
 };
 
 pub use codes::EXPLANATIONS;
-pub use parse::load;
+pub use parse::{load, load_text};
 
 /// A checked rig.
 #[derive(Clone, Debug)]

@@ -17,7 +17,20 @@ pub(super) const DEVICES_MAX: usize = 1000;
 /// # Errors
 /// All faults of the rig and of the files it inherits from.
 pub fn load(path: &Path) -> Result<Rig, Vec<Diagnostic>> {
-    let layers = layers(path).map_err(|d| vec![*d])?;
+    check(path, layers(path).map_err(|d| vec![*d])?)
+}
+
+/// Loads and checks a rig that is not on disk; `path` is where it would be.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(path: &Path, text: &str) -> Result<Rig, Vec<Diagnostic>> {
+    let source = Source::new(path.display().to_string(), text);
+    let layer = Document::parse(source).map_err(|d| vec![*d])?;
+    check(path, vec![layer])
+}
+
+fn check(path: &Path, layers: Vec<Document>) -> Result<Rig, Vec<Diagnostic>> {
     let rig = Reader {
         layers: &layers,
         dir: path.parent().unwrap_or(Path::new(".")),

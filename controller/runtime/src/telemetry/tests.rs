@@ -1,1 +1,732 @@
+//! The sinks against a strict server of our own, torn files and full disks.
 
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::mpsc as std_mpsc;
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use model::{DeviceIx, Flaw, Mode, Point, Reading, Sample};
+
+use super::line::{Line, event_line, sample_lines};
+use super::*;
+
+fn at(seconds: f64) -> Instant {
+    Instant::from_nanos((seconds * 1e9).round() as u64)
+}
+
+/// 2026-11-22T10:00:00 UTC, and so many seconds more.
+fn utc(seconds: f64) -> UtcTime {
+    UtcTime::from_unix_nanos(1_795_341_600_000_000_000 + (seconds * 1e9).round() as i64)
+}
+
+fn devices() -> Vec<NamedDevice> {
+    [
+        ("bat1", Role::Ess),
+        ("plug, \"3\"", Role::Load),
+        ("bad1", Role::Meter),
+    ]
+    .map(|(name, role)| NamedDevice {
+        name: name.into(),
+        role,
+    })
+    .into()
+}
+
+fn sample(device: u16, point: Point, t_s: f64, reading: Reading<f64>) -> PointSample {
+    PointSample {
+        device: DeviceIx(device),
+        point,
+        sample: Sample {
+            measured_at: at(t_s),
+            reading,
+        },
+    }
+}
+
+fn watts(device: u16, t_s: f64, value: f64) -> PointSample {
+    sample(device, Point::ActivePower, t_s, Reading::Good(value))
+}
+
+// The embedded store.
+
+#[test]
+fn the_store_gives_back_what_it_was_given() {
+    for pace in [Pace::Real, Pace::Virtual] {
+        let dir = tempfile::tempdir().unwrap();
+        let telemetry = Telemetry::start(dir.path(), devices(), None, pace).unwrap();
+        telemetry.samples(
+            utc(2.0),
+            at(2.0),
+            &[
+                watts(0, 1.75, -1500.0625),
+                sample(1, Point::Frequency, 2.0, Reading::Good(49.987_654_321)),
+                sample(
+                    0,
+                    Point::StateOfCharge,
+                    1.5,
+                    Reading::Bad(Flaw::Exception(2)),
+                ),
+                sample(0, Point::ReactivePower, 1.5, Reading::Good(f64::NAN)),
+            ],
+        );
+        let report = telemetry.finish(Duration::from_secs(5));
+        assert_eq!(
+            (report.written, report.lost, report.store_written),
+            (2, 0, 2)
+        );
+        let rows = read_samples(&dir.path().join(SAMPLES_FILE)).unwrap();
+        let row = |utc_s: f64, device: &str, point, value| StoredSample {
+            utc_ns: utc(utc_s).unix_nanos(),
+            t_s: utc_s,
+            device: device.into(),
+            point,
+            value,
+        };
+        assert_eq!(
+            rows,
+            [
+                row(1.75, "bat1", Point::ActivePower, Ok(-1500.0625)),
+                row(2.0, "plug, \"3\"", Point::Frequency, Ok(49.987_654_321)),
+                row(1.5, "bat1", Point::StateOfCharge, Err("exception 2".into())),
+                row(
+                    1.5,
+                    "bat1",
+                    Point::ReactivePower,
+                    Err("not a number".into())
+                ),
+            ]
+        );
+    }
+}
+
+#[test]
+fn events_are_told_with_names_and_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = Telemetry::start(dir.path(), devices(), None, Pace::Real).unwrap();
+    let shed = Event::LoadShed {
+        device: DeviceIx(1),
+        why: "47.9 Hz".into(),
+    };
+    telemetry.event(utc(1.5), at(1.5), &shed);
+    assert_eq!(telemetry.finish(Duration::from_secs(5)).events_lost, 0);
+    let text = std::fs::read_to_string(dir.path().join(EVENTS_FILE)).unwrap();
+    let expected = concat!(
+        r#"{"utc":"2026-11-22T10:00:01.500Z","t_s":1.5,"event":"load_shed","level":"warning","#,
+        r#""device":"plug, \"3\"","text":"The load was shed: 47.9 Hz.","details":{"why":"47.9 Hz"}}"#,
+        "\n"
+    );
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn in_virtual_time_the_same_run_makes_the_same_files() {
+    let run = || {
+        let dir = tempfile::tempdir().unwrap();
+        let telemetry = Telemetry::start(dir.path(), devices(), None, Pace::Virtual).unwrap();
+        for n in 0..20_000 {
+            let t_s = f64::from(n) / 10.0;
+            telemetry.samples(
+                utc(t_s),
+                at(t_s),
+                &[watts(0, t_s, t_s.sin()), watts(1, t_s, 1.0)],
+            );
+        }
+        telemetry.event(utc(1.0), at(1.0), &Event::Armed { armed: true });
+        let report = telemetry.finish(Duration::from_secs(5));
+        assert_eq!((report.written, report.lost), (40_000, 0));
+        [SAMPLES_FILE, EVENTS_FILE].map(|file| std::fs::read(dir.path().join(file)).unwrap())
+    };
+    assert_eq!(run(), run());
+}
+
+/// A file in memory that can be looked at while it is written.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn rows_of(samples: &[PointSample]) -> Vec<Row> {
+    samples
+        .iter()
+        .map(|s| Row::of(utc(0.0), at(0.0), *s))
+        .collect()
+}
+
+#[test]
+fn a_killed_process_loses_only_what_followed_the_last_flush() {
+    let file = Shared::default();
+    let counts = Arc::new(Counts::default());
+    let mut store = Store::new(
+        file.clone(),
+        Shared::default(),
+        devices().into(),
+        Arc::clone(&counts),
+    );
+    let second = |s: u32| -> Vec<PointSample> {
+        (0..100)
+            .map(|i| watts(0, f64::from(s) + f64::from(i) / 100.0, f64::from(i).sqrt()))
+            .collect()
+    };
+    for s in 0..10 {
+        store.rows(&rows_of(&second(s)));
+        store.flush();
+    }
+    let flushed = file.0.lock().unwrap().len();
+    store.rows(&rows_of(&second(10)));
+    assert_eq!(Counts::read(&counts.written), 1_000);
+    let bytes = file.0.lock().unwrap().clone();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("torn");
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        read_samples(&path).unwrap()
+    };
+    assert_eq!(read(&bytes[..flushed]).len(), 1_000);
+    // Wherever it is torn, what can be read is a prefix of what was written.
+    let all: Vec<f64> = read(&bytes[..flushed]).iter().map(|r| r.t_s).collect();
+    for cut in (0..flushed).step_by(97) {
+        let rows = read(&bytes[..cut]);
+        assert!(
+            rows.iter()
+                .map(|r| r.t_s)
+                .eq(all[..rows.len()].iter().copied()),
+            "{cut}"
+        );
+    }
+    assert!(read(&bytes[..flushed - 1]).len() >= 900);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other");
+    std::fs::write(&path, zstd::encode_all(&b"a,b\n1,2\n"[..], 1).unwrap()).unwrap();
+    assert!(
+        matches!(read_samples(&path), Err(StoreError::NotAStore { first_line, .. }) if first_line == "a,b\n")
+    );
+    let text = "utc_ns,t_s,device,point,value,unit,quality\n1,x,d,ac.p,1,W,good\n";
+    std::fs::write(&path, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+    assert!(matches!(
+        read_samples(&path),
+        Err(StoreError::Row { row: 1, .. })
+    ));
+    assert!(matches!(
+        read_samples(&dir.path().join("none")),
+        Err(StoreError::Open { .. })
+    ));
+}
+
+#[test]
+fn a_full_disk_is_counted_and_never_a_panic() {
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let counts = Arc::new(Counts::default());
+    let mut store = Store::new(full(), full(), devices().into(), Arc::clone(&counts));
+    for s in 0..5_u32 {
+        store.rows(&rows_of(&[
+            watts(0, f64::from(s), 1.0),
+            sample(0, Point::ActivePower, 9.0, Reading::Bad(Flaw::Timeout)),
+        ]));
+        store.event("{}");
+        store.flush();
+    }
+    store.rows(&rows_of(&[watts(0, 9.0, 1.0)]));
+    store.event("{}");
+    store.finish();
+    let read = |c: &AtomicU64| Counts::read(c);
+    assert_eq!(
+        (
+            read(&counts.written),
+            read(&counts.lost),
+            read(&counts.events_lost)
+        ),
+        (0, 6, 6)
+    );
+}
+
+#[test]
+fn a_hanging_disk_drops_and_counts_but_never_waits() {
+    /// A disk that answers only when it is let go.
+    struct Hanging(std_mpsc::Receiver<()>);
+    impl Write for Hanging {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (let_go, hang) = std_mpsc::channel();
+    let counts = Arc::new(Counts::default());
+    let store = Store::new(
+        Hanging(hang),
+        Shared::default(),
+        devices().into(),
+        Arc::clone(&counts),
+    );
+    let thread = StoreThread::start(store).unwrap();
+    for n in 0..10_000 {
+        // Ten seconds apart: the thread flushes with each, and hangs.
+        let rows: Arc<[Row]> = rows_of(&[watts(0, f64::from(n) * 10.0, 1.0)]).into();
+        thread.rows(at(f64::from(n) * 10.0), rows, &counts);
+    }
+    let lost = Counts::read(&counts.lost);
+    assert!((5_000..10_000).contains(&lost), "{lost}");
+    drop(let_go);
+    thread.finish(Duration::from_secs(20));
+    assert_eq!(
+        Counts::read(&counts.written) + Counts::read(&counts.lost),
+        10_000
+    );
+}
+
+// The line protocol.
+
+#[test]
+fn lines_are_named_as_the_dashboards_expect() {
+    let rows: &[(&[PointSample], &[&str])] = &[
+        (
+            &[watts(0, 1.0, 2.5)],
+            &["ess,device=bat1 ac_p=2.5 1795341601000000000"],
+        ),
+        (
+            &[
+                watts(0, 1.0, -1e3),
+                sample(0, Point::VoltageL1, 1.0, Reading::Good(230.1)),
+                watts(0, 2.0, 3.0),
+            ],
+            &[
+                "ess,device=bat1 ac_p=-1000,ac_v_l1=230.1 1795341601000000000",
+                "ess,device=bat1 ac_p=3 1795341602000000000",
+            ],
+        ),
+        (
+            &[sample(1, Point::SwitchOn, 0.0, Reading::Good(1.0))],
+            &["load,device=plug\\,\\ \"3\" switch_on=1 1795341600000000000"],
+        ),
+        // What is not a good number has no field, and a line without fields is none.
+        (
+            &[
+                watts(0, 0.0, f64::NAN),
+                watts(0, 0.0, f64::INFINITY),
+                sample(0, Point::ActivePower, 0.0, Reading::Bad(Flaw::Timeout)),
+            ],
+            &[],
+        ),
+        (&[watts(77, 0.0, 1.0)], &[]),
+    ];
+    for (samples, expected) in rows {
+        let lines = sample_lines(&devices(), &rows_of(samples));
+        let texts: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
+        assert_eq!(texts, *expected);
+    }
+}
+
+#[test]
+fn every_point_has_its_own_field() {
+    let mut names: Vec<String> = Point::ALL.iter().map(|p| field_name(*p)).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), Point::ALL.len());
+    assert!(
+        names
+            .iter()
+            .all(|n| n.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    );
+}
+
+#[test]
+fn events_become_lines_whatever_their_text_holds() {
+    let changed = Event::ModeChanged {
+        from: Mode::Islanded,
+        to: Mode::Safe,
+        why: "a \"quoted\" back\\slash,\nnew line = 1".into(),
+    };
+    let cleared = Event::MarketCleared {
+        interval: 3,
+        price_mc_per_kwh: None,
+        energy_mwh: 1_500,
+        trades: 2,
+    };
+    let shed = Event::LoadRestored {
+        device: DeviceIx(1),
+    };
+    let rows: &[(&Event, &[&str])] = &[
+        (
+            &changed,
+            &[
+                r#"event,kind=mode_changed text="Mode changed from islanded to safe: a \"quoted\" back\\slash, new line = 1." 1795341600000000000"#,
+            ],
+        ),
+        (
+            &cleared,
+            &[
+                r#"event,kind=market_cleared text="Interval 3 cleared nothing." 1795341600000000000"#,
+                "market energy_mwh=1500,trades=2 1795341600000000000",
+            ],
+        ),
+        (
+            &shed,
+            &[
+                r#"event,device=a\ b\=c\_,kind=load_restored text="The load was given back." 1795341600000000000"#,
+            ],
+        ),
+    ];
+    for (event, expected) in rows {
+        let record = describe(event, &|_| "a b=c\\".into());
+        let lines = event_line(utc(0.0), &record);
+        let texts: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
+        assert_eq!(texts, *expected);
+    }
+}
+
+#[test]
+fn an_address_that_the_client_library_would_panic_on_is_refused_before() {
+    let rows = [
+        ("http://127.0.0.1:8086", true),
+        ("https://influx.lab-1.example/", true),
+        ("http://[::1]:8086", true),
+        ("http://localhost", true),
+        ("localhost:8086", false),
+        ("ftp://localhost", false),
+        ("http://", false),
+        ("http://:8086", false),
+        ("http://localhost:99999", false),
+        ("http://localhost:x", false),
+        ("http://300.1.1.1", false),
+        ("http://1.2.3", false),
+        ("http://[::g]", false),
+        ("http://a b", false),
+        ("http://user@host", false),
+        ("http://host/path", false),
+        ("http://xn--a", false),
+        ("http://a..b", false),
+    ];
+    for (url, fits) in rows {
+        assert_eq!(check_url(url).is_ok(), fits, "{url}");
+        if fits {
+            // What passes here must not panic there.
+            let _ = influxdb2::ClientBuilder::new(url, "o", "t");
+        }
+    }
+}
+
+// The server.
+
+/// A strict server: checks rights and parameters, refuses malformed batches as a whole, and fails as scripted.
+struct Server {
+    url: String,
+    bodies: std_mpsc::Receiver<String>,
+    requests: Arc<AtomicU64>,
+}
+
+#[derive(Clone)]
+struct Desk {
+    script: Arc<Mutex<VecDeque<u16>>>,
+    bodies: std_mpsc::Sender<String>,
+    requests: Arc<AtomicU64>,
+}
+
+async fn write(
+    State(desk): State<Desk>,
+    Query(query): Query<std::collections::BTreeMap<String, String>>,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, &'static str) {
+    desk.requests.fetch_add(1, Ordering::Relaxed);
+    if let Some(status) = desk.script.lock().unwrap().pop_front() {
+        return (StatusCode::from_u16(status).unwrap(), "scripted");
+    }
+    if headers
+        .get("authorization")
+        .is_none_or(|a| a != "Token t0k3n")
+    {
+        return (StatusCode::UNAUTHORIZED, "unauthorized access");
+    }
+    let parameter = |key: &str| query.get(key).map_or("", String::as_str).to_owned();
+    if [
+        parameter("org"),
+        parameter("bucket"),
+        parameter("precision"),
+    ] != ["lab", "bench", "ns"]
+    {
+        return (StatusCode::NOT_FOUND, "no such bucket");
+    }
+    if body.lines().count() > 5_000 {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "too many lines");
+    }
+    // The device `bad1` stands for whatever this server cannot read.
+    if body.is_empty()
+        || body
+            .lines()
+            .any(|l| l.contains("bad1") || l.split(' ').count() < 3)
+    {
+        return (StatusCode::BAD_REQUEST, "unable to parse");
+    }
+    desk.bodies.send(body).unwrap();
+    (StatusCode::NO_CONTENT, "")
+}
+
+/// A server on its own thread that first answers as scripted.
+fn server(script: &[u16]) -> Server {
+    let (tx, bodies) = std_mpsc::channel();
+    let requests = Arc::new(AtomicU64::new(0));
+    let desk = Desk {
+        script: Arc::new(Mutex::new(script.iter().copied().collect())),
+        bodies: tx,
+        requests: Arc::clone(&requests),
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let app = axum::Router::new()
+                    .route("/api/v2/write", axum::routing::post(write))
+                    .with_state(desk);
+                axum::serve(listener, app).await.unwrap();
+            });
+    });
+    Server {
+        url,
+        bodies,
+        requests,
+    }
+}
+
+impl Server {
+    /// The lines that were accepted so far, in order.
+    fn lines(&self) -> Vec<String> {
+        self.bodies
+            .try_iter()
+            .flat_map(|b| b.lines().map(String::from).collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn start(dir: &Path, url: &str, spool_bytes: u64, pace: Pace) -> Telemetry {
+    let config = InfluxConfig {
+        url: url.into(),
+        org: "lab".into(),
+        bucket: "bench".into(),
+        token: Some("t0k3n".into()),
+        spool_bytes,
+        spool_dir: dir.join("spool"),
+    };
+    Telemetry::start(dir, devices(), Some(config), pace).unwrap()
+}
+
+/// Sends one value per second from one time to another: each makes a batch, as control time passes.
+fn send(telemetry: &Telemetry, from: u32, until: u32) {
+    for s in from..until {
+        let t_s = f64::from(s);
+        telemetry.samples(utc(t_s), at(t_s), &[watts(0, t_s, t_s)]);
+    }
+}
+
+fn values(lines: &[String]) -> Vec<u32> {
+    lines
+        .iter()
+        .map(|l| {
+            l.split("ac_p=")
+                .nth(1)
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect()
+}
+
+const SPOOL: u64 = 1 << 20;
+const WITHIN: Duration = Duration::from_secs(10);
+
+#[test]
+fn the_server_acknowledges_every_value() {
+    for pace in [Pace::Real, Pace::Virtual] {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server(&[]));
+        let telemetry = start(dir.path(), &server.url, SPOOL, pace);
+        send(&telemetry, 0, 50);
+        telemetry.event(utc(50.0), at(50.0), &Event::Armed { armed: true });
+        let report = telemetry.finish(WITHIN);
+        assert_eq!(
+            (
+                report.written,
+                report.lost,
+                report.waiting,
+                report.store_written
+            ),
+            (51, 0, 0, 50)
+        );
+        let lines = server.lines();
+        assert_eq!(values(&lines[..50]), (0..50).collect::<Vec<_>>());
+        assert!(lines[50].starts_with("event,kind=armed "));
+    }
+}
+
+#[test]
+fn a_large_burst_goes_in_batches_of_five_thousand() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[]));
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Virtual);
+    send(&telemetry, 0, 12_000);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost), (12_000, 0));
+    assert_eq!(values(&server.lines()), (0..12_000).collect::<Vec<_>>());
+    assert!(server.requests.load(Ordering::Relaxed) >= 3);
+}
+
+#[test]
+fn a_bad_line_is_isolated_and_the_others_arrive() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[]));
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Virtual);
+    send(&telemetry, 0, 40);
+    telemetry.samples(
+        utc(40.0),
+        at(40.0),
+        &[watts(2, 40.0, 1.0), watts(0, 40.0, 40.0)],
+    );
+    send(&telemetry, 41, 60);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (60, 1, 0));
+    assert_eq!(values(&server.lines()), (0..60).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_server_that_refuses_everything_is_not_flooded() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[400; 5_000]));
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Virtual);
+    send(&telemetry, 0, 4_000);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (0, 4_000, 0));
+    let requests = server.requests.load(Ordering::Relaxed);
+    assert!(requests < 500, "{requests}");
+}
+
+#[test]
+fn a_busy_server_gets_everything_in_order_when_it_is_ready() {
+    for status in [429, 500, 503, 401, 404] {
+        let (dir, server) = (tempfile::tempdir().unwrap(), server(&[status]));
+        let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Real);
+        send(&telemetry, 0, 5);
+        // The first batch is refused, and tried again by itself after half a second.
+        let first = server.bodies.recv_timeout(WITHIN).unwrap();
+        assert!(first.contains("ac_p=0"), "{status} {first}");
+        send(&telemetry, 5, 8);
+        let report = telemetry.finish(WITHIN);
+        assert_eq!(
+            (report.written, report.lost, report.waiting),
+            (8, 0, 0),
+            "{status}"
+        );
+        let mut lines: Vec<String> = first.lines().map(String::from).collect();
+        lines.extend(server.lines());
+        assert_eq!(values(&lines), (0..8).collect::<Vec<_>>(), "{status}");
+    }
+}
+
+#[test]
+fn what_an_absent_server_missed_is_kept_for_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = start(dir.path(), &nobody(), SPOOL, Pace::Real);
+    send(&telemetry, 0, 10);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!(
+        (
+            report.written,
+            report.lost,
+            report.waiting,
+            report.store_written
+        ),
+        (0, 0, 10, 10)
+    );
+    let server = server(&[]);
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Real);
+    send(&telemetry, 10, 12);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (12, 0, 0));
+    assert_eq!(values(&server.lines()), (0..12).collect::<Vec<_>>());
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("spool")).unwrap().count(),
+        0
+    );
+}
+
+#[test]
+fn a_full_spool_gives_up_its_oldest_and_counts_it() {
+    let line = |n: u64| Line {
+        values: 2,
+        text: format!("m a={n},b=1 {n:0>40}"),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let open = || spool::Spool::open(dir.path().join("spool"), 200);
+    let mut spool = open();
+    let lost: Vec<u64> = (1..=5).map(|n| spool.push(&[line(n)]).unwrap()).collect();
+    assert_eq!(lost, [0, 0, 0, 2, 2]);
+    assert_eq!(
+        spool.push(&vec![line(9); 9]).unwrap(),
+        18,
+        "a batch that can never fit"
+    );
+    // Another run finds the same.
+    let mut spool = open();
+    assert_eq!(spool.values(), 6);
+    assert_eq!(spool.oldest().unwrap().unwrap(), [line(3)]);
+    spool.settle_oldest(&[]).unwrap();
+    assert_eq!(spool.oldest().unwrap().unwrap(), [line(4)]);
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_is_counted_as_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file stands where the folder should be.
+    std::fs::write(dir.path().join("spool"), "").unwrap();
+    let telemetry = start(dir.path(), &nobody(), SPOOL, Pace::Real);
+    send(&telemetry, 0, 10);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (0, 10, 0));
+}
+
+#[test]
+fn a_server_that_never_answers_does_not_hold_up_the_end() {
+    // It accepts connections by its backlog and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = start(dir.path(), &url, SPOOL, Pace::Virtual);
+    send(&telemetry, 0, 10);
+    let report = telemetry.finish(Duration::from_millis(200));
+    assert_eq!((report.written, report.lost, report.waiting), (0, 0, 10));
+    let left = spool::Spool::open(dir.path().join("spool"), SPOOL);
+    assert_eq!(
+        left.values(),
+        10,
+        "the batch waits on disk for the next run"
+    );
+}

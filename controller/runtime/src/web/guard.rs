@@ -116,7 +116,7 @@ fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 /// Whether a `Host` is this machine, with any port.
-fn is_this_machine(host: &str) -> bool {
+pub(super) fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(v6) => return v6 == "::1]" || v6.starts_with("::1]:"),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
@@ -202,6 +202,3 @@ fn same(a: &str, b: &str) -> bool {
     let differing = a.bytes().zip(b.bytes()).fold(0, |d, (a, b)| d | (a ^ b));
     a.len() == b.len() && differing == 0
 }
-
-#[cfg(test)]
-pub(super) use is_this_machine as host_is_this_machine;

@@ -1,1 +1,511 @@
+//! What the server answers, asked through a real socket by a hand-written client.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{DeviceIx, ModeRequest, Order, Role, Setpoint, UtcTime};
+use quantities::{ActivePower, ReactivePower};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::view::tests::{bench_view, cycle_of, dispatched};
+
+struct Server {
+    address: std::net::SocketAddr,
+    view: Arc<LiveView>,
+    commands: mpsc::Receiver<WebCommand>,
+}
+
+async fn server(token: Option<&str>, queue: usize) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let view = Arc::new(bench_view());
+    let (tx, commands) = mpsc::channel(queue);
+    let access = Access {
+        loopback: true,
+        token: token.map(String::from),
+    };
+    tokio::spawn(serve(listener, Arc::clone(&view), tx, access));
+    Server {
+        address,
+        view,
+        commands,
+    }
+}
+
+/// Status and body of an answer to a raw request.
+async fn raw(server: &Server, request: String) -> (u16, String) {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    (status, body)
+}
+
+async fn ask(
+    server: &Server,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String) {
+    let host = if headers.to_ascii_lowercase().contains("host:") {
+        String::new()
+    } else {
+        format!("Host: {}\r\n", server.address)
+    };
+    let length = body.len();
+    raw(
+        server,
+        format!(
+            "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ),
+    )
+    .await
+}
+
+fn code_of(body: &str) -> String {
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert!(!problem["message"].as_str().unwrap().is_empty());
+    assert!(!problem["help"].as_str().unwrap().is_empty());
+    problem["code"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_route_is_in_the_openapi_document_and_the_other_way_round() {
+    let document: serde_json::Value = serde_json::from_str(OPENAPI.text).unwrap();
+    let mut told: Vec<(String, String)> = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            told.push((method.clone(), path.clone()));
+        }
+    }
+    let mut built: Vec<(String, String)> = routes()
+        .iter()
+        .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
+        .collect();
+    told.sort();
+    built.sort();
+    assert_eq!(told, built);
+}
+
+#[tokio::test]
+async fn every_route_answers_by_the_method_that_its_table_says() {
+    let server = server(None, 4).await;
+    for (method, path, _) in routes() {
+        if path.ends_with("/stream") {
+            continue;
+        }
+        let (status, _) = ask(&server, &method.to_uppercase(), path, "", "").await;
+        let other = if method == "get" { "DELETE" } else { "GET" };
+        assert!(
+            matches!((method, status), ("get", 200) | ("post", 202 | 403)),
+            "{path} {status}"
+        );
+        let (status, body) = ask(&server, other, path, "", "").await;
+        assert_eq!(
+            (status, code_of(&body).as_str()),
+            (405, "method_not_allowed"),
+            "{path}"
+        );
+    }
+    let (status, body) = ask(&server, "GET", "/api/v1/nothing", "", "").await;
+    assert_eq!((status, code_of(&body).as_str()), (404, "not_found"));
+}
+
+#[test]
+fn every_device_of_the_api_has_the_fields_of_the_document() {
+    let document: serde_json::Value = serde_json::from_str(OPENAPI.text).unwrap();
+    let view = bench_view();
+    cycle_of(&view, 1);
+    let state = serde_json::to_value(wire::State::of(&view)).unwrap();
+    for (schema, value) in [
+        ("State", &state),
+        ("Device", &state["devices"][0]),
+        ("Known", &state["devices"][0]["p_w"]),
+    ] {
+        let mut told: Vec<&str> = document["components"]["schemas"][schema]["required"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|k| k.as_str().unwrap())
+            .collect();
+        let mut sent: Vec<&str> = value
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        told.sort_unstable();
+        sent.sort_unstable();
+        assert_eq!(told, sent, "{schema}");
+    }
+}
+
+#[tokio::test]
+async fn only_safe_works_without_a_token() {
+    let commands = ["arm", "disarm", "mode", "hold", "release"];
+    for (token, headers, status, code) in [
+        (None, "", 403, "read_only"),
+        (None, "Authorization: Bearer x\r\n", 403, "read_only"),
+        (Some("s3cret"), "", 401, "token_needed"),
+        (
+            Some("s3cret"),
+            "Authorization: Bearer s3creT\r\n",
+            403,
+            "wrong_token",
+        ),
+        (
+            Some("s3cret"),
+            "Authorization: Bearer s3cret2\r\n",
+            403,
+            "wrong_token",
+        ),
+        (
+            Some("s3cret"),
+            "Authorization: Basic s3cret\r\n",
+            403,
+            "wrong_token",
+        ),
+    ] {
+        let mut server = server(token, 4).await;
+        for command in commands {
+            let path = format!("/api/v1/{command}");
+            let (got, body) = ask(&server, "POST", &path, headers, "{}").await;
+            assert_eq!((got, code_of(&body).as_str()), (status, code), "{command}");
+        }
+        assert!(server.commands.try_recv().is_err());
+        let (got, _) = ask(&server, "POST", "/api/v1/safe", headers, "").await;
+        assert_eq!(got, 202);
+        assert_eq!(server.commands.try_recv().unwrap(), WebCommand::Safe);
+    }
+}
+
+#[tokio::test]
+async fn a_command_with_the_token_becomes_an_order() {
+    let mut server = server(Some("s3cret"), 4).await;
+    let power = |p: f64, q: f64| Setpoint::Power {
+        p: ActivePower::from_watts(p),
+        q: ReactivePower::from_vars(q),
+    };
+    let device = DeviceIx(1);
+    let hold = |setpoint| Order::Hold { device, setpoint };
+    let rows: &[(&str, &str, Order)] = &[
+        ("arm", "", Order::Arm(true)),
+        ("disarm", "", Order::Arm(false)),
+        ("safe", "", Order::Mode(ModeRequest::Safe)),
+        (
+            "mode",
+            r#"{"mode":"island"}"#,
+            Order::Mode(ModeRequest::Island),
+        ),
+        (
+            "mode",
+            r#"{"mode":"reconnect"}"#,
+            Order::Mode(ModeRequest::Reconnect),
+        ),
+        (
+            "mode",
+            r#"{"mode":"resume"}"#,
+            Order::Mode(ModeRequest::Resume),
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"p_w":-1500,"q_var":20}}"#,
+            hold(power(-1500.0, 20.0)),
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"p_w":5}}"#,
+            hold(power(5.0, 0.0)),
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"ceiling_w":8}}"#,
+            hold(Setpoint::Ceiling {
+                p: ActivePower::from_watts(8.0),
+            }),
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"on":false}}"#,
+            hold(Setpoint::Switch { on: false }),
+        ),
+        ("release", r#"{"device":"bat1"}"#, Order::Release { device }),
+    ];
+    for (command, body, order) in rows {
+        let path = format!("/api/v1/{command}");
+        let (status, answer) = ask(
+            &server,
+            "POST",
+            &path,
+            "Authorization: Bearer s3cret\r\n",
+            body,
+        )
+        .await;
+        assert_eq!(status, 202, "{command} {body} {answer}");
+        assert_eq!(server.commands.try_recv().unwrap().order(), *order);
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_command_is_refused_with_a_reason() {
+    let mut server = server(Some("s3cret"), 4).await;
+    let long = format!(r#"{{"device":"{}"}}"#, "x".repeat(5_000));
+    let rows: &[(&str, &str, u16, &str)] = &[
+        ("mode", "", 400, "bad_json"),
+        ("mode", "{", 400, "bad_json"),
+        ("mode", r#"{"mode":"safe"}"#, 400, "bad_json"),
+        ("mode", r#"{"mode":"island","now":true}"#, 400, "bad_json"),
+        ("hold", r#"{"device":"bat1"}"#, 400, "bad_json"),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"p_w":"1kW"}}"#,
+            400,
+            "bad_json",
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"p_w":1e999}}"#,
+            400,
+            "bad_json",
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{}}"#,
+            400,
+            "bad_setpoint",
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"p_w":1,"on":true}}"#,
+            400,
+            "bad_setpoint",
+        ),
+        (
+            "hold",
+            r#"{"device":"bat1","setpoint":{"q_var":1}}"#,
+            400,
+            "bad_setpoint",
+        ),
+        (
+            "hold",
+            r#"{"device":"bat9","setpoint":{"p_w":1}}"#,
+            404,
+            "unknown_device",
+        ),
+        ("release", r#"{"device":"bat9"}"#, 404, "unknown_device"),
+        ("release", &long, 413, "body_not_read"),
+    ];
+    for (command, body, status, code) in rows {
+        let path = format!("/api/v1/{command}");
+        let (got, answer) = ask(
+            &server,
+            "POST",
+            &path,
+            "Authorization: Bearer s3cret\r\n",
+            body,
+        )
+        .await;
+        assert_eq!(
+            (got, code_of(&answer).as_str()),
+            (*status, *code),
+            "{command} {body}"
+        );
+    }
+    assert!(server.commands.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_full_or_ended_queue_is_said_and_not_waited_for() {
+    let mut server = server(Some("t"), 1).await;
+    let arm =
+        |s| async move { ask(s, "POST", "/api/v1/arm", "Authorization: Bearer t\r\n", "").await };
+    assert_eq!(arm(&server).await.0, 202);
+    let (status, body) = arm(&server).await;
+    assert_eq!((status, code_of(&body).as_str()), (503, "busy"));
+    server.commands.close();
+    let (status, body) = ask(&server, "POST", "/api/v1/safe", "", "").await;
+    assert_eq!((status, code_of(&body).as_str()), (503, "ended"));
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_is_kept_out() {
+    let mut server = server(None, 4).await;
+    let port = server.address.port();
+    let rows: &[(&str, &str, u16)] = &[
+        ("GET", "Host: evil.example\r\n", 403),
+        ("GET", "Host: 127.0.0.1.evil.example\r\n", 403),
+        ("GET", "Host: localhost:1\r\n", 200),
+        ("GET", "Host: [::1]:7070\r\n", 200),
+        ("GET", "Host: [::1].evil.example\r\n", 403),
+        (
+            "POST",
+            &format!("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"),
+            202,
+        ),
+        (
+            "POST",
+            "Host: localhost\r\nOrigin: http://evil.example\r\n",
+            403,
+        ),
+        ("POST", "Host: localhost\r\nOrigin: null\r\n", 403),
+        ("POST", "Host: localhost\r\n", 202),
+    ];
+    for (method, headers, status) in rows {
+        let path = if *method == "GET" {
+            "/api/v1/state"
+        } else {
+            "/api/v1/safe"
+        };
+        let (got, _) = ask(&server, method, path, headers, "").await;
+        assert_eq!(got, *status, "{method} {headers}");
+    }
+    assert_eq!(server.commands.recv().await, Some(WebCommand::Safe));
+    assert_eq!(server.commands.recv().await, Some(WebCommand::Safe));
+    assert!(server.commands.try_recv().is_err());
+}
+
+#[test]
+fn the_page_listens_on_this_machine_only() {
+    let check = |addr: &str, token, tls| {
+        check_listen(addr.parse().unwrap(), token, tls).map_err(|d| (d.code, d.to_string()))
+    };
+    assert_eq!(check("127.0.0.1:7070", None, false), Ok(()));
+    assert_eq!(check("[::1]:7070", Some("s3cret"), false), Ok(()));
+    assert_eq!(
+        check("127.0.0.1:7070", Some(" "), false).unwrap_err().0,
+        "W002"
+    );
+    for (addr, token, tls) in [
+        ("0.0.0.0:7070", None, false),
+        ("0.0.0.0:7070", Some("s3cret"), false),
+        ("192.168.1.2:7070", Some("s3cret"), true),
+        ("[::]:7070", None, true),
+    ] {
+        let (code, text) = check(addr, token, tls).unwrap_err();
+        assert_eq!(code, "W001");
+        assert!(
+            text.contains("TLS is not built yet") && text.contains("ssh -L 7070"),
+            "{text}"
+        );
+    }
+}
+
+/// Reads a stream until `enough` says so.
+async fn read_stream(server: &Server, headers: &str, enough: impl Fn(&str) -> bool) -> String {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let request = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let mut buffer = [0; 65_536];
+    let reading = async {
+        while !enough(&text) {
+            let n = socket.read(&mut buffer).await.unwrap();
+            assert!(n > 0, "the stream ended: {text}");
+            text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), reading)
+        .await
+        .unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_stream_that_was_cut_goes_on_after_the_last_event() {
+    let server = server(None, 4).await;
+    for n in 1..=5 {
+        server
+            .view
+            .event(UtcTime::default(), model::Instant::START, &dispatched(n));
+    }
+    let text = read_stream(&server, "Last-Event-ID: 3\r\n", |t| {
+        t.contains("id: 5") && t.contains("event: state")
+    })
+    .await;
+    assert!(!text.contains("id: 3") && text.contains("id: 4"), "{text}");
+    // A number from a former run, and a new reader: only what happens from now on.
+    for headers in ["Last-Event-ID: 900\r\n", ""] {
+        let text = read_stream(&server, headers, |t| t.matches("event: state").count() == 2).await;
+        assert!(!text.contains("event: event"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_leave_out_what_is_not_known() {
+    let server = server(None, 4).await;
+    let (_, before) = ask(&server, "GET", "/metrics", "", "").await;
+    assert!(
+        !before.contains("gridrig_device_active_power_watts"),
+        "{before}"
+    );
+    cycle_of(&server.view, 1);
+    let (_, page) = ask(&server, "GET", "/metrics", "", "").await;
+    for line in [
+        "gridrig_device_active_power_watts{device=\"bat1\",role=\"ess\"} -1500",
+        "gridrig_mode{mode=\"islanded\"} 1",
+        "gridrig_mode{mode=\"safe\"} 0",
+        "gridrig_bus_frequency_hertz 49.9",
+        "gridrig_link_busy_ratio{link=\"lan1\"} 0",
+    ] {
+        assert!(page.lines().any(|l| l == line), "{line} in {page}");
+    }
+    // plug1 was never read.
+    assert!(!page.contains("power_watts{device=\"plug1\""), "{page}");
+    // Every family has its head, and every name its unit or `_total`.
+    for line in page.lines().filter(|l| !l.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        assert!(page.contains(&format!("# HELP {name} ")), "{name}");
+        assert!(page.contains(&format!("# TYPE {name} ")), "{name}");
+    }
+}
+
+#[test]
+fn roles_of_the_page_are_those_of_the_rig() {
+    // The diagram's script places devices by role; a new role must be placed there too.
+    for (name, _) in Role::NAMES {
+        let placed = [format!("\"{name}\""), format!("    {name}: (g)")];
+        assert!(
+            placed.iter().any(|p| DIAGRAM.text.contains(p)),
+            "{name} is not placed in the diagram"
+        );
+    }
+}
+
+#[test]
+fn the_page_loads_nothing_from_elsewhere_and_never_makes_markup_of_text() {
+    for asset in [HTML, SCRIPT, CHARTS, DIAGRAM, STYLE] {
+        for forbidden in [
+            "https://",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "onclick=",
+        ] {
+            assert!(!asset.text.contains(forbidden), "{forbidden}");
+        }
+    }
+}
+
+#[test]
+fn a_host_is_this_machine_only_by_its_own_names() {
+    for (host, is) in [
+        ("localhost", true),
+        ("LOCALHOST:80", true),
+        ("127.9.9.9:7070", true),
+        ("[::1]", true),
+        ("", false),
+        ("10.0.0.1", false),
+        ("localhost.evil.example", false),
+        ("[::2]", false),
+    ] {
+        assert_eq!(guard::is_this_machine(host), is, "{host}");
+    }
+}

@@ -283,7 +283,7 @@ async fn bus_off_makes_every_point_bad_at_once_until_frames_come_again() {
     say(&mut peer, "< error 020 1.0 >").await;
     rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
     rig.sink.take_events();
-    say(&mut peer, "< error 040 1.0 >< error 040 1.0 >").await;
+    say(&mut peer, "< error 040 1.0 >").await;
     for point in [Point::BatteryVoltage, Point::StateOfCharge] {
         rig.sink.check(0, point, Err(Flaw::BusOff));
     }
@@ -298,6 +298,8 @@ async fn bus_off_makes_every_point_bad_at_once_until_frames_come_again() {
         ),
         "{events:?}"
     );
+    say(&mut peer, "< error 040 1.0 >").await;
+    assert_eq!(rig.sink.take_events(), []);
     say(&mut peer, MEASUREMENT).await;
     rig.sink.check(0, Point::BatteryVoltage, Ok(49.86));
     assert_eq!(rig.sink.take_events(), [LinkEvent::Online(DeviceIx(0))]);

@@ -199,7 +199,7 @@ impl Orders {
         let mut outcome = Outcome::default();
         for ((device, point), slot) in &mut self.slots {
             if let Some((order, _)) = slot.waiting
-                && now > order.valid_until + Duration::from_secs(60)
+                && now > order.valid_until
             {
                 slot.waiting = None;
                 outcome.expired += 1;

@@ -1,0 +1,228 @@
+use quantities::{Frequency, Voltage};
+
+use super::*;
+use crate::plant::breaker::SyncCheck;
+use crate::plant::load::Load;
+use crate::plant::network::Feeder;
+use crate::plant::pv::Pv;
+use crate::plant::storage::StorageRating;
+use crate::plant::{Forming, Site};
+use crate::world::World;
+
+pub(crate) fn world() -> World {
+    let site = Site {
+        v_nominal: Voltage::from_volts(230.0),
+        f_nominal: Frequency::from_hertz(50.0),
+        phases: 3,
+    };
+    let mut plant = Plant::new(
+        site,
+        Feeder::default(),
+        Forming::default(),
+        SyncCheck::default(),
+        1,
+    );
+    plant.grid.set_noise(Frequency::ZERO);
+    plant.pv.push(Pv::new(3000.0, 30_000.0, site.f_nominal));
+    let rating = StorageRating {
+        p: 2000.0,
+        capacity_wh: 5000.0,
+        ramp: 20_000.0,
+    };
+    plant.storage.push(Storage::new(rating, 0.5));
+    plant.loads.push(Load::new(1000.0, true).shaped(0.0, 0.0));
+    let device = |id: &str, kind, p| {
+        let nameplate = Nameplate {
+            p,
+            s: p,
+            capacity_wh: 5000.0,
+        };
+        Device::new(id.into(), "bus1".into(), kind, nameplate)
+    };
+    let devices = vec![
+        device("met1", Kind::Pcc, 0.0),
+        device("brk1", Kind::Breaker, 0.0),
+        device("pv1", Kind::Pv(0), 3000.0),
+        device("bat1", Kind::Storage(0), 2000.0),
+        device("bms1", Kind::Battery(0), 2000.0),
+        device("plug1", Kind::Plug(0), 0.0),
+        device("lm1", Kind::Meter(Metered::Load(0)), 0.0),
+    ];
+    World::new(plant, devices, 1)
+}
+
+pub(crate) fn run(world: &mut World, seconds: f64) {
+    for _ in 0..(seconds * 100.0).round() as u64 {
+        world.step(Duration::from_millis(10));
+    }
+}
+
+fn p(world: &World, id: &str) -> Option<f64> {
+    world.value(world.device_index(id).expect("there"), Point::ActivePower)
+}
+
+#[test]
+fn signs_are_canonical_but_a_load_meter_tells_consumption_as_positive() {
+    let mut world = world();
+    world.plant.pv[0].set_available(400.0);
+    run(&mut world, 5.0);
+    let rows = [
+        ("pv1", 400.0),
+        ("plug1", -1000.0),
+        ("lm1", 1000.0),
+        ("met1", 600.0),
+        ("bat1", 0.0),
+    ];
+    for (id, watts) in rows {
+        let told = p(&world, id).expect(id);
+        assert!((told - watts).abs() < 1e-3, "{id}: {told}");
+    }
+    let met = world.device_index("met1").expect("there");
+    let lm = world.device_index("lm1").expect("there");
+    assert!(world.value(met, Point::EnergyImport).expect("counts") > 0.5);
+    assert_eq!(world.value(met, Point::EnergyExport), Some(0.0));
+    assert!(world.value(lm, Point::EnergyImport).expect("counts") > 1.0);
+}
+
+#[test]
+fn a_setpoint_that_nobody_repeats_is_taken_back_by_the_device() {
+    // (device, point, value, what it measures afterwards, held, reverted)
+    let rows = [
+        ("bat1", Point::ActivePowerSet, 1500.0, Point::ActivePower, 1500.0, 0.0),
+        ("pv1", Point::ActivePowerLimit, 500.0, Point::ActivePower, 500.0, 3000.0),
+        ("plug1", Point::SwitchOn, 0.0, Point::SwitchOn, 0.0, 1.0),
+    ];
+    for (id, point, value, measured, held, reverted) in rows {
+        let mut world = world();
+        let ix = world.device_index(id).expect("there");
+        let revert = Some(Duration::from_secs(5).into());
+        world.write(ix, point, value, revert).expect("taken");
+        run(&mut world, 3.0);
+        world.write(ix, point, value, revert).expect("repeated");
+        run(&mut world, 4.9);
+        let now = world.value(ix, measured).expect(id);
+        assert!((now - held).abs() < 1.0, "{id} holds: {now}");
+        run(&mut world, 3.0);
+        let now = world.value(ix, measured).expect(id);
+        assert!((now - reverted).abs() < 1.0, "{id} has reverted: {now}");
+    }
+}
+
+#[test]
+fn a_setpoint_without_a_revert_time_stays() {
+    let mut world = world();
+    let ix = world.device_index("bat1").expect("there");
+    world.write(ix, Point::ActivePowerSet, -700.0, None).expect("taken");
+    run(&mut world, 600.0);
+    assert!((p(&world, "bat1").expect("told") + 700.0).abs() < 1.0);
+}
+
+#[test]
+fn what_a_device_does_not_have_is_refused() {
+    let mut world = world();
+    let met = world.device_index("met1").expect("there");
+    assert_eq!(
+        world.write(met, Point::ActivePowerSet, 1.0, None),
+        Err(NotTaken {
+            point: Point::ActivePowerSet
+        })
+    );
+    let bat = world.device_index("bat1").expect("there");
+    assert!(world.write(bat, Point::ActivePowerSet, f64::NAN, None).is_err());
+}
+
+#[test]
+fn faults_change_what_is_told_as_they_say() {
+    let rows = [
+        (Fault::SignFlip, Some(-400.0)),
+        (Fault::NotImplemented, None),
+        (Fault::Bias(50.0), Some(450.0)),
+    ];
+    for (fault, expected) in rows {
+        let mut world = world();
+        world.plant.pv[0].set_available(400.0);
+        run(&mut world, 5.0);
+        world.set_fault("pv1", fault, true).expect("a device");
+        let told = p(&world, "pv1");
+        assert_eq!(told.map(f64::round), expected, "{fault}");
+        world.set_fault("pv1", fault, false).expect("a device");
+        assert_eq!(p(&world, "pv1").map(f64::round), Some(400.0));
+    }
+}
+
+#[test]
+fn a_stuck_device_repeats_itself_while_its_power_moves() {
+    let mut world = world();
+    world.plant.pv[0].set_available(400.0);
+    run(&mut world, 5.0);
+    world.set_fault("pv1", Fault::Stuck, true).expect("a device");
+    world.plant.pv[0].set_available(2000.0);
+    run(&mut world, 5.0);
+    assert_eq!(p(&world, "pv1").map(f64::round), Some(400.0));
+    assert_eq!(world.get("pv1.p").map(f64::round), Ok(2000.0), "the truth");
+}
+
+#[test]
+fn ignored_writes_leave_no_trace_and_a_held_output_shows_only_in_the_register() {
+    for (fault, register) in [(Fault::IgnoreWrites, 0.0), (Fault::HoldOutput, 1500.0)] {
+        let mut world = world();
+        let ix = world.device_index("bat1").expect("there");
+        world.set_fault("bat1", fault, true).expect("a device");
+        world
+            .write(ix, Point::ActivePowerSet, 1500.0, None)
+            .expect("acknowledged");
+        run(&mut world, 2.0);
+        assert_eq!(world.setpoint(ix, Point::ActivePowerSet), Some(register), "{fault}");
+        assert_eq!(p(&world, "bat1"), Some(0.0), "{fault}");
+    }
+}
+
+#[test]
+fn a_breaker_that_waits_shows_the_command_and_not_a_closed_contact() {
+    let mut world = world();
+    let ix = world.device_index("brk1").expect("there");
+    world.write(ix, Point::SwitchOn, 0.0, None).expect("opens");
+    run(&mut world, 1.0);
+    world.plant.grid.set_f(Frequency::from_hertz(49.0));
+    world.write(ix, Point::SwitchOn, 1.0, None).expect("armed");
+    run(&mut world, 1.0);
+    assert_eq!(world.value(ix, Point::SwitchOn), Some(0.0));
+    assert_eq!(world.setpoint(ix, Point::SwitchOn), Some(1.0));
+    assert_eq!(world.value(ix, Point::State), Some(2.0));
+    assert!(world.breaker_refusal().is_some());
+}
+
+#[test]
+fn nobody_measures_the_frequency_of_a_dead_bus() {
+    let mut world = world();
+    world.plant.storage.clear();
+    world.plant.grid.set_energised(false);
+    run(&mut world, 1.0);
+    let met = world.device_index("met1").expect("there");
+    assert_eq!(world.value(met, Point::Frequency), None);
+    assert_eq!(world.value(met, Point::VoltageL1), Some(0.0));
+}
+
+#[test]
+fn signals_are_set_ramped_read_and_refused_by_name() {
+    let mut world = world();
+    world.set("grid.f", 49.5).expect("settable");
+    world.ramp("load1.p", 1.0, Duration::from_secs(1)).expect_err("no such device");
+    world.ramp("plug1.p", 2000.0, Duration::from_secs(10)).expect("settable");
+    run(&mut world, 5.0);
+    assert_eq!(world.get("bus.f"), Ok(49.5));
+    assert!((world.get("plug1.p").expect("read") + 1500.0).abs() < 5.0);
+    run(&mut world, 6.0);
+    assert_eq!(world.get("plug1.p"), Ok(-2000.0));
+    world.set("bms1.soc", 0.8).expect("settable");
+    assert_eq!(world.get("bat1.soc"), Ok(0.8));
+    assert!(matches!(
+        world.set("bus.f", 50.0),
+        Err(crate::world::SignalError::ReadOnly { .. })
+    ));
+    assert!(world.set("grid.f", f64::NAN).is_err());
+    assert!(world.set("grid.colour", 1.0).is_err());
+    assert!(world.set_fault("nobody", Fault::Stuck, true).is_err());
+    world.set_fault("bus1", Fault::Loss(1.0), true).expect("a bus");
+    assert!(world.befall(0).lost);
+}

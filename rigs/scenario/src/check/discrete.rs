@@ -127,7 +127,10 @@ pub(super) fn event(
     let count = times.len() as u64;
     result.value = Some(count as f64);
     let why = match times.first() {
-        Some(first) => format!("{kind} happened {count} times, first at {} s", number(*first)),
+        Some(first) => format!(
+            "{kind} happened {count} times, first at {} s",
+            number(*first)
+        ),
         None => format!("{kind} did not happen"),
     };
     if at_most.is_some_and(|most| count > most) {

@@ -46,7 +46,10 @@ pub(super) fn t90(
         .collect();
     result.samples = after.len() as u64;
     if after.is_empty() {
-        return result.says(Verdict::Inconclusive, no_measurement(signal, series, window));
+        return result.says(
+            Verdict::Inconclusive,
+            no_measurement(signal, series, window),
+        );
     }
     let before: Vec<(Instant, f64)> = series.measured(window.from - BEFORE, window.from).collect();
     let Some((last_before, _)) = before.last().copied() else {
@@ -64,8 +67,9 @@ pub(super) fn t90(
             let upper = at.since(window.from);
             let lower = previous.since(window.from);
             let (upper_s, lower_s) = (upper.as_secs_f64(), lower.as_secs_f64());
-            result.value = Some((upper_s + lower_s) / 2.0);
-            result.uncertainty = Some((upper_s - lower_s) / 2.0);
+            let half = upper.saturating_sub(lower) / 2;
+            result.value = Some((lower + half).as_secs_f64());
+            result.uncertainty = Some(half.as_secs_f64());
             result.uncertainty_unit = "s".to_owned();
             result.worst = Some(Worst {
                 t_s: at.as_seconds(),

@@ -96,7 +96,10 @@ fn every(
         }
     }
     let Some((at, value)) = worst else {
-        return result.says(Verdict::Inconclusive, no_measurement(signal, series, window));
+        return result.says(
+            Verdict::Inconclusive,
+            no_measurement(signal, series, window),
+        );
     };
     result.value = Some(value * factor);
     result.worst = Some(Worst {

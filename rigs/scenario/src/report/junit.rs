@@ -44,11 +44,7 @@ pub fn junit(result: &RunResult, inconclusive: InconclusiveAs) -> Result<String,
     report.to_string()
 }
 
-fn suite(
-    result: &RunResult,
-    scenario: &ScenarioResult,
-    inconclusive: InconclusiveAs,
-) -> TestSuite {
+fn suite(result: &RunResult, scenario: &ScenarioResult, inconclusive: InconclusiveAs) -> TestSuite {
     let mut suite = TestSuite::new(scenario.name.as_str());
     suite.set_time(seconds(scenario.duration_s));
     suite.add_property(("file", scenario.file.as_str()));

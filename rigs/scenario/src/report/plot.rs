@@ -214,7 +214,10 @@ mod tests {
         for expected in [(54_321.0, Some(9.0)), (12_345.0, Some(-9.0))] {
             assert!(thin.contains(&expected), "{expected:?}");
         }
-        assert!(thin.windows(2).all(|w| w[0].0 <= w[1].0), "in order of time");
+        assert!(
+            thin.windows(2).all(|w| w[0].0 <= w[1].0),
+            "in order of time"
+        );
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl ScenarioResult {
     ///
     /// `run` is how the script itself went ([`Verdict::Pass`] = to its end), `why` says
     /// what stopped it. `ignore_expect` runs a known-bad scenario as an ordinary one.
+    /// Seed and duration are those of the scenario's file and zero; see [`Self::ran`].
     #[must_use]
     pub fn judge(
         scenario: &Scenario,
@@ -105,6 +106,14 @@ impl ScenarioResult {
             duration_s: 0.0,
             checks,
         }
+    }
+
+    /// Notes the seed that was used in the end, and how long it took in seconds of the bench.
+    #[must_use]
+    pub fn ran(mut self, seed: u64, duration_s: f64) -> Self {
+        self.seed = seed;
+        self.duration_s = duration_s;
+        self
     }
 
     /// Why it came out so, in one sentence.

@@ -96,9 +96,7 @@ impl Moment {
 /// Whether a word can name a mark: a letter, then letters, digits and underscores.
 pub(super) fn is_mark(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 impl fmt::Display for Moment {
@@ -157,7 +155,10 @@ mod tests {
         ];
         for (text, expected, shown) in rows {
             let got = Moment::parse(text).ok();
-            assert_eq!(got.as_ref().map(ToString::to_string).unwrap_or_default(), shown);
+            assert_eq!(
+                got.as_ref().map(ToString::to_string).unwrap_or_default(),
+                shown
+            );
             assert_eq!(got.map(|m| (m.anchor, m.offset_ns)), expected, "{text}");
         }
     }

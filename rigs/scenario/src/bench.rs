@@ -1,0 +1,322 @@
+//! The emulated bench behind a rig: the same buses and drivers, with emulated devices at the far end.
+//!
+//! In real time the far ends are sockets, ptys and a broker on loopback; in virtual
+//! time they are in-memory streams. Nothing else changes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use document::{Actor, Diagnostic, Source};
+use emulator::bench::{
+    Address, Bench, BenchError, BenchSpec, BusAddress, BusKind as EmulatedKind,
+    BusSpec as EmulatedBus, DeviceSpec as EmulatedSpec, Emulate, MemoryLink,
+};
+use emulator::day::DayCurve;
+use emulator::faults::Fault;
+use emulator::plant::breaker::SyncCheck;
+use emulator::plant::network::Feeder;
+use emulator::plant::{Forming, Site};
+use model::Role;
+use quantities::ActivePower;
+use runtime::rig::{BusKind, EmulatedDevice, Rig};
+use tokio::sync::mpsc;
+
+/// Resistance and reactance of the feeder where the rig says nothing: 0.3 km of a usual 150 mm2
+/// low-voltage cable.
+const FEEDER_OHM: (f64, f64) = (0.0624, 0.024);
+
+/// A running emulated bench.
+pub struct EmulatedBench {
+    bench: Bench,
+    /// Where each bus is reached, in real time.
+    pub addresses: Vec<BusAddress>,
+}
+
+fn fault(e: &BenchError) -> Box<Diagnostic> {
+    let (code, actor) = match e {
+        BenchError::Io { .. } | BenchError::Broker { .. } => ("R024", Actor::Operator),
+        _ => ("R027", Actor::Author),
+    };
+    let diagnostic =
+        Diagnostic::error(code, actor, format!("the emulated bench cannot start: {e}"));
+    Box::new(match e {
+        BenchError::Io { .. } => diagnostic.help(
+            "another program may hold the port; take it out of `[emulate]`, and a free one is used",
+        ),
+        _ => diagnostic,
+    })
+}
+
+/// An address as a person or another tool uses it.
+#[must_use]
+pub fn address_text(address: &Address) -> String {
+    match address {
+        Address::ModbusTcp(a) => a.to_string(),
+        Address::Serial(path) => path.clone(),
+        Address::Socketcand(a, interface) => format!("socketcand://{a}/{interface}"),
+        Address::Broker(a) => format!("mqtt://{a}"),
+    }
+}
+
+impl EmulatedBench {
+    /// The handle by which scripts reach into the bench.
+    #[must_use]
+    pub fn handle(&self) -> emulator::bench::Handle {
+        self.bench.handle()
+    }
+
+    /// Starts the bench on real sockets, ptys and a broker, and says how its buses are opened.
+    ///
+    /// # Errors
+    /// All faults of the day's file, or the one that kept the bench from starting.
+    pub async fn start_real(
+        rig: &Rig,
+        seed: u64,
+    ) -> Result<(Self, Vec<bus::BusSpec>), Vec<Diagnostic>> {
+        let mut bench = Self::make(rig, seed)?;
+        let addresses = bench.start_real().await.map_err(|e| vec![*fault(&e)])?;
+        let specs = rig
+            .buses
+            .iter()
+            .enumerate()
+            .map(|(index, rig_bus)| {
+                let address = addresses
+                    .iter()
+                    .find(|a| a.bus == rig_bus.id)
+                    .map(|a| a.address.clone());
+                bus_spec(rig, index, seed, address)
+            })
+            .collect();
+        Ok((Self { bench, addresses }, specs))
+    }
+
+    /// Starts the bench on in-memory streams, for virtual time.
+    ///
+    /// # Errors
+    /// As [`Self::start_real`].
+    pub fn start_memory(
+        rig: &Rig,
+        seed: u64,
+    ) -> Result<(Self, Vec<bus::BusSpec>), Vec<Diagnostic>> {
+        let mut bench = Self::make(rig, seed)?;
+        let mut links = BTreeMap::new();
+        let mut specs = Vec::new();
+        for (index, rig_bus) in rig.buses.iter().enumerate() {
+            let (endpoint, link) = match rig_bus.kind {
+                BusKind::Mqtt { .. } => {
+                    let (dial, dialled) = mpsc::unbounded_channel();
+                    (
+                        bus::Endpoint::MemoryBroker(dial),
+                        MemoryLink::Broker(dialled),
+                    )
+                }
+                _ => {
+                    let (dial, dialled) = mpsc::unbounded_channel();
+                    (bus::Endpoint::Memory(dial), MemoryLink::Streams(dialled))
+                }
+            };
+            links.insert(Arc::clone(&rig_bus.id), link);
+            specs.push(bus::BusSpec {
+                endpoint,
+                ..bus_spec(rig, index, seed, None)
+            });
+        }
+        bench.start_memory(links).map_err(|e| vec![*fault(&e)])?;
+        Ok((
+            Self {
+                bench,
+                addresses: Vec::new(),
+            },
+            specs,
+        ))
+    }
+
+    fn make(rig: &Rig, seed: u64) -> Result<Bench, Vec<Diagnostic>> {
+        let day = match &rig.emulate.day {
+            Some(path) => Some(day(path, seed)?),
+            None => None,
+        };
+        let mut faults = Vec::new();
+        let devices = rig
+            .devices
+            .iter()
+            .enumerate()
+            .map(|(index, device)| {
+                let options = rig
+                    .emulate
+                    .devices
+                    .iter()
+                    .find(|(i, _)| *i == index)
+                    .map(|(_, e)| e.clone())
+                    .unwrap_or_default();
+                EmulatedSpec {
+                    id: Arc::clone(&device.id),
+                    role: device.role,
+                    profile: Arc::clone(&device.profile),
+                    bus: Arc::clone(&rig.buses[device.bus].id),
+                    unit: device.unit,
+                    topic: device.topic.clone(),
+                    battery: device.battery.map(|b| Arc::clone(&rig.devices[b].id)),
+                    emulate: emulate(device, options, &mut faults),
+                }
+            })
+            .collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let spec = BenchSpec {
+            site: Site {
+                v_nominal: rig.site.v,
+                f_nominal: rig.site.f,
+                phases: rig.site.phases,
+            },
+            feeder: Feeder {
+                r_ohm: rig.emulate.feeder_r_ohm.unwrap_or(FEEDER_OHM.0),
+                x_ohm: rig.emulate.feeder_x_ohm.unwrap_or(FEEDER_OHM.1),
+            },
+            forming: Forming::default(),
+            sync: SyncCheck::default(),
+            buses: rig
+                .buses
+                .iter()
+                .enumerate()
+                .map(|(index, bus)| emulated_bus(rig, index, bus))
+                .collect(),
+            devices,
+            day,
+            seed,
+        };
+        Bench::new(spec).map_err(|e| vec![*fault(&e)])
+    }
+}
+
+fn day(path: &Path, seed: u64) -> Result<DayCurve, Vec<Diagnostic>> {
+    let shown = path.display().to_string();
+    let text = match embedded(path) {
+        Some(text) => text.to_owned(),
+        None => std::fs::read_to_string(path).map_err(|e| {
+            vec![Diagnostic::error(
+                "R028",
+                Actor::Author,
+                format!("the course of the day {shown} cannot be read: {e}"),
+            )]
+        })?,
+    };
+    DayCurve::parse(Source::new(shown, text), seed)
+}
+
+/// Files of the demo bench, inside the binary: it runs without any file on disk.
+fn embedded(path: &Path) -> Option<&'static str> {
+    (path == Path::new(crate::demo::DAY_PATH)).then_some(crate::demo::DAY)
+}
+
+fn emulate(
+    device: &runtime::rig::RigDevice,
+    options: EmulatedDevice,
+    faults: &mut Vec<Diagnostic>,
+) -> Emulate {
+    let parsed = options
+        .faults
+        .iter()
+        .filter_map(|text| {
+            Fault::parse(text)
+                .map_err(|e| {
+                    faults.push(Diagnostic::error(
+                        "R029",
+                        Actor::Author,
+                        format!("`emulate.{}`: {e}", device.id),
+                    ));
+                })
+                .ok()
+        })
+        .collect();
+    let is_load = matches!(device.role, Role::Load | Role::Meter);
+    Emulate {
+        rated: options
+            .rated
+            .map(|s| ActivePower::from_watts(s.as_volt_amperes())),
+        capacity: options.capacity.or(device.capacity),
+        soc: options.soc,
+        ramp: options.ramp,
+        load: options.p.filter(|_| is_load),
+        available: options.p.filter(|_| device.role == Role::Pv),
+        on: None,
+        measures: options.measures.map(Into::into),
+        faults: parsed,
+    }
+}
+
+fn emulated_bus(rig: &Rig, index: usize, bus: &runtime::rig::RigBus) -> EmulatedBus {
+    let kind = match &bus.kind {
+        BusKind::ModbusTcp { .. } => EmulatedKind::ModbusTcp,
+        BusKind::ModbusRtu { .. } => EmulatedKind::ModbusRtu,
+        BusKind::Can(_) => EmulatedKind::Can,
+        BusKind::Mqtt { .. } => EmulatedKind::Mqtt,
+    };
+    // The port belongs to the bus; the rig states it at any of its devices.
+    let port = rig
+        .emulate
+        .devices
+        .iter()
+        .filter(|(device, _)| rig.devices[*device].bus == index)
+        .find_map(|(_, e)| e.port)
+        .filter(|port| *port != 0);
+    EmulatedBus {
+        id: Arc::clone(&bus.id),
+        kind,
+        port,
+        // An in-memory CAN link opens the bus by its name in the rig.
+        interface: Arc::clone(&bus.id),
+    }
+}
+
+/// How an emulated bus is opened: as in the rig, but at the emulator's address.
+fn bus_spec(rig: &Rig, index: usize, seed: u64, address: Option<Address>) -> bus::BusSpec {
+    let rig_bus = &rig.buses[index];
+    let tcp = |a: std::net::SocketAddr| (a.ip().to_string(), a.port());
+    let endpoint = match address {
+        Some(Address::ModbusTcp(a)) => {
+            let (host, port) = tcp(a);
+            bus::Endpoint::Tcp { host, port }
+        }
+        Some(Address::Serial(path)) => bus::Endpoint::Serial {
+            path,
+            settings: match &rig_bus.kind {
+                BusKind::ModbusRtu { settings, .. } => *settings,
+                _ => profile::modbus::SerialSettings {
+                    baud: 9600,
+                    parity: profile::modbus::Parity::None,
+                    stop_bits: 1,
+                },
+            },
+        },
+        Some(Address::Socketcand(a, interface)) => {
+            let (host, port) = tcp(a);
+            bus::Endpoint::Socketcand {
+                host,
+                port,
+                interface: interface.to_string(),
+            }
+        }
+        Some(Address::Broker(a)) => {
+            let (host, port) = tcp(a);
+            bus::Endpoint::Broker {
+                host,
+                port,
+                login: None,
+                ca_pem: None,
+            }
+        }
+        // Replaced by the caller, who brings the in-memory end.
+        None => bus::Endpoint::Memory(mpsc::unbounded_channel().0),
+    };
+    bus::BusSpec {
+        id: Arc::clone(&rig_bus.id),
+        rtu: matches!(rig_bus.kind, BusKind::ModbusRtu { .. }),
+        endpoint,
+        timeout: rig_bus.timeout,
+        min_gap: rig_bus.min_gap,
+        seed: seed.wrapping_add(index as u64),
+    }
+}

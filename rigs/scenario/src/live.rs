@@ -1,0 +1,449 @@
+//! A run of the demo or of the daemon: a bench, a page, and a run folder.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use document::{Actor, Diagnostic};
+use model::Clock;
+use runtime::clock::{SimClock, SystemClock};
+use runtime::rig::Rig;
+use runtime::session::{Ended, Options, Session, Time};
+use runtime::thread::Waker;
+use runtime::view::LiveView;
+use runtime::web::{Access, WebCommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
+
+use crate::bench::EmulatedBench;
+use crate::folder::{self, About};
+use crate::report::junit::InconclusiveAs;
+use crate::report::plot::{Line, Plot};
+use crate::report::result::{LedgerSummary, RunResult};
+use crate::report::run::{DispatchRow, RunReport, run_report};
+use crate::verdict::Verdict;
+
+/// What a live run is told.
+pub struct LiveOptions {
+    /// The rig.
+    pub rig: Arc<Rig>,
+    /// Whether the devices are emulated.
+    pub emulated: bool,
+    /// Whether time is virtual.
+    pub virtual_time: bool,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// The run folder; it must exist and be empty.
+    pub run_dir: PathBuf,
+    /// When it ends by itself.
+    pub run_for: Option<Duration>,
+    /// Where the page is served; `None` = headless.
+    pub listen: Option<SocketAddr>,
+    /// Token for commands over the API.
+    pub token: Option<String>,
+    /// Whether devices may be written to from the start.
+    pub armed: bool,
+    /// The command line, for `repro.sh`.
+    pub command: Vec<String>,
+    /// Name of the run.
+    pub id: String,
+}
+
+/// What a run says when it has started.
+#[derive(Clone, Debug, Default)]
+pub struct Ready {
+    /// Where the page is.
+    pub page: Option<SocketAddr>,
+    /// Each bus with its address.
+    pub buses: Vec<(String, String)>,
+}
+
+/// Why a run was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// Its time was over.
+    TimeOver,
+    /// A person interrupted it.
+    Interrupted,
+    /// The system asked it to end.
+    Terminated,
+}
+
+/// Runs a bench until its time is over, somebody stops it, or it fails; writes the run folder.
+///
+/// # Errors
+/// Diagnostics of what kept it from starting.
+pub fn run(
+    options: LiveOptions,
+    ready: impl FnOnce(&Ready) + Send,
+) -> Result<RunResult, Vec<Diagnostic>> {
+    let virtual_time = options.virtual_time;
+    in_runtime(virtual_time, go(options, ready))?
+}
+
+/// Runs a future on a runtime of its own: one thread, and in virtual time with a paused clock.
+///
+/// # Errors
+/// When the system gives no runtime.
+pub(crate) fn in_runtime<F: Future>(
+    virtual_time: bool,
+    future: F,
+) -> Result<F::Output, Vec<Diagnostic>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(virtual_time)
+        .build()
+        .map_err(|e| {
+            vec![Diagnostic::error(
+                "R026",
+                Actor::Operator,
+                format!("the system gives no threads or timers: {e}"),
+            )]
+        })?;
+    let output = runtime.block_on(future);
+    // Emulated devices and brokers end with the process; nothing waits for them.
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+/// The time of a run; must be called inside its runtime.
+///
+/// # Errors
+/// When the system has no file descriptor left.
+pub(crate) fn time(virtual_time: bool) -> Result<(Time, Arc<dyn Clock>), Vec<Diagnostic>> {
+    if virtual_time {
+        let clock = SimClock::start();
+        Ok((
+            Time::Virtual(clock, Arc::new(Notify::new())),
+            Arc::new(clock),
+        ))
+    } else {
+        let clock = SystemClock::start();
+        let waker = Waker::new().map_err(|e| {
+            vec![Diagnostic::error(
+                "R026",
+                Actor::Operator,
+                format!("the system gives no event descriptor: {e}"),
+            )]
+        })?;
+        Ok((Time::Real(clock, waker), Arc::new(clock)))
+    }
+}
+
+/// The buses of a run: emulated ones at their own addresses, or those of the rig.
+///
+/// # Errors
+/// All faults that keep the bench from starting.
+pub(crate) async fn open_buses(
+    rig: &Rig,
+    emulated: bool,
+    virtual_time: bool,
+    seed: u64,
+) -> Result<(Option<EmulatedBench>, Vec<bus::BusSpec>), Vec<Diagnostic>> {
+    if emulated {
+        let (bench, specs) = if virtual_time {
+            EmulatedBench::start_memory(rig, seed)?
+        } else {
+            EmulatedBench::start_real(rig, seed).await?
+        };
+        return Ok((Some(bench), specs));
+    }
+    let mut faults = Vec::new();
+    let mut specs = Vec::new();
+    for index in 0..rig.buses.len() {
+        match rig.bus_spec(index, seed) {
+            Ok(spec) => specs.push(spec),
+            Err(fault) => faults.push(*fault),
+        }
+    }
+    if faults.is_empty() {
+        Ok((None, specs))
+    } else {
+        Err(faults)
+    }
+}
+
+async fn go(
+    options: LiveOptions,
+    ready: impl FnOnce(&Ready) + Send,
+) -> Result<RunResult, Vec<Diagnostic>> {
+    // The page first: a port in use must not start a bench.
+    let listener = match options.listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let page = listener.as_ref().and_then(|l| l.local_addr().ok());
+    let (time, clock) = time(options.virtual_time)?;
+    let about = About {
+        id: options.id.clone(),
+        rig: options.rig.source.path.clone(),
+        on: if options.emulated { "sim" } else { "bench" }.into(),
+        speed: if options.virtual_time { "max" } else { "1" }.into(),
+        seed: options.seed,
+        started_utc: clock.utc().to_string(),
+        command: options.command.clone(),
+    };
+    let (bench, buses) = open_buses(
+        &options.rig,
+        options.emulated,
+        options.virtual_time,
+        options.seed,
+    )
+    .await?;
+    let session = Session::open(
+        Options {
+            rig: Arc::clone(&options.rig),
+            buses,
+            run_dir: options.run_dir.clone(),
+            seed: options.seed,
+            armed: options.armed,
+            listeners: Vec::new(),
+        },
+        time,
+    )
+    .map_err(|d| vec![*d])?;
+    let view = Arc::clone(&session.view);
+    if let Some(listener) = listener {
+        serve(listener, &session, options.token.clone());
+    }
+    ready(&Ready {
+        page,
+        buses: addresses(&options.rig, bench.as_ref()),
+    });
+
+    let mut stopped = None;
+    let ended = {
+        let stop = async {
+            let why = stop(options.run_for).await;
+            stopped = Some(why);
+            match why {
+                Stop::TimeOver => "its time is over",
+                Stop::Interrupted => "interrupted by a person",
+                Stop::Terminated => "asked to end by the system",
+            }
+            .to_owned()
+        };
+        session.run(stop).await.map_err(|d| vec![*d])?
+    };
+    let result = judge(&options, &about, &ended, stopped, &clock.utc().to_string());
+    let html = run_report(&result, &report(&options.rig, &view, &ended));
+    folder::write(
+        &options.run_dir,
+        &result,
+        &html,
+        &about.environment(Some(&options.rig)),
+        InconclusiveAs::Error,
+    )
+    .map_err(|d| vec![*d])?;
+    Ok(result)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Vec<Diagnostic>> {
+    TcpListener::bind(address).await.map_err(|e| {
+        vec![
+            Diagnostic::error(
+                "R024",
+                Actor::Operator,
+                format!("the page cannot be served at {address}: {e}"),
+            )
+            .help("another program may use the port: stop it, give another address with `--listen 127.0.0.1:0`, or run `--headless`"),
+        ]
+    })
+}
+
+fn serve(listener: TcpListener, session: &Session, token: Option<String>) {
+    // Chosen: 64 commands may wait; a person gives one at a time.
+    let (commands, mut waiting) = mpsc::channel::<WebCommand>(64);
+    let access = Access {
+        loopback: listener
+            .local_addr()
+            .is_ok_and(|address| address.ip().is_loopback()),
+        token,
+    };
+    let orders = session.orders.clone();
+    tokio::spawn(async move {
+        while let Some(command) = waiting.recv().await {
+            if !orders.push(command.order()) {
+                tracing::warn!(message = "An order was dropped: too many wait.");
+            }
+        }
+    });
+    let view = Arc::clone(&session.view);
+    tokio::spawn(async move {
+        if let Err(e) = runtime::web::serve(listener, view, commands, access).await {
+            tracing::error!(message = "The page is not served any more.", %e);
+        }
+    });
+}
+
+fn addresses(rig: &Rig, bench: Option<&EmulatedBench>) -> Vec<(String, String)> {
+    rig.buses
+        .iter()
+        .map(|bus| {
+            let address = bench
+                .and_then(|b| b.addresses.iter().find(|a| a.bus == bus.id))
+                .map_or_else(
+                    || bus.kind.protocol().to_owned(),
+                    |a| crate::bench::address_text(&a.address),
+                );
+            (bus.id.to_string(), address)
+        })
+        .collect()
+}
+
+/// Waits for whatever ends the run first.
+async fn stop(run_for: Option<Duration>) -> Stop {
+    let time_over = async {
+        match run_for {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (interrupt, terminate) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    let heard = |signal: std::io::Result<tokio::signal::unix::Signal>| async {
+        match signal {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            // Without the handler the signal ends the process by itself.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = heard(interrupt) => Stop::Interrupted,
+        () = heard(terminate) => Stop::Terminated,
+        () = time_over => Stop::TimeOver,
+    }
+}
+
+fn judge(
+    options: &LiveOptions,
+    about: &About,
+    ended: &Ended,
+    stopped: Option<Stop>,
+    ended_utc: &str,
+) -> RunResult {
+    let mut result = about.result(ended_utc.to_owned());
+    result.counters = folder::counters(ended.finished.counters);
+    let verified = ledger_verify::verify(&options.run_dir);
+    result.ledger = LedgerSummary {
+        root: (!ended.finished.ledger_root.is_empty()).then(|| ended.finished.ledger_root.clone()),
+        entries: verified.entries,
+        verified: Some(verified.is_ok()),
+    };
+    let mut faults: Vec<String> = ended.fault.iter().cloned().collect();
+    faults.extend(ended.finished.faults.iter().cloned());
+    let run = if !verified.is_ok() {
+        faults.push("the ledger does not verify".into());
+        Verdict::Ledger
+    } else if !faults.is_empty() {
+        Verdict::Infrastructure
+    } else if stopped == Some(Stop::Interrupted) {
+        faults.push("interrupted by a person; the bench was brought to rest".into());
+        Verdict::Interrupted
+    } else {
+        Verdict::Pass
+    };
+    result.why = faults.join("; ");
+    result.verdict = run;
+    result.exit_code = run.exit_code();
+    result
+}
+
+fn report(rig: &Rig, view: &LiveView, ended: &Ended) -> RunReport {
+    let history = view.history();
+    let t: Vec<f64> = history.t_s.iter().copied().collect();
+    let (from_s, to_s) = (
+        t.first().copied().unwrap_or(0.0),
+        t.last().copied().unwrap_or(0.0),
+    );
+    let line = |name: &str, values: &std::collections::VecDeque<Option<f64>>| Line {
+        name: name.to_owned(),
+        points: t.iter().copied().zip(values.iter().copied()).collect(),
+        holds: false,
+    };
+    let chart = |title: &str, unit: &str, lines: Vec<Line>| Plot {
+        title: title.into(),
+        unit: unit.into(),
+        from_s,
+        to_s,
+        lines: lines
+            .into_iter()
+            .filter(|l| l.points.iter().any(|(_, v)| v.is_some()))
+            .collect(),
+        ..Plot::default()
+    };
+    let per_device =
+        |pick: fn(&runtime::view::DeviceTrace) -> &std::collections::VecDeque<Option<f64>>| {
+            rig.devices
+                .iter()
+                .zip(&history.devices)
+                .map(|(device, trace)| line(&device.id, pick(trace)))
+                .collect::<Vec<_>>()
+        };
+    let mut dispatches: Vec<DispatchRow> = view
+        .dispatches()
+        .iter()
+        .map(|d| DispatchRow {
+            t_s: d.at.as_seconds(),
+            device: view.name_of(d.device),
+            setpoint: runtime::telemetry::setpoint_text(d.setpoint),
+            function: d.function.name().into(),
+            why: d.why.clone(),
+            clamped: d.clamped.join(", "),
+            confirmed: match (&d.reached, &d.missed) {
+                (_, Some((stage, why))) => format!("missed at {stage:?}: {why}").to_lowercase(),
+                (Some((stage, after)), None) => {
+                    format!("{stage:?} after {after:.2} s").to_lowercase()
+                }
+                (None, None) => "under way".into(),
+            },
+            ledger_clock: d.ledger_clock,
+        })
+        .collect();
+    dispatches.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
+    RunReport {
+        charts: vec![
+            chart("Active power", "W", per_device(|d| &d.p_w)),
+            chart("Reactive power", "var", per_device(|d| &d.q_var)),
+            chart("Frequency", "Hz", vec![line("bus", &history.f_hz)]),
+            chart("Voltage", "V", vec![line("bus", &history.v_v)]),
+        ],
+        modes: view
+            .last_cycle()
+            .map(|c| vec![(c.mode_since.as_seconds(), c.mode.name().to_owned())])
+            .unwrap_or_default(),
+        dispatches,
+        market: ended
+            .finished
+            .accounts
+            .iter()
+            .map(|(name, amount)| (name.clone(), euros(amount)))
+            .collect(),
+        ledger: vec![
+            ("root".to_owned(), ended.finished.ledger_root.clone()),
+            (
+                "dispatches".to_owned(),
+                ended.finished.counters.dispatches_logged.to_string(),
+            ),
+        ],
+    }
+}
+
+/// An amount in 1e-11 EUR as a person reads it; display only, nothing is settled with it.
+fn euros(amount_u: &str) -> String {
+    match amount_u.parse::<i128>() {
+        Ok(u) => {
+            let verb = if u < 0 { "received" } else { "paid" };
+            format!("{verb} {:.5} EUR", u.unsigned_abs() as f64 / 1e11)
+        }
+        Err(_) => amount_u.to_owned(),
+    }
+}

@@ -1,0 +1,112 @@
+//! Records a run as scenarios look at it: signals by name, modes, events.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::{DeviceIx, Event, Instant, Mode, Point, PointSample, Role};
+use runtime::engine::Listener;
+use runtime::rig::Rig;
+
+use crate::series::{RecordedEvent, Recording};
+use crate::signal::{Signal, SignalQuantity};
+
+/// A record that grows while the run goes on.
+#[derive(Clone, Debug)]
+pub struct SharedRecording(Arc<Mutex<Recording>>);
+
+impl SharedRecording {
+    /// An empty record of a run with this control period.
+    #[must_use]
+    pub fn new(resolution: std::time::Duration) -> Self {
+        let recording = Recording {
+            resolution,
+            ..Recording::default()
+        };
+        Self(Arc::new(Mutex::new(recording)))
+    }
+
+    /// Looks into the record, or changes it, for a moment.
+    pub fn with<T>(&self, look: impl FnOnce(&mut Recording) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The points that scenarios speak of, with the quantity behind the dot.
+const HEARD: &[(Point, SignalQuantity)] = &[
+    (Point::ActivePower, SignalQuantity::ActivePower),
+    (Point::ReactivePower, SignalQuantity::ReactivePower),
+    (Point::VoltageL1, SignalQuantity::Voltage),
+    (Point::Frequency, SignalQuantity::Frequency),
+    (Point::StateOfCharge, SignalQuantity::StateOfCharge),
+    (Point::SwitchOn, SignalQuantity::Switch),
+    (Point::SyncAngle, SignalQuantity::PhaseAngle),
+];
+
+/// The points of a breaker that speak of the utility, heard as `grid.f` and `grid.v`.
+const HEARD_OF_GRID: &[(Point, SignalQuantity)] = &[
+    (Point::GridFrequency, SignalQuantity::Frequency),
+    (Point::GridVoltage, SignalQuantity::Voltage),
+];
+
+/// Listens to the engine and fills the record.
+pub struct Recorder {
+    recording: SharedRecording,
+    names: Vec<(String, Role)>,
+}
+
+impl Recorder {
+    /// A recorder for the devices of a rig.
+    #[must_use]
+    pub fn new(rig: &Rig, recording: SharedRecording) -> Self {
+        Self {
+            recording,
+            names: rig
+                .devices
+                .iter()
+                .map(|d| (d.id.to_string(), d.role))
+                .collect(),
+        }
+    }
+}
+
+fn quantity(table: &[(Point, SignalQuantity)], point: Point) -> Option<SignalQuantity> {
+    table.iter().find(|(p, _)| *p == point).map(|(_, q)| *q)
+}
+
+impl Listener for Recorder {
+    fn samples(&mut self, _: Instant, samples: &[PointSample]) {
+        self.recording.with(|recording| {
+            for sample in samples {
+                let Some((name, role)) = self.names.get(sample.device.index()) else {
+                    continue;
+                };
+                let (at, reading) = (sample.sample.measured_at, sample.sample.reading);
+                if let Some(quantity) = quantity(HEARD, sample.point) {
+                    recording.push(&Signal::new(name.as_str(), quantity), at, reading);
+                    // The coupling point is also known by its role.
+                    if *role == Role::Pcc && name != "pcc" {
+                        recording.push(&Signal::new("pcc", quantity), at, reading);
+                    }
+                }
+                if let Some(quantity) = quantity(HEARD_OF_GRID, sample.point) {
+                    recording.push(&Signal::new("grid", quantity), at, reading);
+                }
+            }
+        });
+    }
+
+    fn event(&mut self, now: Instant, event: &Event) {
+        let name_of =
+            |device: DeviceIx| self.names.get(device.index()).map(|(name, _)| name.clone());
+        let recorded = RecordedEvent::of(now, event, name_of);
+        self.recording.with(|r| r.events.push(recorded));
+    }
+
+    fn cycle(&mut self, now: Instant, mode: Mode) {
+        self.recording.with(|recording| {
+            recording.ended = now;
+            if recording.modes.last().is_none_or(|(_, last)| *last != mode) {
+                recording.modes.push((now, mode));
+            }
+        });
+    }
+}

@@ -1,0 +1,402 @@
+//! What a scenario file may say, and what is said about one that is wrong.
+
+use std::time::Duration;
+
+use document::Source;
+use model::{Instant, Mode, Reading};
+
+use super::*;
+use crate::check::{CheckKind, Comparison, Condition, WindowEnd};
+use crate::series::Recording;
+use crate::signal::SignalQuantity;
+
+const FFR: &str = r#"
+name   = "FFR: 49.5 Hz step, 2 kW in 1 s"
+source = ["Fingrid FFR 2024, 0.7/1.0/1.3 s"]
+tags   = ["ffr", "smoke"]
+need   = { ess = 1, source = "grid" }
+matrix = { soc = ["20%", "80%"], loss = ["0%", "2%"] }
+do = [
+  { at = "0s",  set  = { "grid.f" = "50.0Hz", "bat1.p" = "0W" }, until = { settle = "bat1.p", band = "50W", within = "5s" } },
+  { at = "+1s", step = { "grid.f" = "49.5Hz" }, mark = "t0", fault = { "lan1.loss" = "{loss}" } },
+]
+check = [
+  { t90 = "bat1.p", from = "t0", max = "1.0s" },
+  { band = "bat1.p", from = "t0+1.3s", for = "5s", within = "1.9..2.1kW", max_gap = "100ms" },
+  { never = "bat1.p > 2.05kW" },
+  { ledger = "complete" },
+]
+after = { safe = ["bat1"], within = "10s" }
+"#;
+
+fn load(text: &str) -> Result<Vec<Scenario>, Vec<String>> {
+    read(Source::new("s.toml", text))
+        .map(|loaded| loaded.scenarios)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn the_example_of_the_reference_becomes_one_scenario_for_each_combination() {
+    let scenarios = load(FFR).expect("the example is right");
+    let titles: Vec<String> = scenarios.iter().map(Scenario::title).collect();
+    assert_eq!(titles.len(), 4);
+    assert_eq!(
+        titles[1],
+        "FFR: 49.5 Hz step, 2 kW in 1 s [loss=2%, soc=20%]"
+    );
+    let first = &scenarios[0];
+    assert_eq!(first.need.roles, [(Role::Ess, 1)]);
+    assert!(first.need.grid_source);
+    assert_eq!(
+        first.watched(),
+        [Signal::new("bat1", SignalQuantity::ActivePower)]
+    );
+    let until = first.steps[0].until.as_ref().expect("it waits");
+    assert_eq!(
+        until.kind,
+        UntilKind::Settle {
+            signal: Signal::new("bat1", SignalQuantity::ActivePower),
+            target: Some(0.0),
+            band: 50.0,
+            rest: Duration::from_secs(1),
+        },
+        "a wait settles where the step sets the signal"
+    );
+    assert_eq!(first.steps[1].mark.as_deref(), Some("t0"));
+    assert_eq!(first.steps[1].line, 9);
+    assert_eq!(
+        scenarios[1].steps[1].actions[1],
+        Action::Fault {
+            subject: "lan1".to_owned(),
+            name: "loss".to_owned(),
+            fault: Some(Fault::Loss(0.02)),
+        }
+    );
+    let CheckKind::ResponseTime { over, to, .. } = &first.checks[0].kind else {
+        unreachable!("the first check is a response time")
+    };
+    assert_eq!((*over, *to), (Duration::from_secs(5), None));
+    let CheckKind::Band { window, within, .. } = &first.checks[1].kind else {
+        unreachable!("the second check is a band")
+    };
+    assert_eq!(window.to, WindowEnd::For(Duration::from_secs(5)));
+    assert_eq!(*within, (1900.0, 2100.0));
+    assert_eq!(first.checks[2].line, 14);
+    assert_eq!(first.after.as_ref().expect("there").safe, ["bat1"]);
+}
+
+/// A scenario with these steps, checks and further lines.
+fn scenario(steps: &str, checks: &str, more: &str) -> String {
+    format!("name = \"n\"\n{more}\ndo = [{steps}]\ncheck = [{checks}]\n")
+}
+
+#[test]
+fn every_action_is_read_in_its_unit() {
+    let text = scenario(
+        r#"{ at = "0s", set = { "pv1.available" = "2kW", "plug3.on" = "off", "brk1.closed" = "open" } },
+           { at = "1s", ramp = { "grid.f" = { to = "49.5Hz", over = "2s" } }, hold = { "bat1.p" = "-1kW" } },
+           { at = "4s", mode = "island", release = ["bat1"], fault = { "inv1.stuck" = "on", "lan1.loss" = "off" } },
+           { at = "5s", until = { mode = "islanded", within = "3s" } }"#,
+        r#"{ ledger = "complete" }"#,
+        "",
+    );
+    let scenarios = load(&text).expect("right");
+    let actions: Vec<&Action> = scenarios[0].steps.iter().flat_map(|s| &s.actions).collect();
+    let p = |subject: &str, quantity| Signal::new(subject, quantity);
+    assert_eq!(
+        actions,
+        [
+            &Action::Set {
+                signal: p("pv1", SignalQuantity::AvailablePower),
+                value: 2000.0
+            },
+            &Action::Set {
+                signal: p("plug3", SignalQuantity::Switch),
+                value: 0.0
+            },
+            &Action::Set {
+                signal: p("brk1", SignalQuantity::Switch),
+                value: 0.0
+            },
+            &Action::Hold {
+                signal: p("bat1", SignalQuantity::ActivePower),
+                value: -1000.0
+            },
+            &Action::Ramp {
+                signal: p("grid", SignalQuantity::Frequency),
+                to: 49.5,
+                over: Duration::from_secs(2)
+            },
+            &Action::Fault {
+                subject: "inv1".to_owned(),
+                name: "stuck".to_owned(),
+                fault: Some(Fault::Stuck)
+            },
+            &Action::Fault {
+                subject: "lan1".to_owned(),
+                name: "loss".to_owned(),
+                fault: None
+            },
+            &Action::Release {
+                device: "bat1".to_owned()
+            },
+            &Action::Mode(model::ModeRequest::Island),
+        ]
+    );
+}
+
+#[test]
+fn every_condition_is_read() {
+    let rows = [
+        ("bat1.p>=2kW", Comparison::AtLeast, 2000.0),
+        ("bat1.p <= -2kW", Comparison::AtMost, -2000.0),
+        ("bat1.soc < 15%", Comparison::Below, 0.15),
+        ("plug3.on != on", Comparison::Different, 1.0),
+        ("grid.f == 50Hz", Comparison::Equal, 50.0),
+    ];
+    for (text, expected, value) in rows {
+        let file = scenario("", &format!("{{ never = \"{text}\" }}"), "");
+        let scenarios = load(&file).expect("right");
+        let CheckKind::Never { condition, .. } = &scenarios[0].checks[0].kind else {
+            unreachable!("a check of that kind")
+        };
+        let Condition::Signal {
+            comparison, limit, ..
+        } = condition
+        else {
+            unreachable!("a condition of a signal")
+        };
+        assert_eq!((*comparison, *limit), (expected, value), "{text}");
+    }
+}
+
+/// One fault for each code, and the place where it is told.
+#[test]
+fn every_fault_is_told_with_its_code_and_what_to_do() {
+    let good = r#"{ ledger = "complete" }"#;
+    let step = |text: &str| scenario(text, good, "");
+    let check = |text: &str| scenario(r#"{ at = "0s", mark = "t0" }"#, text, "");
+    let rows = [
+        (step(r#"{ at = "3", mark = "a" }"#), "S001", "no unit"),
+        (
+            check(r#"{ band = "a.p", from = "+1s", within = "0..1W" }"#),
+            "S001",
+            "previous step",
+        ),
+        (step(r#"{ at = "t9", mark = "a" }"#), "S002", "no mark `t9`"),
+        (
+            check(r#"{ t90 = "a.p", from = "t1", max = "1s" }"#),
+            "S002",
+            "did you mean `t0`?",
+        ),
+        (
+            step(r#"{ at = "0s", set = { "grid" = "50Hz" } }"#),
+            "S003",
+            "name a device",
+        ),
+        (
+            check(r#"{ never = "bat1.pp > 1W" }"#),
+            "S003",
+            "did you mean `p`?",
+        ),
+        (
+            step(r#"{ at = "0s", set = { "grid.f" = "50V" } }"#),
+            "S004",
+            "use one of: Hz",
+        ),
+        (
+            check(r#"{ band = "grid.f", within = "1..2kW" }"#),
+            "S004",
+            "no range of `grid.f`",
+        ),
+        (
+            step(r#"{ at = "0s", fault = { "lan1.los" = "2%" } }"#),
+            "S005",
+            "did you mean `loss`?",
+        ),
+        (
+            step(r#"{ at = "0s", fault = { "lan1.loss" = "2V" } }"#),
+            "S005",
+            "fraction",
+        ),
+        (step(r#"{ at = "0s" }"#), "S006", "does nothing"),
+        (
+            check(r#"{ bend = "bat1.p" }"#),
+            "S007",
+            "did you mean `band`?",
+        ),
+        (
+            check(r#"{ ledger = "complete", market = "settled" }"#),
+            "S007",
+            "this one says 2",
+        ),
+        (
+            check(r#"{ band = "a.p", for = "1s", to = "t0", within = "0..1W" }"#),
+            "S008",
+            "two ends",
+        ),
+        (
+            check(r#"{ band = "a.p", from = "t0+1s", to = "t0", within = "0..1W" }"#),
+            "S008",
+            "ends at t0",
+        ),
+        (check(r#"{ never = "bat1.p" }"#), "S009", "compares nothing"),
+        (
+            check(r#"{ never = "mode > safe" }"#),
+            "S009",
+            "use == or !=",
+        ),
+        (check(r#"{ ledger = "{x}" }"#), "S010", "no `x`"),
+        (
+            scenario("", good, "matrix = { a = [] }"),
+            "S011",
+            "has no values",
+        ),
+        (
+            step(r#"{ at = "3s", mark = "a" }, { at = "1s", mark = "b" }"#),
+            "S012",
+            "1s and the one before it at 3s",
+        ),
+        (scenario("", "", ""), "S013", "checks nothing"),
+        (
+            check(r#"{ mode = "island", within = "1s" }"#),
+            "S014",
+            "did you mean `islanded`?",
+        ),
+        (
+            check(r#"{ event = "load_shedd" }"#),
+            "S014",
+            "did you mean `load_shed`?",
+        ),
+        (
+            step(r#"{ at = "0s", mark = "a" }, { at = "1s", mark = "a" }"#),
+            "S015",
+            "already",
+        ),
+        (step(r#"{ at = "0s", mark = "end" }"#), "S015", "already"),
+        (
+            scenario("", good, "need = { storage = 1 }"),
+            "S016",
+            "not a role",
+        ),
+        (
+            step(r#"{ at = "0s", until = { within = "1s" } }"#),
+            "S017",
+            "has 0",
+        ),
+        (
+            check(r#"{ t90 = "a.p", from = "t0", max = "0s" }"#),
+            "S018",
+            "no time at all",
+        ),
+        (
+            check(r#"{ event = "armed", at_least = 0 }"#),
+            "S018",
+            "always true",
+        ),
+        (
+            check(r#"{ t90 = "plug3.on", from = "t0", max = "1s" }"#),
+            "S019",
+            "in between",
+        ),
+        (
+            check(r#"{ band = "a.p", within = "0..1W", maxgap = "1s" }"#),
+            "D002",
+            "did you mean `max_gap`?",
+        ),
+        (step(r#"{ mark = "a" }"#), "D004", "`do.at` is missing"),
+        (
+            check(r#"{ band = "a.p" }"#),
+            "D004",
+            "`check.within` is missing",
+        ),
+        ("name = \n".to_owned(), "D001", "s.toml:1:"),
+    ];
+    for (text, code, words) in &rows {
+        let faults = load(text).expect_err(text);
+        let told = faults
+            .iter()
+            .any(|f| f.contains(&format!("[{code}]")) && f.contains(words));
+        assert!(told, "{code} `{words}` in {faults:#?}\n{text}");
+        assert_eq!(
+            faults.len(),
+            1,
+            "one slip is one fault: {faults:#?}\n{text}"
+        );
+    }
+    for (code, _) in codes_of_scenarios() {
+        assert!(rows.iter().any(|(_, c, _)| c == code), "{code} has no row");
+    }
+}
+
+fn codes_of_scenarios() -> &'static [(&'static str, &'static str)] {
+    crate::codes::EXPLANATIONS
+}
+
+#[test]
+fn a_fault_of_every_combination_is_told_once() {
+    let text = FFR.replace("max = \"1.0s\"", "max = \"1.0\"");
+    let faults = load(&text).expect_err("a time without a unit");
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    let text = FFR.replace("\"2%\"", "\"2V\"");
+    let faults = load(&text).expect_err("one of the combinations is wrong");
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+}
+
+#[test]
+fn a_matrix_that_is_too_large_is_refused_and_not_run() {
+    let values = ["\"x\""; 11].join(", ");
+    let matrix = format!("matrix = {{ a = [{values}], b = [{values}], c = [{values}] }}");
+    let text = scenario("", r#"{ ledger = "complete" }"#, &matrix);
+    let faults = load(&text).expect_err("1331 combinations");
+    assert!(faults[0].contains("more than 1000"), "{faults:?}");
+}
+
+#[test]
+fn a_wait_is_met_only_by_what_was_measured_since_it_began() {
+    let signal = Signal::new("bat1", SignalQuantity::ActivePower);
+    let at = |ms| Instant::START + Duration::from_millis(ms);
+    let mut recording = Recording::default();
+    for ms in (0..=4000).step_by(100) {
+        let value = if ms < 2000 { 0.0 } else { 1000.0 };
+        recording.push(&signal, at(ms), Reading::Good(value));
+    }
+    recording.modes.push((at(2500), Mode::Islanded));
+    let settle = |target| UntilKind::Settle {
+        signal: signal.clone(),
+        target,
+        band: 50.0,
+        rest: Duration::from_millis(500),
+    };
+    let above = UntilKind::Above {
+        signal: signal.clone(),
+        value: 500.0,
+    };
+    let below = UntilKind::Below {
+        signal: signal.clone(),
+        value: 500.0,
+    };
+    let rows = [
+        (settle(Some(1000.0)), 2400, Progress::Waiting),
+        (settle(Some(1000.0)), 2500, Progress::Met),
+        (settle(Some(0.0)), 4000, Progress::Late),
+        (settle(None), 1999, Progress::Met),
+        (settle(None), 2300, Progress::Waiting),
+        (settle(None), 1200, Progress::Waiting),
+        (above.clone(), 1999, Progress::Waiting),
+        (above, 2000, Progress::Met),
+        (below.clone(), 1100, Progress::Met),
+        (below, 4000, Progress::Late),
+        (UntilKind::Mode(Mode::Islanded), 2499, Progress::Waiting),
+        (UntilKind::Mode(Mode::Islanded), 2500, Progress::Met),
+        (UntilKind::Mode(Mode::Safe), 4000, Progress::Late),
+    ];
+    for (kind, now, expected) in rows {
+        let until = Until {
+            kind,
+            within: Duration::from_secs(3),
+        };
+        let got = until.progress(&recording, at(1000), at(now));
+        assert_eq!(got, expected, "{:?} at {now} ms", until.kind);
+    }
+}
