@@ -56,6 +56,8 @@ const Diagram = (() => {
     return g;
   }
 
+  // What is too old to be used still shows, faded, but moves no arrow.
+  const flowing = (known) => (known.quality === "good" || known.quality === "held" ? known.value : null);
   const shown = (known) => (known.quality === "unread" || known.quality === "absent" ? null : known.value);
 
   function card(device, x, y) {
@@ -96,7 +98,7 @@ const Diagram = (() => {
     const breaker = state.devices.find((d) => d.role === "breaker");
     const pcc = state.devices.find((d) => d.role === "pcc");
     const closed = breaker ? state.estimate && state.estimate.breaker_closed : true;
-    const p = closed === false ? 0 : pcc ? shown(pcc.p_w) : null;
+    const p = closed === false ? 0 : pcc ? flowing(pcc.p_w) : null;
     g.append(horizontalFlow(y, 62, 112, p), el("path", { d: `M150 ${y}H214`, class: "wire" }));
     g.append(el("circle", { cx: 38, cy: y, r: 24, class: "symbol" }));
     g.append(el("path", { d: `M26 ${y}c4 -12 8 -12 12 0s8 12 12 0`, class: "symbol" }));
@@ -151,7 +153,7 @@ const Diagram = (() => {
       const step = (columns * (CARD.w + CARD.gap)) / Math.max(list.length, 1);
       list.forEach((device, i) => {
         const x = x0 - 12 + step * i + (step - CARD.w) / 2;
-        if (device.role !== "battery") root.append(verticalFlow(x + CARD.w / 2, yWire, y, shown(device.p_w)));
+        if (device.role !== "battery") root.append(verticalFlow(x + CARD.w / 2, yWire, y, flowing(device.p_w)));
         else if (i > 0) root.append(el("path", { d: `M${x - (step - CARD.w)} ${yCard + CARD.h / 2}H${x}`, class: "wire", "stroke-dasharray": "3 4" }));
         root.append(card(device, x, yCard));
       });

@@ -6,6 +6,7 @@
 //! It translates between rooms that do not know each other: control, market
 //! and ledger.
 
+pub mod access;
 pub mod clock;
 pub mod desk;
 pub mod engine;

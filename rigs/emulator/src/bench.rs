@@ -228,6 +228,9 @@ pub enum BenchError {
         /// The device.
         device: Arc<str>,
     },
+    /// The day moves a signal that the bench does not have.
+    #[error("the course of the day: {0}")]
+    Day(SignalError),
     /// The wrong kind of in-memory link, or none, for a bus.
     #[error("bus `{bus}` was given no in-memory link that fits it")]
     NoLink {
@@ -312,6 +315,11 @@ impl Bench {
         }
         let mut world = World::new(plant, devices, spec.seed);
         if let Some(day) = &spec.day {
+            // Tried out on a copy: a misspelt name must not pass as a quiet day.
+            let mut trial = world.clone();
+            for signal in day.signals() {
+                trial.set(&signal, 1.0).map_err(BenchError::Day)?;
+            }
             day.begin(&mut world);
         }
         Ok(Self {
@@ -625,9 +633,7 @@ fn own_part(plant: &mut Plant, device: &DeviceSpec, site: Site) -> Option<Kind> 
         Role::Ess => {
             let rating = StorageRating {
                 p: rated,
-                capacity_wh: emulate
-                    .capacity
-                    .map_or(CAPACITY_WH, Energy::as_watt_hours),
+                capacity_wh: emulate.capacity.map_or(CAPACITY_WH, Energy::as_watt_hours),
                 ramp,
             };
             let soc = emulate.soc.map_or(SOC, StateOfCharge::as_fraction);

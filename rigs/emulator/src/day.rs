@@ -194,7 +194,7 @@ impl DayCurve {
             (format!("{}.p", load.device), p)
         });
         for (signal, value) in sun.chain(loads) {
-            // A name that the rig does not have is told once, when the bench is made.
+            // `Bench::new` has refused names that the rig does not have.
             world.set(&signal, value).ok();
         }
     }

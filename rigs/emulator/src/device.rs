@@ -232,18 +232,15 @@ impl Device {
                         storage.p().abs(),
                         false,
                     )),
-                    _ => battery(storage, point).or_else(|| {
-                        bus_ac(storage.p(), storage.q(), storage.counter())
-                    }),
+                    _ => battery(storage, point)
+                        .or_else(|| bus_ac(storage.p(), storage.q(), storage.counter())),
                 }
             }
             Kind::Battery(ix) => battery(plant.storage.get(ix)?, point),
             Kind::Plug(ix) => {
                 let load = plant.loads.get(ix)?;
                 match point {
-                    Point::SwitchOn => {
-                        self.told(point).or(Some(f64::from(u8::from(load.is_on()))))
-                    }
+                    Point::SwitchOn => self.told(point).or(Some(f64::from(u8::from(load.is_on())))),
                     _ => bus_ac(load.p(), load.q(), load.counter()),
                 }
             }
@@ -538,10 +535,7 @@ fn breaker(plant: &Plant, point: Point) -> Option<f64> {
     match point {
         Point::SwitchOn => Some(f64::from(u8::from(breaker.is_closed()))),
         Point::GridVoltage => Some(plant.grid.v()),
-        Point::GridFrequency => plant
-            .grid
-            .is_live(plant.site())
-            .then_some(plant.grid.f()),
+        Point::GridFrequency => plant.grid.is_live(plant.site()).then_some(plant.grid.f()),
         Point::SyncAngle => match bus.supply {
             Supply::Island => Some(bus.angle),
             Supply::Grid => Some(0.0),

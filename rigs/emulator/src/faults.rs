@@ -304,10 +304,16 @@ mod tests {
     #[test]
     fn a_text_that_is_no_fault_is_refused_with_what_would_do() {
         let rows = [
-            ("loss=120%", "fault `loss` wants a fraction such as `20%`, not `120%`"),
+            (
+                "loss=120%",
+                "fault `loss` wants a fraction such as `20%`, not `120%`",
+            ),
             ("late", "fault `late` wants a time such as `300ms`, not ``"),
             ("stuck=3", "fault `stuck` wants no value, not `3`"),
-            ("exception=200", "fault `exception` wants an exception code from 1 to 127, not `200`"),
+            (
+                "exception=200",
+                "fault `exception` wants an exception code from 1 to 127, not `200`",
+            ),
         ];
         for (text, message) in rows {
             assert_eq!(
@@ -315,7 +321,10 @@ mod tests {
                 Err(message.to_owned())
             );
         }
-        assert!(matches!(Fault::parse("gremlin"), Err(FaultError::Unknown { .. })));
+        assert!(matches!(
+            Fault::parse("gremlin"),
+            Err(FaultError::Unknown { .. })
+        ));
     }
 
     #[test]

@@ -99,8 +99,7 @@ impl State {
             if message.payload.is_empty() {
                 self.retained.remove(&message.topic);
             } else {
-                self.retained
-                    .insert(message.topic.clone(), message.clone());
+                self.retained.insert(message.topic.clone(), message.clone());
             }
         }
         // Whoever listens already gets it as news, not as a kept one.
@@ -171,13 +170,16 @@ mod tests {
     async fn a_kept_message_waits_for_late_subscribers_and_goes_when_emptied() {
         let hub = Hub::default();
         let (say, _keep) = hub.connect(None);
-        say.send(ToBroker::Publish(message("a", "1", true))).expect("up");
-        say.send(ToBroker::Publish(message("b", "2", false))).expect("up");
+        say.send(ToBroker::Publish(message("a", "1", true)))
+            .expect("up");
+        say.send(ToBroker::Publish(message("b", "2", false)))
+            .expect("up");
         tokio::task::yield_now().await;
         let (ask, mut hear) = hub.connect(None);
         ask.send(ToBroker::Subscribe("#".into())).expect("up");
         assert_eq!(hear.recv().await, Some(message("a", "1", true)));
-        say.send(ToBroker::Publish(message("a", "", true))).expect("up");
+        say.send(ToBroker::Publish(message("a", "", true)))
+            .expect("up");
         assert_eq!(hear.recv().await, Some(message("a", "", false)));
         let (late, mut hear) = hub.connect(None);
         late.send(ToBroker::Subscribe("#".into())).expect("up");
@@ -189,7 +191,8 @@ mod tests {
     async fn the_last_will_is_told_when_a_client_is_gone() {
         let hub = Hub::default();
         let (ask, mut hear) = hub.connect(None);
-        ask.send(ToBroker::Subscribe("tele/+/LWT".into())).expect("up");
+        ask.send(ToBroker::Subscribe("tele/+/LWT".into()))
+            .expect("up");
         let will = message("tele/plug/LWT", "Offline", true);
         let (say, keep) = hub.connect(Some(will));
         tokio::task::yield_now().await;

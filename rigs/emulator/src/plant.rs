@@ -66,17 +66,17 @@ pub struct Forming {
 
 impl Default for Forming {
     /// Chosen: 2 % and 5 % droop as laboratory inverters come from the box; an inertia
-    /// constant of 0.5 s gives an overloaded island some 100 ms until it goes down,
+    /// constant of 1 s gives an overloaded island some 100 ms until it goes down,
     /// enough for a fast shed and too little for a slow one; trips 6 % below and 4 %
     /// above nominal (47 and 52 Hz) leave room for the droop line.
     fn default() -> Self {
         Self {
             droop_p: 0.02,
             droop_q: 0.05,
-            inertia_s: 0.5,
+            inertia_s: 1.0,
             trip_low: 0.94,
             trip_high: 1.04,
-            trip_after: Duration::from_millis(100),
+            trip_after: Duration::from_millis(200),
         }
     }
 }

@@ -82,6 +82,16 @@ pub(crate) fn cycle_of(view: &LiveView, n: u64) {
     turn(view, n, t_s, &image_of(&[(1, t_s, Reading::Good(-1500.0))]));
 }
 
+/// A cycle a long time after `bat1` was last read.
+pub(crate) fn stale_cycle(view: &LiveView) {
+    turn(
+        view,
+        1_000,
+        100.0,
+        &image_of(&[(1, 1.0, Reading::Good(-1500.0))]),
+    );
+}
+
 /// A dispatch whose record is called after its number.
 pub(crate) fn dispatched(n: u64) -> Event {
     Event::Dispatched {

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::view::tests::{bench_view, cycle_of, dispatched};
+use crate::view::tests::{bench_view, cycle_of, dispatched, stale_cycle};
 
 struct Server {
     address: std::net::SocketAddr,
@@ -429,10 +429,20 @@ async fn a_stream_that_was_cut_goes_on_after_the_last_event() {
     })
     .await;
     assert!(!text.contains("id: 3") && text.contains("id: 4"), "{text}");
-    // A number from a former run, and a new reader: only what happens from now on.
+    // A number from a former run, and a new reader: only what happens from now on, but all of that.
     for headers in ["Last-Event-ID: 900\r\n", ""] {
-        let text = read_stream(&server, headers, |t| t.matches("event: state").count() == 2).await;
-        assert!(!text.contains("event: event"), "{text}");
+        let view = Arc::clone(&server.view);
+        let latest = *view.news().borrow();
+        let telling = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                ticks.tick().await;
+                view.event(UtcTime::default(), model::Instant::START, &dispatched(9));
+            }
+        });
+        let text = read_stream(&server, headers, |t| t.contains("id: ")).await;
+        telling.abort();
+        assert!(!text.contains(&format!("id: {latest}\n")), "{text}");
     }
 }
 
@@ -457,6 +467,14 @@ async fn metrics_leave_out_what_is_not_known() {
     }
     // plug1 was never read.
     assert!(!page.contains("power_watts{device=\"plug1\""), "{page}");
+    // A value that is too old to be used is not known either.
+    stale_cycle(&server.view);
+    let (_, stale) = ask(&server, "GET", "/metrics", "", "").await;
+    assert!(!stale.contains("power_watts{device=\"bat1\""), "{stale}");
+    assert!(
+        stale.contains("gridrig_device_sample_age_seconds{device=\"bat1\",role=\"ess\"} 99"),
+        "{stale}"
+    );
     // Every family has its head, and every name its unit or `_total`.
     for line in page.lines().filter(|l| !l.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();

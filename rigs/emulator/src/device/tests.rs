@@ -88,8 +88,22 @@ fn signs_are_canonical_but_a_load_meter_tells_consumption_as_positive() {
 fn a_setpoint_that_nobody_repeats_is_taken_back_by_the_device() {
     // (device, point, value, what it measures afterwards, held, reverted)
     let rows = [
-        ("bat1", Point::ActivePowerSet, 1500.0, Point::ActivePower, 1500.0, 0.0),
-        ("pv1", Point::ActivePowerLimit, 500.0, Point::ActivePower, 500.0, 3000.0),
+        (
+            "bat1",
+            Point::ActivePowerSet,
+            1500.0,
+            Point::ActivePower,
+            1500.0,
+            0.0,
+        ),
+        (
+            "pv1",
+            Point::ActivePowerLimit,
+            500.0,
+            Point::ActivePower,
+            500.0,
+            3000.0,
+        ),
         ("plug1", Point::SwitchOn, 0.0, Point::SwitchOn, 0.0, 1.0),
     ];
     for (id, point, value, measured, held, reverted) in rows {
@@ -112,7 +126,9 @@ fn a_setpoint_that_nobody_repeats_is_taken_back_by_the_device() {
 fn a_setpoint_without_a_revert_time_stays() {
     let mut world = world();
     let ix = world.device_index("bat1").expect("there");
-    world.write(ix, Point::ActivePowerSet, -700.0, None).expect("taken");
+    world
+        .write(ix, Point::ActivePowerSet, -700.0, None)
+        .expect("taken");
     run(&mut world, 600.0);
     assert!((p(&world, "bat1").expect("told") + 700.0).abs() < 1.0);
 }
@@ -128,7 +144,11 @@ fn what_a_device_does_not_have_is_refused() {
         })
     );
     let bat = world.device_index("bat1").expect("there");
-    assert!(world.write(bat, Point::ActivePowerSet, f64::NAN, None).is_err());
+    assert!(
+        world
+            .write(bat, Point::ActivePowerSet, f64::NAN, None)
+            .is_err()
+    );
 }
 
 #[test]
@@ -155,7 +175,9 @@ fn a_stuck_device_repeats_itself_while_its_power_moves() {
     let mut world = world();
     world.plant.pv[0].set_available(400.0);
     run(&mut world, 5.0);
-    world.set_fault("pv1", Fault::Stuck, true).expect("a device");
+    world
+        .set_fault("pv1", Fault::Stuck, true)
+        .expect("a device");
     world.plant.pv[0].set_available(2000.0);
     run(&mut world, 5.0);
     assert_eq!(p(&world, "pv1").map(f64::round), Some(400.0));
@@ -172,7 +194,11 @@ fn ignored_writes_leave_no_trace_and_a_held_output_shows_only_in_the_register() 
             .write(ix, Point::ActivePowerSet, 1500.0, None)
             .expect("acknowledged");
         run(&mut world, 2.0);
-        assert_eq!(world.setpoint(ix, Point::ActivePowerSet), Some(register), "{fault}");
+        assert_eq!(
+            world.setpoint(ix, Point::ActivePowerSet),
+            Some(register),
+            "{fault}"
+        );
         assert_eq!(p(&world, "bat1"), Some(0.0), "{fault}");
     }
 }
@@ -207,8 +233,12 @@ fn nobody_measures_the_frequency_of_a_dead_bus() {
 fn signals_are_set_ramped_read_and_refused_by_name() {
     let mut world = world();
     world.set("grid.f", 49.5).expect("settable");
-    world.ramp("load1.p", 1.0, Duration::from_secs(1)).expect_err("no such device");
-    world.ramp("plug1.p", 2000.0, Duration::from_secs(10)).expect("settable");
+    world
+        .ramp("load1.p", 1.0, Duration::from_secs(1))
+        .expect_err("no such device");
+    world
+        .ramp("plug1.p", 2000.0, Duration::from_secs(10))
+        .expect("settable");
     run(&mut world, 5.0);
     assert_eq!(world.get("bus.f"), Ok(49.5));
     assert!((world.get("plug1.p").expect("read") + 1500.0).abs() < 5.0);
@@ -223,6 +253,8 @@ fn signals_are_set_ramped_read_and_refused_by_name() {
     assert!(world.set("grid.f", f64::NAN).is_err());
     assert!(world.set("grid.colour", 1.0).is_err());
     assert!(world.set_fault("nobody", Fault::Stuck, true).is_err());
-    world.set_fault("bus1", Fault::Loss(1.0), true).expect("a bus");
+    world
+        .set_fault("bus1", Fault::Loss(1.0), true)
+        .expect("a bus");
     assert!(world.befall(0).lost);
 }

@@ -173,7 +173,9 @@ impl Port {
                     Table::Discrete
                 };
                 let (address, count) = (word(1)?, within(word(3)?, READ_BITS_MAX)?);
-                let bits = unit.image.read(&world, unit.device, table, address, count)?;
+                let bits = unit
+                    .image
+                    .read(&world, unit.device, table, address, count)?;
                 let mut answer = vec![function, count.div_ceil(8) as u8];
                 answer.extend(bits.chunks(8).map(|eight| {
                     eight
@@ -190,7 +192,9 @@ impl Port {
                     Table::Input
                 };
                 let (address, count) = (word(1)?, within(word(3)?, READ_REGISTERS_MAX)?);
-                let words = unit.image.read(&world, unit.device, table, address, count)?;
+                let words = unit
+                    .image
+                    .read(&world, unit.device, table, address, count)?;
                 let mut answer = vec![function, (2 * count) as u8];
                 answer.extend(words.iter().flat_map(|word| word.to_be_bytes()));
                 Ok(answer)

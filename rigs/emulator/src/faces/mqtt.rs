@@ -120,11 +120,7 @@ impl Plug {
     pub fn greet(&mut self) -> Vec<Message> {
         self.told = Told::default();
         let mut said = match self.firmware {
-            Firmware::Tasmota => vec![message(
-                format!("tele/{}/LWT", self.topic),
-                "Online",
-                true,
-            )],
+            Firmware::Tasmota => vec![message(format!("tele/{}/LWT", self.topic), "Online", true)],
             Firmware::Shelly => vec![message(format!("{}/online", self.topic), "true", true)],
         };
         said.extend(self.tick());
@@ -166,10 +162,10 @@ impl Plug {
         let value = f64::from(u8::from(on));
         let revert = toggle_after.map(Into::into);
         // A plug always takes its switch; only a plug is given this face.
-        if let Err(error) =
-            self.world
-                .lock()
-                .write(self.device, Point::SwitchOn, value, revert)
+        if let Err(error) = self
+            .world
+            .lock()
+            .write(self.device, Point::SwitchOn, value, revert)
         {
             tracing::warn!(topic = %self.topic, %error, "A plug could not switch.");
         }
@@ -316,7 +312,11 @@ pub async fn run_on_broker(mut plug: Plug, address: SocketAddr) {
                 let Some(delay) = plug.befall() else { continue };
                 let client = client.clone();
                 let publish = async move {
-                    let qos = if message.retain { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+                    let qos = if message.retain {
+                        QoS::AtLeastOnce
+                    } else {
+                        QoS::AtMostOnce
+                    };
                     client
                         .publish(message.topic, qos, message.retain, message.payload)
                         .await

@@ -93,11 +93,7 @@ mod tests {
                 "{kw} kW: {}",
                 flow.v
             );
-            assert!(
-                (flow.angle - angle).abs() < 6e-4,
-                "{kw} kW: {}",
-                flow.angle
-            );
+            assert!((flow.angle - angle).abs() < 6e-4, "{kw} kW: {}", flow.angle);
         }
     }
 

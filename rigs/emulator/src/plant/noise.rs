@@ -26,7 +26,9 @@ impl Noise {
     /// Sets the standard deviation.
     pub fn set_deviation(&mut self, deviation: f64) {
         self.deviation = deviation.max(0.0);
-        self.value = self.value.clamp(-4.0 * self.deviation, 4.0 * self.deviation);
+        self.value = self
+            .value
+            .clamp(-4.0 * self.deviation, 4.0 * self.deviation);
     }
 
     /// The noise after a step in seconds.

@@ -213,7 +213,10 @@ fn the_sync_check_refuses_what_does_not_match_and_says_why() {
                     assert_eq!(plant.breaker.blocked_by(), Some(why), "{row}");
                 }
                 run(&mut plant, 60.0);
-                assert!(!plant.breaker.is_closed() && !plant.breaker.is_armed(), "{row}");
+                assert!(
+                    !plant.breaker.is_closed() && !plant.breaker.is_armed(),
+                    "{row}"
+                );
             }
         }
     }

@@ -210,6 +210,16 @@ fn a_measured_violation_stays_a_failure_beside_a_hole() {
 }
 
 #[test]
+fn a_window_that_the_record_does_not_fill_shows_nothing_even_without_a_hole() {
+    let mut recording = series("good");
+    // The window ends at 8.3 s; the missing 50 ms are shorter than the hole that is overlooked.
+    recording.ended = at(8250);
+    assert_eq!(judge(band(100), &recording).verdict, Inconclusive);
+    recording.ended = at(8300);
+    assert_eq!(judge(band(100), &recording).verdict, Pass);
+}
+
+#[test]
 fn the_worst_measurement_is_told_with_its_time_and_the_time_resolution() {
     let result = judge(band(100), &series("a spike"));
     assert_eq!(
@@ -424,6 +434,23 @@ fn a_mode_that_must_never_be_is_seen_however_short_it_was() {
         let result = judge(never(*is, *mode), &with_modes(modes));
         assert_eq!(result.verdict, *expected, "{modes:?}: {}", result.why);
     }
+}
+
+#[test]
+fn a_mode_after_the_record_is_not_known() {
+    let kind = CheckKind::Never {
+        condition: Condition::Mode {
+            is: true,
+            mode: Mode::Safe,
+        },
+        window: Window {
+            from: moment("t0"),
+            to: WindowEnd::For(Duration::from_secs(9)),
+        },
+        max_gap: MAX_GAP,
+    };
+    let recording = with_modes(&[(0, Mode::GridConnected)]);
+    assert_eq!(judge(kind, &recording).verdict, Inconclusive);
 }
 
 #[test]

@@ -400,3 +400,36 @@ fn a_wait_is_met_only_by_what_was_measured_since_it_began() {
         assert_eq!(got, expected, "{:?} at {now} ms", until.kind);
     }
 }
+
+#[test]
+fn a_wait_does_not_take_an_old_or_a_lone_value_for_an_answer() {
+    let signal = Signal::new("bat1", SignalQuantity::ActivePower);
+    let at = |ms| Instant::START + Duration::from_millis(ms);
+    let mut recording = Recording::default();
+    recording.push(&signal, at(500), Reading::Good(1000.0));
+    let above = Until {
+        kind: UntilKind::Above {
+            signal: signal.clone(),
+            value: 500.0,
+        },
+        within: Duration::from_secs(3),
+    };
+    let settle = Until {
+        kind: UntilKind::Settle {
+            signal: signal.clone(),
+            target: Some(1000.0),
+            band: 50.0,
+            rest: Duration::from_millis(500),
+        },
+        within: Duration::from_secs(3),
+    };
+    let waiting = Progress::Waiting;
+    assert_eq!(above.progress(&recording, at(1000), at(1100)), waiting);
+    recording.push(&signal, at(1400), Reading::Good(1000.0));
+    assert_eq!(settle.progress(&recording, at(1000), at(1600)), waiting);
+    recording.push(&signal, at(1500), Reading::Good(1000.0));
+    assert_eq!(
+        settle.progress(&recording, at(1000), at(1600)),
+        Progress::Met
+    );
+}

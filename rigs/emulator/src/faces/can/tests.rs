@@ -80,11 +80,17 @@ fn a_bundled_battery_sends_limits_state_and_its_name() {
     let bms = world.device_index("bms1").expect("there");
     let frames = frames("pylontech/lv-can");
     let of = |id: u16| {
-        let frame = frames.iter().find(|f| f.id == CanId::Standard(id)).expect("there");
+        let frame = frames
+            .iter()
+            .find(|f| f.id == CanId::Standard(id))
+            .expect("there");
         encode(frame, &world, bms).expect("known")
     };
     // Charge voltage 53.2 V and discharge voltage 46.0 V stand around the currents.
-    assert_eq!((of(0x351)[..2].to_vec(), of(0x351)[6..].to_vec()), (vec![0x14, 0x02], vec![0xcc, 0x01]));
+    assert_eq!(
+        (of(0x351)[..2].to_vec(), of(0x351)[6..].to_vec()),
+        (vec![0x14, 0x02], vec![0xcc, 0x01])
+    );
     assert_eq!(of(0x355), [50, 0, 100, 0]);
     assert_eq!(of(0x35c)[0], 0xc0, "charge and discharge allowed");
     assert_eq!(of(0x35e), *b"PYLON   ");
@@ -96,7 +102,9 @@ async fn every_frame_comes_at_its_period() {
     let shared = Shared::new(world());
     let mut bus = CanBus::new(shared.clone());
     let bms = shared.lock().device_index("bms1").expect("there");
-    let Protocol::Can(profile) = &profile::bundled("pylontech/lv-can").expect("bundled").protocol
+    let Protocol::Can(profile) = &profile::bundled("pylontech/lv-can")
+        .expect("bundled")
+        .protocol
     else {
         panic!("CAN")
     };

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::Point;
-use profile::modbus::{
-    Address, CommsLoss, DataType, Encoding, FieldValue, ModbusProfile, Table,
-};
+use profile::modbus::{Address, CommsLoss, DataType, Encoding, FieldValue, ModbusProfile, Table};
 
 use super::image::Exception;
 use super::number::{from_bits, from_words, to_bits, to_words};
@@ -268,9 +266,9 @@ impl FixedImage {
                 }
                 // The recipe's constants switch the control on; any other number lets go.
                 FieldValue::Constant(constant) => {
-                    enabled &= slot.written.is_none_or(|bits| {
-                        bits == to_bits(Some(*constant as f64), data, None)
-                    });
+                    enabled &= slot
+                        .written
+                        .is_none_or(|bits| bits == to_bits(Some(*constant as f64), data, None));
                 }
                 FieldValue::RevertSeconds => {
                     if let Some(seconds) = scaled.filter(|s| *s >= 0.0) {

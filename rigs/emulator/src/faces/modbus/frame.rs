@@ -109,31 +109,29 @@ fn take_tcp(buffer: &mut Vec<u8>) -> Option<Request> {
     })
 }
 
-/// A serial line has no lengths: the function tells how long its request is. What fits
-/// no checksum is skipped byte by byte, so that noise costs one request at most.
+/// A serial line has no lengths: the function tells how long its request is. The first
+/// place from which a whole request with a good checksum begins counts; what stands
+/// before it is noise. What never becomes one is thrown away at the next silence.
 fn take_rtu(buffer: &mut Vec<u8>) -> Option<Request> {
-    while buffer.len() >= 4 {
-        let length = rtu_length(buffer);
-        let whole = match length {
-            Length::Known(length) if buffer.len() < length => return None,
+    for start in 0..buffer.len().saturating_sub(3) {
+        let rest = buffer.get(start..)?;
+        let length = match rtu_length(rest) {
             Length::Known(length) => length,
-            Length::Unknown => buffer.len(),
-            Length::NotYet => return None,
+            Length::Unknown => rest.len(),
+            Length::NotYet => continue,
         };
-        let frame = buffer.get(..whole).unwrap_or_default();
-        if is_whole(frame) {
-            let frame: Vec<u8> = buffer.drain(..whole).collect();
+        if rest.get(..length).is_some_and(is_whole) {
+            let frame: Vec<u8> = buffer.drain(..start + length).skip(start).collect();
             return Some(Request {
                 wrap: Wrap::Rtu,
                 unit: *frame.first()?,
-                pdu: frame.get(1..whole - 2)?.to_vec(),
+                pdu: frame.get(1..length - 2)?.to_vec(),
             });
         }
-        if matches!(length, Length::Unknown) && buffer.len() <= PDU_MAX + 3 {
-            return None;
-        }
-        buffer.remove(0);
     }
+    // Endless noise without silence must not grow without end.
+    let surplus = buffer.len().saturating_sub(PDU_MAX + 3);
+    buffer.drain(..surplus);
     None
 }
 

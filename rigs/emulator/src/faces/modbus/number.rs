@@ -30,16 +30,12 @@ pub fn to_bits(value: Option<f64>, data: DataType, not_implemented: Option<u64>)
         DataType::U16 => value.round().clamp(0.0, f64::from(u16::MAX)) as u64,
         DataType::U32 => value.round().clamp(0.0, f64::from(u32::MAX)) as u64,
         DataType::U64 => value.round() as u64,
-        DataType::I16 => {
-            value
-                .round()
-                .clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i64 as u64
-        }
-        DataType::I32 => {
-            value
-                .round()
-                .clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i64 as u64
-        }
+        DataType::I16 => value
+            .round()
+            .clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i64 as u64,
+        DataType::I32 => value
+            .round()
+            .clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i64 as u64,
         DataType::I64 => value.round() as i64 as u64,
     } & mask;
     match not_implemented {
@@ -121,12 +117,7 @@ mod tests {
                 WordOrder::LittleFirst,
                 &[0xfffe, 0xffff],
             ),
-            (
-                230.5,
-                DataType::F32,
-                WordOrder::BigFirst,
-                &[0x4366, 0x8000],
-            ),
+            (230.5, DataType::F32, WordOrder::BigFirst, &[0x4366, 0x8000]),
             (
                 4_294_967_298.0,
                 DataType::U64,
@@ -152,7 +143,11 @@ mod tests {
     fn a_good_number_is_never_taken_for_an_unknown_one() {
         assert_eq!(to_bits(Some(65535.0), DataType::U16, Some(0xffff)), 0xfffe);
         assert_eq!(to_bits(Some(-40000.0), DataType::I16, Some(0x8000)), 0x8001);
-        assert_eq!(to_bits(Some(0.0), DataType::U32, Some(0)), 0, "accumulators");
+        assert_eq!(
+            to_bits(Some(0.0), DataType::U32, Some(0)),
+            0,
+            "accumulators"
+        );
     }
 
     proptest! {

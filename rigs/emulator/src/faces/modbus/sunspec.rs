@@ -1,6 +1,6 @@
 //! A chain of complete SunSpec models: every point of every model is there.
 //!
-//! What a point means stands in [`MEASURED`], [`RATED`] and [`FIXED`]; a point that
+//! What a point means stands in `MEASURED`, `RATED` and `FIXED`; a point that
 //! nobody fills carries the pattern for "not implemented". Controls act as the models
 //! say, not as any client's recipe does, so that foreign clients are obeyed as well.
 
@@ -75,8 +75,11 @@ const MEASURED_IN: &[(u16, &str, Point, f64)] = &[
     (802, "W", Point::DcPower, 1.0),
 ];
 
+/// How a point is made of the nameplate.
+type OfNameplate = fn(&Nameplate) -> f64;
+
 /// Points that stand on the nameplate.
-const RATED: &[(u16, &str, fn(&Nameplate) -> f64)] = &[
+const RATED: &[(u16, &str, OfNameplate)] = &[
     (120, "WRtg", |n| n.p),
     (120, "VARtg", |n| n.s),
     (120, "VArRtgQ1", |n| n.s),
@@ -443,15 +446,16 @@ impl Link {
         let after = |name: &str| -> Option<Duration> {
             Duration::try_from_secs_f64(n(name).unwrap_or(0.0)).ok()
         };
-        let hold = |world: &mut World, point: Point, value: Option<f64>, time: &str, to: Option<f64>| {
-            let Some(value) = value else {
-                return Err(Exception::IllegalValue);
+        let hold =
+            |world: &mut World, point: Point, value: Option<f64>, time: &str, to: Option<f64>| {
+                let Some(value) = value else {
+                    return Err(Exception::IllegalValue);
+                };
+                let revert = after(time).map(|after| Revert { after, to });
+                world
+                    .write(device, point, value, revert)
+                    .map_err(|_| Exception::IllegalValue)
             };
-            let revert = after(time).map(|after| Revert { after, to });
-            world
-                .write(device, point, value, revert)
-                .map_err(|_| Exception::IllegalValue)
-        };
         match self.model.number {
             123 => {
                 if any(&["Conn"]) {
@@ -460,7 +464,9 @@ impl Link {
                 let limit = ["WMaxLimPct", "WMaxLimPct_RvrtTms", "WMaxLim_Ena"];
                 if any(&limit) {
                     if on("WMaxLim_Ena") {
-                        hold(world, Point::ActivePowerLimit,
+                        hold(
+                            world,
+                            Point::ActivePowerLimit,
                             percent("WMaxLimPct"),
                             "WMaxLimPct_RvrtTms",
                             None,
@@ -476,7 +482,13 @@ impl Link {
                             Some(1.0) => percent("VArWMaxPct"),
                             _ => n("VArMaxPct").map(|pct| pct / 100.0 * nameplate.s),
                         };
-                        hold(world, Point::ReactivePowerSet, share, "VArPct_RvrtTms", None)?;
+                        hold(
+                            world,
+                            Point::ReactivePowerSet,
+                            share,
+                            "VArPct_RvrtTms",
+                            None,
+                        )?;
                     } else {
                         world.release(device, Point::ReactivePowerSet);
                     }
@@ -488,12 +500,22 @@ impl Link {
                 if mode & 3 == 0 {
                     world.release(device, Point::ActivePowerSet);
                 } else {
-                    let upper = if mode & 2 != 0 { percent("OutWRte") } else { None };
-                    let lower = if mode & 1 != 0 { percent("InWRte") } else { None };
+                    let upper = if mode & 2 != 0 {
+                        percent("OutWRte")
+                    } else {
+                        None
+                    };
+                    let lower = if mode & 1 != 0 {
+                        percent("InWRte")
+                    } else {
+                        None
+                    };
                     let upper = upper.unwrap_or(f64::INFINITY);
                     let lower = lower.map_or(f64::NEG_INFINITY, |limit| -limit);
                     let p = 0.0_f64.max(lower).min(upper);
-                    hold(world, Point::ActivePowerSet,
+                    hold(
+                        world,
+                        Point::ActivePowerSet,
                         Some(p),
                         "InOutWRte_RvrtTms",
                         None,
@@ -505,7 +527,9 @@ impl Link {
                 if any(&limit) {
                     if on("WMaxLimPctEna") {
                         let to = percent("WMaxLimPctRvrt").filter(|_| on("WMaxLimPctEnaRvrt"));
-                        hold(world, Point::ActivePowerLimit,
+                        hold(
+                            world,
+                            Point::ActivePowerLimit,
                             percent("WMaxLimPct"),
                             "WMaxLimPctRvrtTms",
                             to,
@@ -527,7 +551,13 @@ impl Link {
                         world.release(device, Point::ActivePowerSet);
                     }
                 }
-                let var = ["VarSetEna", "VarSetMod", "VarSet", "VarSetPct", "VarSetRvrtTms"];
+                let var = [
+                    "VarSetEna",
+                    "VarSetMod",
+                    "VarSet",
+                    "VarSetPct",
+                    "VarSetRvrtTms",
+                ];
                 if any(&var) {
                     if on("VarSetEna") {
                         let (value, to) = match n("VarSetMod") {
@@ -580,7 +610,11 @@ impl Cell {
     fn encode(&self, value: Option<f64>) -> Vec<u16> {
         let Some(data) = self.kind.data() else {
             // Texts that nobody fills, and fillers.
-            let filler = if self.kind == PointType::Pad { 0x8000 } else { 0 };
+            let filler = if self.kind == PointType::Pad {
+                0x8000
+            } else {
+                0
+            };
             return vec![filler; usize::from(self.size)];
         };
         let raw = value.map(|value| value / 10_f64.powi(self.scale.into()));
@@ -654,10 +688,7 @@ fn content(
     }
     // The total current of a balanced device is that of one phase times their number.
     if name == "A" {
-        return Ok(Content::Measured(
-            Point::CurrentL1,
-            f64::from(site.phases),
-        ));
+        return Ok(Content::Measured(Point::CurrentL1, f64::from(site.phases)));
     }
     if name == "LLV" && site.phases >= 3 {
         return Ok(Content::Measured(Point::VoltageL1, 3.0_f64.sqrt()));

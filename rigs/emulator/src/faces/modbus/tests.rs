@@ -79,7 +79,10 @@ fn an_eastron_meter_tells_voltage_and_power_as_floats_in_input_registers() {
     let (port, world) = port(&[(2, "lm1", "eastron/sdm630")]);
     let v = read(&port, 2, 4, 0, 2);
     let volts = f32::from_bits(u32::from(v[0]) << 16 | u32::from(v[1]));
-    assert_eq!(f64::from(volts), f64::from(world.lock().plant.bus().v as f32));
+    assert_eq!(
+        f64::from(volts),
+        f64::from(world.lock().plant.bus().v as f32)
+    );
     let p = read(&port, 2, 4, 0x34, 2);
     // 1000 W is 0x447A0000: consumption is positive on the meter's own wires.
     assert_eq!(p, [0x447a, 0x0000]);
@@ -87,7 +90,10 @@ fn an_eastron_meter_tells_voltage_and_power_as_floats_in_input_registers() {
 
 #[test]
 fn what_is_not_there_or_not_allowed_is_answered_with_its_exception() {
-    let (port, _) = port(&[(2, "lm1", "eastron/sdm630"), (3, "brk1", "generic/sync-breaker")]);
+    let (port, _) = port(&[
+        (2, "lm1", "eastron/sdm630"),
+        (3, "brk1", "generic/sync-breaker"),
+    ]);
     let rows: [(u8, &[u8], u8); 9] = [
         (2, &[4, 0x50, 0, 0, 2], 2),
         (2, &[3, 0, 0, 0, 2], 2),
@@ -127,7 +133,10 @@ fn a_sunspec_chain_is_walked_from_its_marker_to_its_end() {
             break;
         }
         found.push((head[0], head[1]));
-        assert_eq!(read(&port, 1, 3, at, 125.min(head[1] + 2)).len(), usize::from(125.min(head[1] + 2)));
+        assert_eq!(
+            read(&port, 1, 3, at, 125.min(head[1] + 2)).len(),
+            usize::from(125.min(head[1] + 2))
+        );
         at += 2 + head[1];
     }
     assert_eq!(found, [(1, 66), (103, 50), (120, 26), (121, 30), (123, 24)]);
@@ -144,7 +153,11 @@ fn every_model_is_complete_and_unimplemented_points_carry_their_pattern() {
         maker: "gridrig".into(),
         model: "test".into(),
         serial: "1".into(),
-        nameplate: Nameplate { p: 2000.0, s: 2000.0, capacity_wh: 5000.0 },
+        nameplate: Nameplate {
+            p: 2000.0,
+            s: 2000.0,
+            capacity_wh: 5000.0,
+        },
         is_storage: true,
     };
     let numbers: Vec<u16> = profile::sunspec::numbers().collect();
@@ -160,7 +173,10 @@ fn every_model_is_complete_and_unimplemented_points_carry_their_pattern() {
             assert_eq!(words.len(), usize::from(point.size));
             let name = format!("{number}.{}", point.name);
             // Nothing tells these; all else of importance must be filled.
-            if matches!(point.name.as_str(), "TmpCab" | "Evt2" | "VMax" | "DoD" | "EvtVnd1") {
+            if matches!(
+                point.name.as_str(),
+                "TmpCab" | "Evt2" | "VMax" | "DoD" | "EvtVnd1"
+            ) {
                 let bits = words.iter().fold(0_u64, |b, w| b << 16 | u64::from(*w));
                 assert_eq!(Some(bits), point.kind.not_implemented(), "{name}");
             }
@@ -202,7 +218,11 @@ fn a_power_limit_by_model_123_is_obeyed_and_reverts() {
     assert_eq!(read(&port, 1, 3, base + 9, 1), [0], "no longer enabled");
     run(&mut world.lock(), 3.0);
     assert!((world.lock().plant.pv[0].p() - 3000.0).abs() < 1.0);
-    assert_eq!(write(&port, 1, base + 23, &[0]), [0x90, 2], "a scale factor");
+    assert_eq!(
+        write(&port, 1, base + 23, &[0]),
+        [0x90, 2],
+        "a scale factor"
+    );
 }
 
 #[test]
@@ -222,7 +242,11 @@ fn a_power_setpoint_by_model_704_is_obeyed_and_goes_to_its_revert_value() {
     assert_eq!(read(&port, 1, 3, base + 33, 2), [0, 15], "seconds left");
     run(&mut world.lock(), 20.0);
     assert!((world.lock().plant.storage[0].p() + 100.0).abs() < 1.0);
-    assert_eq!(read(&port, 1, 3, base + 22, 1), [1], "enabled at its revert value");
+    assert_eq!(
+        read(&port, 1, 3, base + 22, 1),
+        [1],
+        "enabled at its revert value"
+    );
 }
 
 #[test]
@@ -240,11 +264,26 @@ fn faults_of_the_wire_spoil_answers_as_they_say() {
     assert_eq!(good(&port)[0].bytes, whole);
     let rows: [(Fault, Option<Vec<u8>>); 6] = [
         (Fault::Silent, None),
-        (Fault::WrongUnit, Some(vec![0, 9, 0, 0, 0, 7, 3, 4, 4, 0x44, 0x7a, 0, 0])),
-        (Fault::WrongTransaction, Some(vec![0, 8, 0, 0, 0, 7, 2, 4, 4, 0x44, 0x7a, 0, 0])),
-        (Fault::WrongLength, Some(vec![0, 9, 0, 0, 0, 5, 2, 4, 2, 0x44, 0x7a])),
-        (Fault::Exception(6), Some(vec![0, 9, 0, 0, 0, 3, 2, 0x84, 6])),
-        (Fault::NotImplemented, Some(vec![0, 9, 0, 0, 0, 7, 2, 4, 4, 0x7f, 0xc0, 0, 0])),
+        (
+            Fault::WrongUnit,
+            Some(vec![0, 9, 0, 0, 0, 7, 3, 4, 4, 0x44, 0x7a, 0, 0]),
+        ),
+        (
+            Fault::WrongTransaction,
+            Some(vec![0, 8, 0, 0, 0, 7, 2, 4, 4, 0x44, 0x7a, 0, 0]),
+        ),
+        (
+            Fault::WrongLength,
+            Some(vec![0, 9, 0, 0, 0, 5, 2, 4, 2, 0x44, 0x7a]),
+        ),
+        (
+            Fault::Exception(6),
+            Some(vec![0, 9, 0, 0, 0, 3, 2, 0x84, 6]),
+        ),
+        (
+            Fault::NotImplemented,
+            Some(vec![0, 9, 0, 0, 0, 7, 2, 4, 4, 0x7f, 0xc0, 0, 0]),
+        ),
     ];
     for (fault, expected) in rows {
         world.lock().set_fault("lm1", fault, true).expect("there");
@@ -252,9 +291,15 @@ fn faults_of_the_wire_spoil_answers_as_they_say() {
         assert_eq!(answer, expected, "{fault}");
         world.lock().set_fault("lm1", fault, false).expect("there");
     }
-    world.lock().set_fault("bus1", Fault::Delay(Duration::from_millis(80)), true).expect("bus");
+    world
+        .lock()
+        .set_fault("bus1", Fault::Delay(Duration::from_millis(80)), true)
+        .expect("bus");
     assert_eq!(good(&port)[0].after, Duration::from_millis(80));
-    world.lock().set_fault("lm1", Fault::Crc(1.0), true).expect("there");
+    world
+        .lock()
+        .set_fault("lm1", Fault::Crc(1.0), true)
+        .expect("there");
     assert_ne!(good(&port)[0].bytes, whole);
 }
 
@@ -263,8 +308,15 @@ fn an_ignored_write_leaves_the_register_as_it_was() {
     let (port, world) = port(&[(1, "pv1", "sunspec/inverter")]);
     let base = 40070 + 52 + 28 + 32;
     let before = read(&port, 1, 3, base + 5, 5);
-    world.lock().set_fault("pv1", Fault::IgnoreWrites, true).expect("there");
-    assert_eq!(write(&port, 1, base + 5, &[10, 0, 30, 0, 1])[0], 16, "acknowledged");
+    world
+        .lock()
+        .set_fault("pv1", Fault::IgnoreWrites, true)
+        .expect("there");
+    assert_eq!(
+        write(&port, 1, base + 5, &[10, 0, 30, 0, 1])[0],
+        16,
+        "acknowledged"
+    );
     assert_eq!(read(&port, 1, 3, base + 5, 5), before);
     assert!(!world.lock().holds(2, Point::ActivePowerLimit));
 }

@@ -38,8 +38,14 @@ async fn two_clients_hear_each_other_and_not_themselves() {
     let bus = bus();
     let (mut one, mut two) = (raw_client(&bus).await, raw_client(&bus).await);
     let rows = [
-        ("< send 305 8 0 0 0 0 0 0 0 0 >", "< frame 305 0.000000 0000000000000000 >"),
-        ("< send 18fef100 2 1 ff >", "< frame 18FEF100 0.000000 01FF >"),
+        (
+            "< send 305 8 0 0 0 0 0 0 0 0 >",
+            "< frame 305 0.000000 0000000000000000 >",
+        ),
+        (
+            "< send 18fef100 2 1 ff >",
+            "< frame 18FEF100 0.000000 01FF >",
+        ),
         ("< send 7 0 >", "< frame 007 0.000000  >"),
     ];
     for (sent, expected) in rows {

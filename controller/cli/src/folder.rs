@@ -1,0 +1,133 @@
+//! The run folder of an attempt: made before anything else, and never left without a result.
+
+use std::path::{Path, PathBuf};
+
+use document::{Actor, Diagnostic};
+use model::Clock as _;
+use runtime::clock::SystemClock;
+use scenario::folder::About;
+use scenario::report::junit::InconclusiveAs;
+use scenario::report::run::{RunReport, run_report};
+use scenario::verdict::Verdict;
+
+use crate::codes::usage;
+use crate::problem::Problem;
+
+/// Where run folders are made when nothing else is said.
+const OUT: &str = "out";
+/// Attempts to find a free name. Chosen: more runs than this cannot begin in one second.
+const NAMES_MAX: u32 = 1000;
+
+/// An attempt with its folder.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The folder.
+    pub dir: PathBuf,
+    /// What is known of the run from the start.
+    pub about: About,
+}
+
+/// Makes the folder of an attempt: `out` itself if it is given, else a new one under `out/`.
+///
+/// # Errors
+/// R025 when the folder exists and is not empty, or cannot be made.
+pub fn make(out: Option<&Path>, verb: &str, about: About) -> Result<Attempt, Problem> {
+    let utc = SystemClock::start().utc();
+    let dir = match out {
+        Some(dir) => {
+            make_empty(dir)?;
+            dir.to_path_buf()
+        }
+        None => make_new(&format!("{}-{verb}", utc.compact()))?,
+    };
+    let id = dir
+        .file_name()
+        .map_or_else(|| verb.to_owned(), |n| n.to_string_lossy().into_owned());
+    Ok(Attempt {
+        dir,
+        about: About {
+            id,
+            started_utc: utc.to_string(),
+            command: std::env::args().collect(),
+            ..about
+        },
+    })
+}
+
+fn make_empty(dir: &Path) -> Result<(), Problem> {
+    std::fs::create_dir_all(dir).map_err(|e| cannot_make(dir, &e))?;
+    let mut entries = std::fs::read_dir(dir).map_err(|e| cannot_make(dir, &e))?;
+    if entries.next().is_some() {
+        return Err(Problem::usage(usage(
+            "R025",
+            format!("the run folder {} is not empty", dir.display()),
+            "a run never writes over another one: name a new folder, or leave out `--out`",
+        )));
+    }
+    Ok(())
+}
+
+fn make_new(name: &str) -> Result<PathBuf, Problem> {
+    let parent = Path::new(OUT);
+    std::fs::create_dir_all(parent).map_err(|e| cannot_make(parent, &e))?;
+    for n in 1..NAMES_MAX {
+        let dir = match n {
+            1 => parent.join(name),
+            n => parent.join(format!("{name}-{n}")),
+        };
+        match std::fs::create_dir(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => (),
+            Err(e) => return Err(cannot_make(&dir, &e)),
+        }
+    }
+    let full = std::io::Error::other("too many runs began in this second");
+    Err(cannot_make(&parent.join(name), &full))
+}
+
+fn cannot_make(dir: &Path, e: &std::io::Error) -> Problem {
+    Problem::from(
+        Diagnostic::error(
+            "R025",
+            Actor::Operator,
+            format!("the run folder {} cannot be made: {e}", dir.display()),
+        )
+        .help("give another folder with `--out`, make room, or mend its permissions"),
+    )
+}
+
+impl Attempt {
+    /// Leaves a result behind for an attempt that came to nothing, and hands the problem on.
+    ///
+    /// What a run has already written of itself stays as it is.
+    pub fn failed(&self, mut problem: Problem) -> Problem {
+        if !self.dir.join("result.json").exists()
+            && let Err(fault) = self.conclude(problem.verdict, &problem.why())
+        {
+            // The first fault is the cause; that it could not be written down is told too.
+            problem.diagnostics.push(*fault);
+        }
+        problem
+    }
+
+    /// Writes the result of an attempt that has no other result than its verdict.
+    ///
+    /// # Errors
+    /// R025 when the folder cannot be written.
+    pub fn conclude(&self, verdict: Verdict, why: &str) -> Result<(), Box<Diagnostic>> {
+        let mut result = self
+            .about
+            .result(SystemClock::start().utc().to_string());
+        result.verdict = verdict;
+        result.exit_code = verdict.exit_code();
+        result.why = why.to_owned();
+        let html = run_report(&result, &RunReport::default());
+        scenario::folder::write(
+            &self.dir,
+            &result,
+            &html,
+            &self.about.environment(None),
+            InconclusiveAs::Error,
+        )
+    }
+}

@@ -1,0 +1,70 @@
+//! The verbs, in the order of the help page.
+
+pub mod bench;
+pub mod check;
+pub mod demo;
+pub mod device;
+pub mod explain;
+pub mod ledger;
+mod live;
+pub mod market;
+pub mod replay;
+pub mod run;
+pub mod sim;
+pub mod test;
+
+use clap::Subcommand;
+
+use crate::problem::Outcome;
+use crate::terminal::Terminal;
+
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $variant:ident => $module:ident;)+) => {
+        /// What gridrig shall do.
+        #[derive(Debug, Subcommand)]
+        pub enum Verb {
+            $($(#[$doc])* $variant($module::Arguments),)+
+        }
+
+        impl Verb {
+            /// Does it.
+            pub fn run(self, terminal: &Terminal) -> Outcome {
+                match self {
+                    $(Self::$variant(arguments) => $module::run(arguments, terminal),)+
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    /// An emulated bench over real protocols, with controller, market, ledger and live page.
+    Demo => demo;
+    /// The daemon on a bench; read-only until it is armed.
+    Run => run;
+    /// Only the wire emulators of a rig.
+    Sim => sim;
+    /// Run scenarios and judge them.
+    Test => test;
+    /// Check rigs, profiles and scenarios, on paper or on the live bench.
+    Check => check;
+    /// List, read or write single points of devices.
+    Device => device;
+    /// Clear a book offline, or recompute the market of a run.
+    Market => market;
+    /// Recompute every control cycle of a run from its journal.
+    Replay => replay;
+    /// Show or verify the ledger of a run.
+    Ledger => ledger;
+    /// Explain a code of an error.
+    Explain => explain;
+    /// Measure parts of gridrig on this machine.
+    Bench => bench;
+}
+
+impl Default for Verb {
+    /// `gridrig` alone is the demo.
+    fn default() -> Self {
+        Self::Demo(demo::Arguments::default())
+    }
+}

@@ -1,0 +1,90 @@
+//! `gridrig bench NAME`: how fast parts of gridrig are on this machine, as JSON.
+
+use std::time::Instant;
+
+use clap::Args;
+use scenario::verdict::Verdict;
+use serde_json::{Value, json};
+
+use super::live::SEED;
+use crate::codes::usage;
+use crate::problem::{Outcome, Problem};
+use crate::rig_file::nearest;
+use crate::terminal::Terminal;
+
+/// A bench: its name, what it measures, and how. To add one, add a row.
+type Bench = (&'static str, &'static str, fn(&Arguments) -> Result<Value, Problem>);
+
+const BENCHES: &[Bench] = &[(
+    "market",
+    "clearing generated books of a thousand to a million orders",
+    market,
+)];
+
+/// Sizes of the books. Chosen: from a campus to more orders than any local market has.
+const ORDERS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// What is measured; without a name, the benches are listed.
+    name: Option<String>,
+    /// Rounds of which the best counts.
+    #[arg(long, default_value_t = 10)]
+    rounds: usize,
+    /// Only sizes up to this one.
+    #[arg(long, value_name = "N")]
+    size_max: Option<usize>,
+}
+
+/// Runs it.
+pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
+    let Some(name) = &arguments.name else {
+        for (name, what, _) in BENCHES {
+            terminal.print(format!("{name:<10} {what}"));
+        }
+        return Ok(Verdict::Pass);
+    };
+    let Some((_, _, measure)) = BENCHES.iter().find(|(known, _, _)| known == name) else {
+        let help = match nearest(name, BENCHES.iter().map(|(known, _, _)| *known)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`gridrig bench` lists them".to_owned(),
+        };
+        let message = format!("there is no bench `{name}`");
+        return Err(Problem::usage(usage("C001", message, &help)));
+    };
+    terminal.print(measure(&arguments)?);
+    Ok(Verdict::Pass)
+}
+
+fn market(arguments: &Arguments) -> Result<Value, Problem> {
+    let start = Instant::now();
+    let size_max = arguments.size_max.unwrap_or(usize::MAX);
+    let mut rows = Vec::new();
+    for orders in ORDERS.into_iter().filter(|n| *n <= size_max) {
+        let now_ns = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let timing = market::bench::time_clearing(SEED, orders, arguments.rounds, now_ns)
+            .map_err(|e| Problem::usage(usage(market::Coded::code(&e), e.to_string(), "")))?;
+        let whole_ns = timing.outcome_ns + timing.check_ns;
+        rows.push(json!({
+            "orders": timing.orders,
+            "price_only_ms": milliseconds(timing.crossing_ns),
+            "allocation_ms": milliseconds(timing.allocation_ns),
+            "clear_with_fills_ms": milliseconds(timing.outcome_ns),
+            "self_check_ms": milliseconds(timing.check_ns),
+            "whole_clear_ms": milliseconds(whole_ns),
+        }));
+    }
+    Ok(json!({
+        "bench": "market",
+        "seed": SEED,
+        "rounds": arguments.rounds,
+        "optimised": !cfg!(debug_assertions),
+        "rows": rows,
+    }))
+}
+
+fn milliseconds(nanoseconds: u64) -> f64 {
+    // Whole microseconds are what the clock can vouch for.
+    (nanoseconds as f64 / 1e3).round() / 1e3
+}

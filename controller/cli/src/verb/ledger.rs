@@ -1,0 +1,161 @@
+//! `gridrig ledger`: look at the evidence of a run, and verify it, offline.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use ledger_core::{Digest32, Universe};
+use ledger_node::LedgerError;
+use ledger_verify::Expectation;
+use scenario::report::result::RunResult;
+use scenario::verdict::Verdict;
+use serde_json::Value;
+
+use crate::codes::usage;
+use crate::problem::{Outcome, Problem};
+use crate::terminal::{Terminal, nobody_reads};
+
+/// Arguments of `ledger`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Every entry, a line each; with --json, an object each.
+    Show {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Verify everything; one line per check, exit code 0 or 6.
+    Verify {
+        /// The run folder.
+        run: PathBuf,
+        /// The genesis configuration, kept elsewhere, that it must be of.
+        #[arg(long, value_name = "FILE")]
+        universe: Option<PathBuf>,
+    },
+}
+
+/// Runs it.
+pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
+    match arguments.what {
+        What::Show { run } => show(&run, terminal),
+        What::Verify { run, universe } => verify(&run, universe.as_deref(), terminal),
+    }
+}
+
+fn unreadable(e: &LedgerError) -> Problem {
+    let diagnostic = usage(
+        e.code(),
+        e.to_string(),
+        "name the run folder, the one that holds ledger/",
+    );
+    match e {
+        LedgerError::Corrupt { .. } => Problem {
+            verdict: Verdict::Ledger,
+            diagnostics: vec![diagnostic.help("`gridrig ledger verify` tells all that is wrong")],
+        },
+        _ => Problem::usage(diagnostic),
+    }
+}
+
+fn show(run: &Path, terminal: &Terminal) -> Outcome {
+    let entries = ledger_node::show(run).map_err(|e| unreadable(&e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| unreadable(&e))?;
+        if terminal.is_json() {
+            terminal.print(entry);
+        } else {
+            terminal.print(line(&entry));
+        }
+        if nobody_reads() {
+            break;
+        }
+    }
+    Ok(Verdict::Pass)
+}
+
+fn line(entry: &Value) -> String {
+    let text = |key: &str| match &entry[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let atom: String = text("atom").chars().take(16).collect();
+    format!(
+        "{:>8}  {}  {atom}  {:<14} {:<24} {}",
+        text("clock"),
+        text("utc"),
+        text("kind"),
+        text("author"),
+        text("payload")
+    )
+}
+
+fn verify(run: &Path, universe: Option<&Path>, terminal: &Terminal) -> Outcome {
+    if !run.is_dir() {
+        return Err(Problem::usage(usage(
+            "C004",
+            format!("there is no run folder {}", run.display()),
+            "name the folder that a run has told at its end",
+        )));
+    }
+    let expected = expectation(run, universe)?;
+    let report = ledger_verify::verify_against(run, &expected);
+    terminal.result(
+        || serde_json::to_value(&report).unwrap_or(Value::Null),
+        || report.to_string(),
+    );
+    Ok(if report.is_ok() {
+        Verdict::Pass
+    } else {
+        Verdict::Ledger
+    })
+}
+
+/// What is known from elsewhere: the universe, and what the run itself noted down at its end.
+fn expectation(run: &Path, universe: Option<&Path>) -> Result<Expectation, Problem> {
+    let universe = match universe {
+        None => None,
+        Some(path) => Some(universe_id(path)?),
+    };
+    let noted = std::fs::read_to_string(run.join("result.json"))
+        .ok()
+        .and_then(|text| RunResult::from_json(&text).ok())
+        .map(|result| result.ledger);
+    let head = noted.as_ref().and_then(|ledger| {
+        let root = digest(ledger.root.as_deref()?)?;
+        (ledger.entries > 0).then_some((ledger.entries, root))
+    });
+    Ok(Expectation {
+        universe,
+        // A root is noted only when the log was closed in good order.
+        closed: noted.is_some_and(|ledger| ledger.root.is_some()),
+        head,
+    })
+}
+
+fn universe_id(path: &Path) -> Result<ledger_core::UniverseId, Problem> {
+    let fail = |what: String| {
+        Problem::usage(usage(
+            "C003",
+            format!("the universe {}: {what}", path.display()),
+            "name the ledger/universe.json that was kept from the run",
+        ))
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+    let universe = Universe::from_json(&text).map_err(|e| fail(e.to_string()))?;
+    universe.id().map_err(|e| fail(e.to_string()))
+}
+
+fn digest(hex: &str) -> Option<Digest32> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
