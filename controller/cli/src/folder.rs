@@ -7,6 +7,7 @@ use model::Clock as _;
 use runtime::clock::SystemClock;
 use scenario::folder::About;
 use scenario::report::junit::InconclusiveAs;
+use scenario::report::result::RunResult;
 use scenario::report::run::{RunReport, run_report};
 use scenario::verdict::Verdict;
 
@@ -102,7 +103,7 @@ impl Attempt {
     /// What a run has already written of itself stays as it is.
     pub fn failed(&self, mut problem: Problem) -> Problem {
         if !self.dir.join("result.json").exists()
-            && let Err(fault) = self.conclude(problem.verdict, &problem.why())
+            && let Err(fault) = self.conclude(problem.verdict, &problem.why(), |_| ())
         {
             // The first fault is the cause; that it could not be written down is told too.
             problem.diagnostics.push(*fault);
@@ -110,17 +111,24 @@ impl Attempt {
         problem
     }
 
-    /// Writes the result of an attempt that has no other result than its verdict.
+    /// Writes the result of an attempt without scenarios and without a control loop; `complete`
+    /// adds what is known besides the verdict.
     ///
     /// # Errors
     /// R025 when the folder cannot be written.
-    pub fn conclude(&self, verdict: Verdict, why: &str) -> Result<(), Box<Diagnostic>> {
+    pub fn conclude(
+        &self,
+        verdict: Verdict,
+        why: &str,
+        complete: impl FnOnce(&mut RunResult),
+    ) -> Result<(), Box<Diagnostic>> {
         let mut result = self
             .about
             .result(SystemClock::start().utc().to_string());
         result.verdict = verdict;
         result.exit_code = verdict.exit_code();
         result.why = why.to_owned();
+        complete(&mut result);
         let html = run_report(&result, &RunReport::default());
         scenario::folder::write(
             &self.dir,

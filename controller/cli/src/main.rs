@@ -23,7 +23,7 @@ use verb::Verb;
 
 /// A hardware-in-the-loop testbed controller for lab microgrids.
 #[derive(Debug, Parser)]
-#[command(name = "gridrig", version, about, max_term_width = 100)]
+#[command(name = "gridrig", version, max_term_width = 100)]
 struct CommandLine {
     /// One JSON document on standard output; words for people go to standard error.
     #[arg(long, global = true)]
@@ -40,6 +40,7 @@ struct CommandLine {
 
 fn main() -> ExitCode {
     install_panic_hook();
+    survive_file_size_limit();
     let line = CommandLine::parse();
     let terminal = Terminal::new(line.json, line.quiet, line.color);
     tell_traces(&terminal);
@@ -58,7 +59,13 @@ fn main() -> ExitCode {
 
 /// What the other rooms trace goes to standard error: warnings, unless `RUST_LOG` asks for more.
 fn tell_traces(terminal: &Terminal) {
-    let usual = if terminal.is_quiet() { "error" } else { "warn" };
+    // The broker of an emulated bench takes every connection that only looks whether it is there,
+    // for an error.
+    let usual = if terminal.is_quiet() {
+        "error,rumqttd=off"
+    } else {
+        "warn,rumqttd=off"
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt()
@@ -67,6 +74,24 @@ fn tell_traces(terminal: &Terminal) {
         .with_ansi(terminal.is_coloured())
         .with_target(false)
         .init();
+}
+
+/// SIGXFSZ: a file has reached the size that this process may write. Source: signal(7), the number
+/// on all Linux architectures but MIPS and PA-RISC.
+const FILE_SIZE_EXCEEDED: i32 = 25;
+
+/// Lets a write beyond the file size limit fail as any other write, so that the fault is told and
+/// the bench comes to its safe end. Without a handler the signal would end the process at once.
+fn survive_file_size_limit() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build();
+    if let Ok(runtime) = runtime {
+        let _inside = runtime.enter();
+        // The handler stays for the life of the process; nobody needs to hear of the signal.
+        let kind = tokio::signal::unix::SignalKind::from_raw(FILE_SIZE_EXCEEDED);
+        drop(tokio::signal::unix::signal(kind));
+    }
 }
 
 /// A panic is a mistake of ours, and it is told as such. It does not end the process here: the

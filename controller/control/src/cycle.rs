@@ -295,7 +295,9 @@ impl Controller {
             });
         }
         for (group, role) in [(Group::Storage, Role::Ess), (Group::Pv, Role::Pv)] {
-            let Some(wish) = arbitrate::group(group, &wishes.proposals) else {
+            let Some(wish) =
+                arbitrate::group(group, &wishes.proposals).or_else(|| self.idle(group))
+            else {
                 self.short.remove(&group);
                 continue;
             };
@@ -327,6 +329,22 @@ impl Controller {
         }
         wanted.sort_by_key(|w| w.device);
         wanted
+    }
+
+    /// What a storage shall do when nobody asks for anything: come to rest, once it was touched.
+    /// An island is never left alone: there the last reference stands until it is measured again.
+    fn idle(&self, group: Group) -> Option<arbitrate::GroupWish> {
+        let touched = self
+            .bench
+            .of_role(Role::Ess)
+            .any(|(device, _)| sent_power(&self.sent, device) != ActivePower::ZERO);
+        (group == Group::Storage && touched && !self.mode.mode().is_islanded()).then(|| {
+            arbitrate::GroupWish {
+                p: ActivePower::ZERO,
+                function: Function::Idle,
+                why: "nobody asks for anything".into(),
+            }
+        })
     }
 
     fn report_shortfall(

@@ -25,6 +25,8 @@ pub enum Function {
     PccTracking,
     /// Follow what the market decided.
     MarketSchedule,
+    /// Nobody asks for anything: come to rest.
+    Idle,
 }
 
 impl Function {
@@ -40,6 +42,7 @@ impl Function {
             Self::Operator => "operator",
             Self::PccTracking => "pcc_tracking",
             Self::MarketSchedule => "market_schedule",
+            Self::Idle => "idle",
         }
     }
 }

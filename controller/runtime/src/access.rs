@@ -16,7 +16,7 @@ use limiter::{Clamp, Limiter, Refusal};
 use model::{
     Clock, DeviceIx, Flaw, Function, Instant, Point, ProcessImage, Reading, Sample, Setpoint, Stage,
 };
-use quantities::{Bounds, Quantity as _};
+use quantities::{ActivePower, Bounds, ReactivePower};
 
 use crate::evidence::{self, CONTROLLER, Evidence, NotDurable};
 use crate::image::ImageStore;
@@ -280,9 +280,7 @@ impl PointAccess {
     ) -> Result<Written, WriteFault> {
         let name = self.rig.devices[device.index()].id.to_string();
         let end = self.clock.now() + within;
-        let needed = self.needed(device);
-        self.read(&needed, within).await;
-        if self.heard_at(device).is_none() {
+        if !self.learn(device, within).await {
             return Err(WriteFault::Refused {
                 device: name,
                 refusal: Refusal::Offline,
@@ -356,7 +354,7 @@ impl PointAccess {
             .before_release(utc, now, &names, std::slice::from_ref(dispatch), None)
             .map_err(fault)?;
         match receipts.first() {
-            Some(receipt) => Ok(receipt.atom),
+            Some(receipt) => Ok(receipt.atom_id),
             None => Err(fault(NotDurable::Stopped("it gave no receipt".into()))),
         }
     }
@@ -431,32 +429,43 @@ impl PointAccess {
             })
     }
 
-    /// The setpoint that a point and a value in its base unit mean.
+    /// Learns what the limiter must know of a device; whether the device was heard at all.
+    pub async fn learn(&mut self, device: DeviceIx, within: Duration) -> bool {
+        let needed = self.needed(device);
+        self.read(&needed, within).await;
+        self.heard_at(device).is_some()
+    }
+
+    /// The setpoints that points with values, in their base units, mean together.
     ///
-    /// The other half of a power setpoint is what the device gives now, or nothing where that is
-    /// not known.
+    /// Active and reactive power are one setpoint. Where only reactive power is wished, active
+    /// power stays what it is now; `None` when that is not known, or for a point that cannot be set.
     #[must_use]
-    pub fn setpoint(&self, device: DeviceIx, point: Point, value: f64) -> Option<Setpoint> {
-        use quantities::{ActivePower, ReactivePower};
-        let image = self.image.devices.get(device.index())?;
-        Some(match point {
-            Point::ActivePowerSet => Setpoint::Power {
-                p: ActivePower::from_watts(value),
-                q: ReactivePower::ZERO,
-            },
-            Point::ReactivePowerSet => Setpoint::Power {
-                p: image
-                    .p
-                    .last_good
-                    .map_or(ActivePower::ZERO, |(_, p)| p),
-                q: ReactivePower::from_vars(value),
-            },
-            Point::ActivePowerLimit => Setpoint::Ceiling {
-                p: ActivePower::from_watts(value),
-            },
-            Point::SwitchOn => Setpoint::Switch { on: value >= 0.5 },
-            _ => return None,
-        })
+    pub fn setpoints(&self, device: DeviceIx, values: &[(Point, f64)]) -> Option<Vec<Setpoint>> {
+        let now_p = self.image.devices.get(device.index())?.p.last_good;
+        let of = |point| values.iter().find(|(p, _)| *p == point).map(|(_, v)| *v);
+        let mut setpoints = Vec::new();
+        let (p, q) = (of(Point::ActivePowerSet), of(Point::ReactivePowerSet));
+        if p.is_some() || q.is_some() {
+            setpoints.push(Setpoint::Power {
+                p: match p {
+                    Some(watts) => ActivePower::from_watts(watts),
+                    None => now_p?.1,
+                },
+                q: ReactivePower::from_vars(q.unwrap_or(0.0)),
+            });
+        }
+        for (point, value) in values {
+            match point {
+                Point::ActivePowerSet | Point::ReactivePowerSet => (),
+                Point::ActivePowerLimit => setpoints.push(Setpoint::Ceiling {
+                    p: ActivePower::from_watts(*value),
+                }),
+                Point::SwitchOn => setpoints.push(Setpoint::Switch { on: *value >= 0.5 }),
+                _ => return None,
+            }
+        }
+        Some(setpoints)
     }
 }
 

@@ -39,13 +39,14 @@ const MECHANISM: &str = "uniform_k_half";
 const FIRST_START: Duration = Duration::from_secs(3);
 /// Gate closure before an interval. Chosen: 1 s, ten control cycles; clearing, ledger and
 /// setpoints together take less than 0.2 s.
-const GATE: Duration = Duration::from_secs(1);
+pub const GATE: Duration = Duration::from_secs(1);
 /// Time after an interval until its meters are read. Chosen: 1 s, one normal poll period.
-const METER_LAG: Duration = Duration::from_secs(1);
+pub const METER_LAG: Duration = Duration::from_secs(1);
 /// How long the clearing waits for the orders' records.
 /// Chosen: 50 ms, half a control period: a slower disk costs an interval, not a cycle.
 const ORDERS_DURABLE_WITHIN: Duration = Duration::from_millis(50);
-/// Price bounds and tick, as `market.md` recommends: -50 to +300 ct/kWh... in milli-cent.
+/// Price bounds: -50 to +300 ct/kWh in milli-cent, and a tick of one.
+/// Chosen: wide enough for every tariff of a lab; a must-run load bids at the cap.
 const PRICE_FLOOR: Price = Price(-50_000);
 const PRICE_CAP: Price = Price(300_000);
 const PRICE_TICK: i64 = 1;
@@ -118,6 +119,8 @@ pub struct DeskState {
     pub trades: u64,
     /// Balance of every account in 1e-11 EUR, positive = has paid.
     pub accounts: BTreeMap<String, i128>,
+    /// Energy that no meter accounts for, in milliwatt-hours, summed over all settled intervals.
+    pub unaccounted_mwh: i64,
 }
 
 /// The market desk of a run.
@@ -515,6 +518,8 @@ impl Desk {
                 .after(vec![cleared.atom]),
         );
         evidence.note(utc, drafts)?;
+        let unaccounted = i64::try_from(settlement.unaccounted.0).unwrap_or(i64::MAX);
+        self.state.unaccounted_mwh = self.state.unaccounted_mwh.saturating_add(unaccounted);
         let mut sum = 0_i128;
         for (account, amount) in settlement.balances() {
             sum += amount.0;
@@ -523,7 +528,7 @@ impl Desk {
         says.events.push(Event::MarketSettled {
             interval: interval.index,
             sum_u: sum.to_string(),
-            unaccounted_mwh: i64::try_from(settlement.unaccounted.0).unwrap_or(i64::MAX),
+            unaccounted_mwh: unaccounted,
         });
         Ok(())
     }

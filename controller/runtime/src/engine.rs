@@ -652,6 +652,7 @@ impl Engine {
         Finished {
             counters,
             ledger_root: root,
+            unaccounted_mwh: parts.desk.as_ref().map_or(0, |d| d.state.unaccounted_mwh),
             accounts: parts
                 .desk
                 .map(|d| {
@@ -676,6 +677,8 @@ pub struct Finished {
     pub ledger_root: String,
     /// Balance of every account in 1e-11 EUR, positive = has paid.
     pub accounts: Vec<(String, String)>,
+    /// Energy that no meter accounts for, in milliwatt-hours; zero without a market.
+    pub unaccounted_mwh: i64,
     /// What could not be written.
     pub faults: Vec<String>,
 }

@@ -407,25 +407,27 @@ impl One<'_> {
                     .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string),
             )
         };
-        let market = rig.market.as_ref().map(|_| {
-            let settled = recording.with(|r| {
-                r.events
-                    .iter()
-                    .filter(|e| e.kind == "market_settled")
-                    .count() as u64
+        let market = rig.market.as_ref().map(|market| {
+            // A cleared interval begins after its gate, and is settled when its meters were read.
+            let due_after = runtime::desk::GATE + market.interval + runtime::desk::METER_LAG;
+            let (ended_intervals, settled) = recording.with(|r| {
+                let last = r.events.iter().map(|e| e.at).max().unwrap_or(r.ended);
+                let of_kind = |kind: &'static str| r.events.iter().filter(move |e| e.kind == kind);
+                let due = of_kind("market_cleared")
+                    .filter(|e| e.at + due_after + rig.control.period <= last)
+                    .count();
+                (due as u64, of_kind("market_settled").count() as u64)
             });
-            let sum = ended
-                .finished
-                .accounts
-                .iter()
-                .filter_map(|(_, amount)| amount.parse::<i128>().ok())
-                .sum();
             MarketEvidence {
-                // An interval whose meters were due is settled in the same cycle, or reported.
-                intervals_ended: settled,
+                intervals_ended: ended_intervals,
                 intervals_settled: settled,
-                sum_u: sum,
-                unaccounted_mwh: 0,
+                sum_u: ended
+                    .finished
+                    .accounts
+                    .iter()
+                    .filter_map(|(_, amount)| amount.parse::<i128>().ok())
+                    .sum(),
+                unaccounted_mwh: ended.finished.unaccounted_mwh,
             }
         });
         Evidence {

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use document::{Diagnostic, Place, Source};
 use market::Coded as _;
 use market::offline::OfflineError;
-use runtime::desk::replay::{self, MarketReplay, MarketReplayError};
+use runtime::desk::{self, MarketReplay, MarketReplayError};
 use scenario::verdict::Verdict;
 use serde_json::json;
 
@@ -101,7 +101,7 @@ fn fault(path: &Path, text: &str, error: &OfflineError) -> Diagnostic {
 }
 
 fn replayed(run: &Path, terminal: &Terminal) -> Outcome {
-    let replay = replay::replay(run).map_err(|e| {
+    let replay = desk::replay(run).map_err(|e| {
         let diagnostic = match &e {
             MarketReplayError::Ledger(e) => usage(
                 e.code(),

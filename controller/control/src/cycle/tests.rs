@@ -222,6 +222,34 @@ fn a_frequency_fall_is_answered_on_the_fast_path() {
 }
 
 #[test]
+fn a_storage_that_nobody_asks_any_more_comes_to_rest() {
+    let mut desk = Desk::new();
+    desk.see(PCC, Point::Frequency, 49.5);
+    desk.run(1.0);
+    assert!(sent_power(&desk.controller.sent, ESS) > ActivePower::ZERO);
+    desk.see(PCC, Point::Frequency, 50.0);
+    let last = desk.run(1.0);
+    assert_eq!(last[&ESS].1, Function::Idle);
+    assert_eq!(sent_power(&desk.controller.sent, ESS), ActivePower::ZERO);
+}
+
+#[test]
+fn an_island_that_shall_return_slips_past_the_utility() {
+    let mut desk = Desk::new();
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.see(ESS, Point::ActivePower, 2_000.0);
+    desk.run(12.0);
+    assert_eq!(desk.mode(), Mode::Resynchronising);
+    let last = desk.run(2.0);
+    assert_eq!(last[&ESS].1, Function::Synchronising);
+    assert!(
+        kw(last[&ESS].0) > 2.0,
+        "the reference rises: {:?}",
+        last[&ESS]
+    );
+}
+
+#[test]
 fn an_islanded_bus_sheds_the_plugs_one_after_the_other_and_gives_them_back() {
     let mut desk = Desk::new();
     desk.see(BREAKER, Point::SwitchOn, 0.0);

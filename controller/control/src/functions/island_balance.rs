@@ -1,6 +1,6 @@
 //! Keeps an island in balance: storage reference to its own power, photovoltaics under a ceiling.
 
-use model::{Function, Group, Proposal, Role, Target};
+use model::{Function, Group, Mode, Proposal, Role, Target};
 use quantities::{ActivePower, Bounds, Quantity};
 
 use super::{Propose, Situation, Wishes};
@@ -37,7 +37,9 @@ impl Propose for IslandBalance {
             }
             return;
         }
-        if let Some(storage) = s.seen.storage {
+        // While synchronising, the reference is what steers the frequency (see there).
+        let balancing = s.mode != Mode::Resynchronising;
+        if let Some(storage) = s.seen.storage.filter(|_| balancing) {
             wishes.proposals.push(Proposal {
                 function: Function::IslandBalance,
                 target: Target::Group {

@@ -84,7 +84,7 @@ impl Propose for Synchronising {
             let offset = Bounds::between(-reach, reach).clamp(offset + step);
             self.offset = Some((s.now, offset));
             wishes.proposals.push(Proposal {
-                function: Function::IslandBalance,
+                function: Function::Synchronising,
                 target: Target::Group {
                     group: Group::Storage,
                     wish: Some(storage + offset),

@@ -107,8 +107,20 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A TCP port, serial device or CAN interface cannot be opened. The message says what the system said and what to do.",
     ),
     ("R025", "The run folder cannot be made or written."),
-    ("R026", "The control thread could not be started or ended badly. Nothing is dispatched without it."),
-    ("R027", "The rig cannot be emulated: a battery without an inverter, a meter that looks at nothing, or a firmware that is not emulated."),
-    ("R028", "The file with the course of the day (`plant.day`) cannot be read."),
-    ("R029", "A fault of `[emulate]` that the emulator does not know."),
+    (
+        "R026",
+        "The control thread could not be started or ended badly. Nothing is dispatched without it.",
+    ),
+    (
+        "R027",
+        "The rig cannot be emulated: a battery without an inverter, a meter that looks at nothing, or a firmware that is not emulated.",
+    ),
+    (
+        "R028",
+        "The file with the course of the day (`plant.day`) cannot be read.",
+    ),
+    (
+        "R029",
+        "A fault of `[emulate]` that the emulator does not know.",
+    ),
 ];

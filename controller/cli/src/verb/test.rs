@@ -1,0 +1,402 @@
+//! `gridrig test`: scenarios, chosen and judged.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use document::{Diagnostic, Source};
+use scenario::folder::About;
+use scenario::report::number;
+use scenario::report::result::{RunResult, ScenarioResult};
+use scenario::runner::{self, TestOptions};
+use scenario::script::{self, Scenario};
+use scenario::verdict::Verdict;
+use serde_json::Value;
+
+use super::check::{FileKind, kind_of};
+use super::live::{On, SEED, Speed};
+use crate::codes::usage;
+use crate::folder::{self, Attempt};
+use crate::problem::{Outcome, Problem};
+use crate::rig_file;
+use crate::selection::Selection;
+use crate::terminal::Terminal;
+
+/// How an inconclusive scenario is shown to a continuous integration server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Inconclusive {
+    /// As an error.
+    #[default]
+    Error,
+    /// As skipped.
+    Skip,
+}
+
+/// Arguments of `test`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Scenario files, or folders of them.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// The rig for all of them, in place of their own.
+    #[arg(long)]
+    rig: Option<PathBuf>,
+    /// What is at the far end of the buses.
+    #[arg(long, value_enum, default_value = "sim")]
+    on: On,
+    /// Only scenarios whose name fits: `ffr and not slow`.
+    #[arg(short = 'k', value_name = "EXPR")]
+    named: Option<String>,
+    /// Only scenarios with this tag.
+    #[arg(long)]
+    tag: Option<String>,
+    /// Seed of everything random, where a scenario gives none.
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+    /// Run each scenario so often, with the next seed each time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repeat: u32,
+    /// Only the I-th of N parts, from 1.
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// Real time, or as fast as the machine can [default: max on sim, 1 on bench].
+    #[arg(long, value_enum)]
+    speed: Option<Speed>,
+    /// An earlier run whose values are compared; it changes no verdict.
+    #[arg(long, value_name = "RUN")]
+    baseline: Option<PathBuf>,
+    /// The run folder; it must be new or empty [default: out/<utc>-test].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Run known-bad scenarios as ordinary ones.
+    #[arg(long)]
+    ignore_expect: bool,
+    /// How JUnit shows an inconclusive scenario.
+    #[arg(long, value_enum, default_value_t)]
+    inconclusive: Inconclusive,
+}
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+    match parts {
+        Some((i, n)) if (1..=n).contains(&i) => Ok((i, n)),
+        Some((i, n)) => Err(format!("there is no part {i} of {n}; parts count from 1")),
+        None => Err("write it like `1/4`".into()),
+    }
+}
+
+/// Runs it.
+pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
+    let speed = arguments.speed.unwrap_or(match arguments.on {
+        On::Sim => Speed::Max,
+        On::Bench => Speed::Real,
+    });
+    if speed == Speed::Max && arguments.on == On::Bench {
+        return Err(Problem::usage(usage(
+            "C002",
+            "a real bench has no virtual time",
+            "use `--on sim`, or leave out `--speed max`",
+        )));
+    }
+    let selection = arguments.named.as_deref().map(Selection::parse);
+    let selection = selection.transpose()?;
+    let about = About {
+        rig: arguments
+            .rig
+            .as_ref()
+            .map_or_else(String::new, |p| p.display().to_string()),
+        on: arguments.on.word().into(),
+        speed: if speed == Speed::Max { "max" } else { "1" }.into(),
+        seed: arguments.seed,
+        ..About::default()
+    };
+    let attempt = folder::make(arguments.out.as_deref(), "test", about)?;
+    start(&arguments, speed, selection.as_ref(), &attempt, terminal)
+        .map_err(|problem| attempt.failed(problem))
+}
+
+fn start(
+    arguments: &Arguments,
+    speed: Speed,
+    selection: Option<&Selection>,
+    attempt: &Attempt,
+    terminal: &Terminal,
+) -> Outcome {
+    let baseline = arguments.baseline.as_deref().map(read_baseline).transpose()?;
+    if let Some(rig) = &arguments.rig {
+        // A faulty rig is told once, with its places, and not by every scenario.
+        rig_file::load(Some(rig), terminal)?;
+    }
+    let all = scenarios(&arguments.paths, terminal)?;
+    let found = all.len();
+    let chosen: Vec<Scenario> = all
+        .into_iter()
+        .filter(|s| selection.is_none_or(|k| k.takes(&s.title())))
+        .filter(|s| arguments.tag.as_ref().is_none_or(|t| s.tags.contains(t)))
+        .enumerate()
+        .filter(|(index, _)| arguments.shard.is_none_or(|(i, n)| index % n == i - 1))
+        .map(|(_, s)| s)
+        .collect();
+    if chosen.is_empty() {
+        let why = format!("none of {found} scenarios was selected");
+        attempt.conclude(Verdict::NothingSelected, &why, |_| ())?;
+        return Err(Problem {
+            verdict: Verdict::NothingSelected,
+            diagnostics: vec![usage("C007", why, "see `-k`, `--tag` and `--shard`")],
+        });
+    }
+    let total = chosen.len() * arguments.repeat as usize;
+    let width = total.to_string().len();
+    let mut count = 0;
+    let result = runner::run(
+        TestOptions {
+            scenarios: chosen,
+            rig: arguments.rig.clone(),
+            emulated: arguments.on == On::Sim,
+            virtual_time: speed == Speed::Max,
+            seed: arguments.seed,
+            repeat: arguments.repeat,
+            ignore_expect: arguments.ignore_expect,
+            inconclusive_as_skipped: arguments.inconclusive == Inconclusive::Skip,
+            run_dir: attempt.dir.clone(),
+            command: attempt.about.command.clone(),
+            id: attempt.about.id.clone(),
+        },
+        |one| {
+            count += 1;
+            terminal.say(format!(
+                "[{count:>width$}/{total}] {:<14} {} ({} s)",
+                one.verdict.word(),
+                one.name,
+                number(one.duration_s)
+            ));
+        },
+    )?;
+    tell(&result, arguments, attempt, terminal);
+    if let Some(baseline) = baseline {
+        tell_drift(&baseline, &result, terminal);
+    }
+    Ok(result.verdict)
+}
+
+/// Every scenario of the files and folders, in the order of the command line; folders are sorted.
+fn scenarios(paths: &[PathBuf], terminal: &Terminal) -> Result<Vec<Scenario>, Problem> {
+    let mut scenarios = Vec::new();
+    let mut faults: Vec<Diagnostic> = Vec::new();
+    for path in paths {
+        let unreadable = |e: std::io::Error| {
+            usage(
+                "C003",
+                format!("{} cannot be read: {e}", path.display()),
+                "name a scenario file, or a folder of them",
+            )
+        };
+        if !path.is_dir() {
+            match std::fs::read_to_string(path) {
+                Ok(text) => read(path, text, &mut scenarios, &mut faults, terminal),
+                Err(e) => faults.push(unreadable(e)),
+            }
+            continue;
+        }
+        let mut files = Vec::new();
+        collect(path, &mut files).map_err(|e| Problem::usage(unreadable(e)))?;
+        for file in files {
+            match std::fs::read_to_string(&file) {
+                // A folder may hold rigs and profiles beside its scenarios.
+                Ok(text) if kind_of(&text) == FileKind::Scenario => {
+                    read(&file, text, &mut scenarios, &mut faults, terminal);
+                }
+                Ok(_) => (),
+                Err(e) => faults.push(unreadable(e)),
+            }
+        }
+    }
+    if faults.is_empty() {
+        Ok(scenarios)
+    } else {
+        Err(Problem::from(faults))
+    }
+}
+
+fn read(
+    path: &Path,
+    text: String,
+    scenarios: &mut Vec<Scenario>,
+    faults: &mut Vec<Diagnostic>,
+    terminal: &Terminal,
+) {
+    match script::read(Source::new(path.display().to_string(), text)) {
+        Ok(loaded) => {
+            if !terminal.is_quiet() {
+                terminal.draw(&loaded.warnings);
+            }
+            scenarios.extend(loaded.scenarios);
+        }
+        Err(found) => faults.extend(found),
+    }
+}
+
+/// All TOML files below a folder, sorted by their paths. Links to folders are not followed.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut entries: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    entries.sort_by_key(std::fs::DirEntry::path);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "toml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn tell(result: &RunResult, arguments: &Arguments, attempt: &Attempt, terminal: &Terminal) {
+    terminal.result(
+        || serde_json::to_value(result).unwrap_or(Value::Null),
+        || table(result),
+    );
+    if arguments.repeat > 1 {
+        for (name, (passed, runs)) in flakes(&result.scenarios) {
+            if passed > 0 && passed < runs {
+                terminal.say(format!("flaky: {name} passed {passed} of {runs} times"));
+            }
+        }
+    }
+    let dir = attempt.dir.display();
+    terminal.say(format!("The run folder is {dir}; see {dir}/report.html."));
+}
+
+fn table(result: &RunResult) -> String {
+    let mut text = String::new();
+    for one in &result.scenarios {
+        let reason = one.reason();
+        text.push_str(&format!("{:<14} {}\n", one.verdict.word(), one.name));
+        if one.verdict != Verdict::Pass && !reason.is_empty() {
+            text.push_str(&format!("               {reason}\n"));
+            text.push_str(&format!("               {}\n", one.file));
+        }
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in &result.scenarios {
+        *counts.entry(one.verdict.word()).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(w, n)| format!("{n} {w}")).collect();
+    text.push_str(&format!("{}: {}", result.verdict, counts.join(", ")));
+    text
+}
+
+/// How often each scenario passed, of how many runs.
+fn flakes(scenarios: &[ScenarioResult]) -> BTreeMap<&str, (usize, usize)> {
+    let mut by_name: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for one in scenarios {
+        let (passed, runs) = by_name.entry(&one.name).or_default();
+        *passed += usize::from(one.verdict == Verdict::Pass);
+        *runs += 1;
+    }
+    by_name
+}
+
+fn read_baseline(run: &Path) -> Result<RunResult, Problem> {
+    let path = if run.is_dir() {
+        run.join("result.json")
+    } else {
+        run.to_path_buf()
+    };
+    let fail = |what: String| {
+        Problem::usage(usage(
+            "C004",
+            format!("the baseline {}: {what}", path.display()),
+            "name the run folder of an earlier `gridrig test`",
+        ))
+    };
+    let text = std::fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
+    RunResult::from_json(&text).map_err(|e| fail(e.to_string()))
+}
+
+/// A check whose value is not what it was.
+#[derive(Clone, Debug, PartialEq)]
+struct Drift {
+    scenario: String,
+    check: String,
+    before: f64,
+    now: f64,
+    unit: String,
+}
+
+/// Values of the same check of the same scenario that differ, in the order of the new run.
+/// Repetitions are compared one by one.
+fn drifts(before: &RunResult, now: &RunResult) -> Vec<Drift> {
+    let mut nth: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut drifts = Vec::new();
+    for one in &now.scenarios {
+        let n = nth.entry(&one.name).or_default();
+        let earlier = before
+            .scenarios
+            .iter()
+            .filter(|s| s.name == one.name)
+            .nth(*n);
+        *n += 1;
+        let Some(earlier) = earlier else { continue };
+        for check in &one.checks {
+            let same = earlier
+                .checks
+                .iter()
+                .find(|c| c.name == check.name && c.line == check.line)
+                .or_else(|| earlier.checks.iter().find(|c| c.name == check.name));
+            if let (Some(a), Some(b)) = (same.and_then(|c| c.value), check.value)
+                && a != b
+            {
+                drifts.push(Drift {
+                    scenario: one.name.clone(),
+                    check: check.name.clone(),
+                    before: a,
+                    now: b,
+                    unit: check.unit.clone(),
+                });
+            }
+        }
+    }
+    drifts
+}
+
+fn tell_drift(before: &RunResult, now: &RunResult, terminal: &Terminal) {
+    let drifts = drifts(before, now);
+    if drifts.is_empty() {
+        terminal.say(format!("No value differs from {}.", before.id));
+    }
+    for d in drifts {
+        let change = d.now - d.before;
+        let share = if d.before == 0.0 {
+            String::new()
+        } else {
+            format!(", {:+.2} %", change / d.before.abs() * 100.0)
+        };
+        terminal.say(format!(
+            "drift: {} / {}: {} -> {} {} ({}{}{share})",
+            d.scenario,
+            d.check,
+            number(d.before),
+            number(d.now),
+            d.unit,
+            if change > 0.0 { "+" } else { "" },
+            number(change)
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_run_count_from_one() {
+        assert_eq!(shard("1/4"), Ok((1, 4)));
+        assert_eq!(shard("4/4"), Ok((4, 4)));
+        for bad in ["0/4", "5/4", "1/0", "1", "a/b", ""] {
+            assert!(shard(bad).is_err(), "{bad}");
+        }
+    }
+}
