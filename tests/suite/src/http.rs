@@ -34,7 +34,13 @@ impl Answer {
 
 /// One request to a port of loopback; `None` when nobody answers there.
 #[must_use]
-pub fn try_request(port: u16, method: &str, path: &str, token: Option<&str>, body: &str) -> Option<Answer> {
+pub fn try_request(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> Option<Answer> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
     let authorization =
@@ -51,7 +57,10 @@ pub fn try_request(port: u16, method: &str, path: &str, token: Option<&str>, bod
     let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Answer { status, body: body.to_owned() })
+    Some(Answer {
+        status,
+        body: body.to_owned(),
+    })
 }
 
 /// Reads a page that must be there.
@@ -70,7 +79,11 @@ pub fn get(port: u16, path: &str) -> Answer {
 /// When nobody answers.
 #[must_use]
 pub fn post(port: u16, path: &str, token: Option<&str>, body: &Value) -> Answer {
-    let text = if body.is_null() { String::new() } else { body.to_string() };
+    let text = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
     let answer = try_request(port, "POST", path, token, &text);
     answer.unwrap_or_else(|| panic!("nobody answers POST {path} on port {port}"))
 }

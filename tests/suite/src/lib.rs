@@ -24,7 +24,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The root of the sources.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the sources are there")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the sources are there")
 }
 
 /// Waits until `holds` gives a value.
@@ -37,7 +40,10 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut holds: impl FnMut() -> Op
         if let Some(found) = holds() {
             return found;
         }
-        assert!(began.elapsed() < patience, "never came true within {patience:?}: {what}");
+        assert!(
+            began.elapsed() < patience,
+            "never came true within {patience:?}: {what}"
+        );
         std::thread::sleep(LOOK_AGAIN);
     }
 }
@@ -49,7 +55,10 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut holds: impl FnMut() -> Op
 #[must_use]
 pub fn free_port() -> u16 {
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    probe.local_addr().expect("a bound socket has an address").port()
+    probe
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
 
 /// Waits until somebody listens on a port of loopback.

@@ -29,7 +29,10 @@ fn from_environment(variable: &str) -> PathBuf {
 pub fn gridrig() -> Command {
     let mut command = Command::new(from_environment("GRIDRIG_BIN"));
     // What is traced is the test's; a filter of the caller must not hide or flood it.
-    command.env_remove("RUST_LOG").env("NO_COLOR", "1").current_dir(crate::root());
+    command
+        .env_remove("RUST_LOG")
+        .env("NO_COLOR", "1")
+        .current_dir(crate::root());
     command
 }
 
@@ -89,7 +92,10 @@ impl Running {
         let name = Path::new(command.get_program())
             .file_name()
             .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(e) => panic!("{command:?} cannot be started: {e}"),
@@ -110,16 +116,28 @@ impl Running {
             let mut bytes = [0_u8; 4096];
             while let Ok(n @ 1..) = err.read(&mut bytes) {
                 let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+                heard
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&text);
             }
         });
-        Self { name, stdin: child.stdin.take(), child, stdout, stderr }
+        Self {
+            name,
+            stdin: child.stdin.take(),
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     /// What it wrote to standard error so far.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stderr
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Its next line on standard output; `None` when it closed it.
@@ -131,7 +149,11 @@ impl Running {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => {
-                panic!("{} said nothing for {PATIENCE:?}; standard error:\n{}", self.name, self.stderr())
+                panic!(
+                    "{} said nothing for {PATIENCE:?}; standard error:\n{}",
+                    self.name,
+                    self.stderr()
+                )
             }
         }
     }
@@ -143,7 +165,11 @@ impl Running {
     pub fn json(&mut self) -> Value {
         loop {
             let Some(line) = self.line() else {
-                panic!("{} ended early; standard error:\n{}", self.name, self.stderr())
+                panic!(
+                    "{} ended early; standard error:\n{}",
+                    self.name,
+                    self.stderr()
+                )
             };
             if let Ok(value @ Value::Object(_)) = serde_json::from_str(&line) {
                 return value;
@@ -205,7 +231,9 @@ impl Running {
     /// When it does not end within `patience`.
     pub fn end(&mut self, patience: Duration) -> (ExitStatus, String) {
         let (name, child) = (self.name.clone(), &mut self.child);
-        let status = wait_for(&format!("{name} ends"), patience, || child.try_wait().ok().flatten());
+        let status = wait_for(&format!("{name} ends"), patience, || {
+            child.try_wait().ok().flatten()
+        });
         (status, self.stderr())
     }
 
@@ -245,7 +273,11 @@ impl Peer {
             unasked: Vec::new(),
         };
         peer.ready = peer.running.json();
-        assert_eq!(peer.ready["ready"], true, "{name} is not ready: {}", peer.ready);
+        assert_eq!(
+            peer.ready["ready"], true,
+            "{name} is not ready: {}",
+            peer.ready
+        );
         peer
     }
 
@@ -255,7 +287,9 @@ impl Peer {
     /// When it named none.
     #[must_use]
     pub fn port(&self) -> u16 {
-        let port = self.ready["port"].as_u64().and_then(|p| u16::try_from(p).ok());
+        let port = self.ready["port"]
+            .as_u64()
+            .and_then(|p| u16::try_from(p).ok());
         port.expect("the peer names its port")
     }
 
@@ -269,7 +303,10 @@ impl Peer {
         loop {
             let answer = self.running.json();
             // What a peer says by itself comes between command and answer.
-            if ["received", "lost", "reconnected"].iter().all(|key| answer.get(key).is_none()) {
+            if ["received", "lost", "reconnected"]
+                .iter()
+                .all(|key| answer.get(key).is_none())
+            {
                 return answer;
             }
             self.unasked.push(answer);
@@ -283,7 +320,10 @@ impl Peer {
 /// When it cannot be started or does not end within [`PATIENCE`].
 #[must_use]
 pub fn output(mut command: Command) -> Output {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let shown = format!("{command:?}");
     let child = match command.spawn() {
         Ok(child) => child,

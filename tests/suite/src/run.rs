@@ -23,14 +23,20 @@ pub fn result(run_dir: &Path) -> Value {
 /// When the run left none, or a line is not JSON.
 #[must_use]
 pub fn events(run_dir: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(run_dir.join("events.jsonl")).expect("the run left its events");
-    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+    let text =
+        std::fs::read_to_string(run_dir.join("events.jsonl")).expect("the run left its events");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect()
 }
 
 /// The events of one kind.
 #[must_use]
 pub fn events_of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    events.iter().filter(|event| event["event"] == kind).collect()
+    events
+        .iter()
+        .filter(|event| event["event"] == kind)
+        .collect()
 }
 
 /// All samples of a run, decompressed and split here.
@@ -39,16 +45,29 @@ pub fn events_of<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 /// When the file is missing or broken.
 #[must_use]
 pub fn samples(run_dir: &Path) -> Vec<SampleRow> {
-    let file = std::fs::File::open(run_dir.join("samples.csv.zst")).expect("the run left its samples");
+    let file =
+        std::fs::File::open(run_dir.join("samples.csv.zst")).expect("the run left its samples");
     let bytes = zstd::decode_all(file).expect("the samples are one zstd stream");
     let text = String::from_utf8(bytes).expect("the samples are text");
     let mut lines = text.lines();
-    let columns: Vec<&str> = lines.next().expect("the samples have a head").split(',').collect();
+    let columns: Vec<&str> = lines
+        .next()
+        .expect("the samples have a head")
+        .split(',')
+        .collect();
     lines
         .map(|line| {
             let fields: Vec<&str> = line.split(',').collect();
-            assert_eq!(fields.len(), columns.len(), "a row of another length: {line}");
-            columns.iter().zip(fields).map(|(c, f)| ((*c).to_owned(), f.to_owned())).collect()
+            assert_eq!(
+                fields.len(),
+                columns.len(),
+                "a row of another length: {line}"
+            );
+            columns
+                .iter()
+                .zip(fields)
+                .map(|(c, f)| ((*c).to_owned(), f.to_owned()))
+                .collect()
         })
         .collect()
 }
