@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bus::PollPeriods;
 use bus::modbus::blocks::{Block, Place, group};
-use document::{Actor, Diagnostic};
+use document::{Actor, Diagnostic, Severity};
 use profile::Protocol;
 use profile::can::{CanId, CanProfile};
 use profile::modbus::{Address, Layout, ModbusProfile, Parity, Poll, SerialSettings, Table};
@@ -185,11 +185,7 @@ pub fn of_modbus(profile: &ModbusProfile, line: Line, periods: PollPeriods) -> B
             busy += usual / period.as_secs_f64().max(1e-3);
         }
     }
-    [
-        budget.reads_fast,
-        budget.reads_normal,
-        budget.reads_slow,
-    ] = counts;
+    [budget.reads_fast, budget.reads_normal, budget.reads_slow] = counts;
     budget.busy_percent = Some(busy * 100.0);
     budget
 }
@@ -250,24 +246,26 @@ pub fn of_bus(rig: &Rig, bus: usize) -> Budget {
     total
 }
 
-/// R010 for every bus that cannot carry what is asked of it.
+/// R010 for every bus that is asked for more than it can carry. It is a warning: this is an
+/// estimate, and on such a bus values come late, which shows in their age; none is lost.
 pub fn overloads(rig: &Rig) -> Vec<Diagnostic> {
     rig.buses
         .iter()
         .enumerate()
         .filter_map(|(index, rig_bus)| {
             let busy = of_bus(rig, index).busy_percent?;
-            (busy > 100.0).then(|| {
-                Diagnostic::error(
-                    "R010",
-                    Actor::Author,
-                    format!(
-                        "bus `{}` would be busy {busy:.0} % of the time",
-                        rig_bus.id
-                    ),
-                )
-                .help("raise the baud rate, lengthen `poll` of its devices, or spread them over two buses")
-            })
+            let mut diagnostic = Diagnostic::error(
+                "R010",
+                Actor::Author,
+                format!(
+                    "bus `{}` is asked for {busy:.0} % of what it can carry: values will come less \
+                     often than `poll` says",
+                    rig_bus.id
+                ),
+            )
+            .help("raise the baud rate, lengthen `poll` of its devices, or spread them over two buses");
+            diagnostic.severity = Severity::Warning;
+            (busy > 100.0).then_some(diagnostic)
         })
         .collect()
 }
@@ -339,19 +337,22 @@ mod tests {
     }
 
     #[test]
-    fn every_bundled_device_fits_its_own_line() {
+    fn every_bundled_device_is_read_in_groups_and_fits_a_fast_line() {
         for id in profile::bundled_ids() {
             let profile = profile::bundled(id).expect("it is bundled");
-            let budget = of_profile(&profile, PERIODS);
+            let Protocol::Modbus(modbus) = &profile.protocol else {
+                let budget = of_profile(&profile, PERIODS);
+                assert!(budget.busy_percent.is_none_or(|b| b < 10.0), "{id}");
+                continue;
+            };
+            let budget = of_modbus(modbus, serial(115_200), PERIODS);
+            let points = |poll| modbus.points.iter().filter(|p| p.poll == poll).count();
             assert!(
-                budget.busy_percent.is_none_or(|b| b < 100.0),
+                budget.busy_percent.is_some_and(|b| b < 100.0),
                 "{id}: {budget:?}"
             );
-            if let Protocol::Modbus(modbus) = &profile.protocol {
-                let points = |poll| modbus.points.iter().filter(|p| p.poll == poll).count();
-                assert_eq!(budget.reads_fast > 0, points(Poll::Fast) > 0, "{id}");
-                assert!(budget.reads_fast <= points(Poll::Fast), "{id}");
-            }
+            assert_eq!(budget.reads_fast > 0, points(Poll::Fast) > 0, "{id}");
+            assert!(budget.reads_fast <= points(Poll::Fast), "{id}");
         }
     }
 }

@@ -4,34 +4,118 @@ use document::Diagnostic;
 
 /// The codes that this crate gives, and those of the ledger, which are words.
 pub const EXPLANATIONS: &[(&str, &str)] = &[
-    ("C001", "A word on the command line cannot be read. Times have a unit (`30s`, `5min`), addresses a port (`127.0.0.1:7070`), parts of a test run the form `1/4`."),
-    ("C002", "Virtual time has no end of its own: it would run through days in minutes until somebody stopped it. Say for how long with `--for`."),
-    ("C003", "A file that was named on the command line cannot be read or written. The message says what the system said."),
-    ("C004", "The folder is not the run folder of gridrig, or what is asked for was never written there. A run folder holds result.json, journal and ledger/."),
-    ("C005", "The rig has no device of this name, or the device has no such point. `gridrig device ls RIG` shows both."),
-    ("C006", "Writing to a device moves power. It needs `--arm` on the command line, every time."),
-    ("C007", "No scenario was selected. The exit code 7 keeps a pipeline from taking an empty selection for a success."),
-    ("C008", "gridrig does not know the code that it was asked to explain."),
-    ("C009", "A selection is made of words, `and`, `or`, `not` and parentheses: `ffr and not slow`. A word selects every scenario whose name contains it; put it in quotes when it has spaces."),
-    ("C010", "The journal or the ledger of a run cannot be read to its end, so nothing can be said about what comes after the place that is named."),
-    ("C011", "A device did not answer in time. Check its supply, its cable and its address; the notices of its bus, told beside this code, say what was seen."),
-    ("C012", "The limiter refused the setpoint. Nothing was written. The limits stand in the rig; some of them depend on what was measured a moment ago."),
-    ("C013", "The setpoint was written, but the device did not prove it by its own register or topic. Nothing may be assumed about what it does now."),
-    ("C014", "The record of a setpoint did not become durable in time, so the setpoint was not sent: what is not in the ledger does not leave."),
-    ("C015", "The ledger of a run does not say what it should. The line that failed names the place; a run whose ledger does not verify is no evidence."),
-    ("C016", "Every control cycle, clearing and settlement of a run is recomputed from its journal and ledger. The first difference is told. Either the files were changed, or another version of gridrig wrote them."),
-    ("E000", "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave."),
-    ("ledger-disk-full", "No space or no quota is left for the ledger. Nothing is dispatched without it. Make room, or give another folder with `--out`."),
-    ("ledger-device-error", "The disk failed to read or write the ledger. Replace it."),
-    ("ledger-file-too-large", "The ledger would grow beyond the file size that this process may write. Raise the limit (`ulimit -f`)."),
-    ("ledger-not-permitted", "The process may not read or write the ledger. Mend the permissions of the run folder."),
-    ("ledger-locked", "Another process writes this ledger. One run has one writer."),
-    ("ledger-missing", "There is no ledger in this folder, or a part of it is gone."),
-    ("ledger-exists", "There is a ledger already where a new one should begin. Give another folder with `--out`."),
-    ("ledger-storage", "The system refused to read or write the ledger. The message says what it said."),
-    ("ledger-corrupt", "The files of the ledger are not what a node wrote: bytes were changed or are missing. `gridrig ledger verify` names the first place."),
-    ("ledger-universe", "The genesis configuration (ledger/universe.json) is not a valid one."),
-    ("ledger-key", "A key does not belong to the universe of this ledger."),
+    (
+        "C001",
+        "A word on the command line cannot be read. Times have a unit (`30s`, `5min`), addresses a port (`127.0.0.1:7070`), parts of a test run the form `1/4`.",
+    ),
+    (
+        "C002",
+        "Virtual time has no end of its own: it would run through days in minutes until somebody stopped it. Say for how long with `--for`.",
+    ),
+    (
+        "C003",
+        "A file that was named on the command line cannot be read or written. The message says what the system said.",
+    ),
+    (
+        "C004",
+        "The folder is not the run folder of gridrig, or what is asked for was never written there. A run folder holds result.json, journal and ledger/.",
+    ),
+    (
+        "C005",
+        "The rig has no device of this name, or the device has no such point. `gridrig device ls RIG` shows both.",
+    ),
+    (
+        "C006",
+        "Writing to a device moves power. It needs `--arm` on the command line, every time.",
+    ),
+    (
+        "C007",
+        "No scenario was selected. The exit code 7 keeps a pipeline from taking an empty selection for a success.",
+    ),
+    (
+        "C008",
+        "gridrig does not know the code that it was asked to explain.",
+    ),
+    (
+        "C009",
+        "A selection is made of words, `and`, `or`, `not` and parentheses: `ffr and not slow`. A word selects every scenario whose name contains it; put it in quotes when it has spaces.",
+    ),
+    (
+        "C010",
+        "The journal or the ledger of a run cannot be read to its end, so nothing can be said about what comes after the place that is named.",
+    ),
+    (
+        "C011",
+        "A device did not answer in time. Check its supply, its cable and its address; the notices of its bus, told beside this code, say what was seen.",
+    ),
+    (
+        "C012",
+        "The limiter refused the setpoint. Nothing was written. The limits stand in the rig; some of them depend on what was measured a moment ago.",
+    ),
+    (
+        "C013",
+        "The setpoint was written, but the device did not prove it by its own register or topic. Nothing may be assumed about what it does now.",
+    ),
+    (
+        "C014",
+        "The record of a setpoint did not become durable in time, so the setpoint was not sent: what is not in the ledger does not leave.",
+    ),
+    (
+        "C015",
+        "The ledger of a run does not say what it should. The line that failed names the place; a run whose ledger does not verify is no evidence.",
+    ),
+    (
+        "C016",
+        "Every control cycle, clearing and settlement of a run is recomputed from its journal and ledger. The first difference is told. Either the files were changed, or another version of gridrig wrote them.",
+    ),
+    (
+        "E000",
+        "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave.",
+    ),
+    (
+        "ledger-disk-full",
+        "No space or no quota is left for the ledger. Nothing is dispatched without it. Make room, or give another folder with `--out`.",
+    ),
+    (
+        "ledger-device-error",
+        "The disk failed to read or write the ledger. Replace it.",
+    ),
+    (
+        "ledger-file-too-large",
+        "The ledger would grow beyond the file size that this process may write. Raise the limit (`ulimit -f`).",
+    ),
+    (
+        "ledger-not-permitted",
+        "The process may not read or write the ledger. Mend the permissions of the run folder.",
+    ),
+    (
+        "ledger-locked",
+        "Another process writes this ledger. One run has one writer.",
+    ),
+    (
+        "ledger-missing",
+        "There is no ledger in this folder, or a part of it is gone.",
+    ),
+    (
+        "ledger-exists",
+        "There is a ledger already where a new one should begin. Give another folder with `--out`.",
+    ),
+    (
+        "ledger-storage",
+        "The system refused to read or write the ledger. The message says what it said.",
+    ),
+    (
+        "ledger-corrupt",
+        "The files of the ledger are not what a node wrote: bytes were changed or are missing. `gridrig ledger verify` names the first place.",
+    ),
+    (
+        "ledger-universe",
+        "The genesis configuration (ledger/universe.json) is not a valid one.",
+    ),
+    (
+        "ledger-key",
+        "A key does not belong to the universe of this ledger.",
+    ),
     ("ledger-sign", "A head of the ledger could not be signed."),
 ];
 

@@ -122,9 +122,7 @@ impl Attempt {
         why: &str,
         complete: impl FnOnce(&mut RunResult),
     ) -> Result<(), Box<Diagnostic>> {
-        let mut result = self
-            .about
-            .result(SystemClock::start().utc().to_string());
+        let mut result = self.about.result(SystemClock::start().utc().to_string());
         result.verdict = verdict;
         result.exit_code = verdict.exit_code();
         result.why = why.to_owned();

@@ -18,8 +18,18 @@ pub struct Problem {
 /// Codes that mean: the bench or the machine was not there, although the operator's files are
 /// right. Every other fault of operator or author is one of usage or configuration.
 const INFRASTRUCTURE: &[&str] = &[
-    "R024", "R025", "R026", "C010", "C011", "C013", "C014", "ledger-disk-full",
-    "ledger-device-error", "ledger-file-too-large", "ledger-not-permitted", "ledger-locked",
+    "R024",
+    "R025",
+    "R026",
+    "C010",
+    "C011",
+    "C013",
+    "C014",
+    "ledger-disk-full",
+    "ledger-device-error",
+    "ledger-file-too-large",
+    "ledger-not-permitted",
+    "ledger-locked",
     "ledger-storage",
 ];
 

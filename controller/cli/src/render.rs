@@ -191,7 +191,10 @@ fn with_true_column(drawn: &str, window: &Window) -> String {
     if window.column == window.column_in_window {
         return drawn.to_owned();
     }
-    let shown = format!("{}:{}:{}", window.path, window.line, window.column_in_window);
+    let shown = format!(
+        "{}:{}:{}",
+        window.path, window.line, window.column_in_window
+    );
     let right = format!("{}:{}:{}", window.path, window.line, window.column);
     drawn.replacen(&shown, &right, 1)
 }
@@ -232,7 +235,7 @@ error[R012]: the limit is too wide
             .help("take another one");
         assert_eq!(
             all(&[diagnostic], false),
-            ["error[R024]: the port is in use\n  |\n  = help: take another one"]
+            ["error[R024]: the port is in use\n |\n = help: take another one"]
         );
     }
 

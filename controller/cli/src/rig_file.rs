@@ -56,7 +56,12 @@ pub fn device(rig: &Rig, name: &str) -> Result<DeviceIx, Problem> {
 ///
 /// # Errors
 /// C005.
-pub fn point(device: &RigDevice, name: &str, among: &[Point], does: &str) -> Result<Point, Problem> {
+pub fn point(
+    device: &RigDevice,
+    name: &str,
+    among: &[Point],
+    does: &str,
+) -> Result<Point, Problem> {
     among
         .iter()
         .copied()
@@ -82,7 +87,12 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     const ALIKE: f64 = 0.7;
     known
         .into_iter()
-        .map(|k| (strsim::jaro_winkler(&word.to_lowercase(), &k.to_lowercase()), k))
+        .map(|k| {
+            (
+                strsim::jaro_winkler(&word.to_lowercase(), &k.to_lowercase()),
+                k,
+            )
+        })
         .filter(|(alike, _)| *alike >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, k)| k)

@@ -87,7 +87,7 @@ impl Terminal {
     /// Draws all diagnostics on standard error.
     pub fn draw(&self, diagnostics: &[document::Diagnostic]) {
         for text in render::all(diagnostics, self.coloured) {
-            to_stderr(&format!("{text}\n"));
+            to_stderr(&format!("{text}\n\n"));
         }
     }
 

@@ -286,9 +286,22 @@ impl PointAccess {
                 refusal: Refusal::Offline,
             });
         }
+        let late = |steps: u64| match steps {
+            0 => WriteFault::NotRecorded {
+                device: name.clone(),
+                source: NotDurable::Late(within),
+            },
+            _ => WriteFault::NotProved {
+                device: name.clone(),
+                why: format!("after {} s it is still on its ramp", within.as_secs_f64()),
+            },
+        };
         let mut steps = 0;
         loop {
             let now = self.clock.now();
+            if now >= end {
+                return Err(late(steps));
+            }
             let verdict = self
                 .limiter
                 .approve(now, device, wished, &self.image)
@@ -310,7 +323,13 @@ impl PointAccess {
                 valid_until: now + VALID_FOR,
                 urgent: false,
             };
-            let atom = self.record(evidence, &name, &dispatch)?;
+            let Some(atom) = self.record(evidence, &name, &dispatch)? else {
+                // The disk was slow. The record may still come, but what it says never left, and
+                // its validity ends; the wish is decided and recorded anew.
+                tokio::time::sleep(LOOK_EVERY).await;
+                self.listen();
+                continue;
+            };
             let proved = self.send(evidence, &name, &dispatch, atom).await?;
             steps += 1;
             if !on_the_ramp {
@@ -323,39 +342,31 @@ impl PointAccess {
                     proved,
                 });
             }
-            if self.clock.now() >= end {
-                return Err(WriteFault::NotProved {
-                    device: name,
-                    why: format!(
-                        "after {} s its ramp has only allowed {:?}",
-                        within.as_secs(),
-                        dispatch.setpoint.get()
-                    ),
-                });
-            }
             tokio::time::sleep(self.bench.settings.period).await;
             self.listen();
         }
     }
 
+    /// Makes the record of a step durable; `None` when the disk was too slow for it.
     fn record(
         &self,
         evidence: &mut Evidence,
         name: &str,
         dispatch: &Dispatch,
-    ) -> Result<AtomId, WriteFault> {
+    ) -> Result<Option<AtomId>, WriteFault> {
         let names: Vec<_> = self.bench.devices.iter().map(|d| d.id.clone()).collect();
         let (utc, now) = (self.clock.utc(), self.clock.now());
         let fault = |source| WriteFault::NotRecorded {
             device: name.to_owned(),
             source,
         };
-        let receipts = evidence
-            .before_release(utc, now, &names, std::slice::from_ref(dispatch), None)
-            .map_err(fault)?;
-        match receipts.first() {
-            Some(receipt) => Ok(receipt.atom_id),
-            None => Err(fault(NotDurable::Stopped("it gave no receipt".into()))),
+        match evidence.before_release(utc, now, &names, std::slice::from_ref(dispatch), None) {
+            Ok(receipts) => match receipts.first() {
+                Some(receipt) => Ok(Some(receipt.atom_id)),
+                None => Err(fault(NotDurable::Stopped("it gave no receipt".into()))),
+            },
+            Err(NotDurable::Late(_)) => Ok(None),
+            Err(stopped) => Err(fault(stopped)),
         }
     }
 

@@ -5,6 +5,7 @@
 //! ([`crate::session`]). It never waits, except for the ledger and only up to its
 //! deadline: what is not durable does not leave.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +16,8 @@ use control::{Controller, Dispatch, Outcome, Rhythm};
 use ledger_node::Receipt;
 use limiter::Approved;
 use model::{
-    Clock, DeviceId, DeviceIx, Event, Instant, Mode, ModeRequest, Order, PointSample, ProcessImage,
-    Setpoint, Stage, UtcTime,
+    Clock, DeviceId, DeviceIx, Event, Instant, Mode, ModeRequest, Order, Point, PointSample,
+    ProcessImage, Setpoint, Stage, UtcTime,
 };
 
 use crate::desk::Desk;
@@ -116,6 +117,8 @@ pub struct Engine {
     armed: bool,
     ledger_stopped: bool,
     estop_seen: bool,
+    /// Devices whose limit is wider than their nameplate.
+    too_wide: BTreeSet<DeviceIx>,
     /// Orders that the edge itself gives to the next step.
     own_orders: Vec<Order>,
     buses_told_at: Instant,
@@ -124,6 +127,8 @@ pub struct Engine {
 
 /// A step counts as late when it begins more than this share of the period after it was due.
 const LATE_SHARE: f64 = 0.2;
+/// A nameplate may be rounded by its scale factor. Chosen: 0.5 %, the usual accuracy class.
+const NAMEPLATE_ROUNDING: f64 = 1.005;
 /// How often the page hears of buses, market and ledger. Chosen: once a second, as people read.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -142,6 +147,7 @@ impl Engine {
             armed: false,
             ledger_stopped: false,
             estop_seen: false,
+            too_wide: BTreeSet::new(),
             own_orders: Vec::new(),
             buses_told_at: Instant::START,
             busy_before,
@@ -175,6 +181,7 @@ impl Engine {
         orders.extend(self.parts.orders.take());
         self.hear(now, &arrivals.events, &mut events, &mut notes);
         self.watch_estop(now, &image, &mut orders);
+        self.watch_nameplates(&arrivals.samples, &mut orders, &mut events);
         if rhythm == Rhythm::Supervisory {
             self.trade(
                 now,
@@ -219,6 +226,50 @@ impl Engine {
             &outcome,
             &events,
         );
+    }
+
+    /// A limit of the rig must not be wider than what the device itself says on its nameplate.
+    /// When it is, the bench is disarmed and stays so until the rig is mended.
+    fn watch_nameplates(
+        &mut self,
+        samples: &[PointSample],
+        orders: &mut Vec<Order>,
+        events: &mut Vec<Event>,
+    ) {
+        for sample in samples
+            .iter()
+            .filter(|s| s.point == Point::RatedActivePower)
+        {
+            let Some(rated) = sample.sample.reading.good() else {
+                continue;
+            };
+            let spec = &self.controller.bench().devices[sample.device.index()];
+            let widest = spec.rating.p.upper().as_watts().abs();
+            let widest = widest.max(spec.rating.p.lower().as_watts().abs());
+            let moves_power = spec.takes_power || spec.takes_ceiling;
+            if moves_power && widest > rated * NAMEPLATE_ROUNDING {
+                self.too_wide.insert(sample.device);
+                orders.push(Order::Arm(false));
+                events.push(Event::Noticed {
+                    device: Some(sample.device),
+                    text: format!(
+                        "R012: the rig's limit of {widest} W is wider than the nameplate of {rated} W \
+                         that the device reports; the bench stays disarmed. Narrow `limits.p` in the rig"
+                    ),
+                });
+            }
+        }
+        if !self.too_wide.is_empty() {
+            orders.retain(|order| {
+                let refused = *order == Order::Arm(true);
+                if refused {
+                    events.push(Event::OrderRefused {
+                        why: "a limit of the rig is wider than a nameplate (R012)".into(),
+                    });
+                }
+                !refused
+            });
+        }
     }
 
     /// Takes in what the buses said about links and writes.

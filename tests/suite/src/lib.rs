@@ -10,6 +10,7 @@
 pub mod http;
 pub mod process;
 pub mod run;
+pub mod sim;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -158,6 +158,12 @@ impl Running {
         }
     }
 
+    /// A line that it has written already; `None` when none comes for half a second.
+    pub fn waiting_line(&mut self) -> Option<String> {
+        // Chosen: far longer than a pipe of this machine takes to deliver what is in it.
+        self.stdout.recv_timeout(Duration::from_millis(500)).ok()
+    }
+
     /// Its next line that is a JSON object.
     ///
     /// # Panics

@@ -13,7 +13,11 @@ use crate::rig_file::nearest;
 use crate::terminal::Terminal;
 
 /// A bench: its name, what it measures, and how. To add one, add a row.
-type Bench = (&'static str, &'static str, fn(&Arguments) -> Result<Value, Problem>);
+type Bench = (
+    &'static str,
+    &'static str,
+    fn(&Arguments) -> Result<Value, Problem>,
+);
 
 const BENCHES: &[Bench] = &[(
     "market",

@@ -279,7 +279,10 @@ fn of_profile(profile: &Profile) -> (Value, Vec<String>) {
     let (says, takes) = (profile.points(), profile.controls());
     let budget = budget::of_profile(profile, PERIODS);
     let text = vec![
-        format!("{} (version {}): {}", profile.id, profile.version, profile.title),
+        format!(
+            "{} (version {}): {}",
+            profile.id, profile.version, profile.title
+        ),
         format!("says  {}", names(&says).join(" ")),
         format!(
             "takes {}",
@@ -356,8 +359,8 @@ async fn live(rig: &Arc<Rig>, arguments: &Arguments) -> Result<Live, Problem> {
             continue;
         };
         let is_polled = bus.kind.protocol().starts_with("modbus");
-        let round_trip_s = is_polled
-            .then(|| report.busy_nanos as f64 / 1e9 / report.requests.max(1) as f64);
+        let round_trip_s =
+            is_polled.then(|| report.busy_nanos as f64 / 1e9 / report.requests.max(1) as f64);
         let timeout_s = round_trip_s.map(|s| (s * TIMEOUT_ROUND_TRIPS).max(TIMEOUT_MIN_S));
         if let (Some(round_trip_s), Some(timeout_s)) = (round_trip_s, timeout_s) {
             text.push(format!(

@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use document::{Actor, Diagnostic};
 use model::{Clock, DeviceIx, Point, Reading, Setpoint};
-use runtime::access::{PointAccess, PointReading, WriteFault, Written, buses_of, points_of, specs_of};
+use runtime::access::{
+    PointAccess, PointReading, WriteFault, Written, buses_of, points_of, specs_of,
+};
 use runtime::clock::SystemClock;
 use runtime::evidence::{self, CONTROLLER, Evidence, KeySource};
 use runtime::rig::Rig;
@@ -217,7 +219,10 @@ pub async fn open(
         On::Sim => {
             let (bench, specs) = EmulatedBench::start_real(rig, SEED).await?;
             let specs = specs.into_iter().enumerate();
-            (Some(bench), specs.filter(|(i, _)| buses.contains(i)).collect())
+            (
+                Some(bench),
+                specs.filter(|(i, _)| buses.contains(i)).collect(),
+            )
         }
         On::Bench => (None, specs_of(rig, &buses, SEED)?),
     };
@@ -289,7 +294,11 @@ pub fn absences(
         diagnostics.extend(silent.into_iter().map(|device| {
             let name = &rig.devices[device.index()].id;
             let told = about(name, notices).join("; ");
-            let told = if told.is_empty() { told } else { format!(": {told}") };
+            let told = if told.is_empty() {
+                told
+            } else {
+                format!(": {told}")
+            };
             Diagnostic::error(
                 "C011",
                 Actor::Device,
@@ -306,7 +315,10 @@ pub fn absences(
 }
 
 fn names<'a>(rig: &'a Rig, devices: &[DeviceIx]) -> Vec<&'a str> {
-    devices.iter().map(|d| &*rig.devices[d.index()].id).collect()
+    devices
+        .iter()
+        .map(|d| &*rig.devices[d.index()].id)
+        .collect()
 }
 
 /// Notices that name a bus or device.
@@ -348,7 +360,11 @@ async fn read(
         terminal.print(rows);
     } else {
         for reading in &readings {
-            terminal.print(format!("{:<16} {}", reading.point.name(), value_text(reading)));
+            terminal.print(format!(
+                "{:<16} {}",
+                reading.point.name(),
+                value_text(reading)
+            ));
         }
     }
     let absences = absences(rig, &readings, &access.notices, how.within);
@@ -414,7 +430,10 @@ async fn write(
             Diagnostic::error(
                 "R025",
                 Actor::Operator,
-                format!("the ledger in {} cannot be written: {e}", attempt.dir.display()),
+                format!(
+                    "the ledger in {} cannot be written: {e}",
+                    attempt.dir.display()
+                ),
             )
             .help("give another folder with `--out`, or make room"),
         )

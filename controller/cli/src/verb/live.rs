@@ -140,7 +140,12 @@ pub fn run(arguments: &LiveArguments, kind: Kind, terminal: &Terminal) -> Outcom
     let about = About {
         rig: rig_file::shown(kind.rig.as_ref()),
         on: kind.on.word().into(),
-        speed: if arguments.speed == Speed::Max { "max" } else { "1" }.into(),
+        speed: if arguments.speed == Speed::Max {
+            "max"
+        } else {
+            "1"
+        }
+        .into(),
         seed: arguments.seed.unwrap_or(SEED),
         ..About::default()
     };
@@ -172,7 +177,10 @@ fn start(
         (false, Some(address)) => Some(address),
         (false, None) => (!is_virtual).then_some(LISTEN),
     };
-    let token = token(arguments.token_env.as_deref(), kind.makes_token && listen.is_some())?;
+    let token = token(
+        arguments.token_env.as_deref(),
+        kind.makes_token && listen.is_some(),
+    )?;
     if let Some(address) = listen {
         runtime::web::check_listen(address, token.as_deref(), false)?;
     }
@@ -211,7 +219,8 @@ fn token(variable: Option<&str>, made_up: bool) -> Result<Option<String>, Box<Di
         None if made_up => {
             let mut bytes = [0_u8; 12];
             // Without entropy there is no token and the page is read-only.
-            let drawn = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
+            let drawn =
+                std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut bytes));
             Ok(drawn
                 .is_ok()
                 .then(|| bytes.iter().map(|b| format!("{b:02x}")).collect()))

@@ -26,7 +26,11 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
-    let tells = if arguments.arm { tells_armed } else { tells_read_only };
+    let tells = if arguments.arm {
+        tells_armed
+    } else {
+        tells_read_only
+    };
     live::run(
         &arguments.live,
         Kind {
@@ -42,11 +46,21 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
 }
 
 fn tells_armed(terminal: &Terminal, ready: &Ready, told: &Told) {
-    tells(terminal, ready, told, "armed: setpoints leave for the devices");
+    tells(
+        terminal,
+        ready,
+        told,
+        "armed: setpoints leave for the devices",
+    );
 }
 
 fn tells_read_only(terminal: &Terminal, ready: &Ready, told: &Told) {
-    tells(terminal, ready, told, "read-only: nothing is written until it is armed");
+    tells(
+        terminal,
+        ready,
+        told,
+        "read-only: nothing is written until it is armed",
+    );
 }
 
 fn tells(terminal: &Terminal, ready: &Ready, told: &Told, state: &str) {

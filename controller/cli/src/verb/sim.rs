@@ -95,6 +95,10 @@ fn plain(line: &Value) -> String {
         text("profile"),
         text("protocol"),
         text("address"),
-        text(if line["unit"].is_null() { "topic" } else { "unit" })
+        text(if line["unit"].is_null() {
+            "topic"
+        } else {
+            "unit"
+        })
     )
 }

@@ -124,7 +124,11 @@ fn start(
     attempt: &Attempt,
     terminal: &Terminal,
 ) -> Outcome {
-    let baseline = arguments.baseline.as_deref().map(read_baseline).transpose()?;
+    let baseline = arguments
+        .baseline
+        .as_deref()
+        .map(read_baseline)
+        .transpose()?;
     if let Some(rig) = &arguments.rig {
         // A faulty rig is told once, with its places, and not by every scenario.
         rig_file::load(Some(rig), terminal)?;

@@ -27,6 +27,14 @@ pub fn load(path: &Path) -> Result<Rig, Vec<Diagnostic>> {
 pub fn load_text(path: &Path, text: &str) -> Result<Rig, Vec<Diagnostic>> {
     let source = Source::new(path.display().to_string(), text);
     let layer = Document::parse(source).map_err(|d| vec![*d])?;
+    if let Some(base) = layer.root().text("inherit") {
+        let fault = Diagnostic::error(
+            "R016",
+            Actor::Author,
+            "a rig that is not on disk cannot inherit from a file",
+        );
+        return Err(vec![fault.at(layer.place(base.span), "")]);
+    }
     check(path, vec![layer])
 }
 

@@ -15,7 +15,7 @@ met1 = { profile = "eastron/sdm630", bus = "rs1", unit = 2, role = "pcc" }
 plug3 = { profile = "tasmota/plug", bus = "mq", topic = "plug3", role = "load", shed = 2 }
 "#;
 
-fn load_text(text: &str) -> Result<Rig, Vec<Diagnostic>> {
+fn load_file(text: &str) -> Result<Rig, Vec<Diagnostic>> {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("rig.toml");
     std::fs::write(&path, text).expect("written");
@@ -25,7 +25,7 @@ fn load_text(text: &str) -> Result<Rig, Vec<Diagnostic>> {
 /// The good rig with one piece replaced must give exactly these codes at these lines.
 fn check(from: &str, to: &str, expected: &[(&str, usize)]) {
     assert!(GOOD.contains(from), "the row must change something: {from}");
-    let faults = load_text(&GOOD.replace(from, to)).expect_err("a bad rig");
+    let faults = load_file(&GOOD.replace(from, to)).expect_err("a bad rig");
     let got: Vec<(&str, usize)> = faults
         .iter()
         .map(|d| {
@@ -40,7 +40,7 @@ fn check(from: &str, to: &str, expected: &[(&str, usize)]) {
 
 #[test]
 fn a_good_rig_is_loaded_with_nothing_left_to_say() {
-    let rig = load_text(GOOD).expect("good");
+    let rig = load_file(GOOD).expect("good");
     assert!(rig.warnings.is_empty(), "{:?}", rig.warnings);
     assert_eq!(rig.devices.len(), 3);
     let bench = rig.bench();
@@ -83,7 +83,7 @@ fn all_faults_of_a_rig_are_told_at_once() {
         .replace("unit = 2", "unti = 2")
         .replace("0..3kW", "0..3V")
         .replace("tasmota/plug", "tasmota/plgu");
-    let codes: Vec<_> = load_text(&bad)
+    let codes: Vec<_> = load_file(&bad)
         .expect_err("bad")
         .iter()
         .map(|d| d.code)
@@ -120,4 +120,14 @@ fn a_rig_inherits_and_replaces_by_name() {
 fn a_rig_that_is_not_there_is_said_to_be_not_there() {
     let faults = load(Path::new("no/such/rig.toml")).expect_err("absent");
     assert_eq!(faults[0].code, "R000");
+}
+
+#[test]
+fn a_rig_that_is_not_on_disk_cannot_inherit() {
+    let faults = load_text_only("inherit = \"base.toml\"\n");
+    assert_eq!(faults[0].code, "R016");
+}
+
+fn load_text_only(text: &str) -> Vec<Diagnostic> {
+    super::load_text(Path::new("rig.toml"), text).expect_err("it cannot be used")
 }

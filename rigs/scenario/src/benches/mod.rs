@@ -1,0 +1,105 @@
+//! How fast gridrig is on this machine, each time beside what it is measured against.
+//!
+//! Responsible for the benches whose figures stand in the documentation: each prints one
+//! JSON document, with a peer or a bound measured in the same run, and is bounded in time
+//! and count. All stays on loopback. It does not judge: a number on a busy machine is no
+//! failure of the program, so no test depends on one.
+//!
+//! Whatever must not be counted runs in a child process: the same binary, called as
+//! `bench --child ROLE`, where [`child`] answers.
+
+mod cadence;
+mod child;
+mod idle;
+mod late;
+mod modbus;
+mod peer;
+mod unit;
+mod usage;
+mod virtual_time;
+
+use serde_json::Value;
+
+pub use child::child;
+
+/// Why a bench could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The system refused something.
+    #[error("{what}: {source}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The child process did not say what it should.
+    #[error("the child process of the bench said {said:?} instead of {expected}")]
+    Child {
+        /// What was expected.
+        expected: &'static str,
+        /// Its line.
+        said: String,
+    },
+    /// There is no such role for a child process.
+    #[error("a child process of a bench has no role `{0}`")]
+    Role(String),
+    /// A run or an emulated bench did not start or did not pass.
+    #[error("the bench did not run: {0}")]
+    Run(String),
+    /// Some devices never answered.
+    #[error("only {answering} of {devices} devices answer")]
+    Silent {
+        /// Those that do.
+        answering: usize,
+        /// All.
+        devices: usize,
+    },
+}
+
+impl BenchError {
+    /// Makes an error of what the system says.
+    fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+/// A bench.
+#[derive(Clone, Copy, Debug)]
+pub struct Bench {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it measures, in a line.
+    pub what: &'static str,
+    /// Measures, and gives the JSON document.
+    pub measure: fn() -> Result<Value, BenchError>,
+}
+
+/// All benches of this crate; each takes half a minute at most, unless it says more.
+pub const BENCHES: &[Bench] = &[
+    Bench {
+        name: "modbus",
+        what: "100 Modbus TCP devices at 50 Hz, beside pymodbus",
+        measure: modbus::measure,
+    },
+    Bench {
+        name: "virtual",
+        what: "how many times faster than real time the demo bench runs",
+        measure: virtual_time::measure,
+    },
+    Bench {
+        name: "idle",
+        what: "memory and CPU of the demo bench in real time",
+        measure: idle::measure,
+    },
+    Bench {
+        name: "late-replies",
+        what: "wrong values believed when answers come late, beside others",
+        measure: late::measure,
+    },
+];
+
+/// A number as a reader can use it: three decimals.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}
