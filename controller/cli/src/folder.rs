@@ -122,16 +122,26 @@ impl Attempt {
         why: &str,
         complete: impl FnOnce(&mut RunResult),
     ) -> Result<(), Box<Diagnostic>> {
-        let mut result = self.about.result(SystemClock::start().utc().to_string());
+        let mut result = self.about.result(String::new());
         result.verdict = verdict;
         result.exit_code = verdict.exit_code();
         result.why = why.to_owned();
         complete(&mut result);
         let html = run_report(&result, &RunReport::default());
+        self.write(&result, &html)
+    }
+
+    /// Writes a result with its report.
+    ///
+    /// # Errors
+    /// R025 when the folder cannot be written.
+    pub fn write(&self, result: &RunResult, html: &str) -> Result<(), Box<Diagnostic>> {
+        let mut result = result.clone();
+        result.ended_utc = SystemClock::start().utc().to_string();
         scenario::folder::write(
             &self.dir,
             &result,
-            &html,
+            html,
             &self.about.environment(None),
             InconclusiveAs::Error,
         )

@@ -50,6 +50,25 @@ fn a_passing_scenario_exits_with_0_and_a_failing_one_with_1() {
 }
 
 #[test]
+fn on_github_a_failed_check_is_shown_beside_its_line() {
+    let place = Place::new();
+    suite(&place);
+    let done = place.shell("GITHUB_ACTIONS=true $G test s/a.toml s/c.toml --out run");
+    let told: Vec<&str> = done
+        .exits(1)
+        .stderr
+        .lines()
+        .filter(|l| l.starts_with("::"))
+        .collect();
+    assert_eq!(told.len(), 1, "{}", done.stderr);
+    assert!(
+        told[0].starts_with("::error file=s/c.toml,line=7,title=Known fault::"),
+        "{}",
+        told[0]
+    );
+}
+
+#[test]
 fn names_tags_and_shards_select() {
     let place = Place::new();
     suite(&place);
@@ -144,4 +163,23 @@ fn repetitions_run_with_the_next_seed_and_a_baseline_shows_drift() {
 
     let no_run = ["test", "s/a.toml", "--out", "d", "--baseline", "s"];
     place.gridrig(&no_run).exits(2);
+}
+
+#[test]
+fn an_interrupted_test_run_leaves_what_has_ended() {
+    let place = Place::new();
+    suite(&place);
+    let running = place.start(&[
+        "test", "s/a.toml", "--speed", "1", "--repeat", "100", "--out", "run",
+    ]);
+    common::until("the second scenario", || {
+        let folders = std::fs::read_dir(place.path("run"));
+        folders.is_ok_and(|f| f.count() >= 2)
+    });
+    running.signal("INT");
+    running.end().exits(130);
+    let result = place.result("run");
+    assert_eq!(result["verdict"], "interrupted");
+    let ended = names(&result).len();
+    assert!((1..100).contains(&ended), "{ended}");
 }

@@ -549,3 +549,6 @@ pub fn specs_of(
         Err(faults)
     }
 }
+
+#[cfg(test)]
+mod tests;

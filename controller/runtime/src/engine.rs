@@ -702,6 +702,7 @@ impl Engine {
         }
         Finished {
             counters,
+            held_back: parts.evidence.held_back,
             ledger_root: root,
             unaccounted_mwh: parts.desk.as_ref().map_or(0, |d| d.state.unaccounted_mwh),
             accounts: parts
@@ -724,6 +725,8 @@ impl Engine {
 pub struct Finished {
     /// The counters of the run.
     pub counters: Counters,
+    /// Dispatches that are in the ledger but were held back, because their record came too late.
+    pub held_back: u64,
     /// Root of the closed ledger, hexadecimal; empty when it could not be closed.
     pub ledger_root: String,
     /// Balance of every account in 1e-11 EUR, positive = has paid.

@@ -80,12 +80,23 @@ pub enum CreateError {
 /// The ledger of a run.
 pub struct Evidence {
     log: Log,
+    deadline: Duration,
     clock_quality: ClockQuality,
     /// Dispatches that are durable.
     pub dispatches_logged: u64,
+    /// Dispatches whose record came too late: they are in the ledger, were held back, and a failed
+    /// acknowledgement says so.
+    pub held_back: u64,
     /// The latest entry's clock.
     pub clock: u64,
-    pending: Vec<Ticket>,
+    pending: Vec<Pending>,
+}
+
+/// A record that is on its way to the disk and that nobody waits for any more.
+struct Pending {
+    ticket: Ticket,
+    /// Whether it holds dispatches that were held back because of the delay.
+    held_back: bool,
 }
 
 impl Evidence {
@@ -154,7 +165,9 @@ impl Evidence {
         Ok(Self {
             log,
             clock_quality: ClockQuality::UNKNOWN,
+            deadline: DEADLINE,
             dispatches_logged: 0,
+            held_back: 0,
             clock: 0,
             pending: Vec::new(),
         })
@@ -183,7 +196,13 @@ impl Evidence {
                 )
             })
             .collect();
-        let receipts = self.append(utc, drafts, Some(DEADLINE))?;
+        let receipts = self.append(utc, drafts, Some(self.deadline));
+        if let Err(NotDurable::Late(_)) = &receipts
+            && let Some(last) = self.pending.last_mut()
+        {
+            last.held_back = true;
+        }
+        let receipts = receipts?;
         self.dispatches_logged += receipts.len() as u64;
         Ok(receipts)
     }
@@ -193,15 +212,19 @@ impl Evidence {
     /// # Errors
     /// [`NotDurable::Stopped`] when the log has failed.
     pub fn note(&mut self, utc: UtcTime, drafts: Vec<AtomDraft>) -> Result<(), NotDurable> {
+        self.collect(utc, Duration::ZERO)?;
         if drafts.is_empty() {
-            return self.collect();
+            return Ok(());
         }
         match &mut self.log {
             Log::Here(_) => self.append(utc, drafts, None).map(|_| ()),
             Log::Writer(writer) => {
                 let ticket = writer.submit(utc.unix_nanos(), drafts);
-                self.pending.push(ticket);
-                self.collect()
+                self.pending.push(Pending {
+                    ticket,
+                    held_back: false,
+                });
+                Ok(())
             }
             Log::Stopped => Err(NotDurable::Stopped("it has ended".into())),
         }
@@ -231,7 +254,10 @@ impl Evidence {
                 match ticket.wait(deadline) {
                     Ok(receipts) => Ok(receipts),
                     Err(WaitError::Late) => {
-                        self.pending.push(ticket);
+                        self.pending.push(Pending {
+                            ticket,
+                            held_back: false,
+                        });
                         Err(NotDurable::Late(deadline))
                     }
                     Err(e) => Err(NotDurable::Stopped(e.to_string())),
@@ -247,15 +273,21 @@ impl Evidence {
         receipts
     }
 
-    /// Looks at what became of the records that nobody waited for.
-    fn collect(&mut self) -> Result<(), NotDurable> {
+    /// Looks at what became of the records that nobody waited for, for at most `patience` each.
+    ///
+    /// A dispatch that became durable after its deadline was held back; the ledger is told so.
+    fn collect(&mut self, utc: UtcTime, patience: Duration) -> Result<(), NotDurable> {
         let mut failed = None;
+        let mut held_back = Vec::new();
         let clock = &mut self.clock;
         self.pending
-            .retain_mut(|ticket| match ticket.wait(Duration::ZERO) {
+            .retain_mut(|pending| match pending.ticket.wait(patience) {
                 Ok(receipts) => {
                     if let Some(last) = receipts.last() {
                         *clock = (*clock).max(last.clock);
+                    }
+                    if pending.held_back {
+                        held_back.extend(receipts.iter().map(|r| r.atom_id));
                     }
                     false
                 }
@@ -265,6 +297,26 @@ impl Evidence {
                     false
                 }
             });
+        self.held_back += held_back.len() as u64;
+        let drafts: Vec<AtomDraft> = held_back
+            .into_iter()
+            .map(|dispatch| {
+                let told = DispatchAck {
+                    dispatch,
+                    stage: DispatchStage::Failed,
+                    measured_p_milliwatts: None,
+                    seen_utc_ns: utc.unix_nanos(),
+                };
+                self.draft(CONTROLLER, Payload::DispatchAck(told))
+            })
+            .collect();
+        if let (Log::Writer(writer), false) = (&self.log, drafts.is_empty()) {
+            let ticket = writer.submit(utc.unix_nanos(), drafts);
+            self.pending.push(Pending {
+                ticket,
+                held_back: false,
+            });
+        }
         failed.map_or(Ok(()), |why| Err(NotDurable::Stopped(why)))
     }
 
@@ -292,6 +344,8 @@ impl Evidence {
     /// [`NotDurable::Stopped`] when it had failed.
     pub fn close(&mut self, utc: UtcTime) -> Result<String, NotDurable> {
         let stopped = |e: String| NotDurable::Stopped(e);
+        // Chosen: 2 s for what is still on its way; closing waits for the disk in any case.
+        self.collect(utc, Duration::from_secs(2))?;
         let head = match std::mem::replace(&mut self.log, Log::Stopped) {
             Log::Here(log) => log
                 .close(utc.unix_nanos())
@@ -439,3 +493,6 @@ pub fn document(subject: &str, bytes: &[u8], note: &str) -> Payload {
         note: note.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

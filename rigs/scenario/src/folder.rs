@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use document::{Actor, Diagnostic};
+use runtime::engine::Finished;
 use runtime::rig::Rig;
 use sha3::{Digest, Sha3_256};
 
@@ -151,9 +152,10 @@ fn make_runnable(path: &Path) {
     }
 }
 
-/// The counters of the runtime as the result holds them.
+/// The counters of a finished run as the result holds them.
 #[must_use]
-pub fn counters(of: runtime::view::Counters) -> Counters {
+pub fn counters(finished: &Finished) -> Counters {
+    let of = finished.counters;
     Counters {
         cycles: of.cycles,
         cycles_late: of.cycles_late,
@@ -163,6 +165,6 @@ pub fn counters(of: runtime::view::Counters) -> Counters {
         trades: of.trades,
         telemetry_written: of.telemetry_written,
         telemetry_lost: of.telemetry_lost,
-        more: BTreeMap::new(),
+        more: BTreeMap::from([("dispatches_held_back".to_owned(), finished.held_back)]),
     }
 }

@@ -1,6 +1,7 @@
 //! Scenarios: script, runner, checks, report; and the emulated bench itself.
 
 pub mod bench;
+pub mod benches;
 pub mod check;
 pub mod codes;
 pub mod demo;

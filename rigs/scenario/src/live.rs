@@ -331,7 +331,7 @@ fn judge(
     ended_utc: &str,
 ) -> RunResult {
     let mut result = about.result(ended_utc.to_owned());
-    result.counters = folder::counters(ended.finished.counters);
+    result.counters = folder::counters(&ended.finished);
     let verified = ledger_verify::verify(&options.run_dir);
     result.ledger = LedgerSummary {
         root: (!ended.finished.ledger_root.is_empty()).then(|| ended.finished.ledger_root.clone()),

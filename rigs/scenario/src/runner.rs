@@ -153,6 +153,9 @@ fn add(totals: &mut Counters, one: &Counters) {
     totals.trades += one.trades;
     totals.telemetry_written += one.telemetry_written;
     totals.telemetry_lost += one.telemetry_lost;
+    for (name, count) in &one.more {
+        *totals.more.entry(name.clone()).or_default() += count;
+    }
 }
 
 /// A name that every file system takes.
@@ -375,7 +378,7 @@ impl One<'_> {
         result.duration_s = duration_s;
         Done {
             result,
-            counters: folder::counters(ended.finished.counters),
+            counters: folder::counters(&ended.finished),
             root: (!ended.finished.ledger_root.is_empty())
                 .then(|| ended.finished.ledger_root.clone()),
             entries: match &evidence.ledger.verification {
@@ -433,7 +436,8 @@ impl One<'_> {
         Evidence {
             ledger: LedgerEvidence {
                 dispatches: counters.dispatches,
-                dispatches_logged: found,
+                // What was recorded too late was held back, and the ledger says so.
+                dispatches_logged: found.saturating_sub(ended.finished.held_back),
                 verification,
             },
             market,

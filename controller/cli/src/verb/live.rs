@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use document::Diagnostic;
+use document::{Actor, Diagnostic};
 use runtime::rig::Rig;
 use scenario::folder::About;
 use scenario::live::{LiveOptions, Ready};
 use scenario::report::result::RunResult;
+use scenario::verdict::Verdict;
 use serde_json::Value;
 
-use crate::codes::usage;
+use crate::codes::{self, usage};
 use crate::folder::{self, Attempt};
 use crate::problem::{Outcome, Problem};
 use crate::rig_file;
@@ -229,6 +230,26 @@ fn token(variable: Option<&str>, made_up: bool) -> Result<Option<String>, Box<Di
     }
 }
 
+/// Why a run did not end as it was asked to, with the code that its reason names.
+fn fault_of(result: &RunResult) -> Option<Diagnostic> {
+    let usual = match result.verdict {
+        Verdict::Pass | Verdict::Interrupted => return None,
+        Verdict::Ledger => "C015",
+        _ => "R026",
+    };
+    // The longest code first, lest a part of it be taken for the whole.
+    let mut known: Vec<&'static str> = codes::all()
+        .map(|(code, _)| code)
+        .filter(|code| result.why.contains(code))
+        .collect();
+    known.sort_by_key(|code| std::cmp::Reverse(code.len()));
+    let code = known.first().copied().unwrap_or(usual);
+    Some(
+        Diagnostic::error(code, Actor::Operator, &*result.why)
+            .help(format!("`gridrig explain {code}` says more")),
+    )
+}
+
 fn tell_end(terminal: &Terminal, attempt: &Attempt, result: &RunResult) {
     let counters = &result.counters;
     terminal.say(format!(
@@ -241,8 +262,8 @@ fn tell_end(terminal: &Terminal, attempt: &Attempt, result: &RunResult) {
         counters.dispatches_logged,
         counters.trades
     ));
-    if !result.why.is_empty() {
-        terminal.say(&result.why);
+    if let Some(fault) = fault_of(result) {
+        terminal.draw(&[fault]);
     }
     terminal.say(format!(
         "The run folder is {dir}; see {dir}/report.html, or `gridrig ledger verify {dir}`.",

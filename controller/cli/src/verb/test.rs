@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
 use document::{Diagnostic, Source};
 use scenario::folder::About;
+use scenario::report::html::scenario_report;
 use scenario::report::number;
 use scenario::report::result::{RunResult, ScenarioResult};
 use scenario::runner::{self, TestOptions};
@@ -14,6 +16,7 @@ use scenario::verdict::Verdict;
 use serde_json::Value;
 
 use super::check::{FileKind, kind_of};
+use super::device::in_runtime;
 use super::live::{On, SEED, Speed};
 use crate::codes::usage;
 use crate::folder::{self, Attempt};
@@ -151,6 +154,8 @@ fn start(
             diagnostics: vec![usage("C007", why, "see `-k`, `--tag` and `--shard`")],
         });
     }
+    let so_far = Arc::new(Mutex::new(Vec::new()));
+    watch_for_interrupt(attempt.clone(), Arc::clone(&so_far));
     let total = chosen.len() * arguments.repeat as usize;
     let width = total.to_string().len();
     let mut count = 0;
@@ -170,6 +175,10 @@ fn start(
         },
         |one| {
             count += 1;
+            so_far
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(one.clone());
             terminal.say(format!(
                 "[{count:>width$}/{total}] {:<14} {} ({} s)",
                 one.verdict.word(),
@@ -183,6 +192,35 @@ fn start(
         tell_drift(&baseline, &result, terminal);
     }
     Ok(result.verdict)
+}
+
+/// On Ctrl-C the scenarios that have ended are written down, and the process ends with 130.
+fn watch_for_interrupt(attempt: Attempt, so_far: Arc<Mutex<Vec<ScenarioResult>>>) {
+    // Without the thread the signal ends the process by itself, as it does for every program.
+    let _ = std::thread::Builder::new()
+        .name("interrupt".into())
+        .spawn(move || {
+            let heard = in_runtime(tokio::signal::ctrl_c());
+            if !matches!(heard, Ok(Ok(()))) {
+                return;
+            }
+            let scenarios = so_far
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            let mut result = attempt.about.result(String::new());
+            result.scenarios = scenarios;
+            result.why = format!(
+                "interrupted by a person after {} scenarios",
+                result.scenarios.len()
+            );
+            let result = result.judged(Verdict::Interrupted);
+            // The exit code is that of the interruption, also when a scenario had failed before.
+            if let Err(fault) = attempt.write(&result, &scenario_report(&result)) {
+                crate::terminal::to_stderr(&format!("{fault}\n"));
+            }
+            std::process::exit(i32::from(Verdict::Interrupted.exit_code()));
+        });
 }
 
 /// Every scenario of the files and folders, in the order of the command line; folders are sorted.
@@ -269,8 +307,47 @@ fn tell(result: &RunResult, arguments: &Arguments, attempt: &Attempt, terminal: 
             }
         }
     }
+    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
+        for line in annotations(result) {
+            // On standard error: standard output may be the JSON document. Both are read.
+            crate::terminal::to_stderr(&format!("{line}\n"));
+        }
+    }
     let dir = attempt.dir.display();
     terminal.say(format!("The run folder is {dir}; see {dir}/report.html."));
+}
+
+/// The workflow commands by which GitHub shows a failed check beside its line.
+fn annotations(result: &RunResult) -> Vec<String> {
+    // Source: workflow commands of GitHub Actions, escaping of data and of properties.
+    let data = |text: &str| {
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
+    };
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let failed = result
+        .scenarios
+        .iter()
+        .filter(|s| s.verdict != Verdict::Pass);
+    failed
+        .flat_map(|one| {
+            let title = property(&one.name);
+            let file = property(&one.file);
+            let of_checks = one.checks.iter().filter(|c| c.verdict != Verdict::Pass);
+            let mut lines: Vec<String> = of_checks
+                .map(|c| {
+                    let why = data(&format!("{}: {}", c.name, c.why));
+                    format!("::error file={file},line={},title={title}::{why}", c.line)
+                })
+                .collect();
+            if lines.is_empty() {
+                let why = data(&one.reason());
+                lines.push(format!("::error file={file},title={title}::{why}"));
+            }
+            lines
+        })
+        .collect()
 }
 
 fn table(result: &RunResult) -> String {

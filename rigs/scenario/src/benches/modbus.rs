@@ -221,7 +221,7 @@ async fn ours(ports: &[u16]) -> Result<Outcome, BenchError> {
                 seed: SEED.wrapping_add(n as u64),
             };
             let device = BusDevice {
-                ix: DeviceIx::from(n),
+                ix: DeviceIx(u16::try_from(n).unwrap_or(u16::MAX)),
                 id,
                 profile: Arc::clone(&profile),
                 unit: None,

@@ -1,0 +1,120 @@
+//! What is durable may leave; what came too late is held back, and the ledger says so.
+
+use control::{Bench, Controller, Rhythm, Settings};
+use ledger_core::Payload;
+use ledger_core::payload::DispatchStage;
+use model::{
+    DeviceIx, DeviceSpec, Instant, Order, Point, PointSample, ProcessImage, Rating, Reading, Role,
+    Sample,
+};
+use quantities::{
+    ActivePower, ApparentPower, Bounds, Frequency, PowerRamp, StateOfCharge, Voltage,
+};
+
+use super::*;
+use crate::clock::SystemClock;
+
+/// One approved dispatch, by the only road there is: a controller that is asked for it.
+fn dispatch() -> (Vec<DeviceId>, Vec<Dispatch>) {
+    let device = DeviceSpec {
+        id: "ess1".into(),
+        role: Role::Ess,
+        rating: Rating {
+            p: Bounds::between(
+                ActivePower::from_kilowatts(-5.0),
+                ActivePower::from_kilowatts(5.0),
+            ),
+            s_max: ApparentPower::from_kilovolt_amperes(5.0),
+            ramp: PowerRamp::from_watts_per_second(1e9),
+            soc: Bounds::between(
+                StateOfCharge::from_percent(10.0),
+                StateOfCharge::from_percent(90.0),
+            ),
+            capacity: None,
+        },
+        shed: None,
+        battery: None,
+        takes_power: true,
+        takes_ceiling: false,
+        takes_switch: false,
+        sample_age_max: Duration::from_secs(1),
+    };
+    let settings = Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));
+    let mut controller = Controller::new(Bench {
+        settings,
+        devices: vec![device],
+    });
+    let mut image = ProcessImage::unread(1);
+    image.observe(PointSample {
+        device: DeviceIx(0),
+        point: Point::StateOfCharge,
+        sample: Sample {
+            measured_at: Instant::START,
+            reading: Reading::Good(0.5),
+        },
+    });
+    let hold = Order::Hold {
+        device: DeviceIx(0),
+        setpoint: Setpoint::Power {
+            p: ActivePower::from_kilowatts(2.0),
+            q: quantities::ReactivePower::ZERO,
+        },
+    };
+    let outcome = controller.step(
+        Instant::from_nanos(100_000_000),
+        Rhythm::Supervisory,
+        &image,
+        &[Order::Arm(true), hold],
+    );
+    assert_eq!(outcome.dispatches.len(), 1);
+    (vec!["ess1".into()], outcome.dispatches)
+}
+
+fn ledger(dir: &Path) -> Vec<Payload> {
+    ledger_node::entries(dir)
+        .expect("a ledger")
+        .map(|e| e.expect("readable").atom.body().payload.clone())
+        .collect()
+}
+
+#[test]
+fn a_dispatch_is_in_the_ledger_before_it_may_leave() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = SystemClock::start();
+    let mut evidence =
+        Evidence::create(dir.path(), "test", &[], KeySource::Entropy, &clock).expect("a ledger");
+    // A slow machine must not turn this test into the other one.
+    evidence.deadline = Duration::from_secs(10);
+    let (names, dispatches) = dispatch();
+    let receipts = evidence
+        .before_release(clock.utc(), clock.now(), &names, &dispatches, None)
+        .expect("durable");
+    assert_eq!((receipts.len(), evidence.dispatches_logged), (1, 1));
+    evidence.close(clock.utc()).expect("closed");
+    let [Payload::Dispatch(written)] = ledger(dir.path()).try_into().expect("one entry") else {
+        unreachable!("it is a dispatch")
+    };
+    assert_eq!(written.setpoint.p_milliwatts, Some(2_000_000));
+    assert!(written.why.starts_with("operator: "), "{}", written.why);
+}
+
+#[test]
+fn a_dispatch_whose_record_is_late_is_held_back_and_the_ledger_says_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = SystemClock::start();
+    let mut evidence =
+        Evidence::create(dir.path(), "test", &[], KeySource::Entropy, &clock).expect("a ledger");
+    evidence.deadline = Duration::ZERO;
+    let (names, dispatches) = dispatch();
+    let late = evidence.before_release(clock.utc(), clock.now(), &names, &dispatches, None);
+    assert_eq!(late, Err(NotDurable::Late(Duration::ZERO)));
+    assert_eq!(evidence.dispatches_logged, 0, "it did not leave");
+    evidence.close(clock.utc()).expect("closed");
+    assert_eq!(evidence.held_back, 1);
+    let [Payload::Dispatch(_), Payload::DispatchAck(told)] =
+        ledger(dir.path()).try_into().expect("two entries")
+    else {
+        unreachable!("a dispatch and its failure")
+    };
+    assert_eq!(told.stage, DispatchStage::Failed);
+}

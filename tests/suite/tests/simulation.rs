@@ -1,0 +1,183 @@
+//! Whole runs of the emulated bench in virtual time, from seeds: what must hold in every one of them.
+//!
+//! A failure names its seed; the same seed gives the same run.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::mode::TABLE;
+use runtime::desk::MarketReplay;
+use runtime::journal::Replayed;
+use runtime::rig::Rig;
+use scenario::live::{LiveOptions, run};
+use scenario::verdict::Verdict;
+use serde_json::Value;
+use suite::run::{events, events_of, samples, values};
+use suite::{folder, root};
+
+/// How much time of the bench each run takes: eight market intervals, and one failure of the utility.
+const RUN_S: u64 = 120;
+/// Control cycles that such a run has at least, at ten a second.
+const CYCLES_MIN: u64 = RUN_S * 10;
+
+fn load(path: &str) -> Arc<Rig> {
+    Arc::new(runtime::rig::load(&root().join(path)).expect("the rig is good"))
+}
+
+/// Runs a rig in virtual time and checks everything that holds in every run.
+fn check(rig: &Arc<Rig>, seed: u64, also: impl Fn(&Path, &str)) {
+    let dir = folder();
+    let said = format!("{} with seed {seed}", rig.title);
+    let options = LiveOptions {
+        rig: Arc::clone(rig),
+        emulated: true,
+        virtual_time: true,
+        seed,
+        run_dir: dir.path().to_path_buf(),
+        run_for: Some(Duration::from_secs(RUN_S)),
+        listen: None,
+        token: None,
+        armed: true,
+        command: vec!["gridrig".into(), "demo".into()],
+        id: format!("seed-{seed}"),
+    };
+    let result = run(options, |_| {}).unwrap_or_else(|faults| panic!("{said}: {faults:?}"));
+
+    assert_eq!(result.verdict, Verdict::Pass, "{said}: {}", result.why);
+    let counters = &result.counters;
+    assert!(counters.cycles >= CYCLES_MIN, "{said}: {counters:?}");
+    assert!(counters.dispatches > 0, "{said}: nothing was dispatched");
+    assert_eq!(
+        counters.dispatches, counters.dispatches_logged,
+        "{said}: a dispatch without evidence"
+    );
+    assert_eq!(counters.telemetry_lost, 0, "{said}");
+    assert_eq!(
+        result.ledger.verified,
+        Some(true),
+        "{said}: the ledger does not verify"
+    );
+
+    let replayed = runtime::journal::replay(&dir.path().join("journal")).expect("readable");
+    let identical =
+        matches!(replayed, Replayed::Identical { steps, .. } if steps as u64 >= CYCLES_MIN);
+    assert!(identical, "{said}: {replayed:?}");
+    let market = runtime::desk::replay(dir.path()).expect("readable");
+    assert!(
+        matches!(market, MarketReplay::Identical { .. }),
+        "{said}: {market:?}"
+    );
+
+    let events = events(dir.path());
+    as_many_dispatches_as_counted(&events, counters.dispatches, &said);
+    only_legal_modes(&events, &said);
+    no_market_in_an_island(&events, &said);
+    every_settlement_sums_to_zero(&events, &said);
+    also(dir.path(), &said);
+}
+
+fn detail<'a>(event: &'a Value, key: &str) -> &'a str {
+    event["details"][key].as_str().unwrap_or_default()
+}
+
+fn as_many_dispatches_as_counted(events: &[Value], counted: u64, said: &str) {
+    let told = events_of(events, "dispatched");
+    assert_eq!(
+        told.len() as u64,
+        counted,
+        "{said}: events and counters disagree"
+    );
+    for event in told {
+        assert!(
+            event["details"]["ledger_clock"].as_u64().is_some(),
+            "{said}: no evidence of {event}"
+        );
+    }
+}
+
+fn only_legal_modes(events: &[Value], said: &str) {
+    let mut mode = "starting".to_owned();
+    for change in events_of(events, "mode_changed") {
+        let (from, to) = (detail(change, "from"), detail(change, "to"));
+        assert_eq!(
+            from, mode,
+            "{said}: a mode was left that was never entered: {change}"
+        );
+        let legal = TABLE
+            .iter()
+            .any(|(f, _, t)| f.name() == from && t.name() == to);
+        assert!(
+            legal,
+            "{said}: the table has no way from {from} to {to}: {change}"
+        );
+        mode = to.to_owned();
+    }
+    assert_ne!(mode, "starting", "{said}: the bench never left its start");
+}
+
+fn no_market_in_an_island(events: &[Value], said: &str) {
+    let mut mode = "starting";
+    for event in events {
+        match event["event"].as_str() {
+            Some("mode_changed") => mode = detail(event, "to"),
+            Some("dispatched") if mode != "grid_connected" => {
+                // What returns a load to its rest is no trade.
+                let traded = detail(event, "function") == "market_schedule"
+                    && detail(event, "why") != "no market interval speaks of it";
+                assert!(!traded, "{said}: the market dispatched in {mode}: {event}");
+            }
+            _ => {}
+        }
+    }
+}
+
+fn every_settlement_sums_to_zero(events: &[Value], said: &str) {
+    let settled = events_of(events, "market_settled");
+    assert!(
+        settled.len() >= 5,
+        "{said}: only {} intervals were settled",
+        settled.len()
+    );
+    for event in settled {
+        let sum = &event["details"]["sum_u"];
+        let zero = sum.as_i64() == Some(0) || sum.as_str() == Some("0");
+        assert!(zero, "{said}: money appeared or vanished: {event}");
+    }
+}
+
+#[test]
+fn the_demo_bench_keeps_its_promises_for_every_seed() {
+    let rig = load("rigs/virtual/campus.toml");
+    for seed in 1..=5 {
+        check(&rig, seed, |dir, said| {
+            let islanded = events_of(&events(dir), "mode_changed")
+                .iter()
+                .any(|e| detail(e, "to") == "islanded");
+            assert!(islanded, "{said}: the utility failed, and nothing islanded");
+        });
+    }
+}
+
+#[test]
+fn a_small_battery_is_neither_emptied_nor_overfilled() {
+    let rig = load("tests/rigs/small-battery.toml");
+    // The limits of the rig, and one step of what the battery tells, which is whole per cent.
+    let (lowest, highest) = (0.15 - 0.01, 0.90 + 0.01);
+    for seed in 1..=3 {
+        check(&rig, seed, |dir, said| {
+            let charge = values(&samples(dir), "bat1", "bat.soc");
+            let (low, high) = charge
+                .iter()
+                .fold((1.0_f64, 0.0_f64), |(l, h), c| (l.min(*c), h.max(*c)));
+            assert!(
+                low >= lowest && high <= highest,
+                "{said}: the charge was in {low}..{high}"
+            );
+            assert!(
+                high - low > 0.10,
+                "{said}: the charge hardly moved: {low}..{high}"
+            );
+        });
+    }
+}
