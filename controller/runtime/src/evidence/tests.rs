@@ -91,8 +91,9 @@ fn a_dispatch_is_in_the_ledger_before_it_may_leave() {
         .expect("durable");
     assert_eq!((receipts.len(), evidence.dispatches_logged), (1, 1));
     evidence.close(clock.utc()).expect("closed");
-    let [Payload::Dispatch(written)] = ledger(dir.path()).try_into().expect("one entry") else {
-        unreachable!("it is a dispatch")
+    let entries = ledger(dir.path());
+    let [Payload::Dispatch(written)] = entries.as_slice() else {
+        unreachable!("{entries:?}")
     };
     assert_eq!(written.setpoint.p_milliwatts, Some(2_000_000));
     assert!(written.why.starts_with("operator: "), "{}", written.why);
@@ -111,10 +112,9 @@ fn a_dispatch_whose_record_is_late_is_held_back_and_the_ledger_says_so() {
     assert_eq!(evidence.dispatches_logged, 0, "it did not leave");
     evidence.close(clock.utc()).expect("closed");
     assert_eq!(evidence.held_back, 1);
-    let [Payload::Dispatch(_), Payload::DispatchAck(told)] =
-        ledger(dir.path()).try_into().expect("two entries")
-    else {
-        unreachable!("a dispatch and its failure")
+    let entries = ledger(dir.path());
+    let [Payload::Dispatch(_), Payload::DispatchAck(told)] = entries.as_slice() else {
+        unreachable!("{entries:?}")
     };
     assert_eq!(told.stage, DispatchStage::Failed);
 }
