@@ -263,20 +263,21 @@ fn the_vectors_of_the_market_clear_on_the_command_line() {
     unknown.exits(2);
     assert!(unknown.stderr.contains("error[M"), "{}", unknown.stderr);
 
-    place.file("broken.json", "{\"in\": \n  nonsense}");
+    place.file("broken.json", "{\"in\": \n  nonsense,\n  \"x\": 1}");
     let broken = place.gridrig(&["--json", "market", "clear", "broken.json"]);
     let told: Value = broken.exits(2).json();
     assert_eq!(told["diagnostics"][0]["code"], "M100");
-    assert_eq!(told["diagnostics"][0]["line"], 2);
+    let at = &told["diagnostics"][0];
+    assert_eq!((&at["line"], &at["column"]), (&json!(2), &json!(4)), "{at}");
 }
 
 #[test]
 fn a_reader_that_leaves_is_no_fault() {
     let place = Place::new();
-    let done = place.shell("$G explain | head -n 1; $G check --reference | head -n 1");
+    // The reader has gone before the first word.
+    let done = place.shell("{ sleep 0.3; $G explain; $G check --reference; } | true");
     done.exits(0);
     assert_eq!(done.stderr, "");
-    assert_eq!(done.stdout.lines().count(), 2, "{}", done.stdout);
 }
 
 #[test]

@@ -13,4 +13,5 @@ pub mod runner;
 pub mod script;
 pub mod series;
 pub mod signal;
+mod stage;
 pub mod verdict;

@@ -96,3 +96,50 @@ fn a_silent_device_goes_offline_and_the_others_stay() {
     );
     assert_eq!(result.counters.telemetry_lost, 0);
 }
+
+#[test]
+fn an_emergency_stop_circuit_that_opens_brings_the_bench_to_the_safe_mode() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let rig = dir.path().join("rig.toml");
+    let text = include_str!("../../virtual/lab.toml");
+    // The quiet bench has one contact that can be opened from outside: the breaker's.
+    let with_estop = text.replace(
+        "on_lost = \"safe\" }",
+        "on_lost = \"safe\", estop = \"brk1.switch\" }",
+    );
+    assert_ne!(text, with_estop);
+    std::fs::write(&rig, with_estop).expect("written");
+    let script = r#"
+name = "estop"
+do = [
+  { at = "1s", set = { "ess1.p" = "2kW" } },
+  { at = "+2s", step = { "grid.v" = "0V" }, mark = "stop" },
+  { at = "+3s", mark = "over" },
+]
+check = [
+  { mode = "safe", from = "stop", within = "1s" },
+  { event = "armed", from = "stop", to = "over", at_most = 0 },
+]
+"#;
+    let loaded = scenario::script::read(document::Source::new("estop.toml", script)).expect("good");
+    let run_dir = dir.path().join("out");
+    std::fs::create_dir(&run_dir).expect("made");
+    let result = scenario::runner::run(
+        scenario::runner::TestOptions {
+            scenarios: loaded.scenarios,
+            rig: Some(rig),
+            emulated: true,
+            virtual_time: true,
+            seed: 1,
+            repeat: 1,
+            ignore_expect: false,
+            inconclusive_as_skipped: false,
+            run_dir,
+            command: Vec::new(),
+            id: "estop".into(),
+        },
+        |_| {},
+    )
+    .expect("it runs");
+    assert_eq!(result.exit_code, 0, "{:#?}", result.scenarios[0].checks);
+}

@@ -7,6 +7,8 @@
 // A failed wait ends the test: this crate is never part of the program.
 #![allow(clippy::panic)]
 
+pub mod bench;
+pub mod browser;
 pub mod http;
 pub mod process;
 pub mod run;

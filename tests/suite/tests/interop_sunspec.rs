@@ -5,12 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use suite::bench::Controller;
 use suite::process::{Peer, Running, WithArguments, gridrig, json_of, mosquitto, text_of, tool};
 use suite::sim::Sim;
 use suite::{PATIENCE, folder, free_port, http, root, run, wait_for};
 
-/// The token for commands; only loopback and this test know it.
-const TOKEN: &str = "foreign-bench-0123456789";
 /// What the foreign inverter's sun gives, and the ceiling that we set, in watts.
 const SUN_W: f64 = 8200.0;
 const CEILING_W: f64 = 4000.0;
@@ -197,51 +196,6 @@ impl ForeignBench {
         std::fs::write(&path, text).expect("the folder can be written");
         path
     }
-
-    /// Runs our controller on it; gives the process and the port of its page.
-    fn control(&self, rig: &Path, run_dir: &Path, more: &[&str]) -> (Running, u16) {
-        let mut running = Running::start(
-            gridrig()
-                .with(["run"])
-                .with([rig.as_os_str()])
-                .with(["--on", "bench", "--arm", "--listen", "127.0.0.1:0"])
-                .with(["--token-env", "FOREIGN_TOKEN", "--out"])
-                .with([run_dir.as_os_str()])
-                .with(more)
-                .with_token(),
-        );
-        let told = running.told("The page is at http://127.0.0.1:");
-        let port = told
-            .rsplit(':')
-            .next()
-            .and_then(|p| p.trim_end_matches(['/', '.']).parse().ok());
-        (running, port.unwrap_or_else(|| panic!("no port in {told}")))
-    }
-}
-
-trait WithToken {
-    fn with_token(self) -> Self;
-}
-
-impl WithToken for std::process::Command {
-    fn with_token(mut self) -> Self {
-        self.env("FOREIGN_TOKEN", TOKEN);
-        self
-    }
-}
-
-/// What our own page says of a device's reading.
-fn shown(page: u16, device: &str, reading: &str) -> Option<Value> {
-    let devices = http::try_request(page, "GET", "/api/v1/devices", None, "")?.json();
-    let device = devices.as_array()?.iter().find(|d| d["name"] == device)?;
-    let reading = &device[reading];
-    (reading["quality"] == "good").then(|| reading["value"].clone())
-}
-
-fn hold(page: u16, device: &str, setpoint: &Value) {
-    let body = json!({ "device": device, "setpoint": setpoint });
-    let answer = http::post(page, "/api/v1/hold", Some(TOKEN), &body);
-    assert_eq!(answer.status, 202, "{}", answer.body);
 }
 
 #[test]
@@ -250,7 +204,7 @@ fn the_foreign_bench_is_metered_limited_and_switched_and_says_so_itself() {
     let mut bench = ForeignBench::start();
     let run_dir = bench.folder.path().join("run");
     let rig = bench.rig("");
-    let (mut running, page) = bench.control(&rig, &run_dir, &["--for", "25s"]);
+    let mut controller = Controller::on_bench(&rig, &run_dir, &["--for", "25s"]);
 
     // Metered: what the devices hold is what the page shows, as the page came to know it.
     let expected: [(&str, &str, Value); 5] = [
@@ -262,17 +216,22 @@ fn the_foreign_bench_is_metered_limited_and_switched_and_says_so_itself() {
     ];
     for (device, reading, value) in expected {
         wait_for(&format!("{device} {reading} = {value}"), PATIENCE, || {
-            shown(page, device, reading).filter(|seen| *seen == value)
+            controller
+                .shown(device, reading)
+                .filter(|seen| *seen == value)
         });
     }
     assert_eq!(bench.plug.ask("dump")["on"], true);
 
     // Without the token nothing moves.
     let body = json!({ "device": "inv1", "setpoint": { "ceiling_w": 100.0 } });
-    assert_eq!(http::post(page, "/api/v1/hold", None, &body).status, 401);
+    assert_eq!(
+        http::post(controller.page, "/api/v1/hold", None, &body).status,
+        401
+    );
 
-    hold(page, "inv1", &json!({ "ceiling_w": CEILING_W }));
-    hold(page, "plug3", &json!({ "on": false }));
+    controller.hold("inv1", &json!({ "ceiling_w": CEILING_W }));
+    controller.hold("plug3", &json!({ "on": false }));
 
     // Limited and switched: asked of the devices by other people's tools, never by ours.
     wait_for(
@@ -328,10 +287,12 @@ fn the_foreign_bench_is_metered_limited_and_switched_and_says_so_itself() {
     // The meter moves, and so does our page.
     assert_eq!(bench.meter.ask("set p -812.5"), json!({ "p": -812.5 }));
     wait_for("the meter's new value", PATIENCE, || {
-        shown(page, "met1", "p_w").filter(|seen| *seen == json!(-812.5))
+        controller
+            .shown("met1", "p_w")
+            .filter(|seen| *seen == json!(-812.5))
     });
 
-    let (status, stderr) = running.end(PATIENCE);
+    let (status, stderr) = controller.running.end(PATIENCE);
     assert!(status.success(), "the run ended with {status}:\n{stderr}");
     evidence_is_whole(&run_dir);
     // Released at the end: the limit is gone or fully open.
@@ -397,11 +358,13 @@ fn a_killed_controller_leaves_no_limit_behind() {
          inv1 = { profile = \"sunspec/inverter\", bus = \"lan1\", unit = 1, role = \"pv\", \
          limits = { p = \"0..10kW\" }, revert = \"6s\" }\n",
     );
-    let (running, page) = bench.control(&rig, &run_dir, &[]);
+    let controller = Controller::on_bench(&rig, &run_dir, &[]);
     wait_for("the inverter is metered", PATIENCE, || {
-        shown(page, "inv1", "p_w").filter(|seen| *seen == json!(SUN_W))
+        controller
+            .shown("inv1", "p_w")
+            .filter(|seen| *seen == json!(SUN_W))
     });
-    hold(page, "inv1", &json!({ "ceiling_w": CEILING_W }));
+    controller.hold("inv1", &json!({ "ceiling_w": CEILING_W }));
     wait_for("the inverter makes 4 kW", PATIENCE, || {
         (bench.inverter.ask("dump")["w"] == CEILING_W).then_some(())
     });
@@ -416,7 +379,7 @@ fn a_killed_controller_leaves_no_limit_behind() {
             "the limit was not refreshed"
         );
     }
-    running.kill();
+    controller.running.kill();
     wait_for("the inverter reverts by itself", PATIENCE, || {
         (bench.inverter.ask("dump")["w"] == SUN_W).then_some(())
     });

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use clap::Args;
+use document::{Actor, Diagnostic};
+use scenario::benches::{self, BenchError};
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 
@@ -12,7 +14,8 @@ use crate::problem::{Outcome, Problem};
 use crate::rig_file::nearest;
 use crate::terminal::Terminal;
 
-/// A bench: its name, what it measures, and how. To add one, add a row.
+/// A bench of this room: its name, what it measures, and how. To add one, add a row; those of a
+/// whole bench are in [`scenario::benches`].
 type Bench = (
     &'static str,
     &'static str,
@@ -39,18 +42,29 @@ pub struct Arguments {
     /// Only sizes up to this one.
     #[arg(long, value_name = "N")]
     size_max: Option<usize>,
+    /// Plays a part in a bench: what must not be counted runs in a process of its own.
+    #[arg(long, value_name = "ROLE", hide = true)]
+    child: Option<String>,
 }
 
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
+    if let Some(role) = &arguments.child {
+        benches::child(role).map_err(not_measured)?;
+        return Ok(Verdict::Pass);
+    }
     let Some(name) = &arguments.name else {
-        for (name, what, _) in BENCHES {
-            terminal.print(format!("{name:<10} {what}"));
+        for (name, what) in known() {
+            terminal.print(format!("{name:<12} {what}"));
         }
         return Ok(Verdict::Pass);
     };
+    if let Some(bench) = benches::BENCHES.iter().find(|b| b.name == name) {
+        terminal.print((bench.measure)().map_err(not_measured)?);
+        return Ok(Verdict::Pass);
+    }
     let Some((_, _, measure)) = BENCHES.iter().find(|(known, _, _)| known == name) else {
-        let help = match nearest(name, BENCHES.iter().map(|(known, _, _)| *known)) {
+        let help = match nearest(name, known().map(|(known, _)| known)) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`gridrig bench` lists them".to_owned(),
         };
@@ -59,6 +73,23 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     };
     terminal.print(measure(&arguments)?);
     Ok(Verdict::Pass)
+}
+
+/// All benches, with what they measure.
+fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let own = BENCHES.iter().map(|(name, what, _)| (*name, *what));
+    own.chain(benches::BENCHES.iter().map(|b| (b.name, b.what)))
+}
+
+/// A bench that did not come to its end, as a person is told.
+fn not_measured(error: BenchError) -> Problem {
+    match error {
+        BenchError::Role(_) => Problem::usage(usage("C001", error.to_string(), "")),
+        _ => {
+            let told = Diagnostic::error("R026", Actor::Operator, error.to_string());
+            Problem::from(vec![told])
+        }
+    }
 }
 
 fn market(arguments: &Arguments) -> Result<Value, Problem> {

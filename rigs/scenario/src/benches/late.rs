@@ -214,7 +214,9 @@ async fn ours(port: u16, framing: Framing) -> Tally {
 async fn connect(port: u16, framing: Framing) -> Result<Context, BenchError> {
     let stream = TcpStream::connect(("127.0.0.1", port))
         .await
-        .map_err(BenchError::system("the unit with the late answers is not there"))?;
+        .map_err(BenchError::system(
+            "the unit with the late answers is not there",
+        ))?;
     stream.set_nodelay(true).ok();
     Ok(match framing {
         Framing::Rtu => client::rtu::attach_slave(stream, Slave(1)),
@@ -256,7 +258,11 @@ fn pymodbus(port: u16, framing: Framing) -> Result<Tally, String> {
         ("--spread", SPREAD.to_string()),
     ];
     let arguments: Vec<String> = std::iter::once("late".to_owned())
-        .chain(arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]))
+        .chain(
+            arguments
+                .into_iter()
+                .flat_map(|(name, value)| [name.to_owned(), value]),
+        )
         .collect();
     let said = peer::ask("pymodbus_scan.py", &arguments)?;
     let number = |name: &str| {

@@ -153,7 +153,10 @@ impl Sink for Tape {
         match sample.sample.reading {
             Reading::Good(_) => {
                 let at = self.start.elapsed().as_secs_f64();
-                let mut answers = self.answers_s.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut answers = self
+                    .answers_s
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 if let Some(device) = answers.get_mut(sample.device.index()) {
                     device.push(at);
                 }
@@ -244,7 +247,10 @@ async fn ours(ports: &[u16]) -> Result<Outcome, BenchError> {
     let failed = tape.flaws.load(Ordering::Relaxed) - flaws;
     tokio::time::sleep(AFTER).await;
     drop(buses);
-    let answers = tape.answers_s.lock().unwrap_or_else(PoisonError::into_inner);
+    let answers = tape
+        .answers_s
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let answering = answers.iter().filter(|a| !a.is_empty()).count();
     if answering < ports.len() {
         return Err(BenchError::Silent {

@@ -28,7 +28,11 @@ pub(super) fn ask(script: &str, arguments: &[String]) -> Said {
     heard(&said).ok_or_else(|| {
         let complaint = String::from_utf8_lossy(&output.stderr);
         let last = complaint.lines().last().unwrap_or("nothing");
-        format!("{} has ended with {}: {last}", script.display(), output.status)
+        format!(
+            "{} has ended with {}: {last}",
+            script.display(),
+            output.status
+        )
     })
 }
 
@@ -72,6 +76,9 @@ mod tests {
     #[test]
     fn a_peer_that_is_not_there_is_told_with_what_to_do() {
         let why = place(("GRIDRIG_NO_SUCH_VARIABLE", "no/such/place")).expect_err("not there");
-        assert!(why.contains("no/such/place") && why.contains("GRIDRIG_NO_SUCH_VARIABLE"), "{why}");
+        assert!(
+            why.contains("no/such/place") && why.contains("GRIDRIG_NO_SUCH_VARIABLE"),
+            "{why}"
+        );
     }
 }

@@ -26,8 +26,7 @@ pub(super) struct RunFolder(pub(super) PathBuf);
 impl RunFolder {
     pub(super) fn make(name: &str) -> Result<Self, BenchError> {
         let path = std::env::temp_dir().join(format!("gridrig-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .map_err(BenchError::system("no run folder can be made"))?;
+        std::fs::create_dir_all(&path).map_err(BenchError::system("no run folder can be made"))?;
         Ok(Self(path))
     }
 }
@@ -40,7 +39,11 @@ impl Drop for RunFolder {
 }
 
 /// Options of a headless run of the demo bench.
-pub(super) fn demo_run(folder: &RunFolder, time: Duration, virtual_time: bool) -> Result<LiveOptions, BenchError> {
+pub(super) fn demo_run(
+    folder: &RunFolder,
+    time: Duration,
+    virtual_time: bool,
+) -> Result<LiveOptions, BenchError> {
     let rig = runtime::rig::load_text(std::path::Path::new(demo::RIG_PATH), demo::RIG)
         .map_err(|faults| BenchError::Run(told(&faults)))?;
     Ok(LiveOptions {
@@ -70,7 +73,10 @@ pub(super) fn measure() -> Result<Value, BenchError> {
     let options = demo_run(&folder, Duration::from_secs(BENCH_S), true)?;
     let (begin, cpu) = (Instant::now(), usage::cpu());
     let result = live::run(options, |_| ()).map_err(|faults| BenchError::Run(told(&faults)))?;
-    let (wall_s, cpu_s) = (begin.elapsed().as_secs_f64(), (usage::cpu() - cpu).as_secs_f64());
+    let (wall_s, cpu_s) = (
+        begin.elapsed().as_secs_f64(),
+        (usage::cpu() - cpu).as_secs_f64(),
+    );
     if result.verdict != Verdict::Pass {
         return Err(BenchError::Run(result.why));
     }

@@ -1,0 +1,462 @@
+//! Plays a script: its steps by the clock of the run, on the bench and through the controller's door.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use document::{Actor, Diagnostic};
+use emulator::bench::Handle;
+use model::{Clock, Instant, Mode, ModeRequest, Order, Role, Setpoint};
+use quantities::{ActivePower, ReactivePower};
+use runtime::engine::OrderQueue;
+use runtime::rig::Rig;
+
+use crate::check::{CheckKind, WindowEnd};
+use crate::recorder::SharedRecording;
+use crate::script::{Action, Anchor, Moment, Progress, Scenario, Step};
+use crate::series::FaultSpan;
+use crate::signal::{Signal, SignalQuantity};
+use crate::verdict::Verdict;
+
+/// Time for the bench to answer before a scenario begins.
+/// Chosen: 10 s, the longest first contact of the bundled profiles with one lost connection.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How often waiting steps look. Chosen: half a control period.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Record kept after the last step when no check asks for more. Chosen: 1 s, ten cycles.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// Why a scenario did not come to its end.
+pub(crate) struct Broken {
+    /// How the scenario counts.
+    pub(crate) verdict: Verdict,
+    /// Why.
+    pub(crate) why: String,
+}
+
+impl Broken {
+    /// The bench was not there.
+    pub(crate) fn infrastructure(why: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Infrastructure,
+            why: why.into(),
+        }
+    }
+
+    /// What diagnostics mean for a scenario.
+    pub(crate) fn of(faults: &[Diagnostic]) -> Self {
+        let author = faults.iter().any(|f| f.actor == Actor::Author);
+        Self {
+            verdict: if author {
+                Verdict::Config
+            } else {
+                Verdict::Infrastructure
+            },
+            why: faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; "),
+        }
+    }
+}
+
+/// Where a script is played: the bench, the controller's door, the clock, the record.
+pub(crate) struct Stage<'a> {
+    pub(crate) rig: &'a Rig,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) bench: Option<Handle>,
+    pub(crate) orders: OrderQueue,
+    pub(crate) recording: SharedRecording,
+    pub(crate) ramps: Vec<HeldRamp>,
+    pub(crate) marks: BTreeMap<String, Instant>,
+}
+
+/// A held setpoint that moves along a straight line.
+pub(crate) struct HeldRamp {
+    signal: Signal,
+    from: f64,
+    to: f64,
+    began: Instant,
+    over: Duration,
+}
+
+impl Stage<'_> {
+    /// Plays the script; the end of its record.
+    pub(crate) async fn play(&mut self, scenario: &Scenario) -> Result<Instant, Broken> {
+        self.wait_until_ready().await?;
+        let start = self.clock.now();
+        self.recording.with(|r| r.began = start);
+        let mut previous = start;
+        for step in &scenario.steps {
+            let at = self.moment(&step.at, start, previous);
+            self.sleep_until(at).await;
+            let began = self.clock.now();
+            if let Some(mark) = &step.mark {
+                self.marks.insert(mark.clone(), began);
+                self.recording.with(|r| r.marks.insert(mark.clone(), began));
+            }
+            for action in &step.actions {
+                self.act(action, step)?;
+            }
+            self.wait_for(step, began).await?;
+            previous = self.clock.now();
+        }
+        let end = self.end_of_record(scenario, start, previous);
+        self.sleep_until(end).await;
+        if let Some(after) = &scenario.after {
+            self.bring_to_rest(&after.safe, after.within).await?;
+        }
+        Ok(end)
+    }
+
+    /// Every device answers and the mode is known, or the bench is not there.
+    async fn wait_until_ready(&mut self) -> Result<(), Broken> {
+        let began = self.clock.now();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let (known, heard) = self.recording.with(|r| {
+                let known = r
+                    .modes
+                    .last()
+                    .is_some_and(|(_, mode)| *mode != Mode::Starting);
+                let heard: Vec<String> = r
+                    .events
+                    .iter()
+                    .filter(|e| e.kind == "device_online")
+                    .filter_map(|e| e.device.clone())
+                    .collect();
+                (known, heard)
+            });
+            let absent: Vec<&str> = self
+                .rig
+                .devices
+                .iter()
+                .map(|d| &*d.id)
+                .filter(|id| !heard.iter().any(|h| h == id))
+                .collect();
+            if known && absent.is_empty() {
+                return Ok(());
+            }
+            if self.clock.now().since(began) >= READY_WITHIN {
+                return Err(Broken::infrastructure(if absent.is_empty() {
+                    "the bench did not come up: its mode stayed unknown".to_owned()
+                } else {
+                    format!("these devices did not answer: {}", absent.join(", "))
+                }));
+            }
+        }
+    }
+
+    fn moment(&self, moment: &Moment, start: Instant, previous: Instant) -> Instant {
+        let anchor = match &moment.anchor {
+            Anchor::Start => start,
+            Anchor::Previous | Anchor::End => previous,
+            Anchor::Mark(mark) => self.marks.get(mark).copied().unwrap_or(start),
+        };
+        moment.from_anchor(anchor)
+    }
+
+    async fn sleep_until(&mut self, at: Instant) {
+        loop {
+            self.move_ramps();
+            let left = at.since(self.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            // Held ramps move while we wait; without one there is nothing to do until then.
+            let nap = if self.ramps.is_empty() {
+                left
+            } else {
+                left.min(LOOK_EVERY)
+            };
+            tokio::time::sleep(nap).await;
+        }
+    }
+
+    async fn wait_for(&mut self, step: &Step, began: Instant) -> Result<(), Broken> {
+        let Some(until) = &step.until else {
+            return Ok(());
+        };
+        loop {
+            self.move_ramps();
+            let now = self.clock.now();
+            match self.recording.with(|r| until.progress(r, began, now)) {
+                Progress::Met => return Ok(()),
+                Progress::Waiting => tokio::time::sleep(LOOK_EVERY).await,
+                Progress::Late => {
+                    return Err(Broken {
+                        verdict: Verdict::Fail,
+                        why: format!(
+                            "line {}: what the step waits for did not come within {} s",
+                            step.line,
+                            until.within.as_secs_f64()
+                        ),
+                    });
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, action: &Action, step: &Step) -> Result<(), Broken> {
+        let at = |e: String| Broken {
+            verdict: Verdict::Config,
+            why: format!("line {}: {e}", step.line),
+        };
+        match action {
+            Action::Set { signal, value } | Action::Step { signal, value } => {
+                if self.is_input(signal) {
+                    self.set_input(signal, *value).map_err(at)
+                } else {
+                    self.hold(signal, *value).map_err(at)
+                }
+            }
+            Action::Hold { signal, value } => self.hold(signal, *value).map_err(at),
+            Action::Ramp { signal, to, over } => self.ramp(signal, *to, *over).map_err(at),
+            Action::Release { device } => {
+                let device = self
+                    .rig
+                    .device(device)
+                    .ok_or_else(|| at(format!("the rig has no device `{device}`")))?;
+                self.orders.push(Order::Release { device });
+                Ok(())
+            }
+            Action::Fault {
+                subject,
+                name,
+                fault,
+            } => self.fault(subject, name, fault.as_ref()).map_err(at),
+            Action::Mode(request) => {
+                self.orders.push(Order::Mode(*request));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a signal is an input of the emulated bench, and not something that is asked of control.
+    fn is_input(&self, signal: &Signal) -> bool {
+        match signal.quantity {
+            SignalQuantity::ActivePower | SignalQuantity::ReactivePower => {
+                self.rig.device(&signal.subject).is_some_and(|ix| {
+                    matches!(self.rig.devices[ix.index()].role, Role::Load | Role::Meter)
+                })
+            }
+            SignalQuantity::Switch => false,
+            _ => true,
+        }
+    }
+
+    fn set_input(&self, signal: &Signal, value: f64) -> Result<(), String> {
+        let Some(bench) = &self.bench else {
+            return Err(format!("`{signal}` can only be set on an emulated bench"));
+        };
+        bench
+            .set(&signal.to_string(), self.input_value(signal, value))
+            .map_err(|e| e.to_string())
+    }
+
+    /// The emulator counts a load's consumption as positive; scenarios have one sign for all.
+    fn input_value(&self, signal: &Signal, value: f64) -> f64 {
+        match signal.quantity {
+            SignalQuantity::ActivePower | SignalQuantity::ReactivePower => -value,
+            _ => value,
+        }
+    }
+
+    fn hold(&self, signal: &Signal, value: f64) -> Result<(), String> {
+        let device = self
+            .rig
+            .device(&signal.subject)
+            .ok_or_else(|| format!("the rig has no device `{}`", signal.subject))?;
+        let role = self.rig.devices[device.index()].role;
+        let setpoint = match (signal.quantity, role) {
+            (SignalQuantity::ActivePower, Role::Pv) => Setpoint::Ceiling {
+                p: ActivePower::from_watts(value),
+            },
+            (SignalQuantity::ActivePower, _) => Setpoint::Power {
+                p: ActivePower::from_watts(value),
+                q: ReactivePower::ZERO,
+            },
+            (SignalQuantity::ReactivePower, _) => Setpoint::Power {
+                p: ActivePower::ZERO,
+                q: ReactivePower::from_vars(value),
+            },
+            (SignalQuantity::Switch, _) => Setpoint::Switch { on: value >= 0.5 },
+            _ => return Err(format!("`{signal}` cannot be held")),
+        };
+        if self.orders.push(Order::Hold { device, setpoint }) {
+            Ok(())
+        } else {
+            Err("too many orders wait".into())
+        }
+    }
+
+    fn ramp(&mut self, signal: &Signal, to: f64, over: Duration) -> Result<(), String> {
+        if self.is_input(signal) {
+            let Some(bench) = &self.bench else {
+                return Err(format!("`{signal}` can only be moved on an emulated bench"));
+            };
+            return bench
+                .ramp(&signal.to_string(), self.input_value(signal, to), over)
+                .map_err(|e| e.to_string());
+        }
+        let now = self.clock.now();
+        let from = self
+            .recording
+            .with(|r| {
+                let series = r.series.get(signal)?;
+                series.held(now, Duration::from_secs(5)).map(|(_, v)| v)
+            })
+            .ok_or_else(|| {
+                format!("`{signal}` was never measured, so it cannot be moved from there")
+            })?;
+        self.ramps.retain(|r| r.signal != *signal);
+        self.ramps.push(HeldRamp {
+            signal: signal.clone(),
+            from,
+            to,
+            began: now,
+            over,
+        });
+        Ok(())
+    }
+
+    fn move_ramps(&mut self) {
+        let now = self.clock.now();
+        let mut moved = Vec::new();
+        self.ramps.retain(|ramp| {
+            let part = now.since(ramp.began).as_secs_f64() / ramp.over.as_secs_f64().max(1e-9);
+            let part = part.min(1.0);
+            moved.push((
+                ramp.signal.clone(),
+                ramp.from + (ramp.to - ramp.from) * part,
+            ));
+            part < 1.0
+        });
+        for (signal, value) in moved {
+            // The device was found when the ramp began.
+            if let Err(why) = self.hold(&signal, value) {
+                tracing::warn!(message = "A ramp could not go on.", why);
+            }
+        }
+    }
+
+    fn fault(
+        &self,
+        subject: &str,
+        name: &str,
+        fault: Option<&emulator::faults::Fault>,
+    ) -> Result<(), String> {
+        let Some(bench) = &self.bench else {
+            return Err("faults can only be put into an emulated bench".into());
+        };
+        let now = self.clock.now();
+        match fault {
+            Some(fault) => {
+                bench
+                    .set_fault(subject, *fault, true)
+                    .map_err(|e| e.to_string())?;
+                let what = format!("{subject}.{fault}");
+                self.recording.with(|r| {
+                    r.faults.push(FaultSpan {
+                        what,
+                        from: now,
+                        to: None,
+                    });
+                });
+            }
+            None => {
+                let fault = emulator::faults::Fault::parse(name)
+                    .or_else(|_| emulator::faults::Fault::parse(&format!("{name}=1")))
+                    .or_else(|_| emulator::faults::Fault::parse(&format!("{name}=1s")))
+                    .or_else(|_| emulator::faults::Fault::parse(&format!("{name}=1%")))
+                    .map_err(|e| e.to_string())?;
+                bench
+                    .set_fault(subject, fault, false)
+                    .map_err(|e| e.to_string())?;
+                let begins = format!("{subject}.{name}");
+                self.recording.with(|r| {
+                    for span in r.faults.iter_mut().filter(|s| s.what.starts_with(&begins)) {
+                        span.to.get_or_insert(now);
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The latest moment that a check looks at.
+    fn end_of_record(&self, scenario: &Scenario, start: Instant, previous: Instant) -> Instant {
+        let mut end = previous + AFTERMATH;
+        for check in &scenario.checks {
+            let needs = match &check.kind {
+                CheckKind::Band { window, .. }
+                | CheckKind::Never { window, .. }
+                | CheckKind::Event { window, .. } => match &window.to {
+                    WindowEnd::For(time) => self.moment(&window.from, start, previous) + *time,
+                    WindowEnd::At(moment) if moment.anchor == Anchor::End => continue,
+                    WindowEnd::At(moment) => self.moment(moment, start, previous),
+                },
+                CheckKind::ResponseTime { from, over, .. } => {
+                    self.moment(from, start, previous) + *over
+                }
+                CheckKind::Mode { from, within, .. } => {
+                    self.moment(from, start, previous) + *within
+                }
+                CheckKind::Ledger | CheckKind::Market => continue,
+            };
+            // The sample that ends the window must have been taken.
+            end = end.max(needs + AFTERMATH);
+        }
+        end
+    }
+
+    async fn bring_to_rest(&mut self, devices: &[String], within: Duration) -> Result<(), Broken> {
+        for name in devices {
+            if self.rig.device(name).is_none() {
+                return Err(Broken {
+                    verdict: Verdict::Config,
+                    why: format!("`after.safe`: the rig has no device `{name}`"),
+                });
+            }
+        }
+        self.orders.push(Order::Mode(ModeRequest::Safe));
+        let began = self.clock.now();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let at_rest = devices.iter().all(|name| self.is_at_rest(name, began));
+            if at_rest {
+                return Ok(());
+            }
+            if self.clock.now().since(began) >= within {
+                return Err(Broken {
+                    verdict: Verdict::Safety,
+                    why: format!(
+                        "{} did not come to rest within {} s",
+                        devices.join(", "),
+                        within.as_secs_f64()
+                    ),
+                });
+            }
+        }
+    }
+
+    /// Whether a device's measured power is near zero, measured since `began`.
+    fn is_at_rest(&self, name: &str, began: Instant) -> bool {
+        let Some(device) = self.rig.device(name) else {
+            return false;
+        };
+        let widest = self.rig.devices[device.index()].p.map_or(1000.0, |p| {
+            p.upper().as_watts().abs().max(p.lower().as_watts().abs())
+        });
+        // Chosen: 3 % of the rating and at least 60 W, as for every setpoint.
+        let near = (widest * 0.03).max(60.0);
+        let signal = Signal::new(name, SignalQuantity::ActivePower);
+        let now = self.clock.now();
+        self.recording.with(|r| {
+            r.series
+                .get(&signal)
+                .and_then(|s| s.measured(began, now).last())
+                .is_some_and(|(_, p)| p.abs() <= near)
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! A browser that a test drives: it opens a page, asks it, clicks in it, and hears its complaints.
+//!
+//! Chromium is spoken to in its DevTools protocol over a pair of named pipes: JSON objects that end
+//! with a zero byte. That needs neither a library nor a port.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::process::{Running, WithArguments, text_of, tool};
+use crate::{PATIENCE, wait_for};
+
+/// A browser with one page.
+#[derive(Debug)]
+pub struct Browser {
+    _running: Running,
+    to: File,
+    from: Receiver<Value>,
+    session: String,
+    last_id: u64,
+    complaints: Vec<String>,
+}
+
+impl Browser {
+    /// Opens a page.
+    ///
+    /// # Panics
+    /// When the browser does not start or does not answer.
+    #[must_use]
+    pub fn open(folder: &Path, url: &str) -> Self {
+        let (to, from) = (folder.join("to"), folder.join("from"));
+        let _ = text_of(Command::new("mkfifo").with([&to, &from]));
+        // Opened for both directions, a named pipe does not wait for its other end.
+        let open = |path: &Path| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(path)
+                .expect("the pipe was just made")
+        };
+        let (to_file, from_file) = (open(&to), open(&from));
+        let program = tool("chromium");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "exec \"$0\" \"$@\" 3<\"$PIPE_TO\" 4>\"$PIPE_FROM\""])
+            .arg(program.get_program())
+            .arg(format!("--user-data-dir={}", folder.join("data").display()))
+            .args(["--remote-debugging-pipe", "--window-size=1400,1800"])
+            .env("PIPE_TO", &to)
+            .env("PIPE_FROM", &from);
+        let running = Running::start(command);
+        let (heard, answers) = channel();
+        std::thread::spawn(move || {
+            for message in BufReader::new(from_file).split(0).map_while(Result::ok) {
+                let Ok(message) = serde_json::from_slice(&message) else {
+                    continue;
+                };
+                if heard.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut browser = Self {
+            _running: running,
+            to: to_file,
+            from: answers,
+            session: String::new(),
+            last_id: 0,
+            complaints: Vec::new(),
+        };
+        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = browser.ask("Target.attachToTarget", attach);
+        browser.session = attached["sessionId"]
+            .as_str()
+            .expect("a session")
+            .to_owned();
+        for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
+            let _ = browser.ask(domain, json!({}));
+        }
+        let _ = browser.ask("Page.navigate", json!({ "url": url }));
+        browser
+    }
+
+    /// One request and its answer.
+    fn ask(&mut self, method: &str, parameters: Value) -> Value {
+        self.last_id += 1;
+        let mut message = json!({ "id": self.last_id, "method": method, "params": parameters });
+        if !self.session.is_empty() {
+            message["sessionId"] = json!(self.session);
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.to.write_all(&bytes).expect("the pipe takes a request");
+        loop {
+            let Ok(answer) = self.from.recv_timeout(PATIENCE) else {
+                panic!("the browser did not answer {method}")
+            };
+            if answer["id"] == self.last_id {
+                assert!(answer.get("error").is_none(), "{method}: {answer}");
+                return answer["result"].clone();
+            }
+            self.hear(&answer);
+        }
+    }
+
+    /// Keeps what a person would see in red in the console.
+    fn hear(&mut self, event: &Value) {
+        let told = &event["params"];
+        let complains = match event["method"].as_str() {
+            Some("Runtime.exceptionThrown") => true,
+            Some("Runtime.consoleAPICalled") => told["type"] == "error",
+            Some("Log.entryAdded") => told["entry"]["level"] == "error",
+            _ => false,
+        };
+        if complains {
+            self.complaints.push(told.to_string());
+        }
+    }
+
+    /// The value of an expression in the page.
+    pub fn evaluate(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "returnByValue": true });
+        self.ask("Runtime.evaluate", asked)["result"]["value"].clone()
+    }
+
+    /// Waits until an expression in the page is true.
+    ///
+    /// # Panics
+    /// When it is not within [`PATIENCE`]; the message shows the page's text.
+    pub fn wait_until(&mut self, what: &str, expression: &str) {
+        let mut seen = String::new();
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_for(what, PATIENCE, || {
+                let holds = self.evaluate(expression) == true;
+                if !holds {
+                    seen = self.text();
+                }
+                holds.then_some(())
+            });
+        }));
+        assert!(
+            found.is_ok(),
+            "{what}: never; complaints {:?}; the page shows:\n{seen}",
+            self.complaints
+        );
+    }
+
+    /// The text that a person sees.
+    pub fn text(&mut self) -> String {
+        self.evaluate("document.body ? document.body.innerText : ''")
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// A picture of the page as PNG, in base64.
+    pub fn picture(&mut self) -> String {
+        let shot = self.ask("Page.captureScreenshot", json!({ "format": "png" }));
+        shot["data"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// What was complained of in the console, until a moment ago.
+    pub fn complaints(&mut self) -> &[String] {
+        // What is on its way arrives before the answer to this.
+        let _ = self.evaluate("1");
+        while let Ok(event) = self.from.recv_timeout(Duration::from_millis(200)) {
+            self.hear(&event);
+        }
+        &self.complaints
+    }
+}
