@@ -57,7 +57,7 @@ impl OrderQueue {
         true
     }
 
-    fn take(&self) -> Vec<Order> {
+    pub(crate) fn take(&self) -> Vec<Order> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -67,7 +67,7 @@ impl OrderQueue {
 pub struct Pulse(AtomicU64);
 
 impl Pulse {
-    fn beat(&self, now: Instant) {
+    pub(crate) fn beat(&self, now: Instant) {
         self.0.store(now.as_nanos(), Ordering::Relaxed);
     }
 

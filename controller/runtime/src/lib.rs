@@ -11,6 +11,7 @@ pub mod clock;
 pub mod desk;
 pub mod engine;
 pub mod evidence;
+pub mod heartbeat;
 pub mod image;
 pub mod journal;
 pub mod rig;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::{BusSpec, DispatchId, WriteJob};
 use control::Rhythm;
 use document::{Actor, Diagnostic};
-use model::{Clock, Instant, ModeRequest, Order};
+use model::{Clock, Order};
 use quantities::{Bounds, Frequency};
 use tokio::sync::Notify;
 
@@ -16,6 +16,7 @@ use crate::clock::{SimClock, SystemClock};
 use crate::desk::Desk;
 use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse};
 use crate::evidence::{self, CONTROLLER, Evidence, KeySource};
+use crate::heartbeat;
 use crate::image::ImageStore;
 use crate::journal::Journal;
 use crate::rig::{OnLost, Rig};
@@ -281,8 +282,14 @@ impl Session {
             orders,
             ..
         } = self;
-        let guard = heartbeat_guard(&mut engine, &rig, clock, pulse, orders.clone());
-        let guard = tokio::spawn(guard);
+        let rest = rest_by_the_buses(&mut engine, &rig, clock);
+        let guard = tokio::spawn(heartbeat::guard(
+            rig.safety.heartbeat,
+            Arc::new(clock),
+            pulse,
+            orders.clone(),
+            rest,
+        ));
         let thread = ControlThread::start(engine, clock, waker).map_err(|e| {
             Box::new(Diagnostic::error(
                 "R026",
@@ -344,53 +351,37 @@ async fn wind_down(engine: &mut Engine, orders: &OrderQueue, clock: &dyn Clock, 
     }
 }
 
-/// Watches the pulse of the control loop; when it stops, the buses go on alone.
-///
-/// The setpoints of rest were approved beforehand, so this needs neither the core nor a new
-/// decision. The core, should it come back, finds an order for the safe mode.
-fn heartbeat_guard(
+/// What the heartbeat guard does: hands every bus the rest of its devices, approved beforehand,
+/// so that it needs neither the core nor a new decision.
+fn rest_by_the_buses(
     engine: &mut Engine,
     rig: &Rig,
     clock: SystemClock,
-    pulse: Arc<Pulse>,
-    orders: OrderQueue,
-) -> impl Future<Output = ()> + use<> {
-    let heartbeat = rig.safety.heartbeat;
+) -> impl Fn() + Send + use<> {
     let rests = match rig.safety.on_lost {
         OnLost::Safe => engine.rest_in_hand(),
         OnLost::Hold => Vec::new(),
     };
     let buses: Vec<_> = engine.buses().to_vec();
-    async move {
-        let mut lost = false;
-        loop {
-            tokio::time::sleep(heartbeat / 4).await;
-            let now = clock.now();
-            let silent = now.since(pulse.last()) > heartbeat && pulse.last() > Instant::START;
-            if silent && !lost {
-                tracing::error!(
-                    message = "Control has not run for a heartbeat: devices are brought to rest.",
-                    heartbeat_s = heartbeat.as_secs_f64()
-                );
-                orders.push(Order::Mode(ModeRequest::Safe));
-                for (bus, device, setpoint) in &rests {
-                    let job = WriteJob {
-                        // Outside the tracker's numbers: nobody waits for these.
-                        dispatch: DispatchId(0),
-                        device: *device,
-                        setpoint: *setpoint,
-                        valid_until: now + Duration::from_secs(10),
-                        urgent: true,
-                    };
-                    if let Err(e) = buses[*bus].write(job) {
-                        tracing::error!(message = "A device could not be brought to rest.", %e);
-                    }
-                }
+    move || {
+        for (bus, device, setpoint) in &rests {
+            let job = WriteJob {
+                // Outside the tracker's numbers: nobody waits for these.
+                dispatch: DispatchId(0),
+                device: *device,
+                setpoint: *setpoint,
+                valid_until: clock.now() + REST_VALIDITY,
+                urgent: true,
+            };
+            if let Err(e) = buses[*bus].write(job) {
+                tracing::error!(message = "A device could not be brought to rest.", %e);
             }
-            lost = silent;
         }
     }
 }
+
+/// How long the rest of the heartbeat guard may be on its way. Chosen: 10 s: rest is never too late.
+const REST_VALIDITY: Duration = Duration::from_secs(10);
 
 /// Frequencies at which the fast path has nothing to do: inside the droop's deadband.
 fn calm(rig: &Rig) -> Bounds<Frequency> {
