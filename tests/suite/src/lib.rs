@@ -10,6 +10,7 @@
 pub mod bench;
 pub mod browser;
 pub mod http;
+pub mod late_meter;
 pub mod process;
 pub mod run;
 pub mod sim;

@@ -392,3 +392,18 @@ pub fn mosquitto(folder: &Path, port: u16) -> Running {
     crate::wait_for_port("mosquitto", port);
     broker
 }
+
+/// A serial cable: two ptys that are joined, `ours` and `theirs` in a folder.
+///
+/// # Panics
+/// When it does not come to be.
+#[must_use]
+pub fn serial_cable(folder: &Path) -> Running {
+    let (ours, theirs) = (folder.join("ours"), folder.join("theirs"));
+    let end = |path: &Path| format!("pty,raw,echo=0,link={}", path.display());
+    let cable = Running::start(tool("socat").with([end(&ours), end(&theirs)]));
+    wait_for("the serial cable", PATIENCE, || {
+        (ours.exists() && theirs.exists()).then_some(())
+    });
+    cable
+}

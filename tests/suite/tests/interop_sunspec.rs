@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use suite::bench::Controller;
-use suite::process::{Peer, Running, WithArguments, gridrig, json_of, mosquitto, text_of, tool};
+use suite::process::{
+    Peer, Running, WithArguments, gridrig, json_of, mosquitto, serial_cable, text_of, tool,
+};
 use suite::sim::Sim;
 use suite::{PATIENCE, folder, free_port, http, root, run, wait_for};
 
@@ -142,21 +144,15 @@ struct ForeignBench {
 impl ForeignBench {
     fn start() -> Self {
         let folder = folder();
-        let end = |name: &str| folder.path().join(name).display().to_string();
-        let cable = Running::start(tool("socat").with([
-            format!("pty,raw,echo=0,link={}", end("ours")),
-            format!("pty,raw,echo=0,link={}", end("theirs")),
-        ]));
-        wait_for("the serial cable", PATIENCE, || {
-            (Path::new(&end("ours")).exists() && Path::new(&end("theirs")).exists()).then_some(())
-        });
+        let cable = serial_cable(folder.path());
+        let theirs = folder.path().join("theirs").display().to_string();
         let broker_port = free_port();
         let broker = mosquitto(folder.path(), broker_port);
         let relay = Peer::start("socketcand_relay.py", ["--port", "0"]);
         let bus = relay.port().to_string();
         Self {
             inverter: Peer::start("sunspec_inverter.py", ["--port", "0"]),
-            meter: Peer::start("rtu_meter.py", ["--pty", &end("theirs"), "--unit", "2"]),
+            meter: Peer::start("rtu_meter.py", ["--pty", &theirs, "--unit", "2"]),
             plug: Peer::start(
                 "tasmota_plug.py",
                 [

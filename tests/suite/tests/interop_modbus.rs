@@ -1,0 +1,276 @@
+//! Modbus with other people: libmodbus and pymodbus on both sides, a cable that is pulled, and a
+//! meter whose answers come late.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+use suite::bench::Controller;
+use suite::late_meter::{self, MEASURED, Misdeeds};
+use suite::process::{Peer, WithArguments, gridrig, output, serial_cable, text_of, tool};
+use suite::run::{SampleRow, events, events_of, samples};
+use suite::sim::Sim;
+use suite::{PATIENCE, folder, root, wait_for};
+
+/// mbpoll on a serial line, reading one float of an input register.
+fn mbpoll_rtu(line: &str, unit: u8, register: u16) -> Command {
+    tool("mbpoll").with([
+        "-m",
+        "rtu",
+        "-b",
+        "115200",
+        "-P",
+        "none",
+        "-a",
+        &unit.to_string(),
+        "-0",
+        "-q",
+        "-1",
+        "-o",
+        "1",
+        "-t",
+        "3:float",
+        "-B",
+        "-r",
+        &register.to_string(),
+        "-c",
+        "1",
+        line,
+    ])
+}
+
+/// The number that mbpoll shows for a register.
+fn number(text: &str, register: u16) -> f64 {
+    let mark = format!("[{register}]:");
+    let shown = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(&mark))
+        .map(str::trim);
+    shown
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| panic!("no number at {mark} {text}"))
+}
+
+fn rig(dir: &Path, bus: &str) -> PathBuf {
+    let path = dir.join("meter.toml");
+    let text = format!(
+        "schema = 1\nsite = {{ v = \"230V\", f = \"50Hz\", phases = 3 }}\n\
+         [bus]\nline = {bus}\n\
+         [device]\nmet1 = {{ profile = \"eastron/sdm630\", bus = \"line\", unit = 2, role = \"pcc\" }}\n"
+    );
+    std::fs::write(&path, text).expect("the folder can be written");
+    path
+}
+
+fn serial(dir: &Path, timeout: &str) -> String {
+    format!(
+        "{{ kind = \"modbus-rtu\", port = \"{}\", baud = 9600, parity = \"none\", timeout = \"{timeout}\", min_gap = \"10ms\" }}",
+        dir.join("ours").display()
+    )
+}
+
+// --- Other people's clients on our emulators ------------------------------------------------------
+
+#[test]
+#[ignore = "needs peers"]
+fn mbpoll_reads_our_meters_on_a_serial_line_and_no_other_unit_answers() {
+    let sim = Sim::start(&root().join("tests/rigs/steady.toml"));
+    let line = sim.address("pcc");
+    let read = |unit, register| number(&text_of(mbpoll_rtu(&line, unit, register)), register);
+    assert!((read(1, 0x46) - 50.0).abs() < 0.2);
+    assert!((read(1, 0x00) - 230.0).abs() < 10.0);
+    // Three meters of one line balance: sun 9 kW, plugs 2 and 3 kW, the building's load, the grid.
+    let (grid_w, load_w) = (read(1, 0x34), read(3, 0x34));
+    let plugs_w = 5000.0;
+    assert!(
+        (grid_w + 9000.0 - load_w.abs() - plugs_w).abs() < 400.0,
+        "{grid_w} W, {load_w} W"
+    );
+    let nobody = output(mbpoll_rtu(&line, 9, 0x34));
+    let text = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(text.contains("timed out"), "unit 9 answered: {text}");
+    sim.end();
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn mbpoll_hears_an_illegal_address_where_our_inverter_has_no_register() {
+    let sim = Sim::start(&root().join("tests/rigs/steady.toml"));
+    let port = sim.port("pv1").to_string();
+    let read = |register: &str| {
+        let reading = tool("mbpoll").with([
+            "-m",
+            "tcp",
+            "-a",
+            "1",
+            "-0",
+            "-q",
+            "-1",
+            "-t",
+            "4:hex",
+            "-r",
+            register,
+            "-c",
+            "1",
+            "-p",
+            &port,
+            "127.0.0.1",
+        ]);
+        let output = output(reading);
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    };
+    assert!(read("40000").contains("0x5375"));
+    let refused = read("60000");
+    assert!(refused.contains("Illegal data address"), "{refused}");
+    sim.end();
+}
+
+// --- Our controller on other people's devices -----------------------------------------------------
+
+#[test]
+#[ignore = "needs peers"]
+fn device_read_tells_what_pymodbus_serves() {
+    let dir = folder();
+    let _cable = serial_cable(dir.path());
+    let theirs = dir.path().join("theirs").display().to_string();
+    let _meter = Peer::start("rtu_meter.py", ["--pty", &theirs, "--unit", "2"]);
+    let rig = rig(dir.path(), &serial(dir.path(), "1s"));
+    let text = text_of(
+        gridrig()
+            .with(["device", "read", "--json", "--within", "30s"])
+            .with([&rig])
+            .with(["met1", "ac.p", "ac.f", "ac.v.l2"]),
+    );
+    for value in ["3655.75", "49.97", "230.8"] {
+        assert!(text.contains(value), "{value} is not in {text}");
+    }
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_pulled_cable_is_noticed_and_a_plugged_one_is_found_again() {
+    let dir = folder();
+    let cable = serial_cable(dir.path());
+    let theirs = dir.path().join("theirs").display().to_string();
+    let meter = Peer::start("rtu_meter.py", ["--pty", &theirs, "--unit", "2"]);
+    let rig = rig(dir.path(), &serial(dir.path(), "500ms"));
+    let controller = Controller::on_bench(&rig, &dir.path().join("run"), &[]);
+    let shown = |value: f64| {
+        wait_for(&format!("the meter shows {value} W"), PATIENCE, || {
+            controller
+                .shown("met1", "p_w")
+                .filter(|p| *p == json!(value))
+        });
+    };
+    shown(3655.75);
+    drop(meter);
+    cable.kill();
+    wait_for("the meter is offline", PATIENCE, || {
+        controller.device("met1").filter(|d| d["link"] == "offline")
+    });
+    let _cable = serial_cable(dir.path());
+    let mut meter = Peer::start("rtu_meter.py", ["--pty", &theirs, "--unit", "2"]);
+    let _ = meter.ask("set p -812.5");
+    shown(-812.5);
+    let run_dir = controller.end();
+    let powers: Vec<SampleRow> = samples(&run_dir)
+        .into_iter()
+        .filter(|r| r["point"] == "ac.p")
+        .collect();
+    for row in &powers {
+        let known = ["3655.75", "-812.5"].contains(&row["value"].as_str());
+        // Between start and `set`, the new meter may still say its first value.
+        assert!(
+            known || row["value"].is_empty() && row["quality"] != "good",
+            "invented: {row:?}"
+        );
+    }
+    assert!(
+        powers.iter().any(|row| row["quality"] != "good"),
+        "the gap left no trace"
+    );
+    let events = events(&run_dir);
+    assert!(!events_of(&events, "device_offline").is_empty());
+    assert!(
+        events_of(&events, "device_online").len() >= 2,
+        "it never came back in the events"
+    );
+}
+
+/// How long we wait for an answer, and how late the late ones are: into the middle of the next request.
+const TIMEOUT: &str = "200ms";
+const LATE_BY: Duration = Duration::from_millis(320);
+/// How long the meter is read. Chosen: long enough for dozens of late answers.
+const READ_FOR: &str = "30s";
+
+/// Reads a misbehaving meter and compares every single value with the register that it belongs to.
+fn check_late(rig: &Path, run_dir: &Path, misdeeds: &Misdeeds) {
+    let mut controller = Controller::on_bench(rig, run_dir, &["--for", READ_FOR]);
+    let (status, stderr) = controller.running.end(PATIENCE * 2);
+    assert!(status.success(), "{status}:\n{stderr}");
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (late, broken) = (count(&misdeeds.late), count(&misdeeds.broken));
+    let story = format!(
+        "{} requests, {late} late, {broken} broken answers",
+        count(&misdeeds.heard)
+    );
+    assert!(late >= 5 && broken >= 5, "the line was too good: {story}");
+
+    let rows = samples(run_dir);
+    let (mut good, mut bad) = (0, 0);
+    for row in rows.iter().filter(|row| row["device"] == "met1") {
+        let Ok(value) = row["value"].parse::<f64>() else {
+            assert_ne!(row["quality"], "good", "{row:?}");
+            bad += 1;
+            continue;
+        };
+        let point = row["point"].as_str();
+        let Some((_, _, measured)) = MEASURED.iter().find(|(name, _, _)| *name == point) else {
+            panic!("a point that the meter does not have: {row:?}")
+        };
+        // The meter counts energy in kWh, the sample is in Wh.
+        let factor = if point.starts_with("ac.e_") {
+            1000.0
+        } else {
+            1.0
+        };
+        let expected = f64::from(*measured) * factor;
+        assert!(
+            (value - expected).abs() < 1e-6 * expected.abs(),
+            "wrong, not {expected}: {row:?} ({story})"
+        );
+        good += 1;
+    }
+    assert!(
+        good >= 60,
+        "only {good} good values, {bad} bad ones: {story}"
+    );
+    assert!(bad >= 5, "no failure was told: {story}");
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_late_answer_on_a_serial_line_is_never_taken_for_another() {
+    let dir = folder();
+    let _cable = serial_cable(dir.path());
+    let misdeeds = late_meter::on_cable(&dir.path().join("theirs"), 2, LATE_BY);
+    let rig = rig(dir.path(), &serial(dir.path(), TIMEOUT));
+    check_late(&rig, &dir.path().join("run"), &misdeeds);
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_late_answer_over_tcp_is_never_taken_for_another() {
+    let dir = folder();
+    let (port, misdeeds) = late_meter::on_tcp(2, LATE_BY);
+    let bus = format!(
+        "{{ kind = \"modbus-tcp\", host = \"127.0.0.1\", port = {port}, timeout = \"{TIMEOUT}\" }}"
+    );
+    check_late(&rig(dir.path(), &bus), &dir.path().join("run"), &misdeeds);
+}
