@@ -34,16 +34,14 @@ pub struct Attempt {
 /// R025 when the folder exists and is not empty, or cannot be made.
 pub fn make(out: Option<&Path>, verb: &str, about: About) -> Result<Attempt, Problem> {
     let utc = SystemClock::start().utc();
+    let id = id_of(verb, std::env::args());
     let dir = match out {
         Some(dir) => {
             make_empty(dir)?;
             dir.to_path_buf()
         }
-        None => make_new(&format!("{}-{verb}", utc.compact()))?,
+        None => make_new(&format!("{}-{id}", utc.compact()))?,
     };
-    let id = dir
-        .file_name()
-        .map_or_else(|| verb.to_owned(), |n| n.to_string_lossy().into_owned());
     Ok(Attempt {
         dir,
         about: About {
@@ -53,6 +51,25 @@ pub fn make(out: Option<&Path>, verb: &str, about: About) -> Result<Attempt, Pro
             ..about
         },
     })
+}
+
+/// Name of a run: its verb and a short hash of what was asked for, without where it is written to.
+/// The same command has the same name, so that two results of it can be compared byte for byte.
+fn id_of(verb: &str, arguments: impl Iterator<Item = String>) -> String {
+    let mut asked = String::new();
+    let mut skip_value = false;
+    for argument in arguments.skip(1) {
+        if std::mem::take(&mut skip_value) || argument.starts_with("--out=") {
+            continue;
+        }
+        skip_value = argument == "--out";
+        if !skip_value {
+            asked.push_str(&argument);
+            asked.push('\0');
+        }
+    }
+    let digest = scenario::folder::hash(&asked);
+    format!("{verb}-{}", &digest[..8])
 }
 
 fn make_empty(dir: &Path) -> Result<(), Problem> {
@@ -145,5 +162,20 @@ impl Attempt {
             &self.about.environment(None),
             InconclusiveAs::Error,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_command_has_the_same_name_wherever_it_writes() {
+        let id = |line: &str| id_of("test", line.split(' ').map(str::to_owned));
+        let plain = id("gridrig test a.toml --seed 7");
+        assert_eq!(plain, id("gridrig test a.toml --seed 7 --out x"));
+        assert_eq!(plain, id("gridrig test --out=y a.toml --seed 7"));
+        assert_ne!(plain, id("gridrig test a.toml --seed 8"));
+        assert!(plain.starts_with("test-"), "{plain}");
     }
 }

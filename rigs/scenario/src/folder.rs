@@ -14,7 +14,8 @@ use crate::report::result::{Counters, RunResult, SCHEMA};
 use crate::verdict::Verdict;
 
 /// SHA3-256 of a text, hexadecimal: the name by which a rig's content is known.
-fn hash(text: &str) -> String {
+#[must_use]
+pub fn hash(text: &str) -> String {
     Sha3_256::digest(text.as_bytes())
         .iter()
         .map(|b| format!("{b:02x}"))

@@ -63,7 +63,7 @@ pub struct Ready {
 
 /// Why a run was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(crate) enum Stop {
     /// Its time was over.
     TimeOver,
     /// A person interrupted it.
@@ -295,7 +295,7 @@ fn addresses(rig: &Rig, bench: Option<&EmulatedBench>) -> Vec<(String, String)> 
 }
 
 /// Waits for whatever ends the run first.
-async fn stop(run_for: Option<Duration>) -> Stop {
+pub(crate) async fn stop(run_for: Option<Duration>) -> Stop {
     let time_over = async {
         match run_for {
             Some(time) => tokio::time::sleep(time).await,

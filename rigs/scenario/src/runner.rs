@@ -13,7 +13,7 @@ use crate::check::CheckResult;
 use crate::check::{Evidence, LedgerEvidence, MarketEvidence, Verification, evaluate};
 use crate::demo;
 use crate::folder::{self, About};
-use crate::live::{in_runtime, open_buses, time};
+use crate::live::{in_runtime, open_buses, stop, time};
 use crate::recorder::{Recorder, SharedRecording};
 use crate::report::html::scenario_report;
 use crate::report::junit::InconclusiveAs;
@@ -74,7 +74,7 @@ pub fn run(
     let mut roots = Vec::new();
     let mut entries = 0;
     let mut number = 0;
-    for scenario in &options.scenarios {
+    'all: for scenario in &options.scenarios {
         for repetition in 0..u64::from(options.repeat.max(1)) {
             number += 1;
             let seed = scenario
@@ -94,7 +94,11 @@ pub fn run(
             roots.extend(done.root);
             entries += done.entries;
             told(&done.result);
+            let interrupted = done.result.verdict == Verdict::Interrupted;
             results.push(done.result);
+            if interrupted {
+                break 'all;
+            }
         }
     }
     let mut result = about.result(utc());
@@ -291,8 +295,20 @@ impl One<'_> {
         let mut played: Result<Instant, Broken> = Err(Broken::infrastructure("it was not played"));
         let ended = {
             let play = async {
-                played = stage.play(self.scenario).await;
-                "the scenario is over".to_owned()
+                tokio::select! {
+                    biased;
+                    _ = stop(None) => {
+                        played = Err(Broken {
+                            verdict: Verdict::Interrupted,
+                            why: "interrupted by a person; the bench was brought to rest".into(),
+                        });
+                        "interrupted by a person".to_owned()
+                    }
+                    end = stage.play(self.scenario) => {
+                        played = end;
+                        "the scenario is over".to_owned()
+                    }
+                }
             };
             session.run(play).await.map_err(|d| Broken::of(&[*d]))?
         };

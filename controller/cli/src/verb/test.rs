@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::{Args, ValueEnum};
 use document::{Diagnostic, Source};
 use scenario::folder::About;
-use scenario::report::html::scenario_report;
 use scenario::report::number;
 use scenario::report::result::{RunResult, ScenarioResult};
 use scenario::runner::{self, TestOptions};
@@ -16,7 +14,6 @@ use scenario::verdict::Verdict;
 use serde_json::Value;
 
 use super::check::{FileKind, kind_of};
-use super::device::in_runtime;
 use super::live::{On, SEED, Speed};
 use crate::codes::usage;
 use crate::folder::{self, Attempt};
@@ -154,8 +151,6 @@ fn start(
             diagnostics: vec![usage("C007", why, "see `-k`, `--tag` and `--shard`")],
         });
     }
-    let so_far = Arc::new(Mutex::new(Vec::new()));
-    watch_for_interrupt(attempt.clone(), Arc::clone(&so_far));
     let total = chosen.len() * arguments.repeat as usize;
     let width = total.to_string().len();
     let mut count = 0;
@@ -175,10 +170,6 @@ fn start(
         },
         |one| {
             count += 1;
-            so_far
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(one.clone());
             terminal.say(format!(
                 "[{count:>width$}/{total}] {:<14} {} ({} s)",
                 one.verdict.word(),
@@ -192,35 +183,6 @@ fn start(
         tell_drift(&baseline, &result, terminal);
     }
     Ok(result.verdict)
-}
-
-/// On Ctrl-C the scenarios that have ended are written down, and the process ends with 130.
-fn watch_for_interrupt(attempt: Attempt, so_far: Arc<Mutex<Vec<ScenarioResult>>>) {
-    // Without the thread the signal ends the process by itself, as it does for every program.
-    let _ = std::thread::Builder::new()
-        .name("interrupt".into())
-        .spawn(move || {
-            let heard = in_runtime(tokio::signal::ctrl_c());
-            if !matches!(heard, Ok(Ok(()))) {
-                return;
-            }
-            let scenarios = so_far
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            let mut result = attempt.about.result(String::new());
-            result.scenarios = scenarios;
-            result.why = format!(
-                "interrupted by a person after {} scenarios",
-                result.scenarios.len()
-            );
-            let result = result.judged(Verdict::Interrupted);
-            // The exit code is that of the interruption, also when a scenario had failed before.
-            if let Err(fault) = attempt.write(&result, &scenario_report(&result)) {
-                crate::terminal::to_stderr(&format!("{fault}\n"));
-            }
-            std::process::exit(i32::from(Verdict::Interrupted.exit_code()));
-        });
 }
 
 /// Every scenario of the files and folders, in the order of the command line; folders are sorted.
