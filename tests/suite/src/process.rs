@@ -407,3 +407,15 @@ pub fn serial_cable(folder: &Path) -> Running {
     });
     cable
 }
+
+impl Peer {
+    /// Lets a plug lose its supply: its process ends without a farewell.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn vanish(mut self) {
+        let stdin = self.running.stdin.as_mut().expect("standard input is open");
+        writeln!(stdin, "vanish").expect("the peer lives");
+        let _ = self.running.end(PATIENCE);
+    }
+}

@@ -121,8 +121,8 @@ fn our_controller_reads_the_golden_frames_and_keeps_the_battery_alive() {
     for (point, value) in [
         ("bat.soc", 0.88),
         ("bat.soh", 0.94),
-        ("dc.v", 49.86),
-        ("dc.i", 27.0),
+        ("bat.v", 49.86),
+        ("bat.i", 27.0),
         ("bat.t", 36.3),
     ] {
         let seen = values(&rows, "bat1", point);

@@ -68,7 +68,7 @@ enum What {
         /// Yes, move power.
         #[arg(long)]
         arm: bool,
-        /// The run folder for the evidence [default: out/<utc>-write].
+        /// The run folder for the evidence (by default a new one under `out/`).
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
         #[command(flatten)]

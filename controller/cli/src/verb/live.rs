@@ -87,7 +87,7 @@ pub struct LiveArguments {
     /// Seed of everything random [default: 1].
     #[arg(long)]
     seed: Option<u64>,
-    /// The run folder; it must be new or empty [default: out/<utc>-<verb>].
+    /// The run folder; it must be new or empty (by default a new one under `out/`).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Environment variable with the token that the API wants for commands.

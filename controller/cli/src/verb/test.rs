@@ -65,7 +65,7 @@ pub struct Arguments {
     /// An earlier run whose values are compared; it changes no verdict.
     #[arg(long, value_name = "RUN")]
     baseline: Option<PathBuf>,
-    /// The run folder; it must be new or empty [default: out/<utc>-test].
+    /// The run folder; it must be new or empty (by default a new one under `out/`).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Run known-bad scenarios as ordinary ones.

@@ -14,7 +14,7 @@ pub use rocof::RocofWindow;
 pub struct Estimate {
     /// Frequency of the bus, from the best device that has a fresh one.
     pub f: Option<Frequency>,
-    /// Rate of change of frequency over [`rocof::WINDOW`].
+    /// Rate of change of frequency over half a second.
     pub rocof: Option<FrequencyRate>,
     /// Voltage of the bus, line to neutral.
     pub v: Option<Voltage>,

@@ -11,7 +11,7 @@ use quantities::{Frequency, FrequencyRate};
 /// every 100 to 200 ms, so a shorter one would hold one sample.
 pub const WINDOW: Duration = Duration::from_millis(500);
 
-/// The frequency samples of the last [`WINDOW`].
+/// The frequency samples of the last half second.
 #[derive(Clone, Debug, Default)]
 pub struct RocofWindow {
     samples: VecDeque<(Instant, Frequency)>,

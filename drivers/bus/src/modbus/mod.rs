@@ -11,6 +11,7 @@ mod device;
 mod dial;
 mod guard;
 pub mod link;
+mod plain;
 pub mod sunspec;
 mod write;
 mod writing;
@@ -322,6 +323,9 @@ impl Bus {
     }
 
     fn expire(&mut self) {
+        if self.plan.next_expiry().is_none() {
+            return;
+        }
         let now = self.now();
         for write in self.plan.expire(now) {
             BusStats::add(&self.stats.expired, 1);
@@ -408,12 +412,11 @@ impl Bus {
         let device = &self.devices[index];
         let (unit, timing) = (device.unit, device.timing);
         let result = self.link.transact(unit, ask, timing).await;
-        let now = self.now();
         let change = match &result {
             Ok(_) => self.plan.answered(index),
             Err(error) if is_answer(error) => self.plan.answered(index),
-            Err(LinkError::Exception(_)) => self.plan.go_offline(index, now),
-            Err(_) => self.plan.failed(index, now),
+            Err(LinkError::Exception(_)) => self.plan.go_offline(index, self.now()),
+            Err(_) => self.plan.failed(index, self.now()),
         };
         match change {
             Some(Change::Online) => {

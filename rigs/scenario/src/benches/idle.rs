@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::usage::Process;
+use super::usage::{self, Process};
 use super::virtual_time::{RunFolder, demo_run, told};
 use super::{BenchError, child, rounded};
 use crate::live;
@@ -39,6 +39,7 @@ pub(super) fn run_bench() -> Result<(), BenchError> {
 pub(super) fn measure() -> Result<Value, BenchError> {
     let (child, _) = child::Kept::start(BENCH)?;
     let process = Process(child.id());
+    let load = usage::load();
     std::thread::sleep(SETTLE);
     let (begin, before) = (Instant::now(), process.cpu()?);
     std::thread::sleep(RUN);
@@ -59,6 +60,7 @@ pub(super) fn measure() -> Result<Value, BenchError> {
         "cpu_percent_of_a_core": rounded(100.0 * cpu.as_secs_f64() / wall.as_secs_f64()),
         "threads": size.threads,
         "binary_mib": mib(binary.len()),
+        "load_1_min": load,
         "optimised": !cfg!(debug_assertions),
     }))
 }

@@ -15,6 +15,12 @@ pub(super) fn cpu() -> Duration {
     )
 }
 
+/// Average number of runnable processes in the last minute, to judge a measurement by.
+pub(super) fn load() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
 /// Another process, seen from outside.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Process(pub(super) u32);

@@ -71,6 +71,7 @@ pub(super) fn told(faults: &[document::Diagnostic]) -> String {
 pub(super) fn measure() -> Result<Value, BenchError> {
     let folder = RunFolder::make("virtual")?;
     let options = demo_run(&folder, Duration::from_secs(BENCH_S), true)?;
+    let load = usage::load();
     let (begin, cpu) = (Instant::now(), usage::cpu());
     let result = live::run(options, |_| ()).map_err(|faults| BenchError::Run(told(&faults)))?;
     let (wall_s, cpu_s) = (
@@ -92,6 +93,7 @@ pub(super) fn measure() -> Result<Value, BenchError> {
         "samples": result.counters.samples,
         "dispatches": result.counters.dispatches,
         "ledger_entries": result.ledger.entries,
+        "load_1_min": load,
         "optimised": !cfg!(debug_assertions),
     }))
 }

@@ -1,0 +1,284 @@
+//! MQTT with other people: mosquitto's clients on our plugs, our controller on their broker.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use suite::bench::Controller;
+use suite::process::{Peer, Running, WithArguments, mosquitto, output, text_of, tool};
+use suite::sim::Sim;
+use suite::{PATIENCE, folder, free_port, http, root, run, wait_for};
+
+use rustix::process::Signal;
+
+/// mosquitto_sub that ends after one message, or after half a minute without one.
+fn next_of(port: u16, topic: &str) -> Command {
+    let port = port.to_string();
+    tool("mosquitto_sub").with(["-p", &port, "-t", topic, "-C", "1", "-W", "30"])
+}
+
+fn publish(port: u16, topic: &str, payload: &str) {
+    let port = port.to_string();
+    let _ =
+        text_of(tool("mosquitto_pub").with(["-p", &port, "-t", topic, "-m", payload, "-q", "1"]));
+}
+
+/// Subscribes, publishes when the broker has confirmed that, and gives the first message heard.
+fn answer_to(port: u16, topic: &str, command: (&str, &str)) -> String {
+    let mut listening = Running::start(next_of(port, topic).with(["-d"]));
+    loop {
+        let line = listening.line().expect("mosquitto_sub tells what it does");
+        if line.contains("SUBACK") || line.starts_with("Subscribed") {
+            break;
+        }
+    }
+    publish(port, command.0, command.1);
+    loop {
+        let line = listening
+            .line()
+            .unwrap_or_else(|| panic!("nothing came on {topic}"));
+        // What it does is told in words; what it heard is the payload alone.
+        let told = ["Client ", "Subscribed"]
+            .iter()
+            .any(|word| line.starts_with(word));
+        if !told {
+            return line;
+        }
+    }
+}
+
+fn json_message(port: u16, topic: &str) -> Value {
+    serde_json::from_str(&text_of(next_of(port, topic))).expect("the payload is JSON")
+}
+
+// --- Other people's clients on our plugs ----------------------------------------------------------
+
+#[test]
+#[ignore = "needs peers"]
+fn mosquitto_hears_and_switches_our_tasmota_plug() {
+    let sim = Sim::start(&root().join("tests/rigs/steady.toml"));
+    let port = sim.port("plug1");
+    assert_eq!(
+        text_of(next_of(port, "tele/plug1/LWT")).trim(),
+        "Online",
+        "retained"
+    );
+    assert_eq!(
+        answer_to(port, "stat/plug1/POWER", ("cmnd/plug1/POWER", "ON")),
+        "ON"
+    );
+    let power = || json_message(port, "tele/plug1/SENSOR")["ENERGY"]["Power"].as_f64();
+    wait_for("the load behind it draws 2 kW", PATIENCE, || {
+        power().filter(|w| (w - 2000.0).abs() < 50.0)
+    });
+    assert_eq!(
+        answer_to(port, "stat/plug1/POWER", ("cmnd/plug1/POWER", "OFF")),
+        "OFF"
+    );
+    wait_for("the load behind it draws nothing", PATIENCE, || {
+        power().filter(|w| *w == 0.0)
+    });
+    // An empty payload asks and changes nothing.
+    assert_eq!(
+        answer_to(port, "stat/plug1/POWER", ("cmnd/plug1/POWER", "")),
+        "OFF"
+    );
+    sim.end();
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn mosquitto_calls_our_shelly_plug() {
+    let sim = Sim::start(&root().join("tests/rigs/steady.toml"));
+    let port = sim.port("plug2");
+    let call = |method: &str, more: &str| {
+        let request = format!(
+            "{{\"id\":7,\"src\":\"probe\",\"method\":\"{method}\",\"params\":{{\"id\":0{more}}}}}"
+        );
+        let answer: Value =
+            serde_json::from_str(&answer_to(port, "probe/rpc", ("plug2/rpc", &request)))
+                .expect("an answer is JSON");
+        assert_eq!(answer["id"], 7, "{answer}");
+        answer
+    };
+    let _ = call("Switch.Set", ",\"on\":true");
+    let status = call("Switch.GetStatus", "");
+    assert_eq!(status["result"]["output"], true, "{status}");
+    let was_on = call("Switch.Set", ",\"on\":false");
+    assert_eq!(was_on["result"]["was_on"], true, "{was_on}");
+    let status = call("Switch.GetStatus", "");
+    assert_eq!(status["result"]["output"], false, "{status}");
+    assert_eq!(status["result"]["apower"].as_f64(), Some(0.0), "{status}");
+    sim.end();
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_message_of_200_kilobytes_does_not_cut_our_plugs_off() {
+    let sim = Sim::start(&root().join("tests/rigs/steady.toml"));
+    let port = sim.port("plug1");
+    let dir = folder();
+    let large = dir.path().join("large");
+    std::fs::write(&large, vec![b'x'; 200_000]).expect("written");
+    let port_text = port.to_string();
+    // The broker may refuse it; what counts is that the plug still obeys.
+    let _ = output(
+        tool("mosquitto_pub")
+            .with(["-p", &port_text, "-t", "cmnd/plug1/Junk", "-r", "-f"])
+            .with([&large]),
+    );
+    assert_eq!(
+        answer_to(port, "stat/plug1/POWER", ("cmnd/plug1/POWER", "OFF")),
+        "OFF"
+    );
+    sim.end();
+}
+
+// --- Our controller on their broker ---------------------------------------------------------------
+
+fn rig(dir: &Path, port: u16) -> PathBuf {
+    let path = dir.join("plug.toml");
+    let text = format!(
+        "schema = 1\nsite = {{ v = \"230V\", f = \"50Hz\", phases = 3 }}\n\
+         [bus]\nmq = {{ kind = \"mqtt\", url = \"mqtt://127.0.0.1:{port}\" }}\n\
+         [device]\nplug3 = {{ profile = \"tasmota/plug\", bus = \"mq\", topic = \"plug3\", \
+         role = \"load\", limits = {{ p = \"-3..0kW\" }} }}\n"
+    );
+    std::fs::write(&path, text).expect("the folder can be written");
+    path
+}
+
+fn switch_commands(plug: &mut Peer) -> Vec<String> {
+    let dump = plug.ask("dump");
+    let commands = dump["commands"]
+        .as_array()
+        .expect("the plug keeps its commands")
+        .clone();
+    commands
+        .iter()
+        .filter(|c| c[0] == "POWER" && c[1] != "")
+        .filter_map(|c| c[1].as_str().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_command_that_the_broker_died_with_is_never_carried_out_late() {
+    let dir = folder();
+    let port = free_port();
+    let broker = mosquitto(dir.path(), port);
+    let mut plug = Peer::start(
+        "tasmota_plug.py",
+        [
+            "--port",
+            &port.to_string(),
+            "--topic",
+            "plug3",
+            "--on",
+            "--tele-s",
+            "1",
+        ],
+    );
+    let controller = Controller::on_bench(&rig(dir.path(), port), &dir.path().join("run"), &[]);
+    wait_for("the plug is seen on", PATIENCE, || {
+        controller
+            .shown("plug3", "switch_on")
+            .filter(|on| *on == json!(true))
+    });
+    // Proof that the command would come through: off, and on again.
+    controller.hold("plug3", &json!({ "on": false }));
+    wait_for("the plug goes off", PATIENCE, || {
+        (plug.ask("dump")["on"] == false).then_some(())
+    });
+    controller.hold("plug3", &json!({ "on": true }));
+    wait_for("the plug goes on", PATIENCE, || {
+        (plug.ask("dump")["on"] == true).then_some(())
+    });
+    let before = switch_commands(&mut plug);
+    let offs = |commands: &[String]| commands.iter().filter(|c| *c == "OFF").count();
+
+    // Stopped, the broker takes the bytes and does nothing: the publish is under way when it dies.
+    broker.signal(Signal::STOP);
+    controller.hold("plug3", &json!({ "on": false }));
+    std::thread::sleep(Duration::from_secs(2));
+    broker.kill();
+    wait_for("the command is told to have failed", PATIENCE, || {
+        let events = http::get(controller.page, "/api/v1/events").body;
+        ["setpoint_missed", "setpoint_refused"]
+            .iter()
+            .any(|e| events.contains(e))
+            .then_some(())
+    });
+    // Nobody wants it off any more when the broker comes back.
+    controller.hold("plug3", &json!({ "on": true }));
+    std::thread::sleep(Duration::from_secs(1));
+    let _broker = mosquitto(dir.path(), port);
+    wait_for("the plug is seen again", PATIENCE, || {
+        controller
+            .device("plug3")
+            .filter(|d| d["link"] == "online" && d["switch_on"]["quality"] == "good")
+    });
+    // Long enough for anything that still waits in a queue.
+    std::thread::sleep(Duration::from_secs(8));
+    let after = switch_commands(&mut plug);
+    assert_eq!(
+        offs(&after),
+        offs(&before),
+        "carried out late: {before:?}, then {after:?}"
+    );
+    assert_eq!(plug.ask("dump")["on"], true);
+    // And the road is whole: a new command arrives.
+    controller.hold("plug3", &json!({ "on": false }));
+    wait_for("the plug goes off", PATIENCE, || {
+        (plug.ask("dump")["on"] == false).then_some(())
+    });
+    let run_dir = controller.end();
+    let result = run::result(&run_dir);
+    assert_eq!(
+        result["counters"]["dispatches"],
+        result["counters"]["dispatches_logged"]
+    );
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn the_last_will_of_a_plug_without_supply_is_heard_at_once() {
+    let dir = folder();
+    let port = free_port();
+    let _broker = mosquitto(dir.path(), port);
+    let arguments = [
+        "--port",
+        &port.to_string(),
+        "--topic",
+        "plug3",
+        "--on",
+        "--tele-s",
+        "1",
+    ];
+    let plug = Peer::start("tasmota_plug.py", arguments);
+    let controller = Controller::on_bench(&rig(dir.path(), port), &dir.path().join("run"), &[]);
+    let online = || {
+        wait_for("the plug is online and draws 1200 W", PATIENCE, || {
+            controller
+                .shown("plug3", "p_w")
+                .filter(|p| *p == json!(-1200.0))
+        });
+    };
+    online();
+    plug.vanish();
+    let gone = wait_for("the plug is offline", PATIENCE, || {
+        controller
+            .device("plug3")
+            .filter(|d| d["link"] == "offline")
+    });
+    // Not known is not zero: no good reading of 0 W stands for a plug that is gone.
+    assert_ne!(gone["p_w"], json!({ "value": 0.0, "quality": "good" }));
+    let _plug = Peer::start("tasmota_plug.py", arguments);
+    online();
+    let powers = run::values(&run::samples(&controller.end()), "plug3", "ac.p");
+    assert!(
+        powers.iter().all(|p| *p == -1200.0),
+        "an invented power: {powers:?}"
+    );
+}

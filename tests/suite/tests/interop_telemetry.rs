@@ -1,0 +1,197 @@
+//! Telemetry as somebody else's server understands it: VictoriaMetrics parses, stores and counts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use suite::process::{Running, WithArguments, gridrig, tool};
+use suite::{PATIENCE, folder, free_port, http, root, run, wait_for, wait_for_port};
+
+fn server(dir: &Path, port: u16) -> Running {
+    let storage = format!("-storageDataPath={}", dir.join("store").display());
+    let listen = format!("-httpListenAddr=127.0.0.1:{port}");
+    let server = Running::start(tool("victoria-metrics").with([
+        listen.as_str(),
+        &storage,
+        "-retentionPeriod=12",
+        "-search.latencyOffset=0s",
+    ]));
+    wait_for_port("victoria-metrics", port);
+    server
+}
+
+/// The demo bench with a server to write to.
+fn rig(dir: &Path, port: u16) -> PathBuf {
+    let path = dir.join("telemetry.toml");
+    let text = format!(
+        "schema = 1\ninherit = \"{}\"\n\
+         [plant]\nday = \"{}\"\n\
+         [telemetry]\ninflux = {{ url = \"http://127.0.0.1:{port}\", org = \"lab\", bucket = \"bench\" }}\n",
+        root().join("rigs/virtual/campus.toml").display(),
+        root().join("rigs/virtual/campus-day.toml").display(),
+    );
+    std::fs::write(&path, text).expect("the folder can be written");
+    path
+}
+
+fn demo(rig: &Path, run_dir: &Path, run_for: &str) -> Running {
+    Running::start(
+        gridrig()
+            .with(["demo", "--headless", "--for", run_for, "--rig"])
+            .with([rig])
+            .with(["--out"])
+            .with([run_dir]),
+    )
+}
+
+/// A point as the server holds it: series, milliseconds, value.
+type ServerPoint = (String, i64, u64);
+
+/// All points of the server, each as often as it is there.
+fn exported(port: u16) -> Vec<ServerPoint> {
+    let _ = http::post(port, "/internal/force_flush", None, &Value::Null);
+    // match[]={__name__!=""}, as a query is escaped.
+    let path = "/api/v1/export?match%5B%5D=%7B__name__%21%3D%22%22%7D";
+    let body = http::get(port, path).body;
+    let mut points = Vec::new();
+    for line in body.lines() {
+        let series: Value = serde_json::from_str(line).expect("an export is JSON lines");
+        let metric = &series["metric"];
+        let name = format!(
+            "{} {}",
+            metric["__name__"].as_str().unwrap_or_default(),
+            metric["device"].as_str().unwrap_or_default()
+        );
+        let numbers = |key: &str| series[key].as_array().expect("an array").clone();
+        for (value, at) in numbers("values").iter().zip(numbers("timestamps")) {
+            let value = value.as_f64().expect("a number");
+            points.push((
+                name.clone(),
+                at.as_i64().expect("milliseconds"),
+                value.to_bits(),
+            ));
+        }
+    }
+    points
+}
+
+/// A number of the server's own metrics page.
+fn metric(port: u16, name: &str) -> u64 {
+    let page = http::get(port, "/metrics").body;
+    let line = page
+        .lines()
+        .find_map(|l| l.strip_prefix(name))
+        .map(str::trim);
+    line.and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| panic!("{name} is not on the metrics page"))
+}
+
+const INVALID: &str = "vm_rows_invalid_total{type=\"influx\"}";
+
+/// Every good sample of the run folder, as the server must hold it.
+fn recorded(run_dir: &Path) -> BTreeSet<ServerPoint> {
+    let role = |device: &str| match device {
+        "pcc" => "pcc",
+        "brk1" => "breaker",
+        "pv1" => "pv",
+        "ess1" => "ess",
+        "bat1" => "battery",
+        _ => "load",
+    };
+    run::samples(run_dir)
+        .iter()
+        .filter_map(|row| {
+            let value: f64 = row["value"].parse().ok()?;
+            let nanos: i64 = row["utc_ns"].parse().expect("a record time");
+            let device = &row["device"];
+            let name = format!(
+                "{}_{} {device}",
+                role(device),
+                row["point"].replace('.', "_")
+            );
+            Some((name, nanos.div_euclid(1_000_000), value.to_bits()))
+        })
+        .collect()
+}
+
+fn counter(run_dir: &Path, name: &str) -> usize {
+    let counters = &run::result(run_dir)["counters"];
+    let number = counters[name]
+        .as_u64()
+        .and_then(|n| usize::try_from(n).ok());
+    number.unwrap_or_else(|| panic!("no {name} in {counters}"))
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn the_server_holds_exactly_what_the_run_says_it_wrote() {
+    let (dir, port) = (folder(), free_port());
+    let _server = server(dir.path(), port);
+    let run_dir = dir.path().join("run");
+    let (status, stderr) = demo(&rig(dir.path(), port), &run_dir, "15s").end(PATIENCE * 2);
+    assert!(status.success(), "{status}:\n{stderr}");
+    let written = counter(&run_dir, "telemetry_written");
+    assert!(written > 500, "only {written} values in 15 s");
+    assert_eq!(counter(&run_dir, "telemetry_lost"), 0);
+    // A point may show up to a second after the server took it.
+    wait_for(
+        &format!("the server shows {written} values"),
+        PATIENCE,
+        || (exported(port).len() == written).then_some(()),
+    );
+    assert_eq!(metric(port, INVALID), 0, "the server refused lines");
+    let held: BTreeSet<ServerPoint> = exported(port).into_iter().collect();
+    let absent: Vec<_> = recorded(&run_dir)
+        .difference(&held)
+        .take(5)
+        .cloned()
+        .collect();
+    assert!(
+        absent.is_empty(),
+        "in the run folder but not on the server: {absent:?}"
+    );
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_server_that_goes_away_and_comes_back_misses_nothing() {
+    let (dir, port) = (folder(), free_port());
+    let first = server(dir.path(), port);
+    let run_dir = dir.path().join("run");
+    let mut demo = demo(&rig(dir.path(), port), &run_dir, "40s");
+    wait_for("the server has some values", PATIENCE, || {
+        (exported(port).len() > 200).then_some(())
+    });
+    assert_eq!(metric(port, INVALID), 0);
+    // By SIGTERM: what this server has acknowledged but not stored is its own loss when it is killed.
+    let (status, _) = first.terminate();
+    assert!(status.success(), "the server stored what it had: {status}");
+    // Chosen: longer than any buffer that is not on disk would like.
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    let _second = server(dir.path(), port);
+    let (status, stderr) = demo.end(PATIENCE * 2);
+    assert!(status.success(), "{status}:\n{stderr}");
+
+    let (written, lost) = (
+        counter(&run_dir, "telemetry_written"),
+        counter(&run_dir, "telemetry_lost"),
+    );
+    assert_eq!(lost, 0);
+    let expected = recorded(&run_dir);
+    let absent = || {
+        let held: BTreeSet<ServerPoint> = exported(port).into_iter().collect();
+        expected.difference(&held).cloned().collect::<Vec<_>>()
+    };
+    wait_for(
+        "the server shows every sample of the run folder",
+        PATIENCE,
+        || absent().is_empty().then_some(()),
+    );
+    assert_eq!(metric(port, INVALID), 0, "the server refused lines");
+    // What was sent twice because its acknowledgement died with the server is there twice.
+    let held = exported(port).len();
+    assert!(
+        held >= written,
+        "{written} values were acknowledged, {held} are there"
+    );
+}
