@@ -64,7 +64,7 @@ fn tell_traces(terminal: &Terminal) {
     let usual = if terminal.is_quiet() {
         "error,rumqttd=off"
     } else {
-        "warn,rumqttd=off"
+        "warn,start=info,rumqttd=off"
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));

@@ -25,7 +25,7 @@ use crate::evidence::{self, CONTROLLER, Evidence, NotDurable};
 use crate::image::ImageStore;
 use crate::journal::Journal;
 use crate::rig::Rig;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Level, Telemetry, describe};
 use crate::tracker::{Progress, Tracker};
 use crate::view::{Counters, CycleReport, LedgerView, LiveView, MarketView};
 
@@ -169,6 +169,8 @@ impl Engine {
 
     /// One step. `due` is when it should have begun, for the supervisory rhythm.
     pub fn step(&mut self, rhythm: Rhythm, due: Instant) {
+        let cycle = tracing::debug_span!("cycle", n = self.counters.cycles, mode = %self.mode);
+        let _inside = cycle.enter();
         let now = self.parts.clock.now();
         let utc = self.parts.clock.utc();
         self.parts.pulse.beat(now);
@@ -528,6 +530,7 @@ impl Engine {
         for event in &events {
             self.parts.telemetry.event(utc, now, event);
             self.parts.view.event(utc, now, event);
+            self.trace(event);
         }
         for listener in &mut self.parts.listeners {
             listener.samples(now, samples);
@@ -554,6 +557,25 @@ impl Engine {
             if now.since(self.buses_told_at) >= TELL_EVERY {
                 self.tell_slowly(now);
             }
+        }
+    }
+
+    /// Tells the log, in the same words as everybody else.
+    fn trace(&self, event: &Event) {
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return;
+        }
+        let name = |device: DeviceIx| {
+            self.names
+                .get(device.index())
+                .map_or_else(String::new, ToString::to_string)
+        };
+        let record = describe(event, &name);
+        let device = record.device.as_deref().unwrap_or("-");
+        match record.level {
+            Level::Info => tracing::info!(message = record.text, event = record.event, device),
+            Level::Warning => tracing::warn!(message = record.text, event = record.event, device),
+            Level::Error => tracing::error!(message = record.text, event = record.event, device),
         }
     }
 

@@ -298,7 +298,12 @@ impl Session {
             ))
         })?;
         let rights = thread.rights.clone();
-        tracing::info!(message = "The control thread runs.", rights = rights.line());
+        // Told at every start, whatever is filtered: it decides how good the timing can be.
+        tracing::info!(
+            target: "start",
+            message = "The control thread runs.",
+            timing = rights.line()
+        );
         let ended_by_itself = async {
             // Chosen: 50 ms; only a failed ledger ends the thread from inside.
             while !thread.has_ended() {

@@ -230,11 +230,17 @@ async fn go(
     };
     let result = judge(&options, &about, &ended, stopped, &clock.utc().to_string());
     let html = run_report(&result, &report(&options.rig, &view, &ended));
+    let mut environment = about.environment(Some(&options.rig));
+    if let Some(rights) = &ended.rights {
+        environment
+            .versions
+            .insert("control_thread".into(), rights.line());
+    }
     folder::write(
         &options.run_dir,
         &result,
         &html,
-        &about.environment(Some(&options.rig)),
+        &environment,
         InconclusiveAs::Error,
     )
     .map_err(|d| vec![*d])?;

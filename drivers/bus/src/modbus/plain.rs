@@ -42,3 +42,19 @@ impl AsyncWrite for PlainTcp {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn requests_are_not_gathered() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let stream = TcpStream::connect(address).await.expect("it listens");
+        assert!(stream.is_write_vectored());
+        assert!(!PlainTcp(stream).is_write_vectored());
+    }
+}

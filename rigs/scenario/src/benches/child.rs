@@ -95,3 +95,29 @@ impl Drop for Kept {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_that_is_not_there_is_named() {
+        let error = child("no-such-role").expect_err("there is no such role");
+        assert!(error.to_string().contains("`no-such-role`"), "{error}");
+    }
+
+    #[test]
+    fn every_name_stands_for_one_bench_and_one_role() {
+        for (n, (name, _)) in ROLES.iter().enumerate() {
+            assert!(ROLES[..n].iter().all(|(other, _)| other != name), "{name}");
+        }
+        let benches = super::super::BENCHES;
+        for (n, bench) in benches.iter().enumerate() {
+            assert!(
+                benches[..n].iter().all(|b| b.name != bench.name),
+                "{}",
+                bench.name
+            );
+        }
+    }
+}
