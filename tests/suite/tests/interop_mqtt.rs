@@ -24,32 +24,39 @@ fn publish(port: u16, topic: &str, payload: &str) {
         text_of(tool("mosquitto_pub").with(["-p", &port, "-t", topic, "-m", payload, "-q", "1"]));
 }
 
-/// Subscribes, publishes when the broker has confirmed that, and gives the first message heard.
+/// Subscribes, publishes as soon as that is in force, and gives the first message heard.
 fn answer_to(port: u16, topic: &str, command: (&str, &str)) -> String {
-    let mut listening = Running::start(next_of(port, topic).with(["-d"]));
-    loop {
-        let line = listening.line().expect("mosquitto_sub tells what it does");
-        if line.contains("SUBACK") || line.starts_with("Subscribed") {
-            break;
-        }
-    }
+    // A retained mark comes at once to whoever has subscribed: its arrival says that it is in force.
+    let port_text = port.to_string();
+    let mark = [
+        "-p",
+        &port_text,
+        "-t",
+        "probe/subscribed",
+        "-m",
+        "in force",
+        "-q",
+        "1",
+        "-r",
+    ];
+    let _ = text_of(tool("mosquitto_pub").with(mark));
+    let mut listening = Running::start(tool("mosquitto_sub").with([
+        "-p",
+        &port_text,
+        "-t",
+        topic,
+        "-t",
+        "probe/subscribed",
+        "-C",
+        "2",
+        "-W",
+        "30",
+    ]));
+    assert_eq!(listening.line().as_deref(), Some("in force"));
     publish(port, command.0, command.1);
-    loop {
-        let line = listening
-            .line()
-            .unwrap_or_else(|| panic!("nothing came on {topic}"));
-        // What it does is told in words; what it heard is the payload alone.
-        let told = ["Client ", "Subscribed"]
-            .iter()
-            .any(|word| line.starts_with(word));
-        if !told {
-            return line;
-        }
-    }
-}
-
-fn json_message(port: u16, topic: &str) -> Value {
-    serde_json::from_str(&text_of(next_of(port, topic))).expect("the payload is JSON")
+    listening
+        .line()
+        .unwrap_or_else(|| panic!("nothing came on {topic}"))
 }
 
 // --- Other people's clients on our plugs ----------------------------------------------------------
@@ -68,7 +75,11 @@ fn mosquitto_hears_and_switches_our_tasmota_plug() {
         answer_to(port, "stat/plug1/POWER", ("cmnd/plug1/POWER", "ON")),
         "ON"
     );
-    let power = || json_message(port, "tele/plug1/SENSOR")["ENERGY"]["Power"].as_f64();
+    let power = || {
+        let status = answer_to(port, "stat/plug1/STATUS10", ("cmnd/plug1/Status", "10"));
+        let status: Value = serde_json::from_str(&status).expect("the status is JSON");
+        status["StatusSNS"]["ENERGY"]["Power"].as_f64()
+    };
     wait_for("the load behind it draws 2 kW", PATIENCE, || {
         power().filter(|w| (w - 2000.0).abs() < 50.0)
     });

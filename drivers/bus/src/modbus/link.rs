@@ -26,7 +26,6 @@ use tokio_modbus::{Request, Response};
 
 use super::dial::{DialError, Opened, dial};
 use super::guard::{GuardedIo, NotQuiet};
-use super::plain::PlainTcp;
 use crate::{BusStats, Endpoint};
 
 /// Shortest back-off after a failure. Chosen: does not hurry a device that restarts its server.
@@ -595,9 +594,7 @@ fn attach(opened: Opened, rtu: bool) -> Wire {
         (Opened::Serial(port), _) => Wire::Rtu(GuardedIo::new(port)),
         (Opened::Tcp(stream), true) => Wire::Rtu(GuardedIo::new(stream)),
         (Opened::Memory(stream), true) => Wire::Rtu(GuardedIo::new(stream)),
-        (Opened::Tcp(stream), false) => {
-            Wire::Tcp(client::tcp::attach_slave(PlainTcp(stream), unit))
-        }
+        (Opened::Tcp(stream), false) => Wire::Tcp(client::tcp::attach_slave(stream, unit)),
         (Opened::Memory(stream), false) => Wire::Tcp(client::tcp::attach_slave(stream, unit)),
     }
 }

@@ -11,7 +11,6 @@ mod device;
 mod dial;
 mod guard;
 pub mod link;
-mod plain;
 pub mod sunspec;
 mod write;
 mod writing;
