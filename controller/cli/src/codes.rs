@@ -127,6 +127,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         profile::EXPLANATIONS,
         runtime::rig::EXPLANATIONS,
         scenario::codes::EXPLANATIONS,
+        scenario::bench::EXPLANATIONS,
     ]
     .into_iter()
     .flatten()

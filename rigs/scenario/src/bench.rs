@@ -26,6 +26,18 @@ use tokio::sync::mpsc;
 /// low-voltage cable.
 const FEEDER_OHM: (f64, f64) = (0.0624, 0.024);
 
+/// What the codes of the emulated day mean, for `gridrig explain`.
+pub const EXPLANATIONS: &[(&str, &str)] = &[
+    (
+        "E101",
+        "The emulated day takes no time. Its length is how long 24 hours take on the bench, such as `10min`.",
+    ),
+    (
+        "E102",
+        "Something in the file of the emulated day cannot be used: hours that do not rise from 0 to 24, as many watts as hours, or a share outside 0 to 1.",
+    ),
+];
+
 /// A running emulated bench.
 pub struct EmulatedBench {
     bench: Bench,

@@ -59,10 +59,10 @@ pub fn run(
     let utc = || runtime::clock::SystemClock::start().utc().to_string();
     let about = About {
         id: options.id.clone(),
-        rig: options
-            .rig
-            .as_ref()
-            .map_or_else(|| demo::RIG_PATH.to_owned(), |p| p.display().to_string()),
+        rig: options.rig.as_ref().map_or_else(
+            || "each scenario's own".to_owned(),
+            |p| p.display().to_string(),
+        ),
         on: if options.emulated { "sim" } else { "bench" }.into(),
         speed: if options.virtual_time { "max" } else { "1" }.into(),
         seed: options.seed,
@@ -291,6 +291,7 @@ impl One<'_> {
             recording: recording.clone(),
             ramps: Vec::new(),
             marks: BTreeMap::new(),
+            held: BTreeMap::new(),
         };
         let mut played: Result<Instant, Broken> = Err(Broken::infrastructure("it was not played"));
         let ended = {

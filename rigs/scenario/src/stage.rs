@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use document::{Actor, Diagnostic};
 use emulator::bench::Handle;
-use model::{Clock, Instant, Mode, ModeRequest, Order, Role, Setpoint};
+use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Role, Setpoint};
 use quantities::{ActivePower, ReactivePower};
 use runtime::engine::OrderQueue;
 use runtime::rig::Rig;
@@ -69,6 +69,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) recording: SharedRecording,
     pub(crate) ramps: Vec<HeldRamp>,
     pub(crate) marks: BTreeMap<String, Instant>,
+    /// Active and reactive power that devices are held to, in watt and var.
+    pub(crate) held: BTreeMap<DeviceIx, (f64, f64)>,
 }
 
 /// A held setpoint that moves along a straight line.
@@ -217,6 +219,7 @@ impl Stage<'_> {
                     .rig
                     .device(device)
                     .ok_or_else(|| at(format!("the rig has no device `{device}`")))?;
+                self.held.remove(&device);
                 self.orders.push(Order::Release { device });
                 Ok(())
             }
@@ -262,7 +265,7 @@ impl Stage<'_> {
         }
     }
 
-    fn hold(&self, signal: &Signal, value: f64) -> Result<(), String> {
+    fn hold(&mut self, signal: &Signal, value: f64) -> Result<(), String> {
         let device = self
             .rig
             .device(&signal.subject)
@@ -272,14 +275,19 @@ impl Stage<'_> {
             (SignalQuantity::ActivePower, Role::Pv) => Setpoint::Ceiling {
                 p: ActivePower::from_watts(value),
             },
-            (SignalQuantity::ActivePower, _) => Setpoint::Power {
-                p: ActivePower::from_watts(value),
-                q: ReactivePower::ZERO,
-            },
-            (SignalQuantity::ReactivePower, _) => Setpoint::Power {
-                p: ActivePower::ZERO,
-                q: ReactivePower::from_vars(value),
-            },
+            // Holding one of the two leaves the other where it is held.
+            (quantity @ (SignalQuantity::ActivePower | SignalQuantity::ReactivePower), _) => {
+                let held = self.held.entry(device).or_insert((0.0, 0.0));
+                if quantity == SignalQuantity::ActivePower {
+                    held.0 = value;
+                } else {
+                    held.1 = value;
+                }
+                Setpoint::Power {
+                    p: ActivePower::from_watts(held.0),
+                    q: ReactivePower::from_vars(held.1),
+                }
+            }
             (SignalQuantity::Switch, _) => Setpoint::Switch { on: value >= 0.5 },
             _ => return Err(format!("`{signal}` cannot be held")),
         };

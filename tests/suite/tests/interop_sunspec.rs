@@ -1,6 +1,9 @@
 //! SunSpec with other people: their clients on our emulators, and our controller on the foreign bench,
 //! where every device is a program of somebody else.
 
+// Everything in this file is a test, its small functions too.
+#![allow(clippy::panic)]
+
 use std::path::Path;
 use std::time::Duration;
 

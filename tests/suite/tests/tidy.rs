@@ -2,6 +2,9 @@
 //!
 //! Each rule lists all its breaches, each with its place.
 
+// Everything in this file is a test, its small functions too.
+#![allow(clippy::panic)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -67,11 +67,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R014",
-        "A device that holds its last setpoint for ever when it hears nothing cannot be armed on a lab bench, unless the rig says `revert` for a device that can revert.",
-    ),
-    (
-        "R015",
-        "The revert time is shorter than three refreshes of the slowest bus could guarantee.",
+        "A device that can move power and keeps its last setpoint for ever when it hears nothing. It would go on when the controller is gone, so it cannot be part of a bench; its profile must say how it falls back (`comms_loss`).",
     ),
     (
         "R016",
@@ -122,5 +118,13 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "R029",
         "A fault of `[emulate]` that the emulator does not know.",
+    ),
+    (
+        "W001",
+        "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
+    ),
+    (
+        "W002",
+        "The token of the API is empty or holds characters that no header can carry.",
     ),
 ];

@@ -89,6 +89,8 @@ pub struct RigBus {
     pub id: Arc<str>,
     /// How it is reached.
     pub kind: BusKind,
+    /// Whether the rig states the settings of a serial line; otherwise they are the devices' own.
+    pub serial_stated: bool,
     /// Time-out that overrides the profiles'.
     pub timeout: Option<Duration>,
     /// Silence between requests that overrides the profiles'.

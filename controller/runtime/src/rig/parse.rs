@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
                 schema.span,
                 format!("schema {} is not known", schema.value),
                 "this gridrig reads schema 1",
-                "use `gridrig migrate` of the version that wrote it",
+                "write `schema = 1`, and see rigs/README.md for its keys",
             );
         }
         let title = self
@@ -195,8 +195,9 @@ impl<'a> Reader<'a> {
             .find_map(|l| l.root().text("title"))
             .map_or_else(|| "microgrid bench".to_owned(), |t| t.value);
         let site = sections::site(self);
-        let buses = sections::buses(self);
+        let mut buses = sections::buses(self);
         let devices = sections::devices(self, &buses);
+        sections::settle_serial(&mut buses, &devices);
         let emulate = sections::emulation(self, &devices);
         sections::check_devices(self, &buses, &devices, &emulate);
         let site = site?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use document::{Document, Source, Spanned, Table};
 use model::{Point, Role};
-use profile::modbus::{Parity, SerialSettings};
+use profile::modbus::{CommsLoss, Parity, SerialSettings};
 use profile::{Profile, Protocol};
 use quantities::{ActivePower, ApparentPower, Frequency, Quantity, Voltage};
 
@@ -80,15 +80,20 @@ pub(super) fn safety(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         safety.on_lost = on_lost.value;
     }
     if let Some(estop) = table.text("estop") {
-        let name = estop.value.split('.').next().unwrap_or_default();
-        safety.estop = named(devices, name);
+        let (name, contact) = estop
+            .value
+            .split_once('.')
+            .unwrap_or((&estop.value, "switch.on"));
+        // A profile has one contact; these are its names.
+        let known = ["switch.on", "switch", "di0"].contains(&contact);
+        safety.estop = named(devices, name).filter(|_| known);
         if safety.estop.is_none() {
             table.document().error(
                 "R009",
                 estop.span,
-                format!("the rig has no device `{name}`"),
+                format!("`{}` is no contact of this rig", estop.value),
                 "",
-                "name the device whose switch is the emergency stop circuit",
+                "name the device whose switch is the emergency stop circuit, such as `io1.switch.on`",
             );
         }
     }
@@ -160,6 +165,7 @@ pub(super) fn buses(reader: &Reader<'_>) -> Vec<RigBus> {
         let timeout = table.duration("timeout").map(|d| d.value);
         let min_gap = table.duration("min_gap").map(|d| d.value);
         let kind = bus_kind(reader, &table);
+        let serial_stated = ["baud", "parity", "stop_bits"].iter().any(|k| table.has(k));
         let document = table.document();
         let span = table.span();
         table.finish();
@@ -177,12 +183,32 @@ pub(super) fn buses(reader: &Reader<'_>) -> Vec<RigBus> {
         }
         buses.push(RigBus {
             id: name.as_str().into(),
+            serial_stated,
             kind,
             timeout,
             min_gap,
         });
     }
     buses
+}
+
+/// A serial line whose settings the rig does not state has those of its devices' maker.
+pub(super) fn settle_serial(buses: &mut [RigBus], devices: &[(RigDevice, Place<'_>)]) {
+    for (index, bus) in buses.iter_mut().enumerate() {
+        let BusKind::ModbusRtu { settings, .. } = &mut bus.kind else {
+            continue;
+        };
+        let of_maker = devices
+            .iter()
+            .filter(|(d, _)| d.bus == index)
+            .find_map(|(d, _)| match &d.profile.protocol {
+                Protocol::Modbus(modbus) => modbus.serial,
+                Protocol::Can(_) | Protocol::Mqtt(_) => None,
+            });
+        if let (false, Some(of_maker)) = (bus.serial_stated, of_maker) {
+            *settings = of_maker;
+        }
+    }
 }
 
 /// What only one bus may open.
@@ -440,6 +466,15 @@ fn device(
     };
     let moves_power =
         takes(&device, Point::ActivePowerSet) || takes(&device, Point::ActivePowerLimit);
+    if moves_power && keeps_for_ever(&device) {
+        document.error(
+            "R014",
+            table.span(),
+            format!("`{name}` keeps its last setpoint for ever when it hears nothing"),
+            "",
+            "use a profile whose `comms_loss` says how the device falls back by itself",
+        );
+    }
     // Limits that are there but cannot be read have been told of already.
     if moves_power && device.p.is_none() && !limits_given {
         document.error(
@@ -451,6 +486,18 @@ fn device(
         );
     }
     Some(device)
+}
+
+/// Whether a control that moves power has no fallback of the device's own.
+fn keeps_for_ever(device: &RigDevice) -> bool {
+    let moves = [Point::ActivePowerSet, Point::ActivePowerLimit];
+    match &device.profile.protocol {
+        Protocol::Modbus(modbus) => modbus
+            .controls
+            .iter()
+            .any(|c| moves.contains(&c.point) && c.comms_loss == CommsLoss::Holds),
+        Protocol::Can(_) | Protocol::Mqtt(_) => false,
+    }
 }
 
 /// Serial lines below this bear one block of a meter per second besides their writes, not five.

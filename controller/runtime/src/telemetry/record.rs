@@ -65,9 +65,9 @@ impl EventRecord {
 #[must_use]
 pub fn setpoint_text(setpoint: Setpoint) -> String {
     match setpoint {
-        Setpoint::Power { p, q } if q.as_vars() == 0.0 => format!("{p:.0}"),
-        Setpoint::Power { p, q } => format!("{p:.0}, {q:.0}"),
-        Setpoint::Ceiling { p } => format!("at most {p:.0}"),
+        Setpoint::Power { p, q } if q.as_vars() == 0.0 => format!("{p:.1}"),
+        Setpoint::Power { p, q } => format!("{p:.1}, {q:.1}"),
+        Setpoint::Ceiling { p } => format!("at most {p:.1}"),
         Setpoint::Switch { on: true } => "on".into(),
         Setpoint::Switch { on: false } => "off".into(),
     }

@@ -1,0 +1,3 @@
+#[test]
+#[ignore]
+fn x() { let p = "/home/x"; let h = "pypi.org"; }
