@@ -221,8 +221,6 @@ fn a_command_that_the_broker_died_with_is_never_carried_out_late() {
             .any(|e| events.contains(e))
             .then_some(())
     });
-    // Nobody wants it off any more when the broker comes back.
-    controller.hold("plug3", &json!({ "on": true }));
     std::thread::sleep(Duration::from_secs(1));
     let _broker = mosquitto(dir.path(), port);
     wait_for("the plug is seen again", PATIENCE, || {

@@ -84,7 +84,10 @@ fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// A bench that did not come to its end, as a person is told.
 fn not_measured(error: BenchError) -> Problem {
     match error {
-        BenchError::Role(_) => Problem::usage(usage("C001", error.to_string(), "")),
+        BenchError::Role(_) => {
+            let help = "a bench plays its roles itself; give the name of a bench";
+            Problem::usage(usage("C001", error.to_string(), help))
+        }
         _ => {
             let told = Diagnostic::error("R026", Actor::Operator, error.to_string());
             Problem::from(vec![told])

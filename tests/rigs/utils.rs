@@ -1,3 +1,0 @@
-#[test]
-#[ignore]
-fn x() { let p = "/home/x"; let h = "pypi.org"; }
