@@ -1,6 +1,8 @@
 //! Times the clearing of generated books: `cargo run --release --example
 //! clearing_time -p market -- 100000 1000000`.
 
+#![allow(clippy::disallowed_methods)] // It measures time.
+
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -205,15 +205,17 @@ impl EmulatedBench {
 
 fn day(path: &Path, seed: u64) -> Result<DayCurve, Vec<Diagnostic>> {
     let shown = path.display().to_string();
-    let text = match embedded(path) {
-        Some(text) => text.to_owned(),
-        None => std::fs::read_to_string(path).map_err(|e| {
-            vec![Diagnostic::error(
+    // A file on disk counts before the one inside the binary: somebody may have changed it.
+    let text = match (std::fs::read_to_string(path), embedded(path)) {
+        (Ok(text), _) => text,
+        (Err(_), Some(text)) => text.to_owned(),
+        (Err(e), None) => {
+            return Err(vec![Diagnostic::error(
                 "R028",
                 Actor::Author,
                 format!("the course of the day {shown} cannot be read: {e}"),
-            )]
-        })?,
+            )]);
+        }
     };
     DayCurve::parse(Source::new(shown, text), seed)
 }

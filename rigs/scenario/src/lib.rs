@@ -6,6 +6,7 @@ pub mod check;
 pub mod codes;
 pub mod demo;
 pub mod folder;
+mod interrupt;
 pub mod live;
 pub mod recorder;
 pub mod report;

@@ -13,7 +13,8 @@ use crate::check::CheckResult;
 use crate::check::{Evidence, LedgerEvidence, MarketEvidence, Verification, evaluate};
 use crate::demo;
 use crate::folder::{self, About};
-use crate::live::{in_runtime, open_buses, stop, time};
+use crate::interrupt::Interrupt;
+use crate::live::{in_runtime, open_buses, time};
 use crate::recorder::{Recorder, SharedRecording};
 use crate::report::html::scenario_report;
 use crate::report::junit::InconclusiveAs;
@@ -74,6 +75,8 @@ pub fn run(
     let mut roots = Vec::new();
     let mut entries = 0;
     let mut number = 0;
+    let mut interrupted = false;
+    let interrupt = Interrupt::listen();
     'all: for scenario in &options.scenarios {
         for repetition in 0..u64::from(options.repeat.max(1)) {
             number += 1;
@@ -88,15 +91,16 @@ pub fn run(
                     .run_dir
                     .join(format!("{number:03}-{}", slug(&scenario.title()))),
                 options: &options,
+                interrupt: &interrupt,
             };
             let done = one.run();
             add(&mut totals, &done.counters);
             roots.extend(done.root);
             entries += done.entries;
             told(&done.result);
-            let interrupted = done.result.verdict == Verdict::Interrupted;
             results.push(done.result);
-            if interrupted {
+            if interrupt.was_heard() {
+                interrupted = true;
                 break 'all;
             }
         }
@@ -113,7 +117,9 @@ pub fn run(
         entries,
         verified: None,
     };
-    let result = result.judged(if options.scenarios.is_empty() {
+    let result = result.judged(if interrupted {
+        Verdict::Interrupted
+    } else if options.scenarios.is_empty() {
         Verdict::NothingSelected
     } else {
         Verdict::Pass
@@ -193,6 +199,7 @@ struct One<'a> {
     seed: u64,
     run_dir: PathBuf,
     options: &'a TestOptions,
+    interrupt: &'a Interrupt,
 }
 
 /// What came of one scenario.
@@ -298,7 +305,7 @@ impl One<'_> {
             let play = async {
                 tokio::select! {
                     biased;
-                    _ = stop(None) => {
+                    () = self.interrupt.heard() => {
                         played = Err(Broken {
                             verdict: Verdict::Interrupted,
                             why: "interrupted by a person; the bench was brought to rest".into(),

@@ -36,6 +36,12 @@ fn pysunspec2_discovers_our_inverter_and_reads_what_it_does() {
     let sim = steady();
     let port = sim.port("pv1").to_string();
     let names = ["1.Mn", "103.W", "103.Hz", "103.PhVphA", "121.WMax"];
+    // Started a moment ago, the inverter may still be on its way up.
+    wait_for("the inverter gives its sun", PATIENCE, || {
+        points(sim.port("pv1"), &["103.W"])["103.W"]
+            .as_f64()
+            .filter(|w| (w - 9000.0).abs() < 50.0)
+    });
     let seen = json_of("read_sunspec.py", [&["--port", &port], &names[..]].concat());
     assert_eq!(seen["models"], json!([1, 103, 120, 121, 123]));
     assert_eq!(

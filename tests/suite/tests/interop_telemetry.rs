@@ -1,5 +1,8 @@
 //! Telemetry as somebody else's server understands it: VictoriaMetrics parses, stores and counts.
 
+// Everything in this file is a test, its small functions too.
+#![allow(clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

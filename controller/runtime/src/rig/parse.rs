@@ -170,9 +170,12 @@ impl<'a> Reader<'a> {
             .expect("a rig has at least its own layer")
     }
 
-    /// A path that the rig gives, relative to its own folder.
-    pub(super) fn path(&self, text: &str) -> PathBuf {
-        self.dir.join(text)
+    /// A path that a table gives, relative to the folder of the file that the table stands in.
+    pub(super) fn path(&self, table: &Table<'_>, text: &str) -> PathBuf {
+        Path::new(&table.document().source().path)
+            .parent()
+            .unwrap_or(self.dir)
+            .join(text)
     }
 
     fn read(&self) -> Option<Rig> {

@@ -282,7 +282,7 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
             let url = table.required_text("url", "mqtt://192.168.1.2:1883")?;
             let user = table.text("user").map(|u| u.value);
             let password_env = table.text("password_env").map(|p| p.value);
-            let ca = table.text("ca").map(|c| reader.path(&c.value));
+            let ca = table.text("ca").map(|c| reader.path(table, &c.value));
             let Some((tls, host, port)) = broker_url(&url.value) else {
                 bad_address(table, url);
                 return None;
@@ -398,7 +398,7 @@ fn device(
     let document = table.document();
     let profile = table
         .required_text("profile", "eastron/sdm630")
-        .and_then(|p| find_profile(reader, document, p));
+        .and_then(|p| find_profile(reader, table, p));
     let bus = table.required_text("bus", "lan1").and_then(|b| {
         let found = buses.iter().position(|x| *x.id == *b.value);
         if found.is_none() {
@@ -542,13 +542,14 @@ fn poll(table: &Table<'_>, bus: Option<&BusKind>) -> bus::PollPeriods {
 
 fn find_profile(
     reader: &Reader<'_>,
-    document: &Document,
+    table: &Table<'_>,
     name: Spanned<String>,
 ) -> Option<Arc<Profile>> {
+    let document = table.document();
     if let Some(profile) = profile::bundled(&name.value) {
         return Some(profile);
     }
-    let path = reader.path(&name.value);
+    let path = reader.path(table, &name.value);
     if name.value.ends_with(".toml") && path.exists() {
         return match std::fs::read_to_string(&path)
             .map_err(|e| e.to_string())
@@ -776,7 +777,7 @@ pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)])
     if let Some(plant) = reader.section("plant") {
         emulation.feeder_r_ohm = plant.number("feeder_r_ohm").map(|x| x.value);
         emulation.feeder_x_ohm = plant.number("feeder_x_ohm").map(|x| x.value);
-        emulation.day = plant.text("day").map(|x| reader.path(&x.value));
+        emulation.day = plant.text("day").map(|x| reader.path(&plant, &x.value));
         plant.finish();
     }
     emulation

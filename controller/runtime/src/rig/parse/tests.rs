@@ -111,6 +111,16 @@ fn a_rig_inherits_and_replaces_by_name() {
         }
     );
 
+    // A path belongs to the file that it stands in, not to the one that inherits it.
+    let below = dir.path().join("below");
+    std::fs::create_dir(&below).expect("made");
+    let day = format!("{GOOD}\n[plant]\nday = \"day.toml\"\n");
+    std::fs::write(dir.path().join("base.toml"), day).expect("written");
+    let heir = below.join("rig.toml");
+    std::fs::write(&heir, "inherit = \"../base.toml\"\n").expect("written");
+    let day = load(&heir).expect("good").emulate.day.expect("a day");
+    assert_eq!(day, below.join("..").join("day.toml"));
+
     std::fs::write(dir.path().join("rig.toml"), "inherit = \"rig.toml\"\n").expect("written");
     let circle = load(&dir.path().join("rig.toml")).expect_err("a circle");
     assert_eq!(circle[0].code, "R016");
