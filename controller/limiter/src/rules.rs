@@ -171,22 +171,28 @@ impl Limiter {
         }
     }
 
-    /// Rest: no power from or to a storage, no ceiling on anything else.
+    /// Rest: what the device's profile says is safe. A storage is brought to its safe power
+    /// without a ramp, a ceiling is set to its safe value, a switched load to its safe position.
+    /// A breaker is left alone: opening it would make an island that nobody looks after.
     ///
-    /// It needs no image: a device may always be brought to rest, without a ramp, also when
-    /// nothing is known of it any more. `None` for a device that takes no power at all.
+    /// It needs no image: a device may always be brought to rest, also when nothing is known of it
+    /// any more. `None` for a device that has nothing to be brought to.
     pub fn rest(&mut self, now: Instant, device: DeviceIx) -> Option<Approved<Setpoint>> {
         let spec = self.specs.get(device.index())?;
+        let p = spec.rating.p.clamp(spec.safe_p);
         if spec.takes_power {
-            self.ramps[device.index()] = Some((now, ActivePower::ZERO));
+            self.ramps[device.index()] = Some((now, p));
             Some(Approved::new(Setpoint::Power {
-                p: ActivePower::ZERO,
+                p,
                 q: ReactivePower::ZERO,
             }))
         } else if spec.takes_ceiling {
             Some(Approved::new(Setpoint::Ceiling {
-                p: Quantity::max(spec.rating.p.upper(), ActivePower::ZERO),
+                p: Quantity::max(p, ActivePower::ZERO),
             }))
+        } else if spec.takes_switch && spec.role == Role::Load {
+            spec.safe_on
+                .map(|on| Approved::new(Setpoint::Switch { on }))
         } else {
             None
         }

@@ -125,6 +125,10 @@ pub struct DeviceSpec {
     pub takes_ceiling: bool,
     /// Whether the profile has a switch that can be set.
     pub takes_switch: bool,
+    /// Power for a safe end: the setpoint of a storage, the ceiling of anything else.
+    pub safe_p: ActivePower,
+    /// Position of a switched load for a safe end; `None` leaves it as it is.
+    pub safe_on: Option<bool>,
     /// Oldest age at which a sample of this device still counts as fresh.
     pub sample_age_max: std::time::Duration,
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,17 +64,27 @@ impl OrderQueue {
 
 /// The pulse of the engine, watched by the heartbeat guard.
 #[derive(Debug, Default)]
-pub struct Pulse(AtomicU64);
+pub struct Pulse {
+    last_nanos: AtomicU64,
+    armed: AtomicBool,
+}
 
 impl Pulse {
-    pub(crate) fn beat(&self, now: Instant) {
-        self.0.store(now.as_nanos(), Ordering::Relaxed);
+    pub(crate) fn beat(&self, now: Instant, armed: bool) {
+        self.last_nanos.store(now.as_nanos(), Ordering::Relaxed);
+        self.armed.store(armed, Ordering::Relaxed);
     }
 
     /// Time of the last step.
     #[must_use]
     pub fn last(&self) -> Instant {
-        Instant::from_nanos(self.0.load(Ordering::Relaxed))
+        Instant::from_nanos(self.last_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Whether devices might be written to at the last step: a bench that only looks is never touched.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::Relaxed)
     }
 }
 
@@ -173,7 +183,7 @@ impl Engine {
         let _inside = cycle.enter();
         let now = self.parts.clock.now();
         let utc = self.parts.clock.utc();
-        self.parts.pulse.beat(now);
+        self.parts.pulse.beat(now, self.armed);
         let (image, arrivals) = self.parts.store.take(now);
         self.counters.samples += arrivals.samples.len() as u64;
 

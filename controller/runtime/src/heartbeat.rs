@@ -31,7 +31,9 @@ pub async fn guard(
                 heartbeat_s = heartbeat.as_secs_f64()
             );
             orders.push(Order::Mode(ModeRequest::Safe));
-            rest();
+            if pulse.is_armed() {
+                rest();
+            }
         }
         lost = silent;
     }
@@ -45,7 +47,7 @@ mod tests {
     use crate::clock::SimClock;
 
     #[tokio::test(start_paused = true)]
-    async fn every_stall_longer_than_a_heartbeat_is_answered_with_rest_once() {
+    async fn every_stall_longer_than_a_heartbeat_is_answered_with_rest_once_if_armed() {
         let clock = Arc::new(SimClock::start());
         let (pulse, orders) = (Arc::new(Pulse::default()), OrderQueue::default());
         let rests = Arc::new(AtomicU32::new(0));
@@ -59,26 +61,29 @@ mod tests {
                 counted.fetch_add(1, Ordering::Relaxed);
             },
         ));
-        let beat_for = |seconds: u64| {
+        let beat_for = |seconds: u64, armed: bool| {
             let (pulse, clock) = (Arc::clone(&pulse), Arc::clone(&clock));
             async move {
                 for _ in 0..seconds * 10 {
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    pulse.beat(clock.now());
+                    pulse.beat(clock.now(), armed);
                 }
             }
         };
         let stall = || tokio::time::sleep(Duration::from_secs(5));
         stall().await;
         assert_eq!(rests.load(Ordering::Relaxed), 0, "nothing has begun yet");
-        beat_for(3).await;
+        beat_for(3, true).await;
         assert_eq!(rests.load(Ordering::Relaxed), 0, "a steady pulse");
         stall().await;
         assert_eq!(rests.load(Ordering::Relaxed), 1, "once per stall");
-        beat_for(2).await;
+        beat_for(2, true).await;
         stall().await;
         assert_eq!(rests.load(Ordering::Relaxed), 2, "and again for the next");
-        assert_eq!(orders.take().len(), 2, "an order for the safe mode each");
+        beat_for(2, false).await;
+        stall().await;
+        assert_eq!(rests.load(Ordering::Relaxed), 2, "a bench that only looks is not touched");
+        assert_eq!(orders.take().len(), 3, "an order for the safe mode each");
         guard.abort();
     }
 }

@@ -44,6 +44,8 @@ fn spec(name: &str, role: Role, lower_kw: f64, upper_kw: f64) -> DeviceSpec {
         takes_power: role == Role::Ess,
         takes_ceiling: role == Role::Pv,
         takes_switch: matches!(role, Role::Breaker | Role::Load),
+        safe_p: ActivePower::ZERO,
+        safe_on: None,
         sample_age_max: Duration::from_secs(1),
     }
 }

@@ -34,6 +34,8 @@ fn spec(role: Role) -> DeviceSpec {
         takes_power: role == Role::Ess,
         takes_ceiling: false,
         takes_switch: role == Role::Breaker,
+        safe_p: ActivePower::ZERO,
+        safe_on: None,
         sample_age_max: Duration::from_secs(3),
     }
 }
@@ -225,4 +227,30 @@ fn a_failed_read_does_not_count_as_a_reading() {
         },
     );
     assert_eq!(device.soc.last_good, None);
+}
+
+#[test]
+fn rest_is_what_the_profile_calls_safe_and_needs_no_image() {
+    let mut limiter = bench().0;
+    let storage = limiter.rest(at(1.0), ESS).expect("a storage rests");
+    assert_eq!(storage.get(), power(0.0));
+    assert_eq!(limiter.rest(at(1.0), BREAKER), None, "a breaker is left alone");
+
+    let mut pv = spec(Role::Pv);
+    pv.takes_ceiling = true;
+    pv.safe_p = ActivePower::from_kilowatts(1000.0);
+    let mut plug = spec(Role::Load);
+    plug.takes_switch = true;
+    plug.safe_on = Some(false);
+    let mut limiter = Limiter::new(vec![pv, plug], Voltage::from_volts(230.0));
+    let ceiling = limiter.rest(at(1.0), DeviceIx(0)).expect("a ceiling");
+    assert_eq!(
+        ceiling.get(),
+        Setpoint::Ceiling {
+            p: ActivePower::from_kilowatts(10.0)
+        },
+        "never above the rating"
+    );
+    let off = limiter.rest(at(1.0), DeviceIx(1)).expect("a plug");
+    assert_eq!(off.get(), Setpoint::Switch { on: false });
 }

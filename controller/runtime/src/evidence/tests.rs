@@ -37,6 +37,8 @@ fn dispatch() -> (Vec<DeviceId>, Vec<Dispatch>) {
         takes_power: true,
         takes_ceiling: false,
         takes_switch: false,
+        safe_p: ActivePower::ZERO,
+        safe_on: None,
         sample_age_max: Duration::from_secs(1),
     };
     let settings = Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));

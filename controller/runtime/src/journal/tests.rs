@@ -32,6 +32,8 @@ fn bench() -> Bench {
         takes_power: role == Role::Ess,
         takes_ceiling: false,
         takes_switch: false,
+        safe_p: ActivePower::ZERO,
+        safe_on: None,
         sample_age_max: Duration::from_secs(1),
     };
     let mut settings = Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));

@@ -192,7 +192,25 @@ fn spec(device: &RigDevice) -> DeviceSpec {
         takes_power: takes(Point::ActivePowerSet),
         takes_ceiling: takes(Point::ActivePowerLimit),
         takes_switch: takes(Point::SwitchOn),
+        safe_p: safe(device, &[Point::ActivePowerSet, Point::ActivePowerLimit])
+            .map_or(ActivePower::ZERO, ActivePower::from_watts),
+        safe_on: safe(device, &[Point::SwitchOn]).map(|on| on >= 0.5),
         sample_age_max: (sample_period(device) * FRESH_PERIODS).max(FRESH_AT_LEAST),
+    }
+}
+
+/// The value for a safe end that the profile gives the first of these points that it can set.
+fn safe(device: &RigDevice, points: &[Point]) -> Option<f64> {
+    match &device.profile.protocol {
+        Protocol::Modbus(modbus) => points
+            .iter()
+            .find_map(|p| modbus.controls.iter().find(|c| c.point == *p))
+            .map(|c| c.safe),
+        Protocol::Mqtt(mqtt) => points
+            .iter()
+            .find_map(|p| mqtt.commands.iter().find(|c| c.point == *p))
+            .map(|c| c.safe),
+        Protocol::Can(_) => None,
     }
 }
 

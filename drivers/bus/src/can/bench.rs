@@ -121,6 +121,8 @@ pub(crate) fn job(
         takes_power: true,
         takes_ceiling: true,
         takes_switch: true,
+        safe_p: ActivePower::ZERO,
+        safe_on: None,
         sample_age_max: Duration::from_secs(10),
     };
     let devices = usize::from(device) + 1;
