@@ -82,7 +82,11 @@ mod tests {
         assert_eq!(rests.load(Ordering::Relaxed), 2, "and again for the next");
         beat_for(2, false).await;
         stall().await;
-        assert_eq!(rests.load(Ordering::Relaxed), 2, "a bench that only looks is not touched");
+        assert_eq!(
+            rests.load(Ordering::Relaxed),
+            2,
+            "a bench that only looks is not touched"
+        );
         assert_eq!(orders.take().len(), 3, "an order for the safe mode each");
         guard.abort();
     }

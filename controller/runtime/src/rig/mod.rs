@@ -5,9 +5,13 @@
 //! its place. What a rig means to the control core is said by [`Rig::bench`].
 
 mod bench;
+mod buses;
+mod checks;
 mod codes;
+mod devices;
 mod parse;
 mod sections;
+mod trade;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
-use super::{Rig, sections};
+use super::{Rig, buses, checks, devices, sections, trade};
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
 const INHERIT_MAX: usize = 8;
@@ -198,11 +198,11 @@ impl<'a> Reader<'a> {
             .find_map(|l| l.root().text("title"))
             .map_or_else(|| "microgrid bench".to_owned(), |t| t.value);
         let site = sections::site(self);
-        let mut buses = sections::buses(self);
-        let devices = sections::devices(self, &buses);
-        sections::settle_serial(&mut buses, &devices);
+        let mut buses = buses::buses(self);
+        let devices = devices::devices(self, &buses);
+        buses::settle_serial(&mut buses, &devices);
         let emulate = sections::emulation(self, &devices);
-        sections::check_devices(self, &buses, &devices, &emulate);
+        checks::check_devices(&buses, &devices, &emulate);
         let site = site?;
         let rig = Rig {
             source: Arc::clone(self.own().source()),
@@ -210,7 +210,7 @@ impl<'a> Reader<'a> {
             site,
             safety: sections::safety(self, &devices),
             control: sections::control(self, &site),
-            market: sections::market(self, &devices),
+            market: trade::market(self, &devices),
             influx: sections::influx(self),
             buses,
             devices: devices.into_iter().map(|(d, _)| d).collect(),

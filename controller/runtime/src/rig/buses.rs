@@ -1,0 +1,213 @@
+//! The `[bus]` section: where each bus is and how it is opened.
+
+use std::collections::BTreeMap;
+
+use document::{Spanned, Table};
+use profile::Protocol;
+use profile::modbus::{Parity, SerialSettings};
+
+use super::parse::Reader;
+use super::sections::Place;
+use super::{BusKind, CanUri, RigBus, RigDevice};
+
+pub(super) fn buses(reader: &Reader<'_>) -> Vec<RigBus> {
+    let mut buses = Vec::new();
+    let mut opened: BTreeMap<String, String> = BTreeMap::new();
+    for (name, table) in reader.entries("bus") {
+        let timeout = table.duration("timeout").map(|d| d.value);
+        let min_gap = table.duration("min_gap").map(|d| d.value);
+        let kind = bus_kind(reader, &table);
+        let serial_stated = ["baud", "parity", "stop_bits"].iter().any(|k| table.has(k));
+        let document = table.document();
+        let span = table.span();
+        table.finish();
+        let Some(kind) = kind else { continue };
+        if let Some(port) = exclusive(&kind)
+            && let Some(other) = opened.insert(port.clone(), name.clone())
+        {
+            document.error(
+                "R003",
+                span,
+                format!("buses `{other}` and `{name}` both open {port}"),
+                "opened twice",
+                "put the devices on one bus",
+            );
+        }
+        buses.push(RigBus {
+            id: name.as_str().into(),
+            serial_stated,
+            kind,
+            timeout,
+            min_gap,
+        });
+    }
+    buses
+}
+
+/// A serial line whose settings the rig does not state has those of its devices' maker.
+pub(super) fn settle_serial(buses: &mut [RigBus], devices: &[(RigDevice, Place<'_>)]) {
+    for (index, bus) in buses.iter_mut().enumerate() {
+        let BusKind::ModbusRtu { settings, .. } = &mut bus.kind else {
+            continue;
+        };
+        let of_maker = devices
+            .iter()
+            .filter(|(d, _)| d.bus == index)
+            .find_map(|(d, _)| match &d.profile.protocol {
+                Protocol::Modbus(modbus) => modbus.serial,
+                Protocol::Can(_) | Protocol::Mqtt(_) => None,
+            });
+        if let (false, Some(of_maker)) = (bus.serial_stated, of_maker) {
+            *settings = of_maker;
+        }
+    }
+}
+
+/// What only one bus may open.
+fn exclusive(kind: &BusKind) -> Option<String> {
+    match kind {
+        BusKind::ModbusRtu { port, .. } => Some(port.clone()),
+        BusKind::ModbusTcp { host, port } if *port != 0 => Some(format!("{host}:{port}")),
+        BusKind::ModbusTcp { .. } | BusKind::Mqtt { .. } | BusKind::Can(_) => None,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    ModbusTcp,
+    ModbusRtu,
+    Can,
+    Mqtt,
+}
+
+fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
+    let kinds = [
+        ("modbus-tcp", Kind::ModbusTcp),
+        ("modbus-rtu", Kind::ModbusRtu),
+        ("can", Kind::Can),
+        ("mqtt", Kind::Mqtt),
+    ];
+    if !table.has("kind") {
+        return table.missing("kind", "\"modbus-tcp\"");
+    }
+    match table.choice("kind", &kinds)?.value {
+        Kind::ModbusTcp => Some(BusKind::ModbusTcp {
+            host: table.required_text("host", "192.168.1.10")?.value,
+            // 502 is the registered Modbus port.
+            port: table
+                .integer("port", 0..=65_535)
+                .map_or(502, |p| p.value as u16),
+        }),
+        Kind::ModbusRtu => {
+            let port = table.required_text("port", "/dev/ttyUSB0")?.value;
+            let parities = [
+                ("none", Parity::None),
+                ("even", Parity::Even),
+                ("odd", Parity::Odd),
+            ];
+            Some(BusKind::ModbusRtu {
+                port,
+                settings: SerialSettings {
+                    baud: table
+                        .integer("baud", 300..=4_000_000)
+                        .map_or(9600, |b| b.value as u32),
+                    parity: table
+                        .choice("parity", &parities)
+                        .map_or(Parity::None, |p| p.value),
+                    stop_bits: table
+                        .integer("stop_bits", 1..=2)
+                        .map_or(1, |s| s.value as u8),
+                },
+            })
+        }
+        Kind::Can => {
+            let uri = table.required_text("uri", "socketcan://can0")?;
+            match can_uri(&uri.value) {
+                Some(uri) => Some(BusKind::Can(uri)),
+                None => {
+                    bad_address(table, uri);
+                    None
+                }
+            }
+        }
+        Kind::Mqtt => {
+            let url = table.required_text("url", "mqtt://192.168.1.2:1883")?;
+            let user = table.text("user").map(|u| u.value);
+            let password_env = table.text("password_env").map(|p| p.value);
+            let ca = table.text("ca").map(|c| reader.path(table, &c.value));
+            let Some((tls, host, port)) = broker_url(&url.value) else {
+                bad_address(table, url);
+                return None;
+            };
+            if tls && ca.is_none() {
+                table.document().error(
+                    "R019",
+                    url.span,
+                    "mqtts:// needs the certificate authority of the broker",
+                    "",
+                    "add `ca = \"ca.pem\"`",
+                );
+                return None;
+            }
+            Some(BusKind::Mqtt {
+                host,
+                port,
+                user,
+                password_env,
+                ca,
+            })
+        }
+    }
+}
+
+fn bad_address(table: &Table<'_>, text: Spanned<String>) {
+    table.document().error(
+        "R019",
+        text.span,
+        format!("`{}` is not an address that gridrig knows", text.value),
+        "",
+        "see `gridrig explain R019`",
+    );
+}
+
+fn can_uri(text: &str) -> Option<CanUri> {
+    let (scheme, rest) = text.split_once("://")?;
+    match scheme {
+        "socketcan" if !rest.is_empty() => Some(CanUri::SocketCan {
+            interface: rest.into(),
+        }),
+        "virtual" if !rest.is_empty() => Some(CanUri::Virtual { name: rest.into() }),
+        "socketcand" => {
+            let (address, interface) = rest.split_once('/')?;
+            // 29536 is the port that socketcand listens on.
+            let (host, port) = host_and_port(address, 29_536)?;
+            (!interface.is_empty()).then(|| CanUri::Socketcand {
+                host,
+                port,
+                interface: interface.into(),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn broker_url(text: &str) -> Option<(bool, String, u16)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let rest = rest.trim_end_matches('/');
+    // 1883 and 8883 are the registered MQTT ports.
+    let (tls, default_port) = match scheme {
+        "mqtt" => (false, 1883),
+        "mqtts" => (true, 8883),
+        _ => return None,
+    };
+    let (host, port) = host_and_port(rest, default_port)?;
+    Some((tls, host, port))
+}
+
+fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (text, default_port),
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}

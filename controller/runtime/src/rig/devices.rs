@@ -1,0 +1,244 @@
+//! The `[device]` section: what hangs on the buses, with which profile and limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use document::{Source, Spanned, Table};
+use model::{Point, Role};
+use profile::modbus::CommsLoss;
+use profile::{Profile, Protocol};
+use quantities::ApparentPower;
+
+use super::bench::takes;
+use super::parse::{DEVICES_MAX, Reader};
+use super::sections::Place;
+use super::{BusKind, RigBus, RigDevice};
+
+pub(super) fn devices<'a>(reader: &Reader<'a>, buses: &[RigBus]) -> Vec<(RigDevice, Place<'a>)> {
+    let entries = reader.entries("device");
+    let names: Vec<String> = entries.iter().map(|(n, _)| n.clone()).collect();
+    if names.is_empty() || names.len() > DEVICES_MAX {
+        reader.own().error(
+            "D005",
+            0..0,
+            format!(
+                "a rig has 1 to {DEVICES_MAX} devices, this one has {}",
+                names.len()
+            ),
+            "",
+            "add `[device]`",
+        );
+    }
+    let mut devices = Vec::new();
+    for (name, table) in entries {
+        let place = (table.document(), table.span());
+        let device = device(reader, buses, &names, &name, &table);
+        table.finish();
+        if let Some(device) = device {
+            devices.push((device, place));
+        }
+    }
+    // Indices of batteries were taken from all names; they only hold when every device was read.
+    devices
+}
+
+fn device(
+    reader: &Reader<'_>,
+    buses: &[RigBus],
+    names: &[String],
+    name: &str,
+    table: &Table<'_>,
+) -> Option<RigDevice> {
+    let document = table.document();
+    let profile = table
+        .required_text("profile", "eastron/sdm630")
+        .and_then(|p| find_profile(reader, table, p));
+    let bus = table.required_text("bus", "lan1").and_then(|b| {
+        let found = buses.iter().position(|x| *x.id == *b.value);
+        if found.is_none() {
+            let known: Vec<&str> = buses.iter().map(|b| &*b.id).collect();
+            document.error(
+                "R001",
+                b.span,
+                format!("the rig has no bus `{}`", b.value),
+                "",
+                format!("buses of this rig: {}", known.join(", ")),
+            );
+        }
+        found
+    });
+    if !table.has("role") {
+        table.missing::<()>("role", "\"meter\"");
+    }
+    let role = table.choice("role", Role::NAMES).map(|r| r.value);
+    let unit = table.integer("unit", 1..=247).map(|u| u.value as u8);
+    let topic = table.text("topic").map(|t| t.value);
+    let limits = table.table("limits");
+    let (p, s, soc) = match &limits {
+        Some(limits) => (
+            limits.range("p").map(|p| p.value),
+            limits.quantity::<ApparentPower>("s").map(|s| s.value),
+            limits.range("soc").map(|s| s.value),
+        ),
+        None => (None, None, None),
+    };
+    if let Some(limits) = limits {
+        limits.finish();
+    }
+    let battery = table.text("battery").and_then(|b| {
+        let found = names.iter().position(|n| *n == b.value);
+        if found.is_none() {
+            document.error(
+                "R007",
+                b.span,
+                format!("the rig has no device `{}`", b.value),
+                "",
+                "name the device with the role \"battery\" behind this inverter",
+            );
+        }
+        found
+    });
+    let poll = poll(table, bus.map(|bus| &buses[bus].kind));
+    let limits_given = table.has("limits");
+    let device = RigDevice {
+        id: name.into(),
+        ramp: table.quantity("ramp").map(|r| r.value),
+        capacity: table.quantity("capacity").map(|c| c.value),
+        revert: table.duration("revert").map(|r| r.value),
+        shed: table.integer("shed", 1..=255).map(|s| s.value as u8),
+        invert: table.boolean("invert").is_some_and(|i| i.value),
+        unit,
+        topic,
+        p,
+        s,
+        soc,
+        battery,
+        poll,
+        profile: profile?,
+        bus: bus?,
+        role: role?,
+    };
+    let moves_power =
+        takes(&device, Point::ActivePowerSet) || takes(&device, Point::ActivePowerLimit);
+    if moves_power && keeps_for_ever(&device) {
+        document.error(
+            "R014",
+            table.span(),
+            format!("`{name}` keeps its last setpoint for ever when it hears nothing"),
+            "",
+            "use a profile whose `comms_loss` says how the device falls back by itself",
+        );
+    }
+    // Limits that are there but cannot be read have been told of already.
+    if moves_power && device.p.is_none() && !limits_given {
+        document.error(
+            "R008",
+            table.span(),
+            format!("`{name}` can move power but has no limits"),
+            "",
+            "add `limits = { p = \"-3..3kW\" }`",
+        );
+    }
+    Some(device)
+}
+
+/// Whether a control that moves power has no fallback of the device's own.
+fn keeps_for_ever(device: &RigDevice) -> bool {
+    let moves = [Point::ActivePowerSet, Point::ActivePowerLimit];
+    match &device.profile.protocol {
+        Protocol::Modbus(modbus) => modbus
+            .controls
+            .iter()
+            .any(|c| moves.contains(&c.point) && c.comms_loss == CommsLoss::Holds),
+        Protocol::Can(_) | Protocol::Mqtt(_) => false,
+    }
+}
+
+/// Serial lines below this bear one block of a meter per second besides their writes, not five.
+/// A read of 74 registers takes 170 ms at 9600 baud.
+const SLOW_BAUD: u32 = 38_400;
+
+/// Default periods of the poll classes. Chosen: fast 200 ms, two control periods, and 1 s on slow
+/// serial lines; normal 1 s; slow 60 s.
+fn poll(table: &Table<'_>, bus: Option<&BusKind>) -> bus::PollPeriods {
+    let slow_line = matches!(
+        bus,
+        Some(BusKind::ModbusRtu { settings, .. }) if settings.baud < SLOW_BAUD
+    );
+    let mut periods = bus::PollPeriods {
+        fast: Duration::from_millis(if slow_line { 1000 } else { 200 }),
+        normal: Duration::from_secs(1),
+        slow: Duration::from_secs(60),
+    };
+    if let Some(poll) = table.table("poll") {
+        for (key, slot) in [
+            ("fast", &mut periods.fast),
+            ("normal", &mut periods.normal),
+            ("slow", &mut periods.slow),
+        ] {
+            if let Some(period) = poll.duration(key) {
+                if period.value < Duration::from_millis(5) {
+                    poll.document().error(
+                        "D005",
+                        period.span,
+                        "no bus is read more often than every 5 ms",
+                        "",
+                        "",
+                    );
+                }
+                *slot = period.value;
+            }
+        }
+        poll.finish();
+    }
+    periods
+}
+
+fn find_profile(
+    reader: &Reader<'_>,
+    table: &Table<'_>,
+    name: Spanned<String>,
+) -> Option<Arc<Profile>> {
+    let document = table.document();
+    if let Some(profile) = profile::bundled(&name.value) {
+        return Some(profile);
+    }
+    let path = reader.path(table, &name.value);
+    if name.value.ends_with(".toml") && path.exists() {
+        return match std::fs::read_to_string(&path)
+            .map_err(|e| e.to_string())
+            .and_then(|text| {
+                Profile::parse(Source::new(path.display().to_string(), text)).map_err(|faults| {
+                    faults
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("; ")
+                })
+            }) {
+            Ok((profile, _)) => Some(Arc::new(profile)),
+            Err(why) => {
+                document.error(
+                    "R002",
+                    name.span,
+                    format!("the profile {} cannot be used: {why}", path.display()),
+                    "",
+                    "run `gridrig check` on it",
+                );
+                None
+            }
+        };
+    }
+    let help = profile::similar(&name.value).map_or_else(
+        || format!("bundled profiles: {}", profile::bundled_ids().join(", ")),
+        |similar| format!("did you mean `{similar}`?"),
+    );
+    document.error(
+        "R002",
+        name.span,
+        format!("there is no profile `{}`", name.value),
+        "neither bundled nor a file beside the rig",
+        help,
+    );
+    None
+}
