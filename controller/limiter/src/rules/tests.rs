@@ -234,7 +234,11 @@ fn rest_is_what_the_profile_calls_safe_and_needs_no_image() {
     let mut limiter = bench().0;
     let storage = limiter.rest(at(1.0), ESS).expect("a storage rests");
     assert_eq!(storage.get(), power(0.0));
-    assert_eq!(limiter.rest(at(1.0), BREAKER), None, "a breaker is left alone");
+    assert_eq!(
+        limiter.rest(at(1.0), BREAKER),
+        None,
+        "a breaker is left alone"
+    );
 
     let mut pv = spec(Role::Pv);
     pv.takes_ceiling = true;
