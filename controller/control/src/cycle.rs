@@ -242,7 +242,6 @@ impl Controller {
         let situation = Situation {
             now,
             mode: self.mode.mode(),
-            mode_since: self.mode.since(),
             leaving: self.mode.is_leaving(),
             seen,
             image,

@@ -28,8 +28,6 @@ pub struct Situation<'a> {
     pub now: Instant,
     /// Operating mode.
     pub mode: Mode,
-    /// Since when.
-    pub mode_since: Instant,
     /// Whether an island is wanted while the breaker is still closed.
     pub leaving: bool,
     /// What is true on the bus.
