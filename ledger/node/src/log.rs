@@ -363,7 +363,6 @@ impl NodeLog {
     }
 
     /// Makes the entries of one group on top of `chain`, or leaves it.
-    #[allow(clippy::type_complexity)]
     fn make_group(
         &mut self,
         chain: &mut Chain,
