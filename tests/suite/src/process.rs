@@ -58,6 +58,24 @@ pub fn script(name: &str) -> Command {
     command
 }
 
+/// A script of `tests/peers/node`, run in the folder that has the packages: the script
+/// gets them by `createRequire(process.cwd() + '/')`.
+///
+/// # Panics
+/// When the environment does not say where they are.
+#[must_use]
+pub fn node(name: &str) -> Command {
+    let mut command = Command::new("node");
+    command
+        .arg(
+            from_environment("GRIDRIG_PEERS_SCRIPTS")
+                .join("node")
+                .join(name),
+        )
+        .current_dir(from_environment("GRIDRIG_PEERS_NODE"));
+    command
+}
+
 /// Adds arguments of mixed kinds.
 pub trait WithArguments {
     /// Appends each, as the shell would see it.
