@@ -85,11 +85,11 @@ fn files() -> Vec<PathBuf> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
+            // `.git` is a file in a second work tree.
+            if ["target", "out", ".git", "node_modules", "__pycache__"].contains(&name.as_str()) {
+                continue;
+            }
             if path.is_dir() {
-                if ["target", "out", ".git", "node_modules", "__pycache__"].contains(&name.as_str())
-                {
-                    continue;
-                }
                 walk(root, &path, found);
             } else {
                 found.push(
