@@ -31,6 +31,16 @@ pub enum ParseQuantityError {
         /// The whole text.
         text: String,
     },
+    /// The number is too large to be counted with in the base unit.
+    TooLarge {
+        /// The whole text.
+        text: String,
+    },
+    /// A time runs forwards.
+    Negative {
+        /// The whole text.
+        text: String,
+    },
     /// A range was expected (`lower..upper`).
     NotARange {
         /// The whole text.
@@ -52,6 +62,8 @@ impl std::fmt::Display for ParseQuantityError {
                 )
             }
             Self::Reversed { text } => write!(f, "`{text}` ends below where it starts"),
+            Self::TooLarge { text } => write!(f, "`{text}` is too large to be meant"),
+            Self::Negative { text } => write!(f, "`{text}` is a time below zero"),
             Self::NotARange { text } => {
                 write!(f, "`{text}` is not a range (write it as \"0..3kW\")")
             }
@@ -86,6 +98,15 @@ fn split_number(text: &str) -> Result<(f64, &str), ParseQuantityError> {
     match number {
         Some(number) => Ok((number, trimmed[end..].trim())),
         None => Err(ParseQuantityError::NoNumber { text: text.into() }),
+    }
+}
+
+/// The quantity of a number in the base unit.
+fn in_base<Q: Quantity>(number: f64, text: &str) -> Result<Q, ParseQuantityError> {
+    if number.is_finite() {
+        Ok(Q::from_base(number))
+    } else {
+        Err(ParseQuantityError::TooLarge { text: text.into() })
     }
 }
 
@@ -128,7 +149,7 @@ fn factor<Q: Quantity>(text: &str, unit: &str) -> Result<f64, ParseQuantityError
 /// When the number or the unit is missing or the unit belongs to another quantity.
 pub fn parse_quantity<Q: Quantity>(text: &str) -> Result<Q, ParseQuantityError> {
     let (number, unit) = split_number(text)?;
-    Ok(Q::from_base(number * factor::<Q>(text, unit)?))
+    in_base(number * factor::<Q>(text, unit)?, text)
 }
 
 /// Reads a range such as `"-2..2kW"`; an end without a unit takes the other's.
@@ -148,8 +169,8 @@ pub fn parse_range<Q: Quantity>(text: &str) -> Result<Bounds<Q>, ParseQuantityEr
         factor::<Q>(text, low_unit)?
     };
     Bounds::new(
-        Q::from_base(low_number * low_factor),
-        Q::from_base(high_number * high_factor),
+        in_base(low_number * low_factor, text)?,
+        in_base(high_number * high_factor, text)?,
     )
     .ok_or(ParseQuantityError::Reversed { text: text.into() })
 }
@@ -163,10 +184,14 @@ const TIME_UNITS: &[(&str, f64)] = &[
     ("h", 3600.0),
 ];
 
+/// Longest time that is taken, in seconds.
+/// Chosen: a hundred years: nothing on a bench lasts longer, and no sum of times overflows.
+const TIME_S_MAX: f64 = 100.0 * 365.25 * 86_400.0;
+
 /// Reads a time such as `"150ms"` or `"1.5s"`; never negative.
 ///
 /// # Errors
-/// When the number or the unit is missing, unknown, or the time is negative.
+/// When the number or the unit is missing or unknown, or the time is negative or endless.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseQuantityError> {
     let (number, unit) = split_number(text)?;
     let accepted = || {
@@ -177,8 +202,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseQuantityError> {
             .join(", ")
     };
     match TIME_UNITS.iter().find(|(symbol, _)| *symbol == unit) {
-        Some((_, seconds)) => Duration::try_from_secs_f64(number * seconds)
-            .map_err(|_| ParseQuantityError::Reversed { text: text.into() }),
+        Some((_, seconds)) => {
+            let seconds = number * seconds;
+            if seconds > TIME_S_MAX {
+                return Err(ParseQuantityError::TooLarge { text: text.into() });
+            }
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| ParseQuantityError::Negative { text: text.into() })
+        }
         None if unit.is_empty() => Err(ParseQuantityError::NoUnit {
             text: text.into(),
             accepted: accepted(),
@@ -234,7 +265,20 @@ mod tests {
         assert_eq!(parse_duration("150ms"), Ok(Duration::from_millis(150)));
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert!(parse_duration("15").is_err());
-        assert!(parse_duration("-1s").is_err());
+        let negative = ParseQuantityError::Negative { text: "-1s".into() };
+        assert_eq!(parse_duration("-1s"), Err(negative));
         assert!(parse_duration("1 parsec").is_err());
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_counted_with_is_refused() {
+        let too_large = |text: &str| ParseQuantityError::TooLarge { text: text.into() };
+        let power = parse_quantity::<ActivePower>("1e308kW");
+        assert_eq!(power.err(), Some(too_large("1e308kW")));
+        let range = parse_range::<ActivePower>("0..1e308MW");
+        assert_eq!(range.err(), Some(too_large("0..1e308MW")));
+        for text in ["1e300s", "1e6h"] {
+            assert_eq!(parse_duration(text), Err(too_large(text)));
+        }
     }
 }

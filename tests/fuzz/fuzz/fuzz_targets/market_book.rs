@@ -1,0 +1,4 @@
+//! The target `market_book` of the table in `tests/fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::run("market_book", bytes));
