@@ -546,6 +546,41 @@ fn every_link_of_every_page_leads_somewhere() {
     no_breaches("dead links", &breaches);
 }
 
+/// The value of `key = "…"` at the beginning of a line.
+fn stated<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .find(|(name, _)| name.trim() == key)
+        .and_then(|(_, value)| value.trim().strip_prefix('"')?.split('"').next())
+}
+
+#[test]
+fn the_zoo_keeps_one_of_every_bundled_profile() {
+    let zoo = read(&root().join("rigs/virtual/zoo.toml"));
+    let kept: BTreeSet<&str> = zoo
+        .lines()
+        .filter_map(|line| stated(line, "profile"))
+        .collect();
+    let mut seen = 0;
+    let mut breaches = Vec::new();
+    for (path, text) in texts() {
+        if !path.starts_with("drivers/profile/devices") {
+            continue;
+        }
+        seen += 1;
+        let id = stated(&text, "id").unwrap_or_default();
+        if !kept.contains(id) {
+            breaches.push(format!(
+                "{}: no device of rigs/virtual/zoo.toml has `profile = \"{id}\"`; give it one, on a \
+                 bus of its protocol, and see that `gridrig check --live --on sim` of the zoo passes",
+                path.display()
+            ));
+        }
+    }
+    assert!(seen > 10, "the profiles were not found: {seen}");
+    no_breaches("each bundled profile is served by the zoo", &breaches);
+}
+
 #[test]
 fn the_pages_that_a_newcomer_needs_are_there() {
     let breaches: Vec<String> = [
