@@ -1,0 +1,31 @@
+//! Whether it is the device that the rig says.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_is_another_one_is_neither_believed_nor_written() {
+    let device = fake(|_, _| NOW);
+    let profile = ModbusProfile {
+        identify: Some(Identify {
+            address: holding(70),
+            encoding: u16_plain(),
+            range: (45.0, 65.0),
+        }),
+        ..inverter()
+    };
+    let bench = Bench::start(true, vec![profile], &device);
+    bench.order(1, 0, power(5.0), 1000 * MS);
+    bench.runs(3000 * MS).await;
+    assert_eq!(bench.seen.flaws(), [Flaw::Config]);
+    assert!(bench.seen.notices()[0].contains("this is not a test/device"));
+    assert!(bench.seen.fate(1)[0].contains("not ready"));
+    assert!(
+        device
+            .lock()
+            .expect("sound")
+            .heard
+            .iter()
+            .all(|h| h.function == 3 && h.address == 70)
+    );
+    assert!(bench.seen.good(0, Point::ActivePower).is_empty());
+}

@@ -1,0 +1,249 @@
+//! SunSpec devices: the chain of models, scales that change, controls in per cent.
+
+use super::*;
+
+/// A SunSpec image: models 1, 120 (nameplate 10 kW), 103 (inverter), 123 (controls).
+pub(super) fn sunspec_image(shared: &Shared) {
+    let mut fake = shared.lock().expect("sound");
+    let mut put = |a: u16, words: &[u16]| {
+        for (i, w) in (0..).zip(words) {
+            fake.registers.insert((1, a + i), *w);
+        }
+    };
+    put(40_000, &[0x5375, 0x6E53, 1, 66]);
+    put(40_070, &[120, 26]);
+    put(40_070 + 3, &[1000, 1]);
+    put(40_098, &[103, 50]);
+    put(40_098 + 14, &[4321, 0]);
+    put(40_150, &[123, 24]);
+    put(40_150 + 23, &[0xFFFE]);
+    put(40_176, &[0xFFFF, 0]);
+}
+
+fn sunspec_profile() -> ModbusProfile {
+    let at = |model, offset| Address::Model { model, offset };
+    let scaled = |p, address, data, scale, poll| RegisterPoint {
+        point: p,
+        address,
+        encoding: Encoding {
+            data,
+            scale: Some(scale),
+            not_implemented: Some(0x8000),
+            ..u16_plain()
+        },
+        range: (-1e9, 1e9),
+        poll,
+    };
+    let field = |offset, value, scale| Field {
+        address: at(123, offset),
+        encoding: Encoding {
+            scale,
+            ..u16_plain()
+        },
+        value,
+    };
+    ModbusProfile {
+        layout: Layout::SunSpec {
+            required: vec![1, 103, 120, 123],
+        },
+        points: vec![
+            scaled(
+                Point::RatedActivePower,
+                at(120, 3),
+                DataType::U16,
+                at(120, 4),
+                Poll::Once,
+            ),
+            scaled(
+                Point::ActivePower,
+                at(103, 14),
+                DataType::I16,
+                at(103, 15),
+                Poll::Fast,
+            ),
+        ],
+        controls: vec![Control {
+            point: Point::ActivePowerLimit,
+            fields: vec![
+                field(
+                    5,
+                    FieldValue::PercentOf {
+                        reference: Point::RatedActivePower,
+                        min: 1.0,
+                    },
+                    Some(at(123, 23)),
+                ),
+                field(6, FieldValue::Constant(0), None),
+                field(7, FieldValue::RevertSeconds, None),
+                field(8, FieldValue::Constant(0), None),
+                field(9, FieldValue::Constant(1), None),
+            ],
+            readback: Readback {
+                field: 0,
+                tolerance: 1.0,
+            },
+            range: None,
+            refresh: None,
+            safe: 0.0,
+            comms_loss: CommsLoss::Reverts {
+                after: Duration::from_secs(20),
+            },
+        }],
+        ..meter()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sunspec_inverter_is_discovered_read_limited_and_kept_alive() {
+    let device = fake(|_, _| NOW);
+    sunspec_image(&device);
+    let bench = Bench::start(false, vec![sunspec_profile()], &device);
+    bench.runs(1000 * MS).await;
+    assert_eq!(
+        bench.seen.latest(0, Point::RatedActivePower),
+        Some(Reading::Good(10_000.0))
+    );
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(4321.0))
+    );
+    let ceiling = |watts| Setpoint::Ceiling {
+        p: ActivePower::from_watts(watts),
+    };
+    bench.order(1, 0, ceiling(5550.0), 1000 * MS);
+    bench.runs(500 * MS).await;
+    assert_eq!(bench.seen.fate(1), ["Written", "Register"]);
+    let writes = |device: &Shared| {
+        let fake = device.lock().expect("sound");
+        fake.heard
+            .iter()
+            .filter(|h| h.function == 16)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let first = &writes(&device)[0];
+    assert_eq!(
+        (first.address, first.words.as_slice()),
+        (40_155, &[5550, 0, 20, 0, 1][..])
+    );
+    // Nothing below one per cent, or some inverters go to standby.
+    bench.order(2, 0, ceiling(0.0), 1000 * MS);
+    bench.runs(500 * MS).await;
+    assert_eq!(bench.seen.fate(2), ["Written", "Register"]);
+    assert_eq!(writes(&device)[1].words, [100, 0, 20, 0, 1]);
+    // The scale is asked for before each write: it may change while the inverter runs.
+    device
+        .lock()
+        .expect("sound")
+        .registers
+        .insert((1, 40_173), 0xFFFF);
+    bench.order(3, 0, ceiling(2000.0), 1000 * MS);
+    bench.runs(500 * MS).await;
+    assert_eq!(bench.seen.fate(3), ["Written", "Register"]);
+    assert_eq!(writes(&device)[2].words[0], 200);
+    // Kept alive at half of its revert time.
+    bench.runs(31_000 * MS).await;
+    assert_eq!(writes(&device).len(), 6);
+    assert_eq!(bench.seen.notices(), [] as [&str; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scale_that_changes_while_running_scales_the_next_value() {
+    let device = fake(|_, _| NOW);
+    sunspec_image(&device);
+    let bench = Bench::start(true, vec![sunspec_profile()], &device);
+    bench.runs(1000 * MS).await;
+    let rows = [
+        (432, 1, Reading::Good(4320.0)),
+        (43, 2, Reading::Good(4300.0)),
+        (43, 0x8000, Reading::Bad(Flaw::NotImplemented)),
+        (0x8000, 1, Reading::Bad(Flaw::NotImplemented)),
+        (4321, 0, Reading::Good(4321.0)),
+    ];
+    for (raw, scale, expected) in rows {
+        {
+            let mut fake = device.lock().expect("sound");
+            fake.registers.insert((1, 40_112), raw);
+            fake.registers.insert((1, 40_113), scale);
+        }
+        bench.runs(300 * MS).await;
+        assert_eq!(bench.seen.latest(0, Point::ActivePower), Some(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_model_is_told_and_its_points_have_no_value() {
+    let device = fake(|_, _| NOW);
+    sunspec_image(&device);
+    device
+        .lock()
+        .expect("sound")
+        .registers
+        .insert((1, 40_098), 101);
+    let bench = Bench::start(false, vec![sunspec_profile()], &device);
+    bench.runs(1000 * MS).await;
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Bad(Flaw::Config))
+    );
+    assert_eq!(
+        bench.seen.latest(0, Point::RatedActivePower),
+        Some(Reading::Good(10_000.0))
+    );
+    let notices = bench.seen.notices();
+    assert!(
+        notices[0].contains("models [103] are required"),
+        "{notices:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reconnect_a_moved_chain_is_walked_again_and_a_known_one_is_not() {
+    let device = fake(|_, _| NOW);
+    sunspec_image(&device);
+    let bench = Bench::start(false, vec![sunspec_profile()], &device);
+    let hang_up = |device: &Shared| {
+        let mut fake = device.lock().expect("sound");
+        fake.heard.clear();
+        fake.rule = Box::new(|n, _| if n == 0 { Deed::HangUp } else { NOW });
+    };
+    bench.runs(1000 * MS).await;
+    hang_up(&device);
+    bench.runs(2000 * MS).await;
+    let count = |device: &Shared, address| {
+        device
+            .lock()
+            .expect("sound")
+            .heard
+            .iter()
+            .filter(|h| h.address == address && h.count == 2)
+            .count()
+    };
+    assert_eq!(
+        (
+            count(&device, 40_000),
+            count(&device, 40_176),
+            count(&device, 40_070)
+        ),
+        (1, 1, 0)
+    );
+    // A firmware update has put a model in: everything behind it has moved.
+    {
+        let mut fake = device.lock().expect("sound");
+        let words: Vec<_> = (40_098..40_178)
+            .map(|a| fake.registers.remove(&(1, a)).unwrap_or(0))
+            .collect();
+        fake.registers.insert((1, 40_098), 122);
+        fake.registers.insert((1, 40_099), 44);
+        for (a, w) in (40_144..).zip(words) {
+            fake.registers.insert((1, a), w);
+        }
+    }
+    hang_up(&device);
+    bench.runs(2000 * MS).await;
+    assert_eq!(count(&device, 40_070), 1);
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(4321.0))
+    );
+}
