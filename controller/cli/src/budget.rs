@@ -13,7 +13,7 @@ use document::{Actor, Diagnostic, Severity};
 use profile::Protocol;
 use profile::can::{CanId, CanProfile};
 use profile::modbus::{Address, Layout, ModbusProfile, Parity, Poll, SerialSettings, Table};
-use runtime::rig::{BusKind, Rig};
+use runtime::rig::Rig;
 use serde::Serialize;
 
 /// Time that a request over TCP takes in a laboratory network, device included.
@@ -226,12 +226,8 @@ pub fn of_profile(profile: &profile::Profile, periods: PollPeriods) -> Budget {
 /// What the devices of a bus ask for together.
 pub fn of_bus(rig: &Rig, bus: usize) -> Budget {
     let rig_bus = &rig.buses[bus];
-    let serial = match &rig_bus.kind {
-        BusKind::ModbusRtu { settings, .. } => Some(*settings),
-        _ => None,
-    };
     let line = Line {
-        serial,
+        serial: rig_bus.kind.serial(),
         timeout: rig_bus.timeout,
         min_gap: rig_bus.min_gap,
     };

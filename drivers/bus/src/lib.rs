@@ -16,6 +16,6 @@ pub mod plan;
 mod port;
 
 pub use port::{
-    BusDevice, BusHandle, BusReport, BusSpec, BusStats, DispatchId, Endpoint, LinkEvent,
+    BusDevice, BusHandle, BusReport, BusSpec, BusStats, DispatchId, Endpoint, Framing, LinkEvent,
     PollPeriods, Rejected, Sink, WriteJob, start,
 };

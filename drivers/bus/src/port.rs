@@ -67,16 +67,30 @@ pub enum Endpoint {
     ),
 }
 
-/// Which protocol framing an endpoint carries is told by the devices' profiles, except for Modbus:
-/// TCP framing on a TCP endpoint, RTU framing on a serial one; a memory endpoint says which.
+/// How Modbus frames are told apart on a stream. Other protocols take no notice of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// Modbus TCP: each answer repeats the number of its request.
+    #[default]
+    Tcp,
+    /// Modbus TCP from a gateway that does not repeat numbers: answers are told apart as on a line.
+    TcpUnnumbered,
+    /// Modbus RTU, on a line or inside a TCP connection. A serial endpoint always has it.
+    Rtu {
+        /// Bits per second of the line, where they are known.
+        baud: Option<u32>,
+    },
+}
+
+/// Which protocol an endpoint carries is told by the devices' profiles.
 #[derive(Clone, Debug)]
 pub struct BusSpec {
     /// Name of the bus in the rig.
     pub id: Arc<str>,
     /// Where it is.
     pub endpoint: Endpoint,
-    /// Whether Modbus runs in RTU framing (always on a serial endpoint).
-    pub rtu: bool,
+    /// How Modbus frames are told apart.
+    pub framing: Framing,
     /// The rig's time-out, if it overrides the profiles'.
     pub timeout: Option<Duration>,
     /// The rig's silence between requests, if it overrides the profiles'.

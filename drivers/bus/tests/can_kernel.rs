@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bus::can::codec::{Data, Frame};
 use bus::can::socketcan::Interface;
-use bus::{BusDevice, BusHandle, BusSpec, Endpoint, LinkEvent, PollPeriods, Sink};
+use bus::{BusDevice, BusHandle, BusSpec, Endpoint, Framing, LinkEvent, PollPeriods, Sink};
 use model::{Clock, DeviceIx, Flaw, Instant, Point, PointSample, Reading, UtcTime};
 use profile::can::CanId;
 
@@ -77,7 +77,7 @@ fn start(interface: &str) -> (BusHandle, Arc<Recorder>) {
         endpoint: Endpoint::SocketCan {
             interface: interface.into(),
         },
-        rtu: false,
+        framing: Framing::default(),
         timeout: None,
         min_gap: None,
         seed: 1,

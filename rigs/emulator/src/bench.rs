@@ -82,6 +82,8 @@ pub struct BenchSpec {
 pub enum BusKind {
     /// Modbus TCP.
     ModbusTcp,
+    /// Modbus RTU inside a TCP connection.
+    ModbusRtuTcp,
     /// Modbus RTU.
     ModbusRtu,
     /// CAN, reached through socketcand.
@@ -346,24 +348,24 @@ impl Bench {
         let mut addresses = Vec::new();
         for bus in self.spec.buses.clone() {
             let address = match self.face(&bus)? {
-                Face::Modbus(port, Framing::Tcp) => {
+                Face::Modbus(port, framing) if bus.kind != BusKind::ModbusRtu => {
                     let listener = listen(&bus).await?;
                     let address = local(&bus, &listener)?;
                     self.spawn(accept(listener, move |stream| {
                         // A client that leaves in the middle is no fault of the bench.
                         let port = Arc::clone(&port);
                         async move {
-                            port.serve(stream, Framing::Tcp).await.ok();
+                            port.serve(stream, framing).await.ok();
                         }
                     }));
                     Address::ModbusTcp(address)
                 }
-                Face::Modbus(port, Framing::Rtu) => {
+                Face::Modbus(port, framing) => {
                     let opened = pty::Opened::open().map_err(|source| io(&bus, source))?;
                     let (pty, path) = (opened.pty, opened.path);
                     self.keep_open.push(opened.client_side);
                     self.spawn(async move {
-                        if let Err(error) = port.serve(pty, Framing::Rtu).await {
+                        if let Err(error) = port.serve(pty, framing).await {
                             tracing::warn!(%error, "An emulated serial line has ended.");
                         }
                     });
@@ -503,7 +505,7 @@ impl Bench {
                 .filter(|(_, device)| device.bus == bus.id)
         };
         Ok(match bus.kind {
-            BusKind::ModbusTcp | BusKind::ModbusRtu => {
+            BusKind::ModbusTcp | BusKind::ModbusRtuTcp | BusKind::ModbusRtu => {
                 let mut port = Port::new(self.world.clone());
                 for (ix, device) in on_bus() {
                     if let Protocol::Modbus(profile) = &device.profile.protocol {
@@ -513,7 +515,7 @@ impl Bench {
                     }
                 }
                 let framing = match bus.kind {
-                    BusKind::ModbusRtu => Framing::Rtu,
+                    BusKind::ModbusRtu | BusKind::ModbusRtuTcp => Framing::Rtu,
                     _ => Framing::Tcp,
                 };
                 Face::Modbus(Arc::new(port), framing)
@@ -731,7 +733,7 @@ fn nameplate(plant: &Plant, kind: Kind) -> Nameplate {
 
 fn check_protocol(device: &DeviceSpec, bus: &BusSpec) -> Result<(), BenchError> {
     match (&device.profile.protocol, bus.kind) {
-        (Protocol::Modbus(_), BusKind::ModbusTcp | BusKind::ModbusRtu)
+        (Protocol::Modbus(_), BusKind::ModbusTcp | BusKind::ModbusRtuTcp | BusKind::ModbusRtu)
         | (Protocol::Can(_), BusKind::Can) => Ok(()),
         (Protocol::Mqtt(profile), BusKind::Mqtt) => {
             if Firmware::of(profile).is_none() {

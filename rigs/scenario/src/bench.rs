@@ -264,6 +264,7 @@ fn emulate(
 fn emulated_bus(rig: &Rig, index: usize, bus: &runtime::rig::RigBus) -> EmulatedBus {
     let kind = match &bus.kind {
         BusKind::ModbusTcp { .. } => EmulatedKind::ModbusTcp,
+        BusKind::ModbusRtuTcp { .. } => EmulatedKind::ModbusRtuTcp,
         BusKind::ModbusRtu { .. } => EmulatedKind::ModbusRtu,
         BusKind::Can(_) => EmulatedKind::Can,
         BusKind::Mqtt { .. } => EmulatedKind::Mqtt,
@@ -296,14 +297,14 @@ fn bus_spec(rig: &Rig, index: usize, seed: u64, address: Option<Address>) -> bus
         }
         Some(Address::Serial(path)) => bus::Endpoint::Serial {
             path,
-            settings: match &rig_bus.kind {
-                BusKind::ModbusRtu { settings, .. } => *settings,
-                _ => profile::modbus::SerialSettings {
+            settings: rig_bus
+                .kind
+                .serial()
+                .unwrap_or(profile::modbus::SerialSettings {
                     baud: 9600,
                     parity: profile::modbus::Parity::None,
                     stop_bits: 1,
-                },
-            },
+                }),
         },
         Some(Address::Socketcand(a, interface)) => {
             let (host, port) = tcp(a);
@@ -327,7 +328,7 @@ fn bus_spec(rig: &Rig, index: usize, seed: u64, address: Option<Address>) -> bus
     };
     bus::BusSpec {
         id: Arc::clone(&rig_bus.id),
-        rtu: matches!(rig_bus.kind, BusKind::ModbusRtu { .. }),
+        framing: rig_bus.kind.framing(),
         endpoint,
         timeout: rig_bus.timeout,
         min_gap: rig_bus.min_gap,

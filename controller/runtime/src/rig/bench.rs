@@ -65,10 +65,12 @@ impl Rig {
     pub fn bus_spec(&self, bus: usize, seed: u64) -> Result<BusSpec, Box<Diagnostic>> {
         let rig_bus = &self.buses[bus];
         let endpoint = match &rig_bus.kind {
-            BusKind::ModbusTcp { host, port } => Endpoint::Tcp {
-                host: host.clone(),
-                port: *port,
-            },
+            BusKind::ModbusTcp { host, port, .. } | BusKind::ModbusRtuTcp { host, port, .. } => {
+                Endpoint::Tcp {
+                    host: host.clone(),
+                    port: *port,
+                }
+            }
             BusKind::ModbusRtu { port, settings } => Endpoint::Serial {
                 path: port.clone(),
                 settings: *settings,
@@ -113,7 +115,7 @@ impl Rig {
         };
         Ok(BusSpec {
             id: Arc::clone(&rig_bus.id),
-            rtu: matches!(rig_bus.kind, BusKind::ModbusRtu { .. }),
+            framing: rig_bus.kind.framing(),
             endpoint,
             timeout: rig_bus.timeout,
             min_gap: rig_bus.min_gap,

@@ -47,7 +47,9 @@ pub(super) fn buses(reader: &Reader<'_>) -> Vec<RigBus> {
 /// A serial line whose settings the rig does not state has those of its devices' maker.
 pub(super) fn settle_serial(buses: &mut [RigBus], devices: &[(RigDevice, Place<'_>)]) {
     for (index, bus) in buses.iter_mut().enumerate() {
-        let BusKind::ModbusRtu { settings, .. } = &mut bus.kind else {
+        let (BusKind::ModbusRtu { settings, .. } | BusKind::ModbusRtuTcp { settings, .. }) =
+            &mut bus.kind
+        else {
             continue;
         };
         let of_maker = devices
@@ -67,14 +69,22 @@ pub(super) fn settle_serial(buses: &mut [RigBus], devices: &[(RigDevice, Place<'
 fn exclusive(kind: &BusKind) -> Option<String> {
     match kind {
         BusKind::ModbusRtu { port, .. } => Some(port.clone()),
-        BusKind::ModbusTcp { host, port } if *port != 0 => Some(format!("{host}:{port}")),
-        BusKind::ModbusTcp { .. } | BusKind::Mqtt { .. } | BusKind::Can(_) => None,
+        BusKind::ModbusTcp { host, port, .. } | BusKind::ModbusRtuTcp { host, port, .. }
+            if *port != 0 =>
+        {
+            Some(format!("{host}:{port}"))
+        }
+        BusKind::ModbusTcp { .. }
+        | BusKind::ModbusRtuTcp { .. }
+        | BusKind::Mqtt { .. }
+        | BusKind::Can(_) => None,
     }
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
     ModbusTcp,
+    ModbusRtuTcp,
     ModbusRtu,
     Can,
     Mqtt,
@@ -84,6 +94,7 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
     let kinds = [
         ("modbus-tcp", Kind::ModbusTcp),
         ("modbus-rtu", Kind::ModbusRtu),
+        ("modbus-rtu-tcp", Kind::ModbusRtuTcp),
         ("can", Kind::Can),
         ("mqtt", Kind::Mqtt),
     ];
@@ -91,35 +102,27 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
         return table.missing("kind", "\"modbus-tcp\"");
     }
     match table.choice("kind", &kinds)?.value {
-        Kind::ModbusTcp => Some(BusKind::ModbusTcp {
-            host: table.required_text("host", "192.168.1.10")?.value,
-            // 502 is the registered Modbus port.
-            port: table
-                .integer("port", 0..=65_535)
-                .map_or(502, |p| p.value as u16),
-        }),
-        Kind::ModbusRtu => {
-            let port = table.required_text("port", "/dev/ttyUSB0")?.value;
-            let parities = [
-                ("none", Parity::None),
-                ("even", Parity::Even),
-                ("odd", Parity::Odd),
-            ];
-            Some(BusKind::ModbusRtu {
+        Kind::ModbusTcp => {
+            let (host, port) = tcp_address(table)?;
+            let numbers = [("match", true), ("ignore", false)];
+            Some(BusKind::ModbusTcp {
+                host,
                 port,
-                settings: SerialSettings {
-                    baud: table
-                        .integer("baud", 300..=4_000_000)
-                        .map_or(9600, |b| b.value as u32),
-                    parity: table
-                        .choice("parity", &parities)
-                        .map_or(Parity::None, |p| p.value),
-                    stop_bits: table
-                        .integer("stop_bits", 1..=2)
-                        .map_or(1, |s| s.value as u8),
-                },
+                numbered: table.choice("tid", &numbers).is_none_or(|n| n.value),
             })
         }
+        Kind::ModbusRtuTcp => {
+            let (host, port) = tcp_address(table)?;
+            Some(BusKind::ModbusRtuTcp {
+                host,
+                port,
+                settings: line_settings(table),
+            })
+        }
+        Kind::ModbusRtu => Some(BusKind::ModbusRtu {
+            port: table.required_text("port", "/dev/ttyUSB0")?.value,
+            settings: line_settings(table),
+        }),
         Kind::Can => {
             let uri = table.required_text("uri", "socketcan://can0")?;
             match can_uri(&uri.value) {
@@ -157,6 +160,32 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
                 ca,
             })
         }
+    }
+}
+
+fn tcp_address(table: &Table<'_>) -> Option<(String, u16)> {
+    let host = table.required_text("host", "192.168.1.10")?.value;
+    // 502 is the registered Modbus port.
+    let port = table.integer("port", 0..=65_535);
+    Some((host, port.map_or(502, |p| p.value as u16)))
+}
+
+fn line_settings(table: &Table<'_>) -> SerialSettings {
+    let parities = [
+        ("none", Parity::None),
+        ("even", Parity::Even),
+        ("odd", Parity::Odd),
+    ];
+    SerialSettings {
+        baud: table
+            .integer("baud", 300..=4_000_000)
+            .map_or(9600, |b| b.value as u32),
+        parity: table
+            .choice("parity", &parities)
+            .map_or(Parity::None, |p| p.value),
+        stop_bits: table
+            .integer("stop_bits", 1..=2)
+            .map_or(1, |s| s.value as u8),
     }
 }
 

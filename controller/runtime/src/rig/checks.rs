@@ -26,7 +26,9 @@ pub(super) fn check_devices(
             (&device.profile.protocol, kind),
             (
                 Protocol::Modbus(_),
-                BusKind::ModbusTcp { .. } | BusKind::ModbusRtu { .. }
+                BusKind::ModbusTcp { .. }
+                    | BusKind::ModbusRtu { .. }
+                    | BusKind::ModbusRtuTcp { .. }
             ) | (Protocol::Can(_), BusKind::Can(_))
                 | (Protocol::Mqtt(_), BusKind::Mqtt { .. })
         );

@@ -161,10 +161,9 @@ const SLOW_BAUD: u32 = 38_400;
 /// Default periods of the poll classes. Chosen: fast 200 ms, two control periods, and 1 s on slow
 /// serial lines; normal 1 s; slow 60 s.
 fn poll(table: &Table<'_>, bus: Option<&BusKind>) -> bus::PollPeriods {
-    let slow_line = matches!(
-        bus,
-        Some(BusKind::ModbusRtu { settings, .. }) if settings.baud < SLOW_BAUD
-    );
+    let slow_line = bus
+        .and_then(BusKind::serial)
+        .is_some_and(|settings| settings.baud < SLOW_BAUD);
     let mut periods = bus::PollPeriods {
         fast: Duration::from_millis(if slow_line { 1000 } else { 200 }),
         normal: Duration::from_secs(1),

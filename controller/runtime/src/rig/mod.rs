@@ -110,6 +110,17 @@ pub enum BusKind {
         host: String,
         /// Port.
         port: u16,
+        /// Whether answers repeat the transaction number of their request; some gateways' do not.
+        numbered: bool,
+    },
+    /// Modbus RTU inside a TCP connection: a serial line behind a transparent gateway.
+    ModbusRtuTcp {
+        /// Host.
+        host: String,
+        /// Port.
+        port: u16,
+        /// Settings of the line behind the gateway.
+        settings: SerialSettings,
     },
     /// Modbus RTU.
     ModbusRtu {
@@ -165,9 +176,36 @@ impl BusKind {
     pub fn protocol(&self) -> &'static str {
         match self {
             Self::ModbusTcp { .. } => "modbus-tcp",
+            Self::ModbusRtuTcp { .. } => "modbus-rtu-tcp",
             Self::ModbusRtu { .. } => "modbus-rtu",
             Self::Can(_) => "can",
             Self::Mqtt { .. } => "mqtt",
+        }
+    }
+
+    /// Settings of its serial line, also of one behind a gateway.
+    #[must_use]
+    pub fn serial(&self) -> Option<SerialSettings> {
+        match self {
+            Self::ModbusRtu { settings, .. } | Self::ModbusRtuTcp { settings, .. } => {
+                Some(*settings)
+            }
+            Self::ModbusTcp { .. } | Self::Can(_) | Self::Mqtt { .. } => None,
+        }
+    }
+
+    /// How Modbus frames are told apart on it.
+    #[must_use]
+    pub fn framing(&self) -> bus::Framing {
+        match self {
+            Self::ModbusTcp {
+                numbered: false, ..
+            } => bus::Framing::TcpUnnumbered,
+            _ => self
+                .serial()
+                .map_or(bus::Framing::Tcp, |settings| bus::Framing::Rtu {
+                    baud: Some(settings.baud),
+                }),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::bench::{Recorder, TestClock, device, job};
 use super::*;
-use crate::{BusHandle, DispatchId, Endpoint};
+use crate::{BusHandle, DispatchId, Endpoint, Framing};
 
 fn signal(point: Point, start_bit: u16, factor: f64) -> Signal {
     Signal {
@@ -73,7 +73,7 @@ impl Rig {
         let spec = BusSpec {
             id: "can-a".into(),
             endpoint: Endpoint::Memory(endpoint),
-            rtu: false,
+            framing: Framing::default(),
             timeout: None,
             min_gap: None,
             seed: 1,

@@ -3,14 +3,15 @@
 //! Responsible for asking one request and believing only its own answer: unit,
 //! function, length and echo are checked; after a time-out or a damaged answer an
 //! RTU line is kept silent until a late answer has passed and is then proved in
-//! step again by a request of another length; a TCP connection is closed and opened
-//! anew. It is not responsible for what is asked or when (see `plan`), nor for what
-//! the words mean (see `codec`).
+//! step again by a request of another length. On a TCP connection a late answer is
+//! known by its number and awaited; after a damaged or foreign one, or when nothing
+//! comes any more, the connection is opened anew. It is not responsible for what is
+//! asked or when (see `plan`), nor for what the words mean (see `codec`).
 //!
-//! Limit: RTU frames carry no transaction number. A late answer is told apart by
-//! silence, order and length; one that overtakes another on the way cannot be.
+//! Limit: RTU frames carry no number, nor do those of gateways that do not repeat it. A
+//! late answer is told apart by silence, order and length; one that overtakes another on
+//! the way cannot be.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,15 +19,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Flaw;
-use profile::modbus::Table;
 use tokio::time::Instant;
 use tokio_modbus::client::{self, Client};
 use tokio_modbus::slave::{Slave, SlaveContext};
-use tokio_modbus::{Request, Response};
 
+pub use super::ask::Ask;
+use super::ask::{Shape, probe};
 use super::dial::{DialError, Opened, dial};
+use super::gate::{Gate, Numbers};
 use super::guard::{GuardedIo, NotQuiet};
-use crate::{BusStats, Endpoint};
+use crate::{BusStats, Endpoint, Framing};
 
 /// Shortest back-off after a failure. Chosen: does not hurry a device that restarts its server.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -37,168 +39,27 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Jitter of the back-off, as a fraction either way. Chosen: keeps many links from dialling in step.
 const BACKOFF_JITTER: f64 = 0.2;
 
+/// Transactions without a single byte after which a connection counts as dead at the other end.
+/// Chosen: as many as put a device offline; one lost answer is noise.
+const SILENCES_MAX: u8 = 3;
+
+/// A connection that the other end closes sooner than this was brief.
+/// Chosen: two programs that push each other out of a device do so at every retry, within seconds.
+const BRIEF: Duration = Duration::from_secs(10);
+
+/// Brief connections in a row before a person is told. Chosen: a restarting server gives two at most.
+const BRIEF_MAX: u8 = 3;
+
+/// Answers in a row with a foreign number before a person is told.
+/// Chosen: one may come from a damaged frame, three do not.
+const FOREIGN_MAX: u8 = 3;
+
 /// Shortest silence between RTU frames. Source: Modbus over Serial Line V1.02, 2.5.1.1 (above 19200 baud).
 const SILENCE_MIN: Duration = Duration::from_micros(1750);
 
 /// Bits on the line per byte: start, eight data, parity or second stop, stop.
 /// Source: Modbus over Serial Line V1.02, 2.5.1.
 const BITS_PER_BYTE: f64 = 11.0;
-
-/// A request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask<'a> {
-    /// Read registers or bits.
-    Read {
-        /// Table.
-        table: Table,
-        /// First register, zero-based.
-        address: u16,
-        /// How many.
-        count: u16,
-    },
-    /// Function 16.
-    WriteRegisters {
-        /// First register, zero-based.
-        address: u16,
-        /// What is written.
-        words: &'a [u16],
-    },
-    /// Function 5.
-    WriteCoil {
-        /// The coil, zero-based.
-        address: u16,
-        /// Whether it is set.
-        on: bool,
-    },
-}
-
-impl Ask<'_> {
-    fn request(&self) -> Request<'_> {
-        match *self {
-            Self::Read {
-                table,
-                address,
-                count,
-            } => match table {
-                Table::Holding => Request::ReadHoldingRegisters(address, count),
-                Table::Input => Request::ReadInputRegisters(address, count),
-                Table::Coil => Request::ReadCoils(address, count),
-                Table::Discrete => Request::ReadDiscreteInputs(address, count),
-            },
-            Self::WriteRegisters { address, words } => {
-                Request::WriteMultipleRegisters(address, Cow::Borrowed(words))
-            }
-            Self::WriteCoil { address, on } => Request::WriteSingleCoil(address, on),
-        }
-    }
-
-    /// What the answer looks like on the line: its function and its length in bytes, checksum included.
-    fn shape(&self) -> Shape {
-        let (function, bytes) = match *self {
-            Self::Read { table, count, .. } => match table {
-                Table::Holding => (3, 5 + 2 * usize::from(count)),
-                Table::Input => (4, 5 + 2 * usize::from(count)),
-                Table::Coil => (1, 5 + usize::from(count).div_ceil(8)),
-                Table::Discrete => (2, 5 + usize::from(count).div_ceil(8)),
-            },
-            Self::WriteRegisters { .. } => (16, 8),
-            Self::WriteCoil { .. } => (5, 8),
-        };
-        Shape { function, bytes }
-    }
-
-    /// Bytes of the request on an RTU line.
-    fn request_bytes(&self) -> usize {
-        match self {
-            Self::Read { .. } | Self::WriteCoil { .. } => 8,
-            Self::WriteRegisters { words, .. } => 9 + 2 * words.len(),
-        }
-    }
-
-    /// The words of a response, if it is the answer to this request.
-    fn accept(&self, response: Response) -> Result<Vec<u16>, String> {
-        let expected = |what: &str, got: String| Err(format!("expected {what}, got {got}"));
-        match (*self, response) {
-            (
-                Self::Read {
-                    table: Table::Holding,
-                    count,
-                    ..
-                },
-                Response::ReadHoldingRegisters(words),
-            )
-            | (
-                Self::Read {
-                    table: Table::Input,
-                    count,
-                    ..
-                },
-                Response::ReadInputRegisters(words),
-            ) => {
-                if words.len() == usize::from(count) {
-                    Ok(words)
-                } else {
-                    expected(&format!("{count} registers"), words.len().to_string())
-                }
-            }
-            (
-                Self::Read {
-                    table: Table::Coil,
-                    count,
-                    ..
-                },
-                Response::ReadCoils(bits),
-            )
-            | (
-                Self::Read {
-                    table: Table::Discrete,
-                    count,
-                    ..
-                },
-                Response::ReadDiscreteInputs(bits),
-            ) => {
-                // Bits come in whole bytes; those beyond the count are padding.
-                if bits.len() == usize::from(count).div_ceil(8) * 8 {
-                    let bits = bits.iter().take(count.into());
-                    Ok(bits.map(|b| u16::from(*b)).collect())
-                } else {
-                    expected(&format!("{count} bits"), bits.len().to_string())
-                }
-            }
-            (
-                Self::WriteRegisters { address, words },
-                Response::WriteMultipleRegisters(echo, count),
-            ) => {
-                if echo == address && usize::from(count) == words.len() {
-                    Ok(Vec::new())
-                } else {
-                    expected(
-                        &format!("an echo of {} registers at {address}", words.len()),
-                        format!("{count} at {echo}"),
-                    )
-                }
-            }
-            (Self::WriteCoil { address, on }, Response::WriteSingleCoil(echo, state)) => {
-                if echo == address && state == on {
-                    Ok(Vec::new())
-                } else {
-                    expected(
-                        &format!("an echo of coil {address} = {on}"),
-                        format!("{echo} = {state}"),
-                    )
-                }
-            }
-            (_, other) => expected("another function", format!("{:?}", other.function_code())),
-        }
-    }
-}
-
-/// Function and length of an answer: what tells a late one from the right one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    function: u8,
-    bytes: usize,
-}
 
 /// Time a transaction may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,16 +139,21 @@ pub enum Connected {
 type Dialing = Pin<Box<dyn Future<Output = Result<Opened, DialError>> + Send>>;
 
 enum Wire {
-    Down { retry_at: Instant },
+    Down {
+        retry_at: Instant,
+    },
     Dialing(Dialing),
-    Tcp(client::Context),
-    Rtu(GuardedIo),
+    Up {
+        port: GuardedIo,
+        /// The client of a Modbus TCP connection; an RTU line gets a fresh one per transaction.
+        client: Option<client::Context>,
+    },
 }
 
 /// One link with its guard.
 pub struct ModbusLink {
     endpoint: Endpoint,
-    rtu: bool,
+    framing: Framing,
     warm_up: Duration,
     /// Bits per second, if it is known.
     baud: Option<u32>,
@@ -297,31 +163,48 @@ pub struct ModbusLink {
     connected_before: bool,
     failures: u32,
     jitter: Jitter,
-    /// An RTU line is kept silent until then.
+    /// The line is kept silent until then, or a late answer awaited.
     quarantine_until: Instant,
-    /// TCP: end of the last transaction.
+    up_since: Instant,
+    /// End of the last transaction.
     last_end: Instant,
     /// Units whose answer to a request of this shape may still be on its way.
     suspects: BTreeMap<u8, Shape>,
+    /// The unit that has not answered, while nothing came since.
+    silent_unit: Option<u8>,
+    /// Transactions in a row in which not a single byte came.
+    silences: u8,
+    /// Connections in a row that the other end has closed soon after they were opened.
+    brief: u8,
+    /// Connections in a row that were given up for an answer with a foreign number.
+    foreign: u8,
     probes: u16,
+    late: Vec<u8>,
     stats: Arc<BusStats>,
 }
 
 impl ModbusLink {
-    /// A link that is not open yet. `baud` paces an RTU line; `warm_up` is waited after each opening.
+    /// A link that is not open yet. `warm_up` is waited after each opening.
     #[must_use]
     pub fn new(
         endpoint: Endpoint,
-        rtu: bool,
-        baud: Option<u32>,
+        framing: Framing,
         warm_up: Duration,
         seed: u64,
         stats: Arc<BusStats>,
     ) -> Self {
         let now = Instant::now();
+        let (framing, baud) = match (&endpoint, framing) {
+            (Endpoint::Serial { settings, .. }, _) => {
+                let baud = Some(settings.baud);
+                (Framing::Rtu { baud }, baud)
+            }
+            (_, Framing::Rtu { baud }) => (framing, baud),
+            (_, Framing::Tcp | Framing::TcpUnnumbered) => (framing, None),
+        };
         Self {
             endpoint,
-            rtu,
+            framing,
             warm_up,
             baud,
             wire: Wire::Down { retry_at: now },
@@ -330,9 +213,15 @@ impl ModbusLink {
             failures: 0,
             jitter: Jitter(seed),
             quarantine_until: now,
+            up_since: now,
             last_end: now,
             suspects: BTreeMap::new(),
+            silent_unit: None,
+            silences: 0,
+            brief: 0,
+            foreign: 0,
             probes: 0,
+            late: Vec::new(),
             stats,
         }
     }
@@ -340,23 +229,60 @@ impl ModbusLink {
     /// Whether requests can be sent.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        matches!(self.wire, Wire::Tcp(_) | Wire::Rtu(_))
+        matches!(self.wire, Wire::Up { .. })
     }
 
     /// Whether it runs in RTU framing.
     #[must_use]
     pub fn is_rtu(&self) -> bool {
-        self.rtu
+        matches!(self.framing, Framing::Rtu { .. })
     }
 
-    /// Time for which the line is of no use after a failed transaction.
-    #[must_use]
-    pub fn aftermath(&self, late_window: Duration) -> Duration {
-        if self.rtu {
-            late_window
-        } else {
-            BACKOFF_MIN + self.warm_up
+    /// Whether each answer repeats the number of its request.
+    fn is_numbered(&self) -> bool {
+        self.framing == Framing::Tcp
+    }
+
+    /// Whether it is a line of this machine, which nobody at the other end can close.
+    fn is_line(&self) -> bool {
+        match self.endpoint {
+            Endpoint::Serial { .. } => true,
+            // In virtual time a stream stands in for both.
+            Endpoint::Memory(_) => self.is_rtu(),
+            _ => false,
         }
+    }
+
+    /// The units whose late answers were thrown away since the last call.
+    pub fn take_late(&mut self) -> Vec<u8> {
+        if let Wire::Up { port, .. } = &self.wire {
+            self.late.extend(port.take_late());
+        }
+        std::mem::take(&mut self.late)
+    }
+
+    /// What a person should know about the link, when it has just become clear.
+    pub fn complaint(&mut self) -> Option<String> {
+        if self.is_line() {
+            return None;
+        }
+        let server = match &self.endpoint {
+            Endpoint::Tcp { host, port } => format!("{host}:{port}"),
+            _ => "the server".to_owned(),
+        };
+        if self.foreign >= FOREIGN_MAX {
+            self.foreign = 0;
+            return Some(format!(
+                "{server} answers with numbers that no request has; if it is a gateway that does not repeat transaction numbers, say tid = \"ignore\" at the bus in the rig"
+            ));
+        }
+        if self.brief >= BRIEF_MAX {
+            self.brief = 0;
+            return Some(format!(
+                "{server} closes each connection soon after it was opened; many devices serve one client only: end the other program that reads this device"
+            ));
+        }
+        None
     }
 
     /// Opens the link, after the back-off. May be dropped and called again without loss.
@@ -373,8 +299,10 @@ impl ModbusLink {
                 }
                 Wire::Dialing(dialing) => match dialing.await {
                     Ok(opened) => {
-                        self.wire = attach(opened, self.rtu);
+                        self.wire = attach(opened, self.framing);
                         self.suspects.clear();
+                        self.silences = 0;
+                        self.up_since = Instant::now();
                         if std::mem::replace(&mut self.connected_before, true) {
                             BusStats::add(&self.stats.reconnects, 1);
                         }
@@ -384,7 +312,7 @@ impl ModbusLink {
                         return Err(error);
                     }
                 },
-                Wire::Tcp(_) | Wire::Rtu(_) => {
+                Wire::Up { .. } => {
                     return Ok(if std::mem::take(&mut self.lost) {
                         Connected::Anew
                     } else {
@@ -406,65 +334,63 @@ impl ModbusLink {
         timing: Timing,
     ) -> Result<Answer, LinkError> {
         let begin = Instant::now();
-        let result = match &self.wire {
-            Wire::Tcp(_) => self.transact_tcp(unit, ask, timing).await,
-            Wire::Rtu(port) => {
-                let port = port.clone();
-                self.transact_rtu(&port, unit, ask, timing).await
-            }
-            Wire::Down { .. } | Wire::Dialing(_) => {
-                return Err(LinkError::Down("not connected".to_owned()));
-            }
-        };
+        let result = self.transact_in_step(unit, ask, timing).await;
         self.last_end = Instant::now();
         let busy = (self.last_end - begin).as_nanos();
         BusStats::add(
             &self.stats.busy_nanos,
             u64::try_from(busy).unwrap_or(u64::MAX),
         );
-        if let Ok(_) | Err(LinkError::Exception(_)) = result {
-            self.failures = 0;
-        }
-        if let Err(LinkError::Down(_)) = result {
-            self.fall(true);
+        match result {
+            Ok(_) | Err(LinkError::Exception(_)) => {
+                self.failures = 0;
+                self.foreign = 0;
+                if self.last_end - self.up_since > BRIEF {
+                    self.brief = 0;
+                }
+            }
+            Err(LinkError::Down(_)) => {
+                let brief = self.last_end - self.up_since < BRIEF;
+                self.brief = if brief {
+                    self.brief.saturating_add(1)
+                } else {
+                    0
+                };
+                self.fall(true);
+            }
+            // The stream is out of step for ever now; only a new one is in step.
+            Err(LinkError::Corrupt(_)) if self.is_numbered() => {
+                if let Wire::Up { port, .. } = &self.wire
+                    && port.is_foreign()
+                {
+                    self.foreign = self.foreign.saturating_add(1);
+                }
+                self.fall(false);
+            }
+            Err(LinkError::Timeout(_)) if !self.is_line() && self.silences >= SILENCES_MAX => {
+                // A server that has restarted or lost its cable does not close the old connection.
+                self.fall(true);
+            }
+            Err(LinkError::Corrupt(_) | LinkError::Timeout(_)) => {}
         }
         result
     }
 
-    async fn transact_tcp(
+    async fn transact_in_step(
         &mut self,
-        unit: u8,
-        ask: Ask<'_>,
-        timing: Timing,
-    ) -> Result<Answer, LinkError> {
-        if !timing.min_gap.is_zero() {
-            tokio::time::sleep_until(self.last_end + timing.min_gap).await;
-        }
-        let Wire::Tcp(context) = &mut self.wire else {
-            return Err(LinkError::Down("not connected".to_owned()));
-        };
-        context.set_slave(Slave(unit));
-        let result = exchange(context, ask, timing.timeout, &self.stats).await;
-        count(&self.stats, &result);
-        if let Err(LinkError::Timeout(_) | LinkError::Corrupt(_)) = result {
-            // The connection is out of step for ever now; only a new one is in step.
-            self.fall(false);
-        }
-        result
-    }
-
-    async fn transact_rtu(
-        &mut self,
-        port: &GuardedIo,
         unit: u8,
         ask: Ask<'_>,
         timing: Timing,
     ) -> Result<Answer, LinkError> {
         let shape = ask.shape();
-        if self.suspects.get(&unit) == Some(&shape) {
-            self.prove_in_step(port, unit, ask, timing).await?;
+        if self.suspects.contains_key(&unit) {
+            // A numbered answer may have come in the meantime.
+            self.quiet(timing).await?;
         }
-        let result = self.exchange_rtu(port, unit, ask, timing).await;
+        if self.suspects.get(&unit) == Some(&shape) {
+            self.prove_in_step(unit, ask, timing).await?;
+        }
+        let result = self.exchange(unit, ask, timing).await;
         match result {
             // An answer of another shape than the missing one: that one is not on its way any more.
             Ok(_) => drop(self.suspects.remove(&unit)),
@@ -481,7 +407,6 @@ impl ModbusLink {
     /// A line keeps the order of answers: once this one is in, no older one is on its way.
     async fn prove_in_step(
         &mut self,
-        port: &GuardedIo,
         unit: u8,
         ask: Ask<'_>,
         timing: Timing,
@@ -491,7 +416,7 @@ impl ModbusLink {
             return Ok(());
         };
         let same_function = probe.shape().function == ask.shape().function;
-        match self.exchange_rtu(port, unit, probe, timing).await {
+        match self.exchange(unit, probe, timing).await {
             Ok(_) => {}
             // An exception has no length: it may be the missing answer. Let the other one pass by, too.
             Err(LinkError::Exception(_)) if same_function => {
@@ -504,40 +429,77 @@ impl ModbusLink {
         Ok(())
     }
 
-    async fn exchange_rtu(
+    /// Waits until nothing is on its way any more that was not asked for.
+    async fn quiet(&mut self, timing: Timing) -> Result<(), LinkError> {
+        let gap = self.silence().max(timing.min_gap);
+        let Wire::Up { port, .. } = &self.wire else {
+            return Err(LinkError::Down("not connected".to_owned()));
+        };
+        let quiet = if self.is_numbered() {
+            let port = port.clone();
+            let quiet = port.settle(self.quarantine_until).await.map(|()| 0);
+            let late = port.take_late();
+            self.suspects.retain(|unit, _| !late.contains(unit));
+            self.late.extend(late);
+            if quiet.is_ok() && !timing.min_gap.is_zero() {
+                tokio::time::sleep_until(self.last_end + timing.min_gap).await;
+            }
+            quiet
+        } else {
+            port.drain(self.quarantine_until, gap).await
+        };
+        match quiet {
+            Ok(0) => Ok(()),
+            Ok(_) => {
+                match self.silent_unit.take() {
+                    Some(unit) => self.late.push(unit),
+                    None => BusStats::add(&self.stats.corrupt, 1),
+                }
+                Ok(())
+            }
+            Err(NotQuiet::Gone(error)) => Err(LinkError::Down(error.to_string())),
+            Err(NotQuiet::Foreign(error)) => Err(LinkError::Corrupt(error.to_string())),
+            Err(NotQuiet::Babble) => {
+                BusStats::add(&self.stats.corrupt, 1);
+                let text = "the line does not fall silent; check for a second master, the baud rate, and the termination";
+                Err(LinkError::Corrupt(text.to_owned()))
+            }
+        }
+    }
+
+    async fn exchange(
         &mut self,
-        port: &GuardedIo,
         unit: u8,
         ask: Ask<'_>,
         timing: Timing,
     ) -> Result<Answer, LinkError> {
-        let gap = self.silence().max(timing.min_gap);
-        let thrown = port.drain(self.quarantine_until, gap).await;
-        if !matches!(thrown, Ok(0)) {
-            BusStats::add(&self.stats.corrupt, 1);
-        }
-        match thrown {
-            Ok(_) => {}
-            Err(NotQuiet::Gone(error)) => return Err(LinkError::Down(error.to_string())),
-            Err(NotQuiet::Babble) => {
-                return Err(LinkError::Corrupt(
-                    "the line does not fall silent".to_owned(),
-                ));
-            }
-        }
-        port.begin();
-        // A fresh client per transaction: no decoder state outlives its request.
-        let mut context = client::rtu::attach_slave(port.clone(), Slave(unit));
+        self.quiet(timing).await?;
         let timeout = timing.timeout + self.wire_time(ask);
-        let mut result = exchange(&mut context, ask, timeout, &self.stats).await;
-        let received = port.received();
+        let numbered = self.is_numbered();
+        let more = if self.is_rtu() { 0 } else { HEADER_MORE };
+        let Wire::Up { port, client } = &mut self.wire else {
+            return Err(LinkError::Down("not connected".to_owned()));
+        };
+        port.begin(unit);
+        let mut result = match client {
+            Some(client) => {
+                client.set_slave(Slave(unit));
+                call(client, ask, timeout, &self.stats).await
+            }
+            None => {
+                // A fresh client per transaction: no decoder state outlives its request.
+                let mut client = client::rtu::attach_slave(port.clone(), Slave(unit));
+                call(&mut client, ask, timeout, &self.stats).await
+            }
+        };
+        let (received, ended) = (port.received(), port.ended());
         let expected = match &result {
-            Ok(_) => ask.shape().bytes,
-            Err(LinkError::Exception(_)) => EXCEPTION_BYTES,
+            Ok(_) => ask.shape().bytes + more,
+            Err(LinkError::Exception(_)) => EXCEPTION_BYTES + more,
             Err(LinkError::Timeout(_)) => 0,
             Err(LinkError::Corrupt(_) | LinkError::Down(_)) => received,
         };
-        if received != expected {
+        if received != expected && !numbered {
             // A right frame behind or before other bytes may be the answer to an older question,
             // and bytes that never became a frame are noise, not silence.
             let text = match result {
@@ -546,10 +508,24 @@ impl ModbusLink {
             };
             result = Err(LinkError::Corrupt(text));
         }
-        if port.ended() {
-            result = Err(LinkError::Down("the port has gone".to_owned()));
+        if ended {
+            let text = if self.is_line() {
+                "the port has gone"
+            } else {
+                "the other end has closed the connection"
+            };
+            result = Err(LinkError::Down(text.to_owned()));
         }
         count(&self.stats, &result);
+        self.silences = if received > 0 {
+            0
+        } else {
+            self.silences.saturating_add(1)
+        };
+        self.silent_unit = match result {
+            Err(LinkError::Timeout(_)) => Some(unit),
+            _ => None,
+        };
         if let Err(LinkError::Timeout(_) | LinkError::Corrupt(_)) = result {
             self.quarantine_until = Instant::now() + timing.late_window;
         }
@@ -573,6 +549,9 @@ impl ModbusLink {
 
     /// Closes the link and sets the time of the next attempt.
     fn fall(&mut self, lost: bool) {
+        if let Wire::Up { port, .. } = &self.wire {
+            self.late.extend(port.take_late());
+        }
         self.lost |= lost;
         self.failures = self.failures.saturating_add(1);
         let doubled = BACKOFF_MIN * 2_u32.pow((self.failures - 1).min(16));
@@ -587,20 +566,28 @@ impl ModbusLink {
 /// Bytes of an exception on an RTU line: unit, function, code, checksum.
 const EXCEPTION_BYTES: usize = 5;
 
-fn attach(opened: Opened, rtu: bool) -> Wire {
+/// By how many bytes a frame is longer in TCP framing: a header of six instead of a checksum of two.
+const HEADER_MORE: usize = 4;
+
+fn attach(opened: Opened, framing: Framing) -> Wire {
+    let gate = match framing {
+        Framing::Tcp => Some(Gate::new(Numbers::Repeated)),
+        Framing::TcpUnnumbered => Some(Gate::new(Numbers::Ignored)),
+        Framing::Rtu { .. } => None,
+    };
+    let has_header = gate.is_some();
+    let port = match opened {
+        Opened::Serial(port) => GuardedIo::new(port, gate),
+        Opened::Tcp(stream) => GuardedIo::new(stream, gate),
+        Opened::Memory(stream) => GuardedIo::new(stream, gate),
+    };
     // The unit is set before each request.
-    let unit = Slave(1);
-    match (opened, rtu) {
-        (Opened::Serial(port), _) => Wire::Rtu(GuardedIo::new(port)),
-        (Opened::Tcp(stream), true) => Wire::Rtu(GuardedIo::new(stream)),
-        (Opened::Memory(stream), true) => Wire::Rtu(GuardedIo::new(stream)),
-        (Opened::Tcp(stream), false) => Wire::Tcp(client::tcp::attach_slave(stream, unit)),
-        (Opened::Memory(stream), false) => Wire::Tcp(client::tcp::attach_slave(stream, unit)),
-    }
+    let client = has_header.then(|| client::tcp::attach_slave(port.clone(), Slave(1)));
+    Wire::Up { port, client }
 }
 
 /// One request through a client, checked.
-async fn exchange(
+async fn call(
     context: &mut client::Context,
     ask: Ask<'_>,
     timeout: Duration,
@@ -634,44 +621,6 @@ fn count(stats: &BusStats, result: &Result<Answer, LinkError>) {
         Err(LinkError::Exception(_)) => BusStats::add(&stats.exceptions, 1),
         Err(LinkError::Down(_)) => {}
     }
-}
-
-/// A request whose answer has another shape than that of `ask`; the lengths take turns, so that
-/// the late answer to one probe is not taken for that to the next.
-fn probe(ask: Ask<'_>, turn: u16) -> Option<Ask<'static>> {
-    let Ask::Read {
-        table,
-        address,
-        count,
-    } = ask
-    else {
-        // A late echo repeats what was written: it cannot be mistaken for anything else.
-        return None;
-    };
-    let turn = turn % 4;
-    Some(match table {
-        Table::Holding | Table::Input => {
-            let other = if count > 4 {
-                count - 1 - turn
-            } else {
-                // One to five registers without the count itself.
-                let candidate = 1 + turn;
-                candidate + u16::from(candidate >= count)
-            };
-            let address = address.min(u16::MAX - other);
-            Ask::Read {
-                table,
-                address,
-                count: other,
-            }
-        }
-        // Few bits fit in one byte whatever their number: another function it must be.
-        Table::Coil | Table::Discrete => Ask::Read {
-            table: Table::Holding,
-            address: 0,
-            count: 1 + turn,
-        },
-    })
 }
 
 /// Small seeded noise (splitmix64), so that virtual time is deterministic.

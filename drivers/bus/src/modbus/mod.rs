@@ -5,10 +5,12 @@
 //! work (see [`crate::plan`]), for believing answers (see [`link`]), or for what words
 //! mean (see [`codec`]).
 
+mod ask;
 pub mod blocks;
 pub mod codec;
 mod device;
 mod dial;
+mod gate;
 mod guard;
 pub mod link;
 pub mod sunspec;
@@ -26,7 +28,7 @@ use tokio::sync::mpsc;
 pub use dial::DialError;
 
 use crate::plan::{Change, Plan, ReadKey, Task, Write};
-use crate::{BusDevice, BusSpec, BusStats, DispatchId, Endpoint, LinkEvent, Sink, WriteJob};
+use crate::{BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, WriteJob};
 use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
 use link::{Answer, Ask, Connected, LinkError, ModbusLink};
 
@@ -96,6 +98,8 @@ struct Bus {
     /// Zero of the plan's time, which runs with the timers.
     epoch: tokio::time::Instant,
     dial_error: Option<DialError>,
+    /// What was said about the link already.
+    said: Vec<String>,
     /// The write that is being carried out, and the stage that it has to reach next.
     writing: Option<(Write, Stage)>,
 }
@@ -199,15 +203,27 @@ impl Bus {
                 ),
             }
         }
-        let settings = devices.iter().find_map(|d| d.profile.serial);
-        let (baud, rtu) = match &spec.endpoint {
-            Endpoint::Serial { settings, .. } => (Some(settings.baud), true),
-            _ => (settings.map(|s| s.baud).filter(|_| spec.rtu), spec.rtu),
+        let framing = match spec.framing {
+            // A line whose rate nobody states has that of its devices' maker.
+            Framing::Rtu { baud: None } => Framing::Rtu {
+                baud: devices
+                    .iter()
+                    .find_map(|d| d.profile.serial)
+                    .map(|s| s.baud),
+            },
+            framing => framing,
         };
         let warm_up = devices.iter().map(|d| d.profile.connect_delay).max();
+        let link = ModbusLink::new(
+            spec.endpoint,
+            framing,
+            warm_up.unwrap_or_default(),
+            spec.seed,
+            Arc::clone(&stats),
+        );
         let mut plan = Plan::new(devices.len());
         for (index, device) in devices.iter().enumerate() {
-            if rtu && device.unit == 0 {
+            if link.is_rtu() && device.unit == 0 {
                 // Unit 0 is the broadcast: nobody would ever answer.
                 device.flaw_all(Flaw::Config, clock.now(), &*sink);
                 let text = format!(
@@ -218,14 +234,6 @@ impl Bus {
                 plan.setup_after(index, Instant::START, Duration::MAX);
             }
         }
-        let link = ModbusLink::new(
-            spec.endpoint,
-            rtu,
-            baud,
-            warm_up.unwrap_or_default(),
-            spec.seed,
-            Arc::clone(&stats),
-        );
         Self {
             id: spec.id,
             devices,
@@ -236,6 +244,7 @@ impl Bus {
             stats,
             epoch: tokio::time::Instant::now(),
             dial_error: None,
+            said: Vec::new(),
             writing: None,
         }
     }
@@ -264,6 +273,17 @@ impl Bus {
                 device: Some(device.spec.ix),
                 text,
             });
+        }
+    }
+
+    /// Says something about the link, once.
+    fn notice_of_link(&mut self, text: String) {
+        if !self.said.contains(&text) {
+            self.sink.event(LinkEvent::Notice {
+                device: None,
+                text: format!("{}: {text}", self.id),
+            });
+            self.said.push(text);
         }
     }
 
@@ -411,6 +431,9 @@ impl Bus {
         let device = &self.devices[index];
         let (unit, timing) = (device.unit, device.timing);
         let result = self.link.transact(unit, ask, timing).await;
+        if let Some(complaint) = self.link.complaint() {
+            self.notice_of_link(complaint);
+        }
         let change = match &result {
             Ok(_) => self.plan.answered(index),
             Err(error) if is_answer(error) => self.plan.answered(index),
@@ -526,7 +549,8 @@ impl Bus {
         }
         if self.plan.is_offline(index) {
             let now = self.now();
-            let cost = now.since(begin) + self.link.aftermath(late_window);
+            // After it the line is kept for the late answer.
+            let cost = now.since(begin) + late_window;
             self.plan.probe_failed(index, now, cost);
         }
     }

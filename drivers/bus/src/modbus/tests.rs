@@ -16,8 +16,8 @@ use profile::modbus::*;
 use quantities::{ActivePower, ReactivePower};
 
 use super::*;
-use crate::{BusReport, PollPeriods};
-use fake::{Deed, Heard, Shared, fake, serve};
+use crate::{BusReport, Endpoint, PollPeriods};
+use fake::{Deed, Heard, Shared, Stamp, fake, serve};
 
 const MS: Duration = Duration::from_millis(1);
 const NOW: Deed = Deed::After(Duration::ZERO);
@@ -194,24 +194,41 @@ struct Bench {
 
 impl Bench {
     fn start(rtu: bool, profiles: Vec<ModbusProfile>, fake: &Shared) -> Self {
+        Self::serving(framing(rtu), profiles, fake)
+    }
+
+    fn serving(framing: Framing, profiles: Vec<ModbusProfile>, fake: &Shared) -> Self {
         let (dial, dialled) = mpsc::unbounded_channel();
+        let rtu = matches!(framing, Framing::Rtu { .. });
         tokio::spawn(serve(Arc::clone(fake), rtu, dialled));
-        Self::on(Endpoint::Memory(dial), rtu, profiles)
+        Self::framed(Endpoint::Memory(dial), framing, profiles)
     }
 
     fn on(endpoint: Endpoint, rtu: bool, profiles: Vec<ModbusProfile>) -> Self {
+        Self::framed(endpoint, framing(rtu), profiles)
+    }
+
+    fn framed(endpoint: Endpoint, framing: Framing, profiles: Vec<ModbusProfile>) -> Self {
+        Self::with_units(endpoint, framing, (1..).zip(profiles).collect())
+    }
+
+    fn with_units(
+        endpoint: Endpoint,
+        framing: Framing,
+        profiles: Vec<(u8, ModbusProfile)>,
+    ) -> Self {
         let spec = BusSpec {
             id: "bus".into(),
             endpoint,
-            rtu,
+            framing,
             timeout: None,
             min_gap: None,
             seed: 7,
         };
-        let devices = (0..).zip(profiles).map(|(i, p)| BusDevice {
+        let devices = (0..).zip(profiles).map(|(i, (unit, p))| BusDevice {
             ix: DeviceIx(i),
             id: format!("dev{i}").into(),
-            unit: Some(i as u8 + 1),
+            unit: Some(unit),
             profile: Arc::new(profile::Profile {
                 id: "test/device".into(),
                 title: String::new(),
@@ -285,6 +302,14 @@ impl Bench {
             }
         }
         good
+    }
+}
+
+fn framing(rtu: bool) -> Framing {
+    if rtu {
+        Framing::Rtu { baud: None }
+    } else {
+        Framing::Tcp
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::can::bench::{Recorder, TestClock, device, job};
-use crate::{BusHandle, DispatchId};
+use crate::{BusHandle, DispatchId, Framing};
 
 fn value(point: Point, json: Option<&str>, factor: f64) -> Value {
     Value {
@@ -128,7 +128,7 @@ impl Rig {
         let spec = BusSpec {
             id: "mqtt-a".into(),
             endpoint: Endpoint::MemoryBroker(endpoint),
-            rtu: false,
+            framing: Framing::default(),
             timeout: None,
             min_gap: None,
             seed: 1,

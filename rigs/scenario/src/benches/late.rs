@@ -181,7 +181,10 @@ async fn ours(port: u16, framing: Framing) -> Tally {
             host: "127.0.0.1".into(),
             port,
         },
-        rtu: framing == Framing::Rtu,
+        framing: match framing {
+            Framing::Rtu => bus::Framing::Rtu { baud: None },
+            Framing::Tcp => bus::Framing::Tcp,
+        },
         timeout: None,
         min_gap: None,
         seed: 7,

@@ -221,7 +221,7 @@ async fn ours(ports: &[u16]) -> Result<Outcome, BenchError> {
                     host: "127.0.0.1".into(),
                     port: *port,
                 },
-                rtu: false,
+                framing: bus::Framing::Tcp,
                 timeout: None,
                 min_gap: None,
                 seed: SEED.wrapping_add(n as u64),

@@ -106,6 +106,7 @@ fn a_rig_inherits_and_replaces_by_name() {
     assert_eq!(
         rig.buses[0].kind,
         crate::rig::BusKind::ModbusTcp {
+            numbered: true,
             host: "10.0.0.9".into(),
             port: 502
         }
@@ -140,4 +141,40 @@ fn a_rig_that_is_not_on_disk_cannot_inherit() {
 
 fn load_text_only(text: &str) -> Vec<Diagnostic> {
     super::load_text(Path::new("rig.toml"), text).expect_err("it cannot be used")
+}
+
+#[test]
+fn each_kind_of_modbus_bus_has_the_framing_that_its_gateway_needs() {
+    let rows = [
+        (
+            "kind = \"modbus-tcp\", host = \"127.0.0.1\"",
+            bus::Framing::Tcp,
+        ),
+        (
+            "kind = \"modbus-tcp\", host = \"127.0.0.1\", tid = \"match\"",
+            bus::Framing::Tcp,
+        ),
+        (
+            "kind = \"modbus-tcp\", host = \"127.0.0.1\", tid = \"ignore\"",
+            bus::Framing::TcpUnnumbered,
+        ),
+        (
+            "kind = \"modbus-rtu-tcp\", host = \"127.0.0.1\", port = 4001, baud = 19200",
+            bus::Framing::Rtu { baud: Some(19_200) },
+        ),
+    ];
+    let dir = tempfile::tempdir().expect("a folder");
+    for (line, framing) in rows {
+        let path = dir.path().join("rig.toml");
+        let text = GOOD.replace(
+            "kind = \"modbus-tcp\", host = \"127.0.0.1\", port = 1502",
+            line,
+        );
+        assert_ne!(text, GOOD);
+        std::fs::write(&path, text).expect("written");
+        let rig = load(&path).expect("good");
+        let spec = rig.bus_spec(0, 1).expect("a bus of the bench");
+        assert_eq!(spec.framing, framing, "{line}");
+        assert!(matches!(spec.endpoint, bus::Endpoint::Tcp { .. }));
+    }
 }

@@ -29,7 +29,15 @@ async fn a_sound_device_is_read_at_its_rate_with_mid_transaction_times() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_random_delays_never_mislabel_a_value() {
-    for rtu in [true, false] {
+    let rows = [
+        (Framing::Rtu { baud: None }, Stamp::Own),
+        (Framing::Tcp, Stamp::Own),
+        // Gateways that repeat the newest number, or none at all.
+        (Framing::Tcp, Stamp::Newest),
+        (Framing::TcpUnnumbered, Stamp::Zero),
+        (Framing::TcpUnnumbered, Stamp::Newest),
+    ];
+    for (framing, stamp) in rows {
         let mut seed = 42;
         let device = fake(move |_, _| {
             // Up to the time-out and the late window together, a third of them late.
@@ -41,12 +49,13 @@ async fn ten_thousand_random_delays_never_mislabel_a_value() {
             };
             Deed::After(ms as u32 * MS)
         });
-        let bench = Bench::start(rtu, vec![meter()], &device);
+        device.lock().expect("sound").stamp = stamp;
+        let bench = Bench::serving(framing, vec![meter()], &device);
         while device.lock().expect("sound").heard.len() < 10_000 {
             bench.runs(1000 * MS).await;
         }
         let good = bench.no_wrong_value();
-        assert!(good > 4000, "{good} good values");
+        assert!(good > 4000, "{good} good values, {framing:?}, {stamp:?}");
         assert!(bench.report().timeouts > 1000);
     }
 }
@@ -87,11 +96,14 @@ async fn check_fault(rtu: bool, deed: Deed, flaw: Flaw) {
         !bench.seen.events().iter().any(offline),
         "one fault in five is no outage"
     );
-    if !rtu && flaw != Flaw::Exception(4) {
-        assert!(
-            bench.report().reconnects > 10,
-            "TCP is only in step on a new connection"
-        );
+    let reconnects = bench.report().reconnects;
+    match flaw {
+        Flaw::Corrupt if !rtu => assert!(
+            reconnects > 10,
+            "a stream that is not ours is in step only on a new connection: {deed:?}"
+        ),
+        Flaw::Offline => assert!(reconnects > 10, "{deed:?}"),
+        _ => assert_eq!(reconnects, 0, "{deed:?}, rtu {rtu}"),
     }
 }
 
@@ -150,4 +162,69 @@ async fn the_same_seed_gives_the_same_run() {
         (samples, bench.seen.events(), bench.report())
     };
     assert_eq!(run().await, run().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_over_tcp_is_awaited_and_thrown_away_by_its_number() {
+    // Every third answer takes 150 ms, 50 ms longer than it may.
+    let device = fake(|n, _| Deed::After(if n % 3 == 2 { 150 * MS } else { 5 * MS }));
+    let bench = Bench::start(false, vec![meter()], &device);
+    bench.runs(20_000 * MS).await;
+    let good = bench.no_wrong_value();
+    // Two good answers and a late one take 160 ms.
+    assert!(good > 200, "{good}");
+    assert_eq!(bench.report().reconnects, 0, "the connection stays");
+    // After a late answer the next request goes out at once, not after the late window of 200 ms.
+    let fake = device.lock().expect("sound");
+    let after = |n: usize| fake.heard[n + 1].at - fake.heard[n].at;
+    assert!(after(2) < 160 * MS, "{:?}", after(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_does_not_repeat_numbers_is_named_and_read_when_the_rig_says_so() {
+    let device = fake(|_, _| NOW);
+    device.lock().expect("sound").stamp = Stamp::Zero;
+    let bench = Bench::serving(Framing::TcpUnnumbered, vec![meter(), meter()], &device);
+    bench.runs(5_000 * MS).await;
+    assert!(bench.no_wrong_value() > 300);
+    assert_eq!(bench.seen.flaws(), []);
+
+    // The same gateway without that: nothing is believed, and a person hears what to do.
+    device.lock().expect("sound").heard.clear();
+    device.lock().expect("sound").rule = Box::new(|_, _| Deed::OtherTransaction);
+    device.lock().expect("sound").stamp = Stamp::Own;
+    let bench = Bench::serving(Framing::Tcp, vec![meter()], &device);
+    bench.runs(60_000 * MS).await;
+    assert_eq!(bench.no_wrong_value(), 0);
+    let notices = bench.seen.notices();
+    assert!(
+        notices.len() == 1 && notices[0].contains("tid = \"ignore\""),
+        "{notices:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_burst_of_damaged_answers_the_second_poll_is_right_at_the_latest() {
+    for rtu in [true, false] {
+        for burst in 1..=2 {
+            let device = fake(move |n, _| {
+                if (20..20 + burst).contains(&n) {
+                    Deed::Bytes(vec![0xA5; 11])
+                } else {
+                    NOW
+                }
+            });
+            let one = ModbusProfile {
+                points: vec![point(Point::ActivePower, 100)],
+                ..meter()
+            };
+            let bench = Bench::start(rtu, vec![one], &device);
+            bench.runs(10_000 * MS).await;
+            bench.no_wrong_value();
+            let samples = bench.seen.samples.lock().expect("sound");
+            let good = |s: &PointSample| matches!(s.sample.reading, Reading::Good(_));
+            let last_bad = samples.iter().rposition(|s| !good(s)).expect("a burst");
+            assert!(last_bad < 19 + 2 + burst as usize, "{last_bad}, rtu {rtu}");
+        }
+    }
 }

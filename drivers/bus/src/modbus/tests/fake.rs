@@ -1,6 +1,7 @@
 //! A hand-written device on the far end of an in-memory stream: every byte is made here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +48,17 @@ pub(super) struct Heard {
     pub(super) at: tokio::time::Instant,
 }
 
+/// Which number a TCP answer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamp {
+    /// That of its request.
+    Own,
+    /// Always the same: a gateway that does not repeat numbers.
+    Zero,
+    /// That of the newest request when it leaves: a gateway that remembers only one.
+    Newest,
+}
+
 type Rule = Box<dyn FnMut(u64, &Heard) -> Deed + Send>;
 
 /// The registers of all units, and a rule for faults.
@@ -57,6 +69,7 @@ pub(super) struct Fake {
     pub(super) holes: Vec<u16>,
     /// Written registers do not take the value.
     pub(super) stubborn: bool,
+    pub(super) stamp: Stamp,
     pub(super) heard: Vec<Heard>,
     pub(super) rule: Rule,
     pub(super) dials: u32,
@@ -69,6 +82,7 @@ pub(super) fn fake(rule: impl FnMut(u64, &Heard) -> Deed + Send + 'static) -> Sh
         registers: BTreeMap::new(),
         holes: Vec::new(),
         stubborn: false,
+        stamp: Stamp::Own,
         heard: Vec::new(),
         rule: Box::new(rule),
         dials: 0,
@@ -90,8 +104,17 @@ pub(super) async fn serve(
 async fn talk(shared: Shared, rtu: bool, stream: DuplexStream) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (out, mut answers) = mpsc::unbounded_channel::<Option<Vec<u8>>>();
+    let newest = Arc::new(AtomicU16::new(0));
+    let (stamp, number) = (shared.lock().expect("sound").stamp, Arc::clone(&newest));
     let sender = tokio::spawn(async move {
-        while let Some(Some(bytes)) = answers.recv().await {
+        while let Some(Some(mut bytes)) = answers.recv().await {
+            match stamp {
+                Stamp::Own => {}
+                Stamp::Zero => bytes[..2].fill(0),
+                Stamp::Newest => {
+                    bytes[..2].copy_from_slice(&number.load(Ordering::Relaxed).to_be_bytes());
+                }
+            }
             if writer.write_all(&bytes).await.is_err() {
                 return;
             }
@@ -102,6 +125,7 @@ async fn talk(shared: Shared, rtu: bool, stream: DuplexStream) {
         let Some((tid, heard)) = hear(&mut reader, rtu).await else {
             break;
         };
+        newest.store(tid, Ordering::Relaxed);
         let deed = {
             let mut fake = shared.lock().expect("sound");
             let n = fake.heard.len() as u64;

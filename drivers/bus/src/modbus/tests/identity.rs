@@ -29,3 +29,23 @@ async fn a_device_that_is_another_one_is_neither_believed_nor_written() {
     );
     assert!(bench.seen.good(0, Point::ActivePower).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_device_at_the_broadcast_unit_of_a_line_is_told_and_never_asked() {
+    for (rtu, told) in [(true, true), (false, false)] {
+        let device = fake(|_, _| NOW);
+        let (dial, dialled) = mpsc::unbounded_channel();
+        tokio::spawn(serve(Arc::clone(&device), rtu, dialled));
+        let bench = Bench::with_units(Endpoint::Memory(dial), framing(rtu), vec![(0, meter())]);
+        bench.runs(5000 * MS).await;
+        let notices = bench.seen.notices();
+        assert_eq!(
+            notices
+                .iter()
+                .any(|n| n.contains("unit 0 is the broadcast")),
+            told,
+            "{notices:?}"
+        );
+        assert_eq!(device.lock().expect("sound").heard.is_empty(), told);
+    }
+}

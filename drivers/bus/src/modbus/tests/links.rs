@@ -54,3 +54,38 @@ async fn a_link_that_cannot_be_opened_is_told_once() {
     assert_eq!(bench.seen.flaws(), [Flaw::Offline]);
     assert!(bench.seen.fate(1)[0].contains("the link is down"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_without_closing_is_dialled_anew() {
+    for (rtu, redialled) in [(false, true), (true, false)] {
+        let device = fake(|_, _| NOW);
+        let bench = Bench::start(rtu, vec![meter()], &device);
+        bench.runs(1000 * MS).await;
+        assert_eq!(device.lock().expect("sound").dials, 1);
+        device.lock().expect("sound").rule = Box::new(|_, _| Deed::Silent);
+        bench.runs(3000 * MS).await;
+        let dials = device.lock().expect("sound").dials;
+        assert_eq!(dials > 1, redialled, "{dials} dials, rtu {rtu}");
+        device.lock().expect("sound").rule = Box::new(|_, _| NOW);
+        bench.runs(5000 * MS).await;
+        assert_eq!(
+            bench.seen.latest(0, Point::ActivePower),
+            Some(Reading::Good(100.0))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_serves_somebody_else_already_is_named_once_and_not_hurried() {
+    let device = fake(|_, _| Deed::HangUp);
+    let bench = Bench::start(false, vec![meter()], &device);
+    bench.runs(120_000 * MS).await;
+    let notices = bench.seen.notices();
+    assert!(
+        notices.len() == 1 && notices[0].contains("one client only"),
+        "{notices:?}"
+    );
+    // The back-off has grown to half a minute.
+    let dials = device.lock().expect("sound").dials;
+    assert!((5..=14).contains(&dials), "{dials} dials in two minutes");
+}
