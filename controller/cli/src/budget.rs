@@ -12,7 +12,7 @@ use bus::modbus::blocks::{Block, Place, group};
 use document::{Actor, Diagnostic, Severity};
 use profile::Protocol;
 use profile::can::{CanId, CanProfile};
-use profile::modbus::{Address, Layout, ModbusProfile, Parity, Poll, SerialSettings, Table};
+use profile::modbus::{Address, ModbusProfile, Parity, Poll, SerialSettings, Table};
 use runtime::rig::Rig;
 use serde::Serialize;
 
@@ -119,10 +119,10 @@ fn blocks(profile: &ModbusProfile, poll: Poll) -> Vec<Block> {
             .get(&model)
             .map(|base| (Table::Holding, base.saturating_add(offset))),
     };
-    let places = profile
-        .points
-        .iter()
-        .enumerate()
+    let (usual, _) = profile.places(&|model| bases.contains_key(&model));
+    let places = usual
+        .into_iter()
+        .filter_map(|number| Some((number, profile.points.get(number)?)))
         .filter(|(_, point)| point.poll == poll)
         .filter_map(|(number, point)| {
             let (table, address) = resolve(point.address)?;
@@ -142,24 +142,21 @@ fn blocks(profile: &ModbusProfile, poll: Poll) -> Vec<Block> {
 fn model_bases(profile: &ModbusProfile) -> BTreeMap<u16, u16> {
     /// Registers of the common model with its header. Source: SunSpec model 1, length 66.
     const COMMON: u16 = 68;
-    let Layout::SunSpec { required } = &profile.layout else {
+    /// How often what repeats in a model is there. Chosen: two, as the bundled profiles read two
+    /// strings of modules at most.
+    const REPEATS: u16 = 2;
+    let used = profile.layout.usual_models();
+    if used.is_empty() {
         return BTreeMap::new();
-    };
-    let mut used: Vec<u16> = required.clone();
-    for point in &profile.points {
-        if let Address::Model { model, .. } = point.address
-            && !used.contains(&model)
-        {
-            used.push(model);
-        }
     }
     let mut base = profile::sunspec::BASES[0].saturating_add(2);
     let mut bases = BTreeMap::from([(1, base)]);
     base = base.saturating_add(COMMON);
     for model in used.into_iter().filter(|m| *m != 1) {
         bases.insert(model, base);
+        let registers = profile::sunspec::model(model)
+            .map_or(0, |m| m.length_with(&|_| Some(REPEATS)).unwrap_or(m.length));
         // Two registers of header come before the model's own.
-        let registers = profile::sunspec::model(model).map_or(0, |m| m.registers());
         base = base.saturating_add(registers).saturating_add(2);
     }
     bases

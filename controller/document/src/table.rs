@@ -358,6 +358,13 @@ impl<'d> Table<'d> {
         })
     }
 
+    /// Whether what stands under `key` is a list, of values or of tables.
+    #[must_use]
+    pub fn is_list(&self, key: &str) -> bool {
+        self.item(key)
+            .is_some_and(|(item, _)| item.is_array() || item.is_array_of_tables())
+    }
+
     fn list<T>(
         &self,
         key: &str,

@@ -4,6 +4,7 @@
 //! way round: samples make a [`ProcessImage`], the control core answers it with
 //! setpoints and [`Event`]s, and the next image shows what came of it.
 
+pub mod characteristic;
 pub mod command;
 pub mod device;
 pub mod event;
@@ -14,6 +15,7 @@ pub mod proposal;
 pub mod sample;
 pub mod time;
 
+pub use characteristic::{Characteristic, Droop, NotACharacteristic};
 pub use command::{Order, Schedule, Setpoint};
 pub use device::{DeviceId, DeviceIx, DeviceSpec, Rating, Role};
 pub use event::{Event, Stage};

@@ -70,6 +70,18 @@ points! {
     DcCurrent = "dc.i", "A";
     /// Power of the DC side.
     DcPower = "dc.p", "W";
+    /// Voltage of the first string of modules.
+    StringVoltage1 = "dc.v.1", "V";
+    /// Voltage of the second string of modules.
+    StringVoltage2 = "dc.v.2", "V";
+    /// Current of the first string of modules.
+    StringCurrent1 = "dc.i.1", "A";
+    /// Current of the second string of modules.
+    StringCurrent2 = "dc.i.2", "A";
+    /// Power of the first string of modules.
+    StringPower1 = "dc.p.1", "W";
+    /// Power of the second string of modules.
+    StringPower2 = "dc.p.2", "W";
     /// State of charge of a battery, as a fraction.
     StateOfCharge = "bat.soc", "1";
     /// State of health of a battery, as a fraction.

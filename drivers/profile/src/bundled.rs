@@ -17,7 +17,11 @@ macro_rules! bundled {
 
 bundled![
     "inverter/sunspec-inverter.toml",
+    "inverter/sunspec-der-inverter.toml",
     "storage/sunspec-storage-inverter.toml",
+    "storage/sunspec-der-storage.toml",
+    "battery/sunspec-battery.toml",
+    "meter/sunspec-meter.toml",
     "battery/pylontech-lv-can.toml",
     "battery/victron-lv-can.toml",
     "meter/eastron-sdm120.toml",

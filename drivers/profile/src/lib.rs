@@ -21,10 +21,11 @@
 //!
 //! | Modbus | |
 //! | --- | --- |
-//! | `[modbus]` | `layout` (`"fixed"`, or `"sunspec"` with `models`), `unit`, `timeout`, `min_gap`, `late_window`, `connect_delay`, `max_regs`, `max_gap`, `table`, `order` (`"ABCD"`, `"CDAB"`), `serial = { baud, parity, stop }` |
-//! | `[[point]]` | a value at `addr` with `type`, `table`, `order`, `scale_addr`, `not_implemented`; or of SunSpec `model` and `point`; `poll` is `"fast"`, `"normal"`, `"slow"` or `"once"` |
+//! | `[modbus]` | `layout` (`"fixed"`, or `"sunspec"` with `models` that must be there, `one_of` of which one must be, and `optional` ones), `unit`, `timeout`, `min_gap`, `late_window`, `connect_delay`, `max_regs`, `max_gap`, `table`, `order` (`"ABCD"`, `"CDAB"`), `serial = { baud, parity, stop }` |
+//! | `[[point]]` | a value at `addr` with `type`, `table`, `order`, `scale_addr`, `not_implemented`; or of SunSpec `model` (one, or a list of which the first that is there counts) and `point` (`module[2].DCW` in a group); `poll` is `"fast"`, `"normal"`, `"slow"` or `"once"` |
 //! | `[identify]` | a register as in a point, with `scale` and a `range` of plain numbers |
 //! | `[[control]]` | `name`, `safe`, `tolerance`, `range`, `comms_loss` (`"reverts"` with `revert` and `refresh`, or `"holds"`), and `fields`: registers with `write = "setpoint"`, `"percent"` (with `of`, `min`), `"revert-seconds"` or `"constant"` (with `raw`) |
+//! | `[[heartbeat]]` | a counter in the device that is moved on `every` second or so while the bench is armed |
 //!
 //! | CAN | |
 //! | --- | --- |
@@ -122,7 +123,16 @@ impl Profile {
     #[must_use]
     pub fn controls(&self) -> Vec<Point> {
         match &self.protocol {
-            Protocol::Modbus(m) => m.controls.iter().map(|c| c.point).collect(),
+            Protocol::Modbus(m) => {
+                // One that stands there for several models is one point.
+                let mut points: Vec<Point> = Vec::new();
+                for control in &m.controls {
+                    if !points.contains(&control.point) {
+                        points.push(control.point);
+                    }
+                }
+                points
+            }
             Protocol::Can(_) => Vec::new(),
             Protocol::Mqtt(m) => m.commands.iter().map(|c| c.point).collect(),
         }

@@ -30,8 +30,50 @@ pub struct ModbusProfile {
     pub identify: Option<Identify>,
     /// Points that are read.
     pub points: Vec<RegisterPoint>,
-    /// Setpoints that are written.
+    /// Setpoints that are written; as with the points, a canonical point may stand there several
+    /// times in the SunSpec layout.
     pub controls: Vec<Control>,
+    /// Counters that the controller moves on while the bench is armed.
+    pub heartbeats: Vec<Heartbeat>,
+}
+
+impl ModbusProfile {
+    /// The points that count in a device with these SunSpec models, as indices of [`Self::points`],
+    /// and the canonical points that have no place in it although they should.
+    #[must_use]
+    pub fn places(&self, has: &dyn Fn(u16) -> bool) -> (Vec<usize>, Vec<Point>) {
+        let mut taken: Vec<Point> = Vec::new();
+        let mut indices = Vec::new();
+        for (index, point) in self.points.iter().enumerate() {
+            if !taken.contains(&point.point) && point.address.is_in(has) {
+                taken.push(point.point);
+                indices.push(index);
+            }
+        }
+        let mut missing: Vec<Point> = Vec::new();
+        for point in self.points.iter().map(|p| p.point) {
+            let mut places = self.points.iter().filter(|p| p.point == point);
+            let optional = |p: &RegisterPoint| match p.address {
+                Address::Fixed { .. } => false,
+                Address::Model { model, .. } => self.layout.is_optional(model),
+            };
+            if !taken.contains(&point) && !missing.contains(&point) && !places.all(optional) {
+                missing.push(point);
+            }
+        }
+        (indices, missing)
+    }
+}
+
+/// A counter in the device that the controller moves on, so that the device knows that it is there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heartbeat {
+    /// Where it stands.
+    pub address: Address,
+    /// Its type.
+    pub encoding: Encoding,
+    /// How often it is moved on.
+    pub every: Duration,
 }
 
 /// Serial line settings; eight data bits.
@@ -65,7 +107,56 @@ pub enum Layout {
     SunSpec {
         /// Models that must be there; others are passed over.
         required: Vec<u16>,
+        /// Of these, one must be there.
+        one_of: Vec<u16>,
+        /// Models that are used when they are there.
+        optional: Vec<u16>,
     },
+}
+
+impl Layout {
+    /// Whether a SunSpec model is one that this layout names.
+    #[must_use]
+    pub fn names(&self, model: u16) -> bool {
+        match self {
+            Self::Fixed => false,
+            Self::SunSpec {
+                required,
+                one_of,
+                optional,
+            } => [required, one_of, optional]
+                .iter()
+                .any(|list| list.contains(&model)),
+        }
+    }
+
+    /// Whether a device may be without this SunSpec model, and with no other in its place.
+    #[must_use]
+    pub fn is_optional(&self, model: u16) -> bool {
+        match self {
+            Self::Fixed => false,
+            Self::SunSpec { optional, .. } => optional.contains(&model),
+        }
+    }
+
+    /// The SunSpec models of a device as this layout expects it: what is required, the first of
+    /// those of which one must be there, and what is optional.
+    #[must_use]
+    pub fn usual_models(&self) -> Vec<u16> {
+        match self {
+            Self::Fixed => Vec::new(),
+            Self::SunSpec {
+                required,
+                one_of,
+                optional,
+            } => required
+                .iter()
+                .chain(one_of.first())
+                .chain(optional)
+                .copied()
+                .collect(),
+        }
+    }
 }
 
 /// Which Modbus table a register stands in.
@@ -98,6 +189,17 @@ pub enum Address {
         /// Offset in registers; the ID register itself is 0, the length register 1.
         offset: u16,
     },
+}
+
+impl Address {
+    /// Whether it is in a device with these SunSpec models.
+    #[must_use]
+    pub fn is_in(self, has: &dyn Fn(u16) -> bool) -> bool {
+        match self {
+            Self::Fixed { .. } => true,
+            Self::Model { model, .. } => has(model),
+        }
+    }
 }
 
 /// Type of a value in registers; 32 and 64 bit types span 2 and 4 registers.
@@ -171,6 +273,9 @@ pub enum Poll {
 }
 
 /// A point that is read.
+///
+/// In the SunSpec layout a canonical point may stand there several times, each time in another
+/// model: the first whose model the device has is the one that counts (see [`ModbusProfile::places`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegisterPoint {
     /// Canonical name.

@@ -127,9 +127,39 @@ fn registers(page: &mut String, modbus: &ModbusProfile) {
         );
     }
     line(page, &format!("{facts}."));
-    if let Layout::SunSpec { required } = &modbus.layout {
-        let numbers: Vec<String> = required.iter().map(u16::to_string).collect();
-        line(page, &format!("- SunSpec models: {}.", numbers.join(", ")));
+    if let Layout::SunSpec {
+        required,
+        one_of,
+        optional,
+    } = &modbus.layout
+    {
+        let list = |before: &str, models: &[u16]| {
+            let numbers: Vec<String> = models.iter().map(u16::to_string).collect();
+            match models {
+                [] => String::new(),
+                _ => format!("{before}{}", numbers.join(", ")),
+            }
+        };
+        line(
+            page,
+            &format!(
+                "- SunSpec models: {}{}{}.",
+                list("", required),
+                list("; one of ", one_of),
+                list("; used where they are: ", optional)
+            ),
+        );
+    }
+    for heartbeat in &modbus.heartbeats {
+        line(
+            page,
+            &format!(
+                "- Heartbeat: {} as {} is moved on every {} while the bench is armed.",
+                address(heartbeat.address),
+                data(heartbeat.encoding),
+                time(heartbeat.every)
+            ),
+        );
     }
     if let Some(identify) = &modbus.identify {
         line(
@@ -190,6 +220,9 @@ fn recipe(page: &mut String, control: &Control) {
             let written = match &field.value {
                 FieldValue::Constant(raw) => format!("{raw}"),
                 FieldValue::Setpoint => "the setpoint".to_owned(),
+                FieldValue::PercentOf { reference, min } if min.is_infinite() => {
+                    format!("the setpoint in percent of `{reference}`")
+                }
                 FieldValue::PercentOf { reference, min } => {
                     format!("the setpoint in percent of `{reference}`, at least {min}")
                 }
@@ -421,10 +454,29 @@ fn models(page: &mut String) {
                 m.number.to_string(),
                 format!("`{}`", m.name),
                 m.length.to_string(),
-                m.points.len().to_string(),
+                format!("{}{}", m.points.len(), groups(&m.groups)),
             ]
         }),
     );
+}
+
+/// What repeats in a model, in brackets.
+fn groups(groups: &[sunspec::Group]) -> String {
+    let mut text = String::new();
+    for group in groups {
+        let count = match &group.count {
+            sunspec::Count::Point(point) => point.as_str(),
+            sunspec::Count::Rest => "any number",
+        };
+        let inner = self::groups(&group.groups);
+        let _ = write!(
+            text,
+            "; `{}` ({count}): {}{inner}",
+            group.name,
+            group.points.len()
+        );
+    }
+    text
 }
 
 #[cfg(test)]

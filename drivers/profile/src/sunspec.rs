@@ -11,6 +11,8 @@ use document::{Document, Source, Table};
 
 use crate::modbus::DataType;
 
+mod layout;
+
 /// The text of the layouts.
 const MODELS: &str = include_str!("../sunspec/models.toml");
 
@@ -37,24 +39,37 @@ pub struct Model {
     pub number: u16,
     /// Name in the specification.
     pub name: String,
-    /// Registers after the length register, as that register says.
+    /// Registers of `points` after the length register; where nothing repeats, what that register says.
     pub length: u16,
-    /// All points in address order, the ID (offset 0) and length (offset 1) registers included.
+    /// The points that stand there once, in address order, the ID (offset 0) and length
+    /// (offset 1) registers included.
     pub points: Vec<ModelPoint>,
+    /// What repeats behind them, in order.
+    pub groups: Vec<Group>,
 }
 
-impl Model {
-    /// The point of a name; members of nested groups are named `group.point`.
-    #[must_use]
-    pub fn point(&self, name: &str) -> Option<&ModelPoint> {
-        self.points.iter().find(|p| p.name == name)
-    }
+/// A group of points that stands in a model several times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Name in the specification.
+    pub name: String,
+    /// How often it stands there.
+    pub count: Count,
+    /// Registers of `points`.
+    pub length: u16,
+    /// Its points; offsets count from where one of the groups begins.
+    pub points: Vec<ModelPoint>,
+    /// Groups inside each of the groups, behind its points.
+    pub groups: Vec<Group>,
+}
 
-    /// Registers that the model takes, its ID and length registers included.
-    #[must_use]
-    pub fn registers(&self) -> u16 {
-        self.length.saturating_add(2)
-    }
+/// How often a group stands in a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// As often as this point of the model says.
+    Point(String),
+    /// As often as the length register leaves room for.
+    Rest,
 }
 
 /// One point of a model.
@@ -83,6 +98,8 @@ pub enum PointType {
     Int16,
     /// Unsigned 16 bit.
     Uint16,
+    /// Number of repetitions, in 16 bit.
+    Count,
     /// Enumeration in 16 bit.
     Enum16,
     /// Bits in 16 bit.
@@ -113,6 +130,7 @@ pub enum PointType {
 const TYPE_NAMES: &[(&str, PointType)] = &[
     ("int16", PointType::Int16),
     ("uint16", PointType::Uint16),
+    ("count", PointType::Count),
     ("enum16", PointType::Enum16),
     ("bitfield16", PointType::Bitfield16),
     ("int32", PointType::Int32),
@@ -133,7 +151,7 @@ impl PointType {
     pub fn data(self) -> Option<DataType> {
         match self {
             Self::Int16 | Self::Sunssf => Some(DataType::I16),
-            Self::Uint16 | Self::Enum16 | Self::Bitfield16 => Some(DataType::U16),
+            Self::Uint16 | Self::Count | Self::Enum16 | Self::Bitfield16 => Some(DataType::U16),
             Self::Int32 => Some(DataType::I32),
             Self::Uint32 | Self::Acc32 | Self::Bitfield32 => Some(DataType::U32),
             Self::Uint64 | Self::Acc64 => Some(DataType::U64),
@@ -150,7 +168,7 @@ impl PointType {
     pub fn not_implemented(self) -> Option<u64> {
         match self {
             Self::Int16 | Self::Sunssf => Some(0x8000),
-            Self::Uint16 | Self::Enum16 | Self::Bitfield16 => Some(0xffff),
+            Self::Uint16 | Self::Count | Self::Enum16 | Self::Bitfield16 => Some(0xffff),
             Self::Int32 => Some(0x8000_0000),
             Self::Uint32 | Self::Bitfield32 => Some(0xffff_ffff),
             Self::Uint64 => Some(u64::MAX),
@@ -197,14 +215,38 @@ fn read_model(table: &Table<'_>) -> Option<(u16, Model)> {
     let model = Model {
         number,
         name: table.text("name")?.value,
-        length: u16::try_from(table.integer("length", 1..=0xffff)?.value).ok()?,
-        points: table
-            .texts("points")
-            .iter()
-            .map(|line| read_point(&line.value))
-            .collect::<Option<_>>()?,
+        length: read_length(table)?,
+        points: read_points(table)?,
+        groups: read_groups(table)?,
     };
     Some((number, model))
+}
+
+fn read_length(table: &Table<'_>) -> Option<u16> {
+    u16::try_from(table.integer("length", 1..=0xffff)?.value).ok()
+}
+
+fn read_points(table: &Table<'_>) -> Option<Vec<ModelPoint>> {
+    let lines = table.texts("points");
+    lines.iter().map(|line| read_point(&line.value)).collect()
+}
+
+fn read_groups(table: &Table<'_>) -> Option<Vec<Group>> {
+    let groups = table.tables("group");
+    groups.iter().map(read_group).collect()
+}
+
+fn read_group(table: &Table<'_>) -> Option<Group> {
+    Some(Group {
+        name: table.text("name")?.value,
+        count: match table.text("count")?.value {
+            rest if rest == "*" => Count::Rest,
+            point => Count::Point(point),
+        },
+        length: read_length(table)?,
+        points: read_points(table)?,
+        groups: read_groups(table)?,
+    })
 }
 
 /// Reads `offset name type size scale access unit`.
@@ -240,29 +282,47 @@ mod tests {
         assert_eq!(
             all,
             [
-                1, 101, 103, 113, 120, 121, 122, 123, 124, 203, 701, 704, 713, 802
+                1, 101, 102, 103, 111, 112, 113, 120, 121, 122, 123, 124, 160, 201, 202, 203, 204,
+                211, 212, 213, 214, 701, 702, 703, 704, 705, 706, 711, 712, 713, 714, 715, 802
             ]
         );
         for number in all {
             let model = model(number).expect("listed");
-            let mut next = 0;
-            for point in &model.points {
-                assert_eq!(point.offset, next, "{number} {}", point.name);
-                next += point.size;
-                if let Some(data) = point.kind.data() {
-                    assert_eq!(data.registers(), point.size, "{number} {}", point.name);
-                }
-                if let Some(sf) = &point.sf {
-                    let sf = model.point(sf).expect("the scale factor is in the model");
-                    assert_eq!(sf.kind, PointType::Sunssf, "{number} {}", point.name);
-                }
-            }
-            assert_eq!(next, model.registers(), "{number}");
-            let mut names: Vec<&str> = model.points.iter().map(|p| p.name.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            assert_eq!(names.len(), model.points.len(), "{number}: a name twice");
+            check(model, &model.points, model.length + 2);
+            check_groups(model, &model.groups);
         }
+    }
+
+    fn check_groups(model: &Model, groups: &[Group]) {
+        for group in groups {
+            check(model, &group.points, group.length);
+            if let Count::Point(count) = &group.count {
+                let count = model.point(count).expect("the count is in the model");
+                assert!(matches!(count.kind, PointType::Uint16 | PointType::Count));
+            }
+            check_groups(model, &group.groups);
+        }
+    }
+
+    fn check(model: &Model, points: &[ModelPoint], registers: u16) {
+        let number = model.number;
+        let mut next = 0;
+        for point in points {
+            assert_eq!(point.offset, next, "{number} {}", point.name);
+            next += point.size;
+            if let Some(data) = point.kind.data() {
+                assert_eq!(data.registers(), point.size, "{number} {}", point.name);
+            }
+            if let Some(sf) = &point.sf {
+                let sf = model.point(sf).expect("the scale factor is in the model");
+                assert_eq!(sf.kind, PointType::Sunssf, "{number} {}", point.name);
+            }
+        }
+        assert_eq!(next, registers, "{number}");
+        let mut names: Vec<&str> = points.iter().map(|p| p.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), points.len(), "{number}: a name twice");
     }
 
     #[test]
@@ -282,6 +342,10 @@ mod tests {
             (123, "WMaxLim_Ena", 9, PointType::Enum16, None, true),
             (124, "ChaState", 8, PointType::Uint16, Some(22), false),
             (203, "TotWhImp", 46, PointType::Acc32, Some(54), false),
+            (160, "module[2].DCW", 41, PointType::Uint16, Some(4), false),
+            (203, "TotWhExp", 38, PointType::Acc32, Some(54), false),
+            (213, "W", 28, PointType::Float32, None, false),
+            (714, "Prt[1].DCA", 30, PointType::Int16, Some(15), false),
             (701, "W", 10, PointType::Int16, Some(116), false),
             (701, "Hz", 17, PointType::Uint32, Some(115), false),
             (704, "WSetEna", 22, PointType::Enum16, None, true),
@@ -294,7 +358,7 @@ mod tests {
         ];
         for (number, name, offset, kind, sf, writable) in rows {
             let model = model(number).expect("bundled");
-            let point = model.point(name).expect(name);
+            let point = model.locate(name).expect(name);
             let found = point.sf.as_deref().and_then(|sf| model.point(sf));
             assert_eq!(
                 (
@@ -310,15 +374,21 @@ mod tests {
     }
 
     #[test]
-    fn the_inverter_models_of_one_and_three_phases_have_one_layout() {
+    fn the_inverter_models_of_one_two_and_three_phases_have_one_layout() {
         let points = |number| model(number).map(|m| &m.points);
-        assert!(points(101).is_some());
-        assert_eq!(points(101), points(103));
+        for (one, others) in [(101, [102, 103]), (111, [112, 113])] {
+            assert!(points(one).is_some());
+            for other in others {
+                assert_eq!(points(one), points(other));
+            }
+        }
     }
 
     #[test]
     fn a_layout_that_is_not_understood_gives_no_models_at_all() {
+        let group = "[[model]]\nnumber = 9\nname = \"x\"\nlength = 1\npoints = []\n[[model.group]]\nname = \"g\"\nlength = 1\npoints = []";
         let rows = [
+            group,
             "[[model]]\nnumber = 9\nname = \"x\"\nlength = 1\npoints = [\"0 ID u16 1 - r -\"]",
             "[[model]]\nnumber = 9\nname = \"x\"\npoints = []",
             "[[model]]\nnumber = 9\nname = \"x\"\nlength = 1\npoints = [\"0 ID uint16 1 - x -\"]",

@@ -8,6 +8,8 @@
 //!
 //! It is not responsible for registers, frames or topics (see `faces`).
 
+pub mod law;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::plant::breaker::Refusal;
 use crate::plant::counter::Counter;
 use crate::plant::storage::Storage;
 use crate::plant::{Plant, Supply};
+use law::{Law, Phase};
 
 /// Which part of the plant a device is, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,10 @@ pub struct Device {
     pub faults: FaultSet,
     /// Setpoints that are in force, each with the time at which it is taken back.
     held: BTreeMap<Point, Held>,
+    /// Powers of ten by which its SunSpec scale factors stand away from where they began.
+    pub scale_shift: i16,
+    /// Functions that it carries out by itself, each under a number, in phases by time.
+    laws: BTreeMap<u16, Vec<Phase>>,
     /// What it says while it is stuck.
     frozen: Option<BTreeMap<Point, f64>>,
 }
@@ -140,6 +147,8 @@ impl Device {
             nameplate,
             faults: FaultSet::default(),
             held: BTreeMap::new(),
+            scale_shift: 0,
+            laws: BTreeMap::new(),
             frozen: None,
         }
     }
@@ -368,6 +377,40 @@ impl Device {
                 (None, _) => self.unasked(point),
             };
             self.command(plant, point, back);
+        }
+    }
+
+    /// Lets the device carry out a function by itself, in phases by time.
+    pub fn follow(&mut self, number: u16, phases: Vec<Phase>) {
+        self.laws.insert(number, phases);
+    }
+
+    /// Carries out the functions that the device follows by itself.
+    pub fn carry_on(&self, plant: &mut Plant) {
+        if self.laws.is_empty() || !plant.is_live() || self.faults.has(Fault::HoldOutput) {
+            return;
+        }
+        let now = plant.now();
+        let laws: Vec<&Law> = self
+            .laws
+            .values()
+            .filter_map(|phases| law::at(phases, now))
+            .collect();
+        let (bus, p) = (plant.bus(), self.truth(plant, Point::ActivePower));
+        if !self.holds(Point::ReactivePowerSet) && self.takes(Point::ReactivePowerSet) {
+            let q = p.and_then(|p| laws.iter().find_map(|law| law.q(bus.v, p)));
+            let q = q.unwrap_or_else(|| self.unasked(Point::ReactivePowerSet));
+            self.command(plant, Point::ReactivePowerSet, q);
+        }
+        if self.takes(Point::ActivePowerLimit) {
+            let held = self.held.get(&Point::ActivePowerLimit).map(|h| h.value);
+            let free = held.unwrap_or_else(|| self.unasked(Point::ActivePowerLimit));
+            let ceilings = laws.iter().filter_map(|law| law.ceiling(bus.v, bus.f));
+            self.command(
+                plant,
+                Point::ActivePowerLimit,
+                ceilings.fold(free, f64::min),
+            );
         }
     }
 

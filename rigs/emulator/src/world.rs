@@ -9,6 +9,7 @@ use quantities::{Frequency, Voltage};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::device::law::Phase;
 use crate::device::{Device, Kind, Metered, NotTaken, Revert, refusal_text};
 use crate::faults::{Fault, FaultSet, WireFaults};
 use crate::plant::{Plant, Supply};
@@ -104,6 +105,7 @@ impl World {
         self.plant.step(dt);
         for device in &mut self.devices {
             device.expire(&mut self.plant);
+            device.carry_on(&mut self.plant);
         }
     }
 
@@ -172,6 +174,27 @@ impl World {
     pub fn release(&mut self, device: usize, point: Point) {
         if let Some(device) = self.devices.get_mut(device) {
             device.release(&mut self.plant, point);
+        }
+    }
+
+    /// Lets a device carry out a function by itself, in phases by time.
+    pub fn follow(&mut self, device: usize, number: u16, phases: Vec<Phase>) {
+        if let Some(device) = self.devices.get_mut(device) {
+            device.follow(number, phases);
+        }
+    }
+
+    /// Powers of ten by which a device's SunSpec scale factors stand away from where they began.
+    #[must_use]
+    pub fn scale_shift(&self, device: usize) -> i16 {
+        self.devices.get(device).map_or(0, |d| d.scale_shift)
+    }
+
+    /// Moves the SunSpec scale factors of a device, as some inverters do while they run; its
+    /// values stay the same.
+    pub fn set_scale_shift(&mut self, device: usize, powers: i16) {
+        if let Some(device) = self.devices.get_mut(device) {
+            device.scale_shift = powers;
         }
     }
 

@@ -199,7 +199,16 @@ impl Device {
                 }
                 sunspec::Step::Found(chain, remark) => {
                     remarks.extend(remark.map(|r| format!("{}: {r}", self.spec.id)));
-                    if let Layout::SunSpec { required } = &self.profile.layout {
+                    if let Layout::SunSpec {
+                        required, one_of, ..
+                    } = &self.profile.layout
+                    {
+                        if !one_of.is_empty() && chain.missing(one_of).len() == one_of.len() {
+                            remarks.push(format!(
+                                "{}: one of the SunSpec models {one_of:?} is required by {} and none is there; their points stay unread; choose another profile or enable one in the device",
+                                self.spec.id, self.spec.profile.id
+                            ));
+                        }
                         let missing = chain.missing(required);
                         if !missing.is_empty() {
                             remarks.push(format!(
@@ -312,10 +321,31 @@ impl Device {
     ) -> Option<String> {
         plan.clear_reads(index);
         self.reads.clear();
-        let mut nowhere = Vec::new();
+        let (here, missing) = self.profile.places(&|model| self.has(model));
+        let mut nowhere: Vec<usize> = Vec::new();
+        for (number, point) in self.profile.points.iter().enumerate() {
+            let first = self
+                .profile
+                .points
+                .iter()
+                .position(|p| p.point == point.point);
+            let has_place = here
+                .iter()
+                .any(|n| self.profile.points[*n].point == point.point);
+            if first != Some(number) || has_place {
+                continue;
+            }
+            if missing.contains(&point.point) {
+                nowhere.push(number);
+            } else {
+                // Its model is one that a device may be without.
+                self.flaw(number, Flaw::NotImplemented, at, sink);
+            }
+        }
         for poll in [Poll::Once, Poll::Fast, Poll::Normal, Poll::Slow] {
             let mut places = Vec::new();
-            for (number, point) in self.profile.points.iter().enumerate() {
+            for number in here.iter().copied() {
+                let point = &self.profile.points[number];
                 if point.poll != poll {
                     continue;
                 }
@@ -341,12 +371,12 @@ impl Device {
             self.flaw(number, Flaw::Config, at, sink);
             names.push(self.profile.points[number].point.to_string());
         }
-        let controls = self.profile.controls.iter().zip(&self.recipes);
-        names.extend(
-            controls
-                .filter(|(_, r)| r.is_none())
-                .map(|(c, _)| c.point.to_string()),
-        );
+        for control in &self.profile.controls {
+            let name = control.point.to_string();
+            if self.recipe_of(control.point).is_none() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
         (!names.is_empty()).then(|| {
             format!(
                 "{}: {} cannot be reached: the registers of {} are not in this device or too far from their scale register",
@@ -355,6 +385,21 @@ impl Device {
                 self.spec.profile.id
             )
         })
+    }
+
+    /// The control that sets a point in this device, by its number: the first whose registers are there.
+    pub(super) fn recipe_of(&self, point: Point) -> Option<usize> {
+        let controls = self.profile.controls.iter().zip(&self.recipes);
+        controls
+            .enumerate()
+            .find(|(_, (control, recipe))| control.point == point && recipe.is_some())
+            .map(|(number, _)| number)
+    }
+
+    /// Whether the device has this SunSpec model.
+    fn has(&self, model: u16) -> bool {
+        let chain = self.chain.as_ref();
+        chain.is_some_and(|c| c.models.iter().any(|m| m.id == model))
     }
 
     /// Adds a block to the plan, due at once.
@@ -422,8 +467,12 @@ impl Device {
 
     /// No point of the device can be read.
     pub(super) fn flaw_all(&self, flaw: Flaw, at: Instant, sink: &dyn Sink) {
-        for number in 0..self.profile.points.len() {
-            self.flaw(number, flaw, at, sink);
+        let points = &self.profile.points;
+        for number in 0..points.len() {
+            // A point that has a place in several models is one point.
+            if points.iter().position(|p| p.point == points[number].point) == Some(number) {
+                self.flaw(number, flaw, at, sink);
+            }
         }
     }
 

@@ -151,6 +151,7 @@ fn meter() -> ModbusProfile {
         identify: None,
         points: (1..).zip(points).map(|(i, p)| point(p, 100 * i)).collect(),
         controls: Vec::new(),
+        heartbeats: Vec::new(),
     }
 }
 

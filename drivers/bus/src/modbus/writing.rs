@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{Point, Stage};
 
 use super::blocks;
-use super::device::ask;
+use super::device::{Device, ask};
 use super::link::{Ask, LinkError};
 use super::write::{Composed, Recipe, refresh_interval, revert_time, targets};
 use super::{BUSY_MAX, BUSY_WAIT, Bus};
@@ -44,6 +44,18 @@ struct Written {
     composed: Composed,
 }
 
+/// The control that sets a point: the first whose registers are there, or else the first.
+fn control_of(device: &Device, point: Point) -> Option<usize> {
+    let first = || {
+        device
+            .profile
+            .controls
+            .iter()
+            .position(|c| c.point == point)
+    };
+    device.recipe_of(point).or_else(first)
+}
+
 impl Bus {
     pub(super) async fn write(&mut self, write: Write) {
         self.writing = Some((write, Stage::Written));
@@ -57,12 +69,7 @@ impl Bus {
         let mut written = Vec::new();
         for (point, value) in targets(write.setpoint) {
             let device = &self.devices[index];
-            let Some(control) = device
-                .profile
-                .controls
-                .iter()
-                .position(|c| c.point == point)
-            else {
+            let Some(control) = control_of(device, point) else {
                 // Only the second target (reactive power) may be missing: the first was checked on entry.
                 if value != 0.0 {
                     let text = format!(
@@ -140,11 +147,7 @@ impl Bus {
         let now = self.now();
         self.plan.refresh_done(index, point, now);
         let device = &self.devices[index];
-        let control = device
-            .profile
-            .controls
-            .iter()
-            .position(|c| c.point == point);
+        let control = control_of(device, point);
         let (Some(control), Some(value)) = (control, device.held.get(&point).copied()) else {
             return;
         };

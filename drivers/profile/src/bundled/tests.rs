@@ -9,7 +9,7 @@ use super::*;
 use crate::Protocol;
 use crate::can::{CanId, CanProfile};
 use crate::modbus::{
-    Address, CommsLoss, DataType, FieldValue, ModbusProfile, Poll, Table, WordOrder,
+    Address, CommsLoss, Control, DataType, FieldValue, ModbusProfile, Poll, Table, WordOrder,
 };
 use crate::mqtt::MqttProfile;
 
@@ -274,10 +274,8 @@ fn sunspec_points_take_address_type_scale_and_pattern_from_their_model() {
 #[test]
 fn the_power_ceiling_is_one_request_of_model_123_with_at_least_one_percent() {
     let profile = modbus("sunspec/inverter");
-    let [control] = profile.controls.as_slice() else {
-        panic!("one control");
-    };
-    assert_eq!(control.point, Point::ActivePowerLimit);
+    let is_ceiling = |c: &&Control| c.point == Point::ActivePowerLimit;
+    let control = profile.controls.iter().find(is_ceiling).expect("a ceiling");
     let offsets: Vec<Address> = control.fields.iter().map(|f| f.address).collect();
     let expected: Vec<Address> = (5..=9)
         .map(|offset| Address::Model { model: 123, offset })
@@ -358,7 +356,10 @@ fn every_setpoint_that_a_device_drops_is_rewritten_twice_before() {
             }
         }
     }
-    assert_eq!(dropped, 3, "ctl.p_lim, ctl.p_set and ctl.q_set");
+    assert!(
+        dropped >= 7,
+        "ceilings and connection of the inverters, p and q of the storages"
+    );
 }
 
 #[test]

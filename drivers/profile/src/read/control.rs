@@ -10,7 +10,7 @@ use super::field::{self, Recipe};
 use super::registers::Defaults;
 use super::{required_time, twice, value};
 use crate::codes;
-use crate::modbus::{CommsLoss, Control, Readback};
+use crate::modbus::{CommsLoss, Control, Layout, Readback};
 
 /// Points that can be set.
 const CONTROLLABLE: &[Point] = &[
@@ -41,7 +41,9 @@ pub(super) fn read(
         .filter_map(|table| {
             let point = controllable(&table, CONTROLLABLE);
             if let Some(point) = &point {
-                if seen.contains(&point.value) {
+                // In the SunSpec layout a control may stand there for several models.
+                let elsewhere = matches!(defaults.layout, Layout::SunSpec { .. });
+                if seen.contains(&point.value) && !elsewhere {
                     let what = format!("the control `{}`", point.value);
                     twice(&table, codes::CONTROL_TWICE, point.span.clone(), &what);
                 }

@@ -169,7 +169,10 @@ fn percent(t: &Table<'_>, recipe: &Recipe<'_>) -> Option<(FieldValue, f64)> {
     let factor = value::scale(t);
     let (reference, point) = (reference?, recipe.point?);
     let read = recipe.known.contains(&reference.value);
-    if !read || reference.value.unit() != point.unit() {
+    // A percentage of an apparent power is one of a reactive power of the same number.
+    let power = |point: Point| matches!(point.unit(), "W" | "var" | "VA");
+    let fits = reference.value.unit() == point.unit() || (power(reference.value) && power(point));
+    if !read || !fits {
         t.document().error(
             codes::NO_REFERENCE,
             reference.span,
@@ -184,7 +187,12 @@ fn percent(t: &Table<'_>, recipe: &Recipe<'_>) -> Option<(FieldValue, f64)> {
     let sign = value::direction(t, point, recipe.sign)?;
     let value = FieldValue::PercentOf {
         reference: reference.value,
-        min: min.map_or(0.0, |m| m.value),
+        // A limit is never below nothing; a setpoint may go either way.
+        min: match (min, point) {
+            (Some(min), _) => min.value,
+            (None, Point::ActivePowerLimit) => 0.0,
+            (None, _) => f64::NEG_INFINITY,
+        },
     };
     Some((value, factor? * sign))
 }

@@ -10,8 +10,8 @@ use super::registers::{self, Defaults, Register};
 use super::{control, pass_over, required_time, time_or, twice, value};
 use crate::codes;
 use crate::modbus::{
-    Encoding, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint, SerialSettings,
-    Table as RegisterTable,
+    Encoding, Heartbeat, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint,
+    SerialSettings, Table as RegisterTable,
 };
 
 /// Most registers in one answer: MODBUS Application Protocol Specification V1.1b3, 6.3 and 6.4.
@@ -78,6 +78,7 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile>
     let identify = root.table("identify").map(|t| identify(t, &defaults));
     let known: Vec<Point> = points.iter().map(|p| p.point).collect();
     let controls = control::read(root, &defaults, sign, &known);
+    let heartbeats = heartbeats(root, &defaults);
     let timeout = timeout?.value;
     Some(ModbusProfile {
         unit: u8::try_from(unit?.value).ok()?,
@@ -98,6 +99,7 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile>
         },
         points,
         controls,
+        heartbeats,
     })
 }
 
@@ -113,16 +115,18 @@ fn layout(head: &Table<'_>) -> Option<Layout> {
     if !head.has("models") {
         head.missing::<()>("models", "[1, 103]");
     }
-    let mut required = Vec::new();
-    for number in head.numbers("models") {
-        let whole = number.value.fract() == 0.0 && (0.0..65535.0).contains(&number.value);
-        let model = if whole { number.value as u16 } else { 0 };
-        if crate::sunspec::model(model).is_none() {
-            registers::unknown_model(head, number.span.clone(), model);
-        }
-        required.push(model);
-    }
-    Some(Layout::SunSpec { required })
+    let models = |key: &str| -> Vec<u16> {
+        let numbers = head.numbers(key);
+        numbers
+            .into_iter()
+            .map(|number| registers::model_number(head, &number))
+            .collect()
+    };
+    Some(Layout::SunSpec {
+        required: models("models"),
+        one_of: models("one_of"),
+        optional: models("optional"),
+    })
 }
 
 fn max_regs(head: &Table<'_>) -> u16 {
@@ -198,7 +202,7 @@ fn points(root: &Table<'_>, defaults: &Defaults, sign: Option<f64>) -> Vec<Regis
     let mut taken = Vec::new();
     let points = tables
         .into_iter()
-        .filter_map(|table| point(table, defaults, sign, &mut taken))
+        .flat_map(|table| point(table, defaults, sign, &mut taken).unwrap_or_default())
         .collect();
     check_parity(root, &taken);
     points
@@ -209,23 +213,37 @@ fn point(
     defaults: &Defaults,
     sign: Option<f64>,
     taken: &mut Vec<Taken>,
-) -> Option<RegisterPoint> {
+) -> Option<Vec<RegisterPoint>> {
     let point = value::point(&table, "name");
-    let register = registers::read(&table, defaults);
-    if let (Some(point), Some(register)) = (&point, &register) {
-        if taken.iter().any(|t| t.point == point.value) {
+    let registers = registers::read_all(&table, defaults);
+    for register in &registers {
+        let Some(point) = &point else { break };
+        // The same point in another model is another device's place for it.
+        let (kind, model, _) = register.extent();
+        let same = |t: &Taken| t.point == point.value && (kind.is_some() || t.model == model);
+        if taken.iter().any(same) {
             let what = format!("`{}`", point.value);
             twice(&table, codes::POINT_TWICE, point.span.clone(), &what);
         }
         check_overlap(&table, point.value, register, taken);
     }
-    // Without its register nobody knows which unit the layout tells.
-    let factor = match (&point, &register) {
-        (Some(point), Some(register)) => {
-            value::factor(&table, point.value, register.unit.as_deref(), sign)
-        }
-        _ => value::pass_over(&table),
-    };
+    // Without its register nobody knows which unit the layout tells; models that can stand for
+    // one another may tell different ones.
+    let mut factors: Vec<Option<f64>> = Vec::new();
+    for register in &registers {
+        let known = registers.iter().position(|r| r.unit == register.unit);
+        let factor = match (&point, known.and_then(|at| factors.get(at))) {
+            (_, Some(factor)) => *factor,
+            (Some(point), None) => {
+                value::factor(&table, point.value, register.unit.as_deref(), sign)
+            }
+            (None, None) => value::pass_over(&table),
+        };
+        factors.push(factor);
+    }
+    if registers.is_empty() {
+        value::pass_over::<()>(&table);
+    }
     let range = match &point {
         Some(point) => value::range(&table, point.value),
         None => value::pass_over(&table),
@@ -234,17 +252,48 @@ fn point(
         .choice("poll", POLLS)
         .map_or(Poll::Normal, |p| p.value);
     table.finish();
-    let register = register?;
-    Some(RegisterPoint {
-        point: point?.value,
-        address: register.address,
-        encoding: Encoding {
-            factor: factor?,
-            ..register.encoding
-        },
-        range: range?,
-        poll,
-    })
+    let (point, range) = (point?.value, range?);
+    let place = |(register, factor): (Register, Option<f64>)| {
+        Some(RegisterPoint {
+            point,
+            address: register.address,
+            encoding: Encoding {
+                factor: factor?,
+                ..register.encoding
+            },
+            range,
+            poll,
+        })
+    };
+    registers.into_iter().zip(factors).map(place).collect()
+}
+
+fn heartbeats(root: &Table<'_>, defaults: &Defaults) -> Vec<Heartbeat> {
+    let tables = root.tables("heartbeat");
+    tables
+        .into_iter()
+        .filter_map(|table| {
+            let register = registers::read(&table, defaults);
+            let every = required_time(&table, "every", "1s");
+            table.finish();
+            let (register, every) = (register?, every?);
+            if !register.writable {
+                root.document().error(
+                    codes::NOT_WRITABLE,
+                    register.span,
+                    "nothing can be written here",
+                    "",
+                    "take the counter that the controller moves on",
+                );
+                return None;
+            }
+            Some(Heartbeat {
+                address: register.address,
+                encoding: register.encoding,
+                every: every.value,
+            })
+        })
+        .collect()
 }
 
 fn check_overlap(table: &Table<'_>, point: Point, register: &Register, taken: &mut Vec<Taken>) {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use document::Table;
+use document::{Spanned, Table};
 
 use super::units;
 use crate::modbus::{Address, DataType, Encoding, Layout, Table as RegisterTable, WordOrder};
@@ -74,8 +74,48 @@ impl Register {
 pub(super) fn read(table: &Table<'_>, defaults: &Defaults) -> Option<Register> {
     match &defaults.layout {
         Layout::Fixed => fixed(table, defaults),
-        Layout::SunSpec { required } => of_model(table, required, defaults.max_regs),
+        layout @ Layout::SunSpec { .. } => {
+            let number = match table.integer("model", 1..=0xfffe) {
+                None if !table.has("model") => table.missing("model", "103"),
+                number => number,
+            };
+            let name = table.required_text("point", "W");
+            let number = number?.map(|n| n as u16);
+            of_model(table, layout, &number, &name?, defaults.max_regs)
+        }
     }
+}
+
+/// Reads where a register stands; of SunSpec models that can stand for one another, in each.
+pub(super) fn read_all(table: &Table<'_>, defaults: &Defaults) -> Vec<Register> {
+    let layout = &defaults.layout;
+    if !matches!(layout, Layout::SunSpec { .. }) || !table.is_list("model") {
+        return read(table, defaults).into_iter().collect();
+    }
+    let numbers = table.numbers("model");
+    let Some(name) = table.required_text("point", "W") else {
+        return Vec::new();
+    };
+    numbers
+        .iter()
+        .filter_map(|number| {
+            let model = Spanned {
+                value: model_number(table, number),
+                span: number.span.clone(),
+            };
+            of_model(table, layout, &model, &name, defaults.max_regs)
+        })
+        .collect()
+}
+
+/// The number of a model, told when its layout is not bundled.
+pub(super) fn model_number(table: &Table<'_>, number: &Spanned<f64>) -> u16 {
+    let whole = number.value.fract() == 0.0 && (0.0..65535.0).contains(&number.value);
+    let model = if whole { number.value as u16 } else { 0 };
+    if sunspec::model(model).is_none() {
+        unknown_model(table, number.span.clone(), model);
+    }
+    model
 }
 
 fn fixed(table: &Table<'_>, defaults: &Defaults) -> Option<Register> {
@@ -152,32 +192,32 @@ fn fixed(table: &Table<'_>, defaults: &Defaults) -> Option<Register> {
     })
 }
 
-fn of_model(table: &Table<'_>, required: &[u16], max_regs: u16) -> Option<Register> {
-    let number = match table.integer("model", 1..=0xfffe) {
-        None if !table.has("model") => table.missing("model", "103"),
-        number => number,
-    };
-    let name = table.required_text("point", "W");
-    let (number, name) = (number?, name?);
-    let model_number = u16::try_from(number.value).ok()?;
+fn of_model(
+    table: &Table<'_>,
+    layout: &Layout,
+    number: &Spanned<u16>,
+    name: &Spanned<String>,
+    max_regs: u16,
+) -> Option<Register> {
+    let model_number = number.value;
     let Some(model) = sunspec::model(model_number) else {
-        unknown_model(table, number.span, model_number);
+        unknown_model(table, number.span.clone(), model_number);
         return None;
     };
-    if !required.contains(&model_number) {
+    if !layout.names(model_number) {
         table.document().error(
             codes::MODEL_NOT_REQUIRED,
-            number.span,
-            format!("model {model_number} is not in the list of required models"),
+            number.span.clone(),
+            format!("model {model_number} is not in the list of models"),
             "",
-            format!("add {model_number} to `modbus.models`"),
+            format!("add {model_number} to `modbus.models`, `one_of` or `optional`"),
         );
     }
-    let Some(point) = model.point(&name.value) else {
+    let Some(point) = model.locate(&name.value) else {
         let known: Vec<&str> = model.points.iter().map(|p| p.name.as_str()).collect();
         table.document().error(
             codes::UNKNOWN_MODEL_POINT,
-            name.span,
+            name.span.clone(),
             format!("model {model_number} has no point `{}`", name.value),
             "",
             near::help(&name.value, &known),
@@ -187,7 +227,7 @@ fn of_model(table: &Table<'_>, required: &[u16], max_regs: u16) -> Option<Regist
     let Some(data) = point.kind.data() else {
         table.document().error(
             codes::NOT_A_NUMBER,
-            name.span,
+            name.span.clone(),
             format!("`{}` is a {}", name.value, point.kind.name()),
             "",
             "take a point that is a number",
@@ -220,7 +260,7 @@ fn of_model(table: &Table<'_>, required: &[u16], max_regs: u16) -> Option<Regist
             None => None,
         },
         writable: point.writable,
-        span: name.span,
+        span: name.span.clone(),
     })
 }
 

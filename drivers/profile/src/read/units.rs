@@ -37,6 +37,8 @@ const SUNSPEC_UNITS: &[(&str, &str)] = &[
     ("C", "degC"),
     ("Pct", "%"),
     ("cos()", "1"),
+    // What the float meters 211 to 214 call the unit of a power factor.
+    ("PF", "1"),
 ];
 
 fn units(point: Point) -> Units {

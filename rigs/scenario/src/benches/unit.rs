@@ -65,6 +65,7 @@ pub(super) fn profile(id: &str, places: &[Place], times: Times) -> Arc<Profile> 
             identify: None,
             points: points.collect(),
             controls: Vec::new(),
+            heartbeats: Vec::new(),
         }),
     })
 }

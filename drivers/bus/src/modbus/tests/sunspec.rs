@@ -45,6 +45,8 @@ fn sunspec_profile() -> ModbusProfile {
     ModbusProfile {
         layout: Layout::SunSpec {
             required: vec![1, 103, 120, 123],
+            one_of: Vec::new(),
+            optional: Vec::new(),
         },
         points: vec![
             scaled(

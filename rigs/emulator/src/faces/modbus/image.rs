@@ -67,7 +67,7 @@ impl Image {
     /// # Errors
     /// Exception 2 when a register is not there.
     pub fn read(
-        &self,
+        &mut self,
         world: &World,
         device: usize,
         table: Table,

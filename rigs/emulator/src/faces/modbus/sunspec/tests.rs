@@ -1,0 +1,272 @@
+use model::Point;
+use profile::modbus::Table;
+
+use super::super::image::{Exception, Identity};
+use super::SunSpecImage;
+use crate::device::Nameplate;
+use crate::device::tests::{run, world};
+use crate::world::World;
+
+/// A device of the test world with a chain of models.
+struct Bench {
+    world: World,
+    device: usize,
+    image: SunSpecImage,
+}
+
+impl Bench {
+    fn new(device: &str, models: &[u16]) -> Self {
+        let mut world = world();
+        // Half of the rating: there is room for reactive power.
+        world.set("pv1.available", 1500.0).expect("settable");
+        run(&mut world, 5.0);
+        let device = world.device_index(device).expect("there");
+        let nameplate: Nameplate = world.devices()[device].nameplate;
+        let identity = Identity {
+            maker: "gridrig".into(),
+            model: "test".into(),
+            serial: "1".into(),
+            nameplate,
+            is_storage: nameplate.capacity_wh > 0.0,
+        };
+        let image = SunSpecImage::of_models(models, &identity, world.plant.site());
+        Self {
+            world,
+            device,
+            image,
+        }
+    }
+
+    fn read(&mut self, model: u16, offset: u16, count: u16) -> Vec<u16> {
+        let base = self.image.base_of(model).expect("in the chain");
+        self.image
+            .read(
+                &self.world,
+                self.device,
+                Table::Holding,
+                base + offset,
+                count,
+            )
+            .expect("there")
+    }
+
+    fn write(&mut self, model: u16, offset: u16, words: &[u16]) -> Result<(), Exception> {
+        let base = self.image.base_of(model).expect("in the chain");
+        self.image.write(
+            &mut self.world,
+            self.device,
+            Table::Holding,
+            base + offset,
+            words,
+        )
+    }
+
+    fn run(&mut self, seconds: f64) {
+        run(&mut self.world, seconds);
+    }
+
+    fn q(&self) -> f64 {
+        self.world
+            .value(self.device, Point::ReactivePower)
+            .expect("measured")
+    }
+}
+
+/// Volt-var with 13 registers before the curves and four points: the second curve begins at 33.
+const SECOND: u16 = 15 + 18;
+
+#[test]
+fn a_written_curve_is_adopted_after_a_while_and_then_obeyed() {
+    let mut bench = Bench::new("pv1", &[1, 705]);
+    assert_eq!(bench.read(705, 5, 2), [4, 3], "points and curves");
+    let active = bench.read(705, 25, 8);
+    assert_eq!(active[0], 9200, "92 % of nominal");
+    // 30 % of apparent power at every voltage.
+    let flat = [9000, 3000, 9500, 3000, 10500, 3000, 11000, 3000];
+    assert_eq!(bench.write(705, SECOND + 10, &flat), Ok(()));
+    assert_eq!(bench.read(705, 25, 8), active, "not adopted yet");
+    assert_eq!(bench.write(705, 3, &[2]), Ok(()));
+    assert_eq!(bench.read(705, 4, 1), [0], "busy");
+    assert_eq!(bench.read(705, 25, 8), active, "still the old one");
+    bench.run(0.4);
+    assert_eq!(bench.read(705, 4, 1), [1], "done");
+    assert_eq!(bench.read(705, 25, 8), flat);
+    bench.run(2.0);
+    assert!(bench.q().abs() < 1.0, "not enabled");
+    assert_eq!(bench.write(705, 2, &[1]), Ok(()));
+    bench.run(2.0);
+    let s = bench.world.devices()[bench.device].nameplate.s;
+    assert!((bench.q() - 0.3 * s).abs() < 1.0, "{}", bench.q());
+}
+
+#[test]
+fn the_active_curve_cannot_be_written_and_a_curve_that_runs_backwards_is_not_adopted() {
+    let mut bench = Bench::new("pv1", &[1, 705, 711]);
+    assert_eq!(
+        bench.write(705, 25, &[9000]),
+        Err(Exception::IllegalAddress)
+    );
+    assert_eq!(
+        bench.write(711, 14, &[0, 1]),
+        Err(Exception::IllegalAddress)
+    );
+    let before = bench.read(705, 25, 8);
+    let backwards = [9800, 0, 9200, 0, 10200, 0, 10800, 0];
+    for (words, curve) in [(&backwards[..], 2_u16), (&[][..], 9), (&[][..], 0)] {
+        if !words.is_empty() {
+            assert_eq!(bench.write(705, SECOND + 10, words), Ok(()));
+        }
+        assert_eq!(bench.write(705, 3, &[curve]), Ok(()));
+        assert_eq!(bench.read(705, 4, 1), [2], "failed: {curve}");
+    }
+    bench.run(1.0);
+    assert_eq!(bench.read(705, 25, 8), before);
+}
+
+#[test]
+fn a_curve_with_a_revert_time_is_taken_back() {
+    let mut bench = Bench::new("pv1", &[1, 705]);
+    let flat = [9000, 3000, 9500, 3000, 10500, 3000, 11000, 3000];
+    assert_eq!(bench.write(705, SECOND + 10, &flat), Ok(()));
+    assert_eq!(bench.write(705, 3, &[2]), Ok(()));
+    bench.run(0.4);
+    // Seconds to revert, and then the function itself.
+    assert_eq!(bench.write(705, 7, &[0, 20]), Ok(()));
+    assert_eq!(bench.write(705, 2, &[1]), Ok(()));
+    bench.run(5.0);
+    assert!(bench.q() > 100.0);
+    assert_eq!(bench.read(705, 9, 2), [0, 15], "seconds left");
+    bench.run(17.0);
+    assert_eq!(bench.read(705, 2, 1), [0], "disabled");
+    bench.run(1.0);
+    assert!(bench.q().abs() < 1.0);
+}
+
+#[test]
+fn droop_parameters_are_adopted_and_lower_the_power_of_an_inverter() {
+    let mut bench = Bench::new("pv1", &[1, 711]);
+    // The second set stands at 14 + 10: dead bands of 0.04 Hz, gain 0.006, as the scales say.
+    let scales: Vec<i16> = bench
+        .read(711, 11, 2)
+        .iter()
+        .map(|w| w.cast_signed())
+        .collect();
+    assert_eq!(scales, [-3, -3]);
+    assert_eq!(bench.write(711, 24, &[0, 40, 0, 40, 6, 6]), Ok(()));
+    assert_eq!(bench.write(711, 3, &[2]), Ok(()));
+    bench.run(0.4);
+    assert_eq!(bench.read(711, 4, 1), [1]);
+    assert_eq!(bench.write(711, 2, &[1]), Ok(()));
+    bench.world.set("pv1.available", 3000.0).expect("settable");
+    // 0.15 Hz above the dead band, and 0.3 Hz is the whole rating; below 50.2 Hz, where every
+    // inverter goes down by itself.
+    bench.world.set("grid.f", 50.19).expect("settable");
+    bench.run(10.0);
+    let p = bench.world.value(bench.device, Point::ActivePower);
+    let rated = bench.world.devices()[bench.device].nameplate.p;
+    assert!(
+        (p.expect("measured") - 0.5 * rated).abs() < 0.02 * rated,
+        "{p:?}"
+    );
+}
+
+#[test]
+fn a_constant_power_factor_of_model_704_follows_the_active_power() {
+    let mut bench = Bench::new("pv1", &[1, 704]);
+    let sf = bench.read(704, 53, 1)[0].cast_signed();
+    let pf = (0.8 / 10_f64.powi(sf.into())).round() as u16;
+    // Under-excited: the inverter takes reactive power.
+    assert_eq!(bench.write(704, 59, &[pf, 1]), Ok(()));
+    assert_eq!(bench.write(704, 2, &[1]), Ok(()));
+    bench.run(3.0);
+    let p = bench.world.value(bench.device, Point::ActivePower);
+    let p = p.expect("measured");
+    assert!(
+        (bench.q() + 0.75 * p).abs() < 0.01 * p,
+        "{} of {p}",
+        bench.q()
+    );
+    assert_eq!(bench.write(704, 2, &[0]), Ok(()));
+    bench.run(3.0);
+    assert!(bench.q().abs() < 1.0);
+}
+
+#[test]
+fn enter_service_and_operation_control_connect_and_disconnect() {
+    let rows = [
+        (703, 2, [0_u16], [1_u16]),
+        (715, 8, [0], [1]),
+        (123, 4, [0], [1]),
+        (802, 50, [2], [1]),
+    ];
+    for (model, offset, off, on) in rows {
+        let mut bench = Bench::new("pv1", &[1, model]);
+        let closed = |bench: &Bench| bench.world.value(bench.device, Point::SwitchOn);
+        assert_eq!(closed(&bench), Some(1.0));
+        assert_eq!(bench.write(model, offset, &off), Ok(()));
+        bench.run(0.1);
+        assert_eq!(closed(&bench), Some(0.0), "{model}");
+        assert_eq!(bench.write(model, offset, &on), Ok(()));
+        bench.run(0.1);
+        assert_eq!(closed(&bench), Some(1.0), "{model}");
+    }
+}
+
+#[test]
+fn modules_and_ports_tell_the_direct_current_side() {
+    let mut bench = Bench::new("pv1", &[1, 160, 714]);
+    let dc = bench.world.value(bench.device, Point::DcPower).expect("dc");
+    let scale = |raw: u16, sf: u16| f64::from(raw) * 10_f64.powi(sf.cast_signed().into());
+    let head = bench.read(160, 0, 10);
+    assert_eq!((head[1], head[8]), (48, 2), "length and modules");
+    for module in 0..2 {
+        let watts = bench.read(160, 10 + 20 * module + 11, 1)[0];
+        assert!((scale(watts, head[4]) - dc / 2.0).abs() < 1.0);
+    }
+    let sf = bench.read(714, 17, 1)[0];
+    let watts = bench.read(714, 20 + 12, 1)[0];
+    assert!((scale(watts, sf) - dc).abs() < 1.0);
+}
+
+#[test]
+fn heartbeats_count_the_seconds_and_keep_what_the_controller_counts() {
+    let mut bench = Bench::new("pv1", &[1, 715, 802]);
+    let before = bench.read(715, 3, 2)[1];
+    assert_eq!(bench.write(715, 5, &[0, 7]), Ok(()));
+    bench.run(3.0);
+    assert_eq!(bench.read(715, 3, 2)[1], before + 3);
+    assert_eq!(bench.read(802, 18, 1)[0], before + 3);
+    assert_eq!(bench.read(715, 5, 2), [0, 7]);
+}
+
+#[test]
+fn scale_factors_that_move_leave_every_value_as_it_was() {
+    let mut bench = Bench::new("pv1", &[1, 103, 123, 705]);
+    let value = |bench: &mut Bench, model, offset, sf| {
+        let raw = bench.read(model, offset, 1)[0].cast_signed();
+        let scale = bench.read(model, sf, 1)[0].cast_signed();
+        (scale, f64::from(raw) * 10_f64.powi(scale.into()))
+    };
+    assert_eq!(bench.write(123, 5, &[4000]), Ok(()));
+    let points = [(103, 14, 15), (103, 10, 13), (123, 5, 23), (705, 25, 12)];
+    let before: Vec<_> = points
+        .iter()
+        .map(|(m, o, s)| value(&mut bench, *m, *o, *s))
+        .collect();
+    for shift in [1, 2] {
+        bench.world.set_scale_shift(bench.device, shift);
+        for ((model, offset, sf), (scale, told)) in points.iter().zip(&before) {
+            let (moved, now) = value(&mut bench, *model, *offset, *sf);
+            assert_eq!(moved, scale + shift, "{model}");
+            let step = 10_f64.powi(moved.into());
+            assert!(
+                (now - told).abs() <= step / 2.0,
+                "{model} {offset}: {now} for {told}"
+            );
+        }
+    }
+    // What is written now stands at the new exponent, and stays when it moves back.
+    assert_eq!(bench.write(123, 5, &[50]), Ok(()));
+    bench.world.set_scale_shift(bench.device, 0);
+    assert_eq!(bench.read(123, 5, 1), [5000]);
+}
