@@ -358,6 +358,11 @@ impl<'d> Table<'d> {
         })
     }
 
+    /// A list of whole numbers.
+    pub fn integers(&self, key: &str) -> Vec<Spanned<i64>> {
+        self.list(key, "a list of whole numbers", Value::as_integer)
+    }
+
     /// Whether what stands under `key` is a list, of values or of tables.
     #[must_use]
     pub fn is_list(&self, key: &str) -> bool {

@@ -100,6 +100,10 @@ points! {
     ChargeVoltageMax = "bat.lim.cha_v", "V";
     /// Lowest discharge voltage that the battery allows.
     DischargeVoltageMin = "bat.lim.dis_v", "V";
+    /// Largest power with which the battery may be charged now.
+    ChargePowerMax = "bat.lim.cha_p", "W";
+    /// Largest power with which the battery may be discharged now.
+    DischargePowerMax = "bat.lim.dis_p", "W";
     /// The battery permits charging.
     ChargeEnabled = "bat.cha_en", "1";
     /// The battery permits discharging.

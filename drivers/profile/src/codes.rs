@@ -46,7 +46,7 @@ codes! {
     NOT_WRITABLE = "P016",
         "The field stands where nothing can be written: input registers and discrete inputs are read-only, and a SunSpec point is writable only if its model says so. A setpoint that cannot be written cannot be read back either.";
     SETPOINT_FIELD = "P017",
-        "Exactly one field of a control carries the setpoint (`write = \"setpoint\"` or `\"percent\"`). That field is read back and compared after every write; with none or two of them there is nothing to prove.";
+        "The fields of a control tell the device the whole setpoint once, sign included: one field with `write = \"setpoint\"` or `\"percent\"`; or a `\"magnitude\"` beside a `\"by-sign\"`; or a `\"negative-part\"` and a `\"positive-part\"`. They are read back and compared after every write; with none of them there is nothing to prove, with more nobody knows which one counts.";
     NO_REFERENCE = "P018",
         "A setpoint in percent needs the value that is 100 percent: a point of the same unit that this profile reads, such as `rating.p`.";
     CONSTANT_TOO_BIG = "P019",
@@ -64,7 +64,7 @@ codes! {
     NOTHING_READ = "P025",
         "The profile maps no point. A device that says nothing cannot be told from one that is not there.";
     FIELD_ORDER = "P026",
-        "The fields of a control stand in address order, in one table or model, and do not overlap. Neighbours are written in one request, in that order.";
+        "The fields of a control stand in address order, in one table or model, and do not overlap. Neighbours are written in one request, in that order. A device that wants another order (first the power, then the command) says `stepwise = true`; then the order of the file is that of the writes, and only overlaps are wrong.";
     REVERT_FIELD = "P027",
         "A field with the revert time needs `comms_loss = \"reverts\"`, and the time must be a whole number of seconds, at least one, that fits the field's type. Zero seconds would mean that the device never reverts.";
     BAD_ID = "P028",
@@ -103,6 +103,14 @@ codes! {
         "Intervals and timeouts are longer than nothing; zero would ask the bus for infinitely many messages.";
     BAD_PERCENTAGE = "P045",
         "`min` is the smallest percentage that may be written, between 0 and 100; some inverters trip to standby at 0 percent.";
+    NOT_A_COUNTER = "P046",
+        "`monotonic = true` says that a value only grows: energy counters do, everything else may fall. A smaller value of a counter is believed when the next read confirms it, and is then told as a reset.";
+    PATTERN_TOO_BIG = "P047",
+        "A pattern that means \"not implemented\" is the raw number as it stands in the registers, so it fits the value's type; a negative number stands for its two's complement. A value has at most four of them, as a list.";
+    BAD_RAMP = "P048",
+        "`ramp` is the fastest change of active power that the device bears, such as \"500W/s\", above zero. The limiter keeps it, and a rig may only ask for a slower one.";
+    ONE_REGISTER = "P049",
+        "`write_function = \"single\"` writes one register at a time (function 6), so that a value of several registers would be seen half-written.";
 }
 
 /// The longer explanation of a code.

@@ -13,6 +13,7 @@
 //! | `id`, `title`, `version` | identity `vendor/model`, a line for people, revision from 1 |
 //! | `source` | list of the documents it was made from |
 //! | `protocol` | `"modbus"`, `"can"` or `"mqtt"` |
+//! | `opt_in` | `true`: nothing is written unless the rig's device says `allow_writes = true` |
 //! | `sign` | direction that the vendor counts as positive: `"import+"`, `"export+"`, `"generation+"`, `"consumption+"`, `"discharge+"`, `"charge+"`, `"into-bus"`, `"out-of-bus"`; a single value may state its own |
 //!
 //! Every mapped value has `name` (a canonical point), `unit` (the vendor's, converted to
@@ -21,10 +22,11 @@
 //!
 //! | Modbus | |
 //! | --- | --- |
-//! | `[modbus]` | `layout` (`"fixed"`, or `"sunspec"` with `models` that must be there, `one_of` of which one must be, and `optional` ones), `unit`, `timeout`, `min_gap`, `late_window`, `connect_delay`, `max_regs`, `max_gap`, `table`, `order` (`"ABCD"`, `"CDAB"`), `serial = { baud, parity, stop }` |
-//! | `[[point]]` | a value at `addr` with `type`, `table`, `order`, `scale_addr`, `not_implemented`; or of SunSpec `model` (one, or a list of which the first that is there counts) and `point` (`module[2].DCW` in a group); `poll` is `"fast"`, `"normal"`, `"slow"` or `"once"` |
-//! | `[identify]` | a register as in a point, with `scale` and a `range` of plain numbers |
-//! | `[[control]]` | `name`, `safe`, `tolerance`, `range`, `comms_loss` (`"reverts"` with `revert` and `refresh`, or `"holds"`), and `fields`: registers with `write = "setpoint"`, `"percent"` (with `of`, `min`), `"revert-seconds"` or `"constant"` (with `raw`) |
+//! | `[modbus]` | `layout` (`"fixed"`, or `"sunspec"` with `models` that must be there, `one_of` of which one must be, and `optional` ones), `unit`, `timeout`, `min_gap`, `late_window`, `connect_delay`, `max_regs`, `max_gap`, `table`, `order` (`"ABCD"`, `"CDAB"`), `write_function` (`"multiple"`, 16, or `"single"`, 6), `serial = { baud, parity, stop }` |
+//! | `[[point]]` | a value at `addr` with `type`, `table`, `order`, `scale_addr`, `not_implemented` (a raw number or a list); `monotonic = true` of a counter; or of SunSpec `model` (one, or a list of which the first that is there counts) and `point` (`module[2].DCW` in a group); `poll` is `"fast"`, `"normal"`, `"slow"` or `"once"` |
+//! | `[identify]`, `[[identify]]` | a register as in a point, with `scale` and a `range` of plain numbers; all of them must fit. One that spans several registers and has a scale also catches a wrong word order or unit |
+//! | `[[control]]` | `name`, `safe`, `tolerance`, `range`, `ramp`, `ceiling` and `floor` (points whose value is as far as the device goes now), `stepwise` (write in the order of the file), `comms_loss` (`"reverts"` with `revert` and `refresh`, or `"holds"`), and `fields` |
+//! | `fields` | registers with `write = "setpoint"`, `"percent"` (with `of`, `min`), `"magnitude"`, `"positive-part"`, `"negative-part"`, `"by-sign"` (raw numbers `positive`, `zero`, `negative`), `"revert-seconds"` or `"constant"` (with `raw`); positive is power into the AC bus |
 //! | `[[heartbeat]]` | a counter in the device that is moved on `every` second or so while the bench is armed |
 //!
 //! | CAN | |
@@ -78,6 +80,8 @@ pub struct Profile {
     pub version: u32,
     /// Documents that the profile was made from, with revision.
     pub source: Vec<String>,
+    /// The device is only read unless the rig says `allow_writes = true`.
+    pub opt_in: bool,
     /// How the device is reached and what it says there.
     pub protocol: Protocol,
 }
@@ -136,6 +140,18 @@ impl Profile {
             Protocol::Can(_) => Vec::new(),
             Protocol::Mqtt(m) => m.commands.iter().map(|c| c.point).collect(),
         }
+    }
+
+    /// The same device without anything that can be set: no write path is left.
+    #[must_use]
+    pub fn read_only(&self) -> Self {
+        let mut profile = self.clone();
+        match &mut profile.protocol {
+            Protocol::Modbus(m) => m.controls.clear(),
+            Protocol::Can(_) => {}
+            Protocol::Mqtt(m) => m.commands.clear(),
+        }
+        profile
     }
 
     /// Whether this point can be set.

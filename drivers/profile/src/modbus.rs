@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Point;
-use quantities::{ActivePower, Bounds};
+use quantities::{ActivePower, Bounds, PowerRamp};
 
 /// What a Modbus device says and takes.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +24,12 @@ pub struct ModbusProfile {
     pub max_gap: u16,
     /// Serial settings of the maker, for RTU.
     pub serial: Option<SerialSettings>,
+    /// Which function writes holding registers.
+    pub write_function: WriteFunction,
     /// How addresses are found.
     pub layout: Layout,
-    /// A register that tells whether this is the right device at all.
-    pub identify: Option<Identify>,
+    /// Registers that tell whether this is the right device at all, and rightly read; in order.
+    pub identify: Vec<Identify>,
     /// Points that are read.
     pub points: Vec<RegisterPoint>,
     /// Setpoints that are written; as with the points, a canonical point may stand there several
@@ -96,6 +98,15 @@ pub enum Parity {
     Even,
     /// Odd parity.
     Odd,
+}
+
+/// Which function writes holding registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteFunction {
+    /// Function 6: one register at a time, for devices that refuse function 16.
+    Single,
+    /// Function 16: neighbours together, so that the device sees them at once.
+    Multiple,
 }
 
 /// How register addresses are found.
@@ -255,8 +266,51 @@ pub struct Encoding {
     pub factor: f64,
     /// A register (signed, power of ten) that scales the raw number; read in the same request.
     pub scale: Option<Address>,
-    /// Raw bit pattern that means "not implemented".
-    pub not_implemented: Option<u64>,
+    /// Raw bit patterns that mean "not implemented".
+    pub not_implemented: Patterns,
+}
+
+/// Raw bit patterns that mean "not implemented"; some devices have several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patterns {
+    bits: [u64; Self::MAX],
+    len: usize,
+}
+
+impl Patterns {
+    /// Most patterns of a value.
+    /// Chosen: no known device has more than two (all ones, and the sign bit alone).
+    pub const MAX: usize = 4;
+
+    /// The patterns of a list; `None` when it has more than [`Self::MAX`].
+    #[must_use]
+    pub fn of(list: &[u64]) -> Option<Self> {
+        let mut patterns = Self::default();
+        patterns.bits.get_mut(..list.len())?.copy_from_slice(list);
+        patterns.len = list.len();
+        Some(patterns)
+    }
+
+    /// All patterns, the one that a device tells first in front.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u64] {
+        self.bits.get(..self.len).unwrap_or_default()
+    }
+
+    /// Whether these bits mean "not implemented".
+    #[must_use]
+    pub fn contains(&self, bits: u64) -> bool {
+        self.as_slice().contains(&bits)
+    }
+}
+
+impl From<Option<u64>> for Patterns {
+    fn from(pattern: Option<u64>) -> Self {
+        pattern.map_or_else(Self::default, |bits| Self {
+            bits: [bits, 0, 0, 0],
+            len: 1,
+        })
+    }
 }
 
 /// How often a point is read.
@@ -288,6 +342,8 @@ pub struct RegisterPoint {
     pub range: (f64, f64),
     /// How often it is read.
     pub poll: Poll,
+    /// A counter that only grows: a smaller value is believed when the next read confirms it.
+    pub monotonic: bool,
 }
 
 /// A register whose value must lie in a range, or this is not the device it should be.
@@ -306,12 +362,18 @@ pub struct Identify {
 pub struct Control {
     /// Canonical name: `ctl.p_set`, `ctl.p_lim`, `ctl.q_set` or `switch.on`.
     pub point: Point,
-    /// Fields to write, in address order; neighbours go in one request.
+    /// Fields to write, in this order; neighbours go in one request.
     pub fields: Vec<Field>,
-    /// The field that is read back and compared.
+    /// The fields that are read back and compared.
     pub readback: Readback,
     /// Values that the device takes, in the base unit, if narrower than the rating.
     pub range: Option<Bounds<ActivePower>>,
+    /// The device takes no more than this point's value now.
+    pub ceiling: Option<Point>,
+    /// The device takes no less than the negative of this point's value now.
+    pub floor: Option<Point>,
+    /// Fastest change that the device bears.
+    pub ramp: Option<PowerRamp>,
     /// Rewritten at this interval, so that the device's watchdog stays quiet.
     pub refresh: Option<Duration>,
     /// Value for a safe end, in the base unit.
@@ -350,6 +412,21 @@ pub enum FieldValue {
     Constant(i64),
     /// The setpoint, in its base unit.
     Setpoint,
+    /// The setpoint without its sign; another field tells the direction.
+    Magnitude,
+    /// The setpoint where it is negative (charging), as a positive number; else zero.
+    NegativePart,
+    /// The setpoint where it is positive (discharging); else zero.
+    PositivePart,
+    /// A raw number that tells the direction of the setpoint.
+    BySign {
+        /// For power into the AC bus.
+        positive: i64,
+        /// For no power.
+        zero: i64,
+        /// For power out of the AC bus.
+        negative: i64,
+    },
     /// The setpoint in percent of another point's value.
     PercentOf {
         /// The reference, such as `rating.p`.
@@ -361,11 +438,27 @@ pub enum FieldValue {
     RevertSeconds,
 }
 
+impl FieldValue {
+    /// Whether the field depends on the setpoint, so that it has to be proved.
+    #[must_use]
+    pub fn carries_setpoint(&self) -> bool {
+        match self {
+            Self::Setpoint
+            | Self::Magnitude
+            | Self::NegativePart
+            | Self::PositivePart
+            | Self::BySign { .. }
+            | Self::PercentOf { .. } => true,
+            Self::Constant(_) | Self::RevertSeconds => false,
+        }
+    }
+}
+
 /// How a written setpoint is proved from the device's own registers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readback {
-    /// Index of the field (in [`Control::fields`]) that carries the setpoint.
-    pub field: usize,
-    /// Largest difference that still counts as equal, in the base unit.
+    /// Indices of the fields (in [`Control::fields`]) that depend on the setpoint, in order.
+    pub fields: Vec<usize>,
+    /// Largest difference that still counts as equal, in the base unit; a direction must be equal.
     pub tolerance: f64,
 }

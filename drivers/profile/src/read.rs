@@ -102,6 +102,7 @@ fn read(root: &Table<'_>) -> Option<Profile> {
         );
     }
     let sign = value::read_sign(&head);
+    let opt_in = head.boolean("opt_in").is_some_and(|o| o.value);
     let protocol = if head.has("protocol") {
         head.choice("protocol", PROTOCOLS)
     } else {
@@ -123,6 +124,7 @@ fn read(root: &Table<'_>) -> Option<Profile> {
         title: title?.value,
         version: u32::try_from(version?.value).ok()?,
         source: source.into_iter().map(|s| s.value).collect(),
+        opt_in,
         protocol,
     })
 }

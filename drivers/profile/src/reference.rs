@@ -10,7 +10,7 @@ use model::Point;
 use crate::can::{ByteOrder, CanId, CanProfile};
 use crate::modbus::{
     Address, CommsLoss, Control, DataType, Encoding, FieldValue, Layout, ModbusProfile, Parity,
-    Poll, Table, WordOrder,
+    Poll, Table, WordOrder, WriteFunction,
 };
 use crate::mqtt::MqttProfile;
 use crate::{EXPLANATIONS, Profile, Protocol, bundled, bundled_ids, sunspec};
@@ -64,6 +64,12 @@ fn device(page: &mut String, profile: &Profile) {
         line(page, &format!("- Source: {source}."));
     }
     line(page, &format!("- Version: {}.", profile.version));
+    if profile.opt_in {
+        line(
+            page,
+            "- Read only, unless the rig's device says `allow_writes = true`.",
+        );
+    }
     match &profile.protocol {
         Protocol::Modbus(modbus) => registers(page, modbus),
         Protocol::Can(can) => frames(page, can),
@@ -126,6 +132,16 @@ fn registers(page: &mut String, modbus: &ModbusProfile) {
             serial.baud, serial.stop_bits
         );
     }
+    if !modbus.connect_delay.is_zero() {
+        let _ = write!(
+            facts,
+            "; silent for {} after connecting",
+            time(modbus.connect_delay)
+        );
+    }
+    if modbus.write_function == WriteFunction::Single {
+        facts.push_str("; written with function 6");
+    }
     line(page, &format!("{facts}."));
     if let Layout::SunSpec {
         required,
@@ -161,7 +177,7 @@ fn registers(page: &mut String, modbus: &ModbusProfile) {
             ),
         );
     }
-    if let Some(identify) = &modbus.identify {
+    for identify in &modbus.identify {
         line(
             page,
             &format!(
@@ -186,7 +202,11 @@ fn registers(page: &mut String, modbus: &ModbusProfile) {
                 data(p.encoding).to_owned(),
                 factor(p.encoding.factor),
                 p.encoding.scale.map_or_else(|| "–".to_owned(), address),
-                poll(p.poll).to_owned(),
+                format!(
+                    "{}{}",
+                    poll(p.poll),
+                    if p.monotonic { ", counter" } else { "" }
+                ),
                 range(p.range),
             ]
         }),
@@ -204,10 +224,17 @@ fn recipe(page: &mut String, control: &Control) {
     let refresh = control
         .refresh
         .map_or_else(String::new, |r| format!(", rewritten every {}", time(r)));
+    let bounds = [
+        control.range.map(|range| format!(", takes {range}")),
+        control.ceiling.map(|p| format!(", no more than `{p}`")),
+        control.floor.map(|p| format!(", no less than minus `{p}`")),
+        control.ramp.map(|ramp| format!(", no faster than {ramp}")),
+    ];
+    let bounds: String = bounds.into_iter().flatten().collect();
     line(
         page,
         &format!(
-            "\n**Sets `{}`**: safe value {}, read back within {}; without a word {loss}{refresh}.",
+            "\n**Sets `{}`**: safe value {}, read back within {}{bounds}; without a word {loss}{refresh}.",
             control.point,
             value(control.safe, control.point),
             value(control.readback.tolerance, control.point),
@@ -226,6 +253,14 @@ fn recipe(page: &mut String, control: &Control) {
                 FieldValue::PercentOf { reference, min } => {
                     format!("the setpoint in percent of `{reference}`, at least {min}")
                 }
+                FieldValue::Magnitude => "the setpoint without its sign".to_owned(),
+                FieldValue::PositivePart => "the setpoint, 0 below zero".to_owned(),
+                FieldValue::NegativePart => "minus the setpoint, 0 above zero".to_owned(),
+                FieldValue::BySign {
+                    positive,
+                    zero,
+                    negative,
+                } => format!("{positive} above zero, {zero} at zero, {negative} below"),
                 FieldValue::RevertSeconds => "the revert time in seconds".to_owned(),
             };
             vec![

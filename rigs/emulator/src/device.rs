@@ -564,6 +564,8 @@ fn battery(storage: &Storage, point: Point) -> Option<f64> {
         Point::BatteryTemperature => Some(22.0),
         Point::ChargeCurrentMax => Some(storage.charge_max() / v),
         Point::DischargeCurrentMax => Some(storage.discharge_max() / v),
+        Point::ChargePowerMax => Some(storage.charge_max()),
+        Point::DischargePowerMax => Some(storage.discharge_max()),
         Point::ChargeVoltageMax => Some(PACK_LIMITS_V.0),
         Point::DischargeVoltageMin => Some(PACK_LIMITS_V.1),
         Point::ChargeEnabled => Some(f64::from(u8::from(storage.charge_max() > 0.0))),

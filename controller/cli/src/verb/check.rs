@@ -236,11 +236,16 @@ fn of_rig(rig: &Rig) -> (Value, Vec<String>) {
     )];
     for device in &rig.devices {
         text.push(format!(
-            "device {:<10} {:<8} {:<28} on {}",
+            "device {:<10} {:<8} {:<28} on {}{}",
             device.id,
             device.role.name(),
             device.profile.id,
-            rig.buses[device.bus].id
+            rig.buses[device.bus].id,
+            if is_unpermitted(&device.profile) {
+                ", read only: nothing is written without `allow_writes = true`"
+            } else {
+                ""
+            }
         ));
     }
     let mut buses = Vec::new();
@@ -266,12 +271,18 @@ fn of_rig(rig: &Rig) -> (Value, Vec<String>) {
                 "device": &*d.id,
                 "role": d.role.name(),
                 "profile": &*d.profile.id,
+                "takes": d.profile.controls().iter().map(|p| p.name()).collect::<Vec<_>>(),
                 "bus": &*rig.buses[d.bus].id,
             })
         })
         .collect();
     let summary = json!({"title": rig.title, "devices": devices, "buses": buses});
     (summary, text)
+}
+
+/// Whether a device could be written to and the rig does not permit it.
+fn is_unpermitted(profile: &Profile) -> bool {
+    profile.opt_in && profile.controls().is_empty()
 }
 
 fn of_profile(profile: &Profile) -> (Value, Vec<String>) {
@@ -288,6 +299,11 @@ fn of_profile(profile: &Profile) -> (Value, Vec<String>) {
             "takes {}",
             if takes.is_empty() {
                 "nothing".to_owned()
+            } else if profile.opt_in {
+                format!(
+                    "{} where the rig says `allow_writes = true`",
+                    names(&takes).join(" ")
+                )
             } else {
                 names(&takes).join(" ")
             }
@@ -299,6 +315,7 @@ fn of_profile(profile: &Profile) -> (Value, Vec<String>) {
         "version": profile.version,
         "says": names(&says),
         "takes": names(&takes),
+        "opt_in": profile.opt_in,
         "budget": budget,
     });
     (summary, text)

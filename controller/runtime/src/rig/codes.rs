@@ -67,7 +67,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R014",
-        "A device that can move power and keeps its last setpoint for ever when it hears nothing. It would go on when the controller is gone, so it cannot be part of a bench; its profile must say how it falls back (`comms_loss`).",
+        "A device that can move power and keeps its last setpoint for ever when it hears nothing. It would go on when the controller is gone, so its profile must say how it falls back (`comms_loss`). Some devices cannot: then the rig's device says `accept_hold = true`, and somebody stands beside the bench who can switch it off.",
     ),
     (
         "R016",

@@ -7,7 +7,7 @@ use document::{Source, Spanned, Table};
 use model::{Point, Role};
 use profile::modbus::CommsLoss;
 use profile::{Profile, Protocol};
-use quantities::ApparentPower;
+use quantities::{ApparentPower, PowerRamp, Quantity};
 
 use super::bench::takes;
 use super::parse::{DEVICES_MAX, Reader};
@@ -52,7 +52,8 @@ fn device(
     let document = table.document();
     let profile = table
         .required_text("profile", "eastron/sdm630")
-        .and_then(|p| find_profile(reader, table, p));
+        .and_then(|p| find_profile(reader, table, p))
+        .map(|profile| permitted(profile, table));
     let bus = table.required_text("bus", "lan1").and_then(|b| {
         let found = buses.iter().position(|x| *x.id == *b.value);
         if found.is_none() {
@@ -100,9 +101,10 @@ fn device(
     });
     let poll = poll(table, bus.map(|bus| &buses[bus].kind));
     let limits_given = table.has("limits");
+    let ramp = table.quantity("ramp").map(|r| r.value);
     let device = RigDevice {
         id: name.into(),
-        ramp: table.quantity("ramp").map(|r| r.value),
+        ramp: slowest(ramp, profile.as_deref()),
         capacity: table.quantity("capacity").map(|c| c.value),
         revert: table.duration("revert").map(|r| r.value),
         shed: table.integer("shed", 1..=255).map(|s| s.value as u8),
@@ -120,13 +122,15 @@ fn device(
     };
     let moves_power =
         takes(&device, Point::ActivePowerSet) || takes(&device, Point::ActivePowerLimit);
-    if moves_power && keeps_for_ever(&device) {
+    let accepted = table.boolean("accept_hold").is_some_and(|a| a.value);
+    if moves_power && keeps_for_ever(&device) && !accepted {
         document.error(
             "R014",
             table.span(),
             format!("`{name}` keeps its last setpoint for ever when it hears nothing"),
             "",
-            "use a profile whose `comms_loss` says how the device falls back by itself",
+            "use a profile whose `comms_loss` says how the device falls back by itself; if the device \
+             cannot, and somebody stands beside it, say `accept_hold = true`",
         );
     }
     // Limits that are there but cannot be read have been told of already.
@@ -140,6 +144,29 @@ fn device(
         );
     }
     Some(device)
+}
+
+/// The profile without a write path where the rig does not give one: unless it says otherwise,
+/// everything may be written except where the profile asks to be told.
+fn permitted(profile: Arc<Profile>, table: &Table<'_>) -> Arc<Profile> {
+    let allowed = table
+        .boolean("allow_writes")
+        .map_or(!profile.opt_in, |allowed| allowed.value);
+    if allowed {
+        profile
+    } else {
+        Arc::new(profile.read_only())
+    }
+}
+
+/// The slower of the rig's ramp and those that the profile's controls bear.
+fn slowest(rig: Option<PowerRamp>, profile: Option<&Profile>) -> Option<PowerRamp> {
+    let controls = match profile.map(|p| &p.protocol) {
+        Some(Protocol::Modbus(modbus)) => modbus.controls.as_slice(),
+        _ => &[],
+    };
+    let ramps = controls.iter().filter_map(|c| c.ramp).chain(rig);
+    ramps.min_by(|a, b| a.base().total_cmp(&b.base()))
 }
 
 /// Whether a control that moves power has no fallback of the device's own.

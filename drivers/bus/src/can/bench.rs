@@ -150,6 +150,7 @@ pub(crate) fn device(ix: u16, profile: profile::Protocol, topic: Option<&str>) -
             title: "A device".into(),
             version: 1,
             source: vec!["test".into()],
+            opt_in: false,
             protocol: profile,
         }),
         unit: None,

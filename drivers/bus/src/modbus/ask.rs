@@ -28,6 +28,13 @@ pub enum Ask<'a> {
         /// What is written.
         words: &'a [u16],
     },
+    /// Function 6.
+    WriteRegister {
+        /// The register, zero-based.
+        address: u16,
+        /// What is written.
+        word: u16,
+    },
     /// Function 5.
     WriteCoil {
         /// The coil, zero-based.
@@ -53,6 +60,7 @@ impl Ask<'_> {
             Self::WriteRegisters { address, words } => {
                 Request::WriteMultipleRegisters(address, Cow::Borrowed(words))
             }
+            Self::WriteRegister { address, word } => Request::WriteSingleRegister(address, word),
             Self::WriteCoil { address, on } => Request::WriteSingleCoil(address, on),
         }
     }
@@ -67,6 +75,7 @@ impl Ask<'_> {
                 Table::Discrete => (2, 5 + usize::from(count).div_ceil(8)),
             },
             Self::WriteRegisters { .. } => (16, 8),
+            Self::WriteRegister { .. } => (6, 8),
             Self::WriteCoil { .. } => (5, 8),
         };
         Shape { function, bytes }
@@ -75,7 +84,7 @@ impl Ask<'_> {
     /// Bytes of the request on an RTU line.
     pub(super) fn request_bytes(&self) -> usize {
         match self {
-            Self::Read { .. } | Self::WriteCoil { .. } => 8,
+            Self::Read { .. } | Self::WriteRegister { .. } | Self::WriteCoil { .. } => 8,
             Self::WriteRegisters { words, .. } => 9 + 2 * words.len(),
         }
     }
@@ -140,6 +149,19 @@ impl Ask<'_> {
                     expected(
                         &format!("an echo of {} registers at {address}", words.len()),
                         format!("{count} at {echo}"),
+                    )
+                }
+            }
+            (
+                Self::WriteRegister { address, word },
+                Response::WriteSingleRegister(echo, written),
+            ) => {
+                if echo == address && written == word {
+                    Ok(Vec::new())
+                } else {
+                    expected(
+                        &format!("an echo of register {address} = {word}"),
+                        format!("{echo} = {written}"),
                     )
                 }
             }

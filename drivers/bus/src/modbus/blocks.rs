@@ -5,7 +5,7 @@
 //! some inverters change the scale at run time. It is not responsible for finding
 //! addresses (see `sunspec`) nor for what to do when a read fails (see `device`).
 
-use profile::modbus::Table;
+use profile::modbus::{Table, WriteFunction};
 
 /// Most registers in one read (function 3 and 4).
 /// Source: Modbus Application Protocol V1.1b3, 6.3 and 6.4.
@@ -125,6 +125,13 @@ pub enum Write {
         /// What is written.
         words: Vec<u16>,
     },
+    /// Function 6: one holding register.
+    Register {
+        /// The register, zero-based.
+        address: u16,
+        /// What is written.
+        word: u16,
+    },
     /// Function 5: one coil.
     Coil {
         /// The coil, zero-based.
@@ -134,12 +141,13 @@ pub enum Write {
     },
 }
 
-/// Joins fields, in the order given, into contiguous writes.
+/// Joins fields, in the order given, into contiguous writes, or into one for each register
+/// where the device takes no more.
 ///
 /// Fields of input registers and discrete inputs cannot be written: the profile's
 /// validation refuses them, here they are left out.
 #[must_use]
-pub fn writes(fields: &[(Table, u16, &[u16])]) -> Vec<Write> {
+pub fn writes(fields: &[(Table, u16, &[u16])], function: WriteFunction) -> Vec<Write> {
     let mut joined: Vec<Write> = Vec::new();
     for (table, address, words) in fields {
         match table {
@@ -147,6 +155,14 @@ pub fn writes(fields: &[(Table, u16, &[u16])]) -> Vec<Write> {
                 address: *address,
                 on: words.iter().any(|w| *w != 0),
             }),
+            Table::Holding if function == WriteFunction::Single => {
+                joined.extend(words.iter().zip(*address..).map(|(word, address)| {
+                    Write::Register {
+                        address,
+                        word: *word,
+                    }
+                }));
+            }
             Table::Holding => match joined.last_mut() {
                 Some(Write::Registers {
                     address: first,
@@ -227,13 +243,17 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_fields_go_in_one_request() {
-        let joined = writes(&[
+    fn neighbouring_fields_go_in_one_request_unless_the_device_takes_one_register_only() {
+        let fields: [(Table, u16, &[u16]); 4] = [
             (Table::Holding, 5, &[1]),
             (Table::Holding, 6, &[2, 3]),
             (Table::Holding, 9, &[4]),
             (Table::Coil, 10, &[1]),
-        ]);
+        ];
+        let alone = writes(&fields[..2], WriteFunction::Single);
+        let register = |address, word| Write::Register { address, word };
+        assert_eq!(alone, [register(5, 1), register(6, 2), register(7, 3)]);
+        let joined = writes(&fields, WriteFunction::Multiple);
         assert_eq!(
             joined,
             [

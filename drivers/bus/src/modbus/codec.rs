@@ -69,7 +69,7 @@ pub fn decode(encoding: &Encoding, words: &[u16], scale: Option<u16>) -> Result<
         None => 0,
     };
     let bits = join(encoding, words).ok_or(Flaw::Corrupt)?;
-    if encoding.not_implemented == Some(bits) {
+    if encoding.not_implemented.contains(bits) {
         return Err(Flaw::NotImplemented);
     }
     let raw = number(encoding.data, bits);
@@ -159,7 +159,7 @@ fn encode_number(encoding: &Encoding, raw: f64) -> Result<Words, EncodeError> {
         }
         integer as u64 & mask(data)
     };
-    if encoding.not_implemented == Some(bits) {
+    if encoding.not_implemented.contains(bits) {
         return Err(EncodeError::Reserved(bits));
     }
     Ok(split(encoding, bits))
@@ -237,7 +237,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use profile::modbus::{Address, Table};
+    use profile::modbus::{Address, Patterns, Table};
 
     fn plain(data: DataType) -> Encoding {
         Encoding {
@@ -245,7 +245,7 @@ mod tests {
             order: WordOrder::BigFirst,
             factor: 1.0,
             scale: None,
-            not_implemented: None,
+            not_implemented: Patterns::default(),
         }
     }
 
@@ -267,8 +267,12 @@ mod tests {
             ..plain(data)
         };
         let nan = |data, pattern| Encoding {
-            not_implemented: Some(pattern),
+            not_implemented: Some(pattern).into(),
             ..plain(data)
+        };
+        let twofold = Encoding {
+            not_implemented: Patterns::of(&[0x7FFF, 0xFFFF]).expect("two fit"),
+            ..plain(I16)
         };
         type Row<'a> = (Encoding, &'a [u16], Option<u16>, Result<f64, Flaw>);
         let rows: &[Row<'_>] = &[
@@ -293,6 +297,9 @@ mod tests {
             (plain(Bit), &[1], None, Ok(1.0)),
             (nan(U16, 0xFFFF), &[0xFFFF], None, Err(Flaw::NotImplemented)),
             (nan(I16, 0x8000), &[0x8000], None, Err(Flaw::NotImplemented)),
+            (twofold, &[0xFFFF], None, Err(Flaw::NotImplemented)),
+            (twofold, &[0x7FFF], None, Err(Flaw::NotImplemented)),
+            (twofold, &[0x7FFE], None, Ok(32_766.0)),
             (
                 nan(I32, 0x8000_0000),
                 &[0x8000, 0],
@@ -344,7 +351,7 @@ mod tests {
     #[test]
     fn a_value_that_no_register_can_hold_is_refused() {
         let reserved = Encoding {
-            not_implemented: Some(0x8000),
+            not_implemented: Some(0x8000).into(),
             ..plain(DataType::I16)
         };
         assert!(matches!(
@@ -395,7 +402,7 @@ mod tests {
                     table: Table::Holding,
                     address: 0,
                 }),
-                not_implemented,
+                not_implemented: not_implemented.into(),
             })
     }
 

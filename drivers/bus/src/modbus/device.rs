@@ -12,6 +12,7 @@ use profile::modbus::{Address, Encoding, Layout, ModbusProfile, Poll, Table};
 
 use super::blocks::{Block, Place, group};
 use super::codec;
+use super::counter::{Count, Counter};
 use super::link::{Ask, LinkError, Timing};
 use super::sunspec::{self, Chain, Walk};
 use super::write::Recipe;
@@ -31,8 +32,8 @@ enum Phase {
     CheckEnd,
     /// SunSpec: walking the chain.
     Walk(Walk),
-    /// Is it the right device at all?
-    Identify,
+    /// Is it the right device at all, by the proof of this number?
+    Identify(usize),
     /// It can be read and written.
     Ready,
 }
@@ -76,6 +77,8 @@ pub(super) struct Device {
     pub(super) held: BTreeMap<Point, f64>,
     /// Setpoints that were written since the device was set up: it still has them.
     pub(super) kept: BTreeSet<Point>,
+    /// Counters by the number of their point.
+    counters: BTreeMap<usize, Counter>,
     phase: Phase,
     chain: Option<Chain>,
     /// Texts that were said already: each is said once.
@@ -99,6 +102,7 @@ impl Device {
             references: BTreeMap::new(),
             held: BTreeMap::new(),
             kept: BTreeSet::new(),
+            counters: BTreeMap::new(),
             phase: Phase::Ready,
             chain: None,
             said: Vec::new(),
@@ -113,15 +117,18 @@ impl Device {
         self.kept.clear();
         let known = self.chain.as_ref().and_then(|c| c.end);
         self.phase = match (&self.profile.layout, known) {
-            (Layout::Fixed, _) => Phase::Identify,
+            (Layout::Fixed, _) => Phase::Identify(0),
             (Layout::SunSpec { .. }, Some(_)) => Phase::CheckBase,
             (Layout::SunSpec { .. }, None) => Phase::Walk(Walk::start()),
         };
         self.skip_identify();
     }
 
+    /// After the last proof the device is ready.
     fn skip_identify(&mut self) {
-        if self.phase == Phase::Identify && self.profile.identify.is_none() {
+        if let Phase::Identify(proof) = self.phase
+            && proof >= self.profile.identify.len()
+        {
             self.phase = Phase::Ready;
         }
     }
@@ -148,20 +155,20 @@ impl Device {
             Phase::CheckBase => holding(self.chain.as_ref().map_or(0, |c| c.base), 2),
             Phase::CheckEnd => holding(self.chain.as_ref().and_then(|c| c.end).unwrap_or(0), 2),
             Phase::Walk(walk) => holding(walk.ask().address, walk.ask().count),
-            Phase::Identify => self.identify_block().map(|block| ask(&block)),
+            Phase::Identify(proof) => self.identify_block(*proof).map(|block| ask(&block)),
             Phase::Ready => None,
         }
     }
 
-    fn identify_block(&self) -> Option<Block> {
-        let identify = self.profile.identify.as_ref()?;
+    fn identify_block(&self, proof: usize) -> Option<Block> {
+        let identify = self.profile.identify.get(proof)?;
         let place = self.place(0, identify.address, &identify.encoding)?;
         group(vec![place], self.profile.max_regs, 0).0.pop()
     }
 
     /// Whether the set-up ends with nothing to ask although the identity cannot be checked.
     pub(super) fn identity_is_nowhere(&self) -> bool {
-        self.phase == Phase::Identify && self.identify_block().is_none()
+        matches!(self.phase, Phase::Identify(proof) if self.identify_block(proof).is_none())
     }
 
     /// Takes the answer to [`Self::question`]; `None` when the device has refused the address.
@@ -221,13 +228,16 @@ impl Device {
                     self.after_chain()
                 }
             },
-            Phase::Identify => self.take_identity(words),
+            Phase::Identify(proof) => {
+                let proof = *proof;
+                self.take_identity(proof, words)
+            }
             Phase::Ready => Progress::Ready,
         }
     }
 
     fn after_chain(&mut self) -> Progress {
-        self.phase = Phase::Identify;
+        self.phase = Phase::Identify(0);
         self.skip_identify();
         if self.phase == Phase::Ready {
             Progress::Ready
@@ -236,8 +246,10 @@ impl Device {
         }
     }
 
-    fn take_identity(&mut self, words: Option<&[u16]>) -> Progress {
-        let (Some(identify), Some(block)) = (&self.profile.identify, self.identify_block()) else {
+    fn take_identity(&mut self, proof: usize, words: Option<&[u16]>) -> Progress {
+        let (Some(identify), Some(block)) =
+            (self.profile.identify.get(proof), self.identify_block(proof))
+        else {
             return self.wrong("its identification register is not there");
         };
         let Some(words) = words else {
@@ -249,8 +261,13 @@ impl Device {
         });
         match read {
             Ok(value) if identify.range.0 <= value && value <= identify.range.1 => {
-                self.phase = Phase::Ready;
-                Progress::Ready
+                self.phase = Phase::Identify(proof + 1);
+                self.skip_identify();
+                if self.phase == Phase::Ready {
+                    Progress::Ready
+                } else {
+                    Progress::More
+                }
             }
             Ok(value) => {
                 let text = format!(
@@ -427,16 +444,38 @@ impl Device {
         });
     }
 
-    /// Takes the words of a block: one sample for each of its points.
-    pub(super) fn publish(&mut self, block: &Block, words: &[u16], at: Instant, sink: &dyn Sink) {
+    /// Takes the words of a block: one sample for each of its points; gives back what a person
+    /// should know of them.
+    pub(super) fn publish(
+        &mut self,
+        block: &Block,
+        words: &[u16],
+        at: Instant,
+        sink: &dyn Sink,
+    ) -> Vec<String> {
+        let mut remarks = Vec::new();
         for place in &block.places {
             let point = &self.profile.points[place.point];
             let (raw, scale) = cut(block, place, words);
-            let reading = match codec::decode_in_range(&point.encoding, raw, scale, point.range) {
+            let mut reading = match codec::decode_in_range(&point.encoding, raw, scale, point.range)
+            {
                 Ok(value) => Reading::Good(value),
                 Err(flaw) => Reading::Bad(flaw),
             };
             let name = point.point;
+            if point.monotonic
+                && let Reading::Good(value) = reading
+            {
+                match self.counters.entry(place.point).or_default().take(value) {
+                    Count::Good => {}
+                    Count::Doubtful => reading = Reading::Bad(Flaw::OutOfRange),
+                    Count::Reset { from } => remarks.push(format!(
+                        "{}: counter {name} was reset, from {from} to {value} {}; the device was exchanged or cleared, or is wired to another one",
+                        self.spec.id,
+                        name.unit()
+                    )),
+                }
+            }
             if let Reading::Good(value) = reading
                 && self.is_reference(name)
             {
@@ -451,6 +490,7 @@ impl Device {
                 },
             });
         }
+        remarks
     }
 
     fn is_reference(&self, point: Point) -> bool {

@@ -8,6 +8,7 @@
 mod ask;
 pub mod blocks;
 pub mod codec;
+mod counter;
 mod device;
 mod dial;
 mod gate;
@@ -579,10 +580,13 @@ impl Bus {
         };
         // The block leaves the list for a moment, as publishing takes note of references.
         let read = device.reads.swap_remove(at_read);
-        device.publish(&read.block, &answer.words, at, &*self.sink);
+        let remarks = device.publish(&read.block, &answer.words, at, &*self.sink);
         device.reads.push(DeviceRead { busy: 0, ..read });
         let last = device.reads.len() - 1;
         device.reads.swap(at_read, last);
+        for remark in remarks {
+            self.notice(index, remark);
+        }
     }
 
     async fn read(&mut self, index: usize, key: ReadKey) {

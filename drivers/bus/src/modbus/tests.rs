@@ -6,6 +6,7 @@ mod fake;
 mod identity;
 mod links;
 mod neighbours;
+mod recipes;
 mod sunspec;
 mod writes;
 
@@ -116,7 +117,7 @@ fn u16_plain() -> Encoding {
         order: WordOrder::BigFirst,
         factor: 1.0,
         scale: None,
-        not_implemented: None,
+        not_implemented: Patterns::default(),
     }
 }
 
@@ -127,6 +128,7 @@ fn point(point: Point, address: u16) -> RegisterPoint {
         encoding: u16_plain(),
         range: (-1e9, 1e9),
         poll: Poll::Fast,
+        monotonic: false,
     }
 }
 
@@ -147,8 +149,9 @@ fn meter() -> ModbusProfile {
         max_regs: 125,
         max_gap: 4,
         serial: None,
+        write_function: WriteFunction::Multiple,
         layout: Layout::Fixed,
-        identify: None,
+        identify: Vec::new(),
         points: (1..).zip(points).map(|(i, p)| point(p, 100 * i)).collect(),
         controls: Vec::new(),
         heartbeats: Vec::new(),
@@ -168,10 +171,13 @@ fn inverter() -> ModbusProfile {
             value: FieldValue::Setpoint,
         }],
         readback: Readback {
-            field: 0,
+            fields: vec![0],
             tolerance: 1.0,
         },
         range: None,
+        ceiling: None,
+        floor: None,
+        ramp: None,
         refresh,
         safe: 0.0,
         comms_loss: CommsLoss::Holds,
@@ -235,6 +241,7 @@ impl Bench {
                 title: String::new(),
                 version: 1,
                 source: Vec::new(),
+                opt_in: false,
                 protocol: Protocol::Modbus(p),
             }),
             topic: None,

@@ -8,10 +8,10 @@
 use std::time::Duration;
 
 use model::{Point, Setpoint};
-use profile::modbus::{CommsLoss, Control, FieldValue};
+use profile::modbus::{CommsLoss, Control, Encoding, FieldValue, WriteFunction};
 
 use super::blocks::{self, Block, Place, group};
-use super::codec;
+use super::codec::{self, EncodeError, Words};
 use super::device::{Device, cut};
 
 /// A control with absolute addresses.
@@ -21,10 +21,11 @@ pub(super) struct Recipe {
     places: Vec<Place>,
     /// Reads that give all scale registers.
     pub(super) scale_blocks: Vec<Block>,
-    /// The read that gives the field that proves the setpoint.
-    pub(super) readback: Block,
-    /// Points that percentages refer to.
+    /// The reads that give the fields that prove the setpoint.
+    pub(super) readback: Vec<Block>,
+    /// Points that percentages and limits refer to.
     pub(super) references: Vec<Point>,
+    function: WriteFunction,
 }
 
 /// What is to be written, and what the device must say afterwards.
@@ -32,14 +33,24 @@ pub(super) struct Recipe {
 pub(super) struct Composed {
     /// The requests.
     pub(super) writes: Vec<blocks::Write>,
-    /// The words of the field that proves the setpoint.
-    pub(super) words: Vec<u16>,
-    /// The value that these words stand for, in the base unit.
-    pub(super) expected: f64,
-    /// Factor from that field to the base unit (percent of a reference, or 1).
-    to_base: f64,
+    /// What the fields that prove the setpoint must hold.
+    proofs: Vec<Proof>,
     /// A remark when the device takes less than was asked.
     pub(super) clamped: Option<String>,
+}
+
+/// What a field must hold after the write.
+#[derive(Clone, Debug, PartialEq)]
+struct Proof {
+    /// Which field.
+    field: usize,
+    /// Its words.
+    words: Vec<u16>,
+    /// The value that these words stand for, in the base unit; `None` for a direction, whose
+    /// words must be exactly these.
+    expected: Option<f64>,
+    /// Factor from the field to the base unit (percent of a reference, or 1).
+    to_base: f64,
 }
 
 impl Recipe {
@@ -49,8 +60,16 @@ impl Recipe {
         for (number, field) in control.fields.iter().enumerate() {
             places.push(device.place(number, field.address, &field.encoding)?);
         }
-        let proof = *places.get(control.readback.field)?;
-        let (mut readback, _) = group(vec![proof], blocks::READ_REGISTERS_MAX, 0);
+        let proofs = control.readback.fields.iter();
+        let proofs = proofs.map(|field| places.get(*field).copied());
+        let (readback, misfits) = group(
+            proofs.collect::<Option<_>>()?,
+            device.profile.max_regs,
+            device.profile.max_gap,
+        );
+        if readback.is_empty() || !misfits.is_empty() {
+            return None;
+        }
         let scales = places.iter().filter_map(|p| {
             p.scale.map(|address| Place {
                 address,
@@ -68,11 +87,13 @@ impl Recipe {
             FieldValue::PercentOf { reference, .. } => Some(reference),
             _ => None,
         });
+        let references = references.chain(control.ceiling).chain(control.floor);
         Some(Self {
             places,
             scale_blocks,
-            readback: readback.pop()?,
+            readback,
             references: references.collect(),
+            function: device.profile.write_function,
         })
     }
 
@@ -91,15 +112,34 @@ impl Recipe {
         reference: impl Fn(Point) -> Option<f64>,
         revert: Option<Duration>,
     ) -> Result<Composed, String> {
-        let (wanted, clamped) = within(control, value);
+        let (wanted, clamped) = within(control, value, &reference)?;
         let mut encoded = Vec::new();
-        let mut proof = None;
+        let mut proofs = Vec::new();
         for (number, (field, place)) in control.fields.iter().zip(&self.places).enumerate() {
             let scale = self.scale_of(number, scales);
             let mut to_base = 1.0;
             let words = match &field.value {
                 FieldValue::Constant(raw) => codec::encode_raw(&field.encoding, *raw),
                 FieldValue::Setpoint => codec::encode(&field.encoding, wanted, scale),
+                FieldValue::Magnitude => codec::encode(&field.encoding, wanted.abs(), scale),
+                FieldValue::PositivePart => codec::encode(&field.encoding, wanted.max(0.0), scale),
+                FieldValue::NegativePart => {
+                    codec::encode(&field.encoding, (-wanted).max(0.0), scale)
+                }
+                FieldValue::BySign {
+                    positive,
+                    zero,
+                    negative,
+                } => {
+                    let raw = if wanted > 0.0 {
+                        positive
+                    } else if wanted < 0.0 {
+                        negative
+                    } else {
+                        zero
+                    };
+                    codec::encode_raw(&field.encoding, *raw)
+                }
                 FieldValue::PercentOf {
                     reference: point,
                     min,
@@ -112,31 +152,33 @@ impl Recipe {
                     to_base = whole / 100.0;
                     codec::encode(&field.encoding, (wanted / to_base).max(*min), scale)
                 }
-                FieldValue::RevertSeconds => {
-                    // Zero: the device shall not revert by itself.
-                    let seconds = revert.map_or(0.0, |r| r.as_secs_f64().ceil());
-                    codec::encode(&field.encoding, seconds, scale)
-                }
+                FieldValue::RevertSeconds => revert_words(&field.encoding, revert, scale),
             }
             .map_err(|error| format!("register {}: {error}", place.address))?;
-            if number == control.readback.field {
-                let stands_for = codec::decode(&field.encoding, words.as_slice(), scale)
-                    .map_err(|flaw| format!("register {}: {}", place.address, flaw.word()))?;
-                proof = Some((words.as_slice().to_vec(), stands_for * to_base, to_base));
+            if control.readback.fields.contains(&number) {
+                let expected = if matches!(field.value, FieldValue::BySign { .. }) {
+                    None
+                } else {
+                    let stands_for = codec::decode(&field.encoding, words.as_slice(), scale)
+                        .map_err(|flaw| format!("register {}: {}", place.address, flaw.word()))?;
+                    Some(stands_for * to_base)
+                };
+                proofs.push(Proof {
+                    field: number,
+                    words: words.as_slice().to_vec(),
+                    expected,
+                    to_base,
+                });
             }
             encoded.push((place.table, place.address, words));
         }
-        let (words, expected, to_base) =
-            proof.ok_or("the control has no field that could be read back")?;
         let fields: Vec<_> = encoded
             .iter()
             .map(|(t, a, w)| (*t, *a, w.as_slice()))
             .collect();
         Ok(Composed {
-            writes: blocks::writes(&fields),
-            words,
-            expected,
-            to_base,
+            writes: blocks::writes(&fields, self.function),
+            proofs,
             clamped,
         })
     }
@@ -153,49 +195,106 @@ impl Recipe {
         found.and_then(|(block, place, words)| cut(block, place, words).0.first().copied())
     }
 
-    /// Compares what the device says with what was written.
+    /// Compares what the device says (the words of [`Self::readback`]) with what was written.
     pub(super) fn verify(
         &self,
         control: &Control,
         composed: &Composed,
-        words: &[u16],
+        answers: &[Vec<u16>],
     ) -> Result<(), String> {
-        let (Some(field), Some(place)) = (
-            control.fields.get(control.readback.field),
-            self.readback.places.first(),
-        ) else {
-            return Err("the control has no field that could be read back".to_owned());
-        };
-        let (raw, scale) = cut(&self.readback, place, words);
-        let told = codec::decode(&field.encoding, raw, scale);
-        match told.map(|v| v * composed.to_base) {
-            Ok(told) if (told - composed.expected).abs() <= control.readback.tolerance => Ok(()),
-            Ok(told) => Err(format!(
-                "register {} holds {raw:?} = {told} {unit}, written was {:?} = {} {unit}; the device may be in local control, in another mode, or narrower in its own limits",
-                place.address,
-                composed.words,
-                composed.expected,
-                unit = control.point.unit()
-            )),
-            Err(flaw) => Err(format!(
-                "register {} holds {raw:?}, which is {}; written was {:?} = {} {}",
-                place.address,
-                flaw.word(),
-                composed.words,
-                composed.expected,
-                control.point.unit()
-            )),
+        for proof in &composed.proofs {
+            let found = self
+                .readback
+                .iter()
+                .zip(answers)
+                .find_map(|(block, words)| {
+                    let is_proof = |place: &&Place| place.point == proof.field;
+                    Some((block, block.places.iter().find(is_proof)?, words))
+                });
+            let (Some(field), Some((block, place, words))) =
+                (control.fields.get(proof.field), found)
+            else {
+                return Err("the control has no field that could be read back".to_owned());
+            };
+            let (raw, scale) = cut(block, place, words);
+            verify_field(control, &field.encoding, proof, place.address, raw, scale)?;
         }
+        Ok(())
     }
 }
 
-/// The value that the device takes, and a remark when it is not the one asked for.
-fn within(control: &Control, value: f64) -> (f64, Option<String>) {
-    let Some(bounds) = control.range else {
-        return (value, None);
+/// Compares one field with what was written into it.
+fn verify_field(
+    control: &Control,
+    encoding: &Encoding,
+    proof: &Proof,
+    address: u16,
+    raw: &[u16],
+    scale: Option<u16>,
+) -> Result<(), String> {
+    let unit = control.point.unit();
+    let Some(expected) = proof.expected else {
+        return if raw == proof.words {
+            Ok(())
+        } else {
+            Err(format!(
+                "register {address} holds {raw:?}, written was the direction {:?}; the device may be in local control or in another mode",
+                proof.words
+            ))
+        };
     };
-    let (lower, upper) = (bounds.lower().as_watts(), bounds.upper().as_watts());
-    let taken = value.clamp(lower, upper);
+    match codec::decode(encoding, raw, scale).map(|v| v * proof.to_base) {
+        Ok(told) if (told - expected).abs() <= control.readback.tolerance => Ok(()),
+        Ok(told) => Err(format!(
+            "register {address} holds {raw:?} = {told} {unit}, written was {:?} = {expected} {unit}; the device may be in local control, in another mode, or narrower in its own limits",
+            proof.words,
+        )),
+        Err(flaw) => Err(format!(
+            "register {address} holds {raw:?}, which is {}; written was {:?} = {expected} {unit}",
+            flaw.word(),
+            proof.words,
+        )),
+    }
+}
+
+/// The revert time in whole units of its register, never shorter than it was meant; zero: the
+/// device shall not revert by itself.
+fn revert_words(
+    encoding: &Encoding,
+    revert: Option<Duration>,
+    scale: Option<u16>,
+) -> Result<Words, EncodeError> {
+    let seconds = revert.map_or(0.0, |r| r.as_secs_f64());
+    codec::encode(
+        encoding,
+        (seconds / encoding.factor).ceil() * encoding.factor,
+        scale,
+    )
+}
+
+/// The value that the device takes, and a remark when it is not the one asked for.
+fn within(
+    control: &Control,
+    value: f64,
+    reference: impl Fn(Point) -> Option<f64>,
+) -> Result<(f64, Option<String>), String> {
+    let (mut lower, mut upper) = control
+        .range
+        .map_or((f64::NEG_INFINITY, f64::INFINITY), |b| {
+            (b.lower().as_watts(), b.upper().as_watts())
+        });
+    let now = |point: Point| {
+        let known = reference(point).filter(|v| v.is_finite() && *v >= 0.0);
+        known.ok_or_else(|| format!("{point} is not known, and the device takes no more than that"))
+    };
+    if let Some(ceiling) = control.ceiling {
+        upper = upper.min(now(ceiling)?);
+    }
+    if let Some(floor) = control.floor {
+        lower = lower.max(-now(floor)?);
+    }
+    // An upper end below the lower one means that the device takes nothing of the sort now.
+    let taken = value.max(lower).min(upper);
     let unit = control.point.unit();
     let remark = (taken != value).then(|| {
         format!(
@@ -203,7 +302,7 @@ fn within(control: &Control, value: f64) -> (f64, Option<String>) {
             control.point
         )
     });
-    (taken, remark)
+    Ok((taken, remark))
 }
 
 /// Which controls a setpoint sets, and to what (base unit); the first one is its own point.

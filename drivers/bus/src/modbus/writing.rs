@@ -209,6 +209,13 @@ impl Bus {
                     let address = *address;
                     (Ask::WriteRegisters { address, words }, address)
                 }
+                blocks::Write::Register { address, word } => (
+                    Ask::WriteRegister {
+                        address: *address,
+                        word: *word,
+                    },
+                    *address,
+                ),
                 blocks::Write::Coil { address, on } => (
                     Ask::WriteCoil {
                         address: *address,
@@ -238,7 +245,7 @@ impl Bus {
         })
     }
 
-    /// Reads a point that a percentage refers to, unless it is known.
+    /// Reads a point that a percentage or a limit refers to, unless it is known.
     async fn learn(&mut self, index: usize, point: Point) -> Result<(), Fault> {
         let device = &self.devices[index];
         if device.references.contains_key(&point) {
@@ -250,7 +257,7 @@ impl Bus {
         });
         let Some((key, question)) = read.map(|r| (r.key, ask(&r.block))) else {
             return Err(Fault::Final(format!(
-                "{point} is not read, and the device takes a percentage of it"
+                "{point} is not read, and what the device takes depends on it"
             )));
         };
         let answer = self.transact(index, question).await?;
@@ -265,16 +272,21 @@ impl Bus {
             if attempt > 0 {
                 tokio::time::sleep(READBACK_WAIT).await;
             }
-            let result = self.transact(index, ask(&written.recipe.readback)).await;
+            let mut answers = Vec::new();
+            let mut failed = None;
+            for block in &written.recipe.readback {
+                match self.transact(index, ask(block)).await {
+                    Ok(answer) => answers.push(answer.words),
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
             let device = &self.devices[index];
             let Some(control) = device.profile.controls.get(written.control) else {
                 return Err("its registers are not in this device".to_owned());
             };
-            let verdict = match result {
-                Ok(answer) => written
-                    .recipe
-                    .verify(control, &written.composed, &answer.words),
-                Err(error) => Err(format!("register not read back: {error}")),
+            let verdict = match failed {
+                None => written.recipe.verify(control, &written.composed, &answers),
+                Some(error) => Err(format!("register not read back: {error}")),
             };
             match verdict {
                 Ok(()) => return Ok(()),

@@ -266,7 +266,11 @@ fn sunspec_points_take_address_type_scale_and_pattern_from_their_model() {
         let scale = scale.map(|offset| Address::Model { model, offset });
         assert_eq!(found.encoding.scale, scale, "{point}");
         assert_eq!(found.encoding.factor, factor, "{point}");
-        assert_eq!(found.encoding.not_implemented, Some(pattern), "{point}");
+        assert_eq!(
+            found.encoding.not_implemented.as_slice(),
+            [pattern],
+            "{point}"
+        );
         assert_eq!(found.poll, poll, "{point}");
     }
 }
@@ -291,7 +295,7 @@ fn the_power_ceiling_is_one_request_of_model_123_with_at_least_one_percent() {
         values,
         [&percent, &zero, &FieldValue::RevertSeconds, &zero, &one]
     );
-    assert_eq!(control.readback.field, 0);
+    assert_eq!(control.readback.fields, [0]);
     let scale = Address::Model {
         model: 123,
         offset: 23,
@@ -328,8 +332,8 @@ fn the_power_setpoint_fills_the_whole_block_of_model_704() {
             next += field.encoding.data.registers();
         }
         assert_eq!(
-            (next, control.readback.field, control.safe),
-            (end, readback, 0.0),
+            (next, control.readback.fields.as_slice(), control.safe),
+            (end, [readback].as_slice(), 0.0),
             "{point}"
         );
         let setpoint = &control.fields[readback];

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use document::{Spanned, Table};
 use model::Point;
-use quantities::{ActivePower, Quantity};
+use quantities::{ActivePower, PowerRamp, Quantity};
 
 use super::field::{self, Recipe};
 use super::registers::Defaults;
 use super::{required_time, twice, value};
 use crate::codes;
-use crate::modbus::{CommsLoss, Control, Layout, Readback};
+use crate::modbus::{CommsLoss, Control, Layout, Readback, WriteFunction};
 
 /// Points that can be set.
 const CONTROLLABLE: &[Point] = &[
@@ -34,6 +34,7 @@ pub(super) fn read(
     defaults: &Defaults,
     sign: Option<f64>,
     known: &[Point],
+    write_function: WriteFunction,
 ) -> Vec<Control> {
     let mut seen: Vec<Point> = Vec::new();
     root.tables("control")
@@ -49,7 +50,16 @@ pub(super) fn read(
                 }
                 seen.push(point.value);
             }
-            control(table, defaults, sign, known, point.map(|p| p.value))
+            let base = Recipe {
+                point: point.map(|p| p.value),
+                sign,
+                known,
+                write_function,
+                reverts: true,
+                revert: None,
+                stepwise: false,
+            };
+            control(table, defaults, base)
         })
         .collect()
 }
@@ -89,13 +99,8 @@ pub(super) fn comms_loss(table: &Table<'_>) -> Option<Spanned<Loss>> {
     None
 }
 
-fn control(
-    table: Table<'_>,
-    defaults: &Defaults,
-    sign: Option<f64>,
-    known: &[Point],
-    point: Option<Point>,
-) -> Option<Control> {
+fn control(table: Table<'_>, defaults: &Defaults, base: Recipe<'_>) -> Option<Control> {
+    let (point, known) = (base.point, base.known);
     let loss = comms_loss(&table);
     let reverts = loss.as_ref().is_none_or(|l| l.value == Loss::Reverts);
     let revert = match &loss {
@@ -106,15 +111,14 @@ fn control(
     };
     let refresh = refresh(&table, loss.as_ref().map(|l| l.value), revert.as_ref());
     let recipe = Recipe {
-        point,
-        sign,
-        known,
         reverts,
         revert: revert.as_ref(),
+        stepwise: table.boolean("stepwise").is_some_and(|s| s.value),
+        ..base
     };
     let fields = field::read_all(&table, defaults, &recipe);
     let Some(point) = point else {
-        for key in ["safe", "tolerance", "range"] {
+        for key in ["safe", "tolerance", "range", "ceiling", "floor", "ramp"] {
             table.has(key);
         }
         table.finish();
@@ -134,16 +138,22 @@ fn control(
         );
     }
     let tolerance = tolerance(&table, point);
+    let ceiling = limit(&table, "ceiling", point, known);
+    let floor = limit(&table, "floor", point, known);
+    let ramp = ramp(&table, point);
     table.finish();
-    let (fields, setpoint) = fields?;
+    let (fields, proved) = fields?;
     Some(Control {
         point,
         fields,
         readback: Readback {
-            field: setpoint,
+            fields: proved,
             tolerance: tolerance?,
         },
         range,
+        ceiling,
+        floor,
+        ramp,
         refresh,
         safe: safe?.value,
         comms_loss: match loss?.value {
@@ -219,6 +229,41 @@ fn control_range(table: &Table<'_>, point: Point) -> Option<quantities::Bounds<A
         return None;
     }
     table.range::<ActivePower>("range").map(|r| r.value)
+}
+
+/// The point whose value is as far as the device goes now; one that this profile reads.
+fn limit(table: &Table<'_>, key: &str, point: Point, known: &[Point]) -> Option<Point> {
+    if !table.has(key) {
+        return None;
+    }
+    let limit = value::point(table, key)?;
+    if !known.contains(&limit.value) || limit.value.unit() != point.unit() {
+        table.document().error(
+            codes::NO_REFERENCE,
+            limit.span,
+            format!("`{}` cannot limit `{point}`", limit.value),
+            "",
+            format!("map a point in {} that this profile reads", point.unit()),
+        );
+        return None;
+    }
+    Some(limit.value)
+}
+
+/// Fastest change that the device bears.
+fn ramp(table: &Table<'_>, point: Point) -> Option<PowerRamp> {
+    let ramp = table.quantity::<PowerRamp>("ramp")?;
+    if point.unit() != "W" || ramp.value.base() <= 0.0 {
+        table.document().error(
+            codes::BAD_RAMP,
+            ramp.span,
+            format!("`{point}` takes no such ramp"),
+            "",
+            "for example `ramp = \"500W/s\"` on a control of active power",
+        );
+        return None;
+    }
+    Some(ramp.value)
 }
 
 /// Largest difference of the read-back; a switch has none.

@@ -9,7 +9,7 @@ use model::Point;
 use super::registers::{self, Defaults, Register};
 use super::value;
 use crate::codes;
-use crate::modbus::{DataType, Encoding, Field, FieldValue};
+use crate::modbus::{DataType, Encoding, Field, FieldValue, WriteFunction};
 
 /// Most registers in one write: MODBUS Application Protocol Specification V1.1b3, 6.12.
 const WRITE_REGISTERS_MAX: u32 = 123;
@@ -18,6 +18,10 @@ const WRITE_REGISTERS_MAX: u32 = 123;
 #[derive(Clone, Copy)]
 enum Write {
     Setpoint,
+    Magnitude,
+    NegativePart,
+    PositivePart,
+    BySign,
     Percent,
     Revert,
     Constant,
@@ -26,6 +30,10 @@ enum Write {
 /// Names of what a field carries.
 const WRITES: &[(&str, Write)] = &[
     ("setpoint", Write::Setpoint),
+    ("magnitude", Write::Magnitude),
+    ("negative-part", Write::NegativePart),
+    ("positive-part", Write::PositivePart),
+    ("by-sign", Write::BySign),
     ("percent", Write::Percent),
     ("revert-seconds", Write::Revert),
     ("constant", Write::Constant),
@@ -39,18 +47,22 @@ pub(super) struct Recipe<'c> {
     pub(super) sign: Option<f64>,
     /// Points that the profile reads.
     pub(super) known: &'c [Point],
+    /// Which function writes.
+    pub(super) write_function: WriteFunction,
     /// Whether the device falls back by itself.
     pub(super) reverts: bool,
     /// After which time it does.
     pub(super) revert: Option<&'c Spanned<Duration>>,
+    /// Fields are written in the order of the file, not in that of their addresses.
+    pub(super) stepwise: bool,
 }
 
-/// The fields and the index of the one that carries the setpoint.
+/// The fields and the indices of those that are read back and proved.
 pub(super) fn read_all(
     table: &Table<'_>,
     defaults: &Defaults,
     recipe: &Recipe<'_>,
-) -> Option<(Vec<Field>, usize)> {
+) -> Option<(Vec<Field>, Vec<usize>)> {
     let mut extents: Vec<Register> = Vec::new();
     let mut fields = Vec::new();
     let mut complete = true;
@@ -76,7 +88,17 @@ pub(super) fn read_all(
                 "take a holding register or a coil, or a SunSpec point that is writable",
             );
         }
-        let scaled = matches!(value, FieldValue::Setpoint | FieldValue::PercentOf { .. });
+        if recipe.write_function == WriteFunction::Single && register.encoding.data.registers() > 1
+        {
+            table.document().error(
+                codes::ONE_REGISTER,
+                register.span.clone(),
+                "function 6 writes one register, and this value takes more",
+                "",
+                "take a type of 16 bits, or `write_function = \"multiple\"`",
+            );
+        }
+        let scaled = value.carries_setpoint() && !matches!(value, FieldValue::BySign { .. });
         fields.push(Field {
             address: register.address,
             encoding: Encoding {
@@ -88,26 +110,48 @@ pub(super) fn read_all(
         });
         extents.push(register);
     }
-    check_order(table, &extents);
-    let setpoints: Vec<usize> = fields
-        .iter()
-        .enumerate()
-        .filter(|(_, f)| matches!(f.value, FieldValue::Setpoint | FieldValue::PercentOf { .. }))
-        .map(|(i, _)| i)
-        .collect();
-    match setpoints.as_slice() {
-        [one] if complete => Some((fields, *one)),
-        _ if !complete => None,
-        many => {
-            table.document().error(
-                codes::SETPOINT_FIELD,
-                table.span_of("fields"),
-                format!("{} fields carry the setpoint, it must be one", many.len()),
-                "",
-                "mark one field with `write = \"setpoint\"` or `write = \"percent\"`",
-            );
-            None
+    if recipe.stepwise {
+        check_overlap(table, &extents);
+    } else {
+        check_order(table, &extents);
+    }
+    if !complete {
+        return None;
+    }
+    let proved = |f: &Field| f.value.carries_setpoint();
+    if let Some(fault) = incomplete(&fields) {
+        table.document().error(
+            codes::SETPOINT_FIELD,
+            table.span_of("fields"),
+            fault,
+            "",
+            "mark one field with `write = \"setpoint\"` or `\"percent\"`; or `\"magnitude\"` beside a \
+             `\"by-sign\"`; or both `\"negative-part\"` and `\"positive-part\"`",
+        );
+        return None;
+    }
+    let indices = fields.iter().enumerate().filter(|(_, f)| proved(f));
+    let indices = indices.map(|(i, _)| i).collect();
+    Some((fields, indices))
+}
+
+/// Why the fields do not tell the device the whole setpoint exactly once, sign included.
+fn incomplete(fields: &[Field]) -> Option<String> {
+    let count = |is: fn(&FieldValue) -> bool| fields.iter().filter(|f| is(&f.value)).count();
+    let whole = count(|v| matches!(v, FieldValue::Setpoint | FieldValue::PercentOf { .. }));
+    let magnitudes = count(|v| matches!(v, FieldValue::Magnitude));
+    let negative = count(|v| matches!(v, FieldValue::NegativePart));
+    let positive = count(|v| matches!(v, FieldValue::PositivePart));
+    let signs = count(|v| matches!(v, FieldValue::BySign { .. }));
+    match (whole, magnitudes, negative, positive, signs) {
+        (1, 0, 0, 0, 0) | (0, 1, 0, 0, 1) | (0, 0, 1, 1, 0 | 1) => None,
+        (0, 0, 0, 0, _) => Some("0 fields carry the setpoint, it must be one".to_owned()),
+        (2.., 0, 0, 0, _) => Some(format!("{whole} fields carry the setpoint, it must be one")),
+        (0, 1, 0, 0, 0) => Some("the device is not told the sign of the setpoint".to_owned()),
+        (0, 0, 0, 1, _) | (0, 0, 1, 0, _) => {
+            Some("the device is told half of the setpoint only".to_owned())
         }
+        _ => Some("the fields tell the setpoint in more than one way".to_owned()),
     }
 }
 
@@ -126,30 +170,56 @@ fn content(
             let factor = value::factor(t, point, register.unit.as_deref(), recipe.sign)?;
             Some((FieldValue::Setpoint, factor))
         }
+        Write::Magnitude | Write::NegativePart | Write::PositivePart => {
+            let (Some(point), Some(register)) = (recipe.point, register) else {
+                return value::pass_over(t);
+            };
+            // A number without a sign: which way it counts is told by its name.
+            let factor = value::unsigned_factor(t, point, register.unit.as_deref())?;
+            let value = match write.value {
+                Write::Magnitude => FieldValue::Magnitude,
+                Write::NegativePart => FieldValue::NegativePart,
+                _ => FieldValue::PositivePart,
+            };
+            Some((value, factor))
+        }
+        Write::BySign => {
+            let [positive, zero, negative] =
+                ["positive", "zero", "negative"].map(|key| constant(t, key, register));
+            let value = FieldValue::BySign {
+                positive: positive?,
+                zero: zero?,
+                negative: negative?,
+            };
+            Some((value, 1.0))
+        }
         Write::Percent => percent(t, recipe),
         Write::Revert => {
             check_revert(t, &write.span, register, recipe);
             Some((FieldValue::RevertSeconds, 1.0))
         }
-        Write::Constant => {
-            let raw = match t.integer("raw", i64::MIN..=i64::MAX) {
-                None if !t.has("raw") => t.missing("raw", "0"),
-                raw => raw,
-            }?;
-            if let Some(register) = register
-                && !fits(register.encoding.data, raw.value)
-            {
-                t.document().error(
-                    codes::CONSTANT_TOO_BIG,
-                    raw.span,
-                    format!("{} does not fit the field's type", raw.value),
-                    "",
-                    "write the raw number as it stands in the register",
-                );
-            }
-            Some((FieldValue::Constant(raw.value), 1.0))
-        }
+        Write::Constant => Some((FieldValue::Constant(constant(t, "raw", register)?), 1.0)),
     }
+}
+
+/// A raw number under `key` that fits the register.
+fn constant(t: &Table<'_>, key: &str, register: Option<&Register>) -> Option<i64> {
+    let raw = match t.integer(key, i64::MIN..=i64::MAX) {
+        None if !t.has(key) => t.missing(key, "0"),
+        raw => raw,
+    }?;
+    if let Some(register) = register
+        && !fits(register.encoding.data, raw.value)
+    {
+        t.document().error(
+            codes::CONSTANT_TOO_BIG,
+            raw.span,
+            format!("{} does not fit the field's type", raw.value),
+            "",
+            "write the raw number as it stands in the register",
+        );
+    }
+    Some(raw.value)
 }
 
 fn percent(t: &Table<'_>, recipe: &Recipe<'_>) -> Option<(FieldValue, f64)> {
@@ -234,6 +304,26 @@ fn check_revert(
             "",
             "state `comms_loss = \"reverts\"` with a whole number of seconds that fits the field",
         );
+    }
+}
+
+/// Fields that are written one after the other do not overlap.
+fn check_overlap(table: &Table<'_>, fields: &[Register]) {
+    for (i, field) in fields.iter().enumerate() {
+        let (kind, model, registers) = field.extent();
+        let clash = fields.iter().take(i).any(|before| {
+            let (k, m, taken) = before.extent();
+            (k, m) == (kind, model) && taken.start < registers.end && registers.start < taken.end
+        });
+        if clash {
+            table.document().error(
+                codes::FIELD_ORDER,
+                field.span.clone(),
+                "two fields take the same register",
+                "the second of them",
+                "check address and type of both",
+            );
+        }
     }
 }
 

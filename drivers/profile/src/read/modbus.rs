@@ -11,7 +11,7 @@ use super::{control, pass_over, required_time, time_or, twice, value};
 use crate::codes;
 use crate::modbus::{
     Encoding, Heartbeat, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint,
-    SerialSettings, Table as RegisterTable,
+    SerialSettings, Table as RegisterTable, WriteFunction,
 };
 
 /// Most registers in one answer: MODBUS Application Protocol Specification V1.1b3, 6.3 and 6.4.
@@ -33,6 +33,12 @@ const PARITIES: &[(&str, Parity)] = &[
     ("none", Parity::None),
     ("even", Parity::Even),
     ("odd", Parity::Odd),
+];
+
+/// Names of the functions that write holding registers.
+const WRITE_FUNCTIONS: &[(&str, WriteFunction)] = &[
+    ("single", WriteFunction::Single),
+    ("multiple", WriteFunction::Multiple),
 ];
 
 /// Names of the layouts.
@@ -72,12 +78,21 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile>
     let late_window = head.duration("late_window").map(|w| w.value);
     let connect_delay = time_or(&head, "connect_delay", Duration::ZERO);
     let serial = head.table("serial").map(serial);
+    let write_function = head
+        .choice("write_function", WRITE_FUNCTIONS)
+        .map_or(WriteFunction::Multiple, |f| f.value);
     head.finish();
 
     let points = points(root, &defaults, sign);
-    let identify = root.table("identify").map(|t| identify(t, &defaults));
+    let proofs = if root.is_list("identify") {
+        root.tables("identify")
+    } else {
+        root.table("identify").into_iter().collect()
+    };
+    let identify: Vec<Option<Identify>> =
+        proofs.into_iter().map(|t| identify(t, &defaults)).collect();
     let known: Vec<Point> = points.iter().map(|p| p.point).collect();
-    let controls = control::read(root, &defaults, sign, &known);
+    let controls = control::read(root, &defaults, sign, &known, write_function);
     let heartbeats = heartbeats(root, &defaults);
     let timeout = timeout?.value;
     Some(ModbusProfile {
@@ -92,11 +107,9 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile>
             Some(serial) => Some(serial?),
             None => None,
         },
+        write_function,
         layout: defaults.layout,
-        identify: match identify {
-            Some(identify) => Some(identify?),
-            None => None,
-        },
+        identify: identify.into_iter().collect::<Option<_>>()?,
         points,
         controls,
         heartbeats,
@@ -251,7 +264,21 @@ fn point(
     let poll = table
         .choice("poll", POLLS)
         .map_or(Poll::Normal, |p| p.value);
+    let monotonic = table.boolean("monotonic");
+    if let (Some(monotonic), Some(point)) = (&monotonic, &point)
+        && monotonic.value
+        && point.value.unit() != "Wh"
+    {
+        table.document().error(
+            codes::NOT_A_COUNTER,
+            monotonic.span.clone(),
+            format!("`{}` is no counter", point.value),
+            "",
+            "only `ac.e_imp` and `ac.e_exp` grow for ever",
+        );
+    }
     table.finish();
+    let is_counter = monotonic.is_some_and(|m| m.value);
     let (point, range) = (point?.value, range?);
     let place = |(register, factor): (Register, Option<f64>)| {
         Some(RegisterPoint {
@@ -263,6 +290,7 @@ fn point(
             },
             range,
             poll,
+            monotonic: is_counter,
         })
     };
     registers.into_iter().zip(factors).map(place).collect()

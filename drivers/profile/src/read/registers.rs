@@ -5,7 +5,9 @@ use std::ops::Range;
 use document::{Spanned, Table};
 
 use super::units;
-use crate::modbus::{Address, DataType, Encoding, Layout, Table as RegisterTable, WordOrder};
+use crate::modbus::{
+    Address, DataType, Encoding, Layout, Patterns, Table as RegisterTable, WordOrder,
+};
 use crate::sunspec::{self, PointType};
 use crate::{codes, near};
 
@@ -133,9 +135,7 @@ fn fixed(table: &Table<'_>, defaults: &Defaults) -> Option<Register> {
     } else {
         table.missing("type", "\"f32\"")
     };
-    let not_implemented = table
-        .integer("not_implemented", 0..=i64::MAX)
-        .and_then(|n| u64::try_from(n.value).ok());
+    let not_implemented = patterns(table, data);
     let scale = table
         .integer("scale_addr", 0..=0xffff)
         .and_then(|a| u16::try_from(a.value).ok());
@@ -189,6 +189,49 @@ fn fixed(table: &Table<'_>, defaults: &Defaults) -> Option<Register> {
         unit: None,
         writable: matches!(registers, RegisterTable::Holding | RegisterTable::Coil),
         span: address.span,
+    })
+}
+
+/// The raw numbers that mean "not implemented": one, or a list; a negative one of a signed type
+/// stands for its two's complement.
+fn patterns(table: &Table<'_>, data: Option<DataType>) -> Patterns {
+    const KEY: &str = "not_implemented";
+    let numbers: Vec<Spanned<i64>> = if table.is_list(KEY) {
+        table.integers(KEY)
+    } else {
+        table
+            .integer(KEY, i64::MIN..=i64::MAX)
+            .into_iter()
+            .collect()
+    };
+    let Some(data) = data else {
+        return Patterns::default();
+    };
+    let bits = 16 * u32::from(data.registers());
+    let mask = u64::MAX >> (64 - bits);
+    let mut list = Vec::new();
+    for number in &numbers {
+        let lowest = -(1_i128 << (bits - 1));
+        if i128::from(number.value) < lowest || i128::from(number.value) > i128::from(mask) {
+            table.document().error(
+                codes::PATTERN_TOO_BIG,
+                number.span.clone(),
+                format!("{:#x} does not fit the value's type", number.value),
+                "",
+                format!("the type has {bits} bits"),
+            );
+        }
+        list.push(number.value.cast_unsigned() & mask);
+    }
+    Patterns::of(&list).unwrap_or_else(|| {
+        table.document().error(
+            codes::PATTERN_TOO_BIG,
+            table.span_of(KEY),
+            format!("{} patterns are too many", list.len()),
+            format!("at most {}", Patterns::MAX),
+            "keep those that the maker's table names",
+        );
+        Patterns::default()
     })
 }
 
@@ -252,7 +295,7 @@ fn of_model(
                 model: model_number,
                 offset: s.offset,
             }),
-            not_implemented: point.kind.not_implemented(),
+            not_implemented: point.kind.not_implemented().into(),
         },
         unit: match &point.unit {
             Some(unit) => Some(units::from_sunspec(unit).to_owned()),

@@ -68,6 +68,17 @@ pub(super) fn factor(
     known_unit: Option<&str>,
     sign: Option<f64>,
 ) -> Option<f64> {
+    let factor = unsigned_factor(table, point, known_unit);
+    let sign = direction(table, point, sign);
+    Some(factor? * sign?)
+}
+
+/// The factor to the base unit of a number that has no sign of its own.
+pub(super) fn unsigned_factor(
+    table: &Table<'_>,
+    point: Point,
+    known_unit: Option<&str>,
+) -> Option<f64> {
     let unit = match (table.has("unit"), known_unit) {
         (true, _) => table.text("unit")?,
         (false, Some(known)) => Spanned {
@@ -91,8 +102,7 @@ pub(super) fn factor(
         );
     }
     let scale = scale(table);
-    let sign = direction(table, point, sign);
-    Some(unit_factor? * scale? * sign?)
+    Some(unit_factor? * scale?)
 }
 
 /// Marks the keys of a value as asked for: what is wrong with them follows from an earlier fault.

@@ -231,6 +231,7 @@ impl Port {
                     .write(&mut world, unit.device, Table::Coil, word(1)?, &bits)?;
                 Ok(echo())
             }
+            16 if !unit.image.takes_many() => Err(Exception::IllegalFunction),
             16 => {
                 let count = within(word(3)?, WRITE_REGISTERS_MAX)?;
                 let bytes = pdu.get(6..).unwrap_or_default();

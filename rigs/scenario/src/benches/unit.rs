@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use model::Point;
 use profile::modbus::{
-    Address, DataType, Encoding, Layout, ModbusProfile, Poll, RegisterPoint, Table, WordOrder,
+    Address, DataType, Encoding, Layout, ModbusProfile, Patterns, Poll, RegisterPoint, Table,
+    WordOrder, WriteFunction,
 };
 use profile::{Profile, Protocol};
 
@@ -42,16 +43,18 @@ pub(super) fn profile(id: &str, places: &[Place], times: Times) -> Arc<Profile> 
             order: WordOrder::BigFirst,
             factor: 1.0,
             scale: None,
-            not_implemented: None,
+            not_implemented: Patterns::default(),
         },
         range: (f64::MIN, f64::MAX),
         poll: Poll::Fast,
+        monotonic: false,
     });
     Arc::new(Profile {
         id: id.into(),
         title: "a device of a bench".into(),
         version: 1,
         source: Vec::new(),
+        opt_in: false,
         protocol: Protocol::Modbus(ModbusProfile {
             unit: 1,
             timeout: times.timeout,
@@ -61,8 +64,9 @@ pub(super) fn profile(id: &str, places: &[Place], times: Times) -> Arc<Profile> 
             max_regs: 125,
             max_gap: 0,
             serial: None,
+            write_function: WriteFunction::Multiple,
             layout: Layout::Fixed,
-            identify: None,
+            identify: Vec::new(),
             points: points.collect(),
             controls: Vec::new(),
             heartbeats: Vec::new(),

@@ -70,6 +70,8 @@ pub(super) struct Fake {
     /// Written registers do not take the value.
     pub(super) stubborn: bool,
     pub(super) stamp: Stamp,
+    /// Registers that take no value with function 6, though they say so.
+    pub(super) deaf: Vec<u16>,
     pub(super) heard: Vec<Heard>,
     pub(super) rule: Rule,
     pub(super) dials: u32,
@@ -83,6 +85,7 @@ pub(super) fn fake(rule: impl FnMut(u64, &Heard) -> Deed + Send + 'static) -> Sh
         holes: Vec::new(),
         stubborn: false,
         stamp: Stamp::Own,
+        deaf: Vec::new(),
         heard: Vec::new(),
         rule: Box::new(rule),
         dials: 0,
@@ -210,6 +213,9 @@ async fn hear(reader: &mut (impl AsyncReadExt + Unpin), rtu: bool) -> Option<(u1
             words.push(reader.read_u16().await.ok()?);
         }
     }
+    if head[1] == 6 {
+        words.push(count);
+    }
     if rtu {
         reader.read_u16().await.ok()?;
     }
@@ -228,7 +234,7 @@ async fn hear(reader: &mut (impl AsyncReadExt + Unpin), rtu: bool) -> Option<(u1
 fn answer(fake: &mut Fake, heard: &Heard) -> Vec<u8> {
     let end = u32::from(heard.address) + u32::from(heard.count);
     let hit = |hole: &u16| *hole >= heard.address && u32::from(*hole) < end;
-    if heard.function != 5 && (end > 65_536 || fake.holes.iter().any(hit)) {
+    if !matches!(heard.function, 5 | 6) && (end > 65_536 || fake.holes.iter().any(hit)) {
         return vec![heard.function | 0x80, 2];
     }
     let echo = || {
@@ -265,6 +271,13 @@ fn answer(fake: &mut Fake, heard: &Heard) -> Vec<u8> {
             if !fake.stubborn {
                 fake.registers
                     .insert((heard.unit, heard.address), u16::from(heard.count != 0));
+            }
+            echo()
+        }
+        6 => {
+            if !fake.deaf.contains(&heard.address) {
+                fake.registers
+                    .insert((heard.unit, heard.address), heard.count);
             }
             echo()
         }

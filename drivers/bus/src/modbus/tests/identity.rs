@@ -6,11 +6,11 @@ use super::*;
 async fn a_device_that_is_another_one_is_neither_believed_nor_written() {
     let device = fake(|_, _| NOW);
     let profile = ModbusProfile {
-        identify: Some(Identify {
+        identify: vec![Identify {
             address: holding(70),
             encoding: u16_plain(),
             range: (45.0, 65.0),
-        }),
+        }],
         ..inverter()
     };
     let bench = Bench::start(true, vec![profile], &device);
@@ -47,5 +47,30 @@ async fn a_device_at_the_broadcast_unit_of_a_line_is_told_and_never_asked() {
             "{notices:?}"
         );
         assert_eq!(device.lock().expect("sound").heard.is_empty(), told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_proof_of_identity_must_fit() {
+    let proof = |address| Identify {
+        address: holding(address),
+        encoding: u16_plain(),
+        range: (45.0, 65.0),
+    };
+    for (second, known) in [(50, true), (5000, false)] {
+        let device = fake(|_, _| NOW);
+        {
+            let mut fake = device.lock().expect("sound");
+            fake.registers.insert((1, 70), 50);
+            fake.registers.insert((1, 80), second);
+        }
+        let profile = ModbusProfile {
+            identify: vec![proof(70), proof(80)],
+            ..meter()
+        };
+        let bench = Bench::start(false, vec![profile], &device);
+        bench.runs(1000 * MS).await;
+        let read = !bench.seen.good(0, Point::ActivePower).is_empty();
+        assert_eq!(read, known, "{second}");
     }
 }

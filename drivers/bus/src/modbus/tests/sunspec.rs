@@ -28,11 +28,12 @@ fn sunspec_profile() -> ModbusProfile {
         encoding: Encoding {
             data,
             scale: Some(scale),
-            not_implemented: Some(0x8000),
+            not_implemented: Some(0x8000).into(),
             ..u16_plain()
         },
         range: (-1e9, 1e9),
         poll,
+        monotonic: false,
     };
     let field = |offset, value, scale| Field {
         address: at(123, offset),
@@ -81,10 +82,13 @@ fn sunspec_profile() -> ModbusProfile {
                 field(9, FieldValue::Constant(1), None),
             ],
             readback: Readback {
-                field: 0,
+                fields: vec![0],
                 tolerance: 1.0,
             },
             range: None,
+            ceiling: None,
+            floor: None,
+            ramp: None,
             refresh: None,
             safe: 0.0,
             comms_loss: CommsLoss::Reverts {

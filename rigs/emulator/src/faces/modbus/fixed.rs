@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::Point;
-use profile::modbus::{Address, CommsLoss, DataType, Encoding, FieldValue, ModbusProfile, Table};
+use profile::modbus::{
+    Address, CommsLoss, DataType, Encoding, FieldValue, ModbusProfile, Patterns, Table,
+    WriteFunction,
+};
 
 use super::image::Exception;
 use super::number::{from_bits, from_words, to_bits, to_words};
@@ -22,6 +25,8 @@ pub struct FixedImage {
     /// Which slot covers a register, and which of its words.
     places: BTreeMap<(Table, u16), (usize, u16)>,
     controls: Vec<ControlImage>,
+    /// Whether function 16 is known.
+    takes_many: bool,
     /// Longest hole that a read may bridge; such a hole reads as zero.
     max_gap: u16,
     nameplate: Nameplate,
@@ -63,6 +68,7 @@ impl FixedImage {
             slots: Vec::new(),
             places: BTreeMap::new(),
             controls: Vec::new(),
+            takes_many: profile.write_function == WriteFunction::Multiple,
             max_gap: profile.max_gap,
             nameplate,
         };
@@ -101,10 +107,14 @@ impl FixedImage {
             let scale = scale_of(&point.encoding);
             image.add(point.address, point.encoding, scale, content);
         }
-        if let Some(identify) = &profile.identify {
+        for identify in &profile.identify {
             let (low, high) = identify.range;
             let raw = raw_of(0.5 * (low + high), &identify.encoding, PLAIN_SCALE);
-            let bits = to_bits(Some(raw), identify.encoding.data, None);
+            let bits = to_bits(
+                Some(raw),
+                identify.encoding.data,
+                identify.encoding.not_implemented,
+            );
             image.add(
                 identify.address,
                 identify.encoding,
@@ -118,7 +128,7 @@ impl FixedImage {
                 order: profile::modbus::WordOrder::BigFirst,
                 factor: 1.0,
                 scale: None,
-                not_implemented: None,
+                not_implemented: Patterns::default(),
             };
             image.add(
                 Address::Fixed { table, address },
@@ -156,6 +166,12 @@ impl FixedImage {
             written: None,
         });
         Some(slot)
+    }
+
+    /// Whether several registers can be written in one request.
+    #[must_use]
+    pub fn takes_many(&self) -> bool {
+        self.takes_many
     }
 
     /// Reads registers.
@@ -251,7 +267,7 @@ impl FixedImage {
         let Some(control) = self.controls.get(control) else {
             return Ok(());
         };
-        let (mut setpoint, mut enabled, mut revert) = (None, true, control.revert);
+        let (mut told, mut enabled, mut revert) = (Told::default(), true, control.revert);
         for slot in control.slots.iter().filter_map(|ix| self.slots.get(*ix)) {
             let Content::Field { value, .. } = &slot.content else {
                 continue;
@@ -260,9 +276,27 @@ impl FixedImage {
             let raw = slot.written.map(|bits| from_bits(bits, data));
             let scaled = raw.map(|raw| raw * slot.encoding.factor * 10_f64.powi(slot.scale.into()));
             match value {
-                FieldValue::Setpoint => setpoint = scaled,
+                FieldValue::Setpoint => told.whole = scaled,
                 FieldValue::PercentOf { .. } => {
-                    setpoint = scaled.map(|percent| percent / 100.0 * self.nameplate.p);
+                    told.whole = scaled.map(|percent| percent / 100.0 * self.nameplate.p);
+                }
+                FieldValue::Magnitude => told.magnitude = scaled,
+                FieldValue::PositivePart => told.positive = scaled,
+                FieldValue::NegativePart => told.negative = scaled,
+                FieldValue::BySign {
+                    positive,
+                    zero,
+                    negative,
+                } => {
+                    let is =
+                        |raw: &i64| slot.written == Some(to_bits(Some(*raw as f64), data, None));
+                    told.direction = Some(match slot.written {
+                        // The least of them first: two directions may share a number.
+                        Some(_) if is(negative) => Direction::Negative,
+                        Some(_) if is(positive) => Direction::Positive,
+                        Some(_) if is(zero) => Direction::Zero,
+                        _ => Direction::Unknown,
+                    });
                 }
                 // The recipe's constants switch the control on; any other number lets go.
                 FieldValue::Constant(constant) => {
@@ -277,7 +311,7 @@ impl FixedImage {
                 }
             }
         }
-        match setpoint {
+        match told.setpoint() {
             Some(value) if enabled => world
                 .write(device, control.point, value, revert.map(Into::into))
                 .map_err(|_| Exception::IllegalValue),
@@ -301,6 +335,13 @@ impl FixedImage {
                 let now = point.and_then(|point| world.setpoint(device, point));
                 match value {
                     FieldValue::Setpoint => encode(now),
+                    FieldValue::Magnitude => encode(now.map(f64::abs)),
+                    FieldValue::PositivePart => encode(now.map(|value| value.max(0.0))),
+                    FieldValue::NegativePart => encode(now.map(|value| (-value).max(0.0))),
+                    // Until it is told a direction, it has none but that of rest.
+                    FieldValue::BySign { zero, .. } => slot
+                        .written
+                        .unwrap_or_else(|| to_bits(Some(*zero as f64), slot.encoding.data, None)),
                     FieldValue::PercentOf { .. } => encode(
                         now.filter(|_| self.nameplate.p > 0.0)
                             .map(|value| value / self.nameplate.p * 100.0),
@@ -334,6 +375,50 @@ impl FixedImage {
     /// Table and address of every mapped value, for tests and the reference page.
     pub fn addresses(&self) -> impl Iterator<Item = (Table, u16)> {
         self.slots.iter().map(|slot| (slot.table, slot.address))
+    }
+}
+
+/// What the fields of a control say, as far as they were written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    whole: Option<f64>,
+    magnitude: Option<f64>,
+    positive: Option<f64>,
+    negative: Option<f64>,
+    direction: Option<Direction>,
+}
+
+/// What a direction field says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Positive,
+    Zero,
+    Negative,
+    /// Nothing yet, or a number that means none of them.
+    Unknown,
+}
+
+impl Told {
+    /// The setpoint that they make together; `None` while something is missing.
+    fn setpoint(self) -> Option<f64> {
+        let sign = match self.direction {
+            Some(Direction::Positive) => 1.0,
+            Some(Direction::Negative) => -1.0,
+            Some(Direction::Zero) => return Some(0.0),
+            Some(Direction::Unknown) => return None,
+            None => 0.0,
+        };
+        match (self.whole, self.magnitude, self.positive, self.negative) {
+            (Some(whole), ..) => Some(whole),
+            (None, Some(magnitude), ..) => Some(sign * magnitude),
+            // A device with a direction looks at that part only.
+            (None, None, Some(positive), Some(negative)) => Some(match self.direction {
+                Some(Direction::Positive) => positive,
+                Some(Direction::Negative) => -negative,
+                _ => positive - negative,
+            }),
+            _ => None,
+        }
     }
 }
 

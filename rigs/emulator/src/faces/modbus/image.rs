@@ -62,6 +62,15 @@ impl Image {
         }
     }
 
+    /// Whether several registers can be written in one request (function 16).
+    #[must_use]
+    pub fn takes_many(&self) -> bool {
+        match self {
+            Self::Fixed(image) => image.takes_many(),
+            Self::SunSpec(_) => true,
+        }
+    }
+
     /// Reads registers, or bits as 0 and 1.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Numbers in registers: the emulator's own encoder.
 
-use profile::modbus::{DataType, WordOrder};
+use profile::modbus::{DataType, Patterns, WordOrder};
 
 /// The raw bits of a number, or of "not implemented" when there is none.
 ///
@@ -8,14 +8,16 @@ use profile::modbus::{DataType, WordOrder};
 /// means "not implemented". Without such a pattern an unknown number becomes all ones
 /// (not a number for a float), which no range of a profile accepts as good data.
 #[must_use]
-pub fn to_bits(value: Option<f64>, data: DataType, not_implemented: Option<u64>) -> u64 {
+pub fn to_bits(value: Option<f64>, data: DataType, not_implemented: impl Into<Patterns>) -> u64 {
+    let patterns = not_implemented.into();
     let width = 16 * u32::from(data.registers());
     let mask = if width >= 64 {
         u64::MAX
     } else {
         (1_u64 << width) - 1
     };
-    let unknown = not_implemented.unwrap_or(match data {
+    let first = patterns.as_slice().first().copied();
+    let unknown = first.unwrap_or(match data {
         DataType::F32 => u64::from(f32::NAN.to_bits()),
         DataType::Bit => 0,
         _ => mask,
@@ -24,7 +26,7 @@ pub fn to_bits(value: Option<f64>, data: DataType, not_implemented: Option<u64>)
         return unknown;
     };
     // A float to integer cast saturates, which is what is wanted at the ends of 64 bit.
-    let bits = match data {
+    let mut bits = match data {
         DataType::Bit => u64::from(value >= 0.5),
         DataType::F32 => u64::from((value as f32).to_bits()),
         DataType::U16 => value.round().clamp(0.0, f64::from(u16::MAX)) as u64,
@@ -38,16 +40,24 @@ pub fn to_bits(value: Option<f64>, data: DataType, not_implemented: Option<u64>)
             .clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i64 as u64,
         DataType::I64 => value.round() as i64 as u64,
     } & mask;
-    match not_implemented {
-        // A good number must not be taken for none: its neighbour nearer to zero is told.
-        Some(pattern) if bits == pattern & mask && data != DataType::Bit => match data {
-            DataType::I16 | DataType::I32 | DataType::I64 => bits.wrapping_add(1) & mask,
-            DataType::F32 => bits,
-            _ if bits == 0 => bits,
-            _ => bits - 1,
-        },
-        _ => bits,
+    // A good number must not be taken for none: its neighbour nearer to zero is told.
+    for _ in 0..Patterns::MAX {
+        let taken = patterns
+            .as_slice()
+            .iter()
+            .any(|pattern| pattern & mask == bits);
+        if !taken || bits == 0 || matches!(data, DataType::Bit | DataType::F32) {
+            break;
+        }
+        let is_negative = matches!(data, DataType::I16 | DataType::I32 | DataType::I64)
+            && bits >> (width - 1) == 1;
+        bits = if is_negative {
+            bits.wrapping_add(1) & mask
+        } else {
+            bits - 1
+        };
     }
+    bits
 }
 
 /// The number in raw bits, before any scale.
@@ -143,6 +153,9 @@ mod tests {
     fn a_good_number_is_never_taken_for_an_unknown_one() {
         assert_eq!(to_bits(Some(65535.0), DataType::U16, Some(0xffff)), 0xfffe);
         assert_eq!(to_bits(Some(-40000.0), DataType::I16, Some(0x8000)), 0x8001);
+        let both = Patterns::of(&[0x7fff, 0x7ffe]).expect("two fit");
+        assert_eq!(to_bits(Some(40000.0), DataType::I16, both), 0x7ffd);
+        assert_eq!(to_bits(None, DataType::I16, both), 0x7fff);
         assert_eq!(
             to_bits(Some(0.0), DataType::U32, Some(0)),
             0,
