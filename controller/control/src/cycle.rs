@@ -142,7 +142,7 @@ impl Controller {
         orders: &[Order],
     ) -> Outcome {
         let mut wishes = Wishes::default();
-        self.take_orders(now, orders, &mut wishes.events);
+        let rest = self.take_orders(now, orders, &mut wishes.events);
         let seen = estimate(&self.bench, now, image, &mut self.window);
         let has_breaker = self.bench.first(Role::Breaker).is_some();
         self.mode.advance(
@@ -155,11 +155,10 @@ impl Controller {
 
         self.look(now, rhythm, &seen, image, &mut wishes);
         let wanted = self.decide(now, image, &mut wishes);
-        let dispatches = if self.armed {
-            self.release(now, wanted, image, &mut wishes.events)
-        } else {
-            Vec::new()
-        };
+        let mut dispatches = rest;
+        if self.armed {
+            dispatches.extend(self.release(now, wanted, image, &mut wishes.events));
+        }
         Outcome {
             mode: self.mode.mode(),
             estimate: seen,
@@ -168,9 +167,9 @@ impl Controller {
         }
     }
 
-    /// Brings every device to rest that takes power: the safe end of a run.
+    /// Brings every device to rest that was touched: the safe end of a run, or of being armed.
     #[must_use]
-    pub fn rest(&mut self, now: Instant) -> Vec<Dispatch> {
+    pub fn rest(&mut self, now: Instant, why: &str) -> Vec<Dispatch> {
         let devices = 0..self.bench.devices.len();
         devices
             .filter_map(|index| {
@@ -182,7 +181,7 @@ impl Controller {
                     device,
                     setpoint,
                     function: Function::Safety,
-                    why: "the run ends".into(),
+                    why: why.into(),
                     clamped: Vec::new(),
                     valid_until: now + REST_VALIDITY,
                     urgent: true,
@@ -191,7 +190,14 @@ impl Controller {
             .collect()
     }
 
-    fn take_orders(&mut self, now: Instant, orders: &[Order], events: &mut Vec<Event>) {
+    /// Takes orders in; gives the rest of what was touched when the bench is disarmed.
+    fn take_orders(
+        &mut self,
+        now: Instant,
+        orders: &[Order],
+        events: &mut Vec<Event>,
+    ) -> Vec<Dispatch> {
+        let mut rest = Vec::new();
         for order in orders {
             let known = |device: &DeviceIx| device.index() < self.bench.devices.len();
             match order {
@@ -216,6 +222,8 @@ impl Controller {
                 Order::Arm(armed) => {
                     if self.armed != *armed {
                         self.armed = *armed;
+                        // Who lets go of a bench leaves it at rest: its own timers may be minutes long.
+                        rest.extend(self.rest(now, "the bench is disarmed"));
                         self.sent.clear();
                         events.push(Event::Armed { armed: *armed });
                     }
@@ -223,6 +231,7 @@ impl Controller {
             }
         }
         self.schedules.retain(|s| s.until > now);
+        rest
     }
 
     /// Lets the functions look at the situation; those that are not fast stand by what they said.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{BusHandle, BusReport, BusSpec, LinkEvent, WriteJob};
+use bus::{BusHandle, BusReport, BusSpec, LinkEvent, WriteJob, Writer};
 use control::{Bench, Dispatch};
 use document::Diagnostic;
 use ledger_core::AtomId;
@@ -106,6 +106,8 @@ pub struct PointAccess {
     clock: Arc<dyn Clock>,
     store: Arc<ImageStore>,
     buses: BTreeMap<usize, BusHandle>,
+    /// Ways to write, each made by the first write on its bus.
+    writers: BTreeMap<usize, Writer>,
     limiter: Limiter,
     tracker: Tracker,
     latest: BTreeMap<(DeviceIx, Point), Sample<f64>>,
@@ -148,6 +150,7 @@ impl PointAccess {
             clock,
             store,
             buses,
+            writers: BTreeMap::new(),
             tracker: Tracker::default(),
             latest: BTreeMap::new(),
             absent: BTreeMap::new(),
@@ -386,8 +389,9 @@ impl PointAccess {
         let Some(handle) = self.buses.get(&bus) else {
             return Err(not_taken("its bus is not open".into()));
         };
+        let writer = self.writers.entry(bus).or_insert_with(|| handle.arm());
         let number = self.tracker.number();
-        handle
+        writer
             .write(WriteJob {
                 dispatch: number,
                 device: dispatch.device,

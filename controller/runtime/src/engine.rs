@@ -7,11 +7,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus::{BusHandle, LinkEvent, WriteJob};
+use bus::{LinkEvent, WriteJob};
 use control::{Controller, Dispatch, Outcome, Rhythm};
 use ledger_node::Receipt;
 use limiter::Approved;
@@ -28,6 +28,7 @@ use crate::rig::Rig;
 use crate::telemetry::{Level, Telemetry, describe};
 use crate::tracker::{Progress, Tracker};
 use crate::view::{Counters, CycleReport, LedgerView, LiveView, MarketView};
+use crate::write_path::{Spare, WritePath};
 
 /// Somebody in the process who wants to hear everything, such as a scenario's recorder.
 pub trait Listener: Send {
@@ -66,25 +67,17 @@ impl OrderQueue {
 #[derive(Debug, Default)]
 pub struct Pulse {
     last_nanos: AtomicU64,
-    armed: AtomicBool,
 }
 
 impl Pulse {
-    pub(crate) fn beat(&self, now: Instant, armed: bool) {
+    pub(crate) fn beat(&self, now: Instant) {
         self.last_nanos.store(now.as_nanos(), Ordering::Relaxed);
-        self.armed.store(armed, Ordering::Relaxed);
     }
 
     /// Time of the last step.
     #[must_use]
     pub fn last(&self) -> Instant {
         Instant::from_nanos(self.last_nanos.load(Ordering::Relaxed))
-    }
-
-    /// Whether devices might be written to at the last step: a bench that only looks is never touched.
-    #[must_use]
-    pub fn is_armed(&self) -> bool {
-        self.armed.load(Ordering::Relaxed)
     }
 }
 
@@ -96,8 +89,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where the buses put what they hear.
     pub store: Arc<ImageStore>,
-    /// The running buses, in the order of the rig.
-    pub buses: Vec<BusHandle>,
+    /// The running buses, in the order of the rig, and the way to write to them while armed.
+    pub path: WritePath,
     /// The ledger.
     pub evidence: Evidence,
     /// The market, if the rig has one.
@@ -124,11 +117,14 @@ pub struct Engine {
     names: Vec<DeviceId>,
     counters: Counters,
     mode: Mode,
-    armed: bool,
     ledger_stopped: bool,
     estop_seen: bool,
     /// Devices whose limit is wider than their nameplate.
     too_wide: BTreeSet<DeviceIx>,
+    /// Why the run ends, once it does: then the bench is not armed again.
+    ends: Option<String>,
+    /// The end has been told.
+    has_ended: bool,
     /// Orders that the edge itself gives to the next step.
     own_orders: Vec<Order>,
     buses_told_at: Instant,
@@ -147,17 +143,18 @@ impl Engine {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let bench = parts.rig.bench();
-        let busy_before = vec![0; parts.buses.len()];
+        let busy_before = vec![0; parts.path.buses().len()];
         Self {
             names: bench.devices.iter().map(|d| d.id.clone()).collect(),
             controller: Controller::new(bench),
             tracker: Tracker::default(),
             counters: Counters::default(),
             mode: Mode::Starting,
-            armed: false,
             ledger_stopped: false,
             estop_seen: false,
             too_wide: BTreeSet::new(),
+            ends: None,
+            has_ended: false,
             own_orders: Vec::new(),
             buses_told_at: Instant::START,
             busy_before,
@@ -179,11 +176,16 @@ impl Engine {
 
     /// One step. `due` is when it should have begun, for the supervisory rhythm.
     pub fn step(&mut self, rhythm: Rhythm, due: Instant) {
+        self.take_step(rhythm, due);
+    }
+
+    /// As [`Self::step`]; gives the number of setpoints that were decided.
+    fn take_step(&mut self, rhythm: Rhythm, due: Instant) -> usize {
         let cycle = tracing::debug_span!("cycle", n = self.counters.cycles, mode = %self.mode);
         let _inside = cycle.enter();
         let now = self.parts.clock.now();
         let utc = self.parts.clock.utc();
-        self.parts.pulse.beat(now, self.armed);
+        self.parts.pulse.beat(now);
         let (image, arrivals) = self.parts.store.take(now);
         self.counters.samples += arrivals.samples.len() as u64;
 
@@ -191,6 +193,9 @@ impl Engine {
         let mut notes = Vec::new();
         let mut orders = std::mem::take(&mut self.own_orders);
         orders.extend(self.parts.orders.take());
+        if self.ends.is_some() {
+            orders.retain(|order| *order != Order::Arm(true));
+        }
         self.hear(now, &arrivals.events, &mut events, &mut notes);
         self.watch_estop(now, &image, &mut orders);
         self.watch_nameplates(&arrivals.samples, &mut orders, &mut events);
@@ -210,10 +215,12 @@ impl Engine {
             .journal
             .step(now, rhythm, &arrivals.samples, &image, &orders, &outcome);
         self.mode = outcome.mode;
-        for order in &orders {
-            if let Order::Arm(armed) = order {
-                self.armed = *armed;
-            }
+        let armed = orders.iter().rev().find_map(|order| match order {
+            Order::Arm(armed) => Some(*armed),
+            _ => None,
+        });
+        if armed == Some(true) {
+            self.parts.path.open();
         }
         let islanded = self.mode.is_islanded();
         let followed = self
@@ -226,7 +233,17 @@ impl Engine {
             }
         }
         events.extend(outcome.events.iter().cloned());
-        self.release(now, utc, &outcome.dispatches, &mut events);
+        if let Some(why) = self.ends.as_ref().filter(|_| !self.has_ended) {
+            self.has_ended = true;
+            events.push(Event::WentSafe {
+                why: why.clone(),
+                devices: outcome.dispatches.len() as u64,
+            });
+        }
+        self.release(now, utc, &outcome.dispatches, armed, &mut events);
+        if armed == Some(false) {
+            self.parts.path.close();
+        }
         self.record(utc, notes, &mut events);
         self.tell(
             now,
@@ -238,6 +255,7 @@ impl Engine {
             &outcome,
             &events,
         );
+        outcome.dispatches.len()
     }
 
     /// A limit of the rig must not be wider than what the device itself says on its nameplate.
@@ -385,9 +403,14 @@ impl Engine {
         now: Instant,
         utc: UtcTime,
         dispatches: &[Dispatch],
+        armed: Option<bool>,
         events: &mut Vec<Event>,
     ) {
         if dispatches.is_empty() {
+            return;
+        }
+        if armed == Some(false) {
+            self.release_rest(now, utc, dispatches, events);
             return;
         }
         if self.ledger_stopped {
@@ -418,6 +441,35 @@ impl Engine {
         };
         for (dispatch, receipt) in dispatches.iter().zip(&receipts) {
             self.send(now, dispatch, Some(receipt), events);
+        }
+        self.counters.dispatches_logged = self.parts.evidence.dispatches_logged;
+    }
+
+    /// Hands the setpoints of a safe end to their buses: recorded first while the ledger still works,
+    /// and sent in any case.
+    fn release_rest(
+        &mut self,
+        now: Instant,
+        utc: UtcTime,
+        dispatches: &[Dispatch],
+        events: &mut Vec<Event>,
+    ) {
+        let receipts = if self.ledger_stopped {
+            Vec::new()
+        } else {
+            self.parts
+                .evidence
+                .before_release(utc, now, &self.names, dispatches, None)
+                .unwrap_or_default()
+        };
+        if receipts.len() < dispatches.len() {
+            events.push(Event::LedgerLate {
+                deadline_ms: 0,
+                policy: "rest is sent without its record".into(),
+            });
+        }
+        for (index, dispatch) in dispatches.iter().enumerate() {
+            self.send(now, dispatch, receipts.get(index), events);
         }
         self.counters.dispatches_logged = self.parts.evidence.dispatches_logged;
     }
@@ -461,7 +513,7 @@ impl Engine {
             valid_until: dispatch.valid_until,
             urgent: dispatch.urgent,
         };
-        if let Err(rejected) = self.parts.buses[bus].write(job) {
+        if let Err(rejected) = self.parts.path.write(bus, job) {
             events.push(Event::SetpointMissed {
                 device,
                 stage: Stage::Written,
@@ -560,7 +612,7 @@ impl Engine {
                 late_ms: late.as_secs_f64() * 1000.0,
                 took_ms: took.as_secs_f64() * 1000.0,
                 mode: outcome.mode,
-                armed: self.armed,
+                armed: self.parts.path.is_open(),
                 estimate: &outcome.estimate,
                 image,
             });
@@ -595,7 +647,8 @@ impl Engine {
         self.buses_told_at = now;
         let buses = self
             .parts
-            .buses
+            .path
+            .buses()
             .iter()
             .zip(&mut self.busy_before)
             .map(|(bus, before)| {
@@ -632,43 +685,15 @@ impl Engine {
         }
     }
 
-    /// Begins the safe end: brings every device to rest that was touched.
+    /// Begins the safe end: disarms the bench, which brings every device to rest that was touched.
+    /// From here on the engine only listens. Gives the number of setpoints that were sent.
     ///
     /// The setpoints are recorded first while the ledger still works; rest is sent in any case.
     pub fn come_to_rest(&mut self, why: &str) -> usize {
-        let now = self.parts.clock.now();
-        let utc = self.parts.clock.utc();
-        let dispatches = self.controller.rest(now);
-        let mut events = vec![Event::WentSafe {
-            why: why.into(),
-            devices: dispatches.len() as u64,
-        }];
-        let receipts = if self.ledger_stopped {
-            Vec::new()
-        } else {
-            self.parts
-                .evidence
-                .before_release(utc, now, &self.names, &dispatches, None)
-                .unwrap_or_default()
-        };
-        if receipts.len() < dispatches.len() {
-            events.push(Event::LedgerLate {
-                deadline_ms: 0,
-                policy: "rest is sent without its record".into(),
-            });
-        }
-        for (index, dispatch) in dispatches.iter().enumerate() {
-            self.send(now, dispatch, receipts.get(index), &mut events);
-        }
-        self.counters.dispatches_logged = self.parts.evidence.dispatches_logged;
-        for event in &events {
-            self.parts.telemetry.event(utc, now, event);
-            self.parts.view.event(utc, now, event);
-            for listener in &mut self.parts.listeners {
-                listener.event(now, event);
-            }
-        }
-        dispatches.len()
+        self.ends = Some(why.to_owned());
+        self.own_orders.push(Order::Arm(false));
+        let due = self.parts.clock.now();
+        self.take_step(Rhythm::Supervisory, due)
     }
 
     /// Rest for every device that takes power, approved beforehand for the heartbeat guard.
@@ -695,10 +720,10 @@ impl Engine {
         self.step(Rhythm::Supervisory, due);
     }
 
-    /// The running buses.
+    /// The write path as the heartbeat guard may use it.
     #[must_use]
-    pub fn buses(&self) -> &[BusHandle] {
-        &self.parts.buses
+    pub fn spare_path(&self) -> Spare {
+        self.parts.path.spare()
     }
 
     /// Ends the run: closes ledger, journal and telemetry in good order.

@@ -21,3 +21,4 @@ pub mod thread;
 pub mod tracker;
 pub mod view;
 pub mod web;
+pub mod write_path;

@@ -23,6 +23,7 @@ use crate::rig::{OnLost, Rig};
 use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Telemetry};
 use crate::thread::{ControlThread, Rights, Waker};
 use crate::view::{DeviceLabel, LiveView, RigView};
+use crate::write_path::WritePath;
 
 /// Name of the journal in the run folder.
 pub const JOURNAL_FILE: &str = "journal";
@@ -200,7 +201,7 @@ impl Session {
             rig: Arc::clone(&rig),
             clock,
             store,
-            buses: handles,
+            path: WritePath::new(handles),
             evidence,
             desk,
             journal,
@@ -241,7 +242,6 @@ impl Session {
         let Self {
             mut engine,
             run_dir,
-            orders,
             ..
         } = self;
         let period = engine.period();
@@ -259,7 +259,7 @@ impl Session {
                 () = notify.notified() => engine.step(Rhythm::Fast, clock.now()),
             }
         }
-        wind_down(&mut engine, &orders, &clock, why.as_deref()).await;
+        wind_down(&mut engine, &clock, why.as_deref()).await;
         let fault = ledger_fault(&engine);
         Ended {
             finished: engine.finish(&run_dir),
@@ -319,7 +319,7 @@ impl Session {
         let mut engine = thread
             .stop()
             .map_err(|why| Box::new(Diagnostic::error("R026", Actor::Us, why)))?;
-        wind_down(&mut engine, &orders, &clock, why.as_deref()).await;
+        wind_down(&mut engine, &clock, why.as_deref()).await;
         let fault = ledger_fault(&engine);
         let finished = tokio::task::spawn_blocking(move || engine.finish(&run_dir))
             .await
@@ -342,10 +342,8 @@ fn ledger_fault(engine: &Engine) -> Option<String> {
 const WIND_DOWN: Duration = Duration::from_millis(1500);
 
 /// The safe end: rest is sent, and the bus is listened to until it is confirmed.
-async fn wind_down(engine: &mut Engine, orders: &OrderQueue, clock: &dyn Clock, why: Option<&str>) {
+async fn wind_down(engine: &mut Engine, clock: &dyn Clock, why: Option<&str>) {
     let touched = engine.come_to_rest(why.unwrap_or("the ledger stopped"));
-    // From here on the cycle only listens.
-    orders.push(Order::Arm(false));
     let period = engine.period();
     let end = clock.now() + WIND_DOWN;
     let mut first = true;
@@ -367,8 +365,12 @@ fn rest_by_the_buses(
         OnLost::Safe => engine.rest_in_hand(),
         OnLost::Hold => Vec::new(),
     };
-    let buses: Vec<_> = engine.buses().to_vec();
+    let path = engine.spare_path();
     move || {
+        // A bench that only looks is never touched.
+        if !path.is_open() {
+            return;
+        }
         for (bus, device, setpoint) in &rests {
             let job = WriteJob {
                 // Outside the tracker's numbers: nobody waits for these.
@@ -378,7 +380,7 @@ fn rest_by_the_buses(
                 valid_until: clock.now() + REST_VALIDITY,
                 urgent: true,
             };
-            if let Err(e) = buses[*bus].write(job) {
+            if let Err(e) = path.write(*bus, job) {
                 tracing::error!(message = "A device could not be brought to rest.", %e);
             }
         }

@@ -317,9 +317,14 @@ impl Plan {
         self.writes.extract_if(.., |w| late(w)).collect()
     }
 
-    /// Takes out all writes, for the end of the bus.
-    pub fn take_writes(&mut self) -> Vec<Write> {
-        std::mem::take(&mut self.writes)
+    /// Takes out these writes, for the end of the write path.
+    pub fn take_writes(&mut self, which: impl Fn(&Write) -> bool) -> Vec<Write> {
+        self.writes.extract_if(.., |w| which(w)).collect()
+    }
+
+    /// No setpoint is written again by itself any more.
+    pub fn clear_refreshes(&mut self) {
+        self.refreshes.clear();
     }
 
     /// Whether an urgent write waits.

@@ -12,7 +12,7 @@ use profile::mqtt::{Message, ToBroker};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use crate::{can, modbus, mqtt};
+use crate::{arming, can, modbus, mqtt};
 
 /// Where a bus is reached.
 #[derive(Clone, Debug)]
@@ -116,6 +116,19 @@ pub struct BusDevice {
     pub revert: Option<Duration>,
     /// How often each class of points is read.
     pub poll: PollPeriods,
+    /// When a CAN device is sent the frames that keep it awake.
+    pub keep_alives: KeepAlives,
+}
+
+/// When a CAN device is sent the frames that keep it awake. Such a frame is a write: to the battery
+/// it says that an inverter is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepAlives {
+    /// While the bench is armed.
+    #[default]
+    WhileArmed,
+    /// Always, since the rig says so: also while the bench only looks.
+    Always,
 }
 
 /// How often each class of points is read.
@@ -258,39 +271,52 @@ pub enum Rejected {
     /// Too many writes wait already.
     #[error("too many writes wait on this bus; it is slower than it is asked to be")]
     Busy,
+    /// There is no way to write.
+    #[error("the bench is not armed")]
+    NotArmed,
     /// The bus has ended.
     #[error("the bus has ended")]
     Ended,
 }
 
-/// The controlling end of a running bus.
+/// The controlling end of a running bus. It cannot write: that takes a [`Writer`].
 #[derive(Clone, Debug)]
 pub struct BusHandle {
     /// Name of the bus in the rig.
     pub id: Arc<str>,
     /// Its counters.
     pub stats: Arc<BusStats>,
-    pub(crate) writes: mpsc::Sender<WriteJob>,
+    key: arming::Key<WriteJob>,
 }
 
 impl BusHandle {
+    /// Arms the bus: makes its one way to write. While an earlier writer lives, this one waits.
+    #[must_use]
+    pub fn arm(&self) -> Writer {
+        Writer(self.key.open())
+    }
+}
+
+/// The write path of a bus. It exists while the bench is armed; dropping it disarms the bus:
+/// urgent writes still have two seconds to leave, the others are missed, and nothing is refreshed.
+#[derive(Debug)]
+pub struct Writer(mpsc::Sender<WriteJob>);
+
+impl Writer {
     /// Hands a setpoint over; never waits.
     ///
     /// # Errors
     /// When too many wait already or the bus has ended.
     pub fn write(&self, job: WriteJob) -> Result<(), Rejected> {
-        self.writes.try_send(job).map_err(|e| match e {
+        self.0.try_send(job).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => Rejected::Busy,
             mpsc::error::TrySendError::Closed(_) => Rejected::Ended,
         })
     }
 }
 
-/// Writes that may wait on a bus.
-/// Chosen: twice the most devices of a rig so far (32); more means that the bus cannot follow.
-const WRITES_WAITING_MAX: usize = 64;
-
-/// Starts a bus as a task of the current tokio runtime; it ends when all handles are dropped.
+/// Starts a bus as a task of the current tokio runtime; it ends when all handles and its writer are
+/// dropped. It only looks until it is armed.
 #[must_use]
 pub fn start(
     spec: BusSpec,
@@ -298,25 +324,25 @@ pub fn start(
     clock: Arc<dyn Clock>,
     sink: Arc<dyn Sink>,
 ) -> BusHandle {
-    let (writes, jobs) = mpsc::channel(WRITES_WAITING_MAX);
+    let (key, door) = arming::new();
     let stats = Arc::new(BusStats::default());
     let handle = BusHandle {
         id: Arc::clone(&spec.id),
         stats: Arc::clone(&stats),
-        writes,
+        key,
     };
     match &spec.endpoint {
         Endpoint::SocketCan { .. } | Endpoint::Socketcand { .. } => {
-            tokio::spawn(can::run(spec, devices, clock, sink, jobs, stats));
+            tokio::spawn(can::run(spec, devices, clock, sink, door, stats));
         }
         Endpoint::Broker { .. } | Endpoint::MemoryBroker(_) => {
-            tokio::spawn(mqtt::run(spec, devices, clock, sink, jobs, stats));
+            tokio::spawn(mqtt::run(spec, devices, clock, sink, door, stats));
         }
         Endpoint::Memory(_) if is_can(&devices) => {
-            tokio::spawn(can::run(spec, devices, clock, sink, jobs, stats));
+            tokio::spawn(can::run(spec, devices, clock, sink, door, stats));
         }
         Endpoint::Tcp { .. } | Endpoint::Serial { .. } | Endpoint::Memory(_) => {
-            tokio::spawn(modbus::run(spec, devices, clock, sink, jobs, stats));
+            tokio::spawn(modbus::run(spec, devices, clock, sink, door, stats));
         }
     }
     handle

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use bus::can::codec::{Data, Frame};
 use bus::can::socketcan::Interface;
-use bus::{BusDevice, BusHandle, BusSpec, Endpoint, Framing, LinkEvent, PollPeriods, Sink};
+use bus::{
+    BusDevice, BusHandle, BusSpec, Endpoint, Framing, KeepAlives, LinkEvent, PollPeriods, Sink,
+};
 use model::{Clock, DeviceIx, Flaw, Instant, Point, PointSample, Reading, UtcTime};
 use profile::can::CanId;
 
@@ -95,6 +97,7 @@ fn start(interface: &str) -> (BusHandle, Arc<Recorder>) {
             normal: second,
             slow: second,
         },
+        keep_alives: KeepAlives::default(),
     };
     let clock = Arc::new(SystemClock(std::time::Instant::now()));
     let sink = Arc::new(Recorder::default());

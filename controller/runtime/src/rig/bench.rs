@@ -53,6 +53,7 @@ impl Rig {
                 topic: d.topic.clone(),
                 revert: d.revert,
                 poll: d.poll,
+                keep_alives: d.keep_alives,
             })
             .collect()
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::KeepAlives;
 use document::{Source, Spanned, Table};
 use model::{Point, Role};
 use profile::modbus::CommsLoss;
@@ -99,6 +100,7 @@ fn device(
         }
         found
     });
+    let keep_alives = keep_alives(table, profile.as_deref());
     let poll = poll(table, bus.map(|bus| &buses[bus].kind));
     let limits_given = table.has("limits");
     let ramp = table.quantity("ramp").map(|r| r.value);
@@ -116,6 +118,7 @@ fn device(
         soc,
         battery,
         poll,
+        keep_alives,
         profile: profile?,
         bus: bus?,
         role: role?,
@@ -179,6 +182,27 @@ fn keeps_for_ever(device: &RigDevice) -> bool {
             .any(|c| moves.contains(&c.point) && c.comms_loss == CommsLoss::Holds),
         Protocol::Can(_) | Protocol::Mqtt(_) => false,
     }
+}
+
+/// When a CAN device is sent its keep-alives; the key is a mistake at any other device.
+fn keep_alives(table: &Table<'_>, profile: Option<&Profile>) -> KeepAlives {
+    let words = &[
+        ("armed", KeepAlives::WhileArmed),
+        ("always", KeepAlives::Always),
+    ];
+    let Some(wish) = table.choice("keep_alive", words) else {
+        return KeepAlives::default();
+    };
+    if profile.is_some_and(|p| !matches!(p.protocol, Protocol::Can(_))) {
+        table.document().error(
+            "D005",
+            wish.span,
+            "only a device on CAN is sent keep-alives",
+            "",
+            "leave `keep_alive` out",
+        );
+    }
+    wish.value
 }
 
 /// Serial lines below this bear one block of a meter per second besides their writes, not five.

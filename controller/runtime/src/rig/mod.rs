@@ -245,6 +245,8 @@ pub struct RigDevice {
     pub invert: bool,
     /// Periods that override the defaults.
     pub poll: bus::PollPeriods,
+    /// When it is sent the frames that keep it awake (CAN).
+    pub keep_alives: bus::KeepAlives,
 }
 
 /// A telemetry server.

@@ -10,7 +10,7 @@ use model::{
 };
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Voltage};
 
-use crate::{BusDevice, DispatchId, LinkEvent, PollPeriods, Sink, WriteJob};
+use crate::{BusDevice, DispatchId, KeepAlives, LinkEvent, PollPeriods, Sink, WriteJob};
 
 /// Shows tokio's time, so that paused time moves it.
 #[derive(Debug)]
@@ -161,5 +161,6 @@ pub(crate) fn device(ix: u16, profile: profile::Protocol, topic: Option<&str>) -
             normal: Duration::from_secs(1),
             slow: Duration::from_secs(60),
         },
+        keep_alives: KeepAlives::default(),
     }
 }

@@ -13,7 +13,7 @@ use profile::can::{CanId, CanProfile, Frame as FrameSpec};
 use profile::{Profile, Protocol};
 
 use super::codec::{self, CLASS_BUS_OFF, Data, Frame};
-use crate::{BusDevice, BusStats, LinkEvent, Sink};
+use crate::{BusDevice, BusStats, KeepAlives, LinkEvent, Sink};
 
 /// A frame that devices want to hear.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ struct KeepAlive {
     frame: Frame,
     every: Duration,
     due: Instant,
+    /// Sent also while the bench only looks.
+    always: bool,
 }
 
 /// How a frame of the profile comes.
@@ -104,6 +106,8 @@ pub(crate) struct Listener {
     timeout: Option<Duration>,
     /// The controller is off the bus and this has been told.
     bus_off: bool,
+    /// The bench is armed.
+    armed: bool,
 }
 
 impl Listener {
@@ -115,6 +119,7 @@ impl Listener {
             keep_alives: Vec::new(),
             timeout,
             bus_off: false,
+            armed: false,
         };
         for device in devices {
             let Some(profile) = can(&device.profile) else {
@@ -168,12 +173,17 @@ impl Listener {
                 id: wanted.id,
                 data,
             };
+            let always = device.keep_alives == KeepAlives::Always;
             match self.keep_alives.iter_mut().find(|k| k.frame == frame) {
-                Some(known) => known.every = known.every.min(wanted.every),
+                Some(known) => {
+                    known.every = known.every.min(wanted.every);
+                    known.always |= always;
+                }
                 None => self.keep_alives.push(KeepAlive {
                     frame,
                     every: wanted.every,
                     due: desk.now,
+                    always,
                 }),
             }
         }
@@ -267,7 +277,8 @@ impl Listener {
     /// Frames that have to be sent now; each is due again after its interval.
     pub(crate) fn due_keep_alives(&mut self, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
-        for keep_alive in &mut self.keep_alives {
+        let armed = self.armed;
+        for keep_alive in self.keep_alives.iter_mut().filter(|k| armed || k.always) {
             if keep_alive.due <= now {
                 // Counted from now: after an outage there is one frame, not a burst.
                 keep_alive.due = now + keep_alive.every;
@@ -302,7 +313,15 @@ impl Listener {
 
     /// When the next keep-alive is due.
     pub(crate) fn next_keep_alive(&self) -> Option<Instant> {
-        self.keep_alives.iter().map(|k| k.due).min()
+        let sent = self.keep_alives.iter().filter(|k| self.armed || k.always);
+        sent.map(|k| k.due).min()
+    }
+
+    /// The bench is armed or disarmed: all keep-alives are due at once, or are not sent any more.
+    pub(crate) fn arm(&mut self, armed: bool, now: Instant) {
+        if std::mem::replace(&mut self.armed, armed) != armed && armed {
+            self.link_up(now);
+        }
     }
 
     /// Name of a device in the rig, for messages.

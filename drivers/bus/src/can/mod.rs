@@ -3,6 +3,8 @@
 //! Responsible for one CAN bus, over the kernel's interface or a socketcand server.
 //! Devices on CAN speak by themselves: nothing is polled. Their profiles have no
 //! controls yet, so every setpoint is answered with a clear refusal.
+//! A keep-alive is a write, since to the battery it is an inverter: it is sent while the
+//! bench is armed, and otherwise only for a device whose entry in the rig says so.
 //!
 //! `codec` cuts numbers out of frames, `listener` judges frames and silence,
 //! `link` keeps a transport open. This file only lets them talk.
@@ -21,25 +23,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, Instant, Stage};
-use tokio::sync::mpsc;
 
 pub(crate) use backoff::Backoff;
 pub use link::LinkError;
 use link::{Link, Step};
 use listener::{Desk, Listener};
 
+use crate::arming::{Door, Passed};
 use crate::{BusDevice, BusSpec, BusStats, LinkEvent, Sink, WriteJob};
 
 /// Longest sleep when nothing is due. Chosen: an hour; any event ends it sooner.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Runs the bus until all handles are dropped.
+/// Runs the bus until all handles and its writer are dropped.
 pub(crate) async fn run(
     spec: BusSpec,
     devices: Vec<BusDevice>,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn Sink>,
-    mut jobs: mpsc::Receiver<WriteJob>,
+    mut door: Door<WriteJob>,
     stats: Arc<BusStats>,
 ) {
     let desk = |now| Desk {
@@ -55,9 +57,14 @@ pub(crate) async fn run(
         let due = next_due(&listener, &link);
         tokio::select! {
             biased;
-            job = jobs.recv() => match job {
-                Some(job) => sink.event(refusal(&job, &listener)),
-                None => break,
+            passed = door.next() => match passed {
+                Passed::Opened(_) => listener.arm(true, clock.now()),
+                Passed::Order(job) => sink.event(refusal(&job, &listener)),
+                Passed::Closing => {
+                    listener.arm(false, clock.now());
+                    door.shut();
+                }
+                Passed::Ending => break,
             },
             step = link.next() => match step {
                 Step::Up => {

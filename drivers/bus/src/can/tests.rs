@@ -4,11 +4,12 @@ use model::{DeviceIx, Flaw, Point, Setpoint};
 use profile::Protocol;
 use profile::can::{ByteOrder, CanId, CanProfile, Frame, KeepAlive, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::bench::{Recorder, TestClock, device, job};
 use super::*;
-use crate::{BusHandle, DispatchId, Endpoint, Framing};
+use crate::{BusHandle, DispatchId, Endpoint, Framing, KeepAlives, Writer};
 
 fn signal(point: Point, start_bit: u16, factor: f64) -> Signal {
     Signal {
@@ -62,6 +63,8 @@ fn battery() -> Protocol {
 
 struct Rig {
     handle: BusHandle,
+    /// There while the bench is armed.
+    writer: Option<Writer>,
     sink: Arc<Recorder>,
     clock: Arc<TestClock>,
     dials: mpsc::UnboundedReceiver<DuplexStream>,
@@ -81,6 +84,7 @@ impl Rig {
         let (sink, clock) = (Arc::new(Recorder::default()), TestClock::start());
         let handle = crate::start(spec, devices, clock.clone(), sink.clone());
         Self {
+            writer: Some(handle.arm()),
             handle,
             sink,
             clock,
@@ -316,7 +320,7 @@ async fn a_setpoint_for_a_can_device_is_refused_in_clear_text() {
         Duration::from_secs(1),
         false,
     );
-    rig.handle.write(write).unwrap();
+    rig.writer.as_ref().unwrap().write(write).unwrap();
     sleep(Duration::from_millis(1)).await;
     let events = rig.sink.take_events();
     let [
@@ -356,7 +360,7 @@ async fn the_bus_ends_when_its_handles_are_dropped() {
     let mut rig = Rig::new(vec![device(0, battery(), None)]);
     let mut peer = rig.accept().await;
     assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
-    drop(rig.handle);
+    drop((rig.handle, rig.writer));
     let mut rest = Vec::new();
     peer.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
@@ -399,4 +403,43 @@ async fn the_bundled_pylontech_profile_reads_a_captured_pack() {
     }
     assert!(rig.sink.notices().is_empty());
     assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_only_looks_sends_no_frame_unless_the_rig_says_that_a_device_needs_it() {
+    let mut other = battery();
+    if let Protocol::Can(can) = &mut other {
+        can.keep_alive[0].id = CanId::Standard(0x306);
+    }
+    for (keep_alives, expected) in [
+        (KeepAlives::WhileArmed, ""),
+        (KeepAlives::Always, "< send 306 8 0 0 0 0 0 0 0 0 >"),
+    ] {
+        let second = BusDevice {
+            keep_alives,
+            ..device(1, other.clone(), None)
+        };
+        let mut rig = Rig::new(vec![device(0, battery(), None), second]);
+        rig.writer = None;
+        let heard = async |peer: &mut DuplexStream| {
+            let mut all = String::new();
+            let end = tokio::time::Instant::now() + Duration::from_millis(2500);
+            while let Ok(text) = tokio::time::timeout_at(end, hear(peer)).await {
+                all.push_str(&text);
+            }
+            all
+        };
+        let mut peer = rig.accept().await;
+        assert_eq!(heard(&mut peer).await, expected.repeat(3), "at the start");
+        drop(peer);
+        let mut peer = rig.accept().await;
+        assert_eq!(heard(&mut peer).await, expected.repeat(3), "at a reconnect");
+        rig.writer = Some(rig.handle.arm());
+        let both = heard(&mut peer).await;
+        assert_eq!(both.matches("< send 305 ").count(), 3, "armed: {both}");
+        rig.writer = None;
+        sleep(Duration::from_millis(1)).await;
+        let after = heard(&mut peer).await;
+        assert_eq!(after.matches("< send 305 ").count(), 0, "disarmed: {after}");
+    }
 }

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 use profile::modbus::Table;
 use tokio_modbus::{Request, Response};
 
+use crate::Permit;
+
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask<'a> {
@@ -23,6 +25,8 @@ pub enum Ask<'a> {
     },
     /// Function 16.
     WriteRegisters {
+        /// The bench is armed.
+        permit: Permit,
         /// First register, zero-based.
         address: u16,
         /// What is written.
@@ -30,6 +34,8 @@ pub enum Ask<'a> {
     },
     /// Function 6.
     WriteRegister {
+        /// The bench is armed.
+        permit: Permit,
         /// The register, zero-based.
         address: u16,
         /// What is written.
@@ -37,6 +43,8 @@ pub enum Ask<'a> {
     },
     /// Function 5.
     WriteCoil {
+        /// The bench is armed.
+        permit: Permit,
         /// The coil, zero-based.
         address: u16,
         /// Whether it is set.
@@ -57,11 +65,13 @@ impl Ask<'_> {
                 Table::Coil => Request::ReadCoils(address, count),
                 Table::Discrete => Request::ReadDiscreteInputs(address, count),
             },
-            Self::WriteRegisters { address, words } => {
+            Self::WriteRegisters { address, words, .. } => {
                 Request::WriteMultipleRegisters(address, Cow::Borrowed(words))
             }
-            Self::WriteRegister { address, word } => Request::WriteSingleRegister(address, word),
-            Self::WriteCoil { address, on } => Request::WriteSingleCoil(address, on),
+            Self::WriteRegister { address, word, .. } => {
+                Request::WriteSingleRegister(address, word)
+            }
+            Self::WriteCoil { address, on, .. } => Request::WriteSingleCoil(address, on),
         }
     }
 
@@ -140,7 +150,7 @@ impl Ask<'_> {
                 }
             }
             (
-                Self::WriteRegisters { address, words },
+                Self::WriteRegisters { address, words, .. },
                 Response::WriteMultipleRegisters(echo, count),
             ) => {
                 if echo == address && usize::from(count) == words.len() {
@@ -153,7 +163,7 @@ impl Ask<'_> {
                 }
             }
             (
-                Self::WriteRegister { address, word },
+                Self::WriteRegister { address, word, .. },
                 Response::WriteSingleRegister(echo, written),
             ) => {
                 if echo == address && written == word {
@@ -165,7 +175,7 @@ impl Ask<'_> {
                     )
                 }
             }
-            (Self::WriteCoil { address, on }, Response::WriteSingleCoil(echo, state)) => {
+            (Self::WriteCoil { address, on, .. }, Response::WriteSingleCoil(echo, state)) => {
                 if echo == address && state == on {
                     Ok(Vec::new())
                 } else {

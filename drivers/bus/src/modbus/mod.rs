@@ -24,18 +24,14 @@ use std::time::Duration;
 use model::{Clock, DeviceIx, Flaw, Instant, Setpoint, Stage};
 use profile::Protocol;
 use profile::modbus::Poll;
-use tokio::sync::mpsc;
 
 pub use dial::DialError;
 
+use crate::arming::{Door, Passed, Permit, timer};
 use crate::plan::{Change, Plan, ReadKey, Task, Write};
 use crate::{BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, WriteJob};
 use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
 use link::{Answer, Ask, Connected, LinkError, ModbusLink};
-
-/// Time for urgent writes after the last handle was dropped.
-/// Chosen: a safe end for a bus of devices at 9600 baud, and short enough for an operator's Ctrl-C.
-const ENDING_MAX: Duration = Duration::from_secs(2);
 
 /// First wait after a device was busy; doubles with each refusal.
 /// Chosen: devices that answer "busy" are done within some 100 ms.
@@ -54,16 +50,16 @@ const EARLY_MAX: usize = 64;
 /// Stands in for "never" in timers, which cannot hold every instant. Chosen: beyond any run.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Runs the bus until all handles are dropped.
+/// Runs the bus until all handles and its writer are dropped.
 pub(crate) async fn run(
     spec: BusSpec,
     devices: Vec<BusDevice>,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn Sink>,
-    jobs: mpsc::Receiver<WriteJob>,
+    door: Door<WriteJob>,
     stats: Arc<BusStats>,
 ) {
-    drive(Bus::new(spec, devices, clock, sink, stats), jobs).await;
+    drive(Bus::new(spec, devices, clock, sink, stats), door).await;
 }
 
 /// A setpoint as the bus takes it in. Outside tests it always was approved.
@@ -103,25 +99,21 @@ struct Bus {
     said: Vec<String>,
     /// The write that is being carried out, and the stage that it has to reach next.
     writing: Option<(Write, Stage)>,
+    /// There while the bench is armed: without it no request that writes can be made.
+    permit: Option<Permit>,
 }
 
-async fn drive<J: Into<Order>>(mut bus: Bus, mut jobs: mpsc::Receiver<J>) {
-    let mut end: Option<tokio::time::Instant> = None;
+async fn drive<J: Into<Order>>(mut bus: Bus, mut door: Door<J>) {
     loop {
-        while end.is_none() {
-            match jobs.try_recv() {
-                Ok(job) => bus.take_in(job.into()),
-                Err(mpsc::error::TryRecvError::Empty) => break,
-                Err(mpsc::error::TryRecvError::Disconnected) => {
-                    end = Some(tokio::time::Instant::now() + ENDING_MAX);
-                }
-            }
+        while let Some(passed) = door.try_next() {
+            bus.pass(passed);
         }
         bus.expire();
-        if let Some(end) = end
-            && (!bus.plan.has_urgent() || tokio::time::Instant::now() >= end)
-        {
-            bus.finish();
+        if door.is_to_shut(bus.plan.has_urgent()) {
+            bus.shut();
+            door.shut();
+        }
+        if door.is_over() {
             return;
         }
         let task = if bus.link.is_up() {
@@ -138,39 +130,27 @@ async fn drive<J: Into<Order>>(mut bus: Bus, mut jobs: mpsc::Receiver<J>) {
                 loop {
                     tokio::select! {
                         biased;
-                        () = until_or_never(end) => break,
+                        () = timer(door.ends_by()) => break,
                         () = &mut performing => break,
-                        job = jobs.recv(), if end.is_none() && early.len() < EARLY_MAX => match job {
-                            Some(job) => early.push(job),
-                            None => end = Some(tokio::time::Instant::now() + ENDING_MAX),
-                        },
+                        passed = door.next(), if early.len() < EARLY_MAX => early.push(passed),
                     }
                 }
             }
-            for job in early {
-                bus.take_in(job.into());
+            for passed in early {
+                bus.pass(passed);
             }
             continue;
         };
         let until = bus.timer(until);
         let connecting = !bus.link.is_up();
+        let closes_by = door.closes_by();
         tokio::select! {
             biased;
-            job = jobs.recv(), if end.is_none() => match job {
-                Some(job) => bus.take_in(job.into()),
-                None => end = Some(tokio::time::Instant::now() + ENDING_MAX),
-            },
-            () = until_or_never(end) => {}
+            passed = door.next() => bus.pass(passed),
+            () = timer(closes_by) => {}
             connected = bus.link.connect(), if connecting => bus.connected(connected),
             () = tokio::time::sleep_until(until) => {}
         }
-    }
-}
-
-async fn until_or_never(end: Option<tokio::time::Instant>) {
-    match end {
-        Some(end) => tokio::time::sleep_until(end).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -247,6 +227,7 @@ impl Bus {
             dial_error: None,
             said: Vec::new(),
             writing: None,
+            permit: None,
         }
     }
 
@@ -295,6 +276,19 @@ impl Bus {
             stage,
             why,
         });
+    }
+
+    fn pass<J: Into<Order>>(&mut self, passed: Passed<J>) {
+        match passed {
+            Passed::Opened(permit) => self.permit = Some(permit),
+            Passed::Order(job) => self.take_in(job.into()),
+            Passed::Closing => {
+                self.plan.clear_refreshes();
+                let idle = self.plan.take_writes(|w| !w.urgent);
+                self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
+            }
+            Passed::Ending => {}
+        }
     }
 
     fn take_in(&mut self, order: Order) {
@@ -367,16 +361,27 @@ impl Bus {
         }
     }
 
-    /// The end: what could not be written is told.
-    fn finish(&mut self) {
-        let waiting = self
-            .plan
-            .take_writes()
-            .into_iter()
-            .map(|w| (w, Stage::Written));
-        for (write, stage) in self.writing.take().into_iter().chain(waiting) {
+    /// The write path is shut: what could not be written is told, and no setpoint is kept alive.
+    fn shut(&mut self) {
+        let writing = self.writing.take();
+        let waiting = self.plan.take_writes(|_| true);
+        let waiting = waiting.into_iter().map(|w| (w, Stage::Written));
+        self.told_missed(writing.into_iter().chain(waiting));
+        self.plan.clear_refreshes();
+        for device in &mut self.devices {
+            device.held.clear();
+            device.kept.clear();
+        }
+        self.permit = None;
+    }
+
+    fn told_missed(&self, writes: impl Iterator<Item = (Write, Stage)>) {
+        for (write, stage) in writes {
             let device = &self.devices[write.device];
-            let why = format!("{}: the bus ended before it was done", device.spec.id);
+            let why = format!(
+                "{}: the bench was disarmed or the run ended before it was done",
+                device.spec.id
+            );
             self.missed(write.dispatch, device.spec.ix, stage, why);
         }
     }

@@ -1,10 +1,12 @@
 //! The bus against a hand-written device, in virtual time.
 
 mod answers;
+
 mod bundled;
 mod fake;
 mod identity;
 mod links;
+mod looking;
 mod neighbours;
 mod recipes;
 mod sunspec;
@@ -15,9 +17,10 @@ use std::sync::Mutex;
 use model::{Point, PointSample, Reading, UtcTime};
 use profile::modbus::*;
 use quantities::{ActivePower, ReactivePower};
+use tokio::sync::mpsc;
 
 use super::*;
-use crate::{BusReport, Endpoint, PollPeriods};
+use crate::{BusReport, Endpoint, KeepAlives, PollPeriods, arming};
 use fake::{Deed, Heard, Shared, Stamp, fake, serve};
 
 const MS: Duration = Duration::from_millis(1);
@@ -194,7 +197,9 @@ fn inverter() -> ModbusProfile {
 struct Bench {
     seen: Arc<Seen>,
     stats: Arc<BusStats>,
-    orders: mpsc::Sender<Order>,
+    key: arming::Key<Order>,
+    /// There while the bench is armed.
+    orders: Option<mpsc::Sender<Order>>,
     clock: Arc<TestClock>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -251,11 +256,13 @@ impl Bench {
                 normal: 1000 * MS,
                 slow: 10_000 * MS,
             },
+            keep_alives: KeepAlives::default(),
         });
         let seen = Arc::new(Seen::default());
         let stats = Arc::new(BusStats::default());
         let clock = Arc::new(TestClock(tokio::time::Instant::now()));
-        let (orders, jobs) = mpsc::channel(64);
+        let (key, door) = arming::new();
+        let orders = Some(key.open());
         let bus = Bus::new(
             spec,
             devices.collect(),
@@ -263,10 +270,11 @@ impl Bench {
             seen.clone(),
             stats.clone(),
         );
-        let task = tokio::spawn(drive::<Order>(bus, jobs));
+        let task = tokio::spawn(drive::<Order>(bus, door));
         Self {
             seen,
             stats,
+            key,
             orders,
             clock,
             task,
@@ -279,6 +287,8 @@ impl Bench {
 
     fn order(&self, dispatch: u64, device: u16, setpoint: Setpoint, valid: Duration) {
         self.orders
+            .as_ref()
+            .expect("armed")
             .try_send(Order {
                 dispatch: DispatchId(dispatch),
                 device: DeviceIx(device),

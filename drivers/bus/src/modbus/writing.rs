@@ -169,6 +169,9 @@ impl Bus {
         control: usize,
         value: f64,
     ) -> Result<Written, Fault> {
+        let Some(permit) = self.permit else {
+            return Err(Fault::Final("the bench is not armed".to_owned()));
+        };
         let device = &self.devices[index];
         let nowhere = || Fault::Final("its registers are not in this device".to_owned());
         let recipe = device
@@ -207,10 +210,18 @@ impl Bus {
             let (ask, address) = match request {
                 blocks::Write::Registers { address, words } => {
                     let address = *address;
-                    (Ask::WriteRegisters { address, words }, address)
+                    (
+                        Ask::WriteRegisters {
+                            permit,
+                            address,
+                            words,
+                        },
+                        address,
+                    )
                 }
                 blocks::Write::Register { address, word } => (
                     Ask::WriteRegister {
+                        permit,
                         address: *address,
                         word: *word,
                     },
@@ -218,6 +229,7 @@ impl Bus {
                 ),
                 blocks::Write::Coil { address, on } => (
                     Ask::WriteCoil {
+                        permit,
                         address: *address,
                         on: *on,
                     },

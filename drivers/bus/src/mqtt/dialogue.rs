@@ -23,6 +23,9 @@ use crate::{BusDevice, BusStats, LinkEvent, Sink};
 /// Chosen: two seconds, in which three attempts to reconnect are made.
 const LINK_GRACE: Duration = Duration::from_secs(2);
 
+/// Why a command is missed when its write path is gone.
+const DISARMED: &str = "the bench was disarmed or the run ended before it was confirmed";
+
 /// Whether a device is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
@@ -383,11 +386,15 @@ impl Dialogue {
             .min()
     }
 
-    /// The bus is to end: only urgent commands are still sent.
+    /// The write path closes: only urgent commands are still sent.
     pub(crate) fn wind_down(&mut self, desk: &Desk<'_>) {
-        desk.events(self.orders.drop_all(true, "the bus was told to end"));
+        desk.events(self.orders.drop_all(true, DISARMED));
+        self.let_go();
+    }
+
+    /// A device that falls back by itself shall do so now.
+    fn let_go(&mut self) {
         for device in &mut self.devices {
-            // A device that falls back by itself shall do so now.
             device.dead_men.clear();
         }
     }
@@ -397,12 +404,10 @@ impl Dialogue {
         self.orders.has_urgent()
     }
 
-    /// The bus ends: what is still under way is missed.
-    pub(crate) fn end(&mut self, desk: &Desk<'_>) {
-        desk.events(
-            self.orders
-                .drop_all(false, "the bus ended before it was confirmed"),
-        );
+    /// The write path is shut: what is still under way is missed, and nothing is refreshed.
+    pub(crate) fn shut(&mut self, desk: &Desk<'_>) {
+        desk.events(self.orders.drop_all(false, DISARMED));
+        self.let_go();
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Responsible for all devices behind one broker. `codec` and `topic` are the pure
 //! parts, `orders` and `dialogue` decide, `link` carries. This file only lets them
-//! talk.
+//! talk. While the bench is not armed, devices are asked for their state (a profile's
+//! requests), and nothing else is published.
 //!
 //! A broker is no bus with a bit rate: the time in use of [`BusStats`] stays zero.
 
@@ -13,29 +14,24 @@ mod orders;
 pub mod topic;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use model::{Clock, Instant};
-use tokio::sync::mpsc;
 
 use dialogue::{Desk, Dialogue};
 use link::{BrokerLink, Heard, Link, MemoryLink, client_id};
 use orders::Order;
 
+use crate::arming::{Door, Passed, timer};
 use crate::can::sleep_until;
 use crate::{BusDevice, BusSpec, BusStats, Endpoint, LinkEvent, Sink, WriteJob};
 
-/// Time that urgent commands have when the bus is told to end.
-/// Chosen: two seconds, a broker's round trip and a plug's relay many times over.
-const END_TIME: Duration = Duration::from_secs(2);
-
-/// Runs the bus until all handles are dropped.
+/// Runs the bus until all handles and its writer are dropped.
 pub(crate) async fn run(
     spec: BusSpec,
     devices: Vec<BusDevice>,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn Sink>,
-    jobs: mpsc::Receiver<WriteJob>,
+    door: Door<WriteJob>,
     stats: Arc<BusStats>,
 ) {
     let seed = spec.seed.to_le_bytes();
@@ -60,7 +56,7 @@ pub(crate) async fn run(
     };
     match spec.endpoint {
         Endpoint::MemoryBroker(dials) => {
-            bus.serve(MemoryLink::new(dials, spec.seed), jobs).await;
+            bus.serve(MemoryLink::new(dials, spec.seed), door).await;
         }
         Endpoint::Broker {
             host,
@@ -68,14 +64,14 @@ pub(crate) async fn run(
             login,
             ca_pem,
         } => match BrokerLink::new(&host, port, login, ca_pem.as_deref(), &id, spec.seed) {
-            Ok(link) => bus.serve(link, jobs).await,
-            Err(error) => bus.refuse(&error.to_string(), jobs).await,
+            Ok(link) => bus.serve(link, door).await,
+            Err(error) => bus.refuse(&error.to_string(), door).await,
         },
         Endpoint::Tcp { .. }
         | Endpoint::Serial { .. }
         | Endpoint::SocketCan { .. }
         | Endpoint::Socketcand { .. }
-        | Endpoint::Memory(_) => bus.refuse("this endpoint is no MQTT broker", jobs).await,
+        | Endpoint::Memory(_) => bus.refuse("this endpoint is no MQTT broker", door).await,
     }
 }
 
@@ -93,28 +89,17 @@ struct Bus {
 }
 
 impl Bus {
-    async fn serve(mut self, mut link: impl Link, mut jobs: mpsc::Receiver<WriteJob>) {
+    async fn serve(mut self, mut link: impl Link, mut door: Door<WriteJob>) {
         for filter in self.dialogue.filters() {
             link.subscribe(&filter);
         }
-        let mut end_by = None;
         loop {
-            let due = [self.dialogue.next_due(), end_by]
-                .into_iter()
-                .flatten()
-                .min();
+            let due = self.dialogue.next_due();
+            let closes_by = door.closes_by();
             tokio::select! {
                 biased;
-                job = jobs.recv(), if end_by.is_none() => match job {
-                    Some(job) => {
-                        let order = Order::from(job);
-                        self.with(|dialogue, desk| dialogue.order(order, desk));
-                    }
-                    None => {
-                        end_by = Some(self.clock.now() + END_TIME);
-                        self.with(Dialogue::wind_down);
-                    }
-                },
+                passed = door.next() => self.pass(passed),
+                () = timer(closes_by) => {}
                 heard = link.next() => self.hear(heard),
                 () = sleep_until(&*self.clock, due) => {}
             }
@@ -122,28 +107,44 @@ impl Bus {
                 link.reset("a command was not acknowledged");
             }
             self.send(&mut link);
-            let over = end_by.is_some_and(|by| self.clock.now() >= by);
-            if over || end_by.is_some() && !self.dialogue.has_urgent() {
+            if door.is_to_shut(self.dialogue.has_urgent()) {
+                self.with(Dialogue::shut);
+                door.shut();
+            }
+            if door.is_over() {
                 break;
             }
         }
-        self.with(Dialogue::end);
         link.close().await;
     }
 
+    fn pass(&mut self, passed: Passed<WriteJob>) {
+        match passed {
+            Passed::Order(job) => {
+                let order = Order::from(job);
+                self.with(|dialogue, desk| dialogue.order(order, desk));
+            }
+            Passed::Closing => self.with(Dialogue::wind_down),
+            // Without an order there is nothing that could be commanded.
+            Passed::Opened(_) | Passed::Ending => {}
+        }
+    }
+
     /// A bus that can never work says so for every command, until it is told to end.
-    async fn refuse(mut self, why: &str, mut jobs: mpsc::Receiver<WriteJob>) {
+    async fn refuse(mut self, why: &str, mut door: Door<WriteJob>) {
         self.notice(format!("MQTT bus {}: {why}", self.name));
         loop {
             let due = self.dialogue.next_due();
             tokio::select! {
                 biased;
-                job = jobs.recv() => match job {
-                    Some(job) => {
+                passed = door.next() => match passed {
+                    Passed::Order(job) => {
                         let event = Order::from(job).missed(model::Stage::Written, why.to_owned());
                         self.sink.event(event);
                     }
-                    None => return,
+                    Passed::Closing => door.shut(),
+                    Passed::Opened(_) => {}
+                    Passed::Ending => return,
                 },
                 () = sleep_until(&*self.clock, due) => {}
             }

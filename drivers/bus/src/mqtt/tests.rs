@@ -5,11 +5,12 @@ use std::time::Duration;
 use model::{DeviceIx, Flaw, Point, Setpoint, Stage};
 use profile::Protocol;
 use profile::mqtt::{Availability, Command, Message, MqttProfile, Request, ToBroker, Topic, Value};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::*;
 use crate::can::bench::{Recorder, TestClock, device, job};
-use crate::{BusHandle, DispatchId, Framing};
+use crate::{BusHandle, DispatchId, Framing, Writer};
 
 fn value(point: Point, json: Option<&str>, factor: f64) -> Value {
     Value {
@@ -110,6 +111,8 @@ impl Peer {
 
 struct Rig {
     handle: BusHandle,
+    /// There while the bench is armed.
+    writer: Option<Writer>,
     sink: Arc<Recorder>,
     clock: Arc<TestClock>,
     dials: mpsc::UnboundedReceiver<(
@@ -136,6 +139,7 @@ impl Rig {
         let (sink, clock) = (Arc::new(Recorder::default()), TestClock::start());
         let handle = crate::start(spec, devices, clock.clone(), sink.clone());
         Self {
+            writer: Some(handle.arm()),
             handle,
             sink,
             clock,
@@ -160,7 +164,7 @@ impl Rig {
             valid,
             urgent,
         );
-        self.handle.write(write).unwrap();
+        self.writer.as_ref().unwrap().write(write).unwrap();
         // The broker's acknowledgement takes a millisecond.
         sleep(Duration::from_millis(3)).await;
     }
@@ -314,7 +318,7 @@ async fn the_last_wish_wins_and_urgent_ones_go_first() {
         Duration::from_secs(5),
         true,
     );
-    rig.handle.write(trip).unwrap();
+    rig.writer.as_ref().unwrap().write(trip).unwrap();
     check_outcomes(&rig, &["1 missed Written … superseded by dispatch 2"]);
     let mut peer = rig.accept().await;
     assert_eq!(peer.commands(), ["cmnd/p2/POWER OFF", "cmnd/p1/POWER OFF"]);
@@ -504,7 +508,7 @@ async fn what_a_device_cannot_do_is_refused_in_clear_text() {
             Duration::from_secs(1),
             false,
         );
-        rig.handle.write(write).unwrap();
+        rig.writer.as_ref().unwrap().write(write).unwrap();
     }
     sleep(Duration::from_millis(1)).await;
     check_outcomes(
@@ -542,16 +546,17 @@ async fn at_its_end_the_bus_finishes_urgent_commands_only_and_in_bounded_time() 
         valid,
         false,
     );
-    rig.handle.write(trip).unwrap();
-    rig.handle.write(idle).unwrap();
+    rig.writer.as_ref().unwrap().write(trip).unwrap();
+    rig.writer.as_ref().unwrap().write(idle).unwrap();
     let ended_from = rig.clock.now();
     let Rig {
         handle,
+        writer,
         sink,
         clock,
         dials,
     } = rig;
-    drop(handle);
+    drop((handle, writer));
     sleep(Duration::from_millis(1)).await;
     assert_eq!(peer.commands(), ["cmnd/p1/POWER OFF"]);
     // The device never reports: the bus ends all the same.
@@ -580,7 +585,7 @@ async fn a_confirmed_urgent_command_lets_the_bus_end_at_once() {
     let mut peer = rig.accept().await;
     rig.switch(1, false, 1000, true).await;
     let from = rig.clock.now();
-    drop(rig.handle);
+    drop((rig.handle, rig.writer));
     peer.say("stat/p1/POWER", "OFF").await;
     while peer.from_bus.recv().await.is_some() {}
     assert!(rig.clock.now().since(from) < Duration::from_millis(100));
@@ -652,4 +657,67 @@ async fn the_bundled_shelly_profile_reads_and_switches_a_plug() {
     check_outcomes(&rig, &["1 Register"]);
     peer.say("plug-1/online", "false").await;
     rig.sink.check(0, Point::ActivePower, Err(Flaw::Offline));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_is_not_armed_asks_for_states_and_commands_nothing() {
+    let mut profile = plug();
+    profile.commands[0].dead_man = Some("ON 10".into());
+    profile.commands[0].dead_man_refresh = Some(Duration::from_secs(5));
+    let mut rig = Rig::new(profile);
+    rig.writer = None;
+    let looks_for_a_while = async |peer: &mut Peer, when: &str| {
+        peer.say("stat/p1/POWER", "ON").await;
+        sleep(Duration::from_secs(12)).await;
+        let published = peer.published();
+        assert!(published.len() >= 2, "{when}: {published:?}");
+        for text in published {
+            assert_eq!(text, "cmnd/p1/Status 8", "{when}");
+        }
+    };
+    let mut peer = rig.accept().await;
+    looks_for_a_while(&mut peer, "at the start").await;
+    drop(peer);
+    let mut peer = rig.accept().await;
+    looks_for_a_while(&mut peer, "at a reconnect").await;
+
+    rig.writer = Some(rig.handle.arm());
+    rig.switch(1, true, 1000, false).await;
+    assert_eq!(peer.commands(), ["cmnd/p1/POWER ON 10"]);
+    peer.say("stat/p1/POWER", "ON").await;
+    rig.writer = None;
+    sleep(Duration::from_millis(1)).await;
+    peer.published();
+    looks_for_a_while(&mut peer, "disarmed: the dead man is not refreshed").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn disarming_misses_what_waits_but_lets_what_is_urgent_out() {
+    let devices = vec![
+        device(0, Protocol::Mqtt(plug()), Some("p1")),
+        device(1, Protocol::Mqtt(plug()), Some("p2")),
+    ];
+    let mut rig = Rig::with(devices);
+    drop(rig.accept().await);
+    sleep(Duration::from_millis(1)).await;
+    rig.switch(1, true, 5000, false).await;
+    let valid = Duration::from_secs(5);
+    let rest = job(
+        &rig.clock,
+        2,
+        1,
+        Setpoint::Switch { on: false },
+        valid,
+        true,
+    );
+    rig.writer.as_ref().unwrap().write(rest).unwrap();
+    rig.writer = None;
+    let mut peer = rig.accept().await;
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(peer.commands(), ["cmnd/p2/POWER OFF"]);
+    peer.say("stat/p2/POWER", "OFF").await;
+    check_outcomes(
+        &rig,
+        &["1 missed Written … disarmed", "2 Written", "2 Register"],
+    );
 }

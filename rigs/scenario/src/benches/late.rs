@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bus::{BusDevice, BusSpec, Endpoint, LinkEvent, PollPeriods, Sink};
+use bus::{BusDevice, BusSpec, Endpoint, KeepAlives, LinkEvent, PollPeriods, Sink};
 use emulator::faces::modbus::frame::Framing;
 use model::{DeviceIx, Point, PointSample, Reading};
 use profile::modbus::DataType;
@@ -203,6 +203,7 @@ async fn ours(port: u16, framing: Framing) -> Tally {
             normal: every,
             slow: every,
         },
+        keep_alives: KeepAlives::default(),
     };
     let clock = Arc::new(SystemClock::start());
     let running = bus::start(spec, vec![device], clock, auditor.clone());

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bus::{BusDevice, BusHandle, BusSpec, Endpoint, LinkEvent, PollPeriods, Sink};
+use bus::{BusDevice, BusHandle, BusSpec, Endpoint, KeepAlives, LinkEvent, PollPeriods, Sink};
 use emulator::bench::{
     Address, Bench, BenchSpec, BusKind, BusSpec as EmulatedBus, DeviceSpec, Emulate,
 };
@@ -238,6 +238,7 @@ async fn ours(ports: &[u16]) -> Result<Outcome, BenchError> {
                     normal: every,
                     slow: every,
                 },
+                keep_alives: KeepAlives::default(),
             };
             bus::start(spec, vec![device], clock.clone(), tape.clone())
         })

@@ -149,11 +149,16 @@ async fn the_last_urgent_writes_are_done_before_the_bus_ends() {
             valid_until: bench.clock.now() + Duration::from_secs(60),
             urgent: true,
         };
-        bench.orders.try_send(order).expect("room");
+        let orders = bench.orders.as_ref().expect("armed");
+        orders.try_send(order).expect("room");
         let Bench {
-            seen, orders, task, ..
+            seen,
+            key,
+            orders,
+            task,
+            ..
         } = bench;
-        drop(orders);
+        drop((key, orders));
         let ended = tokio::time::timeout(Duration::from_secs(3), task).await;
         ended.expect("in time").expect("no panic");
         let fate = seen.fate(1);
@@ -179,9 +184,13 @@ async fn a_write_that_the_end_has_cut_short_is_told() {
     bench.order(1, 0, power(3.0), 60_000 * MS);
     bench.runs(500 * MS).await;
     let Bench {
-        seen, orders, task, ..
+        seen,
+        key,
+        orders,
+        task,
+        ..
     } = bench;
-    drop(orders);
+    drop((key, orders));
     tokio::time::timeout(Duration::from_secs(3), task)
         .await
         .expect("in time")

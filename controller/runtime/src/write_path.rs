@@ -1,0 +1,109 @@
+//! The write path of a run: it exists while the bench is armed, and not before or after.
+//!
+//! The engine holds it. The heartbeat guard holds a [`Spare`]: the same path for the case that the
+//! engine stalls, and nothing once the engine has given it up. It is not responsible for what is
+//! written (see [`crate::engine`]) nor for what each bus does when its writer is dropped.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bus::{BusHandle, Rejected, WriteJob, Writer};
+
+/// One writer for each bus, in the order of the rig.
+type Writers = Vec<Writer>;
+
+/// The running buses and, while the bench is armed, the way to write to them.
+#[derive(Debug)]
+pub struct WritePath {
+    buses: Vec<BusHandle>,
+    open: Option<Arc<Writers>>,
+    spare: Spare,
+}
+
+/// The write path as somebody else may use it while it is there.
+#[derive(Clone, Debug, Default)]
+pub struct Spare(Arc<Mutex<Weak<Writers>>>);
+
+impl WritePath {
+    /// Buses that only look.
+    #[must_use]
+    pub fn new(buses: Vec<BusHandle>) -> Self {
+        Self {
+            buses,
+            open: None,
+            spare: Spare::default(),
+        }
+    }
+
+    /// The buses.
+    #[must_use]
+    pub fn buses(&self) -> &[BusHandle] {
+        &self.buses
+    }
+
+    /// Whether there is a path.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Makes the path, unless it is there.
+    pub fn open(&mut self) {
+        if self.open.is_none() {
+            let writers = Arc::new(self.buses.iter().map(BusHandle::arm).collect());
+            self.spare.set(Arc::downgrade(&writers));
+            self.open = Some(writers);
+        }
+    }
+
+    /// Gives the path up: the buses still send what is urgent and miss the rest.
+    pub fn close(&mut self) {
+        self.spare.set(Weak::new());
+        self.open = None;
+    }
+
+    /// Hands a setpoint to a bus; never waits.
+    ///
+    /// # Errors
+    /// When there is no path, or the bus does not take it.
+    pub fn write(&self, bus: usize, job: WriteJob) -> Result<(), Rejected> {
+        write(self.open.as_deref(), bus, job)
+    }
+
+    /// The same path, for the heartbeat guard.
+    #[must_use]
+    pub fn spare(&self) -> Spare {
+        self.spare.clone()
+    }
+}
+
+impl Spare {
+    fn set(&self, writers: Weak<Writers>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = writers;
+    }
+
+    /// Hands a setpoint to a bus, if there is a path now; never waits.
+    ///
+    /// # Errors
+    /// As [`WritePath::write`].
+    pub fn write(&self, bus: usize, job: WriteJob) -> Result<(), Rejected> {
+        let writers = {
+            let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            spare.upgrade()
+        };
+        write(writers.as_deref(), bus, job)
+    }
+
+    /// Whether there is a path now: a bench that only looks is never touched.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.strong_count() > 0
+    }
+}
+
+fn write(writers: Option<&Writers>, bus: usize, job: WriteJob) -> Result<(), Rejected> {
+    match writers {
+        None => Err(Rejected::NotArmed),
+        Some(writers) => writers.get(bus).ok_or(Rejected::Ended)?.write(job),
+    }
+}
