@@ -69,6 +69,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "Every control cycle, clearing and settlement of a run is recomputed from its journal and ledger. The first difference is told. Either the files were changed, or another version of gridrig wrote them.",
     ),
     (
+        "C020",
+        "A scan looks only at what it is told to look at: it never searches a network or opens a port by itself.",
+    ),
+    (
+        "C021",
+        "Nothing answered that a bundled profile fits. A device at another unit or speed, a battery that waits for its inverter, and a plug that speaks only when asked are not found; `gridrig device read` with a rig of your own reaches them.",
+    ),
+    (
         "E000",
         "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave.",
     ),
@@ -169,6 +177,8 @@ mod tests {
             include_str!("verb/live.rs"),
             include_str!("verb/market.rs"),
             include_str!("verb/replay.rs"),
+            include_str!("verb/scan.rs"),
+            include_str!("verb/scan/target.rs"),
             include_str!("verb/sim.rs"),
             include_str!("verb/test.rs"),
         ];

@@ -11,6 +11,7 @@ mod render;
 mod rig_file;
 mod selection;
 mod terminal;
+mod timing;
 mod verb;
 
 use std::process::ExitCode;

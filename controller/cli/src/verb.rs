@@ -10,6 +10,7 @@ mod live;
 pub mod market;
 pub mod replay;
 pub mod run;
+pub mod scan;
 pub mod sim;
 pub mod test;
 
@@ -50,6 +51,8 @@ verbs! {
     Check => check;
     /// List, read or write single points of devices.
     Device => device;
+    /// Look for devices, only reading, and propose a rig.
+    Scan => scan;
     /// Clear a book offline, or recompute the market of a run.
     Market => market;
     /// Recompute every control cycle of a run from its journal.

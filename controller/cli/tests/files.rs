@@ -150,7 +150,7 @@ fn usage_faults_exit_with_2_and_say_what_to_do() {
     place.file("full/file", "");
     place.file("notes.txt", "");
     let rows: &[(&[&str], &str)] = &[
-        (&["scan"], "unrecognized subcommand"),
+        (&["seek"], "unrecognized subcommand"),
         (&["demo", "--for", "3"], "has no unit"),
         (&["demo", "--for", "0s"], "longer than nothing"),
         (&["demo", "--speed", "max"], "--for"),

@@ -8,7 +8,7 @@ use bus::PollPeriods;
 use clap::Args;
 use document::{Actor, Diagnostic, Document, Severity, Source};
 use model::{DeviceIx, Point};
-use profile::Profile;
+use profile::{Profile, Protocol};
 use runtime::access::points_of;
 use runtime::rig::Rig;
 use scenario::script;
@@ -22,6 +22,7 @@ use crate::codes::usage;
 use crate::problem::{Outcome, Problem};
 use crate::render;
 use crate::terminal::Terminal;
+use crate::timing;
 
 /// Periods for a profile that stands in no rig: those that a rig takes where it says nothing.
 const PERIODS: PollPeriods = PollPeriods {
@@ -29,11 +30,6 @@ const PERIODS: PollPeriods = PollPeriods {
     normal: Duration::from_secs(1),
     slow: Duration::from_secs(60),
 };
-/// A time-out is proposed to be so many round trips. Chosen: 5, which leaves room for one resend
-/// by the network and for a device that is busy with its display.
-const TIMEOUT_ROUND_TRIPS: f64 = 5.0;
-/// Shortest time-out that is proposed, in seconds. Chosen: 50 ms, the jitter of USB adapters.
-const TIMEOUT_MIN_S: f64 = 0.05;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -376,19 +372,22 @@ async fn live(rig: &Arc<Rig>, arguments: &Arguments) -> Result<Live, Problem> {
             continue;
         };
         let is_polled = bus.kind.protocol().starts_with("modbus");
-        let round_trip_s =
-            is_polled.then(|| report.busy_nanos as f64 / 1e9 / report.requests.max(1) as f64);
-        let timeout_s = round_trip_s.map(|s| (s * TIMEOUT_ROUND_TRIPS).max(TIMEOUT_MIN_S));
-        if let (Some(round_trip_s), Some(timeout_s)) = (round_trip_s, timeout_s) {
+        let round_trip =
+            is_polled.then(|| Duration::from_nanos(report.busy_nanos / report.requests.max(1)));
+        let timeout = round_trip.map(timing::timeout);
+        let lost = report.timeouts + report.corrupt;
+        let min_gap = round_trip.map(|_| timing::min_gap(used_gap(rig, index), lost));
+        if let (Some(round_trip), Some(timeout), Some(min_gap)) = (round_trip, timeout, min_gap) {
             text.push(format!(
                 "live   bus {:<6} {} requests, {} answers, {} time-outs, mean round trip {:.1} ms; \
-                 timeout = \"{:.0}ms\" would do",
+                 timeout = \"{}\" and min_gap = \"{}\" would do",
                 bus.id,
                 report.requests,
                 report.answers,
                 report.timeouts,
-                round_trip_s * 1e3,
-                (timeout_s * 1e3).ceil()
+                round_trip.as_secs_f64() * 1e3,
+                timing::text(timeout),
+                timing::text(min_gap)
             ));
         }
         buses.push(json!({
@@ -396,8 +395,9 @@ async fn live(rig: &Arc<Rig>, arguments: &Arguments) -> Result<Live, Problem> {
             "requests": report.requests,
             "answers": report.answers,
             "timeouts": report.timeouts,
-            "round_trip_s": round_trip_s,
-            "proposed_timeout_s": timeout_s,
+            "round_trip_s": round_trip.map(|t| t.as_secs_f64()),
+            "proposed_timeout_s": timeout.map(|t| t.as_secs_f64()),
+            "proposed_min_gap_s": min_gap.map(|t| t.as_secs_f64()),
         }));
     }
     let mut diagnostics = absences(rig, &readings, &access.notices, arguments.within);
@@ -408,6 +408,17 @@ async fn live(rig: &Arc<Rig>, arguments: &Arguments) -> Result<Live, Problem> {
         text,
         diagnostics,
     })
+}
+
+/// The longest silence before a request that a bus keeps: the rig's, or that of its devices.
+fn used_gap(rig: &Rig, bus: usize) -> Duration {
+    let of_devices = rig.devices.iter().filter(|d| d.bus == bus);
+    let of_profiles = of_devices.filter_map(|d| match &d.profile.protocol {
+        Protocol::Modbus(modbus) => Some(modbus.min_gap),
+        _ => None,
+    });
+    let longest = of_profiles.max().unwrap_or_default();
+    rig.buses[bus].min_gap.unwrap_or(longest)
 }
 
 /// R012 for a limit that is wider than the nameplate that the device itself told.

@@ -15,6 +15,7 @@ pub(crate) mod bench;
 pub mod codec;
 mod link;
 mod listener;
+pub mod scan;
 #[cfg(target_os = "linux")]
 pub mod socketcan;
 pub mod socketcand;

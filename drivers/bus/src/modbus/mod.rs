@@ -14,6 +14,7 @@ mod dial;
 mod gate;
 mod guard;
 pub mod link;
+pub mod scan;
 pub mod sunspec;
 mod write;
 mod writing;

@@ -11,6 +11,7 @@ pub mod codec;
 mod dialogue;
 pub mod link;
 mod orders;
+pub mod scan;
 pub mod topic;
 
 use std::sync::Arc;
