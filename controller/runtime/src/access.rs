@@ -4,6 +4,8 @@
 //! approved, recorded before it leaves, and read back. It is not responsible for choosing
 //! what is written, nor for bringing a device back; whoever needs that starts a run.
 
+pub mod plausible;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::evidence::{self, CONTROLLER, Evidence, NotDurable};
 use crate::image::ImageStore;
 use crate::rig::Rig;
 use crate::tracker::{Progress, Tracker};
+use plausible::{Observations, Observed};
 
 /// How often it is looked whether something has arrived.
 /// Chosen: 10 ms, below what a person notices and far above what it costs.
@@ -206,6 +209,26 @@ impl PointAccess {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         wanted.iter().map(|w| self.reading(*w)).collect()
+    }
+
+    /// What all good samples that are measured from now on say, for some time.
+    pub async fn observe(&mut self, during: Duration) -> Observations {
+        self.listen();
+        let begin = self.clock.now();
+        let mut observed = Observations::new();
+        while self.clock.now().since(begin) < during {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.listen();
+            for (key, sample) in &self.latest {
+                if let Reading::Good(value) = sample.reading
+                    && sample.measured_at >= begin
+                {
+                    let slot = observed.entry(*key).or_insert(Observed::steady(value));
+                    *slot = slot.with(value);
+                }
+            }
+        }
+        observed
     }
 
     fn is_settled(&self, (device, point): (DeviceIx, Point), now: Instant) -> bool {

@@ -119,7 +119,7 @@ async fn look(units: &[(u8, Unit)], asked: &[u8]) -> (Vec<Found>, Arc<Mutex<Far>
     let spec = BusSpec {
         id: "lan1".into(),
         endpoint: Endpoint::Memory(dial),
-        rtu: false,
+        framing: bus::Framing::Tcp,
         timeout: None,
         min_gap: None,
         seed: 1,

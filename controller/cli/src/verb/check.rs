@@ -9,6 +9,7 @@ use clap::Args;
 use document::{Actor, Diagnostic, Document, Severity, Source};
 use model::{DeviceIx, Point};
 use profile::{Profile, Protocol};
+use runtime::access::plausible::{self, Observations};
 use runtime::access::points_of;
 use runtime::rig::Rig;
 use scenario::script;
@@ -37,7 +38,7 @@ pub struct Arguments {
     /// Rig, profile and scenario files; which is which is told by what stands in them.
     #[arg(required_unless_present = "reference")]
     files: Vec<PathBuf>,
-    /// Open the buses of the rigs, read every device once, and report what came.
+    /// Open the buses of the rigs, read every device, and judge whether it can be true.
     #[arg(long)]
     live: bool,
     /// What is at the far end of the buses for `--live`.
@@ -337,6 +338,13 @@ async fn live(rig: &Arc<Rig>, arguments: &Arguments) -> Result<Live, Problem> {
         .collect();
     let readings = access.read(&wanted, arguments.within).await;
     let now = clock.now();
+    let is_heard = |d: &DeviceIx| access.heard_at(*d).is_some();
+    // What is not there has no physics; its absence is told below.
+    let observed = if devices.iter().any(is_heard) {
+        access.observe(observation(rig)).await
+    } else {
+        Observations::new()
+    };
     let mut text = Vec::new();
     let mut rows = Vec::new();
     for device in &devices {
@@ -402,12 +410,23 @@ async fn live(rig: &Arc<Rig>, arguments: &Arguments) -> Result<Live, Problem> {
     }
     let mut diagnostics = absences(rig, &readings, &access.notices, arguments.within);
     diagnostics.extend(nameplates(rig, &readings));
+    diagnostics.extend(plausible::faults(rig, &readings, &observed));
     drop(bench);
     Ok(Live {
         json: json!({"devices": rows, "buses": buses, "notices": access.notices}),
         text,
         diagnostics,
     })
+}
+
+/// How long a bench is looked at for its physics: until every ordinary point has come anew.
+fn observation(rig: &Rig) -> Duration {
+    /// Chosen: at least three of the usual periods, and no longer than a person waits.
+    const SHORTEST: Duration = Duration::from_secs(3);
+    const LONGEST: Duration = Duration::from_secs(10);
+    let periods = rig.devices.iter().map(|d| d.poll.normal);
+    let longest = periods.max().unwrap_or_default();
+    (longest + longest / 2).clamp(SHORTEST, LONGEST)
 }
 
 /// The longest silence before a request that a bus keeps: the rig's, or that of its devices.

@@ -120,6 +120,30 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A fault of `[emulate]` that the emulator does not know.",
     ),
     (
+        "R040",
+        "Power that flows the wrong way for what the device is: a load that feeds in, photovoltaics that consume more than their standby, or a battery that charges while its inverter discharges it. Positive is power from the device into the AC bus (of a battery: discharging). A meter in front of a load needs `invert = true`; everything else is the `sign` of the profile.",
+    ),
+    (
+        "R041",
+        "Active power that voltage and current of the same device do not make. Usually kW were taken for W or the other way round, or the words of a number stand in the other order. Every number may be wrong until it is known which one is.",
+    ),
+    (
+        "R042",
+        "Active power, apparent power and power factor of a device contradict each other: a unit or scale in its profile is wrong.",
+    ),
+    (
+        "R043",
+        "A frequency or voltage that no bench with this nominal value has: a scale in the profile is wrong, or `site` in the rig.",
+    ),
+    (
+        "R044",
+        "What flows through the point of common coupling is not what the devices make of it. If the opposite sign of one device closes the balance, that device is named. Otherwise it is a warning: something on the bus is not metered, or a scale is wrong.",
+    ),
+    (
+        "R045",
+        "A device says values that its own profile does not believe. The driver marks each of them as out of range and nobody uses it; the usual reason is a wrong type, word order or scale.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
     ),

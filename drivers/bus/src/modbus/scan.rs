@@ -22,7 +22,7 @@ use super::link::{Ask, LinkError, ModbusLink, Timing};
 use super::sunspec::{Chain, Step, Walk};
 use super::{Bus, DialError};
 use crate::plan::Plan;
-use crate::{BusDevice, BusSpec, BusStats, LinkEvent, PollPeriods, Sink};
+use crate::{BusDevice, BusSpec, BusStats, KeepAlives, LinkEvent, PollPeriods, Sink};
 
 /// Attempts to open a link that was closed after a time-out.
 /// Chosen: 5; a device that takes one client needs a moment to let go of the last one.
@@ -254,7 +254,15 @@ impl Scanner {
                 continue;
             };
             let could_be = match (&modbus.layout, &chain) {
-                (Layout::SunSpec { required }, Some(chain)) => chain.missing(required).is_empty(),
+                (
+                    Layout::SunSpec {
+                        required, one_of, ..
+                    },
+                    Some(chain),
+                ) => {
+                    let has_one = chain.missing(one_of).len() < one_of.len();
+                    chain.missing(required).is_empty() && (one_of.is_empty() || has_one)
+                }
                 (Layout::Fixed, None) => true,
                 _ => false,
             };
@@ -337,6 +345,7 @@ impl Scanner {
                 normal: Duration::MAX,
                 slow: Duration::MAX,
             },
+            keep_alives: KeepAlives::default(),
         };
         let mut device = Device::new(spec, modbus.clone(), &self.spec);
         for _ in 0..QUESTIONS_MAX {
@@ -371,7 +380,10 @@ impl Scanner {
         let mut blocks: Vec<_> = device.reads.iter().map(|r| r.block.clone()).collect();
         while let Some(block) = blocks.pop() {
             match self.ask(unit, ask(&block)).await? {
-                Ok(words) => device.publish(&block, &words, now, &page),
+                Ok(words) => {
+                    // Remarks are about counters that went back: there is no earlier reading.
+                    drop(device.publish(&block, &words, now, &page));
+                }
                 Err(error) => match block.halves() {
                     Some((low, high)) if matches!(error, LinkError::Exception(1..=4)) => {
                         blocks.extend([low, high]);
