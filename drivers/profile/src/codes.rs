@@ -24,7 +24,7 @@ codes! {
     PAST_THE_END = "P005",
         "The value reaches past the last Modbus address, 65535. Addresses are zero-based wire addresses: 40001 in a manual's five-digit notation is 0 in the holding table.";
     ODD_ONE_OUT = "P006",
-        "All other values of several registers begin at addresses of the same parity, and this one does not. Vendors hardly mix them: one address was probably taken from a one-based table. This is a warning; it does not prevent the use of the profile.";
+        "All other values of several registers begin at addresses of the same parity, and this one does not. Vendors hardly mix them: one address was probably taken from a one-based table. A register that `[[identify]]` reads is proved by the device itself and is not told. This is a warning; it does not prevent the use of the profile.";
     BAD_RANGE = "P007",
         "A range is a pair with the lower end first. Where the point has a unit it is a text such as \"0..500V\"; where it has none (fractions, states, switches) it is a list of two numbers such as [0, 1]. Values outside the range are not believed.";
     READ_TOO_WIDE = "P008",

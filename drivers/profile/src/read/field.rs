@@ -195,8 +195,9 @@ fn content(
         }
         Write::Percent => percent(t, recipe),
         Write::Revert => {
-            check_revert(t, &write.span, register, recipe);
-            Some((FieldValue::RevertSeconds, 1.0))
+            let scale = value::scale(t)?;
+            check_revert(t, &write.span, register, recipe, scale);
+            Some((FieldValue::RevertSeconds, scale))
         }
         Write::Constant => Some((FieldValue::Constant(constant(t, "raw", register)?), 1.0)),
     }
@@ -287,15 +288,12 @@ fn check_revert(
     span: &Range<usize>,
     register: Option<&Register>,
     recipe: &Recipe<'_>,
+    scale: f64,
 ) {
-    let whole = recipe
-        .revert
-        .is_none_or(|r| r.value.subsec_nanos() == 0 && r.value.as_secs() > 0);
-    let seconds = recipe
-        .revert
-        .map_or(Ok(0), |r| i64::try_from(r.value.as_secs()));
-    let fitting =
-        seconds.is_ok_and(|seconds| register.is_none_or(|r| fits(r.encoding.data, seconds)));
+    // How many of the register's own units the time is, such as minutes with a scale of 60.
+    let units = recipe.revert.map(|r| r.value.as_secs_f64() / scale);
+    let whole = units.is_none_or(|u| u.fract() == 0.0 && u >= 1.0);
+    let fitting = units.is_none_or(|u| register.is_none_or(|r| fits(r.encoding.data, u as i64)));
     if !(recipe.reverts && whole && fitting) {
         t.document().error(
             codes::REVERT_FIELD,

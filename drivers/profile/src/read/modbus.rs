@@ -10,7 +10,7 @@ use super::registers::{self, Defaults, Register};
 use super::{control, pass_over, required_time, time_or, twice, value};
 use crate::codes;
 use crate::modbus::{
-    Encoding, Heartbeat, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint,
+    Address, Encoding, Heartbeat, Identify, Layout, ModbusProfile, Parity, Poll, RegisterPoint,
     SerialSettings, Table as RegisterTable, WriteFunction,
 };
 
@@ -83,7 +83,6 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile>
         .map_or(WriteFunction::Multiple, |f| f.value);
     head.finish();
 
-    let points = points(root, &defaults, sign);
     let proofs = if root.is_list("identify") {
         root.tables("identify")
     } else {
@@ -91,6 +90,7 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<ModbusProfile>
     };
     let identify: Vec<Option<Identify>> =
         proofs.into_iter().map(|t| identify(t, &defaults)).collect();
+    let points = points(root, &defaults, sign, &identify);
     let known: Vec<Point> = points.iter().map(|p| p.point).collect();
     let controls = control::read(root, &defaults, sign, &known, write_function);
     let heartbeats = heartbeats(root, &defaults);
@@ -201,7 +201,12 @@ fn identify(table: Table<'_>, defaults: &Defaults) -> Option<Identify> {
     })
 }
 
-fn points(root: &Table<'_>, defaults: &Defaults, sign: Option<f64>) -> Vec<RegisterPoint> {
+fn points(
+    root: &Table<'_>,
+    defaults: &Defaults,
+    sign: Option<f64>,
+    proofs: &[Option<Identify>],
+) -> Vec<RegisterPoint> {
     let tables = root.tables("point");
     if tables.is_empty() {
         root.document().error(
@@ -217,6 +222,14 @@ fn points(root: &Table<'_>, defaults: &Defaults, sign: Option<f64>) -> Vec<Regis
         .into_iter()
         .flat_map(|table| point(table, defaults, sign, &mut taken).unwrap_or_default())
         .collect();
+    // A register that identifies the device is proved right each time it is set up.
+    taken.retain(|t| {
+        let (table, start) = (t.table, t.registers.start);
+        !proofs.iter().flatten().any(|proof| {
+            matches!(proof.address, Address::Fixed { table: of, address }
+                if Some(of) == table && u32::from(address) == start)
+        })
+    });
     check_parity(root, &taken);
     points
 }

@@ -178,3 +178,40 @@ fn each_kind_of_modbus_bus_has_the_framing_that_its_gateway_needs() {
         assert!(matches!(spec.endpoint, bus::Endpoint::Tcp { .. }));
     }
 }
+
+#[test]
+fn a_device_that_asks_for_permission_has_no_control_until_the_rig_gives_it() {
+    let device = |keys: &str| {
+        format!(
+            "{GOOD}ess1 = {{ profile = \"sungrow/sh\", bus = \"lan1\", unit = 9, role = \"ess\", limits = {{ p = \"-3..3kW\" }}{keys} }}\n"
+        )
+    };
+    let takes = |keys: &str| {
+        let rig = load_file(&device(keys)).expect("good");
+        rig.devices[3].profile.takes(model::Point::ActivePowerSet)
+    };
+    assert!(!takes(""));
+    assert!(!takes(", allow_writes = false"));
+    assert!(takes(", allow_writes = true, accept_hold = true"));
+    // It keeps its setpoint for ever when it hears nothing: that has to be accepted.
+    let faults = load_file(&device(", allow_writes = true")).expect_err("it holds");
+    assert_eq!(faults.iter().map(|d| d.code).collect::<Vec<_>>(), ["R014"]);
+    // A rig may close a device that others leave open.
+    let closed = GOOD.replace("revert = \"60s\"", "allow_writes = false");
+    let rig = load_file(&closed).expect("good");
+    assert!(rig.devices[0].profile.controls().is_empty());
+}
+
+#[test]
+fn the_slower_of_two_ramps_counts() {
+    let ramp = |keys: &str| {
+        let rig = load_file(&format!(
+            "{GOOD}ess1 = {{ profile = \"sungrow/sh\", bus = \"lan1\", unit = 9, role = \"ess\", limits = {{ p = \"-3..3kW\" }}, allow_writes = true, accept_hold = true{keys} }}\n"
+        ));
+        let ramp = rig.expect("good").devices[3].ramp.expect("a ramp");
+        ramp.as_watts_per_second()
+    };
+    assert_eq!(ramp(""), 5000.0);
+    assert_eq!(ramp(", ramp = \"1kW/s\""), 1000.0);
+    assert_eq!(ramp(", ramp = \"9kW/s\""), 5000.0);
+}

@@ -323,10 +323,7 @@ impl FixedImage {
     }
 
     fn bits(&self, slot: &Slot, world: &World, device: usize) -> u64 {
-        let encode = |value: Option<f64>| {
-            let raw = value.map(|value| raw_of(value, &slot.encoding, slot.scale));
-            to_bits(raw, slot.encoding.data, slot.encoding.not_implemented)
-        };
+        let encode = |value: Option<f64>| bits_of(value, &slot.encoding, slot.scale);
         match &slot.content {
             Content::Raw(bits) => *bits,
             Content::Value(point) => encode(world.value(device, *point)),
@@ -427,6 +424,19 @@ fn fixed(address: Address) -> Option<(Table, u16)> {
         Address::Fixed { table, address } => Some((table, address)),
         Address::Model { .. } => None,
     }
+}
+
+/// The registers that tell a value (base unit), or that there is none, where no register
+/// scales it.
+#[must_use]
+pub fn words_of(value: Option<f64>, encoding: &Encoding) -> Vec<u16> {
+    let bits = bits_of(value, encoding, PLAIN_SCALE);
+    to_words(bits, encoding.data, encoding.order)
+}
+
+fn bits_of(value: Option<f64>, encoding: &Encoding, scale: i16) -> u64 {
+    let raw = value.map(|value| raw_of(value, encoding, scale));
+    to_bits(raw, encoding.data, encoding.not_implemented)
 }
 
 fn raw_of(value: f64, encoding: &Encoding, scale: i16) -> f64 {

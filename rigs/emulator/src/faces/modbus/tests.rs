@@ -351,3 +351,68 @@ async fn a_serial_line_answers_its_units_and_survives_noise() {
         assert_eq!(frame::checksum(&answer[..7]).to_le_bytes(), answer[7..]);
     }
 }
+
+fn write_one(port: &Port, unit: u8, address: u16, word: u16) -> Vec<u8> {
+    let [a, b] = address.to_be_bytes();
+    let [c, d] = word.to_be_bytes();
+    ask(port, unit, &[6, a, b, c, d])
+}
+
+#[test]
+fn a_sungrow_obeys_mode_power_and_command_one_register_at_a_time() {
+    let (port, world) = port(&[(4, "bat1", "sungrow/sh")]);
+    assert_eq!(
+        write(&port, 4, 13049, &[2]),
+        [0x90, 1],
+        "function 16 is not known"
+    );
+    // (mode, power, command, power of the storage)
+    for (mode, power, command, expected) in [
+        (2, 700, 0xbb, 700.0),
+        (2, 400, 0xaa, -400.0),
+        (2, 400, 0xcc, 0.0),
+        (2, 300, 0xbb, 300.0),
+        // Without the forced mode it does as it likes.
+        (0, 300, 0xbb, 0.0),
+    ] {
+        for (address, word) in [(13051, power), (13049, mode), (13050, command)] {
+            assert_eq!(write_one(&port, 4, address, word)[0], 6);
+        }
+        run(&mut world.lock(), 5.0);
+        let p = world.lock().plant.storage[0].p();
+        assert!(
+            (p - expected).abs() < 1.0,
+            "{mode} {power} {command:#x}: {p}"
+        );
+        assert_eq!(read(&port, 4, 3, 13049, 3)[0], mode);
+        assert_eq!(read(&port, 4, 3, 13050, 1), [command]);
+    }
+}
+
+#[test]
+fn a_huawei_charges_and_discharges_for_the_minutes_it_is_told() {
+    let (port, world) = port(&[(5, "bat1", "huawei/sun2000")]);
+    let tell = |charge: u16, discharge: u16, command: u16| {
+        for (address, words) in [
+            (47246, vec![0]),
+            (47083, vec![1]),
+            (47247, vec![0, charge]),
+            (47249, vec![0, discharge]),
+            (47100, vec![command]),
+        ] {
+            assert_eq!(write(&port, 5, address, &words)[0], 16, "{address}");
+        }
+    };
+    for (charge, discharge, command, expected) in
+        [(0, 600, 2, 600.0), (500, 0, 1, -500.0), (0, 0, 2, 0.0)]
+    {
+        tell(charge, discharge, command);
+        run(&mut world.lock(), 5.0);
+        let p = world.lock().plant.storage[0].p();
+        assert!((p - expected).abs() < 1.0, "{command}: {p}");
+    }
+    tell(0, 600, 2);
+    run(&mut world.lock(), 70.0);
+    let p = world.lock().plant.storage[0].p();
+    assert!(p.abs() < 1.0, "the minute is over, and it goes on with {p}");
+}
