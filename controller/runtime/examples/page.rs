@@ -15,7 +15,7 @@ use model::{
 };
 use quantities::{ActivePower, Frequency, FrequencyRate, ReactivePower, StateOfCharge, Voltage};
 use runtime::view::{
-    Counters, CycleReport, DeviceLabel, LedgerView, LiveView, MarketView, RigView,
+    BusView, Counters, CycleReport, DeviceLabel, LedgerView, LiveView, MarketView, RigView,
 };
 use runtime::web::{Access, WebCommand, serve};
 
@@ -372,11 +372,17 @@ impl FakeBench {
                 timeouts,
                 ..BusReport::default()
             };
+            let bus = |name: &str, report: BusReport, busy_percent: f64| BusView {
+                name: name.into(),
+                report,
+                busy_percent,
+                devices: Vec::new(),
+            };
             self.view.buses(vec![
-                ("lan1".into(), report(50.0, 0), 12.0),
-                ("rs1".into(), report(9.0, (t / 30.0) as u64), 84.0),
-                ("can0".into(), report(70.0, 0), 3.0),
-                ("mq".into(), report(4.0, 0), 1.0),
+                bus("lan1", report(50.0, 0), 12.0),
+                bus("rs1", report(9.0, (t / 30.0) as u64), 84.0),
+                bus("can0", report(70.0, 0), 3.0),
+                bus("mq", report(4.0, 0), 1.0),
             ]);
             self.view.counters(Counters {
                 cycles: self.n,

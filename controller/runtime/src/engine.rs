@@ -27,7 +27,7 @@ use crate::journal::Journal;
 use crate::rig::Rig;
 use crate::telemetry::{Level, Telemetry, describe};
 use crate::tracker::{Progress, Tracker};
-use crate::view::{Counters, CycleReport, LedgerView, LiveView, MarketView};
+use crate::view::{BusView, Counters, CycleReport, LedgerView, LiveView, MarketView};
 use crate::write_path::{Spare, WritePath};
 
 /// Somebody in the process who wants to hear everything, such as a scenario's recorder.
@@ -655,7 +655,12 @@ impl Engine {
                 let report = bus.stats.report();
                 let busy = report.busy_nanos.saturating_sub(*before) as f64 / elapsed;
                 *before = report.busy_nanos;
-                (bus.id.to_string(), report, (busy * 100.0).min(100.0))
+                BusView {
+                    name: bus.id.to_string(),
+                    report,
+                    busy_percent: (busy * 100.0).min(100.0),
+                    devices: bus.stats.devices(),
+                }
             })
             .collect();
         self.parts.view.buses(buses);

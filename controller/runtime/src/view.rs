@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bus::BusReport;
+use bus::{BusReport, DeviceReport};
 use control::Estimate;
 use model::{
     DeviceImage, DeviceIx, Event, Function, Instant, Mode, ProcessImage, Role, Setpoint, Stage,
@@ -210,6 +210,8 @@ pub struct BusView {
     pub report: BusReport,
     /// Share of the time during which the link was in use, in percent.
     pub busy_percent: f64,
+    /// The counters of its devices, where it asks them.
+    pub devices: Vec<DeviceReport>,
 }
 
 #[derive(Debug, Default)]
@@ -311,16 +313,9 @@ impl LiveView {
         self.lock().ledger = Some(ledger);
     }
 
-    /// Takes in the counters of the buses: name, counters, busy share in percent.
-    pub fn buses(&self, buses: Vec<(String, BusReport, f64)>) {
-        self.lock().buses = buses
-            .into_iter()
-            .map(|(name, report, busy_percent)| BusView {
-                name,
-                report,
-                busy_percent,
-            })
-            .collect();
+    /// Takes in the counters of the buses.
+    pub fn buses(&self, buses: Vec<BusView>) {
+        self.lock().buses = buses;
     }
 
     /// Takes in the counters of the run.

@@ -16,9 +16,11 @@ pub mod modbus;
 pub mod mqtt;
 pub mod plan;
 mod port;
+mod stats;
 
 pub use arming::Permit;
 pub use port::{
-    BusDevice, BusHandle, BusReport, BusSpec, BusStats, DispatchId, Endpoint, Framing, KeepAlives,
-    LinkEvent, PollPeriods, Rejected, Sink, WriteJob, Writer, start,
+    BusDevice, BusHandle, BusSpec, DispatchId, Endpoint, Framing, KeepAlives, LinkEvent,
+    PollPeriods, Rejected, Sink, WriteJob, Writer, start,
 };
+pub use stats::{BusReport, BusStats, DeviceReport, DeviceStats};

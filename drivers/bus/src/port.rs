@@ -1,7 +1,6 @@
 //! The border of a bus: what goes in, what comes out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use limiter::Approved;
@@ -12,6 +11,7 @@ use profile::mqtt::{Message, ToBroker};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
+use crate::stats::BusStats;
 use crate::{arming, can, modbus, mqtt};
 
 /// Where a bus is reached.
@@ -207,64 +207,6 @@ pub trait Sink: Send + Sync {
     fn event(&self, event: LinkEvent);
 }
 
-/// Counters of a bus, since the run began.
-#[derive(Debug, Default)]
-pub struct BusStats {
-    /// Requests sent (or frames and messages sent).
-    pub requests: AtomicU64,
-    /// Good answers (or frames and messages received).
-    pub answers: AtomicU64,
-    /// Requests without an answer in time.
-    pub timeouts: AtomicU64,
-    /// Damaged or foreign answers that were thrown away.
-    pub corrupt: AtomicU64,
-    /// Answers with an exception code.
-    pub exceptions: AtomicU64,
-    /// Setpoints dropped because they came too late.
-    pub expired: AtomicU64,
-    /// Connections opened again.
-    pub reconnects: AtomicU64,
-    /// Time during which the link was in use, in nanoseconds.
-    pub busy_nanos: AtomicU64,
-}
-
-/// A reading of [`BusStats`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names and units are those of BusStats")]
-pub struct BusReport {
-    pub requests: u64,
-    pub answers: u64,
-    pub timeouts: u64,
-    pub corrupt: u64,
-    pub exceptions: u64,
-    pub expired: u64,
-    pub reconnects: u64,
-    pub busy_nanos: u64,
-}
-
-impl BusStats {
-    /// All counters at once.
-    #[must_use]
-    pub fn report(&self) -> BusReport {
-        let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
-        BusReport {
-            requests: read(&self.requests),
-            answers: read(&self.answers),
-            timeouts: read(&self.timeouts),
-            corrupt: read(&self.corrupt),
-            exceptions: read(&self.exceptions),
-            expired: read(&self.expired),
-            reconnects: read(&self.reconnects),
-            busy_nanos: read(&self.busy_nanos),
-        }
-    }
-
-    /// Adds to a counter.
-    pub fn add(counter: &AtomicU64, n: u64) {
-        counter.fetch_add(n, Ordering::Relaxed);
-    }
-}
-
 /// Why a bus did not take a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
@@ -325,7 +267,7 @@ pub fn start(
     sink: Arc<dyn Sink>,
 ) -> BusHandle {
     let (key, door) = arming::new();
-    let stats = Arc::new(BusStats::default());
+    let stats = Arc::new(BusStats::of(devices.iter().map(|d| d.ix)));
     let handle = BusHandle {
         id: Arc::clone(&spec.id),
         stats: Arc::clone(&stats),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::wire::{Device, Known, Quality, State};
+use super::wire::{Device, Known, Line, Quality, State};
 use crate::view::LiveView;
 use model::Mode;
 
@@ -270,7 +270,96 @@ fn devices(page: &mut Page, devices: &[Device]) {
             }),
         );
     }
+    for (name, kind, help, read) in LINE_METRICS {
+        page.family(
+            name,
+            kind,
+            help,
+            devices.iter().filter_map(|d| {
+                let labels = vec![("device", d.name.clone()), ("link", d.bus.clone())];
+                let value = read(d.line.as_ref()?)?;
+                Some((labels, value))
+            }),
+        );
+    }
 }
+
+/// A number of a device's line: name, kind, help, and how to read it.
+type LineMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&Line) -> Option<f64>,
+);
+
+const LINE_METRICS: &[LineMetric] = &[
+    (
+        "gridrig_device_requests_total",
+        "counter",
+        "Requests to the device.",
+        |l| Some(l.requests as f64),
+    ),
+    (
+        "gridrig_device_answers_total",
+        "counter",
+        "Its good answers.",
+        |l| Some(l.answers as f64),
+    ),
+    (
+        "gridrig_device_timeouts_total",
+        "counter",
+        "Requests without an answer in time.",
+        |l| Some(l.timeouts as f64),
+    ),
+    (
+        "gridrig_device_corrupt_total",
+        "counter",
+        "Damaged or foreign answers.",
+        |l| Some(l.corrupt as f64),
+    ),
+    (
+        "gridrig_device_exceptions_total",
+        "counter",
+        "Answers with an exception code.",
+        |l| Some(l.exceptions as f64),
+    ),
+    (
+        "gridrig_device_retries_total",
+        "counter",
+        "Requests sent once more.",
+        |l| Some(l.retries as f64),
+    ),
+    (
+        "gridrig_device_late_answers_total",
+        "counter",
+        "Answers that came too late and were thrown away.",
+        |l| Some(l.late as f64),
+    ),
+    (
+        "gridrig_device_expired_total",
+        "counter",
+        "Setpoints dropped as too late.",
+        |l| Some(l.expired as f64),
+    ),
+    (
+        "gridrig_device_busy_seconds_total",
+        "counter",
+        "Time of its link that the device has taken.",
+        |l| Some(l.busy_s),
+    ),
+    (
+        "gridrig_device_round_trip_p50_seconds",
+        "gauge",
+        "Median of the times from request to answer.",
+        |l| l.round_trip_p50_ms.map(|ms| ms / 1e3),
+    ),
+    (
+        "gridrig_device_round_trip_p99_seconds",
+        "gauge",
+        "Time from request to answer that one in a hundred exceeds.",
+        |l| l.round_trip_p99_ms.map(|ms| ms / 1e3),
+    ),
+];
 
 /// A counter of a bus: name, help, and how to read it.
 type BusMetric = (&'static str, &'static str, fn(&super::wire::Bus) -> u64);

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::view::BusView;
 use crate::view::tests::{bench_view, cycle_of, dispatched, stale_cycle};
 
 struct Server {
@@ -122,11 +123,13 @@ fn every_device_of_the_api_has_the_fields_of_the_document() {
     let document: serde_json::Value = serde_json::from_str(OPENAPI.text).unwrap();
     let view = bench_view();
     cycle_of(&view, 1);
+    view.buses(vec![asked_bus()]);
     let state = serde_json::to_value(wire::State::of(&view)).unwrap();
     for (schema, value) in [
         ("State", &state),
         ("Device", &state["devices"][0]),
         ("Known", &state["devices"][0]["p_w"]),
+        ("Line", &state["devices"][0]["line"]),
     ] {
         let mut told: Vec<&str> = document["components"]["schemas"][schema]["required"]
             .as_array()
@@ -481,6 +484,55 @@ async fn metrics_leave_out_what_is_not_known() {
         assert!(page.contains(&format!("# HELP {name} ")), "{name}");
         assert!(page.contains(&format!("# TYPE {name} ")), "{name}");
     }
+}
+
+/// A bus whose first device was asked four times.
+fn asked_bus() -> BusView {
+    BusView {
+        name: "lan1".into(),
+        report: bus::BusReport::default(),
+        busy_percent: 5.0,
+        devices: vec![bus::DeviceReport {
+            device: DeviceIx(0),
+            requests: 4,
+            answers: 2,
+            timeouts: 1,
+            corrupt: 0,
+            exceptions: 1,
+            retries: 1,
+            late: 1,
+            expired: 0,
+            busy_nanos: 250_000_000,
+            round_trip_p50: Some(Duration::from_millis(20)),
+            round_trip_p99: None,
+        }],
+    }
+}
+
+#[tokio::test]
+async fn metrics_tell_each_device_of_a_bus_that_asks() {
+    let server = server(None, 4).await;
+    cycle_of(&server.view, 1);
+    server.view.buses(vec![asked_bus()]);
+    let (_, page) = ask(&server, "GET", "/metrics", "", "").await;
+    let name = &server.view.rig().devices[0].name;
+    let link = &server.view.rig().devices[0].bus;
+    for (metric, value) in [
+        ("requests_total", "4"),
+        ("answers_total", "2"),
+        ("timeouts_total", "1"),
+        ("exceptions_total", "1"),
+        ("retries_total", "1"),
+        ("late_answers_total", "1"),
+        ("busy_seconds_total", "0.25"),
+        ("round_trip_p50_seconds", "0.02"),
+    ] {
+        let line = format!("gridrig_device_{metric}{{device=\"{name}\",link=\"{link}\"}} {value}");
+        assert!(page.lines().any(|l| l == line), "{line} in {page}");
+    }
+    // Not known is left out, and so is a device that was not asked.
+    assert!(!page.contains("round_trip_p99"), "{page}");
+    assert_eq!(page.matches("gridrig_device_requests_total{").count(), 1);
 }
 
 #[test]

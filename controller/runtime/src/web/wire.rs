@@ -2,6 +2,8 @@
 //!
 //! These structs are the promise to programs that read the API; types inside may change without them.
 
+use std::time::Duration;
+
 use model::{DeviceImage, Flaw, Instant, Link, Mode, Reading, Role, Signal};
 use quantities::Quantity;
 use serde::Serialize;
@@ -177,6 +179,8 @@ pub struct Device {
     pub soc: Known<f64>,
     /// Switch or breaker position.
     pub switch_on: Known<bool>,
+    /// What came of the requests to it; nothing where it speaks by itself or was not asked yet.
+    pub line: Option<Line>,
 }
 
 impl Device {
@@ -226,6 +230,46 @@ impl Device {
             f_hz,
             soc,
             switch_on,
+            line: None,
+        }
+    }
+}
+
+/// How a device is reached: its share of the bus and what came of its requests, since the run began.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the counters are those of bus::DeviceStats")]
+pub struct Line {
+    pub requests: u64,
+    pub answers: u64,
+    pub timeouts: u64,
+    pub corrupt: u64,
+    pub exceptions: u64,
+    pub retries: u64,
+    pub late: u64,
+    pub expired: u64,
+    /// Time of the bus that it has taken, in seconds.
+    pub busy_s: f64,
+    /// Median of the times from request to answer, in milliseconds.
+    pub round_trip_p50_ms: Option<f64>,
+    /// The time that one in a hundred answers exceeds, in milliseconds.
+    pub round_trip_p99_ms: Option<f64>,
+}
+
+impl From<&bus::DeviceReport> for Line {
+    fn from(report: &bus::DeviceReport) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        Self {
+            requests: report.requests,
+            answers: report.answers,
+            timeouts: report.timeouts,
+            corrupt: report.corrupt,
+            exceptions: report.exceptions,
+            retries: report.retries,
+            late: report.late,
+            expired: report.expired,
+            busy_s: report.busy_nanos as f64 * 1e-9,
+            round_trip_p50_ms: report.round_trip_p50.map(ms),
+            round_trip_p99_ms: report.round_trip_p99.map(ms),
         }
     }
 }
@@ -491,11 +535,19 @@ fn devices_at(view: &LiveView, cycle: Option<&view::LastCycle>) -> Vec<Device> {
     let unread = DeviceImage::unread();
     let now = cycle.map_or(Instant::START, |c| c.now);
     let image = |i: usize| cycle.and_then(|c| c.devices.get(i)).unwrap_or(&unread);
+    let buses = view.latest_buses();
+    let line = |i: usize| {
+        let mut devices = buses.iter().flat_map(|b| &b.devices);
+        devices.find(|d| d.device.index() == i).map(Line::from)
+    };
     view.rig()
         .devices
         .iter()
         .enumerate()
-        .map(|(i, label)| Device::of(label, image(i), now))
+        .map(|(i, label)| Device {
+            line: line(i),
+            ..Device::of(label, image(i), now)
+        })
         .collect()
 }
 

@@ -14,6 +14,7 @@ use super::blocks::{Block, Place, group};
 use super::codec;
 use super::counter::{Count, Counter};
 use super::link::{Ask, LinkError, Timing};
+use super::patience::Patience;
 use super::sunspec::{self, Chain, Walk};
 use super::write::Recipe;
 use crate::plan::{Class, Plan, ReadKey};
@@ -67,6 +68,7 @@ pub(super) struct Device {
     pub(super) spec: BusDevice,
     pub(super) unit: u8,
     pub(super) timing: Timing,
+    pub(super) patience: Patience,
     pub(super) profile: ModbusProfile,
     pub(super) reads: Vec<DeviceRead>,
     /// Recipes by the index of the control; `None` when an address is not there.
@@ -95,6 +97,7 @@ impl Device {
         let mut device = Self {
             unit: spec.unit.unwrap_or(profile.unit),
             timing,
+            patience: Patience::default(),
             spec,
             profile,
             reads: Vec::new(),

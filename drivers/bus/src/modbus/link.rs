@@ -79,6 +79,8 @@ pub struct Answer {
     pub words: Vec<u16>,
     /// Time from the request to the answer.
     pub round_trip: Duration,
+    /// The same without the time that both are on the wire, where the rate is known.
+    pub latency: Duration,
 }
 
 /// Why there is no answer to believe.
@@ -474,7 +476,8 @@ impl ModbusLink {
         timing: Timing,
     ) -> Result<Answer, LinkError> {
         self.quiet(timing).await?;
-        let timeout = timing.timeout + self.wire_time(ask);
+        let wire = self.wire_time(ask);
+        let timeout = timing.timeout + wire;
         let numbered = self.is_numbered();
         let more = if self.is_rtu() { 0 } else { HEADER_MORE };
         let Wire::Up { port, client } = &mut self.wire else {
@@ -492,6 +495,9 @@ impl ModbusLink {
                 call(&mut client, ask, timeout, &self.stats).await
             }
         };
+        if let Ok(answer) = &mut result {
+            answer.latency = answer.round_trip.saturating_sub(wire);
+        }
         let (received, ended) = (port.received(), port.ended());
         let expected = match &result {
             Ok(_) => ask.shape().bytes + more,
@@ -609,6 +615,7 @@ async fn call(
     result.map(|words| Answer {
         words,
         round_trip: sent.elapsed(),
+        latency: sent.elapsed(),
     })
 }
 

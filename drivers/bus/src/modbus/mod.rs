@@ -14,6 +14,7 @@ mod dial;
 mod gate;
 mod guard;
 pub mod link;
+mod patience;
 pub mod scan;
 pub mod sunspec;
 mod write;
@@ -32,7 +33,7 @@ use crate::arming::{Door, Passed, Permit, timer};
 use crate::plan::{Change, Plan, ReadKey, Task, Write};
 use crate::{BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, WriteJob};
 use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
-use link::{Answer, Ask, Connected, LinkError, ModbusLink};
+use link::{Answer, Ask, Connected, LinkError, ModbusLink, Timing};
 
 /// First wait after a device was busy; doubles with each refusal.
 /// Chosen: devices that answer "busy" are done within some 100 ms.
@@ -345,6 +346,9 @@ impl Bus {
         for write in self.plan.expire(now) {
             BusStats::add(&self.stats.expired, 1);
             let device = &self.devices[write.device];
+            if let Some(stats) = self.stats.device(device.spec.ix) {
+                BusStats::add(&stats.expired, 1);
+            }
             let cause = if !self.link.is_up() {
                 "the link is down"
             } else if self.plan.is_offline(write.device) {
@@ -436,8 +440,14 @@ impl Bus {
 
     async fn transact(&mut self, index: usize, ask: Ask<'_>) -> Result<Answer, LinkError> {
         let device = &self.devices[index];
-        let (unit, timing) = (device.unit, device.timing);
+        let timing = Timing {
+            timeout: device.patience.timeout(device.timing.timeout),
+            ..device.timing
+        };
+        let unit = device.unit;
+        let begin = tokio::time::Instant::now();
         let result = self.link.transact(unit, ask, timing).await;
+        self.take_note(index, &result, begin.elapsed());
         if let Some(complaint) = self.link.complaint() {
             self.notice_of_link(complaint);
         }
@@ -459,6 +469,45 @@ impl Bus {
             None => {}
         }
         result
+    }
+
+    /// Counts what came of a request, and learns how fast the device is.
+    fn take_note(&mut self, index: usize, result: &Result<Answer, LinkError>, busy: Duration) {
+        for unit in self.link.take_late() {
+            let late = self.devices.iter().find(|d| d.unit == unit);
+            if let Some(stats) = late.and_then(|d| self.stats.device(d.spec.ix)) {
+                BusStats::add(&stats.late, 1);
+            }
+        }
+        let device = &mut self.devices[index];
+        match result {
+            Ok(answer) => device.patience.answered(answer.latency),
+            Err(LinkError::Timeout(_) | LinkError::Corrupt(_)) => device.patience.missed(),
+            Err(LinkError::Exception(_) | LinkError::Down(_)) => {}
+        }
+        let Some(stats) = self.stats.device(device.spec.ix) else {
+            return;
+        };
+        BusStats::add(&stats.requests, 1);
+        let nanos = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
+        BusStats::add(&stats.busy_nanos, nanos);
+        match result {
+            Ok(answer) => {
+                BusStats::add(&stats.answers, 1);
+                stats.note_round_trip(answer.round_trip);
+            }
+            Err(LinkError::Timeout(_)) => BusStats::add(&stats.timeouts, 1),
+            Err(LinkError::Corrupt(_)) => BusStats::add(&stats.corrupt, 1),
+            Err(LinkError::Exception(_)) => BusStats::add(&stats.exceptions, 1),
+            Err(LinkError::Down(_)) => {}
+        }
+    }
+
+    /// Counts a request that is sent once more.
+    fn count_retry(&self, index: usize) {
+        if let Some(stats) = self.stats.device(self.devices[index].spec.ix) {
+            BusStats::add(&stats.retries, 1);
+        }
     }
 
     /// When the device held what it has just said: the middle of the transaction.
@@ -628,6 +677,7 @@ impl Bus {
                 let wait = BUSY_WAIT * 2_u32.pow(read.busy.into());
                 read.busy += 1;
                 self.plan.read_again(key, now, wait);
+                self.count_retry(index);
                 return;
             }
             LinkError::Exception(1..=3) => {

@@ -259,17 +259,12 @@ impl Bench {
             keep_alives: KeepAlives::default(),
         });
         let seen = Arc::new(Seen::default());
-        let stats = Arc::new(BusStats::default());
+        let devices: Vec<BusDevice> = devices.collect();
+        let stats = Arc::new(BusStats::of(devices.iter().map(|d| d.ix)));
         let clock = Arc::new(TestClock(tokio::time::Instant::now()));
         let (key, door) = arming::new();
         let orders = Some(key.open());
-        let bus = Bus::new(
-            spec,
-            devices.collect(),
-            clock.clone(),
-            seen.clone(),
-            stats.clone(),
-        );
+        let bus = Bus::new(spec, devices, clock.clone(), seen.clone(), stats.clone());
         let task = tokio::spawn(drive::<Order>(bus, door));
         Self {
             seen,

@@ -135,7 +135,9 @@ impl Bus {
         if let Some(wait) = wait {
             write.refusals += 1;
             write.not_before = now + wait;
+            let device = write.device;
             if self.plan.write_again(write) {
+                self.count_retry(device);
                 return;
             }
         }

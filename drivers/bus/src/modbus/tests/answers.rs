@@ -62,23 +62,31 @@ async fn ten_thousand_random_delays_never_mislabel_a_value() {
 
 #[tokio::test(start_paused = true)]
 async fn a_device_that_lags_far_behind_its_late_window_is_told_apart_by_length() {
-    let mut seed = 43;
-    let device = fake(move |_, _| {
-        let slow = noise(&mut seed).is_multiple_of(4);
-        // In order, but up to three times later than anybody promised.
-        let ms = if slow {
-            noise(&mut seed) % 900
-        } else {
-            noise(&mut seed) % 50
-        };
-        Deed::Busy(ms as u32 * MS)
-    });
-    let bench = Bench::start(true, vec![meter()], &device);
-    while device.lock().expect("sound").heard.len() < 5_000 {
-        bench.runs(1000 * MS).await;
+    let rows = [
+        (Framing::Rtu { baud: None }, Stamp::Own),
+        (Framing::Tcp, Stamp::Newest),
+        (Framing::TcpUnnumbered, Stamp::Zero),
+    ];
+    for (framing, stamp) in rows {
+        let mut seed = 43;
+        let device = fake(move |_, _| {
+            let slow = noise(&mut seed).is_multiple_of(4);
+            // In order, but up to three times later than anybody promised.
+            let ms = if slow {
+                noise(&mut seed) % 900
+            } else {
+                noise(&mut seed) % 50
+            };
+            Deed::Busy(ms as u32 * MS)
+        });
+        device.lock().expect("sound").stamp = stamp;
+        let bench = Bench::serving(framing, vec![meter()], &device);
+        while device.lock().expect("sound").heard.len() < 5_000 {
+            bench.runs(1000 * MS).await;
+        }
+        let good = bench.no_wrong_value();
+        assert!(good > 1000, "{good} good values, {framing:?}");
     }
-    let good = bench.no_wrong_value();
-    assert!(good > 1000, "{good} good values");
 }
 
 /// A fault in every fifth answer: what the flaw is called, and that nothing wrong comes of it.
@@ -226,5 +234,27 @@ async fn after_a_burst_of_damaged_answers_the_second_poll_is_right_at_the_latest
             let last_bad = samples.iter().rposition(|s| !good(s)).expect("a burst");
             assert!(last_bad < 19 + 2 + burst as usize, "{last_bad}, rtu {rtu}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn arbitrary_bytes_are_never_a_value() {
+    let rtu = Framing::Rtu { baud: None };
+    for framing in [rtu, Framing::Tcp, Framing::TcpUnnumbered] {
+        let mut seed = 44;
+        let device = fake(move |_, _| {
+            if noise(&mut seed).is_multiple_of(2) {
+                return NOW;
+            }
+            let count = noise(&mut seed) % 300 + 1;
+            let bytes = (0..count).map(|_| noise(&mut seed) as u8);
+            Deed::Bytes(bytes.collect())
+        });
+        let bench = Bench::serving(framing, vec![meter()], &device);
+        while device.lock().expect("sound").heard.len() < 2_000 {
+            bench.runs(1000 * MS).await;
+        }
+        let good = bench.no_wrong_value();
+        assert!(good > 200, "{good} good values, {framing:?}");
     }
 }

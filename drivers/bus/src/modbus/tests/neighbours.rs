@@ -170,3 +170,59 @@ async fn a_refused_register_is_found_named_and_left_alone() {
         Some(Reading::Good(12.0))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_device_has_counters_of_its_own() {
+    let device = fake(|n, heard: &Heard| match heard.unit {
+        1 => Deed::After(20 * MS),
+        2 if n % 5 == 4 => Deed::After(150 * MS),
+        2 => Deed::After(5 * MS),
+        3 => Deed::Refuse(4),
+        _ => Deed::Silent,
+    });
+    let one = ModbusProfile {
+        points: vec![point(Point::ActivePower, 100)],
+        ..meter()
+    };
+    for rtu in [true, false] {
+        let bench = Bench::start(rtu, vec![one.clone(); 4], &device);
+        bench.runs(20_000 * MS).await;
+        let told = bench.stats.devices();
+        let of = |unit: usize| told[unit - 1];
+        assert_eq!(told.len(), 4);
+        assert_eq!((of(1).timeouts, of(1).corrupt, of(1).exceptions), (0, 0, 0));
+        let p50 = of(1).round_trip_p50.expect("it answers").as_secs_f64();
+        assert!((p50 / 0.02 - 1.0).abs() < 0.0625, "{p50}, rtu {rtu}");
+        assert!(of(2).timeouts > 5 && of(2).late > 5, "{:?}", of(2));
+        assert_eq!(of(3).exceptions, of(3).requests);
+        assert_eq!((of(4).answers, of(4).round_trip_p50), (0, None));
+        assert_eq!(of(4).timeouts, of(4).requests);
+        // The parts are the whole.
+        let sum = |what: fn(&crate::DeviceReport) -> u64| told.iter().map(what).sum::<u64>();
+        let all = bench.report();
+        assert_eq!(sum(|d| d.busy_nanos), all.busy_nanos);
+        assert_eq!(sum(|d| d.exceptions), all.exceptions);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_answers_fast_is_not_waited_for_long() {
+    let device = fake(|n, _| {
+        if n == 50 {
+            Deed::Silent
+        } else {
+            Deed::After(10 * MS)
+        }
+    });
+    let one = ModbusProfile {
+        timeout: 1000 * MS,
+        late_window: MS,
+        points: vec![point(Point::ActivePower, 100)],
+        ..meter()
+    };
+    let bench = Bench::start(false, vec![one], &device);
+    bench.runs(10_000 * MS).await;
+    let heard = device.lock().expect("sound").heard.clone();
+    let waited = heard[51].at - heard[50].at;
+    assert!(waited >= 250 * MS && waited < 400 * MS, "{waited:?}");
+}

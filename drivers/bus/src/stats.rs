@@ -1,0 +1,295 @@
+//! What a bus counts, for the whole link and for each device on it.
+//!
+//! Responsible for counters and for how round trips are kept. Counting is lock-free, so
+//! that a reader of the page never holds a bus up. It is not responsible for what a
+//! number means to a person (see the page and the metrics of the runtime).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use model::DeviceIx;
+
+/// Counters of a bus, since the run began.
+#[derive(Debug, Default)]
+pub struct BusStats {
+    /// Requests sent (or frames and messages sent).
+    pub requests: AtomicU64,
+    /// Good answers (or frames and messages received).
+    pub answers: AtomicU64,
+    /// Requests without an answer in time.
+    pub timeouts: AtomicU64,
+    /// Damaged or foreign answers that were thrown away.
+    pub corrupt: AtomicU64,
+    /// Answers with an exception code.
+    pub exceptions: AtomicU64,
+    /// Setpoints dropped because they came too late.
+    pub expired: AtomicU64,
+    /// Connections opened again.
+    pub reconnects: AtomicU64,
+    /// Time during which the link was in use, in nanoseconds.
+    pub busy_nanos: AtomicU64,
+    /// The devices, in the order of the bus.
+    devices: Vec<DeviceStats>,
+}
+
+/// Counters of one device on a bus that asks (Modbus), since the run began. They stay zero on a
+/// bus whose devices speak by themselves.
+#[derive(Debug)]
+pub struct DeviceStats {
+    /// Which device.
+    pub device: DeviceIx,
+    /// Requests to it.
+    pub requests: AtomicU64,
+    /// Its good answers.
+    pub answers: AtomicU64,
+    /// Requests without an answer in time.
+    pub timeouts: AtomicU64,
+    /// Damaged or foreign answers.
+    pub corrupt: AtomicU64,
+    /// Answers with an exception code.
+    pub exceptions: AtomicU64,
+    /// Requests that were sent once more because the device was busy or its answer was lost.
+    pub retries: AtomicU64,
+    /// Answers that came too late and were thrown away.
+    pub late: AtomicU64,
+    /// Setpoints dropped because they came too late.
+    pub expired: AtomicU64,
+    /// Time of the link that it has taken, in nanoseconds.
+    pub busy_nanos: AtomicU64,
+    round_trips: RoundTrips,
+}
+
+/// A reading of [`BusStats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names and units are those of BusStats")]
+pub struct BusReport {
+    pub requests: u64,
+    pub answers: u64,
+    pub timeouts: u64,
+    pub corrupt: u64,
+    pub exceptions: u64,
+    pub expired: u64,
+    pub reconnects: u64,
+    pub busy_nanos: u64,
+}
+
+/// A reading of [`DeviceStats`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names and units are those of DeviceStats")]
+pub struct DeviceReport {
+    pub device: DeviceIx,
+    pub requests: u64,
+    pub answers: u64,
+    pub timeouts: u64,
+    pub corrupt: u64,
+    pub exceptions: u64,
+    pub retries: u64,
+    pub late: u64,
+    pub expired: u64,
+    pub busy_nanos: u64,
+    /// Median of the times from request to answer; unknown before the first answer.
+    pub round_trip_p50: Option<Duration>,
+    /// The time that one in a hundred answers exceeds.
+    pub round_trip_p99: Option<Duration>,
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl BusStats {
+    /// Counters of a bus with these devices.
+    #[must_use]
+    pub fn of(devices: impl IntoIterator<Item = DeviceIx>) -> Self {
+        Self {
+            devices: devices.into_iter().map(DeviceStats::of).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// All counters at once.
+    #[must_use]
+    pub fn report(&self) -> BusReport {
+        BusReport {
+            requests: read(&self.requests),
+            answers: read(&self.answers),
+            timeouts: read(&self.timeouts),
+            corrupt: read(&self.corrupt),
+            exceptions: read(&self.exceptions),
+            expired: read(&self.expired),
+            reconnects: read(&self.reconnects),
+            busy_nanos: read(&self.busy_nanos),
+        }
+    }
+
+    /// The counters of a device, if it is on this bus.
+    #[must_use]
+    pub fn device(&self, device: DeviceIx) -> Option<&DeviceStats> {
+        self.devices.iter().find(|d| d.device == device)
+    }
+
+    /// All devices of a bus that asks; none of a bus whose devices speak by themselves.
+    #[must_use]
+    pub fn devices(&self) -> Vec<DeviceReport> {
+        let asked = self.devices.iter().filter(|d| read(&d.requests) > 0);
+        asked.map(DeviceStats::report).collect()
+    }
+
+    /// Adds to a counter.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+impl DeviceStats {
+    fn of(device: DeviceIx) -> Self {
+        Self {
+            device,
+            requests: AtomicU64::default(),
+            answers: AtomicU64::default(),
+            timeouts: AtomicU64::default(),
+            corrupt: AtomicU64::default(),
+            exceptions: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            late: AtomicU64::default(),
+            expired: AtomicU64::default(),
+            busy_nanos: AtomicU64::default(),
+            round_trips: RoundTrips::default(),
+        }
+    }
+
+    /// Takes note of a time from request to answer.
+    pub fn note_round_trip(&self, time: Duration) {
+        self.round_trips.note(time);
+    }
+
+    /// All counters at once.
+    #[must_use]
+    pub fn report(&self) -> DeviceReport {
+        DeviceReport {
+            device: self.device,
+            requests: read(&self.requests),
+            answers: read(&self.answers),
+            timeouts: read(&self.timeouts),
+            corrupt: read(&self.corrupt),
+            exceptions: read(&self.exceptions),
+            retries: read(&self.retries),
+            late: read(&self.late),
+            expired: read(&self.expired),
+            busy_nanos: read(&self.busy_nanos),
+            round_trip_p50: self.round_trips.quantile(0.5),
+            round_trip_p99: self.round_trips.quantile(0.99),
+        }
+    }
+}
+
+/// Steps of a doubling of time.
+/// Chosen: eight steps are 12 % wide each, finer than round trips on any bus repeat.
+const STEPS: u32 = 8;
+
+/// Doublings above one microsecond that are told apart.
+/// Chosen: 2^27 us is 134 s, longer than any time-out.
+const DOUBLINGS: u32 = 27;
+
+/// How often each length of time has occurred, in steps of an eighth of a doubling.
+#[derive(Debug)]
+struct RoundTrips {
+    counts: [AtomicU64; (STEPS * DOUBLINGS) as usize],
+}
+
+impl Default for RoundTrips {
+    fn default() -> Self {
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::default()),
+        }
+    }
+}
+
+impl RoundTrips {
+    /// The step of a time: its power of two in microseconds, and the three bits after the first.
+    fn step(time: Duration) -> usize {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        let doubling = micros.ilog2();
+        let fraction = match doubling {
+            0..3 => (micros << (3 - doubling)) & 7,
+            _ => (micros >> (doubling - 3)) & 7,
+        };
+        let step = doubling as usize * STEPS as usize + fraction as usize;
+        step.min((STEPS * DOUBLINGS) as usize - 1)
+    }
+
+    /// The middle of a step.
+    fn middle(step: usize) -> Duration {
+        let (doubling, fraction) = (step / STEPS as usize, step % STEPS as usize);
+        let micros =
+            2_f64.powi(doubling as i32) * (1.0 + (fraction as f64 + 0.5) / f64::from(STEPS));
+        Duration::from_secs_f64(micros * 1e-6)
+    }
+
+    fn note(&self, time: Duration) {
+        if let Some(count) = self.counts.get(Self::step(time)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The time that this share of all does not exceed, to within a sixteenth.
+    fn quantile(&self, share: f64) -> Option<Duration> {
+        let counts: Vec<u64> = self.counts.iter().map(read).collect();
+        let all: u64 = counts.iter().sum();
+        let wanted = (share * all as f64).ceil().max(1.0) as u64;
+        let mut sum = 0;
+        let step = counts.iter().position(|count| {
+            sum += count;
+            sum >= wanted
+        });
+        step.map(Self::middle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantiles_of_round_trips_are_right_to_a_sixteenth() {
+        let trips = RoundTrips::default();
+        assert_eq!(trips.quantile(0.5), None);
+        // 98 of 20 ms, one of 3 s, one of 20 us.
+        for _ in 0..98 {
+            trips.note(Duration::from_millis(20));
+        }
+        trips.note(Duration::from_secs(3));
+        trips.note(Duration::from_micros(20));
+        for (share, seconds) in [(0.005, 20e-6), (0.5, 0.02), (0.98, 0.02), (0.999, 3.0)] {
+            let told = trips.quantile(share).expect("noted").as_secs_f64();
+            assert!((told / seconds - 1.0).abs() < 1.0 / 16.0, "{share}: {told}");
+        }
+    }
+
+    #[test]
+    fn no_time_falls_out_of_the_steps() {
+        let rows = [
+            (Duration::ZERO, 0),
+            (Duration::from_micros(1), 0),
+            (Duration::from_micros(2), 8),
+            (Duration::from_micros(3), 12),
+            (Duration::from_micros(9), 25),
+            (Duration::MAX, 215),
+        ];
+        for (time, step) in rows {
+            assert_eq!(RoundTrips::step(time), step, "{time:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_was_never_asked_is_not_told() {
+        let stats = BusStats::of([DeviceIx(3), DeviceIx(5)]);
+        let asked = stats.device(DeviceIx(5)).expect("on the bus");
+        BusStats::add(&asked.requests, 2);
+        let told = stats.devices();
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].device, told[0].requests), (DeviceIx(5), 2));
+        assert_eq!(told[0].round_trip_p99, None);
+        assert!(stats.device(DeviceIx(4)).is_none());
+    }
+}
