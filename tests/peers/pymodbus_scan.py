@@ -1,4 +1,4 @@
-"""pymodbus as a client of the benches: many devices at once, or late replies.
+"""pymodbus in the benches: a client of many devices, of a late one, or a server.
 
 `scan` reads the same registers of many devices at a fixed rate, each over a
 connection of its own, all in one asyncio loop. It prints when each device has
@@ -10,19 +10,26 @@ late; register N holds N exclusive-or 0x5a5a. It prints how many answers were
 right, wrong and missing.
 
 Both print one JSON line and end.
+
+`serve` is an asyncio server with a device of 64 holding registers; it prints
+{"ready": true, "port": ...} and leaves when standard input closes.
 """
 
 import argparse
 import asyncio
 import json
+import socket
 import sys
 import time
 
+import peer
 import pymodbus
 from pymodbus import pymodbus_apply_logging_config
 from pymodbus.client import AsyncModbusTcpClient, ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
 
 
 async def read_on(client, options, start, answers, count):
@@ -110,6 +117,25 @@ def late(options):
     return {"version": pymodbus.__version__, **count}
 
 
+async def serve():
+    device = SimDevice(1, simdata=[SimData(0, values=[7] * 64, datatype=DataType.REGISTERS)])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ModbusTcpServer(device, address=("127.0.0.1", port))
+    await server.serve_forever(background=True)
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+
+    def obey(command):
+        raise ValueError(f"unknown command: {' '.join(command)}")
+
+    peer.live(obey, lambda: loop.call_soon_threadsafe(stopped.set))
+    peer.ready(port=port, version=pymodbus.__version__)
+    await stopped.wait()
+    await server.shutdown()
+
+
 def main():
     parser = argparse.ArgumentParser()
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -129,8 +155,12 @@ def main():
     verb.add_argument("--reads", type=int, required=True)
     verb.add_argument("--addresses", type=int, required=True)
     verb.add_argument("--spread", type=int, required=True)
+    verbs.add_parser("serve")
     options = parser.parse_args()
     pymodbus_apply_logging_config("CRITICAL")
+    if options.verb == "serve":
+        asyncio.run(serve())
+        return
     try:
         answer = asyncio.run(scan(options)) if options.verb == "scan" else late(options)
     except (ConnectionError, ModbusException) as reason:

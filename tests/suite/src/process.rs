@@ -291,15 +291,25 @@ impl Peer {
     /// When it does not.
     #[must_use]
     pub fn start<I: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = I>) -> Self {
+        Self::of(script(name).with(arguments))
+    }
+
+    /// Starts a program that lives as such a script does, and waits until it serves.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[must_use]
+    pub fn of(command: Command) -> Self {
+        let shown = format!("{command:?}");
         let mut peer = Self {
-            running: Running::start(script(name).with(arguments)),
+            running: Running::start(command),
             ready: Value::Null,
             unasked: Vec::new(),
         };
         peer.ready = peer.running.json();
         assert_eq!(
             peer.ready["ready"], true,
-            "{name} is not ready: {}",
+            "{shown} is not ready: {}",
             peer.ready
         );
         peer
