@@ -28,6 +28,8 @@ pub(super) struct Cadence {
     pub answered: u64,
     /// Time from one answer to the next, in milliseconds: the median, 99 of 100, the longest.
     pub period_ms: [f64; 3],
+    /// How far an answer is behind the earliest place on its device's grid, likewise.
+    pub lag_ms: [f64; 3],
 }
 
 impl Cadence {
@@ -37,6 +39,7 @@ impl Cadence {
 
     pub(super) fn json(&self) -> Value {
         let [p50, p99, max] = self.period_ms.map(rounded);
+        let [lag_p50, lag_p99, lag_max] = self.lag_ms.map(rounded);
         json!({
             "slots": self.slots,
             "answered": self.answered,
@@ -44,6 +47,9 @@ impl Cadence {
             "period_p50_ms": p50,
             "period_p99_ms": p99,
             "period_max_ms": max,
+            "lag_p50_ms": lag_p50,
+            "lag_p99_ms": lag_p99,
+            "lag_max_ms": lag_max,
         })
     }
 }
@@ -52,6 +58,7 @@ impl Cadence {
 pub(super) fn cadence(answers_s: &[Vec<f64>], window: Window) -> Cadence {
     let mut all = Cadence::default();
     let mut periods = Vec::new();
+    let mut lags = Vec::new();
     let end_s = window.from_s + window.run_s;
     for times in answers_s {
         let (first, last) = slots_in(anchor(times, window), window);
@@ -68,9 +75,20 @@ pub(super) fn cadence(answers_s: &[Vec<f64>], window: Window) -> Cadence {
         let inside = |t: &&f64| (window.from_s..end_s).contains(*t);
         let inside: Vec<f64> = times.iter().filter(inside).copied().collect();
         periods.extend(inside.windows(2).map(|pair| 1e3 * (pair[1] - pair[0])));
+        let off: Vec<f64> = inside
+            .iter()
+            .map(|time| {
+                let slots = (time - place) / window.period_s;
+                1e3 * window.period_s * (slots - slots.round())
+            })
+            .collect();
+        let earliest = off.iter().copied().fold(f64::INFINITY, f64::min);
+        lags.extend(off.iter().map(|off| off - earliest));
     }
     periods.sort_by(f64::total_cmp);
+    lags.sort_by(f64::total_cmp);
     all.period_ms = [0.5, 0.99, 1.0].map(|share| quantile(&periods, share));
+    all.lag_ms = [0.5, 0.99, 1.0].map(|share| quantile(&lags, share));
     all
 }
 
@@ -128,6 +146,15 @@ mod tests {
         let found = cadence(&[steady(0.003), steady(0.012)], WINDOW);
         assert_eq!(found.slots, 200);
         assert_eq!(found.period_ms.map(f64::round), [20.0; 3]);
+    }
+
+    #[test]
+    fn the_lag_is_the_time_behind_the_earliest_place_of_the_grid() {
+        let mut times = steady(0.003);
+        // One in four answers is 5 ms late.
+        times.iter_mut().step_by(4).for_each(|t| *t += 0.005);
+        let found = cadence(&[times], WINDOW);
+        assert_eq!(found.lag_ms.map(f64::round), [0.0, 5.0, 5.0]);
     }
 
     #[test]

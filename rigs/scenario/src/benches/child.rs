@@ -5,13 +5,18 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{BenchError, idle, modbus};
+use super::{BenchError, idle, modbus, one, server, silent};
 
 /// What a child process may be: its role on the command line, and what it does.
 type Role = (&'static str, fn() -> Result<(), BenchError>);
 
 const ROLES: &[Role] = &[
     (modbus::SERVERS, modbus::serve),
+    (modbus::SCAN_SERVERS, modbus::serve_scan),
+    (one::SERVER, one::serve),
+    (server::SERVER, server::serve),
+    (silent::LINE, silent::serve),
+    (silent::SILENT_LINE, silent::serve_silent),
     (idle::BENCH, idle::run_bench),
 ];
 

@@ -1,8 +1,9 @@
-//! `late-replies`: how many wrong values are believed when answers come too late.
+//! `late-replies`: how many wrong values are believed when answers come too late or broken.
 //!
 //! A unit answers every tenth read after the client has given up. A frame on a serial line
 //! carries no number, so a client that asks on at once takes the old answer for the new
-//! question's. Each register holds a value of its own, so a wrong one is seen. Ours is the
+//! question's. In the longest trial answers are late by any time, garbage, or of a wrong
+//! length. Each register holds a value of its own, so a wrong one is seen. Ours is the
 //! whole bus as in a run; the peers are plain tokio-modbus and pymodbus, as a program would
 //! use them that opens the connection anew when it breaks.
 
@@ -25,30 +26,88 @@ use super::unit::{Place, Times, profile};
 use super::{BenchError, peer, rounded};
 use crate::live::in_runtime;
 
-/// Time-out of a read. Chosen: usual for a meter on a serial line.
-const TIMEOUT: Duration = Duration::from_millis(100);
+/// How a unit answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manners {
+    /// At once.
+    Good,
+    /// Every so many reads by so much later than the time-out.
+    Late {
+        /// Every such read.
+        every: u64,
+        /// Time from request to answer.
+        after: Duration,
+    },
+    /// By chance: late by up to another time-out, garbage, or a register too few or too many.
+    Broken {
+        /// The time-out of the reads.
+        timeout: Duration,
+    },
+}
 
-/// By how much an answer is late. Chosen: as a device does that writes its flash in between.
-const LATE_BY: Duration = Duration::from_millis(30);
+/// What every client has to do.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    name: &'static str,
+    /// Reads of each client.
+    reads: u64,
+    /// Pause of a peer between two reads.
+    gap: Duration,
+    timeout: Duration,
+    /// Time in which our bus expects late answers.
+    late_window: Duration,
+    manners: Manners,
+}
 
-/// Time in which our bus expects late answers. Chosen: some times what they need.
-const LATE_WINDOW: Duration = Duration::from_millis(200);
+/// Twenty late answers among two hundred, 30 ms late, as a device is that writes its flash in between;
+/// time-out and window are usual for a meter on a serial line.
+const fn late(name: &'static str, gap_ms: u64) -> Trial {
+    Trial {
+        name,
+        reads: 200,
+        gap: Duration::from_millis(gap_ms),
+        timeout: Duration::from_millis(100),
+        late_window: Duration::from_millis(200),
+        manners: Manners::Late {
+            every: 10,
+            after: Duration::from_millis(130),
+        },
+    }
+}
 
-/// Every such read is answered late.
-const EVERY: u64 = 10;
+/// Ten thousand reads with a short time-out, so that it ends within a minute.
+/// Chosen: the window is twice the time by which answers are late.
+const BROKEN: Trial = Trial {
+    name: "10000 reads, 6 in 100 broken",
+    reads: 10_000,
+    gap: Duration::ZERO,
+    timeout: Duration::from_millis(10),
+    late_window: Duration::from_millis(20),
+    manners: Manners::Broken {
+        timeout: Duration::from_millis(10),
+    },
+};
 
-/// Reads of each client. Chosen: twenty late answers.
-const READS: u64 = 200;
+const TRIALS: [Trial; 4] = [
+    late("every tenth answer late, reads at once", 0),
+    late("every tenth answer late, 10 ms between reads", 10),
+    late("every tenth answer late, 50 ms between reads", 50),
+    BROKEN,
+];
 
-/// Pause between two reads of a peer. Chosen: a hundred reads in a second, as a busy line has.
-const GAP: Duration = Duration::from_millis(10);
+/// Of a hundred answers of a unit with broken manners, so many are late, garbage, of a wrong length.
+/// Chosen: a line that an electrician would be called for.
+const BROKEN_IN_100: (u64, u64, u64) = (2, 4, 6);
 
 /// Registers that are read in turn, and their distance, so that each takes a request of its own.
 const ADDRESSES: u16 = 10;
 const SPREAD: u16 = 3;
 
-/// Longest time that a client may take. Chosen: some times what any of them needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time that ours may take. Chosen: some times what it needs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Pause between two looks at what ours has read. Chosen: short against the whole.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What a register holds: tells each from every other.
 fn content(address: u16) -> u16 {
@@ -91,8 +150,8 @@ fn answer(pdu: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The unit: answers in order, and every so often too late. It ends with the runtime.
-async fn unit(framing: Framing) -> Result<u16, BenchError> {
+/// A unit with these manners; it answers in order, and ends with the runtime.
+pub(super) async fn unit(framing: Framing, manners: Manners) -> Result<u16, BenchError> {
     let failed = "no port for the unit with the late answers";
     let listener = TcpListener::bind(("127.0.0.1", 0))
         .await
@@ -101,23 +160,75 @@ async fn unit(framing: Framing) -> Result<u16, BenchError> {
     let reads = Arc::new(AtomicU64::new(0));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, framing, Arc::clone(&reads)));
+            tokio::spawn(serve(stream, framing, manners, Arc::clone(&reads)));
         }
     });
     Ok(port.port())
 }
 
-async fn serve(mut stream: TcpStream, framing: Framing, reads: Arc<AtomicU64>) {
+/// What a unit does with the answer to its `turn`-th request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    After(Duration),
+    Garbage(usize),
+    Shorter,
+    Longer,
+}
+
+/// The same for the same turn (splitmix64).
+fn deed(manners: Manners, turn: u64) -> Deed {
+    let mut z = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let chance = z ^ (z >> 31);
+    let share = (chance >> 32) as f64 / f64::from(u32::MAX);
+    match manners {
+        Manners::Late { every, after } if turn.is_multiple_of(every) => Deed::After(after),
+        Manners::Broken { timeout } => match chance % 100 {
+            n if n < BROKEN_IN_100.0 => Deed::After(timeout.mul_f64(1.0 + share)),
+            n if n < BROKEN_IN_100.1 => Deed::Garbage((20.0 * share) as usize + 1),
+            n if n < BROKEN_IN_100.2 && share < 0.5 => Deed::Shorter,
+            n if n < BROKEN_IN_100.2 => Deed::Longer,
+            _ => Deed::After(Duration::ZERO),
+        },
+        Manners::Good | Manners::Late { .. } => Deed::After(Duration::ZERO),
+    }
+}
+
+/// An answer with another number of registers, in itself well-formed.
+fn resized(mut pdu: Vec<u8>, longer: bool) -> Vec<u8> {
+    if let [3, count, ..] = pdu.as_mut_slice() {
+        if longer {
+            *count += 2;
+            pdu.extend([0x13, 0x37]);
+        } else {
+            *count -= 2;
+            pdu.truncate(pdu.len() - 2);
+        }
+    }
+    pdu
+}
+
+async fn serve(mut stream: TcpStream, framing: Framing, manners: Manners, reads: Arc<AtomicU64>) {
     // A refusal costs only time.
     stream.set_nodelay(true).ok();
     let mut buffer = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut buffer).await {
         while let Some(request) = framing.take(&mut buffer) {
             let turn = reads.fetch_add(1, Ordering::Relaxed) + 1;
-            if turn.is_multiple_of(EVERY) {
-                tokio::time::sleep(TIMEOUT + LATE_BY).await;
-            }
-            let bytes = request.wrap.bytes(request.unit, &answer(&request.pdu));
+            let right = answer(&request.pdu);
+            let wrapped = |pdu: &[u8]| request.wrap.bytes(request.unit, pdu);
+            let bytes = match deed(manners, turn) {
+                Deed::After(delay) => {
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
+                    wrapped(&right)
+                }
+                Deed::Garbage(count) => vec![0x55; count],
+                Deed::Shorter => wrapped(&resized(right, false)),
+                Deed::Longer => wrapped(&resized(right, true)),
+            };
             if stream.write_all(&bytes).await.is_err() {
                 return;
             }
@@ -153,7 +264,7 @@ impl Sink for Auditor {
     fn event(&self, _: LinkEvent) {}
 }
 
-async fn ours(port: u16, framing: Framing) -> Tally {
+async fn ours(port: u16, framing: Framing, trial: Trial) -> Tally {
     let points: Vec<(Point, u16)> = Point::ALL
         .iter()
         .zip(0..ADDRESSES)
@@ -168,8 +279,8 @@ async fn ours(port: u16, framing: Framing) -> Tally {
         })
         .collect();
     let times = Times {
-        timeout: TIMEOUT,
-        late_window: LATE_WINDOW,
+        timeout: trial.timeout,
+        late_window: trial.late_window,
     };
     let auditor = Arc::new(Auditor {
         points,
@@ -190,7 +301,7 @@ async fn ours(port: u16, framing: Framing) -> Tally {
         seed: 7,
     };
     // All registers in a row, each as often as a peer that pauses between two reads.
-    let every = GAP * u32::from(ADDRESSES);
+    let every = (trial.gap * u32::from(ADDRESSES)).max(Duration::from_millis(1));
     let device = BusDevice {
         ix: DeviceIx(0),
         id: "late-unit".into(),
@@ -208,8 +319,8 @@ async fn ours(port: u16, framing: Framing) -> Tally {
     let clock = Arc::new(SystemClock::start());
     let running = bus::start(spec, vec![device], clock, auditor.clone());
     let begin = Instant::now();
-    while auditor.tally().reads() < READS && begin.elapsed() < PATIENCE {
-        tokio::time::sleep(GAP).await;
+    while auditor.tally().reads() < trial.reads && begin.elapsed() < PATIENCE {
+        tokio::time::sleep(LOOK).await;
     }
     drop(running);
     auditor.tally()
@@ -228,13 +339,13 @@ async fn connect(port: u16, framing: Framing) -> Result<Context, BenchError> {
     })
 }
 
-async fn plain(port: u16, framing: Framing) -> Result<Tally, BenchError> {
+async fn plain(port: u16, framing: Framing, trial: Trial) -> Result<Tally, BenchError> {
     let mut tally = Tally::default();
     let mut context = connect(port, framing).await?;
-    for turn in 0..READS {
+    for turn in 0..trial.reads {
         let address = SPREAD * (turn % u64::from(ADDRESSES)) as u16;
         let read = context.read_holding_registers(address, 1);
-        match tokio::time::timeout(TIMEOUT, read).await {
+        match tokio::time::timeout(trial.timeout, read).await {
             Ok(Ok(Ok(words))) => tally.note(words.first().copied().map(f64::from), address),
             Ok(Ok(Err(_))) | Err(_) => tally.note(None, address),
             Ok(Err(_)) => {
@@ -242,12 +353,14 @@ async fn plain(port: u16, framing: Framing) -> Result<Tally, BenchError> {
                 context = connect(port, framing).await?;
             }
         }
-        tokio::time::sleep(GAP).await;
+        if !trial.gap.is_zero() {
+            tokio::time::sleep(trial.gap).await;
+        }
     }
     Ok(tally)
 }
 
-fn pymodbus(port: u16, framing: Framing) -> Result<Tally, String> {
+fn pymodbus(port: u16, framing: Framing, trial: Trial) -> Result<Tally, String> {
     let framer = match framing {
         Framing::Rtu => "rtu",
         Framing::Tcp => "socket",
@@ -255,9 +368,9 @@ fn pymodbus(port: u16, framing: Framing) -> Result<Tally, String> {
     let arguments = [
         ("--framer", framer.to_owned()),
         ("--port", port.to_string()),
-        ("--timeout", TIMEOUT.as_secs_f64().to_string()),
-        ("--gap", GAP.as_secs_f64().to_string()),
-        ("--reads", READS.to_string()),
+        ("--timeout", trial.timeout.as_secs_f64().to_string()),
+        ("--gap", trial.gap.as_secs_f64().to_string()),
+        ("--reads", trial.reads.to_string()),
         ("--addresses", ADDRESSES.to_string()),
         ("--spread", SPREAD.to_string()),
     ];
@@ -280,8 +393,9 @@ fn pymodbus(port: u16, framing: Framing) -> Result<Tally, String> {
     })
 }
 
-fn row(framing: Framing, client: &str, tally: Tally, begin: Instant) -> Value {
+fn row(trial: Trial, framing: Framing, client: &str, tally: Tally, took: Duration) -> Value {
     json!({
+        "trial": trial.name,
         "framing": match framing {
             Framing::Rtu => "rtu over tcp",
             Framing::Tcp => "modbus tcp",
@@ -290,36 +404,52 @@ fn row(framing: Framing, client: &str, tally: Tally, begin: Instant) -> Value {
         "right": tally.right,
         "wrong": tally.wrong,
         "lost": tally.lost,
-        "wall_s": rounded(begin.elapsed().as_secs_f64()),
+        "wall_s": rounded(took.as_secs_f64()),
     })
+}
+
+/// What a client made of it, and how long it took.
+async fn timed<T>(client: impl Future<Output = T>) -> (T, Duration) {
+    let begin = Instant::now();
+    let result = client.await;
+    (result, begin.elapsed())
 }
 
 async fn compare() -> Result<Value, BenchError> {
     let mut rows = Vec::new();
     let mut why_no_peer = None;
     let mut wrong = 0;
-    for framing in [Framing::Rtu, Framing::Tcp] {
-        // Each client has a unit of its own, so that all see the same answers late.
-        let begin = Instant::now();
-        let tally = ours(unit(framing).await?, framing).await;
-        wrong += tally.wrong;
-        rows.push(row(framing, "gridrig", tally, begin));
-        let begin = Instant::now();
-        let tally = plain(unit(framing).await?, framing).await?;
-        rows.push(row(framing, "tokio-modbus", tally, begin));
-        let (begin, port) = (Instant::now(), unit(framing).await?);
-        match tokio::task::spawn_blocking(move || pymodbus(port, framing)).await {
-            Ok(Ok(tally)) => rows.push(row(framing, "pymodbus", tally, begin)),
-            Ok(Err(why)) => why_no_peer = Some(why),
+    for (trial, framing) in TRIALS
+        .into_iter()
+        .flat_map(|t| [(t, Framing::Rtu), (t, Framing::Tcp)])
+    {
+        // Each client has a unit of its own, so that all see the same answers late, and they run
+        // beside each other, so that all see the same machine.
+        let (own_port, plain_port, py_port) = (
+            unit(framing, trial.manners).await?,
+            unit(framing, trial.manners).await?,
+            unit(framing, trial.manners).await?,
+        );
+        let peer = tokio::task::spawn_blocking(move || {
+            let begin = Instant::now();
+            (pymodbus(py_port, framing, trial), begin.elapsed())
+        });
+        let (own, bare, peer) = tokio::join!(
+            timed(ours(own_port, framing, trial)),
+            timed(plain(plain_port, framing, trial)),
+            peer,
+        );
+        wrong += own.0.wrong;
+        rows.push(row(trial, framing, "gridrig", own.0, own.1));
+        rows.push(row(trial, framing, "tokio-modbus", bare.0?, bare.1));
+        match peer {
+            Ok((Ok(tally), took)) => rows.push(row(trial, framing, "pymodbus", tally, took)),
+            Ok((Err(why), _)) => why_no_peer = Some(why),
             Err(panic) => why_no_peer = Some(panic.to_string()),
         }
     }
     Ok(json!({
         "bench": "late-replies",
-        "timeout_ms": TIMEOUT.as_millis() as u64,
-        "late_by_ms": LATE_BY.as_millis() as u64,
-        "late_every": EVERY,
-        "reads": READS,
         "wrong_values_of_ours": wrong,
         "rows": rows,
         "why_no_peer": why_no_peer,
@@ -342,6 +472,29 @@ mod tests {
         assert_eq!(answer(&[3, 0, 3, 0, 126]), [0x83, 1]);
         assert_eq!(answer(&[6, 0, 3, 0, 2]), [0x86, 1]);
         assert_eq!(answer(&[]), [0x80, 1]);
+    }
+
+    #[test]
+    fn broken_manners_are_as_frequent_as_is_said_and_the_same_each_time() {
+        let timeout = Duration::from_millis(10);
+        let deeds: Vec<Deed> = (0..10_000)
+            .map(|turn| deed(Manners::Broken { timeout }, turn))
+            .collect();
+        let count = |of: fn(&Deed) -> bool| deeds.iter().filter(|d| of(d)).count();
+        for (found, expected) in [
+            (count(|d| matches!(d, Deed::After(t) if !t.is_zero())), 200),
+            (count(|d| matches!(d, Deed::Garbage(_))), 200),
+            (count(|d| matches!(d, Deed::Shorter | Deed::Longer)), 200),
+        ] {
+            assert!((expected - 50..expected + 50).contains(&found), "{found}");
+        }
+        let late = deeds.iter().filter_map(|d| match d {
+            Deed::After(t) if !t.is_zero() => Some(*t),
+            _ => None,
+        });
+        assert!(late.clone().all(|t| t >= timeout && t <= 2 * timeout));
+        assert_eq!(resized(vec![3, 4, 1, 2, 3, 4], false), [3, 2, 1, 2]);
+        assert_eq!(resized(vec![3, 2, 1, 2], true), [3, 4, 1, 2, 0x13, 0x37]);
     }
 
     #[test]

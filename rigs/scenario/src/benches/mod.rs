@@ -12,8 +12,12 @@ mod cadence;
 mod child;
 mod idle;
 mod late;
+mod meters;
 mod modbus;
+mod one;
 mod peer;
+mod server;
+mod silent;
 mod unit;
 mod usage;
 mod virtual_time;
@@ -94,8 +98,28 @@ pub const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "late-replies",
-        what: "wrong values believed when answers come late, beside others",
+        what: "wrong values believed when answers come late or broken, beside others (five minutes)",
         measure: late::measure,
+    },
+    Bench {
+        name: "modbus-one",
+        what: "requests per second on one connection, beside bare tokio-modbus",
+        measure: one::measure,
+    },
+    Bench {
+        name: "modbus-scan",
+        what: "250 Modbus TCP devices at 20 Hz, beside pymodbus",
+        measure: modbus::measure_scan,
+    },
+    Bench {
+        name: "modbus-server",
+        what: "our emulator as a server under libmodbus, beside pymodbus",
+        measure: server::measure,
+    },
+    Bench {
+        name: "rtu-silent",
+        what: "what nine units of a serial line lose when the tenth is silent",
+        measure: silent::measure,
     },
 ];
 

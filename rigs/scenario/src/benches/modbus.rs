@@ -1,4 +1,4 @@
-//! `modbus`: many Modbus TCP devices on one thread, beside pymodbus' asyncio client.
+//! `modbus` and `modbus-scan`: many Modbus TCP devices on one thread, beside pymodbus' asyncio client.
 //!
 //! The servers run in a child process and are the same for both; each client's own CPU time
 //! is counted. Both read the same registers at the same rate, and the times of their answers
@@ -9,32 +9,56 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bus::{BusDevice, BusHandle, BusSpec, Endpoint, KeepAlives, LinkEvent, PollPeriods, Sink};
-use emulator::bench::{
-    Address, Bench, BenchSpec, BusKind, BusSpec as EmulatedBus, DeviceSpec, Emulate,
-};
-use emulator::plant::breaker::SyncCheck;
-use emulator::plant::network::Feeder;
-use emulator::plant::{Forming, Site};
-use model::{DeviceIx, Point, PointSample, Reading, Role};
-use profile::Profile;
-use profile::modbus::DataType;
-use quantities::{Frequency, Voltage};
+use model::{DeviceIx, PointSample, Reading};
 use runtime::clock::SystemClock;
 use serde_json::{Value, json};
 
 use super::cadence::{Cadence, Window, cadence};
-use super::unit::{Place, Times, profile};
+use super::meters::{self, PLACES, REGISTERS, Wiring, meter};
 use super::{BenchError, child, peer, rounded, usage};
 use crate::live::in_runtime;
 
-/// The role of the child process that holds the servers.
-pub(super) const SERVERS: &str = "modbus-servers";
+/// How much is read: devices, each behind a port of its own, and how often each.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    /// Its name on the command line.
+    bench: &'static str,
+    /// The role of the child process that holds the servers.
+    servers: &'static str,
+    devices: usize,
+    hz: u32,
+}
 
-/// Devices, each behind a port of its own. Chosen: more than any lab has on one controller.
-const DEVICES: usize = 100;
+/// Chosen: more devices than any lab has on one controller, as fast as a 20 ms service can use.
+const MANY: Load = Load {
+    bench: "modbus",
+    servers: "modbus-servers",
+    devices: 100,
+    hz: 50,
+};
 
-/// Reads per second and device. Chosen: as fast as a 20 ms service can use.
-const HZ: u64 = 50;
+/// Chosen: as many units as a Modbus network can number, as fast as a supervisory cycle can use.
+const SCAN: Load = Load {
+    bench: "modbus-scan",
+    servers: "modbus-scan-servers",
+    devices: 250,
+    hz: 20,
+};
+
+/// The roles of the child processes that hold the servers.
+pub(super) const SERVERS: &str = MANY.servers;
+/// As [`SERVERS`], for the scan.
+pub(super) const SCAN_SERVERS: &str = SCAN.servers;
+
+/// The child of `modbus`.
+pub(super) fn serve() -> Result<(), BenchError> {
+    meters::serve(MANY.devices, Wiring::Ports)
+}
+
+/// The child of `modbus-scan`.
+pub(super) fn serve_scan() -> Result<(), BenchError> {
+    meters::serve(SCAN.devices, Wiring::Ports)
+}
 
 /// Time in which is counted.
 const RUN: Duration = Duration::from_secs(10);
@@ -48,94 +72,8 @@ const AFTER: Duration = Duration::from_millis(100);
 /// Time-out of a read. Chosen: above any delay on loopback, so that a slow answer is late, not lost.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is read: five values of two registers each.
-const PLACES: [(Point, u16); 5] = [
-    (Point::ActivePower, 0),
-    (Point::ReactivePower, 2),
-    (Point::ApparentPower, 4),
-    (Point::Frequency, 6),
-    (Point::VoltageL1, 8),
-];
-
-/// Registers of one read.
-const REGISTERS: u16 = 10;
-
 /// Source of the jitter of reconnects; nothing reconnects here.
 const SEED: u64 = 7;
-
-fn device() -> Arc<Profile> {
-    let places = PLACES.map(|(point, address)| Place {
-        point,
-        address,
-        data: DataType::F32,
-    });
-    let times = Times {
-        timeout: TIMEOUT,
-        late_window: TIMEOUT,
-    };
-    profile("bench/ten-registers", &places, times)
-}
-
-/// The child: a hundred meters, each with a load of its own, on a common plant.
-pub(super) fn serve() -> Result<(), BenchError> {
-    let profile = device();
-    let name = |n: usize| -> Arc<str> { format!("meter-{n}").into() };
-    let spec = BenchSpec {
-        site: Site {
-            v_nominal: Voltage::from_volts(230.0),
-            f_nominal: Frequency::from_hertz(50.0),
-            phases: 3,
-        },
-        // A stiff grid: the devices are of interest, not the feeder.
-        feeder: Feeder {
-            r_ohm: 0.001,
-            x_ohm: 0.001,
-        },
-        forming: Forming::default(),
-        sync: SyncCheck::default(),
-        buses: (0..DEVICES)
-            .map(|n| EmulatedBus {
-                id: name(n),
-                kind: BusKind::ModbusTcp,
-                port: None,
-                interface: name(n),
-            })
-            .collect(),
-        devices: (0..DEVICES)
-            .map(|n| DeviceSpec {
-                id: name(n),
-                role: Role::Meter,
-                profile: Arc::clone(&profile),
-                bus: name(n),
-                unit: None,
-                topic: None,
-                battery: None,
-                emulate: Emulate::default(),
-            })
-            .collect(),
-        day: None,
-        seed: SEED,
-    };
-    let mut bench = Bench::new(spec).map_err(|e| BenchError::Run(e.to_string()))?;
-    in_runtime(false, async move {
-        let addresses = bench
-            .start_real()
-            .await
-            .map_err(|e| BenchError::Run(e.to_string()))?;
-        let ports: Vec<u16> = addresses
-            .iter()
-            .filter_map(|a| match &a.address {
-                Address::ModbusTcp(address) => Some(address.port()),
-                _ => None,
-            })
-            .collect();
-        child::tell(&json!({ "ports": ports }))?;
-        // The parent's end is waited for beside the servers.
-        let _ = tokio::task::spawn_blocking(child::wait_for_parent).await;
-        Ok(())
-    })
-    .map_err(|faults| BenchError::Run(super::virtual_time::told(&faults)))?
-}
 
 /// Writes down when each device has answered.
 struct Tape {
@@ -192,15 +130,15 @@ impl Outcome {
 }
 
 /// The time of the count, on a clock that begins with the clients.
-fn window(from_s: f64) -> Window {
+fn window(load: Load, from_s: f64) -> Window {
     Window {
         from_s,
         run_s: RUN.as_secs_f64(),
-        period_s: 1.0 / HZ as f64,
+        period_s: 1.0 / f64::from(load.hz),
     }
 }
 
-async fn ours(ports: &[u16]) -> Result<Outcome, BenchError> {
+async fn ours(load: Load, ports: &[u16]) -> Result<Outcome, BenchError> {
     let start = Instant::now();
     let tape = Arc::new(Tape {
         start,
@@ -208,8 +146,8 @@ async fn ours(ports: &[u16]) -> Result<Outcome, BenchError> {
         flaws: AtomicU64::new(0),
     });
     let clock = Arc::new(SystemClock::start());
-    let profile = device();
-    let every = Duration::from_secs(1) / u32::try_from(HZ).unwrap_or(1);
+    let profile = meter(TIMEOUT, TIMEOUT);
+    let every = Duration::from_secs(1) / load.hz;
     let buses: Vec<BusHandle> = ports
         .iter()
         .enumerate()
@@ -265,12 +203,14 @@ async fn ours(ports: &[u16]) -> Result<Outcome, BenchError> {
     Ok(Outcome {
         cpu_s: cpu.as_secs_f64(),
         failed,
-        cadence: cadence(&answers, window(from.as_secs_f64())),
+        cadence: cadence(&answers, window(load, from.as_secs_f64())),
     })
 }
 
-fn pymodbus(ports: &[u16]) -> Result<(Value, Outcome), String> {
-    let mut arguments: Vec<String> = ["scan", "--hz", &HZ.to_string()].map(Into::into).to_vec();
+fn pymodbus(load: Load, ports: &[u16]) -> Result<(Value, Outcome), String> {
+    let mut arguments: Vec<String> = ["scan", "--hz", &load.hz.to_string()]
+        .map(Into::into)
+        .to_vec();
     for (name, value) in [
         ("--seconds", RUN.as_secs_f64()),
         ("--warm-up", WARM_UP.as_secs_f64()),
@@ -293,26 +233,30 @@ fn pymodbus(ports: &[u16]) -> Result<(Value, Outcome), String> {
     let outcome = Outcome {
         cpu_s: number("cpu_s")?,
         failed: number("failed")? as u64,
-        cadence: cadence(&answers, window(number("from_s")?)),
+        cadence: cadence(&answers, window(load, number("from_s")?)),
     };
     let version = said.get("version").cloned().unwrap_or(Value::Null);
     Ok((version, outcome))
 }
 
-/// Reads the same servers, first with ours and then with the peer.
+/// Reads a hundred devices.
 pub(super) fn measure() -> Result<Value, BenchError> {
-    let (servers, said) = child::Kept::start(SERVERS)?;
-    let ports: Vec<u16> = said
-        .get("ports")
-        .and_then(|v| serde_json::from_value(v.clone()).ok())
-        .ok_or(BenchError::Child {
-            expected: "the ports of its servers",
-            said: said.to_string(),
-        })?;
-    let load = usage::load();
-    let ours = in_runtime(false, ours(&ports))
+    compare(MANY)
+}
+
+/// Reads as many devices as can be numbered.
+pub(super) fn measure_scan() -> Result<Value, BenchError> {
+    compare(SCAN)
+}
+
+/// Reads the same servers, first with ours and then with the peer.
+fn compare(load: Load) -> Result<Value, BenchError> {
+    let (servers, said) = child::Kept::start(load.servers)?;
+    let ports = meters::ports(&said)?;
+    let busy = usage::load();
+    let ours = in_runtime(false, ours(load, &ports))
         .map_err(|faults| BenchError::Run(super::virtual_time::told(&faults)))??;
-    let theirs = pymodbus(&ports);
+    let theirs = pymodbus(load, &ports);
     drop(servers);
     let (peer, ratio, why) = match &theirs {
         Ok((version, outcome)) => {
@@ -325,16 +269,16 @@ pub(super) fn measure() -> Result<Value, BenchError> {
         Err(why) => (Value::Null, None, Some(why)),
     };
     Ok(json!({
-        "bench": "modbus",
+        "bench": load.bench,
         "devices": ports.len(),
-        "hz": HZ,
+        "hz": load.hz,
         "registers": REGISTERS,
         "run_s": RUN.as_secs(),
         "ours": ours.json(),
         "pymodbus": peer,
         "cpu_ratio": ratio,
         "why_no_peer": why,
-        "load_1_min": load,
+        "load_1_min": busy,
         "optimised": !cfg!(debug_assertions),
     }))
 }

@@ -1,7 +1,8 @@
-//! The Python peers of the foreign bench: found if they are there, and run once.
+//! The peers of the foreign bench: found if they are there, and run once, or kept while they serve.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -11,29 +12,79 @@ const PYTHON: (&str, &str) = ("GRIDRIG_PEERS_PYTHON", "target/peers/python/bin/p
 /// The folder of the peers' scripts. Source: `tests/peers/README.md`.
 const SCRIPTS: (&str, &str) = ("GRIDRIG_PEERS_SCRIPTS", "tests/peers");
 
+/// The folder of the peers' programs. Source: `tests/peers/README.md`.
+const PROGRAMS: (&str, &str) = ("GRIDRIG_PEERS_BIN", "target/peers/bin");
+
 /// What a peer says, or why there is none.
 pub(super) type Said = Result<Value, String>;
 
 /// Runs a peer's script and reads its one JSON line.
 pub(super) fn ask(script: &str, arguments: &[String]) -> Said {
-    let python = place(PYTHON)?;
-    let script = place(SCRIPTS)?.join(script);
-    let output = Command::new(&python)
-        .arg(&script)
-        .args(arguments)
+    let mut command = Command::new(place(PYTHON)?);
+    command.arg(place(SCRIPTS)?.join(script)).args(arguments);
+    last_word(command)
+}
+
+/// Runs a peer's program and reads its one JSON line.
+pub(super) fn tool(program: &str, arguments: &[String]) -> Said {
+    let mut command = Command::new(place(PROGRAMS)?.join(program));
+    command.args(arguments);
+    last_word(command)
+}
+
+fn last_word(mut command: Command) -> Said {
+    let shown = format!("{command:?}");
+    let output = command
         .stdin(Stdio::null())
         .output()
-        .map_err(|e| format!("{} does not start: {e}", python.display()))?;
+        .map_err(|e| format!("{shown} does not start: {e}"))?;
     let said = String::from_utf8_lossy(&output.stdout);
     heard(&said).ok_or_else(|| {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        let last = complaint.lines().last().unwrap_or("nothing");
-        format!(
-            "{} has ended with {}: {last}",
-            script.display(),
-            output.status
-        )
+        let last = complaint.lines().last().unwrap_or_else(|| said.trim());
+        format!("{shown} has ended with {}: {last}", output.status)
     })
+}
+
+/// A peer that serves; it leaves when this is dropped.
+#[derive(Debug)]
+pub(super) struct Serving {
+    child: Child,
+}
+
+impl Serving {
+    /// Starts a peer's script and waits until it says that it is ready.
+    pub(super) fn start(script: &str, arguments: &[String]) -> Result<(Self, Value), String> {
+        let mut command = Command::new(place(PYTHON)?);
+        command.arg(place(SCRIPTS)?.join(script)).args(arguments);
+        let shown = format!("{command:?}");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("{shown} does not start: {e}"))?;
+        let stdout = child.stdout.take();
+        let serving = Self { child };
+        let mut line = String::new();
+        if let Some(stdout) = stdout {
+            BufReader::new(stdout)
+                .read_line(&mut line)
+                .map_err(|e| format!("{shown} cannot be heard: {e}"))?;
+        }
+        match heard(&line) {
+            Some(said) => Ok((serving, said)),
+            None => Err(format!("{shown} is not ready: {line}")),
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone and reaped afterwards.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// The JSON document of a peer that has done its work.
