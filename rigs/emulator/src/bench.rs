@@ -38,8 +38,8 @@ use crate::plant::network::Feeder;
 use crate::plant::pv::Pv;
 use crate::plant::storage::{Storage, StorageRating};
 use crate::plant::{Forming, Plant, Site};
-use crate::pty;
 use crate::world::{Shared, SignalError, World};
+use crate::{pty, relay};
 
 /// Step of the plant.
 /// Chosen: half a cycle of the mains, a tenth of the fastest controller's period.
@@ -311,7 +311,7 @@ impl Bench {
                 nameplate(&plant, kind),
             );
             for fault in &device.emulate.faults {
-                made.set_fault(&plant, *fault, true);
+                made.set_fault(&mut plant, *fault, true);
             }
             devices.push(made);
         }
@@ -385,8 +385,10 @@ impl Bench {
                     Address::Socketcand(address, interface)
                 }
                 Face::Mqtt(plugs) => {
-                    let port = bus.port.unwrap_or(0);
-                    let started = tokio::task::spawn_blocking(move || broker::start(port)).await;
+                    // The port of the rig is the relay's: the broker itself cannot be stopped.
+                    let listener = listen(&bus).await?;
+                    let relayed = local(&bus, &listener)?;
+                    let started = tokio::task::spawn_blocking(|| broker::start(0)).await;
                     let address = match started {
                         Ok(Ok(address)) => address,
                         Ok(Err(source)) => {
@@ -403,9 +405,11 @@ impl Bench {
                         }
                     };
                     for plug in plugs {
-                        self.spawn(mqtt::run_on_broker(plug, address));
+                        self.spawn(mqtt::run_on_broker(plug, relayed));
                     }
-                    Address::Broker(address)
+                    let (world, id) = (self.world.clone(), bus.id.clone());
+                    self.spawn(relay::run(listener, address, world, id));
+                    Address::Broker(relayed)
                 }
             };
             addresses.push(BusAddress {
@@ -457,6 +461,14 @@ impl Bench {
                     for plug in plugs {
                         self.spawn(mqtt::run_on_hub(plug, hub.clone()));
                     }
+                    let (world, broker, bus) = (self.world.clone(), hub.clone(), bus.id.clone());
+                    self.spawn(async move {
+                        let mut ticks = tokio::time::interval(STEP);
+                        loop {
+                            ticks.tick().await;
+                            broker.set_down(world.lock().broker_is_down(&bus));
+                        }
+                    });
                     self.spawn(async move {
                         while let Some((heard, deliver)) = dialled.recv().await {
                             hub.attach(heard, deliver, None);

@@ -93,6 +93,12 @@ pub struct Device {
     laws: BTreeMap<u16, Vec<Phase>>,
     /// What it says while it is stuck.
     frozen: Option<BTreeMap<Point, f64>>,
+    /// While it starts anew: until when, in the plant's time.
+    away_until: Option<Duration>,
+    /// How often it was started; what its registers held is gone with each.
+    starts: u32,
+    /// What its counters stood at when it was last started.
+    counted: BTreeMap<Point, f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,6 +156,9 @@ impl Device {
             scale_shift: 0,
             laws: BTreeMap::new(),
             frozen: None,
+            away_until: None,
+            starts: 0,
+            counted: BTreeMap::new(),
         }
     }
 
@@ -157,14 +166,14 @@ impl Device {
     #[must_use]
     pub fn value(&self, plant: &Plant, point: Point) -> Option<f64> {
         if self.faults.is_empty() {
-            return self.truth(plant, point);
+            return self.counted(plant, point);
         }
         if self.faults.has(Fault::NotImplemented) {
             return None;
         }
         let told = match &self.frozen {
             Some(frozen) => frozen.get(&point).copied(),
-            None => self.truth(plant, point),
+            None => self.counted(plant, point),
         }?;
         Some(match point {
             Point::ActivePower => {
@@ -173,7 +182,7 @@ impl Device {
                 } else {
                     1.0
                 };
-                sign * told + self.faults.bias()
+                sign * told * 10_f64.powi(self.faults.wrong_scale()) + self.faults.bias()
             }
             Point::ReactivePower
             | Point::ActivePowerL1
@@ -186,6 +195,12 @@ impl Device {
             }
             _ => told,
         })
+    }
+
+    /// What is true, counted from the device's last start.
+    fn counted(&self, plant: &Plant, point: Point) -> Option<f64> {
+        let before = self.counted.get(&point).copied().unwrap_or(0.0);
+        Some(self.truth(plant, point)? - before)
     }
 
     /// What is true at a point, whatever faults the device has.
@@ -415,7 +430,7 @@ impl Device {
     }
 
     /// Puts a fault in or takes it away.
-    pub fn set_fault(&mut self, plant: &Plant, fault: Fault, on: bool) {
+    pub fn set_fault(&mut self, plant: &mut Plant, fault: Fault, on: bool) {
         if fault == Fault::Stuck {
             self.frozen = on.then(|| {
                 Point::ALL
@@ -424,7 +439,56 @@ impl Device {
                     .collect()
             });
         }
+        match fault {
+            Fault::ScaleShift(powers) => self.scale_shift = if on { powers } else { 0 },
+            Fault::ClockJump(seconds) if on => self.jump(seconds),
+            Fault::Reboot(away) if on => self.start_anew(plant, away),
+            Fault::Reboot(_) => self.away_until = None,
+            _ => {}
+        }
         self.faults.set(fault, on);
+    }
+
+    /// Whether the device is away because it starts anew.
+    #[must_use]
+    pub fn is_away(&self, plant: &Plant) -> bool {
+        self.away_until.is_some_and(|until| plant.now() < until)
+    }
+
+    /// How often the device was started anew.
+    #[must_use]
+    pub fn starts(&self) -> u32 {
+        self.starts
+    }
+
+    /// Everything that it was told is gone, and its counters begin at zero.
+    fn start_anew(&mut self, plant: &mut Plant, away: Duration) {
+        for (point, _) in std::mem::take(&mut self.held) {
+            self.command(plant, point, self.unasked(point));
+        }
+        self.laws.clear();
+        self.counted = [Point::EnergyImport, Point::EnergyExport]
+            .into_iter()
+            .filter_map(|point| Some((point, self.truth(plant, point)?)))
+            .collect();
+        self.away_until = Some(plant.now() + away);
+        self.starts += 1;
+    }
+
+    /// The device's clock jumps: forward, its timers are over sooner; back, later.
+    fn jump(&mut self, seconds: f64) {
+        let by = Duration::from_secs_f64(seconds.abs());
+        for until in self
+            .held
+            .values_mut()
+            .filter_map(|held| held.until.as_mut())
+        {
+            *until = if seconds < 0.0 {
+                until.saturating_add(by)
+            } else {
+                until.saturating_sub(by)
+            };
+        }
     }
 
     /// What a setpoint is when nobody asks: no power for a storage, no ceiling for the sun.

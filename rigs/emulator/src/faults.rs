@@ -43,6 +43,26 @@ pub enum Fault {
     Silent,
     /// So many watts are added to the active power that is told.
     Bias(f64),
+    /// Power is told so many powers of ten too large, and no scale factor says so.
+    WrongScale(i16),
+    /// This fraction of requests is answered with exception 6: the device is busy.
+    Busy(f64),
+    /// This fraction of answers is noise instead (Modbus).
+    Garbage(f64),
+    /// Answers carry the data of the answer before, in an otherwise right frame (Modbus).
+    Previous,
+    /// The peer is gone without a farewell: connections stay open, and dead for ever (Modbus).
+    HalfOpen,
+    /// The SunSpec scale factors have moved by so many powers of ten; the values are the same.
+    ScaleShift(i16),
+    /// The device starts anew and is away for so long; what it was told and its counters are gone.
+    Reboot(Duration),
+    /// The device's clock, and with it its timers, has jumped by so many seconds.
+    ClockJump(f64),
+    /// The controller of every node is off the bus (CAN).
+    BusOff,
+    /// The broker starts anew and is away for so long (MQTT); what it had kept is gone.
+    Restart(Duration),
 }
 
 /// Why a text is no fault.
@@ -76,6 +96,8 @@ enum Wants {
     Fraction(fn(f64) -> Fault),
     Code,
     Power,
+    Powers(fn(i16) -> Fault),
+    Jump,
 }
 
 /// The names of faults in scripts.
@@ -96,6 +118,16 @@ const NAMES: &[(&str, Wants)] = &[
     ("hold_output", Wants::Nothing(Fault::HoldOutput)),
     ("silent", Wants::Nothing(Fault::Silent)),
     ("bias", Wants::Power),
+    ("wrong_scale", Wants::Powers(Fault::WrongScale)),
+    ("busy", Wants::Fraction(Fault::Busy)),
+    ("garbage", Wants::Fraction(Fault::Garbage)),
+    ("previous", Wants::Nothing(Fault::Previous)),
+    ("half_open", Wants::Nothing(Fault::HalfOpen)),
+    ("scale_shift", Wants::Powers(Fault::ScaleShift)),
+    ("reboot", Wants::Time(Fault::Reboot)),
+    ("clock_jump", Wants::Jump),
+    ("bus_off", Wants::Nothing(Fault::BusOff)),
+    ("restart", Wants::Time(Fault::Restart)),
 ];
 
 impl Fault {
@@ -157,6 +189,22 @@ impl Fault {
                 .and_then(|text| parse_quantity::<ActivePower>(text).ok())
                 .map(|p| Fault::Bias(p.as_watts()))
                 .ok_or_else(|| wrong("a power such as `100W`")),
+            (Wants::Powers(make), powers) => powers
+                .and_then(|text| text.parse().ok())
+                // SunSpec scale factors lie between -10 and 10.
+                .filter(|powers| (-10..=10).contains(powers))
+                .map(make)
+                .ok_or_else(|| wrong("powers of ten from -10 to 10")),
+            (Wants::Jump, jump) => jump
+                .and_then(|text| {
+                    let (sign, text) = match text.strip_prefix('-') {
+                        Some(text) => (-1.0, text),
+                        None => (1.0, text),
+                    };
+                    Some(sign * parse_duration(text).ok()?.as_secs_f64())
+                })
+                .map(Fault::ClockJump)
+                .ok_or_else(|| wrong("a time such as `-1h`")),
         }
     }
 
@@ -184,6 +232,16 @@ impl fmt::Display for Fault {
             Self::HoldOutput => f.write_str("hold_output"),
             Self::Silent => f.write_str("silent"),
             Self::Bias(watts) => write!(f, "bias={watts}W"),
+            Self::WrongScale(powers) => write!(f, "wrong_scale={powers}"),
+            Self::Busy(fraction) => write!(f, "busy={}%", fraction * 100.0),
+            Self::Garbage(fraction) => write!(f, "garbage={}%", fraction * 100.0),
+            Self::Previous => f.write_str("previous"),
+            Self::HalfOpen => f.write_str("half_open"),
+            Self::ScaleShift(powers) => write!(f, "scale_shift={powers}"),
+            Self::Reboot(time) => write!(f, "reboot={}ms", time.as_millis()),
+            Self::ClockJump(seconds) => write!(f, "clock_jump={seconds}s"),
+            Self::BusOff => f.write_str("bus_off"),
+            Self::Restart(time) => write!(f, "restart={}ms", time.as_millis()),
         }
     }
 }
@@ -212,6 +270,16 @@ pub struct WireFaults {
     pub wrong_length: bool,
     /// It is this exception.
     pub exception: Option<u8>,
+    /// It is noise, made from this number.
+    pub garbage: Option<u64>,
+    /// It carries the data of the answer before.
+    pub previous: bool,
+    /// The connection is dead from now on.
+    pub half_open: bool,
+    /// The connection is closed instead.
+    pub hang_up: bool,
+    /// Every controller has left the bus.
+    pub bus_off: bool,
 }
 
 impl FaultSet {
@@ -247,6 +315,16 @@ impl FaultSet {
             .sum()
     }
 
+    /// Powers of ten by which power is told too large.
+    #[must_use]
+    pub fn wrong_scale(&self) -> i32 {
+        let powers = self.active.iter().map(|fault| match fault {
+            Fault::WrongScale(powers) => i32::from(*powers),
+            _ => 0,
+        });
+        powers.sum()
+    }
+
     /// What these faults do to the next answer, on top of `wire`; `chance` gives numbers from 0 to below 1.
     pub fn befall(&mut self, wire: &mut WireFaults, mut chance: impl FnMut() -> f64) {
         if self.active.is_empty() {
@@ -264,13 +342,30 @@ impl FaultSet {
                 Fault::WrongLength => wire.wrong_length = true,
                 Fault::Exception(code) => wire.exception = Some(code),
                 Fault::Silent => wire.lost = true,
+                Fault::Busy(fraction) if chance() < fraction => {
+                    // MODBUS Application Protocol V1.1b3, 7: server device busy.
+                    wire.exception = Some(6);
+                }
+                Fault::Garbage(fraction) if chance() < fraction => {
+                    wire.garbage = Some((chance() * (1_u64 << 53) as f64) as u64);
+                }
+                Fault::Previous => wire.previous = true,
+                Fault::HalfOpen => wire.half_open = true,
+                Fault::BusOff => wire.bus_off = true,
                 Fault::Late(_)
                 | Fault::Stuck
                 | Fault::NotImplemented
                 | Fault::SignFlip
                 | Fault::IgnoreWrites
                 | Fault::HoldOutput
-                | Fault::Bias(_) => {}
+                | Fault::Bias(_)
+                | Fault::WrongScale(_)
+                | Fault::Busy(_)
+                | Fault::Garbage(_)
+                | Fault::ScaleShift(_)
+                | Fault::Reboot(_)
+                | Fault::ClockJump(_)
+                | Fault::Restart(_) => {}
             }
         }
     }
@@ -294,6 +389,16 @@ mod tests {
             ("exception=6", Fault::Exception(6)),
             ("bias=-100W", Fault::Bias(-100.0)),
             ("crc=100%", Fault::Crc(1.0)),
+            ("busy=30%", Fault::Busy(0.3)),
+            ("garbage=50%", Fault::Garbage(0.5)),
+            ("previous", Fault::Previous),
+            ("half_open", Fault::HalfOpen),
+            ("wrong_scale=1", Fault::WrongScale(1)),
+            ("scale_shift=-2", Fault::ScaleShift(-2)),
+            ("reboot=3000ms", Fault::Reboot(Duration::from_secs(3))),
+            ("clock_jump=-3600s", Fault::ClockJump(-3600.0)),
+            ("bus_off", Fault::BusOff),
+            ("restart=500ms", Fault::Restart(Duration::from_millis(500))),
         ];
         for (text, fault) in rows {
             assert_eq!(Fault::parse(text), Ok(fault));
@@ -313,6 +418,14 @@ mod tests {
             (
                 "exception=200",
                 "fault `exception` wants an exception code from 1 to 127, not `200`",
+            ),
+            (
+                "scale_shift=11",
+                "fault `scale_shift` wants powers of ten from -10 to 10, not `11`",
+            ),
+            (
+                "clock_jump=soon",
+                "fault `clock_jump` wants a time such as `-1h`, not `soon`",
             ),
         ];
         for (text, message) in rows {

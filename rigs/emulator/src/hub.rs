@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use profile::mqtt::{Message, ToBroker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -13,8 +14,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[derive(Clone, Debug, Default)]
 pub struct Hub(Arc<Mutex<State>>);
 
+/// How long a client of this process waits before it finds that the broker is down.
+/// Chosen: as often as real firmware tries again, about twice a second.
+const REFUSED_AFTER: Duration = Duration::from_millis(500);
+
 #[derive(Debug, Default)]
 struct State {
+    down: bool,
     retained: BTreeMap<String, Message>,
     clients: BTreeMap<u64, Client>,
     next: u64,
@@ -35,7 +41,14 @@ impl Hub {
     ) -> (UnboundedSender<ToBroker>, UnboundedReceiver<Message>) {
         let (say, heard) = unbounded_channel();
         let (deliver, delivered) = unbounded_channel();
-        self.attach(heard, deliver, will);
+        if self.state().down {
+            tokio::spawn(async move {
+                tokio::time::sleep(REFUSED_AFTER).await;
+                drop((heard, deliver));
+            });
+        } else {
+            self.attach(heard, deliver, will);
+        }
         (say, delivered)
     }
 
@@ -48,6 +61,10 @@ impl Hub {
     ) {
         let number = {
             let mut state = self.state();
+            if state.down {
+                // Both ends are dropped: nobody is there.
+                return;
+            }
             state.next += 1;
             let number = state.next;
             let client = Client {
@@ -62,15 +79,31 @@ impl Hub {
             while let Some(said) = heard.recv().await {
                 match said {
                     ToBroker::Subscribe(filter) => hub.state().subscribe(number, filter),
-                    ToBroker::Publish(message) => hub.state().publish(&message),
+                    ToBroker::Publish(message) => {
+                        let mut state = hub.state();
+                        // Who was cut off by a restart is heard by nobody.
+                        if state.clients.contains_key(&number) {
+                            state.publish(&message);
+                        }
+                    }
                 }
             }
             let mut state = hub.state();
-            state.clients.remove(&number);
-            if let Some(will) = will {
+            if state.clients.remove(&number).is_some()
+                && let Some(will) = will
+            {
                 state.publish(&will);
             }
         });
+    }
+
+    /// The broker goes down, or is up again. It keeps nothing: neither connections nor messages nor wills.
+    pub fn set_down(&self, down: bool) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.down, down) != down && down {
+            state.clients.clear();
+            state.retained.clear();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -185,6 +218,33 @@ mod tests {
         late.send(ToBroker::Subscribe("#".into())).expect("up");
         tokio::task::yield_now().await;
         assert!(hear.try_recv().is_err(), "nothing is kept any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_cuts_everybody_off_and_forgets_what_was_kept() {
+        let hub = Hub::default();
+        let (say, mut hear) = hub.connect(Some(message("will", "gone", false)));
+        say.send(ToBroker::Publish(message("a", "1", true)))
+            .expect("up");
+        tokio::task::yield_now().await;
+        hub.set_down(true);
+        assert_eq!(hear.recv().await, None, "cut off");
+        let (_ask, mut hear) = hub.connect(None);
+        assert_eq!(hear.recv().await, None, "not taken");
+        hub.set_down(false);
+        let (ask, mut hear) = hub.connect(None);
+        ask.send(ToBroker::Subscribe("#".into())).expect("up");
+        // What the old connection still says is for nobody, its will included.
+        say.send(ToBroker::Publish(message("b", "2", false)))
+            .expect("the task lives");
+        drop(say);
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        assert!(
+            hear.try_recv().is_err(),
+            "nothing kept, nothing late, no will"
+        );
     }
 
     #[tokio::test(start_paused = true)]

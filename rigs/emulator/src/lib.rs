@@ -18,4 +18,5 @@ pub mod faults;
 pub mod hub;
 pub mod plant;
 mod pty;
+mod relay;
 pub mod world;

@@ -54,9 +54,25 @@ pub struct World {
     pub plant: Plant,
     devices: Vec<Device>,
     bus_faults: BTreeMap<Arc<str>, FaultSet>,
+    /// Brokers that start anew, and until when they are away.
+    brokers_down: BTreeMap<Arc<str>, Duration>,
+    /// What was heard that writes or commands, the first ones.
+    touches: Vec<Touch>,
     ramps: Vec<Ramp>,
     rng: ChaCha8Rng,
 }
+
+/// Something that a face heard and that is no question: a write, a frame, a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// When, in the plant's time.
+    pub at: Duration,
+    /// Name of the device, or of what was heard on the bus.
+    pub what: String,
+}
+
+/// Touches that are kept. Chosen: enough for a test to say which came first; more are not counted.
+const TOUCHES_MAX: usize = 1000;
 
 #[derive(Clone, Debug)]
 struct Ramp {
@@ -92,6 +108,8 @@ impl World {
             plant,
             devices,
             bus_faults: BTreeMap::new(),
+            brokers_down: BTreeMap::new(),
+            touches: Vec::new(),
             ramps: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed ^ FAULT_SEED),
         }
@@ -164,9 +182,26 @@ impl World {
         value: f64,
         revert: Option<Revert>,
     ) -> Result<(), NotTaken> {
+        if let Some(id) = self.devices.get(device).map(|d| d.id.clone()) {
+            self.touched(|| format!("{id} {point}"));
+        }
         match self.devices.get_mut(device) {
             Some(device) => device.write(&mut self.plant, point, value, revert),
             None => Err(NotTaken { point }),
+        }
+    }
+
+    /// Everything that was heard so far and that is no question; at most the first thousand.
+    #[must_use]
+    pub fn touches(&self) -> &[Touch] {
+        &self.touches
+    }
+
+    /// Notes that something was heard that is no question, whether or not it is obeyed.
+    pub fn touched(&mut self, what: impl FnOnce() -> String) {
+        if self.touches.len() < TOUCHES_MAX {
+            let at = self.plant.now();
+            self.touches.push(Touch { at, what: what() });
         }
     }
 
@@ -210,7 +245,21 @@ impl World {
         if let Some(faults) = self.bus_faults.get_mut(&device.bus) {
             faults.befall(&mut wire, &mut chance);
         }
+        wire.hang_up |= device.is_away(&self.plant);
         wire
+    }
+
+    /// How often a device was started anew.
+    #[must_use]
+    pub fn starts(&self, device: usize) -> u32 {
+        self.devices.get(device).map_or(0, Device::starts)
+    }
+
+    /// Whether the broker of a bus is away because it starts anew.
+    #[must_use]
+    pub fn broker_is_down(&self, bus: &str) -> bool {
+        let until = self.brokers_down.get(bus);
+        until.is_some_and(|until| self.plant.now() < *until)
     }
 
     /// Whether a device, or its whole bus, says nothing at all.
@@ -218,6 +267,7 @@ impl World {
     pub fn is_silent(&self, device: usize) -> bool {
         self.devices.get(device).is_some_and(|device| {
             device.faults.has(Fault::Silent)
+                || device.is_away(&self.plant)
                 || self
                     .bus_faults
                     .get(&device.bus)
@@ -231,7 +281,7 @@ impl World {
     /// When there is no device and no bus of that name.
     pub fn set_fault(&mut self, target: &str, fault: Fault, on: bool) -> Result<(), SignalError> {
         if let Some(device) = self.devices.iter_mut().find(|d| &*d.id == target) {
-            device.set_fault(&self.plant, fault, on);
+            device.set_fault(&mut self.plant, fault, on);
             return Ok(());
         }
         let Some(bus) = self
@@ -245,7 +295,19 @@ impl World {
                 name: target.into(),
             });
         };
-        self.bus_faults.entry(bus).or_default().set(fault, on);
+        match fault {
+            // What happens inside devices happens to all on the bus.
+            Fault::ScaleShift(_) | Fault::ClockJump(_) | Fault::Reboot(_) => {
+                for device in self.devices.iter_mut().filter(|d| d.bus == bus) {
+                    device.set_fault(&mut self.plant, fault, on);
+                }
+            }
+            Fault::Restart(away) => {
+                let until = self.plant.now() + if on { away } else { Duration::ZERO };
+                self.brokers_down.insert(bus, until);
+            }
+            _ => self.bus_faults.entry(bus).or_default().set(fault, on),
+        }
         Ok(())
     }
 

@@ -258,3 +258,73 @@ fn signals_are_set_ramped_read_and_refused_by_name() {
         .expect("a bus");
     assert!(world.befall(0).lost);
 }
+
+#[test]
+fn a_clock_that_jumps_ahead_takes_a_setpoint_back_and_one_that_jumps_back_keeps_it() {
+    for (seconds, expected) in [(30.0, 0.0), (-30.0, 800.0)] {
+        let mut world = world();
+        let bat = world.device_index("bat1").expect("there");
+        let revert = Some(Revert::from(Duration::from_secs(20)));
+        world
+            .write(bat, Point::ActivePowerSet, 800.0, revert)
+            .expect("taken");
+        run(&mut world, 1.0);
+        world
+            .set_fault("bat1", Fault::ClockJump(seconds), true)
+            .expect("there");
+        run(&mut world, 25.0);
+        let told = p(&world, "bat1").expect("known");
+        assert!((told - expected).abs() < 20.0, "{seconds} s: {told} W");
+    }
+}
+
+#[test]
+fn a_device_that_starts_anew_is_away_for_its_time_and_counts_from_zero() {
+    let mut world = world();
+    run(&mut world, 60.0);
+    let plug = world.device_index("plug1").expect("there");
+    let counted = |world: &World| world.value(plug, Point::EnergyImport).expect("known");
+    assert!(counted(&world) > 10.0);
+    world
+        .set_fault("plug1", Fault::Reboot(Duration::from_secs(2)), true)
+        .expect("there");
+    assert!(world.is_silent(plug));
+    assert!(counted(&world).abs() < 1e-9);
+    run(&mut world, 2.1);
+    assert!(!world.is_silent(plug));
+    assert_eq!(world.starts(plug), 1);
+}
+
+#[test]
+fn a_wrong_scale_tells_power_too_large_and_a_shifted_one_does_not() {
+    let mut world = world();
+    let right = p(&world, "lm1").expect("known");
+    world
+        .set_fault("lm1", Fault::WrongScale(1), true)
+        .expect("there");
+    assert_eq!(p(&world, "lm1"), Some(right * 10.0));
+    world
+        .set_fault("lm1", Fault::WrongScale(1), false)
+        .expect("there");
+    world
+        .set_fault("bus1", Fault::ScaleShift(-1), true)
+        .expect("there");
+    assert_eq!(p(&world, "lm1"), Some(right));
+    let lm1 = world.device_index("lm1").expect("there");
+    assert_eq!(
+        world.scale_shift(lm1),
+        -1,
+        "a fault of the bus is one of its devices"
+    );
+}
+
+#[test]
+fn a_broker_that_starts_anew_is_down_for_its_time() {
+    let mut world = world();
+    world
+        .set_fault("bus1", Fault::Restart(Duration::from_secs(1)), true)
+        .expect("there");
+    assert!(world.broker_is_down("bus1"));
+    run(&mut world, 1.1);
+    assert!(!world.broker_is_down("bus1"));
+}

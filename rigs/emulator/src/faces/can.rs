@@ -32,6 +32,8 @@ pub(crate) struct Sent {
     pub(crate) by: u64,
     pub(crate) at: Duration,
     pub(crate) frame: CanFrame,
+    /// In place of the frame: every controller has left the bus.
+    pub(crate) bus_off: bool,
 }
 
 /// The sender number of the batteries; clients count from one.
@@ -105,10 +107,20 @@ impl CanBus {
 
     /// Takes a frame of a client, for everybody else.
     pub(crate) fn hear(&self, by: u64, frame: CanFrame) {
-        let at = self.world.lock().plant.now();
+        let at = {
+            let mut world = self.world.lock();
+            world.touched(|| format!("frame {:?}", frame.id));
+            world.plant.now()
+        };
         self.heard().last.insert(frame.id, at);
         // No receiver is no fault: a bus may have one client only.
-        self.traffic.send(Sent { by, at, frame }).ok();
+        let sent = Sent {
+            by,
+            at,
+            frame,
+            bus_off: false,
+        };
+        self.traffic.send(sent).ok();
     }
 
     fn send_of(&self, device: usize, frame: &Frame) {
@@ -120,7 +132,7 @@ impl CanBus {
         };
         let Some(mut data) = data else { return };
         // A damaged CAN frame never arrives: controllers throw it away.
-        if wire.lost || wire.damaged {
+        if wire.lost || wire.damaged || wire.hang_up {
             return;
         }
         if wire.wrong_length {
@@ -130,6 +142,7 @@ impl CanBus {
             by: BATTERIES,
             at,
             frame: CanFrame { id: frame.id, data },
+            bus_off: wire.bus_off,
         };
         if wire.delay.is_zero() {
             self.traffic.send(sent).ok();

@@ -13,6 +13,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::faults::WireFaults;
@@ -39,6 +41,10 @@ struct Unit {
     number: u8,
     device: usize,
     image: Image,
+    /// What stands in the registers when the device starts.
+    at_start: Image,
+    /// How often it had started when `image` was made.
+    starts: u32,
 }
 
 /// A port: the units that are reached through it.
@@ -46,6 +52,8 @@ struct Unit {
 pub struct Port {
     world: Shared,
     units: Mutex<Vec<Unit>>,
+    /// The data of the last answer of any unit.
+    said: Mutex<Vec<u8>>,
 }
 
 /// What goes back on the wire, and when.
@@ -55,6 +63,19 @@ pub struct Answer {
     pub after: Duration,
     /// The framed bytes.
     pub bytes: Vec<u8>,
+    /// What becomes of the connection.
+    pub connection: Connection,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// It goes on.
+    Kept,
+    /// The device closes it.
+    Closed,
+    /// It stays open, and nothing is ever answered on it again.
+    Dead,
 }
 
 impl Port {
@@ -64,6 +85,7 @@ impl Port {
         Self {
             world,
             units: Mutex::new(Vec::new()),
+            said: Mutex::new(Vec::new()),
         }
     }
 
@@ -75,7 +97,9 @@ impl Port {
             .push(Unit {
                 number,
                 device,
+                at_start: image.clone(),
                 image,
+                starts: 0,
             });
     }
 
@@ -89,9 +113,18 @@ impl Port {
     {
         let mut buffer: Vec<u8> = Vec::with_capacity(512);
         let mut chunk = [0_u8; 512];
+        let mut dead = false;
         loop {
             while let Some(request) = framing.take(&mut buffer) {
+                if dead {
+                    continue;
+                }
                 for answer in self.answer(&request) {
+                    // A serial line has nothing to close.
+                    if answer.connection == Connection::Closed && framing == Framing::Tcp {
+                        return Ok(());
+                    }
+                    dead |= answer.connection == Connection::Dead;
                     if !answer.after.is_zero() {
                         tokio::time::sleep(answer.after).await;
                     }
@@ -142,21 +175,45 @@ impl Port {
                 vec![Answer {
                     after: Duration::ZERO,
                     bytes: request.wrap.bytes(request.unit, &pdu),
+                    connection: Connection::Kept,
                 }]
             };
         };
         let wire = self.world.lock().befall(unit.device);
+        let gone = |connection| {
+            vec![Answer {
+                after: Duration::ZERO,
+                bytes: Vec::new(),
+                connection,
+            }]
+        };
+        if wire.hang_up {
+            return gone(Connection::Closed);
+        }
+        if wire.half_open {
+            return gone(Connection::Dead);
+        }
         let answered = match wire.exception {
             Some(code) => Err(Exception::Other(code)),
             None => self.carry_out(unit, &request.pdu),
         };
-        let pdu = answered.unwrap_or_else(|exception| exception.pdu(request.function()));
+        let mut pdu = answered.unwrap_or_else(|exception| exception.pdu(request.function()));
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let right = pdu.clone();
+        if wire.previous && said.len() == pdu.len() && said.first() == pdu.first() {
+            pdu.clone_from(&said);
+        }
+        *said = right;
         spoil(&wire, request, pdu).into_iter().collect()
     }
 
     /// Does what a request asks for; gives the answer's function and data.
     fn carry_out(&self, unit: &mut Unit, pdu: &[u8]) -> Result<Vec<u8>, Exception> {
         let mut world = self.world.lock();
+        if world.starts(unit.device) != unit.starts {
+            unit.starts = world.starts(unit.device);
+            unit.image = unit.at_start.clone();
+        }
         let function = *pdu.first().ok_or(Exception::IllegalFunction)?;
         let word = |at: usize| -> Result<u16, Exception> {
             match (pdu.get(at), pdu.get(at + 1)) {
@@ -164,6 +221,9 @@ impl Port {
                 _ => Err(Exception::IllegalValue),
             }
         };
+        if !matches!(function, 1..=4) {
+            world.touched(|| format!("unit {} function {function}", unit.number));
+        }
         let echo = || -> Vec<u8> { pdu.get(..5).unwrap_or_default().to_vec() };
         match function {
             1 | 2 => {
@@ -284,7 +344,10 @@ fn spoil(wire: &WireFaults, request: &Request, mut pdu: Vec<u8>) -> Option<Answe
         },
         wrap => wrap,
     };
-    let mut bytes = wrap.bytes(unit, &pdu);
+    let mut bytes = match wire.garbage {
+        Some(seed) => noise(seed),
+        None => wrap.bytes(unit, &pdu),
+    };
     if wire.damaged {
         // The middle of the frame: data, not the length that keeps a stream in step.
         let middle = bytes.len() - 3;
@@ -295,7 +358,16 @@ fn spoil(wire: &WireFaults, request: &Request, mut pdu: Vec<u8>) -> Option<Answe
     Some(Answer {
         after: wire.delay,
         bytes,
+        connection: Connection::Kept,
     })
+}
+
+/// Bytes of a line that somebody else talks on, or that is not terminated: 8 to 39 of them.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut bytes = vec![0; 8 + (seed % 32) as usize];
+    rng.fill_bytes(&mut bytes);
+    bytes
 }
 
 #[cfg(test)]

@@ -146,8 +146,16 @@ fn parse_send(words: &[&str]) -> Option<CanFrame> {
     (length == data.len() && length <= 8).then_some(CanFrame { id, data })
 }
 
-/// A frame as the daemon writes it; without data both blanks stay.
+/// Class of the error frame that says that the controller is off the bus.
+/// Source: `CAN_ERR_BUSOFF` of the kernel's `linux/can/error.h`.
+const BUS_OFF: u16 = 0x040;
+
+/// A frame as the daemon writes it; without data both blanks stay. Of an error it tells the class only.
 fn frame_text(sent: &Sent) -> String {
+    if sent.bus_off {
+        let (seconds, micros) = (sent.at.as_secs(), sent.at.subsec_micros());
+        return format!("< error {BUS_OFF:03X} {seconds}.{micros:06} >");
+    }
     let id = match sent.frame.id {
         CanId::Standard(id) => format!("{id:03X}"),
         CanId::Extended(id) => format!("{id:08X}"),

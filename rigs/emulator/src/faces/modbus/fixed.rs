@@ -19,7 +19,7 @@ use crate::world::World;
 const PLAIN_SCALE: i16 = 0;
 
 /// Registers at fixed addresses.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FixedImage {
     slots: Vec<Slot>,
     /// Which slot covers a register, and which of its words.
@@ -32,7 +32,7 @@ pub struct FixedImage {
     nameplate: Nameplate,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     table: Table,
     address: u16,
@@ -53,7 +53,7 @@ enum Content {
     Field { control: usize, value: FieldValue },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ControlImage {
     point: Point,
     slots: Vec<usize>,

@@ -44,7 +44,7 @@ impl Exception {
 }
 
 /// The registers of a unit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Image {
     /// Registers at fixed addresses, from the profile's points.
     Fixed(FixedImage),

@@ -26,7 +26,7 @@ use link::Link;
 const BASE: u16 = sunspec::BASES[0];
 
 /// A chain of models in the registers of a unit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SunSpecImage {
     links: Vec<Link>,
     /// First address behind the chain's end marker.

@@ -416,3 +416,121 @@ fn a_huawei_charges_and_discharges_for_the_minutes_it_is_told() {
     let p = world.lock().plant.storage[0].p();
     assert!(p.abs() < 1.0, "the minute is over, and it goes on with {p}");
 }
+
+#[test]
+fn a_device_that_starts_anew_closes_connections_and_forgets_what_it_was_told() {
+    let (port, world) = port(&[
+        (3, "brk1", "generic/sync-breaker"),
+        (1, "bat1", "sunspec/storage-inverter"),
+    ]);
+    let bat = world.lock().device_index("bat1").expect("there");
+    world
+        .lock()
+        .write(bat, Point::ActivePowerSet, 500.0, None)
+        .expect("taken");
+    run(&mut world.lock(), 1.0);
+    world
+        .lock()
+        .set_fault("bat1", Fault::Reboot(Duration::from_secs(3)), true)
+        .expect("there");
+    let request = Request {
+        unit: 1,
+        pdu: vec![3, 0x9c, 0x40, 0, 2],
+        wrap: Wrap::Tcp { transaction: 7 },
+    };
+    let fate = |port: &Port| port.answer(&request).first().map(|a| a.connection);
+    assert_eq!(fate(&port), Some(Connection::Closed), "away");
+    assert!(!world.lock().holds(bat, Point::ActivePowerSet));
+    run(&mut world.lock(), 3.1);
+    assert_eq!(fate(&port), Some(Connection::Kept), "back");
+}
+
+#[test]
+fn faults_of_the_wire_make_answers_busy_noise_dead_or_those_of_a_neighbour() {
+    let units = [(2, "lm1", "eastron/sdm630"), (4, "met1", "eastron/sdm630")];
+    let (port, world) = port(&units);
+    let request = |unit| Request {
+        unit,
+        pdu: vec![4, 0, 0x34, 0, 2],
+        wrap: Wrap::Tcp { transaction: 7 },
+    };
+    let answer = |unit| port.answer(&request(unit)).pop().expect("one");
+    let set = |fault, on| world.lock().set_fault("bus1", fault, on).expect("there");
+    let sound = [answer(2).bytes, answer(4).bytes];
+    assert_ne!(sound[0][9..], sound[1][9..], "the meters differ");
+
+    set(Fault::Busy(1.0), true);
+    assert_eq!(answer(2).bytes[7..], [0x84, 6]);
+    set(Fault::Busy(1.0), false);
+
+    set(Fault::Garbage(1.0), true);
+    let (one, two) = (answer(2).bytes, answer(2).bytes);
+    assert!(one.len() >= 8 && one != two && one != sound[0], "{one:?}");
+    set(Fault::Garbage(1.0), false);
+
+    set(Fault::Previous, true);
+    answer(4);
+    let mixed = answer(2);
+    assert_eq!(mixed.bytes[..7], sound[0][..7], "the frame is right");
+    assert_eq!(
+        mixed.bytes[9..],
+        sound[1][9..],
+        "the data are the neighbour's"
+    );
+    set(Fault::Previous, false);
+
+    set(Fault::HalfOpen, true);
+    assert_eq!(answer(2).connection, Connection::Dead);
+    set(Fault::HalfOpen, false);
+    assert_eq!(answer(2).bytes, sound[0], "all is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_half_open_stays_dead_and_a_new_one_is_served() {
+    let (port, world) = port(&[(2, "lm1", "eastron/sdm630")]);
+    let port = Arc::new(port);
+    let ask = Wrap::Tcp { transaction: 1 }.bytes(2, &[4, 0, 0x34, 0, 2]);
+    let dial = || {
+        let (near, far) = tokio::io::duplex(512);
+        tokio::spawn(Arc::clone(&port).serve(far, Framing::Tcp));
+        near
+    };
+    let answered = async |stream: &mut tokio::io::DuplexStream| {
+        stream.write_all(&ask).await.expect("open");
+        let mut bytes = [0; 64];
+        let read = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut bytes));
+        read.await.is_ok()
+    };
+    let mut old = dial();
+    assert!(answered(&mut old).await);
+    world
+        .lock()
+        .set_fault("bus1", Fault::HalfOpen, true)
+        .expect("there");
+    assert!(!answered(&mut old).await);
+    world
+        .lock()
+        .set_fault("bus1", Fault::HalfOpen, false)
+        .expect("there");
+    assert!(!answered(&mut old).await, "dead for ever");
+    assert!(answered(&mut dial()).await);
+}
+
+#[test]
+fn what_is_written_is_noted_and_what_is_asked_is_not() {
+    let (port, world) = port(&[(3, "brk1", "generic/sync-breaker")]);
+    ask(&port, 3, &[2, 0, 0, 0, 1]);
+    assert!(world.lock().touches().is_empty());
+    ask(&port, 3, &[6, 0, 99, 0, 1]);
+    ask(&port, 3, &[5, 0, 0, 0, 0]);
+    let touches: Vec<String> = world
+        .lock()
+        .touches()
+        .iter()
+        .map(|t| t.what.clone())
+        .collect();
+    assert_eq!(
+        touches,
+        ["unit 3 function 6", "unit 3 function 5", "brk1 switch.on"]
+    );
+}

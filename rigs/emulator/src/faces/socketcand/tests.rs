@@ -77,3 +77,17 @@ async fn what_the_daemon_refuses_is_refused() {
         assert_eq!(heard(&mut client).await, expected, "{sent}");
     }
 }
+
+#[test]
+fn a_bus_that_is_off_is_told_as_an_error_frame_of_its_class() {
+    let sent = Sent {
+        by: 0,
+        at: std::time::Duration::from_millis(1500),
+        frame: CanFrame {
+            id: CanId::Standard(0x351),
+            data: vec![1, 2],
+        },
+        bus_off: true,
+    };
+    assert_eq!(frame_text(&sent), "< error 040 1.500000 >");
+}

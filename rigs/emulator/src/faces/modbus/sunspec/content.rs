@@ -20,7 +20,7 @@ const MODULE_SHARE: f64 = 1.0 / MODULES as f64;
 pub(super) const PORTS: u16 = 1;
 
 /// What a point of a model shows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Content {
     /// Registers that never change by themselves; a writable point keeps what is written.
     Words {

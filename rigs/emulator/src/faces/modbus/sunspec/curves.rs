@@ -99,7 +99,7 @@ pub(super) fn begin(model: u16, name: &str) -> Option<f64> {
 }
 
 /// What moves in a model with curves.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Adoption {
     /// Name of the group: `Crv` or `Ctl`.
     group: &'static str,

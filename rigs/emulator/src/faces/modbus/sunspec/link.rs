@@ -14,7 +14,7 @@ use crate::plant::Site;
 use crate::world::World;
 
 /// One model of a chain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) number: u16,
     /// Address of its ID register.
@@ -27,7 +27,7 @@ pub(super) struct Link {
 }
 
 /// One point of the chain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Cell {
     pub(super) name: String,
     pub(super) offset: u16,

@@ -33,7 +33,7 @@ const FINEST: &[(&str, i16)] = &[
 ];
 
 /// The exponents of a model by the names of its scale factors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Scales(BTreeMap<String, i16>);
 
 impl Scales {
