@@ -60,6 +60,7 @@ fn main() -> ExitCode {
 
 /// What the other rooms trace goes to standard error: warnings, unless `RUST_LOG` asks for more.
 fn tell_traces(terminal: &Terminal) {
+    // What the Modbus library says of each damaged frame is counted, and told once, by the bus.
     // The broker of an emulated bench takes every connection that only looks whether it is there,
     // for an error. The Modbus client warns of every byte that it could not decode; what came of a
     // request is told by its bus, once.

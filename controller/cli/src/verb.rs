@@ -1,5 +1,6 @@
 //! The verbs, in the order of the help page.
 
+mod arming;
 pub mod bench;
 pub mod check;
 pub mod demo;
@@ -25,6 +26,12 @@ macro_rules! verbs {
         #[derive(Debug, Subcommand)]
         pub enum Verb {
             $($(#[$doc])* $variant($module::Arguments),)+
+            /// Show what would be written to the running bench, ask, and allow it.
+            Arm(arming::Arm),
+            /// Bring what was touched to rest and write nothing more.
+            Disarm(arming::Tell),
+            /// Bring the running bench to its safe state.
+            Safe(arming::Tell),
         }
 
         impl Verb {
@@ -32,6 +39,9 @@ macro_rules! verbs {
             pub fn run(self, terminal: &Terminal) -> Outcome {
                 match self {
                     $(Self::$variant(arguments) => $module::run(arguments, terminal),)+
+                    Self::Arm(arguments) => arming::arm(&arguments, terminal),
+                    Self::Disarm(arguments) => arming::disarm(&arguments, terminal),
+                    Self::Safe(arguments) => arming::safe(&arguments, terminal),
                 }
             }
         }

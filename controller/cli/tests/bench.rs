@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use common::{Place, campus, until};
+use common::{Done, Place, Running, campus, until};
 use serde_json::Value;
 
 /// Every file of a complete run folder.
@@ -517,4 +517,60 @@ fn the_demo_shows_three_things_to_try_that_work() {
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest:?}");
     let events = std::fs::read_to_string(place.path("run/events.jsonl")).expect("events");
     assert!(events.contains("island"), "{events}");
+}
+
+#[test]
+fn a_running_bench_is_armed_only_by_who_confirms_and_is_disarmed_and_made_safe() {
+    let place = Place::new();
+    campus(&place);
+    // A free port; taken again at once by the daemon.
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a port")
+        .port();
+    let api = format!("http://127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{port}");
+    let token = ("ARMING_TOKEN", "sesame-sesame-sesame");
+    let _daemon = Running::of(
+        place
+            .command(&[
+                "run",
+                "campus.toml",
+                "--on",
+                "sim",
+                "--listen",
+                &listen,
+                "--token-env",
+                token.0,
+                "--out",
+                "run",
+            ])
+            .env(token.0, token.1)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    let tell = |words: &[&str], with_token: bool| {
+        let mut words = words.to_vec();
+        words.extend(["--json", "--api", &api]);
+        if with_token {
+            words.extend(["--token-env", token.0]);
+        }
+        let output = place.command(&words).env(token.0, token.1).output();
+        Done::of(output.expect("gridrig starts"))
+    };
+    // Where it is armed already, nothing is asked.
+    let armed = || tell(&["arm"], true).code == Some(0);
+    until("the difference", || tell(&["arm"], true).code == Some(2));
+    assert!(!armed(), "without a terminal nobody has confirmed");
+    assert_eq!(
+        tell(&["arm", "--yes"], false).code,
+        Some(3),
+        "without the token"
+    );
+    assert!(!armed());
+    tell(&["arm", "--yes"], true).exits(0);
+    until("the arm", armed);
+    tell(&["disarm"], true).exits(0);
+    until("the disarm", || !armed());
+    tell(&["safe"], false).exits(0);
 }

@@ -167,6 +167,15 @@ impl Controller {
         }
     }
 
+    /// What would be sent first if the bench were armed now; nothing changes.
+    #[must_use]
+    pub fn preview(&self, now: Instant, image: &ProcessImage) -> Vec<Dispatch> {
+        let mut ahead = self.clone();
+        ahead
+            .step(now, Rhythm::Supervisory, image, &[Order::Arm(true)])
+            .dispatches
+    }
+
     /// Brings every device to rest that was touched: the safe end of a run, or of being armed.
     #[must_use]
     pub fn rest(&mut self, now: Instant, why: &str) -> Vec<Dispatch> {
@@ -443,7 +452,7 @@ impl Controller {
     fn worth_sending(&self, now: Instant, wish: &DeviceWish, image: &ProcessImage) -> bool {
         let spec = &self.bench.devices[wish.device.index()];
         let Some((at, last)) = self.sent.get(&wish.device) else {
-            return true;
+            return !is_so_already(now, wish, spec, image);
         };
         match wish.setpoint {
             // A switch is asked again when it is seen not to have followed.
@@ -458,6 +467,18 @@ impl Controller {
             }
         }
     }
+}
+
+/// Whether a switch is seen where it is wanted: then it is not touched. A power setpoint is sent even
+/// where the device holds it already, since it has to be repeated to stay.
+fn is_so_already(
+    now: Instant,
+    wish: &DeviceWish,
+    spec: &model::DeviceSpec,
+    image: &ProcessImage,
+) -> bool {
+    let seen = image.devices[wish.device.index()].switch_on;
+    matches!(wish.setpoint, Setpoint::Switch { on } if seen.fresh(now, spec.sample_age_max) == Some(on))
 }
 
 /// Gives a function its turn: a fast one in every step, the others in supervisory steps.

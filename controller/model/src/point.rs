@@ -133,6 +133,15 @@ points! {
 }
 
 impl Point {
+    /// Whether it is a setpoint: what a device was told, not what it measures.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        matches!(
+            self,
+            Self::ActivePowerSet | Self::ActivePowerLimit | Self::ReactivePowerSet
+        )
+    }
+
     /// The point of a canonical name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

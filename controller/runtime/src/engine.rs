@@ -5,7 +5,7 @@
 //! ([`crate::session`]). It never waits, except for the ledger and only up to its
 //! deadline: what is not durable does not leave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,9 @@ use crate::journal::Journal;
 use crate::rig::Rig;
 use crate::telemetry::{Level, Telemetry, describe};
 use crate::tracker::{Progress, Tracker};
-use crate::view::{BusView, Counters, CycleReport, LedgerView, LiveView, MarketView};
+use crate::view::{
+    ArmingView, BusView, Change, Counters, CycleReport, LedgerView, LiveView, MarketView,
+};
 use crate::write_path::{Spare, WritePath};
 
 /// Somebody in the process who wants to hear everything, such as a scenario's recorder.
@@ -107,6 +109,8 @@ pub struct Parts {
     pub listeners: Vec<Box<dyn Listener>>,
     /// The pulse for the heartbeat guard.
     pub pulse: Arc<Pulse>,
+    /// Whether the bench is to be armed once its devices have told what they do now.
+    pub arms: bool,
 }
 
 /// The engine of a run.
@@ -121,6 +125,8 @@ pub struct Engine {
     estop_seen: bool,
     /// Devices whose limit is wider than their nameplate.
     too_wide: BTreeSet<DeviceIx>,
+    /// What devices said that their controls hold, and when.
+    held: BTreeMap<(DeviceIx, Point), (Instant, f64)>,
     /// Why the run ends, once it does: then the bench is not armed again.
     ends: Option<String>,
     /// The end has been told.
@@ -135,6 +141,9 @@ pub struct Engine {
 const LATE_SHARE: f64 = 0.2;
 /// A nameplate may be rounded by its scale factor. Chosen: 0.5 %, the usual accuracy class.
 const NAMEPLATE_ROUNDING: f64 = 1.005;
+/// How long a run that starts armed waits for devices that have not answered yet.
+/// Chosen: 3 s, the first three attempts of every driver; whoever is absent then is told of anyway.
+const ARMED_WITHIN: Duration = Duration::from_secs(3);
 /// How often the page hears of buses, market and ledger. Chosen: once a second, as people read.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -153,6 +162,7 @@ impl Engine {
             ledger_stopped: false,
             estop_seen: false,
             too_wide: BTreeSet::new(),
+            held: BTreeMap::new(),
             ends: None,
             has_ended: false,
             own_orders: Vec::new(),
@@ -189,6 +199,7 @@ impl Engine {
         let (image, arrivals) = self.parts.store.take(now);
         self.counters.samples += arrivals.samples.len() as u64;
 
+        self.look_at_controls(&arrivals.samples);
         let mut events = Vec::new();
         let mut notes = Vec::new();
         let mut orders = std::mem::take(&mut self.own_orders);
@@ -198,6 +209,7 @@ impl Engine {
         }
         self.hear(now, &arrivals.events, &mut events, &mut notes);
         self.watch_estop(now, &image, &mut orders);
+        self.arm_when_known(now, &image, &mut orders);
         self.watch_nameplates(&arrivals.samples, &mut orders, &mut events);
         if rhythm == Rhythm::Supervisory {
             self.trade(
@@ -219,8 +231,11 @@ impl Engine {
             Order::Arm(armed) => Some(*armed),
             _ => None,
         });
-        if armed == Some(true) {
+        if armed == Some(true) && !self.parts.path.is_open() {
             self.parts.path.open();
+            // From here on each write is read back, and the registers are not looked at by themselves.
+            self.held.clear();
+            self.parts.view.arming(None);
         }
         let islanded = self.mode.is_islanded();
         let followed = self
@@ -299,6 +314,87 @@ impl Engine {
                 }
                 !refused
             });
+        }
+    }
+
+    /// Whoever starts a run armed has consented; the bench is still looked at first, and what will be
+    /// written is told.
+    fn arm_when_known(&mut self, now: Instant, image: &ProcessImage, orders: &mut Vec<Order>) {
+        let is_known = image.devices.iter().all(|d| d.link != model::Link::Unknown);
+        if !self.parts.arms || !(is_known || now >= Instant::START + ARMED_WITHIN) {
+            return;
+        }
+        self.parts.arms = false;
+        for change in self.look_ahead(now, image).changes {
+            tracing::info!(
+                target: "start",
+                message = "Arming changes this.",
+                device = %self.names[change.device.index()],
+                point = %change.point,
+                now = ?change.now.map(|(_, value)| value),
+                would_be = change.would_be,
+                why = change.why
+            );
+        }
+        orders.push(Order::Arm(true));
+    }
+
+    /// Keeps what devices say that their controls hold.
+    fn look_at_controls(&mut self, samples: &[PointSample]) {
+        for sample in samples.iter().filter(|s| s.point.is_control()) {
+            let key = (sample.device, sample.point);
+            match sample.sample.reading.good() {
+                Some(value) => self.held.insert(key, (sample.sample.measured_at, value)),
+                None => self.held.remove(&key),
+            };
+        }
+    }
+
+    /// What arming would change now.
+    fn look_ahead(&self, now: Instant, image: &ProcessImage) -> ArmingView {
+        let blocked = self
+            .parts
+            .rig
+            .devices
+            .iter()
+            .enumerate()
+            .find_map(|(n, d)| {
+                let wide = self.too_wide.contains(&DeviceIx(n as u16));
+                wide.then(|| format!("R012: the limit of {} is wider than its nameplate", d.id))
+            });
+        let changes = self.controller.preview(now, image);
+        let changes = changes.iter().flat_map(|dispatch| {
+            let targets = match dispatch.setpoint.get() {
+                Setpoint::Power { p, q } => vec![
+                    (Point::ActivePowerSet, p.as_watts()),
+                    (Point::ReactivePowerSet, q.as_vars()),
+                ],
+                Setpoint::Ceiling { p } => vec![(Point::ActivePowerLimit, p.as_watts())],
+                Setpoint::Switch { on } => vec![(Point::SwitchOn, f64::from(u8::from(on)))],
+            };
+            let device = dispatch.device;
+            let profile = &self.parts.rig.devices[device.index()].profile;
+            let switch = image.devices[device.index()].switch_on.last_good;
+            targets
+                .into_iter()
+                .filter(|(point, _)| profile.takes(*point))
+                .map(move |(point, would_be)| Change {
+                    device,
+                    point,
+                    now: match point {
+                        Point::SwitchOn => switch.map(|(at, on)| (at, f64::from(u8::from(on)))),
+                        _ => self.held.get(&(device, point)).copied(),
+                    },
+                    would_be,
+                    function: dispatch.function,
+                    why: dispatch.why.clone(),
+                    clamped: dispatch.clamped.clone(),
+                })
+        });
+        ArmingView {
+            at: now,
+            blocked,
+            changes: changes.collect(),
         }
     }
 
@@ -618,6 +714,10 @@ impl Engine {
             });
             if now.since(self.buses_told_at) >= TELL_EVERY {
                 self.tell_slowly(now);
+                if !self.parts.path.is_open() && self.ends.is_none() {
+                    let ahead = self.look_ahead(now, image);
+                    self.parts.view.arming(Some(ahead));
+                }
             }
         }
     }
@@ -696,6 +796,7 @@ impl Engine {
     /// The setpoints are recorded first while the ledger still works; rest is sent in any case.
     pub fn come_to_rest(&mut self, why: &str) -> usize {
         self.ends = Some(why.to_owned());
+        self.parts.arms = false;
         self.own_orders.push(Order::Arm(false));
         let due = self.parts.clock.now();
         self.take_step(Rhythm::Supervisory, due)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::{BusSpec, DispatchId, WriteJob};
 use control::Rhythm;
 use document::{Actor, Diagnostic};
-use model::{Clock, Order};
+use model::Clock;
 use quantities::{Bounds, Frequency};
 use tokio::sync::Notify;
 
@@ -193,9 +193,6 @@ impl Session {
             })
             .collect();
         let orders = OrderQueue::default();
-        if armed {
-            orders.push(Order::Arm(true));
-        }
         let pulse = Arc::new(Pulse::default());
         let engine = Engine::new(Parts {
             rig: Arc::clone(&rig),
@@ -210,6 +207,7 @@ impl Session {
             orders: orders.clone(),
             listeners,
             pulse: Arc::clone(&pulse),
+            arms: armed,
         });
         Ok(Self {
             engine,

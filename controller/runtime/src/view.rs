@@ -18,8 +18,8 @@ use std::time::Duration;
 use bus::{BusReport, DeviceReport};
 use control::Estimate;
 use model::{
-    DeviceImage, DeviceIx, Event, Function, Instant, Mode, ProcessImage, Role, Setpoint, Stage,
-    UtcTime,
+    DeviceImage, DeviceIx, Event, Function, Instant, Mode, Point, ProcessImage, Role, Setpoint,
+    Stage, UtcTime,
 };
 use tokio::sync::watch;
 
@@ -225,6 +225,37 @@ struct Inner {
     ledger: Option<LedgerView>,
     buses: Vec<BusView>,
     counters: Counters,
+    arming: Option<ArmingView>,
+}
+
+/// What arming would change first, as it looked at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ArmingView {
+    /// When it was looked ahead.
+    pub at: Instant,
+    /// Why the bench cannot be armed, if it cannot.
+    pub blocked: Option<String>,
+    /// One row for each control that would be written.
+    pub changes: Vec<Change>,
+}
+
+/// A control that would be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Which device.
+    pub device: DeviceIx,
+    /// Which control.
+    pub point: Point,
+    /// What the device holds there now, in the base unit, and when it said so; `None` = not known.
+    pub now: Option<(Instant, f64)>,
+    /// What would be written, in the base unit.
+    pub would_be: f64,
+    /// Who asks.
+    pub function: Function,
+    /// Why.
+    pub why: String,
+    /// What the limiter would change about the wish.
+    pub clamped: Vec<String>,
 }
 
 /// The live view of one run. Share it in an `Arc`.
@@ -301,6 +332,17 @@ impl LiveView {
         );
         drop(inner);
         self.news.send_replace(seq);
+    }
+
+    /// Takes in what arming would change; `None` while the bench is armed.
+    pub fn arming(&self, arming: Option<ArmingView>) {
+        self.lock().arming = arming;
+    }
+
+    /// What arming would change, as it looked less than two seconds ago; `None` while armed.
+    #[must_use]
+    pub fn latest_arming(&self) -> Option<ArmingView> {
+        self.lock().arming.clone()
     }
 
     /// Takes in the latest of the market.

@@ -22,7 +22,7 @@ pub struct Done {
 }
 
 impl Done {
-    fn of(output: Output) -> Self {
+    pub fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -93,13 +93,11 @@ impl Place {
 
     /// Starts gridrig and leaves it running.
     pub fn start(&self, words: &[&str]) -> Running {
-        let child = self
-            .command(words)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("gridrig starts");
-        Running { child: Some(child) }
+        Running::of(
+            self.command(words)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        )
     }
 
     pub fn result(&self, run: &str) -> Value {
@@ -115,6 +113,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Starts a command.
+    pub fn of(command: &mut Command) -> Self {
+        let child = command.spawn().expect("gridrig starts");
+        Self { child: Some(child) }
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let id = self.child.as_ref().expect("it runs").id().to_string();

@@ -69,6 +69,7 @@ fn routes() -> Vec<Route> {
         ("get", "/api/v1/state", get(state)),
         ("get", "/api/v1/devices", get(devices)),
         ("get", "/api/v1/modes", get(modes)),
+        ("get", "/api/v1/arming", get(arming)),
         ("get", "/api/v1/dispatches", get(dispatches)),
         ("get", "/api/v1/market", get(market)),
         ("get", "/api/v1/ledger", get(ledger)),
@@ -176,6 +177,10 @@ async fn devices(State(desk): State<Desk>) -> Response {
 
 async fn modes(State(desk): State<Desk>) -> Response {
     json(&wire::Modes::of(&desk.view))
+}
+
+async fn arming(State(desk): State<Desk>) -> Response {
+    json(&wire::Arming::of(&desk.view))
 }
 
 async fn dispatches(State(desk): State<Desk>) -> Response {

@@ -289,6 +289,70 @@ pub struct Bus {
     pub reconnects: u64,
 }
 
+/// What arming would change first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Arming {
+    /// Whether the bench is armed; then nothing is left to be shown.
+    pub armed: bool,
+    /// Why it cannot be armed.
+    pub blocked: Option<String>,
+    /// Control time at which it was looked ahead, in seconds; `null` before the first look.
+    pub t_s: Option<f64>,
+    /// Controls that would be written.
+    pub changes: Vec<Change>,
+}
+
+/// A control that would be written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Change {
+    /// Which device.
+    pub device: String,
+    /// Which control.
+    pub point: &'static str,
+    /// Unit of both values; `1` for a switch.
+    pub unit: &'static str,
+    /// What the device holds now; `null` when it is not known.
+    pub now: Option<f64>,
+    /// How old that is, in seconds.
+    pub age_s: Option<f64>,
+    /// What would be written.
+    pub would_be: f64,
+    /// Who asks.
+    pub function: &'static str,
+    /// Why.
+    pub why: String,
+    /// What the limiter would change about the wish.
+    pub clamped: Vec<String>,
+}
+
+impl Arming {
+    /// From the live view.
+    #[must_use]
+    pub fn of(view: &LiveView) -> Self {
+        let ahead = view.latest_arming();
+        let armed = view.last_cycle().is_some_and(|c| c.armed);
+        let changes = ahead.iter().flat_map(|ahead| {
+            ahead.changes.iter().map(|change| Change {
+                device: view.name_of(change.device),
+                point: change.point.name(),
+                unit: change.point.unit(),
+                now: change.now.map(|(_, value)| value),
+                age_s: change.now.map(|(at, _)| ahead.at.since(at).as_secs_f64()),
+                would_be: change.would_be,
+                function: change.function.name(),
+                why: change.why.clone(),
+                clamped: change.clamped.clone(),
+            })
+        });
+        Self {
+            armed,
+            changes: changes.collect(),
+            t_s: ahead.as_ref().map(|a| a.at.as_seconds()),
+            blocked: ahead.and_then(|a| a.blocked),
+        }
+    }
+}
+
 /// A dispatch and how far it has come.
 #[derive(Clone, Debug, Serialize)]
 pub struct Dispatch {

@@ -81,6 +81,8 @@ pub(super) struct Device {
     pub(super) kept: BTreeSet<Point>,
     /// Counters by the number of their point.
     counters: BTreeMap<usize, Counter>,
+    /// Reads of controls while the bench only looks, each with the number of its control.
+    pub(super) looks: Vec<(ReadKey, usize)>,
     phase: Phase,
     chain: Option<Chain>,
     /// Texts that were said already: each is said once.
@@ -106,6 +108,7 @@ impl Device {
             held: BTreeMap::new(),
             kept: BTreeSet::new(),
             counters: BTreeMap::new(),
+            looks: Vec::new(),
             phase: Phase::Ready,
             chain: None,
             said: Vec::new(),
@@ -341,6 +344,7 @@ impl Device {
     ) -> Option<String> {
         plan.clear_reads(index);
         self.reads.clear();
+        self.looks.clear();
         let (here, missing) = self.profile.places(&|model| self.has(model));
         let mut nowhere: Vec<usize> = Vec::new();
         for (number, point) in self.profile.points.iter().enumerate() {

@@ -5,6 +5,7 @@
 //! work (see [`crate::plan`]), for believing answers (see [`link`]), or for what words
 //! mean (see [`codec`]).
 
+mod adopting;
 mod ask;
 pub mod blocks;
 pub mod codec;
@@ -282,7 +283,12 @@ impl Bus {
 
     fn pass<J: Into<Order>>(&mut self, passed: Passed<J>) {
         match passed {
-            Passed::Opened(permit) => self.permit = Some(permit),
+            Passed::Opened(permit) => {
+                self.permit = Some(permit);
+                for device in &mut self.devices {
+                    device.stop_looking(&mut self.plan);
+                }
+            }
             Passed::Order(job) => self.take_in(job.into()),
             Passed::Closing => {
                 self.plan.clear_refreshes();
@@ -373,9 +379,11 @@ impl Bus {
         let waiting = waiting.into_iter().map(|w| (w, Stage::Written));
         self.told_missed(writing.into_iter().chain(waiting));
         self.plan.clear_refreshes();
-        for device in &mut self.devices {
+        let now = self.now();
+        for (index, device) in self.devices.iter_mut().enumerate() {
             device.held.clear();
             device.kept.clear();
+            device.look_at_controls(index, &mut self.plan, now);
         }
         self.permit = None;
     }
@@ -569,6 +577,9 @@ impl Bus {
                 self.plan.setup_done(index);
                 let device = &mut self.devices[index];
                 let remark = device.arm(index, &mut self.plan, now, at, &*self.sink);
+                if self.permit.is_none() {
+                    device.look_at_controls(index, &mut self.plan, now);
+                }
                 if let Some(remark) = remark {
                     self.notice(index, remark);
                 }
@@ -645,6 +656,10 @@ impl Bus {
     }
 
     async fn read(&mut self, index: usize, key: ReadKey) {
+        if let Some(control) = self.looks_at(index, key) {
+            self.look_at_control(index, key, control).await;
+            return;
+        }
         let Some(read) = self.devices[index].reads.iter().find(|r| r.key == key) else {
             self.plan.remove_read(key);
             return;

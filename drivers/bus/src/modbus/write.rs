@@ -195,6 +195,32 @@ impl Recipe {
         found.and_then(|(block, place, words)| cut(block, place, words).0.first().copied())
     }
 
+    /// The setpoint that the device's registers hold (base unit); `None` where they do not tell it, or
+    /// only several of them together.
+    pub(super) fn present(
+        &self,
+        control: &Control,
+        answers: &[Vec<u16>],
+        reference: impl Fn(Point) -> Option<f64>,
+    ) -> Option<f64> {
+        let [number] = control.readback.fields[..] else {
+            return None;
+        };
+        let field = control.fields.get(number)?;
+        let to_base = match field.value {
+            FieldValue::Setpoint => 1.0,
+            FieldValue::PercentOf {
+                reference: whole, ..
+            } => reference(whole)? / 100.0,
+            _ => return None,
+        };
+        let (block, words) = self.readback.iter().zip(answers).next()?;
+        let place = block.places.iter().find(|p| p.point == number)?;
+        let (raw, scale) = cut(block, place, words);
+        let told = codec::decode(&field.encoding, raw, scale).ok()?;
+        Some(told * to_base)
+    }
+
     /// Compares what the device says (the words of [`Self::readback`]) with what was written.
     pub(super) fn verify(
         &self,

@@ -9,6 +9,7 @@ pub mod image;
 pub mod number;
 pub mod sunspec;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -52,8 +53,8 @@ struct Unit {
 pub struct Port {
     world: Shared,
     units: Mutex<Vec<Unit>>,
-    /// The data of the last answer of any unit.
-    said: Mutex<Vec<u8>>,
+    /// The data of the last answer of any unit, by function and length.
+    said: Mutex<BTreeMap<(u8, usize), Vec<u8>>>,
 }
 
 /// What goes back on the wire, and when.
@@ -85,7 +86,7 @@ impl Port {
         Self {
             world,
             units: Mutex::new(Vec::new()),
-            said: Mutex::new(Vec::new()),
+            said: Mutex::new(BTreeMap::new()),
         }
     }
 
@@ -199,11 +200,11 @@ impl Port {
         };
         let mut pdu = answered.unwrap_or_else(|exception| exception.pdu(request.function()));
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let right = pdu.clone();
-        if wire.previous && said.len() == pdu.len() && said.first() == pdu.first() {
-            pdu.clone_from(&said);
+        let shape = (pdu.first().copied().unwrap_or_default(), pdu.len());
+        let before = said.insert(shape, pdu.clone());
+        if let Some(before) = before.filter(|_| wire.previous) {
+            pdu = before;
         }
-        *said = right;
         spoil(&wire, request, pdu).into_iter().collect()
     }
 

@@ -62,7 +62,7 @@ fn each_fault_of_a_rig_has_its_code_and_its_line() {
         "role = \"pcc\", shed = 1",
         &[("R006", 10)],
     );
-    check("role = \"pv\"", "role = \"breaker\"", &[("R005", 9)]);
+    check("role = \"pcc\"", "role = \"breaker\"", &[("R005", 10)]);
     check("mqtt://", "http://", &[("R019", 7), ("R001", 11)]);
     check("v = \"230V\"", "v = \"23kV\"", &[("R020", 3)]);
     check(

@@ -1,0 +1,308 @@
+//! `gridrig arm`, `gridrig disarm` and `gridrig safe`: what a person tells a running bench.
+//!
+//! They talk to the daemon's HTTP API and to nothing else. Arming shows first what would be written
+//! and asks; the daemon decides. They are not responsible for what is written (see the controller).
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::time::Duration;
+
+use clap::Args;
+use document::{Actor, Diagnostic};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use scenario::verdict::Verdict;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::codes::usage;
+use crate::problem::{Outcome, Problem};
+use crate::terminal::Terminal;
+
+/// How long the daemon may take for an answer. Chosen: 5 s, fifty cycles.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where the daemon is.
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// Address of the daemon's page.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
+    api: Uri,
+    /// Environment variable with the token that the daemon wants for commands.
+    #[arg(long, value_name = "NAME")]
+    token_env: Option<String>,
+}
+
+/// Arguments of `arm`.
+#[derive(Debug, Args)]
+pub struct Arm {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// Arm without asking; what would be written is shown all the same.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Arguments of `disarm` and `safe`.
+#[derive(Debug, Args)]
+pub struct Tell {
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+/// What arming would change, as the daemon tells it.
+#[derive(Debug, Deserialize)]
+struct Ahead {
+    armed: bool,
+    blocked: Option<String>,
+    t_s: Option<f64>,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Change {
+    device: String,
+    point: String,
+    unit: String,
+    now: Option<f64>,
+    age_s: Option<f64>,
+    would_be: f64,
+    function: String,
+    why: String,
+    clamped: Vec<String>,
+}
+
+/// Shows what would be written, asks, and arms.
+pub fn arm(arguments: &Arm, terminal: &Terminal) -> Outcome {
+    let found = ask(&arguments.daemon, Method::GET, "/api/v1/arming")?;
+    let ahead: Ahead = serde_json::from_value(found.clone()).map_err(|e| {
+        refused(format!("the daemon's answer is not understood: {e}"))
+            .help("use the `gridrig` that the daemon was started with")
+    })?;
+    if ahead.armed {
+        terminal.result(|| found, || "The bench is armed already.".to_owned());
+        return Ok(Verdict::Pass);
+    }
+    if let Some(why) = &ahead.blocked {
+        let fault = refused(format!("the bench cannot be armed: {why}"));
+        return Err(fault.help("mend the rig and start the run anew").into());
+    }
+    if ahead.t_s.is_none() {
+        let fault = refused("the bench was not looked at yet".to_owned());
+        return Err(fault.help("try again in a second").into());
+    }
+    terminal.say(table(&ahead.changes));
+    if !arguments.yes && !is_confirmed()? {
+        terminal.say("Nothing was armed.");
+        return Ok(Verdict::Interrupted);
+    }
+    ask(&arguments.daemon, Method::POST, "/api/v1/arm")?;
+    terminal.result(
+        || json!({ "armed": true, "shown": found }),
+        || "The bench is armed from the next cycle on.".to_owned(),
+    );
+    Ok(Verdict::Pass)
+}
+
+/// Ends writing; what was touched is brought to rest first.
+pub fn disarm(arguments: &Tell, terminal: &Terminal) -> Outcome {
+    ask(&arguments.daemon, Method::POST, "/api/v1/disarm")?;
+    terminal.result(
+        || json!({ "armed": false }),
+        || {
+            "The bench is disarmed: what was touched comes to rest, and nothing more is written."
+                .into()
+        },
+    );
+    Ok(Verdict::Pass)
+}
+
+/// Brings every device to its safe state; needs no token.
+pub fn safe(arguments: &Tell, terminal: &Terminal) -> Outcome {
+    ask(&arguments.daemon, Method::POST, "/api/v1/safe")?;
+    terminal.result(
+        || json!({ "mode": "safe" }),
+        || "The bench goes to its safe state.".into(),
+    );
+    Ok(Verdict::Pass)
+}
+
+/// What would be written, one line for each control.
+fn table(changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "Nothing would be written at once.".to_owned();
+    }
+    let mut rows = vec![["device", "point", "now", "would become", "why"].map(str::to_owned)];
+    for change in changes {
+        let of = |value: f64| match (&*change.unit, change.point.as_str()) {
+            (_, "switch.on") => if value >= 0.5 { "on" } else { "off" }.to_owned(),
+            ("1", _) => format!("{value}"),
+            (unit, _) => format!("{value:.0} {unit}"),
+        };
+        let now = match (change.now, change.age_s) {
+            (Some(value), Some(age)) if age >= 5.0 => format!("{} ({age:.0} s ago)", of(value)),
+            (Some(value), _) => of(value),
+            (None, _) => "not known".to_owned(),
+        };
+        let mut why = format!("{}: {}", change.function, change.why);
+        if !change.clamped.is_empty() {
+            // Writing to a text cannot fail.
+            let _ = write!(why, " ({})", change.clamped.join(", "));
+        }
+        rows.push([
+            change.device.clone(),
+            change.point.clone(),
+            now,
+            of(change.would_be),
+            why,
+        ]);
+    }
+    let width = |column: usize| {
+        rows.iter()
+            .map(|r| r[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2), width(3)];
+    let mut text = String::new();
+    for row in &rows {
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        text.push_str(&row[4]);
+        text.push('\n');
+    }
+    text.trim_end().to_owned()
+}
+
+/// Whether the person at the terminal says yes.
+fn is_confirmed() -> Result<bool, Problem> {
+    if !std::io::stdin().is_terminal() {
+        let fault = usage(
+            "C001",
+            "arming wants a person at a terminal who confirms it",
+            "look at what is shown above, and give `--yes` if it is right",
+        );
+        return Err(Problem::usage(fault));
+    }
+    crate::terminal::to_stderr("Arm the bench? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line);
+    Ok(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+fn refused(message: String) -> Diagnostic {
+    Diagnostic::error("R024", Actor::Operator, message)
+}
+
+/// Asks the daemon; its JSON answer.
+fn ask(daemon: &Daemon, method: Method, path: &str) -> Result<Value, Problem> {
+    let token = match &daemon.token_env {
+        None => None,
+        Some(name) => Some(std::env::var(name).map_err(|_| {
+            Problem::usage(usage(
+                "R022",
+                "the token for commands is not set",
+                &format!("set the environment variable {name}"),
+            ))
+        })?),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| refused(format!("the system gives no sockets: {e}")))?;
+    let answered = runtime.block_on(async {
+        let answer = request(&daemon.api, method, path, token.as_deref());
+        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+        }
+    });
+    let (status, body) = answered.map_err(|why| {
+        refused(format!(
+            "the daemon at {} does not answer: {why}",
+            daemon.api
+        ))
+        .help("start it with `gridrig run`, or give its address with `--api`")
+    })?;
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    if status.is_success() {
+        return Ok(body);
+    }
+    let said = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or("");
+    let fault = refused(format!(
+        "the daemon refuses: {} ({status})",
+        said("message")
+    ));
+    Err(fault.help(said("help")).into())
+}
+
+async fn request(
+    api: &Uri,
+    method: Method,
+    path: &str,
+    token: Option<&str>,
+) -> Result<(StatusCode, Bytes), String> {
+    let text = |e: &dyn std::fmt::Display| e.to_string();
+    if api.scheme_str() != Some("http") {
+        return Err("only `http://` is spoken, since the daemon listens on its own machine".into());
+    }
+    let authority = api.authority().ok_or("the address has no host")?;
+    let address = (authority.host(), authority.port_u16().unwrap_or(80));
+    let stream = TcpStream::connect(address).await.map_err(|e| text(&e))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| text(&e))?;
+    // It ends with the connection; what goes wrong shows in the answer.
+    tokio::spawn(connection);
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(hyper::header::HOST, authority.as_str());
+    if let Some(token) = token {
+        request = request.header(hyper::header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request
+        .body(Full::<Bytes>::default())
+        .map_err(|e| text(&e))?;
+    let answer = sender.send_request(request).await.map_err(|e| text(&e))?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await.map_err(|e| text(&e))?;
+    Ok((status, body.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_what_is_there_what_would_come_and_why() {
+        let change = |point: &str, unit: &str, now, age_s, would_be| Change {
+            device: "ess1".into(),
+            point: point.into(),
+            unit: unit.into(),
+            now,
+            age_s,
+            would_be,
+            function: "operator".into(),
+            why: "held".into(),
+            clamped: vec!["ramp".into()],
+        };
+        let text = table(&[
+            change("ctl.p_set", "W", Some(500.0), Some(0.4), 1500.0),
+            change("ctl.q_set", "var", None, None, 0.0),
+            change("switch.on", "1", Some(0.0), Some(12.0), 1.0),
+        ]);
+        let expected = "\
+device  point      now             would become  why
+ess1    ctl.p_set  500 W           1500 W        operator: held (ramp)
+ess1    ctl.q_set  not known       0 var         operator: held (ramp)
+ess1    switch.on  off (12 s ago)  on            operator: held (ramp)";
+        assert_eq!(text, expected);
+        assert_eq!(table(&[]), "Nothing would be written at once.");
+    }
+}
