@@ -172,6 +172,8 @@ mod tests {
             include_str!("verb/bench.rs"),
             include_str!("verb/check.rs"),
             include_str!("verb/device.rs"),
+            include_str!("verb/device/record.rs"),
+            include_str!("verb/device/watch.rs"),
             include_str!("verb/explain.rs"),
             include_str!("verb/ledger.rs"),
             include_str!("verb/live.rs"),

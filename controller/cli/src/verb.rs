@@ -59,7 +59,7 @@ verbs! {
     Test => test;
     /// Check rigs, profiles and scenarios, on paper or on the live bench.
     Check => check;
-    /// List, read or write single points of devices.
+    /// List, read, watch, record or write single points of devices.
     Device => device;
     /// Look for devices, only reading, and propose a rig.
     Scan => scan;

@@ -5,6 +5,7 @@
 //! what is written, nor for bringing a device back; whoever needs that starts a run.
 
 pub mod plausible;
+pub mod recorder;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::image::ImageStore;
 use crate::rig::Rig;
 use crate::tracker::{Progress, Tracker};
 use plausible::{Observations, Observed};
+use recorder::Recorder;
 
 /// How often it is looked whether something has arrived.
 /// Chosen: 10 ms, below what a person notices and far above what it costs.
@@ -129,19 +131,40 @@ impl PointAccess {
     /// Must be called inside a tokio runtime; the buses end when it is dropped.
     #[must_use]
     pub fn open(rig: &Arc<Rig>, specs: Vec<(usize, BusSpec)>, clock: Arc<dyn Clock>) -> Self {
+        let store = store_of(rig);
+        let sink = Arc::clone(&store) as Arc<dyn bus::Sink>;
+        Self::over(rig, specs, clock, store, &sink)
+    }
+
+    /// The same with a recorder of everything that goes over the buses.
+    #[must_use]
+    pub fn open_recorded(
+        rig: &Arc<Rig>,
+        specs: Vec<(usize, BusSpec)>,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, Arc<Recorder>) {
+        let store = store_of(rig);
+        let recorder = Arc::new(Recorder::new(
+            Arc::clone(&store) as Arc<dyn bus::Sink>,
+            Arc::clone(&clock),
+        ));
+        let sink = Arc::clone(&recorder) as Arc<dyn bus::Sink>;
+        (Self::over(rig, specs, clock, store, &sink), recorder)
+    }
+
+    fn over(
+        rig: &Arc<Rig>,
+        specs: Vec<(usize, BusSpec)>,
+        clock: Arc<dyn Clock>,
+        store: Arc<ImageStore>,
+        sink: &Arc<dyn bus::Sink>,
+    ) -> Self {
         let bench = rig.bench();
-        let store = ImageStore::new(
-            rig.devices.iter().map(|d| d.invert).collect(),
-            // Nobody waits for a fast path here.
-            Bounds::unbounded(),
-            Box::new(|| ()),
-        );
-        let sink: Arc<dyn bus::Sink> = Arc::clone(&store) as Arc<dyn bus::Sink>;
         let buses = specs
             .into_iter()
             .map(|(index, spec)| {
                 let devices = rig.devices_on(index);
-                let handle = bus::start(spec, devices, Arc::clone(&clock), Arc::clone(&sink));
+                let handle = bus::start(spec, devices, Arc::clone(&clock), Arc::clone(sink));
                 (index, handle)
             })
             .collect();
@@ -229,6 +252,12 @@ impl PointAccess {
             }
         }
         observed
+    }
+
+    /// What is known of some points now, without waiting.
+    pub fn look(&mut self, wanted: &[(DeviceIx, Point)]) -> Vec<PointReading> {
+        self.listen();
+        wanted.iter().map(|w| self.reading(*w)).collect()
     }
 
     fn is_settled(&self, (device, point): (DeviceIx, Point), now: Instant) -> bool {
@@ -505,6 +534,16 @@ impl PointAccess {
         }
         Some(setpoints)
     }
+}
+
+/// Where the samples of a rig arrive.
+fn store_of(rig: &Rig) -> Arc<ImageStore> {
+    ImageStore::new(
+        rig.devices.iter().map(|d| d.invert).collect(),
+        // Nobody waits for a fast path here.
+        Bounds::unbounded(),
+        Box::new(|| ()),
+    )
 }
 
 /// What the limiter looks at.

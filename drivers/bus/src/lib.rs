@@ -17,6 +17,7 @@ pub mod mqtt;
 pub mod plan;
 mod port;
 mod stats;
+mod traffic;
 
 pub use arming::Permit;
 pub use port::{
@@ -24,3 +25,4 @@ pub use port::{
     PollPeriods, Rejected, Sink, WriteJob, Writer, start,
 };
 pub use stats::{BusReport, BusStats, DeviceReport, DeviceStats};
+pub use traffic::Traffic;

@@ -12,7 +12,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
 use crate::stats::BusStats;
-use crate::{arming, can, modbus, mqtt};
+use crate::{Traffic, arming, can, modbus, mqtt};
 
 /// Where a bus is reached.
 #[derive(Clone, Debug)]
@@ -205,6 +205,8 @@ pub trait Sink: Send + Sync {
     fn sample(&self, sample: PointSample);
     /// Takes an event.
     fn event(&self, event: LinkEvent);
+    /// Is shown what has gone over the wire; who does not record does nothing.
+    fn traffic(&self, _: Traffic<'_>) {}
 }
 
 /// Why a bus did not take a write.

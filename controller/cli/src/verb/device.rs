@@ -1,5 +1,8 @@
 //! `gridrig device`: single points of devices, through the same drivers and the same limiter.
 
+mod record;
+mod watch;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use document::{Actor, Diagnostic};
 use model::{Clock, DeviceIx, Point, Reading, Setpoint};
+use runtime::access::recorder::Recorder;
 use runtime::access::{
     PointAccess, PointReading, WriteFault, Written, buses_of, points_of, specs_of,
 };
@@ -56,6 +60,38 @@ enum What {
         #[command(flatten)]
         how: How,
     },
+    /// Show values as they change, until Ctrl-C.
+    Watch {
+        /// The rig.
+        rig: PathBuf,
+        /// The device; all of them without.
+        device: Option<String>,
+        /// Points such as `ac.p`; all of them when none is named.
+        #[arg(long = "point", value_name = "POINT")]
+        points: Vec<String>,
+        /// End by itself after this time.
+        #[arg(long = "for", value_name = "TIME", value_parser = time)]
+        run_for: Option<Duration>,
+        /// What is at the far end of the buses.
+        #[arg(long, value_enum, default_value = "bench")]
+        on: On,
+    },
+    /// Record what goes over the wire, with what it was read as.
+    Record {
+        /// The rig.
+        rig: PathBuf,
+        /// The device.
+        device: String,
+        /// For how long.
+        #[arg(long = "for", value_name = "TIME", value_parser = time)]
+        run_for: Duration,
+        /// The recording, one JSON object per line; the file must not exist yet.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// What is at the far end of the buses.
+        #[arg(long, value_enum, default_value = "bench")]
+        on: On,
+    },
     /// Write setpoints to a device: limited, recorded, read back.
     Write {
         /// The rig.
@@ -99,6 +135,34 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
             let rig = rig_file::load(Some(&rig), terminal)?;
             let device = rig_file::device(&rig, &device)?;
             in_runtime(read(&rig, device, &points, &how, terminal))?
+        }
+        What::Watch {
+            rig,
+            device,
+            points,
+            run_for,
+            on,
+        } => {
+            let rig = rig_file::load(Some(&rig), terminal)?;
+            let device = device.map(|d| rig_file::device(&rig, &d)).transpose()?;
+            let watch = watch::Watch {
+                device,
+                points: &points,
+                on,
+                run_for,
+            };
+            in_runtime(watch.run(&rig, terminal))?
+        }
+        What::Record {
+            rig,
+            device,
+            run_for,
+            out,
+            on,
+        } => {
+            let rig = rig_file::load(Some(&rig), terminal)?;
+            let device = rig_file::device(&rig, &device)?;
+            in_runtime(record::run(&rig, device, on, run_for, &out, terminal))?
         }
         What::Write {
             rig,
@@ -214,8 +278,41 @@ pub async fn open(
     devices: &[DeviceIx],
     on: On,
 ) -> Result<(Option<EmulatedBench>, PointAccess, Arc<dyn Clock>), Problem> {
+    let (bench, specs) = far_end(rig, devices, on).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let access = PointAccess::open(rig, specs, Arc::clone(&clock));
+    Ok((bench, access, clock))
+}
+
+/// Buses that are open with a recorder, and what keeps them so.
+struct Recorded {
+    bench: Option<EmulatedBench>,
+    access: PointAccess,
+    recorder: Arc<Recorder>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Opens the buses of some devices with a recorder of everything that goes over them.
+async fn open_recorded(rig: &Arc<Rig>, devices: &[DeviceIx], on: On) -> Result<Recorded, Problem> {
+    let (bench, specs) = far_end(rig, devices, on).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let (access, recorder) = PointAccess::open_recorded(rig, specs, Arc::clone(&clock));
+    Ok(Recorded {
+        bench,
+        access,
+        recorder,
+        clock,
+    })
+}
+
+/// How the buses of some devices are opened. The emulated bench must be kept.
+async fn far_end(
+    rig: &Arc<Rig>,
+    devices: &[DeviceIx],
+    on: On,
+) -> Result<(Option<EmulatedBench>, Vec<(usize, bus::BusSpec)>), Problem> {
     let buses = buses_of(rig, devices);
-    let (bench, specs) = match on {
+    Ok(match on {
         On::Sim => {
             let (bench, specs) = EmulatedBench::start_real(rig, SEED).await?;
             let specs = specs.into_iter().enumerate();
@@ -225,10 +322,7 @@ pub async fn open(
             )
         }
         On::Bench => (None, specs_of(rig, &buses, SEED)?),
-    };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let access = PointAccess::open(rig, specs, Arc::clone(&clock));
-    Ok((bench, access, clock))
+    })
 }
 
 /// A value with its unit, or why there is none.

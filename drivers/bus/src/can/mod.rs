@@ -31,7 +31,7 @@ use link::{Link, Step};
 use listener::{Desk, Listener};
 
 use crate::arming::{Door, Passed};
-use crate::{BusDevice, BusSpec, BusStats, LinkEvent, Sink, WriteJob};
+use crate::{BusDevice, BusSpec, BusStats, LinkEvent, Sink, Traffic, WriteJob};
 
 /// Longest sleep when nothing is due. Chosen: an hour; any event ends it sooner.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -75,6 +75,7 @@ pub(crate) async fn run(
                     listener.link_up(clock.now());
                 }
                 Step::Frame(frame) => {
+                    show(&*sink, &frame, false);
                     listener.hear(&frame, &desk(clock.now()));
                     count_busy(&stats, listener.wire_time(&frame));
                 }
@@ -89,6 +90,7 @@ pub(crate) async fn run(
             for frame in listener.due_keep_alives(now) {
                 match link.send(&frame).await {
                     Ok(()) => {
+                        show(&*sink, &frame, true);
                         queue_full_told = false;
                         BusStats::add(&stats.requests, 1);
                         count_busy(&stats, listener.wire_time(&frame));
@@ -108,6 +110,17 @@ pub(crate) async fn run(
         }
     }
     link.close().await;
+}
+
+/// Shows a frame to whoever records.
+fn show(sink: &dyn Sink, frame: &codec::Frame, is_ours: bool) {
+    if let codec::Frame::Data { id, data } = frame {
+        sink.traffic(Traffic::Can {
+            id: *id,
+            data: data.as_slice(),
+            is_ours,
+        });
+    }
 }
 
 /// Keep-alives wait for a link; silence does not.

@@ -91,6 +91,19 @@ impl Ask<'_> {
         Shape { function, bytes }
     }
 
+    /// First register, how many, and the words that are written, for whoever records it.
+    pub(super) fn told(&self) -> (u16, u16, Vec<u16>) {
+        match *self {
+            Self::Read { address, count, .. } => (address, count, Vec::new()),
+            Self::WriteRegisters { address, words, .. } => {
+                let count = u16::try_from(words.len()).unwrap_or(u16::MAX);
+                (address, count, words.to_vec())
+            }
+            Self::WriteRegister { address, word, .. } => (address, 1, vec![word]),
+            Self::WriteCoil { address, on, .. } => (address, 1, vec![u16::from(on)]),
+        }
+    }
+
     /// Bytes of the request on an RTU line.
     pub(super) fn request_bytes(&self) -> usize {
         match self {

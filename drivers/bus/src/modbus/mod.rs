@@ -32,7 +32,9 @@ pub use dial::DialError;
 
 use crate::arming::{Door, Passed, Permit, timer};
 use crate::plan::{Change, Plan, ReadKey, Task, Write};
-use crate::{BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, WriteJob};
+use crate::{
+    BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, Traffic, WriteJob,
+};
 use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
 use link::{Answer, Ask, Connected, LinkError, ModbusLink, Timing};
 
@@ -456,6 +458,7 @@ impl Bus {
         let begin = tokio::time::Instant::now();
         let result = self.link.transact(unit, ask, timing).await;
         self.take_note(index, &result, begin.elapsed());
+        self.show(unit, ask, &result);
         if let Some(complaint) = self.link.complaint() {
             self.notice_of_link(complaint);
         }
@@ -516,6 +519,25 @@ impl Bus {
         if let Some(stats) = self.stats.device(self.devices[index].spec.ix) {
             BusStats::add(&stats.retries, 1);
         }
+    }
+
+    /// Shows a transaction to whoever records.
+    fn show(&self, unit: u8, ask: Ask<'_>, result: &Result<Answer, LinkError>) {
+        let function = ask.shape().function;
+        let (address, count, written) = ask.told();
+        let why = result.as_ref().err().map(ToString::to_string);
+        self.sink.traffic(Traffic::Modbus {
+            unit,
+            function,
+            address,
+            count,
+            written: &written,
+            answer: match (result, &why) {
+                (Ok(answer), _) => Ok(&answer.words),
+                (Err(_), why) => Err(why.as_deref().unwrap_or_default()),
+            },
+            round_trip: result.as_ref().ok().map(|answer| answer.round_trip),
+        });
     }
 
     /// When the device held what it has just said: the middle of the transaction.

@@ -24,7 +24,7 @@ use orders::Order;
 
 use crate::arming::{Door, Passed, timer};
 use crate::can::sleep_until;
-use crate::{BusDevice, BusSpec, BusStats, Endpoint, LinkEvent, Sink, WriteJob};
+use crate::{BusDevice, BusSpec, BusStats, Endpoint, LinkEvent, Sink, Traffic, WriteJob};
 
 /// Runs the bus until all handles and its writer are dropped.
 pub(crate) async fn run(
@@ -170,6 +170,12 @@ impl Bus {
                 ));
             }
             Heard::Message(message) => {
+                self.sink.traffic(Traffic::Mqtt {
+                    topic: &message.topic,
+                    payload: &message.payload,
+                    retain: message.retain,
+                    is_ours: false,
+                });
                 self.with(|dialogue, desk| dialogue.hear(&message, desk));
             }
             Heard::Acknowledged(token) => {
@@ -191,6 +197,12 @@ impl Bus {
                 self.dialogue.link_down(self.clock.now());
                 return;
             }
+            self.sink.traffic(Traffic::Mqtt {
+                topic: &message.topic,
+                payload: message.payload.as_bytes(),
+                retain: false,
+                is_ours: true,
+            });
             BusStats::add(&self.stats.requests, 1);
         }
     }

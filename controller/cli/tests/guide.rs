@@ -1,0 +1,59 @@
+//! The page that tells how to add a device: its commands are run as they stand, and what it shows
+//! of its example files stands in them.
+
+mod common;
+
+use common::{Place, repository};
+
+/// The blocks of a language in a page.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let mark = format!("```{language}\n");
+    page.split(&mark)
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn page() -> String {
+    std::fs::read_to_string(repository("docs/add-a-device.md")).expect("the page is there")
+}
+
+#[test]
+fn every_command_of_the_page_works_as_it_stands() {
+    let place = Place::new();
+    let commands: Vec<String> = blocks(&page(), "sh")
+        .iter()
+        .flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert!(commands.len() > 8, "{commands:?}");
+    for line in commands {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words.first(), Some(&"gridrig"), "{line}");
+        let output = place
+            .command(&words[1..])
+            .current_dir(repository("."))
+            .output()
+            .expect("gridrig starts");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}\n{told}");
+        assert!(!told.contains("warning["), "{line}\n{told}");
+    }
+}
+
+#[test]
+fn every_piece_of_a_file_on_the_page_stands_in_that_file() {
+    let mut files = String::new();
+    for folder in ["modbus", "can", "mqtt"] {
+        let folder = repository("docs/examples").join(folder);
+        for file in std::fs::read_dir(folder).expect("the examples are there") {
+            let path = file.expect("it can be listed").path();
+            files.push_str(&std::fs::read_to_string(path).expect("it is text"));
+        }
+    }
+    let pieces = blocks(&page(), "toml");
+    assert!(pieces.len() > 5, "{pieces:?}");
+    for piece in pieces {
+        assert!(files.contains(&piece), "in no example file:\n{piece}");
+    }
+}

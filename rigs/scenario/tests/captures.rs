@@ -1,0 +1,268 @@
+//! Captures of the wire, replayed: the driver reads from them what was read then, and the
+//! emulator's own encoder makes the same words.
+
+#![allow(clippy::panic, reason = "a test that fails says so by a panic")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::{BusDevice, BusSpec, Endpoint, Framing, KeepAlives, LinkEvent, PollPeriods, Sink};
+use emulator::faces::modbus::number;
+use model::{Clock, DeviceIx, Instant, Point, PointSample, UtcTime};
+use profile::modbus::{Address, Table};
+use profile::{Profile, Protocol};
+use serde_json::Value;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream,
+};
+use tokio::sync::mpsc;
+
+/// Differences that count as equal: captured values are decimal, floats on the wire are single.
+const EQUAL: f64 = 1e-6;
+
+struct Capture {
+    file: PathBuf,
+    profile: Arc<Profile>,
+    rows: Vec<Value>,
+}
+
+fn captures() -> Vec<Capture> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../drivers/bus/captures");
+    let mut found = Vec::new();
+    for folder in std::fs::read_dir(root).expect("there are captures") {
+        let folder = folder.expect("it can be listed").path();
+        if !folder.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(folder).expect("it can be listed") {
+            let file = file.expect("it can be listed").path();
+            let text = std::fs::read_to_string(&file).expect("it can be read");
+            let mut rows: Vec<Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).expect("each line is an object"))
+                .collect();
+            let head = rows.remove(0);
+            let id = head["profile"].as_str().expect("the first line names it");
+            assert!(head["source"].as_str().is_some_and(|s| s.len() > 10));
+            let profile = profile::bundled(id).unwrap_or_else(|| panic!("{id} is not bundled"));
+            found.push(Capture {
+                file,
+                profile,
+                rows,
+            });
+        }
+    }
+    assert!(found.len() >= 3, "captures are missing");
+    found
+}
+
+impl Capture {
+    /// The values that were read when it was recorded.
+    fn values(&self) -> BTreeMap<Point, f64> {
+        let rows = self.rows.iter().filter(|r| r["quality"] == "good");
+        rows.map(|row| {
+            let name = row["point"].as_str().expect("a value has a point");
+            let point = Point::from_name(name).unwrap_or_else(|| panic!("{name}"));
+            (point, row["value"].as_f64().expect("a good value"))
+        })
+        .collect()
+    }
+
+    /// Words by function and address.
+    fn words(&self) -> BTreeMap<(u64, u64), u16> {
+        let mut words = BTreeMap::new();
+        for row in self.rows.iter().filter(|r| r["modbus"].is_u64()) {
+            let function = row["modbus"].as_u64().expect("it is one");
+            let address = row["address"].as_u64().expect("it has one");
+            let read = row["words"].as_array().expect("it was answered");
+            for (word, address) in read.iter().zip(address..) {
+                let word = word.as_str().expect("words are texts");
+                let word = u16::from_str_radix(word, 16).expect("in hexadecimal");
+                words.insert((function, address), word);
+            }
+        }
+        words
+    }
+}
+
+/// Answers Modbus TCP reads with what was captured, and refuses everything else.
+async fn modbus(words: BTreeMap<(u64, u64), u16>, mut stream: DuplexStream) {
+    let mut head = [0; 12];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let [t0, t1, _, _, _, _, unit, function, a0, a1, c0, c1] = head;
+        let address = u64::from(u16::from_be_bytes([a0, a1]));
+        let count = u64::from(u16::from_be_bytes([c0, c1]));
+        let read: Option<Vec<u16>> = (address..address + count)
+            .map(|a| words.get(&(u64::from(function), a)).copied())
+            .collect();
+        let pdu = match read {
+            Some(read) => {
+                let bytes = read.iter().flat_map(|w| w.to_be_bytes());
+                let head = [function, read.len() as u8 * 2];
+                head.into_iter().chain(bytes).collect::<Vec<u8>>()
+            }
+            None => vec![function | 0x80, 2],
+        };
+        let mut frame = vec![t0, t1, 0, 0, 0, pdu.len() as u8 + 1, unit];
+        frame.extend(pdu);
+        if stream.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Speaks socketcand and sends what was captured, once.
+async fn can(frames: Vec<(String, String)>, stream: DuplexStream) {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::new(reader);
+    let mut heard = Vec::new();
+    writer.write_all(b"< hi >").await.expect("it listens");
+    // `< open .. >`, then `< rawmode >`.
+    for _ in 0..2 {
+        reader
+            .read_until(b'>', &mut heard)
+            .await
+            .expect("it speaks");
+        writer.write_all(b"< ok >").await.expect("it listens");
+    }
+    for (id, data) in frames {
+        let line = format!("< frame {id} 1.000000 {data} >");
+        writer.write_all(line.as_bytes()).await.expect("it listens");
+    }
+    // The line stays open until the bus has ended.
+    reader.read_to_end(&mut heard).await.ok();
+}
+
+#[derive(Default)]
+struct Heard(Mutex<BTreeMap<Point, f64>>);
+
+impl Sink for Heard {
+    fn sample(&self, sample: PointSample) {
+        if let Some(value) = sample.sample.reading.good() {
+            let mut heard = self.0.lock().expect("sound");
+            heard.entry(sample.point).or_insert(value);
+        }
+    }
+
+    fn event(&self, _: LinkEvent) {}
+}
+
+/// The clock of the paused runtime.
+struct Timers(tokio::time::Instant);
+
+impl Clock for Timers {
+    fn now(&self) -> Instant {
+        Instant::START + self.0.elapsed()
+    }
+
+    fn utc(&self) -> UtcTime {
+        UtcTime::from_unix_nanos(0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_capture_is_read_by_its_driver_as_it_was_read_then() {
+    for capture in captures() {
+        let file = capture.file.display();
+        let (dial, mut dialled) = mpsc::unbounded_channel();
+        let words = capture.words();
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let frames: Vec<_> = capture
+            .rows
+            .iter()
+            .filter(|r| r["can"].is_string() && r["sent"] == false)
+            .map(|r| (text(r, "can"), text(r, "data")))
+            .collect();
+        let is_can = matches!(capture.profile.protocol, Protocol::Can(_));
+        tokio::spawn(async move {
+            while let Some(stream) = dialled.recv().await {
+                if is_can {
+                    can(frames.clone(), stream).await;
+                } else {
+                    modbus(words.clone(), stream).await;
+                }
+            }
+        });
+        let spec = BusSpec {
+            id: "bus".into(),
+            endpoint: Endpoint::Memory(dial),
+            framing: Framing::Tcp,
+            timeout: None,
+            min_gap: None,
+            seed: 1,
+        };
+        let period = Duration::from_millis(500);
+        let device = BusDevice {
+            ix: DeviceIx(0),
+            id: "device".into(),
+            profile: Arc::clone(&capture.profile),
+            unit: None,
+            topic: None,
+            revert: None,
+            poll: PollPeriods {
+                fast: period,
+                normal: period,
+                slow: period,
+            },
+            keep_alives: KeepAlives::default(),
+        };
+        let heard = Arc::new(Heard::default());
+        let clock = Arc::new(Timers(tokio::time::Instant::now()));
+        let sink = Arc::clone(&heard) as Arc<dyn Sink>;
+        let handle = bus::start(spec, vec![device], clock, sink);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drop(handle);
+        let heard = heard.0.lock().expect("sound").clone();
+        let expected = capture.values();
+        assert!(expected.len() > 5, "{file} says too little");
+        for (point, value) in expected {
+            let read = heard.get(&point).copied();
+            let differs = read.is_none_or(|r| (r - value).abs() > EQUAL * value.abs().max(1.0));
+            assert!(!differs, "{file}: {point} was {value}, now {read:?}");
+        }
+    }
+}
+
+#[test]
+fn the_emulator_makes_the_same_words_of_the_same_values() {
+    let mut compared = 0;
+    for capture in captures() {
+        let Protocol::Modbus(modbus) = &capture.profile.protocol else {
+            continue;
+        };
+        let (words, values) = (capture.words(), capture.values());
+        for point in &modbus.points {
+            let Address::Fixed { table, address } = point.address else {
+                continue;
+            };
+            let function = match table {
+                Table::Coil => 1,
+                Table::Discrete => 2,
+                Table::Holding => 3,
+                Table::Input => 4,
+            };
+            let Some(value) = values.get(&point.point) else {
+                continue;
+            };
+            let encoding = &point.encoding;
+            let raw = value / encoding.factor;
+            let bits = number::to_bits(Some(raw), encoding.data, None);
+            let made = number::to_words(bits, encoding.data, encoding.order);
+            let captured: Vec<u16> = (u64::from(address)..)
+                .take(made.len())
+                .filter_map(|a| words.get(&(function, a)).copied())
+                .collect();
+            assert_eq!(
+                made,
+                captured,
+                "{}: {}",
+                capture.file.display(),
+                point.point
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "only {compared} values were compared");
+}
