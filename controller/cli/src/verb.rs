@@ -3,6 +3,7 @@
 mod arming;
 pub mod bench;
 pub mod check;
+pub mod curve;
 pub mod demo;
 pub mod device;
 pub mod explain;

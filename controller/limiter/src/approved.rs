@@ -9,12 +9,20 @@ pub struct Approved<T> {
     value: T,
 }
 
-impl<T: Copy> Approved<T> {
+impl<T> Approved<T> {
     /// The only place where one comes into being.
     pub(crate) fn new(value: T) -> Self {
         Self { value }
     }
 
+    /// What was approved, for a look.
+    #[must_use]
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Copy> Approved<T> {
     /// What was approved.
     #[must_use]
     pub fn get(&self) -> T {

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use model::{DeviceIx, DeviceSpec, Instant, Link, ProcessImage, Role, Setpoint};
+use model::{
+    Characteristic, DeviceIx, DeviceSpec, Instant, Link, NotACharacteristic, ProcessImage, Role,
+    Setpoint,
+};
 use quantities::{ActivePower, Quantity, ReactivePower, Voltage};
 
 use crate::{Approved, capability};
@@ -58,6 +61,9 @@ pub enum Refusal {
     /// The device does not answer.
     #[error("it is offline")]
     Offline,
+    /// No device could follow such a characteristic.
+    #[error("it is no characteristic: {0}")]
+    NotACharacteristic(NotACharacteristic),
     /// Closing onto a utility that is not seen to be healthy.
     #[error("the utility side of the breaker is not known to be healthy")]
     GridNotHealthy,
@@ -169,6 +175,39 @@ impl Limiter {
             }
             Setpoint::Power { .. } | Setpoint::Ceiling { .. } => Err(Refusal::NotANumber),
         }
+    }
+
+    /// Lets a characteristic through that a device may follow by itself, or refuses it.
+    ///
+    /// Its numbers are shares of the device's own largest values, so that it can never ask for more
+    /// than the device has. Only inverters follow one.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn approve_characteristic(
+        &self,
+        device: DeviceIx,
+        wish: Characteristic,
+        image: &ProcessImage,
+    ) -> Result<Approved<Characteristic>, Refusal> {
+        let spec = self
+            .specs
+            .get(device.index())
+            .ok_or(Refusal::NoSuchDevice)?;
+        let own = image
+            .devices
+            .get(device.index())
+            .ok_or(Refusal::NoSuchDevice)?;
+        // A device that takes no setpoint is one that nobody may write to.
+        let may_be_written = spec.takes_power || spec.takes_ceiling;
+        if !(matches!(spec.role, Role::Pv | Role::Ess) && may_be_written) {
+            return Err(Refusal::NotDispatchable);
+        }
+        if own.link == Link::Offline {
+            return Err(Refusal::Offline);
+        }
+        wish.check().map_err(Refusal::NotACharacteristic)?;
+        Ok(Approved::new(wish))
     }
 
     /// Rest: what the device's profile says is safe. A storage is brought to its safe power

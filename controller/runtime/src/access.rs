@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{BusHandle, BusReport, BusSpec, LinkEvent, WriteJob, Writer};
+use bus::{AdoptJob, BusHandle, BusReport, BusSpec, LinkEvent, WriteJob, Writer};
 use control::{Bench, Dispatch};
 use document::Diagnostic;
 use ledger_core::AtomId;
 use limiter::{Clamp, Limiter, Refusal};
 use model::{
-    Clock, DeviceIx, Flaw, Function, Instant, Point, ProcessImage, Reading, Sample, Setpoint, Stage,
+    Characteristic, Clock, DeviceIx, Flaw, Function, Instant, Point, ProcessImage, Reading, Sample,
+    Setpoint, Stage,
 };
 use quantities::{ActivePower, Bounds, ReactivePower};
 
@@ -34,6 +35,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a device that is told to be absent may still come.
 /// Chosen: 2 s, the first two attempts of every driver's back-off.
 const ABSENT_AFTER: Duration = Duration::from_secs(2);
+/// How long a device may take to adopt a characteristic.
+/// Chosen: 20 s, what its bus grants the device and twice as long.
+const ADOPTED_WITHIN: Duration = Duration::from_secs(20);
 /// How long a setpoint may wait on its bus. Chosen: 2 s; a person waits, no loop depends on it.
 const VALID_FOR: Duration = Duration::from_secs(2);
 
@@ -65,6 +69,17 @@ pub struct Written {
     pub atom: AtomId,
     /// How far the last one was proved, and after which time.
     pub proved: Option<(Stage, Duration)>,
+}
+
+/// What came of a characteristic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adopted {
+    /// What the device follows now.
+    pub characteristic: Characteristic,
+    /// Its record in the ledger.
+    pub atom: AtomId,
+    /// Time until the device's own registers proved it.
+    pub after: Duration,
 }
 
 /// Why a setpoint did not arrive.
@@ -422,6 +437,116 @@ impl PointAccess {
             },
             Err(NotDurable::Late(_)) => Ok(None),
             Err(stopped) => Err(fault(stopped)),
+        }
+    }
+
+    /// Lets a device adopt a characteristic: limited, recorded, sent and proved like a setpoint.
+    ///
+    /// # Errors
+    /// See [`WriteFault`].
+    pub async fn adopt(
+        &mut self,
+        evidence: &mut Evidence,
+        device: DeviceIx,
+        wish: Characteristic,
+        revert: Option<Duration>,
+        within: Duration,
+    ) -> Result<Adopted, WriteFault> {
+        let name = self.rig.devices[device.index()].id.to_string();
+        let refused = |refusal| WriteFault::Refused {
+            device: name.clone(),
+            refusal,
+        };
+        if !self.learn(device, within).await {
+            return Err(refused(Refusal::Offline));
+        }
+        let characteristic = self
+            .limiter
+            .approve_characteristic(device, wish, &self.image)
+            .map_err(refused)?;
+        let subject = format!("{name} {}", characteristic.value().name());
+        let mut note = |what: String| {
+            let utc = self.clock.utc();
+            let bytes = format!("{subject}: {what}");
+            let draft = evidence.draft(
+                CONTROLLER,
+                evidence::document(&subject, bytes.as_bytes(), &what),
+            );
+            // Nothing is sent, and nothing is said, before its record is durable.
+            let receipts = evidence.append(utc, vec![draft], None);
+            let receipt = receipts.and_then(|receipts| {
+                let missing = || NotDurable::Stopped("it gave no receipt".into());
+                receipts.first().map(|r| r.atom_id).ok_or_else(missing)
+            });
+            receipt.map_err(|source| WriteFault::NotRecorded {
+                device: name.clone(),
+                source,
+            })
+        };
+        let text = characteristic.value().to_string();
+        let atom = note(format!("approved: {text}"))?;
+        let not_taken = |why: String| WriteFault::NotTaken {
+            device: name.clone(),
+            why,
+        };
+        let bus = self.rig.devices[device.index()].bus;
+        let Some(handle) = self.buses.get(&bus) else {
+            return Err(not_taken("its bus is not open".into()));
+        };
+        let writer = self.writers.entry(bus).or_insert_with(|| handle.arm());
+        let number = self.tracker.number();
+        let sent = self.clock.now();
+        writer
+            .adopt(AdoptJob {
+                dispatch: number,
+                device,
+                characteristic: characteristic.clone(),
+                revert,
+                valid_until: sent + VALID_FOR,
+            })
+            .map_err(|e| not_taken(e.to_string()))?;
+        let end = sent + ADOPTED_WITHIN;
+        let mut why = format!("nothing was heard of it for {} s", ADOPTED_WITHIN.as_secs());
+        let mut after = None;
+        'waiting: while self.clock.now() < end {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let (_, arrivals) = self.store.take(self.clock.now());
+            for event in arrivals.events {
+                match event {
+                    LinkEvent::Confirmed {
+                        dispatch,
+                        stage: Stage::Register,
+                        at,
+                        ..
+                    } if dispatch == number => {
+                        after = Some(at.since(sent));
+                        break 'waiting;
+                    }
+                    LinkEvent::Missed {
+                        dispatch,
+                        why: told,
+                        ..
+                    } if dispatch == number => {
+                        why = told;
+                        break 'waiting;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        match after {
+            Some(after) => {
+                note(format!("adopted: {text}"))?;
+                Ok(Adopted {
+                    characteristic: characteristic.value().clone(),
+                    atom,
+                    after,
+                })
+            }
+            None => {
+                note(format!("not adopted: {why}"))?;
+                Err(WriteFault::NotProved { device: name, why })
+            }
         }
     }
 

@@ -21,7 +21,7 @@ mod traffic;
 
 pub use arming::Permit;
 pub use port::{
-    BusDevice, BusHandle, BusSpec, DispatchId, Endpoint, Framing, KeepAlives, LinkEvent,
+    AdoptJob, BusDevice, BusHandle, BusSpec, DispatchId, Endpoint, Framing, KeepAlives, LinkEvent,
     PollPeriods, Rejected, Sink, WriteJob, Writer, start,
 };
 pub use stats::{BusReport, BusStats, DeviceReport, DeviceStats};

@@ -1,9 +1,9 @@
 //! What a bus does next: a scheduler without a clock and without I/O.
 //!
 //! Responsible for the order of work on one link: urgent writes, writes, keep-alive
-//! refreshes, reads by class, probes of devices that do not answer. It also knows
-//! who is offline. It is not responsible for what a read or a write consists of
-//! (see `modbus`); time is an argument.
+//! refreshes, what a device is taught besides setpoints, reads by class, probes of devices
+//! that do not answer. It also knows who is offline. It is not responsible for what a
+//! read or a write consists of (see `modbus`); time is an argument.
 //!
 //! Terms: a read is *due* from its time on and should be done one period later, its
 //! *deadline*; inside a class the earliest deadline goes first. A read stands in the
@@ -106,6 +106,8 @@ pub enum Task {
         /// Which point.
         point: Point,
     },
+    /// Do what a device has to be taught besides setpoints, one request.
+    Chore(usize),
     /// Make the next step in setting a device up.
     Setup(usize),
     /// Read this.
@@ -191,6 +193,8 @@ pub struct Plan {
     reads: Vec<Read>,
     writes: Vec<Write>,
     refreshes: Vec<Refresh>,
+    /// When a device has to be taught something, by device.
+    chores: Vec<(usize, Instant)>,
     keys: u64,
     writes_in_a_row: u8,
     /// Probes wait until then.
@@ -353,6 +357,12 @@ impl Plan {
         }
     }
 
+    /// From when on a device has to be taught something besides setpoints; `None`: nothing.
+    pub fn set_chore(&mut self, device: usize, due: Option<Instant>) {
+        self.chores.retain(|(d, _)| *d != device);
+        self.chores.extend(due.map(|due| (device, due)));
+    }
+
     /// A refresh was attempted.
     pub fn refresh_done(&mut self, device: usize, point: Point, now: Instant) {
         for refresh in &mut self.refreshes {
@@ -443,6 +453,10 @@ impl Plan {
             self.writes_in_a_row = self.writes_in_a_row.saturating_add(1);
             return Task::Refresh { device, point };
         }
+        if !read_waits_long && let Some(device) = self.best_chore(now) {
+            self.writes_in_a_row = self.writes_in_a_row.saturating_add(1);
+            return Task::Chore(device);
+        }
         if let Some(task) = read.or_else(|| self.best_probe(now)) {
             self.writes_in_a_row = 0;
             return task;
@@ -473,6 +487,14 @@ impl Plan {
             .filter(|r| r.due <= now && self.is_ready(r.device) && !self.is_offline(r.device))
             .min_by_key(|r| r.due)
             .map(|r| (r.device, r.point))
+    }
+
+    fn best_chore(&self, now: Instant) -> Option<usize> {
+        self.chores
+            .iter()
+            .filter(|(d, due)| *due <= now && self.is_ready(*d) && !self.is_offline(*d))
+            .min_by_key(|(_, due)| *due)
+            .map(|(device, _)| *device)
     }
 
     /// The best of setup steps, reads, and probes that have waited too long.
@@ -557,6 +579,11 @@ impl Plan {
             .iter()
             .filter(|r| self.is_ready(r.device) && !self.is_offline(r.device))
             .map(|r| r.due);
+        let chores = self
+            .chores
+            .iter()
+            .filter(|(d, _)| self.is_ready(*d) && !self.is_offline(*d))
+            .map(|(_, due)| *due);
         let writes = self.writes.iter().flat_map(|w| {
             let waits = w.not_before > now && self.may_write(w);
             [
@@ -567,6 +594,7 @@ impl Plan {
         reads
             .chain(devices)
             .chain(refreshes)
+            .chain(chores)
             .chain(writes.flatten())
             .min()
     }

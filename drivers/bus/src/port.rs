@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use limiter::Approved;
-use model::{Clock, DeviceIx, Flaw, Instant, PointSample, Setpoint, Stage};
+use model::{Characteristic, Clock, DeviceIx, Flaw, Instant, PointSample, Setpoint, Stage};
 use profile::Profile;
 use profile::modbus::SerialSettings;
 use profile::mqtt::{Message, ToBroker};
@@ -161,6 +161,30 @@ pub struct WriteJob {
     pub urgent: bool,
 }
 
+/// A characteristic on its way to a device.
+#[derive(Clone, Debug)]
+pub struct AdoptJob {
+    /// Number of the dispatch.
+    pub dispatch: DispatchId,
+    /// Which device.
+    pub device: DeviceIx,
+    /// What it shall follow by itself.
+    pub characteristic: Approved<Characteristic>,
+    /// Time after which the device shall give it up by itself; `None`: what the device has.
+    pub revert: Option<Duration>,
+    /// Not to be begun after this instant.
+    pub valid_until: Instant,
+}
+
+/// What goes through the write path of a bus.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    /// A setpoint.
+    Write(WriteJob),
+    /// A characteristic.
+    Adopt(AdoptJob),
+}
+
 /// What a bus says besides samples.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LinkEvent {
@@ -230,7 +254,7 @@ pub struct BusHandle {
     pub id: Arc<str>,
     /// Its counters.
     pub stats: Arc<BusStats>,
-    key: arming::Key<WriteJob>,
+    key: arming::Key<Job>,
 }
 
 impl BusHandle {
@@ -244,7 +268,7 @@ impl BusHandle {
 /// The write path of a bus. It exists while the bench is armed; dropping it disarms the bus:
 /// urgent writes still have two seconds to leave, the others are missed, and nothing is refreshed.
 #[derive(Debug)]
-pub struct Writer(mpsc::Sender<WriteJob>);
+pub struct Writer(mpsc::Sender<Job>);
 
 impl Writer {
     /// Hands a setpoint over; never waits.
@@ -252,6 +276,18 @@ impl Writer {
     /// # Errors
     /// When too many wait already or the bus has ended.
     pub fn write(&self, job: WriteJob) -> Result<(), Rejected> {
+        self.send(Job::Write(job))
+    }
+
+    /// Hands a characteristic over; never waits. What comes of it is told as with a setpoint.
+    ///
+    /// # Errors
+    /// When too many wait already or the bus has ended.
+    pub fn adopt(&self, job: AdoptJob) -> Result<(), Rejected> {
+        self.send(Job::Adopt(job))
+    }
+
+    fn send(&self, job: Job) -> Result<(), Rejected> {
         self.0.try_send(job).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => Rejected::Busy,
             mpsc::error::TrySendError::Closed(_) => Rejected::Ended,

@@ -20,6 +20,7 @@ bundled![
     "inverter/sunspec-der-inverter.toml",
     "storage/sunspec-storage-inverter.toml",
     "storage/sunspec-der-storage.toml",
+    "storage/sunspec-legacy-storage.toml",
     "battery/sunspec-battery.toml",
     "meter/sunspec-meter.toml",
     "battery/pylontech-lv-can.toml",

@@ -46,7 +46,7 @@ codes! {
     NOT_WRITABLE = "P016",
         "The field stands where nothing can be written: input registers and discrete inputs are read-only, and a SunSpec point is writable only if its model says so. A setpoint that cannot be written cannot be read back either.";
     SETPOINT_FIELD = "P017",
-        "The fields of a control tell the device the whole setpoint once, sign included: one field with `write = \"setpoint\"` or `\"percent\"`; or a `\"magnitude\"` beside a `\"by-sign\"`; or a `\"negative-part\"` and a `\"positive-part\"`. They are read back and compared after every write; with none of them there is nothing to prove, with more nobody knows which one counts.";
+        "The fields of a control tell the device the whole setpoint once, sign included: one field with `write = \"setpoint\"` or `\"percent\"`; or two of `\"percent\"` with opposite scales, limits that meet; or a `\"magnitude\"` beside a `\"by-sign\"`; or a `\"negative-part\"` and a `\"positive-part\"`. They are read back and compared after every write; with none of them there is nothing to prove, with more nobody knows which one counts.";
     NO_REFERENCE = "P018",
         "A setpoint in percent needs the value that is 100 percent: a point of the same unit that this profile reads, such as `rating.p`.";
     CONSTANT_TOO_BIG = "P019",

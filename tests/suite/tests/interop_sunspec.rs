@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use suite::bench::Controller;
 use suite::process::{
-    Peer, Running, WithArguments, gridrig, json_of, mosquitto, script, serial_cable, text_of, tool,
+    Peer, Running, WithArguments, gridrig, json_of, mosquitto, serial_cable, text_of, tool,
 };
 use suite::sim::Sim;
 use suite::{PATIENCE, folder, free_port, http, root, run, wait_for};
@@ -110,19 +110,6 @@ fn pysunspec2_limits_our_inverter_and_the_limit_ends_by_itself() {
         watts().filter(|w| *w > 8900.0)
     });
     sim.end();
-}
-
-#[test]
-#[ignore = "needs peers"]
-fn every_layout_stands_where_the_published_definitions_put_it() {
-    let theirs = text_of(script("sunspec_models.py"));
-    let ours = include_str!("../../../drivers/profile/sunspec/models.toml");
-    // Line by line, so that the first difference is told and not two long texts.
-    let mut lines = theirs.lines().zip(ours.lines()).enumerate();
-    if let Some((n, (theirs, ours))) = lines.find(|(_, (theirs, ours))| theirs != ours) {
-        panic!("line {}: {ours}, theirs is {theirs}", n + 1);
-    }
-    assert_eq!(theirs.lines().count(), ours.lines().count());
 }
 
 #[test]

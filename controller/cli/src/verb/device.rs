@@ -110,21 +110,25 @@ enum What {
         #[command(flatten)]
         how: How,
     },
+    /// Let an inverter adopt a characteristic that it then follows by itself: limited, recorded,
+    /// read back, and only then enabled.
+    Curve(super::curve::Arguments),
 }
 
 #[derive(Debug, Args)]
-struct How {
+pub struct How {
     /// What is at the far end of the buses.
     #[arg(long, value_enum, default_value = "bench")]
-    on: On,
+    pub on: On,
     /// Time that the device has.
     #[arg(long, value_name = "TIME", value_parser = time, default_value = WITHIN)]
-    within: Duration,
+    pub within: Duration,
 }
 
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     match arguments.what {
+        What::Curve(arguments) => super::curve::run(arguments, terminal),
         What::Ls { rig } => list(&*rig_file::load(Some(&rig), terminal)?, terminal),
         What::Read {
             rig,
@@ -510,6 +514,40 @@ fn value(point: Point, text: &str) -> Result<f64, String> {
     }
 }
 
+/// The ledger of the attempt cannot be written.
+pub fn no_ledger(attempt: &Attempt, e: &dyn std::fmt::Display) -> Problem {
+    Problem::from(
+        Diagnostic::error(
+            "R025",
+            Actor::Operator,
+            format!(
+                "the ledger in {} cannot be written: {e}",
+                attempt.dir.display()
+            ),
+        )
+        .help("give another folder with `--out`, or make room"),
+    )
+}
+
+/// The ledger of an attempt, the rig bound to it.
+///
+/// # Errors
+/// R025 when it cannot be written.
+pub fn begin_evidence(
+    rig: &Rig,
+    attempt: &Attempt,
+    clock: &dyn Clock,
+) -> Result<Evidence, Problem> {
+    let fail = |e: &dyn std::fmt::Display| no_ledger(attempt, e);
+    let mut evidence = Evidence::create(&attempt.dir, &rig.title, &[], KeySource::Entropy, clock)
+        .map_err(|e| fail(&e))?;
+    let bind = evidence::document("rig", rig.source.text.as_bytes(), &rig.title);
+    evidence
+        .note(clock.utc(), vec![evidence.draft(CONTROLLER, bind)])
+        .map_err(|e| fail(&e))?;
+    Ok(evidence)
+}
+
 async fn write(
     rig: &Arc<Rig>,
     device: DeviceIx,
@@ -519,25 +557,8 @@ async fn write(
     terminal: &Terminal,
 ) -> Outcome {
     let (bench, mut access, clock) = open(rig, &[device], how.on).await?;
-    let no_ledger = |e: &dyn std::fmt::Display| {
-        Problem::from(
-            Diagnostic::error(
-                "R025",
-                Actor::Operator,
-                format!(
-                    "the ledger in {} cannot be written: {e}",
-                    attempt.dir.display()
-                ),
-            )
-            .help("give another folder with `--out`, or make room"),
-        )
-    };
-    let mut evidence = Evidence::create(&attempt.dir, &rig.title, &[], KeySource::Entropy, &*clock)
-        .map_err(|e| no_ledger(&e))?;
-    let bind = evidence::document("rig", rig.source.text.as_bytes(), &rig.title);
-    evidence
-        .note(clock.utc(), vec![evidence.draft(CONTROLLER, bind)])
-        .map_err(|e| no_ledger(&e))?;
+    let no_ledger = |e: &dyn std::fmt::Display| no_ledger(attempt, e);
+    let mut evidence = begin_evidence(rig, attempt, &*clock)?;
 
     let done = write_all(rig, device, values, how, &mut access, &mut evidence).await;
     // The log is closed in good order also when the device was not.
@@ -605,7 +626,8 @@ async fn write_all(
     Ok(written)
 }
 
-fn fault(fault: &WriteFault) -> Diagnostic {
+/// A fault of writing, for a person.
+pub fn fault(fault: &WriteFault) -> Diagnostic {
     let message = fault.to_string();
     match fault {
         WriteFault::Refused { .. } => Diagnostic::error("C012", Actor::Operator, message)

@@ -230,6 +230,46 @@ fn a_failed_read_does_not_count_as_a_reading() {
 }
 
 #[test]
+fn a_characteristic_is_only_for_an_inverter_that_is_there_and_only_one_that_can_be_followed() {
+    let mut pv = spec(Role::Pv);
+    pv.takes_ceiling = true;
+    let mut silent = pv.clone();
+    silent.takes_ceiling = false;
+    let specs = vec![pv, silent, spec(Role::Battery)];
+    let limiter = Limiter::new(specs, Voltage::from_volts(230.0));
+    let mut image = ProcessImage::unread(3);
+    for device in [DeviceIx(0), DeviceIx(1), DeviceIx(2)] {
+        see(&mut image, device, model::Point::ActivePower, 0.0, 0.0);
+    }
+    let curve = Characteristic::VoltVar(vec![(0.92, 0.44), (1.08, -0.44)]);
+    let too_much = Characteristic::VoltVar(vec![(0.92, 1.44)]);
+    let outside = NotACharacteristic::Outside("a reactive power", "-1..1");
+    let rows = [
+        (DeviceIx(0), &curve, None),
+        (
+            DeviceIx(0),
+            &too_much,
+            Some(Refusal::NotACharacteristic(outside)),
+        ),
+        // Nothing may be written to a device that takes nothing.
+        (DeviceIx(1), &curve, Some(Refusal::NotDispatchable)),
+        (DeviceIx(2), &curve, Some(Refusal::NotDispatchable)),
+        (DeviceIx(9), &curve, Some(Refusal::NoSuchDevice)),
+    ];
+    for (device, wish, refusal) in rows {
+        let verdict = limiter.approve_characteristic(device, wish.clone(), &image);
+        match (verdict, refusal) {
+            (Ok(approved), None) => assert_eq!(approved.value(), wish),
+            (verdict, refusal) => assert_eq!(verdict.err(), refusal, "{device:?}"),
+        }
+    }
+    let mut gone = image.clone();
+    gone.devices[0].link = Link::Offline;
+    let verdict = limiter.approve_characteristic(DeviceIx(0), curve, &gone);
+    assert_eq!(verdict.err(), Some(Refusal::Offline));
+}
+
+#[test]
 fn rest_is_what_the_profile_calls_safe_and_needs_no_image() {
     let mut limiter = bench().0;
     let storage = limiter.rest(at(1.0), ESS).expect("a storage rests");

@@ -31,7 +31,8 @@ use link::{Link, Step};
 use listener::{Desk, Listener};
 
 use crate::arming::{Door, Passed};
-use crate::{BusDevice, BusSpec, BusStats, LinkEvent, Sink, Traffic, WriteJob};
+use crate::port::Job;
+use crate::{BusDevice, BusSpec, BusStats, LinkEvent, Sink, Traffic};
 
 /// Longest sleep when nothing is due. Chosen: an hour; any event ends it sooner.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -42,7 +43,7 @@ pub(crate) async fn run(
     devices: Vec<BusDevice>,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn Sink>,
-    mut door: Door<WriteJob>,
+    mut door: Door<Job>,
     stats: Arc<BusStats>,
 ) {
     let desk = |now| Desk {
@@ -147,13 +148,15 @@ fn count_busy(stats: &BusStats, time: Duration) {
     BusStats::add(&stats.busy_nanos, nanos);
 }
 
-fn refusal(job: &WriteJob, listener: &Listener) -> LinkEvent {
-    let name = listener
-        .name(job.device)
-        .unwrap_or("a device not on this bus");
+fn refusal(job: &Job, listener: &Listener) -> LinkEvent {
+    let (dispatch, device) = match job {
+        Job::Write(job) => (job.dispatch, job.device),
+        Job::Adopt(job) => (job.dispatch, job.device),
+    };
+    let name = listener.name(device).unwrap_or("a device not on this bus");
     LinkEvent::Missed {
-        dispatch: job.dispatch,
-        device: job.device,
+        dispatch,
+        device,
         stage: Stage::Written,
         why: format!(
             "{name} is a CAN device: its profile has no control; command the inverter that it belongs to"

@@ -11,6 +11,7 @@ use model::{Flaw, Instant, Point, PointSample, Reading, Sample};
 use profile::modbus::{Address, Encoding, Layout, ModbusProfile, Poll, Table};
 
 use super::blocks::{Block, Place, group};
+use super::chores::Chores;
 use super::codec;
 use super::counter::{Count, Counter};
 use super::link::{Ask, LinkError, Timing};
@@ -71,6 +72,8 @@ pub(super) struct Device {
     pub(super) patience: Patience,
     pub(super) profile: ModbusProfile,
     pub(super) reads: Vec<DeviceRead>,
+    /// What it has to be taught besides setpoints.
+    pub(super) chores: Chores,
     /// Recipes by the index of the control; `None` when an address is not there.
     pub(super) recipes: Vec<Option<Recipe>>,
     /// Last good value of each point that a control refers to.
@@ -103,6 +106,7 @@ impl Device {
             spec,
             profile,
             reads: Vec::new(),
+            chores: Chores::default(),
             recipes: Vec::new(),
             references: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -424,6 +428,11 @@ impl Device {
     fn has(&self, model: u16) -> bool {
         let chain = self.chain.as_ref();
         chain.is_some_and(|c| c.models.iter().any(|m| m.id == model))
+    }
+
+    /// The chain of SunSpec models, once it is known.
+    pub(super) fn chain(&self) -> Option<&Chain> {
+        self.chain.as_ref()
     }
 
     /// Adds a block to the plan, due at once.

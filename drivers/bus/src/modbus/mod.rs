@@ -5,9 +5,11 @@
 //! work (see [`crate::plan`]), for believing answers (see [`link`]), or for what words
 //! mean (see [`codec`]).
 
+mod adopt;
 mod adopting;
 mod ask;
 pub mod blocks;
+mod chores;
 pub mod codec;
 mod counter;
 mod device;
@@ -32,9 +34,11 @@ pub use dial::DialError;
 
 use crate::arming::{Door, Passed, Permit, timer};
 use crate::plan::{Change, Plan, ReadKey, Task, Write};
+use crate::port::Job;
 use crate::{
     BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, Traffic, WriteJob,
 };
+use chores::Teaching;
 use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
 use link::{Answer, Ask, Connected, LinkError, ModbusLink, Timing};
 
@@ -61,7 +65,7 @@ pub(crate) async fn run(
     devices: Vec<BusDevice>,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn Sink>,
-    door: Door<WriteJob>,
+    door: Door<Job>,
     stats: Arc<BusStats>,
 ) {
     drive(Bus::new(spec, devices, clock, sink, stats), door).await;
@@ -75,6 +79,28 @@ struct Order {
     setpoint: Setpoint,
     valid_until: Instant,
     urgent: bool,
+}
+
+/// What comes through the write path.
+#[derive(Clone, Debug)]
+enum Given {
+    Order(Order),
+    Teaching(Teaching),
+}
+
+impl From<Order> for Given {
+    fn from(order: Order) -> Self {
+        Self::Order(order)
+    }
+}
+
+impl From<Job> for Given {
+    fn from(job: Job) -> Self {
+        match job {
+            Job::Write(job) => Self::Order(job.into()),
+            Job::Adopt(job) => Self::Teaching(job.into()),
+        }
+    }
 }
 
 impl From<WriteJob> for Order {
@@ -108,7 +134,7 @@ struct Bus {
     permit: Option<Permit>,
 }
 
-async fn drive<J: Into<Order>>(mut bus: Bus, mut door: Door<J>) {
+async fn drive<J: Into<Given>>(mut bus: Bus, mut door: Door<J>) {
     loop {
         while let Some(passed) = door.try_next() {
             bus.pass(passed);
@@ -283,21 +309,40 @@ impl Bus {
         });
     }
 
-    fn pass<J: Into<Order>>(&mut self, passed: Passed<J>) {
+    fn pass<J: Into<Given>>(&mut self, passed: Passed<J>) {
         match passed {
             Passed::Opened(permit) => {
                 self.permit = Some(permit);
                 for device in &mut self.devices {
                     device.stop_looking(&mut self.plan);
                 }
+                for index in 0..self.devices.len() {
+                    self.begin_beats(index);
+                }
             }
-            Passed::Order(job) => self.take_in(job.into()),
+            Passed::Order(job) => match job.into() {
+                Given::Order(order) => self.take_in(order),
+                Given::Teaching(teaching) => self.take_teaching(teaching),
+            },
             Passed::Closing => {
                 self.plan.clear_refreshes();
+                self.end_chores();
                 let idle = self.plan.take_writes(|w| !w.urgent);
                 self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
             }
             Passed::Ending => {}
+        }
+    }
+
+    /// The plan's time of an instant of the run.
+    fn plan_time(&self, instant: Instant) -> Instant {
+        // The clock of the run and the timers run alike; the plan uses the timers' zero.
+        let now = self.now();
+        let at = self.clock.now();
+        if instant < at {
+            now - at.since(instant)
+        } else {
+            now + instant.since(at)
         }
     }
 
@@ -307,14 +352,7 @@ impl Bus {
             self.missed(order.dispatch, order.device, Stage::Written, why);
             return;
         };
-        // The clock of the run and the timers run alike; the plan uses the timers' zero.
-        let now = self.now();
-        let at = self.clock.now();
-        let valid_until = if order.valid_until < at {
-            now - at.since(order.valid_until)
-        } else {
-            now + order.valid_until.since(at)
-        };
+        let valid_until = self.plan_time(order.valid_until);
         let write = Write {
             dispatch: order.dispatch,
             device: index,
@@ -347,6 +385,7 @@ impl Bus {
     }
 
     fn expire(&mut self) {
+        self.expire_teachings();
         if self.plan.next_expiry().is_none() {
             return;
         }
@@ -381,6 +420,7 @@ impl Bus {
         let waiting = waiting.into_iter().map(|w| (w, Stage::Written));
         self.told_missed(writing.into_iter().chain(waiting));
         self.plan.clear_refreshes();
+        self.end_chores();
         let now = self.now();
         for (index, device) in self.devices.iter_mut().enumerate() {
             device.held.clear();
@@ -549,6 +589,7 @@ impl Bus {
         match task {
             Task::Write(write) => self.write(write).await,
             Task::Refresh { device, point } => self.refresh(device, point).await,
+            Task::Chore(index) => self.chore(index).await,
             Task::Setup(index) => self.set_up(index).await,
             Task::Read { device, key } => self.read(device, key).await,
             Task::Probe(index) => self.probe(index).await,
@@ -597,6 +638,9 @@ impl Bus {
             Progress::More => self.plan.begin_setup(index, now),
             Progress::Ready => {
                 self.plan.setup_done(index);
+                if self.permit.is_some() {
+                    self.begin_beats(index);
+                }
                 let device = &mut self.devices[index];
                 let remark = device.arm(index, &mut self.plan, now, at, &*self.sink);
                 if self.permit.is_none() {

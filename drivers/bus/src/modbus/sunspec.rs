@@ -223,6 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn models_of_other_lengths_and_of_makers_are_stepped_over() {
+        // Model 1 without its filler, and a vendor's own model.
+        let (step, questions) = walk(40_000, &image(&[(1, 65), (64_110, 37), (103, 50)]));
+        let Step::Found(chain, None) = step else {
+            panic!("{step:?}")
+        };
+        assert_eq!(questions, 1 + 4);
+        assert_eq!(
+            chain.resolve(103, 14, 1),
+            Some(40_002 + 2 + 65 + 2 + 37 + 14)
+        );
+        assert_eq!(chain.resolve(1, 66, 1), Some(40_002 + 66));
+        assert_eq!(chain.resolve(1, 67, 1), None, "the filler is not there");
+    }
+
+    #[test]
     fn a_device_without_a_chain_is_told_apart_after_three_questions() {
         assert_eq!(walk(7, &[1, 2, 3]), (Step::NotFound, 3));
     }

@@ -24,7 +24,8 @@ use orders::Order;
 
 use crate::arming::{Door, Passed, timer};
 use crate::can::sleep_until;
-use crate::{BusDevice, BusSpec, BusStats, Endpoint, LinkEvent, Sink, Traffic, WriteJob};
+use crate::port::Job;
+use crate::{AdoptJob, BusDevice, BusSpec, BusStats, Endpoint, LinkEvent, Sink, Traffic};
 
 /// Runs the bus until all handles and its writer are dropped.
 pub(crate) async fn run(
@@ -32,7 +33,7 @@ pub(crate) async fn run(
     devices: Vec<BusDevice>,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn Sink>,
-    door: Door<WriteJob>,
+    door: Door<Job>,
     stats: Arc<BusStats>,
 ) {
     let seed = spec.seed.to_le_bytes();
@@ -90,7 +91,7 @@ struct Bus {
 }
 
 impl Bus {
-    async fn serve(mut self, mut link: impl Link, mut door: Door<WriteJob>) {
+    async fn serve(mut self, mut link: impl Link, mut door: Door<Job>) {
         for filter in self.dialogue.filters() {
             link.subscribe(&filter);
         }
@@ -119,12 +120,13 @@ impl Bus {
         link.close().await;
     }
 
-    fn pass(&mut self, passed: Passed<WriteJob>) {
+    fn pass(&mut self, passed: Passed<Job>) {
         match passed {
-            Passed::Order(job) => {
+            Passed::Order(Job::Write(job)) => {
                 let order = Order::from(job);
                 self.with(|dialogue, desk| dialogue.order(order, desk));
             }
+            Passed::Order(Job::Adopt(job)) => self.sink.event(no_characteristic(&job)),
             Passed::Closing => self.with(Dialogue::wind_down),
             // Without an order there is nothing that could be commanded.
             Passed::Opened(_) | Passed::Ending => {}
@@ -132,14 +134,15 @@ impl Bus {
     }
 
     /// A bus that can never work says so for every command, until it is told to end.
-    async fn refuse(mut self, why: &str, mut door: Door<WriteJob>) {
+    async fn refuse(mut self, why: &str, mut door: Door<Job>) {
         self.notice(format!("MQTT bus {}: {why}", self.name));
         loop {
             let due = self.dialogue.next_due();
             tokio::select! {
                 biased;
                 passed = door.next() => match passed {
-                    Passed::Order(job) => {
+                    Passed::Order(Job::Adopt(job)) => self.sink.event(no_characteristic(&job)),
+                    Passed::Order(Job::Write(job)) => {
                         let event = Order::from(job).missed(model::Stage::Written, why.to_owned());
                         self.sink.event(event);
                     }
@@ -214,6 +217,16 @@ impl Bus {
 
     fn notice(&self, text: String) {
         self.sink.event(LinkEvent::Notice { device: None, text });
+    }
+}
+
+/// Devices over MQTT follow no characteristic by themselves.
+fn no_characteristic(job: &AdoptJob) -> LinkEvent {
+    LinkEvent::Missed {
+        dispatch: job.dispatch,
+        device: job.device,
+        stage: model::Stage::Written,
+        why: "a device over MQTT has no SunSpec models and can adopt no characteristic".to_owned(),
     }
 }
 

@@ -296,6 +296,7 @@ proptest! {
                     Task::Refresh { device, point } => plan.refresh_done(device, point, at(now)),
                     Task::Setup(device) => plan.setup_failed(device, at(now)),
                     Task::Probe(device) => plan.probe_failed(device, at(now), MS * 10),
+                    Task::Chore(_) => {}
                     Task::Write(_) => {}
                 }
                 now += 1;

@@ -135,6 +135,18 @@ pub(super) fn read_all(
     Some((fields, indices))
 }
 
+/// Whether two fields tell one percentage in opposite directions.
+fn are_mirrored(fields: &[Field]) -> bool {
+    let percentages: Vec<(Point, f64)> = fields
+        .iter()
+        .filter_map(|f| match f.value {
+            FieldValue::PercentOf { reference, .. } => Some((reference, f.encoding.factor)),
+            _ => None,
+        })
+        .collect();
+    matches!(percentages.as_slice(), [(a, one), (b, other)] if a == b && *one == -other)
+}
+
 /// Why the fields do not tell the device the whole setpoint exactly once, sign included.
 fn incomplete(fields: &[Field]) -> Option<String> {
     let count = |is: fn(&FieldValue) -> bool| fields.iter().filter(|f| is(&f.value)).count();
@@ -144,6 +156,8 @@ fn incomplete(fields: &[Field]) -> Option<String> {
     let positive = count(|v| matches!(v, FieldValue::PositivePart));
     let signs = count(|v| matches!(v, FieldValue::BySign { .. }));
     match (whole, magnitudes, negative, positive, signs) {
+        // A lower and an upper limit that meet at the setpoint, each in its own direction.
+        (2, 0, 0, 0, 0) if are_mirrored(fields) => None,
         (1, 0, 0, 0, 0) | (0, 1, 0, 0, 1) | (0, 0, 1, 1, 0 | 1) => None,
         (0, 0, 0, 0, _) => Some("0 fields carry the setpoint, it must be one".to_owned()),
         (2.., 0, 0, 0, _) => Some(format!("{whole} fields carry the setpoint, it must be one")),

@@ -253,3 +253,98 @@ async fn after_a_reconnect_a_moved_chain_is_walked_again_and_a_known_one_is_not(
         Some(Reading::Good(4321.0))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_point_is_read_in_the_model_that_the_device_has_and_an_optional_one_is_not_missed() {
+    let device = fake(|_, _| NOW);
+    sunspec_image(&device);
+    let mut profile = sunspec_profile();
+    profile.layout = Layout::SunSpec {
+        required: vec![1, 120, 123],
+        one_of: vec![113, 103],
+        optional: vec![160],
+    };
+    let float = RegisterPoint {
+        point: Point::ActivePower,
+        address: Address::Model {
+            model: 113,
+            offset: 22,
+        },
+        encoding: Encoding {
+            data: DataType::F32,
+            ..u16_plain()
+        },
+        range: (-1e9, 1e9),
+        poll: Poll::Fast,
+        monotonic: false,
+    };
+    let string = RegisterPoint {
+        point: Point::StringPower1,
+        address: Address::Model {
+            model: 160,
+            offset: 21,
+        },
+        ..float.clone()
+    };
+    profile.points.insert(0, float);
+    profile.points.push(string);
+    let bench = Bench::start(false, vec![profile.clone()], &device);
+    bench.runs(1000 * MS).await;
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(4321.0))
+    );
+    assert_eq!(
+        bench.seen.latest(0, Point::StringPower1),
+        Some(Reading::Bad(Flaw::NotImplemented))
+    );
+    assert_eq!(
+        bench.seen.events(),
+        [LinkEvent::Online(DeviceIx(0))],
+        "there is nothing to complain of"
+    );
+    // With none of those that can stand for one another, it is told.
+    profile.layout = Layout::SunSpec {
+        required: vec![1],
+        one_of: vec![113],
+        optional: Vec::new(),
+    };
+    profile.points.truncate(1);
+    let bench = Bench::start(false, vec![profile], &device);
+    bench.runs(1000 * MS).await;
+    let told = format!("{:?}", bench.seen.events());
+    assert!(told.contains("one of the SunSpec models [113]"), "{told}");
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Bad(Flaw::Config))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_is_moved_on_every_second_and_only_while_the_bench_is_armed() {
+    let device = fake(|_, _| NOW);
+    sunspec_image(&device);
+    let mut profile = sunspec_profile();
+    profile.heartbeats = vec![Heartbeat {
+        address: Address::Model {
+            model: 123,
+            offset: 20,
+        },
+        encoding: u16_plain(),
+        every: 1000 * MS,
+    }];
+    let mut bench = Bench::start(false, vec![profile], &device);
+    bench.runs(3500 * MS).await;
+    let beats = |device: &Shared| {
+        let fake = device.lock().expect("sound");
+        let writes = fake.heard.iter().filter(|h| h.function == 16);
+        writes
+            .map(|h| (h.address, h.words.clone()))
+            .collect::<Vec<_>>()
+    };
+    let expected: Vec<(u16, Vec<u16>)> = (1..=4).map(|n| (40_170, vec![n])).collect();
+    assert_eq!(beats(&device), expected);
+    bench.orders = None;
+    bench.runs(5000 * MS).await;
+    assert_eq!(beats(&device).len(), 4, "disarmed, it is silent");
+}
