@@ -35,6 +35,9 @@ class Plug:
         self.energy_kwh = 1.234
         self.since = time.monotonic()
         self.commands = []
+        # `PulseTime` in seconds, 0 is off, and the timer that runs.
+        self.pulse_s = 0
+        self.pulse = None
         self.announced = False
         self.lock = threading.RLock()
         self.client = mqtt.Client(
@@ -63,19 +66,34 @@ class Plug:
             peer.ready(topic=self.topic)
 
     def on_message(self, _client, _data, message):
-        command = message.topic.rsplit("/", 1)[1].upper()
-        payload = message.payload.decode("utf-8", "replace").strip()
+        command = message.topic.rsplit("/", 1)[1]
         with self.lock:
-            self.commands.append([command, payload])
-            match command:
-                case "POWER" | "POWER1":
-                    self.switch(payload.upper())
-                case "STATUS":
-                    self.tell_status(payload)
-                case "TELEPERIOD":
-                    self.set_teleperiod(payload)
-                case _:
-                    self.result({"Command": "Unknown"})
+            self.obey(command, message.payload.decode("utf-8", "replace").strip())
+
+    def obey(self, command, payload):
+        command = command.upper()
+        if command in ("BACKLOG", "BACKLOG0"):
+            for each in payload.split(";"):
+                self.obey(*(each.strip().split(" ", 1) + [""])[:2])
+            return
+        self.commands.append([command, payload])
+        match command:
+            case "POWER" | "POWER1":
+                self.switch(payload.upper())
+            case "PULSETIME" | "PULSETIME1":
+                self.set_pulse_time(payload)
+            case "STATUS":
+                self.tell_status(payload)
+            case "TELEPERIOD":
+                self.set_teleperiod(payload)
+            case _:
+                self.result({"Command": "Unknown"})
+
+    def set_pulse_time(self, payload):
+        if payload.isdigit():
+            steps = int(payload)
+            self.pulse_s = steps / 10 if steps < 112 else steps - 100
+        self.result({"PulseTime1": {"Set": payload, "Remaining": 0}})
 
     def switch(self, wanted):
         if wanted in ("ON", "1"):
@@ -94,6 +112,18 @@ class Plug:
     def turn(self, on):
         self.count_energy()
         self.on = on
+        # Every "on" starts the pulse anew.
+        if self.pulse:
+            self.pulse.cancel()
+            self.pulse = None
+        if on and self.pulse_s:
+            self.pulse = threading.Timer(self.pulse_s, self.pulse_over)
+            self.pulse.daemon = True
+            self.pulse.start()
+
+    def pulse_over(self):
+        with self.lock:
+            self.switch("OFF")
 
     def count_energy(self):
         now = time.monotonic()

@@ -23,6 +23,7 @@ bundled![
     "storage/sunspec-legacy-storage.toml",
     "battery/sunspec-battery.toml",
     "meter/sunspec-meter.toml",
+    "storage/victron-gx-mqtt.toml",
     "battery/pylontech-lv-can.toml",
     "battery/victron-lv-can.toml",
     "meter/eastron-sdm120.toml",
@@ -43,8 +44,11 @@ bundled![
     "storage/victron-gx-vebus.toml",
     "battery/victron-gx-battery.toml",
     "breaker/generic-sync-breaker.toml",
+    "plug/shelly-gen1-plug.toml",
     "plug/shelly-gen2-plug.toml",
     "plug/tasmota-plug.toml",
+    "plug/zigbee2mqtt-plug.toml",
+    "plug/zigbee2mqtt-timed-plug.toml",
 ];
 
 struct Bundled {

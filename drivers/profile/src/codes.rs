@@ -46,7 +46,7 @@ codes! {
     NOT_WRITABLE = "P016",
         "The field stands where nothing can be written: input registers and discrete inputs are read-only, and a SunSpec point is writable only if its model says so. A setpoint that cannot be written cannot be read back either.";
     SETPOINT_FIELD = "P017",
-        "The fields of a control tell the device the whole setpoint once, sign included: one field with `write = \"setpoint\"` or `\"percent\"`; or two of `\"percent\"` with opposite scales, limits that meet; or a `\"magnitude\"` beside a `\"by-sign\"`; or a `\"negative-part\"` and a `\"positive-part\"`. They are read back and compared after every write; with none of them there is nothing to prove, with more nobody knows which one counts.";
+        "The fields of a control tell the device the whole setpoint once, sign included: one field with `write = \"setpoint\"` or `\"percent\"`; or two of `\"percent\"` with opposite scales, limits that meet; or a `\"magnitude\"` beside a `\"by-sign\"`; or a `\"negative-part\"` and a `\"positive-part\"`. They are read back and compared after every write; with none of them there is nothing to prove, with more nobody knows which one counts. Over MQTT the number stands where the payload says `{v}`.";
     NO_REFERENCE = "P018",
         "A setpoint in percent needs the value that is 100 percent: a point of the same unit that this profile reads, such as `rating.p`.";
     CONSTANT_TOO_BIG = "P019",
@@ -82,7 +82,7 @@ codes! {
     BAD_BYTES = "P034",
         "Bytes are written as pairs of hexadecimal digits, at most eight of them, such as \"00 00 00 00 00 00 00 00\".";
     BAD_TOPIC = "P035",
-        "A topic has no wildcards (a device is one device), is not empty, knows only the placeholders `{t}` (the device's topic in the rig) and `{c}` (the controller's own reply topic), and holds one of them, or all devices of this kind would answer at once.";
+        "A topic has no wildcards (a device is one device), is not empty, knows only the placeholders `{t}` (the device's topic in the rig), `{t.1}` to `{t.9}` (a level of it) and `{c}` (the controller's own reply topic), and holds one of them, or all devices of this kind would answer at once.";
     BAD_POINTER = "P036",
         "A JSON pointer is empty or begins with a slash, such as `/ENERGY/Power` (RFC 6901); `~` is written `~0` and a slash in a name `~1`.";
     UNCONFIRMED = "P037",
@@ -90,7 +90,7 @@ codes! {
     DEAD_MAN = "P038",
         "`comms_loss = \"reverts\"` and `dead_man` belong together: the dead-man message is what makes the device fall back by itself, and without it the device holds.";
     NOT_CONTROLLABLE = "P039",
-        "Only `ctl.p_set`, `ctl.p_lim`, `ctl.q_set` and `switch.on` can be set; over MQTT only `switch.on`. Everything else is measured.";
+        "Only `ctl.p_set`, `ctl.p_lim`, `ctl.q_set` and `switch.on` can be set; over MQTT `ctl.q_set` cannot. Everything else is measured.";
     ZERO_SCALE = "P040",
         "A scale of zero would make every value zero, and zero is a value, not the absence of one.";
     NOT_A_NUMBER = "P041",

@@ -37,10 +37,13 @@
 //!
 //! | MQTT | |
 //! | --- | --- |
-//! | `[mqtt]` | `timeout`, `availability = { topic, online, offline }` |
+//! | `[mqtt]` | `timeout`, `availability = { topic, json, online, offline }` (`json`: a pointer to the word), `empty = "gone"` where an empty payload says that the source of a topic is gone |
 //! | `[[topic]]` | `subscribe`, and `values` with `json` (a pointer) and `words = { ON = 1 }` |
 //! | `[[request]]` | `topic`, `payload`, `every` |
-//! | `[[command]]` | `name`, `topic`, `on`, `off`, `confirm_within`, `safe`, `comms_loss`, `dead_man` with `revert` and `refresh` |
+//! | `[[command]]` | `name`, `topic`, `confirm_within`, `safe`, `comms_loss` (`"reverts"` with `revert` and `refresh`, or `"holds"`); for a switch `on`, `off` and, where it reverts, `dead_man`; for a power `payload` with `{v}` for the number, `unit`, `scale`, `sign`, `decimals`, `range`, `tolerance` |
+//!
+//! In topics and payloads `{t}` is the device's `topic` in the rig, `{t.1}` to `{t.9}` a level
+//! of it, `{c}` the topic under which the controller wants its answers.
 //!
 //! # The sign of a meter
 //!

@@ -12,7 +12,7 @@ use crate::modbus::{
     Address, CommsLoss, Control, DataType, Encoding, FieldValue, Layout, ModbusProfile, Parity,
     Poll, Table, WordOrder, WriteFunction,
 };
-use crate::mqtt::MqttProfile;
+use crate::mqtt::{Command, MqttProfile, Payload};
 use crate::{EXPLANATIONS, Profile, Protocol, bundled, bundled_ids, sunspec};
 
 /// The whole page, in Markdown.
@@ -383,12 +383,21 @@ fn topics(page: &mut String, mqtt: &MqttProfile) {
         ),
     );
     if let Some(availability) = &mqtt.availability {
+        let place = availability.json.as_ref().map_or_else(String::new, |json| {
+            format!(" (at `{json}` where it is JSON)")
+        });
         line(
             page,
             &format!(
-                "- There when `{}` says `{}`, gone at `{}`.",
+                "- There when `{}` says `{}`, gone at `{}`{place}.",
                 availability.topic, availability.online, availability.offline
             ),
+        );
+    }
+    if mqtt.empty_is_gone {
+        line(
+            page,
+            "- An empty payload says that the source of the values is gone.",
         );
     }
     for request in &mqtt.requests {
@@ -424,28 +433,52 @@ fn topics(page: &mut String, mqtt: &MqttProfile) {
         }),
     );
     for command in &mqtt.commands {
-        let loss = match (&command.dead_man, command.dead_man_refresh) {
-            (Some(_), Some(refresh)) => format!(
-                "the device goes to 0 by its own timer, which is armed again every {}",
-                time(refresh)
-            ),
-            _ => "the device holds the last value".to_owned(),
-        };
-        line(
+        told(page, command);
+    }
+}
+
+fn told(page: &mut String, command: &Command) {
+    let loss = match (command.revert, command.refresh) {
+        (Some(revert), Some(refresh)) => format!(
+            "the device falls back by itself after {}, so it is said again every {}",
+            time(revert),
+            time(refresh)
+        ),
+        _ => "the device holds the last value".to_owned(),
+    };
+    line(
+        page,
+        &format!(
+            "\n**Sets `{}`** on `{}`: safe value {}, confirmed within {}; without a word {loss}.\n",
+            command.point,
+            command.topic,
+            command.safe,
+            time(command.confirm_within)
+        ),
+    );
+    match &command.payload {
+        Payload::Switch { on, off, dead_man } => {
+            line(page, &format!("- 1: `{on}`"));
+            line(page, &format!("- 0: `{off}`"));
+            if let Some(dead_man) = dead_man {
+                line(page, &format!("- 1, with timer: `{dead_man}`"));
+            }
+        }
+        Payload::Number {
+            template,
+            factor: per_number,
+            decimals,
+            range: taken,
+            tolerance,
+        } => line(
             page,
             &format!(
-                "\n**Sets `{}`** on `{}`: safe value {}, confirmed within {}; without a word {loss}.\n",
-                command.point,
-                command.topic,
-                command.safe,
-                time(command.confirm_within)
+                "- `{template}`: factor {}, {decimals} decimals, {} {unit}, confirmed to {tolerance} {unit}",
+                factor(*per_number),
+                range(*taken),
+                unit = unit(command.point),
             ),
-        );
-        line(page, &format!("- 1: `{}`", command.payload_on));
-        line(page, &format!("- 0: `{}`", command.payload_off));
-        if let Some(dead_man) = &command.dead_man {
-            line(page, &format!("- 1, with timer: `{dead_man}`"));
-        }
+        ),
     }
 }
 

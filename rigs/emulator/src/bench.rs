@@ -28,7 +28,7 @@ use crate::faces::can::CanBus;
 use crate::faces::modbus::Port;
 use crate::faces::modbus::frame::Framing;
 use crate::faces::modbus::image::{Identity, Image};
-use crate::faces::mqtt::{self, Firmware, Plug};
+use crate::faces::mqtt::{self, Firmware, Talker};
 use crate::faces::socketcand;
 use crate::faults::Fault;
 use crate::hub::Hub;
@@ -213,22 +213,13 @@ pub enum BenchError {
         /// The bus.
         bus: Arc<str>,
     },
-    /// An MQTT profile whose firmware is not emulated.
-    #[error(
-        "device `{device}`: the firmware of profile `{profile}` is not emulated (there are Tasmota \
-         and Shelly of the second generation)"
-    )]
-    NoFirmware {
-        /// The device.
-        device: Arc<str>,
-        /// The profile.
-        profile: Arc<str>,
-    },
-    /// An MQTT device without a topic.
-    #[error("device `{device}` needs a `topic`")]
+    /// An MQTT device without a topic, or with one that is too short.
+    #[error("device `{device}` needs a `topic` of {levels} or more levels")]
     NoTopic {
         /// The device.
         device: Arc<str>,
+        /// How many levels its profile speaks of.
+        levels: usize,
     },
     /// The day moves a signal that the bench does not have.
     #[error("the course of the day: {0}")]
@@ -271,7 +262,7 @@ pub struct Bench {
 enum Face {
     Modbus(Arc<Port>, Framing),
     Can(Arc<CanBus>, Arc<str>),
-    Mqtt(Vec<Plug>),
+    Mqtt(Vec<Talker>),
 }
 
 impl Bench {
@@ -384,7 +375,7 @@ impl Bench {
                     }));
                     Address::Socketcand(address, interface)
                 }
-                Face::Mqtt(plugs) => {
+                Face::Mqtt(talkers) => {
                     // The port of the rig is the relay's: the broker itself cannot be stopped.
                     let listener = listen(&bus).await?;
                     let relayed = local(&bus, &listener)?;
@@ -404,8 +395,8 @@ impl Bench {
                             });
                         }
                     };
-                    for plug in plugs {
-                        self.spawn(mqtt::run_on_broker(plug, relayed));
+                    for talker in talkers {
+                        self.spawn(mqtt::run_on_broker(talker, relayed));
                     }
                     let (world, id) = (self.world.clone(), bus.id.clone());
                     self.spawn(relay::run(listener, address, world, id));
@@ -456,10 +447,10 @@ impl Bench {
                         }
                     });
                 }
-                (Face::Mqtt(plugs), Some(MemoryLink::Broker(mut dialled))) => {
+                (Face::Mqtt(talkers), Some(MemoryLink::Broker(mut dialled))) => {
                     let hub = Hub::default();
-                    for plug in plugs {
-                        self.spawn(mqtt::run_on_hub(plug, hub.clone()));
+                    for talker in talkers {
+                        self.spawn(mqtt::run_on_hub(talker, hub.clone()));
                     }
                     let (world, broker, bus) = (self.world.clone(), hub.clone(), bus.id.clone());
                     self.spawn(async move {
@@ -542,16 +533,16 @@ impl Bench {
                 Face::Can(Arc::new(can), bus.interface.clone())
             }
             BusKind::Mqtt => {
-                let mut plugs = Vec::new();
+                let mut talkers = Vec::new();
                 for (ix, device) in on_bus() {
                     if let (Protocol::Mqtt(profile), Some(topic)) =
                         (&device.profile.protocol, &device.topic)
-                        && let Some(firmware) = Firmware::of(profile)
                     {
-                        plugs.push(Plug::new(self.world.clone(), ix, topic, firmware));
+                        let firmware = Firmware::of(&device.profile, profile);
+                        talkers.push(Talker::new(self.world.clone(), ix, topic, firmware));
                     }
                 }
-                Face::Mqtt(plugs)
+                Face::Mqtt(talkers)
             }
         })
     }
@@ -748,14 +739,12 @@ fn check_protocol(device: &DeviceSpec, bus: &BusSpec) -> Result<(), BenchError> 
         (Protocol::Modbus(_), BusKind::ModbusTcp | BusKind::ModbusRtuTcp | BusKind::ModbusRtu)
         | (Protocol::Can(_), BusKind::Can) => Ok(()),
         (Protocol::Mqtt(profile), BusKind::Mqtt) => {
-            if Firmware::of(profile).is_none() {
-                Err(BenchError::NoFirmware {
-                    device: device.id.clone(),
-                    profile: device.profile.id.clone(),
-                })
-            } else if device.topic.is_none() {
+            let levels = profile.topic_levels().max(1);
+            let there = device.topic.as_ref().map_or(0, |t| t.split('/').count());
+            if there < levels {
                 Err(BenchError::NoTopic {
                     device: device.id.clone(),
+                    levels,
                 })
             } else {
                 Ok(())

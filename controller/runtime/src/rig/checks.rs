@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use model::{Point, Role};
 use profile::Protocol;
-use quantities::{ActivePower, Quantity};
+use profile::mqtt::Payload;
+use quantities::{ActivePower, Bounds, Quantity};
 
 use super::bench::takes;
 use super::sections::Place;
@@ -49,7 +50,21 @@ pub(super) fn check_devices(
         let address = match &device.profile.protocol {
             Protocol::Modbus(modbus) => format!("unit {}", device.unit.unwrap_or(modbus.unit)),
             Protocol::Can(_) => "the CAN identifiers of its profile".to_owned(),
-            Protocol::Mqtt(_) => match &device.topic {
+            Protocol::Mqtt(mqtt) => match &device.topic {
+                Some(topic) if topic.split('/').count() < mqtt.topic_levels() => {
+                    fault(
+                        "R011",
+                        format!(
+                            "the topic of `{}` has too few levels for its profile {}",
+                            device.id, device.profile.id
+                        ),
+                        &format!(
+                            "write at least {} levels with `/` between them, as the profile's file says",
+                            mqtt.topic_levels()
+                        ),
+                    );
+                    continue;
+                }
                 Some(topic) => format!("topic {topic}"),
                 None => {
                     fault(
@@ -145,7 +160,14 @@ fn check_limits(
         .map(|s| ActivePower::from_watts(s.as_volt_amperes()));
     let profiled = match &device.profile.protocol {
         Protocol::Modbus(modbus) => modbus.controls.iter().find_map(|c| c.range),
-        _ => None,
+        Protocol::Mqtt(mqtt) => mqtt.commands.iter().find_map(|c| match c.payload {
+            Payload::Number { range, .. } => Some(Bounds::between(
+                ActivePower::from_watts(range.0),
+                ActivePower::from_watts(range.1),
+            )),
+            Payload::Switch { .. } => None,
+        }),
+        Protocol::Can(_) => None,
     };
     let widest = Quantity::max(p.upper().abs(), p.lower().abs());
     if let Some(rated) = rated.filter(|rated| widest > *rated) {

@@ -56,7 +56,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "R010",
         "The bus is asked for more than it can carry: the reads of its devices take longer than their periods.",
     ),
-    ("R011", "A device on MQTT needs a `topic`."),
+    (
+        "R011",
+        "A device on MQTT needs a `topic`, with as many levels as its profile speaks of (`{t.2}` is the second one).",
+    ),
     (
         "R012",
         "A limit is wider than the nameplate of the device. The nameplate comes from the profile, from `[emulate]` or, on a live bench, from the device itself.",
@@ -109,7 +112,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R027",
-        "The rig cannot be emulated: a battery without an inverter, a meter that looks at nothing, or a firmware that is not emulated.",
+        "The rig cannot be emulated: a battery without an inverter, a meter that looks at nothing, or a `topic` with fewer levels than its profile speaks of.",
     ),
     (
         "R028",

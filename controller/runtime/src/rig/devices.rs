@@ -180,7 +180,11 @@ fn keeps_for_ever(device: &RigDevice) -> bool {
             .controls
             .iter()
             .any(|c| moves.contains(&c.point) && c.comms_loss == CommsLoss::Holds),
-        Protocol::Can(_) | Protocol::Mqtt(_) => false,
+        Protocol::Mqtt(mqtt) => mqtt
+            .commands
+            .iter()
+            .any(|c| moves.contains(&c.point) && c.revert.is_none()),
+        Protocol::Can(_) => false,
     }
 }
 

@@ -28,6 +28,38 @@ pub fn decode(values: &[Value], payload: &[u8]) -> Vec<(Point, Reading<f64>)> {
         .collect()
 }
 
+/// The word that tells whether a device is there: at the pointer of a JSON object, or the whole
+/// payload where that is none (bridges have said it plainly before they said it in JSON).
+#[must_use]
+pub fn word(pointer: Option<&str>, payload: &[u8]) -> Option<String> {
+    let plain = || Some(std::str::from_utf8(payload).ok()?.trim().to_owned());
+    let Some(pointer) = pointer else {
+        return plain();
+    };
+    match serde_json::from_slice::<Json>(payload) {
+        Ok(json @ Json::Object(_)) => match json.pointer(pointer)? {
+            Json::String(word) => Some(word.clone()),
+            other => Some(other.to_string()),
+        },
+        _ => plain(),
+    }
+}
+
+/// A number as a device takes it in a command, and the value that it then stands for.
+///
+/// `factor` leads from the number to the base unit.
+#[must_use]
+pub fn number(value: f64, factor: f64, decimals: u8) -> (String, f64) {
+    let text = format!("{:.*}", usize::from(decimals), value / factor);
+    // Rounding leaves a sign on a zero that no device expects.
+    let text = match text.parse::<f64>() {
+        Ok(0.0) => text.trim_start_matches('-').to_owned(),
+        _ => text,
+    };
+    let said = text.parse::<f64>().unwrap_or(f64::NAN) * factor;
+    (text, said)
+}
+
 fn plain(value: &Value, payload: &[u8]) -> Result<f64, Flaw> {
     let text = std::str::from_utf8(payload).map_err(|_| Flaw::Corrupt)?;
     word_or_number(value, text)
@@ -264,6 +296,45 @@ mod tests {
         check(&v, r#"{"s":true}"#, Some(Reading::Good(1.0)));
     }
 
+    #[test]
+    fn availability_is_told_in_json_or_in_a_plain_word() {
+        for (pointer, payload, expected) in [
+            (None, "Online", Some("Online")),
+            (None, " true\n", Some("true")),
+            (Some("/state"), r#"{"state":"online"}"#, Some("online")),
+            (Some("/state"), "offline", Some("offline")),
+            (Some("/up"), r#"{"up":true}"#, Some("true")),
+            (Some("/state"), r#"{"status":"online"}"#, None),
+            (Some("/state"), "true", Some("true")),
+        ] {
+            let said = word(pointer, payload.as_bytes());
+            assert_eq!(said.as_deref(), expected, "{payload} at {pointer:?}");
+        }
+        assert_eq!(word(None, &[0xFF]), None);
+    }
+
+    #[test]
+    fn a_number_is_said_as_the_device_takes_it_and_stands_for_what_was_said() {
+        for (value, factor, decimals, text, said) in [
+            (200.4, -1.0, 0, "-200", 200.0),
+            (-1234.56, 1.0, 1, "-1234.6", -1234.6),
+            (0.2, -1.0, 0, "0", 0.0),
+            (1500.0, 1000.0, 2, "1.50", 1500.0),
+        ] {
+            let (number, stands_for) = number(value, factor, decimals);
+            assert_eq!(number, text);
+            assert!((stands_for - said).abs() < 1e-9, "{value}: {stands_for}");
+        }
+    }
+
+    #[test]
+    fn json_without_an_end_to_its_depth_is_corrupt_and_harms_nobody() {
+        let deep = "[".repeat(1 << 20);
+        let at = value(Point::ActivePower, Some("/p"), 1.0);
+        check(&at, &deep, Some(Reading::Bad(Flaw::Corrupt)));
+        assert_eq!(word(Some("/state"), deep.as_bytes()), Some(deep));
+    }
+
     proptest! {
         #[test]
         fn no_payload_makes_the_decoder_panic(
@@ -271,6 +342,7 @@ mod tests {
             pointer in proptest::option::of("(/[a-c0-9~]{0,3}){0,4}"),
         ) {
             let _ = decode(&[value(Point::ActivePower, pointer.as_deref(), 1.0)], &payload);
+            let _ = word(pointer.as_deref(), &payload);
         }
 
         #[test]

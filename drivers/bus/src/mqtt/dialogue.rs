@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{DeviceIx, Flaw, Instant, Point, PointSample, Reading, Sample, Setpoint, Stage};
-use profile::mqtt::{Availability, Command, Message, MqttProfile, Request, Topic};
+use profile::mqtt::{Availability, Command, Message, MqttProfile, Payload, Request, Topic};
 use profile::{Profile, Protocol};
 
 use super::link::Token;
-use super::orders::{Order, Orders, Outcome};
+use super::orders::{Order, Orders, Outcome, Wish};
+use super::topic::Unfilled;
 use super::{codec, topic};
 use crate::{BusDevice, BusStats, LinkEvent, Sink};
 
@@ -44,13 +45,14 @@ struct Periodic {
     due: Instant,
 }
 
-/// A switch that the device opens by itself unless it is told again and again.
+/// What the device takes back by itself unless it is told again and again.
 #[derive(Debug)]
-struct DeadMan {
+struct Kept {
     point: Point,
+    wish: Wish,
     due: Instant,
     every: Duration,
-    /// The device has reported the switch closed.
+    /// The device has reported that it is so.
     confirmed: bool,
 }
 
@@ -63,12 +65,16 @@ struct Device {
     availability: Option<Availability>,
     requests: Vec<Periodic>,
     commands: Vec<Command>,
-    dead_men: Vec<DeadMan>,
+    kept: Vec<Kept>,
     timeout: Duration,
+    /// An empty payload says that the source of a topic is gone.
+    empty_is_gone: bool,
     presence: Presence,
     /// Its last will says that it is gone.
     gone: bool,
     heard_at: Instant,
+    /// It was told that nobody writes its reactive power.
+    told_reactive: bool,
 }
 
 impl Device {
@@ -226,12 +232,24 @@ impl Dialogue {
             )]);
             return;
         };
-        let wish = match order.setpoint {
-            Setpoint::Switch { on } => device.command(Point::SwitchOn).map(|c| (c.point, on)),
-            Setpoint::Power { .. } | Setpoint::Ceiling { .. } => None,
+        let (point, value) = match order.setpoint {
+            Setpoint::Switch { on } => (Point::SwitchOn, f64::from(u8::from(on))),
+            Setpoint::Power { p, .. } => (Point::ActivePowerSet, p.as_watts()),
+            Setpoint::Ceiling { p } => (Point::ActivePowerLimit, p.as_watts()),
         };
-        match wish {
-            Some((point, on)) => desk.events(self.orders.take(point, order, on)),
+        match device.command(point).map(|c| wish(&c.payload, value)) {
+            Some(Ok(wish)) => desk.events(self.orders.take(point, order, wish)),
+            Some(Err(range)) => desk.events([order.missed(
+                Stage::Written,
+                format!(
+                    "{}: {point} of {value} {unit} is outside of what the device takes, {} to {} {unit}: \
+                     narrow `limits` in the rig",
+                    device.id,
+                    range.0,
+                    range.1,
+                    unit = point.unit()
+                ),
+            )]),
             None => desk.events([order.missed(
                 Stage::Written,
                 format!(
@@ -239,6 +257,25 @@ impl Dialogue {
                     device.id, order.setpoint
                 ),
             )]),
+        }
+        if let Setpoint::Power { q, .. } = order.setpoint
+            && q.as_vars() != 0.0
+        {
+            self.tell_reactive(order.device, desk);
+        }
+    }
+
+    /// Says once that a device takes no reactive power over MQTT.
+    fn tell_reactive(&mut self, ix: DeviceIx, desk: &Desk<'_>) {
+        if let Some(device) = self.devices.iter_mut().find(|d| d.ix == ix)
+            && !std::mem::replace(&mut device.told_reactive, true)
+        {
+            let text = format!(
+                "{}: its profile has no {}; the wish for reactive power is not written",
+                device.id,
+                Point::ReactivePowerSet
+            );
+            desk.notice(ix, text);
         }
     }
 
@@ -268,7 +305,7 @@ impl Dialogue {
                 go_offline(device, Flaw::Timeout, desk);
             }
             let late: Vec<Point> = device
-                .dead_men
+                .kept
                 .extract_if(.., |d| desk.now >= d.due + d.every)
                 .map(|d| d.point)
                 .collect();
@@ -300,7 +337,7 @@ impl Dialogue {
         let devices = &self.devices;
         // A broker may keep a message for a device that is away: it would be carried out late.
         let ready = |ix| devices.iter().any(|d| d.ix == ix && !d.gone);
-        let (key, _, on) = self.orders.next_ready(desk.now, ready)?;
+        let (key, _, wish) = self.orders.next_ready(desk.now, ready)?;
         let device = self.devices.iter_mut().find(|d| d.ix == key.0)?;
         let command = device.command(key.1)?.clone();
         let token = self.orders.next_token();
@@ -308,13 +345,13 @@ impl Dialogue {
             self.orders
                 .sent(key, token, desk.now, command.confirm_within),
         );
-        device.dead_men.retain(|d| d.point != key.1);
-        if on
-            && command.dead_man.is_some()
-            && let Some(every) = command.dead_man_refresh
+        device.kept.retain(|k| k.point != key.1);
+        if let Some(every) = command.refresh
+            && falls_back_from(&command.payload, wish)
         {
-            device.dead_men.push(DeadMan {
+            device.kept.push(Kept {
                 point: key.1,
+                wish,
                 due: desk.now + every,
                 every,
                 confirmed: false,
@@ -322,7 +359,7 @@ impl Dialogue {
         }
         Some(Outgoing {
             token: Some(token),
-            payload: payload(&command, on).to_owned(),
+            payload: said(&command.payload, wish),
             topic: command.topic,
         })
     }
@@ -331,15 +368,15 @@ impl Dialogue {
         let device = self
             .devices
             .iter_mut()
-            .find(|d| !d.gone && d.dead_men.iter().any(|m| m.due <= now))?;
-        let dead_man = device.dead_men.iter_mut().find(|m| m.due <= now)?;
-        dead_man.due = now + dead_man.every;
-        let point = dead_man.point;
+            .find(|d| !d.gone && d.kept.iter().any(|k| k.due <= now))?;
+        let kept = device.kept.iter_mut().find(|k| k.due <= now)?;
+        kept.due = now + kept.every;
+        let (point, wish) = (kept.point, kept.wish);
         let command = device.command(point)?;
         Some(Outgoing {
             token: None,
             topic: command.topic.clone(),
-            payload: payload(command, true).to_owned(),
+            payload: said(&command.payload, wish),
         })
     }
 
@@ -362,10 +399,10 @@ impl Dialogue {
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let down = self.link_down_since;
         let silences = self.devices.iter().filter_map(|d| d.silent_at(down));
-        let dead_men = self
+        let kept = self
             .devices
             .iter()
-            .flat_map(|d| d.dead_men.iter().map(move |m| (d.gone, m)))
+            .flat_map(|d| d.kept.iter().map(move |m| (d.gone, m)))
             .map(|(gone, m)| {
                 // One that cannot be sent is looked at again when it is late.
                 if gone || down.is_some() {
@@ -380,7 +417,7 @@ impl Dialogue {
             .filter(|d| down.is_none() && !d.gone)
             .flat_map(|d| d.requests.iter().map(|r| r.due));
         silences
-            .chain(dead_men)
+            .chain(kept)
             .chain(requests)
             .chain(self.orders.next_due())
             .min()
@@ -395,7 +432,7 @@ impl Dialogue {
     /// A device that falls back by itself shall do so now.
     fn let_go(&mut self) {
         for device in &mut self.devices {
-            device.dead_men.clear();
+            device.kept.clear();
         }
     }
 
@@ -415,11 +452,51 @@ fn name(devices: &[Device], ix: DeviceIx) -> &str {
     devices.iter().find(|d| d.ix == ix).map_or("?", |d| &*d.id)
 }
 
-fn payload(command: &Command, on: bool) -> &str {
-    match (&command.dead_man, on) {
-        (Some(armed), true) => armed,
-        (None, true) => &command.payload_on,
-        (_, false) => &command.payload_off,
+/// What a device is to be told so that a point has a value; what it takes where that is too much.
+fn wish(payload: &Payload, value: f64) -> Result<Wish, (f64, f64)> {
+    match payload {
+        Payload::Switch { .. } => Ok(Wish {
+            value,
+            tolerance: 0.0,
+        }),
+        Payload::Number {
+            factor,
+            decimals,
+            range,
+            tolerance,
+            ..
+        } => {
+            let (_, said) = codec::number(value, *factor, *decimals);
+            if (range.0..=range.1).contains(&said) {
+                Ok(Wish {
+                    value: said,
+                    tolerance: *tolerance,
+                })
+            } else {
+                Err(*range)
+            }
+        }
+    }
+}
+
+/// Whether the device leaves this state by itself when nobody repeats it.
+fn falls_back_from(payload: &Payload, wish: Wish) -> bool {
+    match payload {
+        Payload::Switch { dead_man, .. } => dead_man.is_some() && wish.value >= 0.5,
+        Payload::Number { .. } => true,
+    }
+}
+
+fn said(payload: &Payload, wish: Wish) -> String {
+    match payload {
+        Payload::Switch { off, .. } if wish.value < 0.5 => off.clone(),
+        Payload::Switch { on, dead_man, .. } => dead_man.as_ref().unwrap_or(on).clone(),
+        Payload::Number {
+            template,
+            factor,
+            decimals,
+            ..
+        } => template.replace("{v}", &codec::number(wish.value, *factor, *decimals).0),
     }
 }
 
@@ -430,6 +507,10 @@ enum Misfit {
     Protocol { profile: Arc<str> },
     #[error("profile {profile} needs the device's `topic` in the rig")]
     NoTopic { profile: Arc<str> },
+    #[error(
+        "profile {profile} needs at least {levels} levels in the device's `topic` in the rig, such as `a/b`"
+    )]
+    Levels { profile: Arc<str>, levels: usize },
     #[error("`topic` {topic:?} of the rig must not be empty or have wildcards")]
     Wildcards { topic: String },
 }
@@ -469,7 +550,13 @@ fn filled(
         });
     }
     let fill = |template: &str| {
-        topic::fill(template, own, reply).ok_or_else(|| Misfit::NoTopic { profile: id() })
+        topic::fill(template, own, reply).map_err(|unfilled| match unfilled {
+            Unfilled::NoTopic => Misfit::NoTopic { profile: id() },
+            Unfilled::NoLevel(_) => Misfit::Levels {
+                profile: id(),
+                levels: profile.topic_levels(),
+            },
+        })
     };
     let topics = profile.topics.iter().map(|t| {
         Ok(Topic {
@@ -496,9 +583,7 @@ fn filled(
     let commands = profile.commands.iter().map(|c| {
         Ok(Command {
             topic: fill(&c.topic)?,
-            payload_on: fill(&c.payload_on)?,
-            payload_off: fill(&c.payload_off)?,
-            dead_man: c.dead_man.as_deref().map(fill).transpose()?,
+            payload: filled_payload(&c.payload, fill)?,
             ..c.clone()
         })
     });
@@ -509,11 +594,34 @@ fn filled(
         availability: availability.transpose()?,
         requests: requests.collect::<Result<_, _>>()?,
         commands: commands.collect::<Result<_, _>>()?,
-        dead_men: Vec::new(),
+        kept: Vec::new(),
         timeout: timeout.unwrap_or(profile.timeout),
+        empty_is_gone: profile.empty_is_gone,
         presence: Presence::Unknown,
         gone: false,
         heard_at: now,
+        told_reactive: false,
+    })
+}
+
+fn filled_payload(
+    payload: &Payload,
+    fill: impl Fn(&str) -> Result<String, Misfit>,
+) -> Result<Payload, Misfit> {
+    Ok(match payload {
+        Payload::Switch { on, off, dead_man } => Payload::Switch {
+            on: fill(on)?,
+            off: fill(off)?,
+            dead_man: dead_man.as_deref().map(fill).transpose()?,
+        },
+        Payload::Number { template, .. } => {
+            let filled = fill(template)?;
+            let mut payload = payload.clone();
+            if let Payload::Number { template, .. } = &mut payload {
+                *template = filled;
+            }
+            payload
+        }
     })
 }
 
@@ -521,18 +629,28 @@ fn filled(
 fn hear(device: &mut Device, orders: &mut Orders, message: &Message, desk: &Desk<'_>) -> bool {
     let mut known = hear_availability(device, message, desk);
     let mut readings = Vec::new();
+    let mut spoke = false;
     for topic in &device.topics {
-        if topic::matches(&topic.subscribe, &message.topic) {
-            known = true;
-            if !message.retain {
-                readings.extend(codec::decode(&topic.values, &message.payload));
-                device.heard_at = desk.now;
-                // A will may overtake the return of its own device.
-                device.gone = false;
-            }
+        if !topic::matches(&topic.subscribe, &message.topic) {
+            continue;
+        }
+        known = true;
+        if message.retain {
+            continue;
+        }
+        if device.empty_is_gone && message.payload.is_empty() {
+            // The source of these values has left the gateway; others may still be there.
+            let gone = topic.values.iter();
+            readings.extend(gone.map(|v| (v.point, Reading::Bad(Flaw::Offline))));
+        } else {
+            readings.extend(codec::decode(&topic.values, &message.payload));
+            spoke = true;
         }
     }
-    if known && !message.retain && !device.gone {
+    if spoke {
+        device.heard_at = desk.now;
+        // A will may overtake the return of its own device.
+        device.gone = false;
         come_online(device, desk);
     }
     if readings
@@ -544,25 +662,28 @@ fn hear(device: &mut Device, orders: &mut Orders, message: &Message, desk: &Desk
     for (point, reading) in readings {
         desk.sample(device.ix, point, reading);
         if let Reading::Good(value) = reading {
-            let on = value >= 0.5;
-            desk.events(orders.state((device.ix, point), on, desk.now));
-            hear_switch(device, point, on);
+            let value = match point {
+                Point::SwitchOn => f64::from(u8::from(value >= 0.5)),
+                _ => value,
+            };
+            desk.events(orders.state((device.ix, point), value, desk.now));
+            hear_kept(device, point, value);
         }
     }
     known
 }
 
-/// A switch that was closed and is open now was opened by a person or by the device:
-/// a blind refresh would close it again.
-fn hear_switch(device: &mut Device, point: Point, on: bool) {
-    for dead_man in &mut device.dead_men {
-        if dead_man.point == point && on {
-            dead_man.confirmed = true;
+/// What was as wished and is otherwise now was changed by a person, another program or the
+/// device: a blind repetition would fight them.
+fn hear_kept(device: &mut Device, point: Point, value: f64) {
+    for kept in &mut device.kept {
+        if kept.point == point && kept.wish.is(value) {
+            kept.confirmed = true;
         }
     }
     device
-        .dead_men
-        .retain(|d| d.point != point || on || !d.confirmed);
+        .kept
+        .retain(|k| k.point != point || k.wish.is(value) || !k.confirmed);
 }
 
 fn hear_availability(device: &mut Device, message: &Message, desk: &Desk<'_>) -> bool {
@@ -572,7 +693,8 @@ fn hear_availability(device: &mut Device, message: &Message, desk: &Desk<'_>) ->
     if !topic::matches(&will.topic, &message.topic) {
         return false;
     }
-    let says = |text: &str| message.payload.trim_ascii() == text.as_bytes();
+    let word = codec::word(will.json.as_deref(), &message.payload);
+    let says = |text: &str| word.as_deref() == Some(text);
     if says(&will.offline) {
         device.gone = true;
         if device.presence != Presence::Offline {

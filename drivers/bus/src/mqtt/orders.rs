@@ -57,11 +57,27 @@ impl Order {
 /// What is to be set on a device.
 pub(crate) type Key = (DeviceIx, Point);
 
+/// What a point shall be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Wish {
+    /// In the base unit, as it is said to the device; a switch is 0 or 1.
+    pub(crate) value: f64,
+    /// Largest difference of what the device then reports.
+    pub(crate) tolerance: f64,
+}
+
+impl Wish {
+    /// Whether a report of the device fulfils it.
+    pub(crate) fn is(&self, reported: f64) -> bool {
+        (reported - self.value).abs() <= self.tolerance
+    }
+}
+
 /// A command that is out.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     order: Order,
-    on: bool,
+    wish: Wish,
     token: Token,
     confirm_until: Instant,
     written: bool,
@@ -71,7 +87,7 @@ struct Sent {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    waiting: Option<(Order, bool)>,
+    waiting: Option<(Order, Wish)>,
     sent: Option<Sent>,
 }
 
@@ -97,10 +113,10 @@ pub(crate) struct Orders {
 
 impl Orders {
     /// Takes a command in; one that still waits for the same point is dropped.
-    pub(crate) fn take(&mut self, point: Point, order: Order, on: bool) -> Option<LinkEvent> {
+    pub(crate) fn take(&mut self, point: Point, order: Order, wish: Wish) -> Option<LinkEvent> {
         let slot = self.slots.entry((order.device, point)).or_default();
         slot.waiting
-            .replace((order, on))
+            .replace((order, wish))
             .map(|(old, _)| old.missed(Stage::Written, superseded(&order)))
     }
 
@@ -109,10 +125,10 @@ impl Orders {
         &self,
         now: Instant,
         ready: impl Fn(DeviceIx) -> bool,
-    ) -> Option<(Key, Order, bool)> {
+    ) -> Option<(Key, Order, Wish)> {
         self.slots
             .iter()
-            .filter_map(|(key, slot)| slot.waiting.map(|(order, on)| (*key, order, on)))
+            .filter_map(|(key, slot)| slot.waiting.map(|(order, wish)| (*key, order, wish)))
             .filter(|(key, order, _)| now <= order.valid_until && ready(key.0))
             .min_by_key(|(_, order, _)| (!order.urgent, order.dispatch))
     }
@@ -133,11 +149,11 @@ impl Orders {
     ) -> Option<LinkEvent> {
         let session = self.session;
         let slot = self.slots.get_mut(&key)?;
-        let (order, on) = slot.waiting.take()?;
+        let (order, wish) = slot.waiting.take()?;
         slot.sent
             .replace(Sent {
                 order,
-                on,
+                wish,
                 token,
                 confirm_until: now + confirm_within,
                 written: false,
@@ -158,11 +174,11 @@ impl Orders {
     }
 
     /// The device says what a point is now; whether that confirms a command, and events for it.
-    pub(crate) fn state(&mut self, key: Key, on: bool, now: Instant) -> Vec<LinkEvent> {
+    pub(crate) fn state(&mut self, key: Key, reported: f64, now: Instant) -> Vec<LinkEvent> {
         let Some(slot) = self.slots.get_mut(&key) else {
             return Vec::new();
         };
-        let Some(sent) = slot.sent.filter(|sent| sent.on == on) else {
+        let Some(sent) = slot.sent.filter(|sent| sent.wish.is(reported)) else {
             return Vec::new();
         };
         slot.sent = None;
@@ -188,7 +204,7 @@ impl Orders {
                 && now <= sent.order.valid_until
                 && slot.waiting.is_none()
             {
-                slot.waiting = Some((sent.order, sent.on));
+                slot.waiting = Some((sent.order, sent.wish));
                 slot.sent = None;
             }
         }

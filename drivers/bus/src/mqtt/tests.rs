@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use model::{DeviceIx, Flaw, Point, Setpoint, Stage};
 use profile::Protocol;
-use profile::mqtt::{Availability, Command, Message, MqttProfile, Request, ToBroker, Topic, Value};
+use profile::mqtt::{
+    Availability, Command, Message, MqttProfile, Payload, Request, ToBroker, Topic, Value,
+};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -19,6 +21,14 @@ fn value(point: Point, json: Option<&str>, factor: f64) -> Value {
         factor,
         words: vec![("ON".into(), 1.0), ("OFF".into(), 0.0)],
         range: (-4000.0, 4000.0),
+    }
+}
+
+fn switch(dead_man: Option<&str>) -> Payload {
+    Payload::Switch {
+        on: "ON".into(),
+        off: "OFF".into(),
+        dead_man: dead_man.map(str::to_owned),
     }
 }
 
@@ -40,6 +50,7 @@ fn plug() -> MqttProfile {
         ],
         availability: Some(Availability {
             topic: "tele/{t}/LWT".into(),
+            json: None,
             online: "Online".into(),
             offline: "Offline".into(),
         }),
@@ -51,14 +62,14 @@ fn plug() -> MqttProfile {
         commands: vec![Command {
             point: Point::SwitchOn,
             topic: "cmnd/{t}/POWER".into(),
-            payload_on: "ON".into(),
-            payload_off: "OFF".into(),
+            payload: switch(None),
             confirm_within: Duration::from_secs(3),
             safe: 0.0,
-            dead_man: None,
-            dead_man_refresh: None,
+            revert: None,
+            refresh: None,
         }],
         timeout: Duration::from_secs(20),
+        empty_is_gone: false,
     }
 }
 
@@ -421,8 +432,9 @@ async fn malformed_and_foreign_messages_harm_nobody() {
 
 fn guarded() -> MqttProfile {
     let mut profile = plug();
-    profile.commands[0].dead_man = Some("ON 10".into());
-    profile.commands[0].dead_man_refresh = Some(Duration::from_secs(5));
+    profile.commands[0].payload = switch(Some("ON 10"));
+    profile.commands[0].revert = Some(Duration::from_secs(10));
+    profile.commands[0].refresh = Some(Duration::from_secs(5));
     profile
 }
 
@@ -591,80 +603,9 @@ async fn a_confirmed_urgent_command_lets_the_bus_end_at_once() {
     assert!(rig.clock.now().since(from) < Duration::from_millis(100));
 }
 
-fn bundled(id: &str) -> Rig {
-    let mut plug = device(0, Protocol::Mqtt(plug()), Some("plug-1"));
-    plug.profile = profile::bundled(id).unwrap();
-    Rig::with(vec![plug])
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_bundled_tasmota_profile_reads_and_switches_a_plug() {
-    let mut rig = bundled("tasmota/plug");
-    let mut peer = rig.accept().await;
-    assert_eq!(
-        peer.published(),
-        ["cmnd/plug-1/Status 10", "cmnd/plug-1/POWER "]
-    );
-    peer.say_kept("tele/plug-1/LWT", "Online").await;
-    let status = r#"{"StatusSNS":{"Time":"2026-01-01T00:00:00","ENERGY":{"Total":1.25,"Power":40,"ApparentPower":50,"ReactivePower":30,"Factor":0.80,"Voltage":230,"Current":0.217}}}"#;
-    peer.say("stat/plug-1/STATUS10", status).await;
-    peer.say("stat/plug-1/POWER", "OFF").await;
-    rig.sink.check(0, Point::ActivePower, Ok(-40.0));
-    rig.sink.check(0, Point::VoltageL1, Ok(230.0));
-    rig.sink.check(0, Point::EnergyImport, Ok(1250.0));
-    rig.sink.check(0, Point::SwitchOn, Ok(0.0));
-    rig.outcomes();
-    rig.switch(1, true, 1000, false).await;
-    assert_eq!(peer.published(), ["cmnd/plug-1/POWER ON"]);
-    peer.say("stat/plug-1/RESULT", r#"{"POWER":"ON"}"#).await;
-    peer.say("stat/plug-1/POWER", "ON").await;
-    check_outcomes(&rig, &["1 Written", "1 Register"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_bundled_shelly_profile_reads_and_switches_a_plug() {
-    let mut rig = bundled("shelly/gen2-plug");
-    let mut peer = rig.accept().await;
-    let asked = peer.published();
-    let (topic, request) = asked[0].split_once(' ').unwrap();
-    assert_eq!(topic, "plug-1/rpc");
-    let request: serde_json::Value = serde_json::from_str(request).unwrap();
-    let source = request["src"].as_str().unwrap();
-    assert_eq!(request["method"], "Switch.GetStatus");
-    let answer = r#"{"id":1,"src":"plug-1","result":{"id":0,"output":false,"apower":8.9,"voltage":237.5,"freq":50.0,"aenergy":{"total":6.532}}}"#;
-    peer.say(&format!("{source}/rpc"), answer).await;
-    rig.sink.check(0, Point::ActivePower, Ok(-8.9));
-    rig.sink.check(0, Point::Frequency, Ok(50.0));
-    rig.sink.check(0, Point::SwitchOn, Ok(0.0));
-
-    rig.outcomes();
-    rig.switch(1, true, 1000, false).await;
-    let sent = peer.published();
-    let (topic, command) = sent.last().unwrap().split_once(' ').unwrap();
-    let command: serde_json::Value = serde_json::from_str(command).unwrap();
-    assert_eq!(
-        (topic, &command["method"]),
-        ("plug-1/rpc", &"Switch.Set".into())
-    );
-    assert_eq!(command["params"]["on"], true);
-    assert!(command["params"]["toggle_after"].as_f64().unwrap() >= 1.0);
-    // The answer to the command says what was, not what is; the notification does.
-    let result = r#"{"id":3,"result":{"was_on":false}}"#;
-    peer.say(&format!("{source}/rpc"), result).await;
-    check_outcomes(&rig, &["1 Written"]);
-    let event = r#"{"src":"plug-1","method":"NotifyStatus","params":{"ts":1.0,"switch:0":{"id":0,"output":true}}}"#;
-    peer.say("plug-1/events/rpc", event).await;
-    check_outcomes(&rig, &["1 Register"]);
-    peer.say("plug-1/online", "false").await;
-    rig.sink.check(0, Point::ActivePower, Err(Flaw::Offline));
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_bus_that_is_not_armed_asks_for_states_and_commands_nothing() {
-    let mut profile = plug();
-    profile.commands[0].dead_man = Some("ON 10".into());
-    profile.commands[0].dead_man_refresh = Some(Duration::from_secs(5));
-    let mut rig = Rig::new(profile);
+    let mut rig = Rig::new(guarded());
     rig.writer = None;
     let looks_for_a_while = async |peer: &mut Peer, when: &str| {
         peer.say("stat/p1/POWER", "ON").await;
@@ -721,3 +662,5 @@ async fn disarming_misses_what_waits_but_lets_what_is_urgent_out() {
         &["1 missed Written … disarmed", "2 Written", "2 Register"],
     );
 }
+
+mod bundled;

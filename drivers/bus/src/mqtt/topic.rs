@@ -1,19 +1,37 @@
 //! Topics: templates of a profile filled in, and filters matched.
 
-/// A template of a profile with the device's topic for `{t}` and the controller's
-/// reply topic for `{c}`; `None` when it needs a device topic and there is none.
+use profile::mqtt::TOPIC_LEVELS_MAX;
+
+/// Why a template cannot be filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfilled {
+    /// It needs a device topic and there is none.
+    NoTopic,
+    /// The device topic has not so many levels.
+    NoLevel(usize),
+}
+
+/// A template of a profile with the device's topic for `{t}`, its levels for `{t.1}` and so on,
+/// and the controller's reply topic for `{c}`.
 ///
 /// Other braces stand: payloads are often JSON.
-#[must_use]
-pub fn fill(template: &str, device: Option<&str>, reply: &str) -> Option<String> {
-    if template.contains("{t}") && device.is_none() {
-        return None;
+///
+/// # Errors
+/// When it needs more of a device topic than there is.
+pub fn fill(template: &str, device: Option<&str>, reply: &str) -> Result<String, Unfilled> {
+    let mut filled = template.to_owned();
+    if filled.contains("{t}") {
+        filled = filled.replace("{t}", device.ok_or(Unfilled::NoTopic)?);
     }
-    Some(
-        template
-            .replace("{t}", device.unwrap_or_default())
-            .replace("{c}", reply),
-    )
+    for n in 1..=TOPIC_LEVELS_MAX {
+        let mark = format!("{{t.{n}}}");
+        if filled.contains(&mark) {
+            let levels = device.ok_or(Unfilled::NoTopic)?;
+            let level = levels.split('/').nth(n - 1).ok_or(Unfilled::NoLevel(n))?;
+            filled = filled.replace(&mark, level);
+        }
+    }
+    Ok(filled.replace("{c}", reply))
 }
 
 /// Whether a device topic of a rig can stand in topics: not empty, and no wildcards.
@@ -73,21 +91,26 @@ mod tests {
 
     #[test]
     fn templates_are_filled_and_json_braces_stand() {
+        use Unfilled::{NoLevel, NoTopic};
         for (template, device, expected) in [
-            ("cmnd/{t}/POWER", Some("p1"), Some("cmnd/p1/POWER")),
-            ("cmnd/{t}/POWER", None, None),
-            ("{c}/rpc", None, Some("me/rpc")),
+            ("cmnd/{t}/POWER", Some("p1"), Ok("cmnd/p1/POWER")),
+            ("cmnd/{t}/POWER", None, Err(NoTopic)),
+            ("{c}/rpc", None, Ok("me/rpc")),
+            (
+                "N/{t.1}/vebus/{t.2}/Soc",
+                Some("ab/257"),
+                Ok("N/ab/vebus/257/Soc"),
+            ),
+            ("N/{t.1}/vebus/{t.2}/Soc", Some("ab"), Err(NoLevel(2))),
+            ("N/{t.1}", None, Err(NoTopic)),
             (
                 r#"{"src":"{c}","params":{"on":true}}"#,
                 Some("p1"),
-                Some(r#"{"src":"me","params":{"on":true}}"#),
+                Ok(r#"{"src":"me","params":{"on":true}}"#),
             ),
         ] {
-            assert_eq!(
-                fill(template, device, "me").as_deref(),
-                expected,
-                "{template}"
-            );
+            let filled = fill(template, device, "me");
+            assert_eq!(filled.as_deref().map_err(|e| *e), expected, "{template}");
         }
         assert!(is_plain("shellies/plug-1") && !is_plain("") && !is_plain("a/#"));
     }

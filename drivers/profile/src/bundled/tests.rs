@@ -11,7 +11,7 @@ use crate::can::{CanId, CanProfile};
 use crate::modbus::{
     Address, CommsLoss, Control, DataType, FieldValue, ModbusProfile, Poll, Table, WordOrder,
 };
-use crate::mqtt::MqttProfile;
+use crate::mqtt::{MqttProfile, Payload};
 
 fn modbus(id: &str) -> ModbusProfile {
     match &bundled(id).expect(id).protocol {
@@ -501,41 +501,79 @@ fn battery_frames_hold_what_captured_packs_send() {
 
 #[test]
 fn a_plug_consumes_and_its_payloads_are_json_where_they_look_like_it() {
-    for id in ["tasmota/plug", "shelly/gen2-plug"] {
+    // (profile, what arms the dead-man timer)
+    let rows = [
+        ("tasmota/plug", Some("PulseTime 160")),
+        ("shelly/gen1-plug", None),
+        ("shelly/gen2-plug", Some("\"toggle_after\":60")),
+        ("zigbee2mqtt/plug", None),
+        ("zigbee2mqtt/timed-plug", Some("\"on_time\":60")),
+    ];
+    for (id, timer) in rows {
         let plug = mqtt(id);
-        for topic in &plug.topics {
-            for value in &topic.values {
-                let expected = if value.point == Point::ActivePower {
-                    -1.0
-                } else {
-                    value.factor
-                };
-                assert_eq!(value.factor, expected, "{id} {}", value.point);
-                assert!(
-                    value.factor == -1.0 || value.factor > 0.0,
-                    "{id} {}",
-                    value.point
-                );
-            }
+        for value in plug.topics.iter().flat_map(|t| &t.values) {
+            let consumes = value.point == Point::ActivePower;
+            assert_eq!(value.factor < 0.0, consumes, "{id} {}", value.point);
         }
         assert!(plug.availability.is_some(), "{id}");
+        let command = plug.commands.first().expect("a command");
+        let Payload::Switch { on, off, dead_man } = &command.payload else {
+            panic!("{id} has no switch")
+        };
+        assert_eq!(dead_man.is_some(), timer.is_some(), "{id}");
+        assert_eq!(command.revert.is_some(), timer.is_some(), "{id}");
+        if let (Some(dead_man), Some(timer)) = (dead_man, timer) {
+            assert!(dead_man.contains(timer), "{id}: {dead_man}");
+            assert_eq!(
+                (command.revert, command.refresh),
+                (
+                    Some(std::time::Duration::from_secs(60)),
+                    Some(std::time::Duration::from_secs(20))
+                ),
+                "{id}"
+            );
+        }
+        for payload in [Some(on), Some(off), dead_man.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let depth = payload.chars().fold(0_i32, |depth, c| match c {
+                '{' => depth + 1,
+                '}' => depth - 1,
+                _ => depth,
+            });
+            assert_eq!(depth, 0, "{payload}");
+        }
     }
-    let shelly = mqtt("shelly/gen2-plug");
-    let command = shelly.commands.first().expect("a command");
-    let dead_man = command.dead_man.as_deref().expect("a dead-man");
-    assert!(dead_man.contains("\"on\":true") && dead_man.contains("\"toggle_after\":60"));
-    assert_eq!(
-        command.dead_man_refresh,
-        Some(std::time::Duration::from_secs(20))
+    // A first-generation Shelly counts watt-minutes.
+    let gen1 = mqtt("shelly/gen1-plug");
+    let energy = gen1.topics.iter().flat_map(|t| &t.values);
+    let energy: Vec<f64> = energy
+        .filter(|v| v.point == Point::EnergyImport)
+        .map(|v| v.factor)
+        .collect();
+    assert!(
+        energy.len() == 1 && (energy[0] * 60.0 - 1.0).abs() < 1e-12,
+        "{energy:?}"
     );
-    for payload in [&command.payload_on, &command.payload_off, dead_man] {
-        let depth = payload.chars().fold(0_i32, |depth, c| match c {
-            '{' => depth + 1,
-            '}' => depth - 1,
-            _ => depth,
-        });
-        assert_eq!(depth, 0, "{payload}");
-    }
+}
+
+#[test]
+fn a_gx_device_is_told_its_setpoint_as_a_number_well_below_its_watchdog() {
+    let gx = mqtt("victron/gx-mqtt");
+    assert!(gx.empty_is_gone && gx.availability.is_none());
+    assert_eq!(gx.topic_levels(), 2);
+    let command = gx.commands.first().expect("a command");
+    let Payload::Number {
+        template, factor, ..
+    } = &command.payload
+    else {
+        panic!("a number is said")
+    };
+    assert_eq!((command.point, *factor), (Point::ActivePowerSet, -1.0));
+    assert_eq!(template, "{\"value\":{v}}");
+    let (revert, refresh) = (command.revert.expect("it reverts"), command.refresh);
+    assert!(refresh.is_some_and(|every| every * 2 <= revert));
 }
 
 #[test]

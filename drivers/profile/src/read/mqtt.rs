@@ -1,15 +1,27 @@
 //! Reads the MQTT part of a profile.
 
+use std::time::Duration;
+
 use document::{Spanned, Table};
 use model::Point;
 
 use super::control::{self, Loss};
 use super::{can, pass_over, required_time, twice, value};
 use crate::codes;
-use crate::mqtt::{Availability, Command, MqttProfile, Request, Topic, Value};
+use crate::mqtt::{
+    Availability, Command, MqttProfile, Payload, Request, TOPIC_LEVELS_MAX, Topic, Value,
+};
 
-/// Placeholders of a topic.
-const PLACEHOLDERS: [&str; 2] = ["{t}", "{c}"];
+/// Points that a device behind a broker can be told.
+const CONTROLLABLE: [Point; 3] = [
+    Point::SwitchOn,
+    Point::ActivePowerSet,
+    Point::ActivePowerLimit,
+];
+
+/// Most digits behind the decimal point of a number in a payload.
+/// Chosen: 6; a millionth of a watt or of a share is below what any device resolves.
+const DECIMALS_MAX: u8 = 6;
 
 pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<MqttProfile> {
     let Some(head) = root.table("mqtt") else {
@@ -18,6 +30,10 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<MqttProfile> {
     };
     let timeout = required_time(&head, "timeout", "15s");
     let availability = head.table("availability").map(availability);
+    let empty_is_gone = head.has("empty")
+        && head
+            .choice("empty", &[("gone", true), ("corrupt", false)])
+            .is_some_and(|e| e.value);
     head.finish();
 
     let topics = topics(root, sign);
@@ -33,7 +49,7 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<MqttProfile> {
     let mut commands: Vec<Command> = Vec::new();
     for table in root.tables("command") {
         let span = table.span_of("name");
-        if let Some(command) = command(&table, &confirmable) {
+        if let Some(command) = command(&table, sign, &confirmable) {
             if commands.iter().any(|c| c.point == command.point) {
                 twice(&table, codes::CONTROL_TWICE, span, "this command");
             }
@@ -50,16 +66,15 @@ pub(super) fn read(root: &Table<'_>, sign: Option<f64>) -> Option<MqttProfile> {
         requests,
         commands,
         timeout: timeout?.value,
+        empty_is_gone,
     })
 }
 
 /// A topic, checked: no wildcards, known placeholders, and one of them.
 fn topic(table: &Table<'_>, key: &str, example: &str) -> Option<Spanned<String>> {
     let topic = table.required_text(key, example)?;
-    let bare = PLACEHOLDERS
-        .iter()
-        .fold(topic.value.clone(), |text, p| text.replace(p, ""));
-    let named = PLACEHOLDERS.iter().any(|p| topic.value.contains(p));
+    let bare = placeholders().fold(topic.value.clone(), |text, p| text.replace(&p, ""));
+    let named = bare != topic.value;
     if !named || bare.contains(['#', '+', '{', '}', '\0']) {
         table.document().error(
             codes::BAD_TOPIC,
@@ -72,13 +87,24 @@ fn topic(table: &Table<'_>, key: &str, example: &str) -> Option<Spanned<String>>
     Some(topic)
 }
 
+/// Placeholders of a topic.
+fn placeholders() -> impl Iterator<Item = String> {
+    let levels = (1..=TOPIC_LEVELS_MAX).map(|n| format!("{{t.{n}}}"));
+    ["{t}", "{c}"].map(str::to_owned).into_iter().chain(levels)
+}
+
 fn availability(table: Table<'_>) -> Option<Availability> {
     let topic = topic(&table, "topic", "tele/{t}/LWT");
+    let json = table.text("json");
+    if let Some(json) = &json {
+        check_pointer(&table, json);
+    }
     let online = table.required_text("online", "Online");
     let offline = table.required_text("offline", "Offline");
     table.finish();
     Some(Availability {
         topic: topic?.value,
+        json: json.map(|j| j.value),
         online: online?.value,
         offline: offline?.value,
     })
@@ -194,46 +220,31 @@ fn request(table: Table<'_>, timeout: Option<&Spanned<std::time::Duration>>) -> 
     })
 }
 
-fn command(table: &Table<'_>, confirmable: &[Point]) -> Option<Command> {
-    let point = control::controllable(table, &[Point::SwitchOn]);
+fn command(table: &Table<'_>, sign: Option<f64>, confirmable: &[Point]) -> Option<Command> {
+    let point = control::controllable(table, &CONTROLLABLE);
     let topic = topic(table, "topic", "cmnd/{t}/POWER");
-    let on = table.required_text("on", "ON");
-    let off = table.required_text("off", "OFF");
     let confirm_within = required_time(table, "confirm_within", "3s");
     let loss = control::comms_loss(table);
-    let dead_man = table.text("dead_man");
     let reverting = loss.as_ref().is_some_and(|l| l.value == Loss::Reverts);
-    if let Some(loss) = &loss
-        && reverting != dead_man.is_some()
-    {
-        table.document().error(
-            codes::DEAD_MAN,
-            loss.span.clone(),
-            "`comms_loss` and `dead_man` contradict each other",
-            "",
-            "a device reverts when, and only when, a dead-man message arms its timer",
-        );
-    }
-    if loss.is_none() {
-        // What the device does is not known, so times of its falling back may stand there.
-        let _ = (table.has("revert"), table.has("refresh"));
-    }
-    let refresh = if reverting {
-        let revert = required_time(table, "revert", "60s");
-        let refresh = if table.has("refresh") {
-            required_time(table, "refresh", "10s")
-        } else {
-            None
-        };
-        if let Some(revert) = &revert {
-            control::check_refresh(table, "refresh", refresh.as_ref(), revert);
+    let (revert, refresh) = fall_back(table, loss.is_some(), reverting);
+    let Some(point) = point else {
+        for key in [
+            "payload",
+            "unit",
+            "scale",
+            "sign",
+            "decimals",
+            "range",
+            "tolerance",
+            "on",
+            "off",
+            "dead_man",
+            "safe",
+        ] {
+            table.has(key);
         }
-        refresh
-    } else {
-        None
+        return None;
     };
-    let safe = value::setting(table, "safe", Point::SwitchOn);
-    let point = point?;
     if !confirmable.contains(&point.value) {
         table.document().error(
             codes::UNCONFIRMED,
@@ -243,14 +254,106 @@ fn command(table: &Table<'_>, confirmable: &[Point]) -> Option<Command> {
             "map it in the topic on which the device confirms",
         );
     }
+    let point = point.value;
+    let payload = if point == Point::SwitchOn {
+        switch(table, loss.as_ref())
+    } else {
+        number(table, point, sign)
+    };
+    let safe = value::setting(table, "safe", point);
+    if let (Some(Payload::Number { range, .. }), Some(safe)) = (&payload, &safe)
+        && !(range.0..=range.1).contains(&safe.value)
+    {
+        table.document().error(
+            codes::SAFE_OUTSIDE,
+            safe.span.clone(),
+            "the safe value lies outside the command's range",
+            format!("the range is {} to {} {}", range.0, range.1, point.unit()),
+            "",
+        );
+    }
     Some(Command {
-        point: point.value,
+        point,
         topic: topic?.value,
-        payload_on: on?.value,
-        payload_off: off?.value,
+        payload: payload?,
         confirm_within: confirm_within?.value,
         safe: safe?.value,
+        revert,
+        refresh,
+    })
+}
+
+/// After which silence the device falls back, and how often a command is therefore repeated.
+fn fall_back(
+    table: &Table<'_>,
+    stated: bool,
+    reverting: bool,
+) -> (Option<Duration>, Option<Duration>) {
+    if !stated {
+        // What the device does is not known, so times of its falling back may stand there.
+        let _ = (table.has("revert"), table.has("refresh"));
+    }
+    if !reverting {
+        return (None, None);
+    }
+    let revert = required_time(table, "revert", "60s");
+    let refresh = if table.has("refresh") {
+        required_time(table, "refresh", "10s")
+    } else {
+        None
+    };
+    if let Some(revert) = &revert {
+        control::check_refresh(table, "refresh", refresh.as_ref(), revert);
+    }
+    (revert.map(|r| r.value), refresh.map(|r| r.value))
+}
+
+fn switch(table: &Table<'_>, loss: Option<&Spanned<Loss>>) -> Option<Payload> {
+    let on = table.required_text("on", "ON");
+    let off = table.required_text("off", "OFF");
+    let dead_man = table.text("dead_man");
+    if let Some(loss) = loss
+        && (loss.value == Loss::Reverts) != dead_man.is_some()
+    {
+        table.document().error(
+            codes::DEAD_MAN,
+            loss.span.clone(),
+            "`comms_loss` and `dead_man` contradict each other",
+            "",
+            "a switch reverts when, and only when, a dead-man message arms its timer",
+        );
+    }
+    Some(Payload::Switch {
+        on: on?.value,
+        off: off?.value,
         dead_man: dead_man.map(|d| d.value),
-        dead_man_refresh: refresh.map(|r| r.value),
+    })
+}
+
+fn number(table: &Table<'_>, point: Point, sign: Option<f64>) -> Option<Payload> {
+    let template = table.required_text("payload", "{v}");
+    if let Some(template) = &template
+        && !template.value.contains("{v}")
+    {
+        table.document().error(
+            codes::SETPOINT_FIELD,
+            template.span.clone(),
+            "the payload has no place for the number",
+            "",
+            "write `{v}` where the number shall stand, such as `payload = '{\"value\":{v}}'`",
+        );
+    }
+    let factor = value::factor(table, point, None, sign);
+    let decimals = table
+        .integer("decimals", 0..=i64::from(DECIMALS_MAX))
+        .map_or(0, |d| u8::try_from(d.value).unwrap_or(0));
+    let range = value::range(table, point);
+    let tolerance = value::setting(table, "tolerance", point);
+    Some(Payload::Number {
+        template: template?.value,
+        factor: factor?,
+        decimals,
+        range: range?,
+        tolerance: tolerance?.value.abs(),
     })
 }

@@ -149,6 +149,40 @@ refresh = "30s"
 safe = "off"
 "#;
 
+const NUMBER: &str = r#"schema = 1
+[profile]
+id = "acme/gateway"
+title = "Acme gateway"
+version = 1
+source = ["Acme manual 1.0"]
+protocol = "mqtt"
+sign = "consumption+"
+[mqtt]
+timeout = "10s"
+availability = { topic = "{t.1}/up", json = "/up", online = "true", offline = "false" }
+empty = "gone"
+[[topic]]
+subscribe = "{t.1}/{t.2}/set"
+values = [
+  { name = "ctl.p_set", json = "/w", unit = "W", range = "-5..5kW" },
+]
+[[command]]
+name = "ctl.p_set"
+topic = "{t}/w"
+payload = "{\"w\":{v}}"
+unit = "W"
+decimals = 1
+range = "-5..5kW"
+tolerance = "5W"
+confirm_within = "3s"
+
+comms_loss = "reverts"
+revert = "60s"
+refresh = "20s"
+
+safe = "0W"
+"#;
+
 /// Faults of a text as `code line:column`.
 fn faults(text: &str) -> Vec<String> {
     let found = match Profile::parse(Source::new("p.toml", text)) {
@@ -549,8 +583,32 @@ const ROWS: &[Row] = &[
     (
         PLUG,
         "name = \"switch.on\"\ntopic",
-        "name = \"ctl.p_set\"\ntopic",
+        "name = \"ctl.q_set\"\ntopic",
         &["P039 22:8"],
+    ),
+    (NUMBER, "{\\\"w\\\":{v}}", "{\\\"w\\\":0}", &["P017 21:11"]),
+    (NUMBER, "safe = \"0W\"", "safe = \"6kW\"", &["P015 32:8"]),
+    (NUMBER, "decimals = 1", "decimals = 7", &["D005 23:12"]),
+    (
+        NUMBER,
+        "unit = \"W\"\ndec",
+        "unit = \"V\"\ndec",
+        &["P002 22:8"],
+    ),
+    (
+        NUMBER,
+        "refresh = \"20s\"",
+        "refresh = \"40s\"",
+        &["P013 30:11"],
+    ),
+    (NUMBER, "range = \"-5..5kW\"\ntol", "tol", &["D004 18:1"]),
+    (NUMBER, "\"{t}/w\"", "\"{t.10}/w\"", &["P035 20:9"]),
+    (NUMBER, "json = \"/up\"", "json = \"up\"", &["P036 11:45"]),
+    (
+        NUMBER,
+        "empty = \"gone\"",
+        "empty = \"zero\"",
+        &["D006 12:9"],
     ),
     (PLUG, "every = \"2s\"", "every = \"6s\"", &["P032 10:11"]),
     (PLUG, "safe = \"off\"", "safe = \"maybe\"", &["D006 31:8"]),
@@ -570,7 +628,7 @@ const ROWS: &[Row] = &[
 
 #[test]
 fn a_profile_without_faults_has_none() {
-    for text in [METER, SUNSPEC, BATTERY, PLUG] {
+    for text in [METER, SUNSPEC, BATTERY, PLUG, NUMBER] {
         assert_eq!(faults(text), Vec::<String>::new());
     }
 }
@@ -679,7 +737,7 @@ proptest! {
 #[test]
 fn whatever_stands_in_the_file_the_reader_answers() {
     // Each line in turn is left out, doubled, or given another value: faults, never a panic.
-    for text in [METER, SUNSPEC, BATTERY, PLUG] {
+    for text in [METER, SUNSPEC, BATTERY, PLUG, NUMBER] {
         let lines: Vec<&str> = text.lines().collect();
         for i in 0..lines.len() {
             let mut without = lines.clone();

@@ -1,16 +1,24 @@
-//! MQTT: plugs with the topics and payloads of real firmware.
+//! MQTT: devices with the topics and payloads of real firmware.
 //!
-//! A [`Plug`] turns what it hears into what it says, without I/O; [`run_on_hub`] and
-//! [`run_on_broker`] join it to the in-memory broker and to a real one. A plug with the
+//! A [`Talker`] turns what it hears into what it says, without I/O; [`run_on_hub`] and
+//! [`run_on_broker`] join it to the in-memory broker and to a real one. A device with the
 //! fault `silent` loses its supply: the connection dies and the broker tells its will.
+//!
+//! The firmware of the bundled profiles is written from the makers' documentation. Any other
+//! device speaks as its profile describes it (see `described`).
 
+mod described;
 mod shelly;
+mod shelly_gen1;
 mod tasmota;
+mod victron;
+mod zigbee2mqtt;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use model::Point;
+use profile::Profile;
 use profile::mqtt::{Message, MqttProfile, ToBroker};
 use rumqttc::{AsyncClient, Event, LastWill, MqttOptions, Packet, QoS};
 use tokio::sync::mpsc;
@@ -18,7 +26,7 @@ use tokio::sync::mpsc;
 use crate::hub::Hub;
 use crate::world::Shared;
 
-/// How often a plug looks whether it has something to say by itself.
+/// How often a device looks whether it has something to say by itself.
 /// Chosen: real firmware reports a switched relay within some hundred milliseconds.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -29,35 +37,64 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 /// Messages that may wait for a real broker.
 const QUEUE: usize = 256;
 
-/// Whose firmware a plug has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose firmware a device has.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Firmware {
     /// Tasmota: `cmnd`, `stat` and `tele` topics.
     Tasmota,
+    /// Shelly of the first generation: plain topics.
+    ShellyGen1,
     /// Shelly of the second generation and later: RPC and notifications.
     Shelly,
+    /// A plug behind a Zigbee2MQTT bridge.
+    Zigbee2Mqtt,
+    /// A Victron inverter behind a GX device.
+    Victron,
+    /// What its profile says, to the letter.
+    Described(MqttProfile),
 }
 
 impl Firmware {
-    /// The firmware that a profile is about, told by where it announces itself; `None` for others.
+    /// The firmware that a profile is about, told by its identity.
     #[must_use]
-    pub fn of(profile: &MqttProfile) -> Option<Self> {
-        match profile.availability.as_ref()?.topic.as_str() {
-            "tele/{t}/LWT" => Some(Self::Tasmota),
-            "{t}/online" => Some(Self::Shelly),
-            _ => None,
-        }
+    pub fn of(profile: &Profile, mqtt: &MqttProfile) -> Self {
+        let known = [
+            ("tasmota/", Self::Tasmota),
+            ("shelly/gen1", Self::ShellyGen1),
+            ("shelly/gen2", Self::Shelly),
+            ("zigbee2mqtt/", Self::Zigbee2Mqtt),
+            ("victron/gx", Self::Victron),
+        ];
+        known
+            .into_iter()
+            .find(|(begin, _)| profile.id.starts_with(begin))
+            .map_or_else(|| Self::Described(mqtt.clone()), |(_, firmware)| firmware)
     }
 }
 
-/// A plug: what it has said so far, and how it says the next.
+/// A device behind a broker: what it has said so far, and how it says the next.
 #[derive(Debug)]
-pub struct Plug {
+pub struct Talker {
     world: Shared,
     device: usize,
     topic: String,
     firmware: Firmware,
     told: Told,
+    /// Own state of the firmware that the plant does not know.
+    own: Own,
+}
+
+/// State of one firmware or another.
+#[derive(Debug, Default)]
+struct Own {
+    /// Tasmota's pulse timer: a relay that is switched on goes off after it.
+    pulse: Option<Duration>,
+    /// A GX device notifies until this time of the plant.
+    alive_until: Option<Duration>,
+    /// What a GX device has told last, by topic.
+    notified: std::collections::BTreeMap<String, String>,
+    /// Where the last asker of a described device wants its answers.
+    asker: Option<String>,
 }
 
 /// What was told last, so that only news is told unasked.
@@ -81,8 +118,8 @@ struct Reading {
     now: Duration,
 }
 
-impl Plug {
-    /// A plug that speaks for a device under a topic.
+impl Talker {
+    /// A talker for a device under a topic.
     #[must_use]
     pub fn new(world: Shared, device: usize, topic: &str, firmware: Firmware) -> Self {
         Self {
@@ -91,56 +128,118 @@ impl Plug {
             topic: topic.into(),
             firmware,
             told: Told::default(),
+            own: Own::default(),
         }
     }
 
-    /// What the broker shall tell when the plug is gone.
+    /// What the broker shall tell when the device is gone.
     #[must_use]
-    pub fn will(&self) -> Message {
-        match self.firmware {
-            Firmware::Tasmota => message(format!("tele/{}/LWT", self.topic), "Offline", true),
-            Firmware::Shelly => message(format!("{}/online", self.topic), "false", true),
-        }
+    pub fn will(&self) -> Option<Message> {
+        self.presence(false)
+    }
+
+    /// How it tells that it is there, or that it is gone.
+    fn presence(&self, there: bool) -> Option<Message> {
+        let topic = &self.topic;
+        let pick = |yes: &'static str, no: &'static str| if there { yes } else { no };
+        let (topic, word) = match &self.firmware {
+            Firmware::Tasmota => (format!("tele/{topic}/LWT"), pick("Online", "Offline")),
+            Firmware::ShellyGen1 => (format!("shellies/{topic}/online"), pick("true", "false")),
+            Firmware::Shelly => (format!("{topic}/online"), pick("true", "false")),
+            Firmware::Zigbee2Mqtt => (
+                format!("{topic}/availability"),
+                pick(r#"{"state":"online"}"#, r#"{"state":"offline"}"#),
+            ),
+            Firmware::Victron => return None,
+            Firmware::Described(profile) => {
+                return described::presence(profile, topic, there);
+            }
+        };
+        Some(message(topic, word, true))
     }
 
     /// What it listens to.
     #[must_use]
     pub fn filters(&self) -> Vec<String> {
-        match self.firmware {
-            Firmware::Tasmota => vec![format!("cmnd/{}/#", self.topic)],
-            Firmware::Shelly => vec![
-                format!("{}/rpc", self.topic),
-                format!("{}/command", self.topic),
-                format!("{}/command/switch:0", self.topic),
+        let topic = &self.topic;
+        match &self.firmware {
+            Firmware::Tasmota => vec![format!("cmnd/{topic}/#")],
+            Firmware::ShellyGen1 => vec![
+                format!("shellies/{topic}/command"),
+                format!("shellies/{topic}/relay/0/command"),
+                "shellies/command".into(),
             ],
+            Firmware::Shelly => vec![
+                format!("{topic}/rpc"),
+                format!("{topic}/command"),
+                format!("{topic}/command/switch:0"),
+            ],
+            Firmware::Zigbee2Mqtt => vec![format!("{topic}/set"), format!("{topic}/get")],
+            Firmware::Victron => victron::filters(topic),
+            Firmware::Described(profile) => described::filters(profile, topic),
         }
     }
 
     /// What it says when it has connected.
     pub fn greet(&mut self) -> Vec<Message> {
         self.told = Told::default();
-        let mut said = match self.firmware {
-            Firmware::Tasmota => vec![message(format!("tele/{}/LWT", self.topic), "Online", true)],
-            Firmware::Shelly => vec![message(format!("{}/online", self.topic), "true", true)],
-        };
+        self.own.alive_until = None;
+        self.own.notified.clear();
+        let mut said: Vec<Message> = self.presence(true).into_iter().collect();
         said.extend(self.tick());
         said
     }
 
     /// What it answers to a message.
     pub fn hear(&mut self, heard: &Message) -> Vec<Message> {
-        match self.firmware {
+        match &self.firmware {
             Firmware::Tasmota => tasmota::hear(self, heard),
+            Firmware::ShellyGen1 => shelly_gen1::hear(self, heard),
             Firmware::Shelly => shelly::hear(self, heard),
+            Firmware::Zigbee2Mqtt => zigbee2mqtt::hear(self, heard),
+            Firmware::Victron => victron::hear(self, heard),
+            Firmware::Described(profile) => {
+                let profile = profile.clone();
+                described::hear(self, &profile, heard)
+            }
         }
     }
 
     /// What it says by itself now.
     pub fn tick(&mut self) -> Vec<Message> {
-        match self.firmware {
+        match &self.firmware {
             Firmware::Tasmota => tasmota::tick(self),
+            Firmware::ShellyGen1 => shelly_gen1::tick(self),
             Firmware::Shelly => shelly::tick(self),
+            Firmware::Zigbee2Mqtt => zigbee2mqtt::tick(self),
+            Firmware::Victron => victron::tick(self),
+            Firmware::Described(profile) => {
+                let profile = profile.clone();
+                described::tick(self, &profile)
+            }
         }
+    }
+
+    /// Whether there is news since the last time it told: the switch moved, the power moved by
+    /// more than `(watts, fraction)`, or `every` has passed. What is new counts as told.
+    fn has_news(&mut self, reading: &Reading, change: (f64, f64), every: Duration) -> bool {
+        let told = self.told;
+        let switched = reading.on.is_some() && reading.on != told.on;
+        let moved = match (reading.p, told.power) {
+            (Some(now), Some(before)) => {
+                (now - before).abs() > change.0.max(before.abs() * change.1)
+            }
+            (now, before) => now.is_some() != before.is_some(),
+        };
+        let due = told.at.is_none_or(|at| reading.now >= at + every);
+        if switched || moved || due {
+            self.told = Told {
+                on: reading.on,
+                power: reading.p,
+                at: Some(reading.now),
+            };
+        }
+        switched || moved || due
     }
 
     fn reading(&self) -> Reading {
@@ -159,15 +258,13 @@ impl Plug {
     }
 
     fn switch(&self, on: bool, toggle_after: Option<Duration>) {
-        let value = f64::from(u8::from(on));
-        let revert = toggle_after.map(Into::into);
-        // A plug always takes its switch; only a plug is given this face.
-        if let Err(error) = self
-            .world
-            .lock()
-            .write(self.device, Point::SwitchOn, value, revert)
-        {
-            tracing::warn!(topic = %self.topic, %error, "A plug could not switch.");
+        self.write(Point::SwitchOn, f64::from(u8::from(on)), toggle_after);
+    }
+
+    fn write(&self, point: Point, value: f64, revert: Option<Duration>) {
+        let revert = revert.map(Into::into);
+        if let Err(error) = self.world.lock().write(self.device, point, value, revert) {
+            tracing::warn!(topic = %self.topic, %error, "An emulated device does not take a command.");
         }
     }
 
@@ -188,6 +285,23 @@ impl Reading {
     }
 }
 
+/// The word of a switch payload, whatever its case; `None` when it is none of the three.
+fn position(word: &str, now: Option<bool>) -> Option<bool> {
+    match word.trim().to_ascii_lowercase().as_str() {
+        "on" => Some(true),
+        "off" => Some(false),
+        "toggle" => Some(now != Some(true)),
+        _ => None,
+    }
+}
+
+/// A time in seconds that is longer than nothing.
+fn positive_seconds(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| !time.is_zero())
+}
+
 fn message(topic: String, payload: impl Into<Vec<u8>>, retain: bool) -> Message {
     Message {
         topic,
@@ -204,18 +318,20 @@ fn rounded(value: f64, decimals: i32) -> f64 {
 }
 
 /// Lives on the in-memory broker, for ever.
-pub async fn run_on_hub(mut plug: Plug, hub: Hub) {
+pub async fn run_on_hub(mut talker: Talker, hub: Hub) {
     loop {
-        let (say, mut heard) = hub.connect(Some(plug.will()));
-        for filter in plug.filters() {
+        let (say, mut heard) = hub.connect(talker.will());
+        for filter in talker.filters() {
             // The hub lives as long as anybody holds it, and this task does.
             say.send(ToBroker::Subscribe(filter)).ok();
         }
-        let mut outbox = plug.greet();
+        let mut outbox = talker.greet();
         let mut ticks = tokio::time::interval(TICK);
         loop {
             for message in outbox.drain(..) {
-                let Some(delay) = plug.befall() else { continue };
+                let Some(delay) = talker.befall() else {
+                    continue;
+                };
                 if delay.is_zero() {
                     say.send(ToBroker::Publish(message)).ok();
                 } else {
@@ -231,37 +347,38 @@ pub async fn run_on_hub(mut plug: Plug, hub: Hub) {
             tokio::select! {
                 biased;
                 message = heard.recv() => match message {
-                    Some(message) => outbox = plug.hear(&message),
+                    Some(message) => outbox = talker.hear(&message),
                     None => break,
                 },
                 _ = ticks.tick() => {
-                    if plug.is_silent() {
+                    if talker.is_silent() {
                         break;
                     }
-                    outbox = plug.tick();
+                    outbox = talker.tick();
                 }
             }
         }
         drop((say, heard));
-        wait_for_supply(&plug).await;
+        wait_for_supply(&talker).await;
     }
 }
 
 /// Lives on a real broker, for ever, and comes back when the broker does.
-pub async fn run_on_broker(mut plug: Plug, address: SocketAddr) {
+pub async fn run_on_broker(mut talker: Talker, address: SocketAddr) {
     loop {
-        wait_for_supply(&plug).await;
-        let will = plug.will();
-        let id = format!("emulated-{}", plug.topic.replace('/', "-"));
+        wait_for_supply(&talker).await;
+        let id = format!("emulated-{}", talker.topic.replace('/', "-"));
         let mut options = MqttOptions::new(id, address.ip().to_string(), address.port());
         options.set_keep_alive(Duration::from_secs(5));
         options.set_max_packet_size(1 << 20, 1 << 20);
-        options.set_last_will(LastWill::new(
-            will.topic,
-            will.payload,
-            QoS::AtLeastOnce,
-            true,
-        ));
+        if let Some(will) = talker.will() {
+            options.set_last_will(LastWill::new(
+                will.topic,
+                will.payload,
+                QoS::AtLeastOnce,
+                true,
+            ));
+        }
         let (client, mut events) = AsyncClient::new(options, QUEUE);
         let (told, mut incoming) = mpsc::channel::<Option<Message>>(QUEUE);
         // The event loop has a task of its own: publishing from the task that polls it
@@ -291,25 +408,27 @@ pub async fn run_on_broker(mut plug: Plug, address: SocketAddr) {
                 news = incoming.recv() => match news {
                     Some(None) => {
                         connected = true;
-                        for filter in plug.filters() {
+                        for filter in talker.filters() {
                             if client.subscribe(filter, QoS::AtLeastOnce).await.is_err() {
                                 break;
                             }
                         }
-                        plug.greet()
+                        talker.greet()
                     }
-                    Some(Some(message)) => plug.hear(&message),
+                    Some(Some(message)) => talker.hear(&message),
                     None => break,
                 },
                 _ = ticks.tick() => {
-                    if plug.is_silent() {
+                    if talker.is_silent() {
                         break;
                     }
-                    if connected { plug.tick() } else { Vec::new() }
+                    if connected { talker.tick() } else { Vec::new() }
                 }
             };
             for message in outbox {
-                let Some(delay) = plug.befall() else { continue };
+                let Some(delay) = talker.befall() else {
+                    continue;
+                };
                 let client = client.clone();
                 let publish = async move {
                     let qos = if message.retain {
@@ -347,8 +466,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-async fn wait_for_supply(plug: &Plug) {
-    while plug.is_silent() {
+async fn wait_for_supply(talker: &Talker) {
+    while talker.is_silent() {
         tokio::time::sleep(TICK).await;
     }
 }

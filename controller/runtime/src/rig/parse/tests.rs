@@ -56,6 +56,16 @@ fn each_fault_of_a_rig_has_its_code_and_its_line() {
     check("bus = \"rs1\"", "bus = \"rs2\"", &[("R001", 10)]);
     check("bus = \"rs1\", unit = 2", "bus = \"mq\"", &[("R004", 10)]);
     check(", topic = \"plug3\"", "", &[("R011", 11)]);
+    check(
+        "[device]",
+        "[device]\ngx1 = { profile = \"victron/gx-mqtt\", bus = \"mq\", topic = \"c0619\", role = \"ess\", limits = { p = \"-2..2kW\" } }",
+        &[("R011", 9)],
+    );
+    check(
+        "[device]",
+        "[device]\ngx1 = { profile = \"victron/gx-mqtt\", bus = \"mq\", topic = \"c0619/257\", allow_writes = true, role = \"ess\", limits = { p = \"-21..2kW\" } }",
+        &[("R012", 9)],
+    );
     check("limits = { p = \"0..3kW\" }, ", "", &[("R008", 9)]);
     check(
         "role = \"pcc\"",

@@ -9,7 +9,7 @@ use model::Point;
 use profile::mqtt::Message;
 use serde_json::{Map, Value, json};
 
-use super::{Plug, Reading, message, rounded};
+use super::{Reading, Talker, message, position, positive_seconds, rounded};
 
 /// Time between notifications of measured values when they barely move.
 /// Chosen: the firmware tells energy every minute, lively meters every few seconds.
@@ -24,7 +24,7 @@ const INVALID_ARGUMENT: i64 = -103;
 const NOT_FOUND: i64 = -105;
 const NO_HANDLER: i64 = 404;
 
-pub(super) fn hear(plug: &mut Plug, heard: &Message) -> Vec<Message> {
+pub(super) fn hear(plug: &mut Talker, heard: &Message) -> Vec<Message> {
     if heard.topic.ends_with("/rpc") {
         rpc(plug, &heard.payload)
     } else {
@@ -32,23 +32,11 @@ pub(super) fn hear(plug: &mut Plug, heard: &Message) -> Vec<Message> {
     }
 }
 
-pub(super) fn tick(plug: &mut Plug) -> Vec<Message> {
+pub(super) fn tick(plug: &mut Talker) -> Vec<Message> {
     let reading = plug.reading();
-    let told = plug.told;
-    let switched = reading.on.is_some() && reading.on != told.on;
-    let moved = match (reading.p, told.power) {
-        (Some(now), Some(before)) => {
-            (now - before).abs() > NOTIFY_CHANGE.0.max(before.abs() * NOTIFY_CHANGE.1)
-        }
-        (now, before) => now.is_some() != before.is_some(),
-    };
-    let due = told.at.is_none_or(|at| reading.now >= at + NOTIFY_EVERY);
-    if !(switched || moved || due) {
+    if !plug.has_news(&reading, NOTIFY_CHANGE, NOTIFY_EVERY) {
         return Vec::new();
     }
-    plug.told.on = reading.on;
-    plug.told.power = reading.p;
-    plug.told.at = Some(reading.now);
     let status = status(plug, &reading);
     let ts = rounded(reading.now.as_secs_f64(), 2);
     let notice = json!({
@@ -72,20 +60,17 @@ pub(super) fn tick(plug: &mut Plug) -> Vec<Message> {
 }
 
 /// `on`, `off` or `toggle`, with seconds until it toggles back behind a comma.
-fn command(plug: &mut Plug, payload: &str) -> Vec<Message> {
+fn command(plug: &mut Talker, payload: &str) -> Vec<Message> {
     let (word, seconds) = payload.split_once(',').unwrap_or((payload, ""));
-    let on = match word.trim() {
-        "on" => true,
-        "off" => false,
-        "toggle" => plug.reading().on != Some(true),
-        _ => return tick(plug),
+    let Some(on) = position(word, plug.reading().on) else {
+        return tick(plug);
     };
     let after = seconds.trim().parse().ok().and_then(positive_seconds);
     plug.switch(on, after);
     tick(plug)
 }
 
-fn rpc(plug: &mut Plug, payload: &[u8]) -> Vec<Message> {
+fn rpc(plug: &mut Talker, payload: &[u8]) -> Vec<Message> {
     // What is no request has nobody to answer to.
     let Ok(request) = serde_json::from_slice::<Value>(payload) else {
         return Vec::new();
@@ -125,7 +110,7 @@ fn rpc(plug: &mut Plug, payload: &[u8]) -> Vec<Message> {
     said
 }
 
-fn switch(plug: &Plug, method: &str, params: &Value) -> Result<Value, (i64, String)> {
+fn switch(plug: &Talker, method: &str, params: &Value) -> Result<Value, (i64, String)> {
     component(params)?;
     let before = plug.reading().on == Some(true);
     let on = match method {
@@ -156,13 +141,7 @@ fn component(params: &Value) -> Result<(), (i64, String)> {
     }
 }
 
-fn positive_seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| !time.is_zero())
-}
-
-fn status(plug: &Plug, reading: &Reading) -> Value {
+fn status(plug: &Talker, reading: &Reading) -> Value {
     let mut status = Map::new();
     status.insert("id".into(), 0.into());
     status.insert("source".into(), "MQTT".into());

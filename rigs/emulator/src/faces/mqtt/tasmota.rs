@@ -5,22 +5,38 @@
 
 use std::time::Duration;
 
-use model::UtcTime;
+use model::{Point, UtcTime};
 use profile::mqtt::Message;
 use serde_json::{Map, Value, json};
 
-use super::{Plug, Reading, message, rounded};
+use super::{Reading, Talker, message, rounded};
 
 /// Time between telemetry messages.
 /// Tasmota's default TelePeriod: 300 s.
 const TELE_PERIOD: Duration = Duration::from_secs(300);
 
-pub(super) fn hear(plug: &mut Plug, heard: &Message) -> Vec<Message> {
+pub(super) fn hear(plug: &mut Talker, heard: &Message) -> Vec<Message> {
     let Some(command) = heard.topic.rsplit('/').next() else {
         return Vec::new();
     };
-    let payload = String::from_utf8_lossy(&heard.payload).trim().to_owned();
+    obey(plug, command, &String::from_utf8_lossy(&heard.payload))
+}
+
+/// Most commands in one `Backlog`, as the firmware's documentation says.
+const BACKLOG_MAX: usize = 30;
+
+fn obey(plug: &mut Talker, command: &str, payload: &str) -> Vec<Message> {
+    let payload = payload.trim().to_owned();
     match command.to_ascii_uppercase().as_str() {
+        "BACKLOG" | "BACKLOG0" => payload
+            .split(';')
+            .take(BACKLOG_MAX)
+            .map(|each| each.trim().split_once(' ').unwrap_or((each.trim(), "")))
+            // A backlog inside a backlog is no command of the firmware.
+            .filter(|(name, _)| !name.to_ascii_uppercase().starts_with("BACKLOG"))
+            .flat_map(|(name, value)| obey(plug, name, value))
+            .collect(),
+        "PULSETIME" | "PULSETIME1" => pulse_time(plug, &payload),
         "POWER" | "POWER1" => power(plug, &payload),
         "STATUS" => vec![status(plug, &payload)],
         "STATE" => vec![result(plug, &state(&plug.reading()))],
@@ -28,7 +44,7 @@ pub(super) fn hear(plug: &mut Plug, heard: &Message) -> Vec<Message> {
     }
 }
 
-pub(super) fn tick(plug: &mut Plug) -> Vec<Message> {
+pub(super) fn tick(plug: &mut Talker) -> Vec<Message> {
     let reading = plug.reading();
     let mut said = Vec::new();
     let due = plug
@@ -56,7 +72,7 @@ pub(super) fn tick(plug: &mut Plug) -> Vec<Message> {
     said
 }
 
-fn power(plug: &mut Plug, payload: &str) -> Vec<Message> {
+fn power(plug: &mut Talker, payload: &str) -> Vec<Message> {
     let now = plug.reading().on;
     let wanted = match payload.to_ascii_uppercase().as_str() {
         "ON" | "1" | "TRUE" => Some(true),
@@ -66,14 +82,36 @@ fn power(plug: &mut Plug, payload: &str) -> Vec<Message> {
         _ => return vec![result(plug, &json!({"Command": "Error"}))],
     };
     if let Some(on) = wanted {
-        plug.switch(on, None);
+        // Every `ON` starts the pulse timer anew.
+        plug.switch(on, plug.own.pulse.filter(|_| on));
     }
     let reading = plug.reading();
     plug.told.on = reading.on.or(plug.told.on);
     relay(plug, reading.on)
 }
 
-fn relay(plug: &Plug, on: Option<bool>) -> Vec<Message> {
+/// `PulseTime`: 0 is off, up to 111 tenths of a second, above seconds and 100.
+fn pulse_time(plug: &mut Talker, payload: &str) -> Vec<Message> {
+    match payload.parse::<u64>() {
+        Ok(0) => plug.own.pulse = None,
+        Ok(tenths @ 1..=111) => plug.own.pulse = Some(Duration::from_millis(tenths * 100)),
+        Ok(seconds @ 112..=64_900) => plug.own.pulse = Some(Duration::from_secs(seconds - 100)),
+        _ if payload.is_empty() => {}
+        _ => return vec![result(plug, &json!({"Command": "Error"}))],
+    }
+    let set = plug.own.pulse.map_or(0, |pulse| match pulse.as_millis() {
+        tenths @ ..=11_100 => tenths / 100,
+        millis => millis / 1000 + 100,
+    });
+    let left = plug.world.lock().remaining(plug.device, Point::SwitchOn);
+    let left = left.map_or(0, |left| left.as_secs() + 100);
+    vec![result(
+        plug,
+        &json!({"PulseTime1": {"Set": set, "Remaining": left}}),
+    )]
+}
+
+fn relay(plug: &Talker, on: Option<bool>) -> Vec<Message> {
     let Some(on) = on else { return Vec::new() };
     let word = word(on);
     vec![
@@ -82,7 +120,7 @@ fn relay(plug: &Plug, on: Option<bool>) -> Vec<Message> {
     ]
 }
 
-fn status(plug: &Plug, payload: &str) -> Message {
+fn status(plug: &Talker, payload: &str) -> Message {
     let reading = plug.reading();
     match payload {
         "8" | "10" => message(
@@ -104,7 +142,7 @@ fn status(plug: &Plug, payload: &str) -> Message {
     }
 }
 
-fn result(plug: &Plug, content: &Value) -> Message {
+fn result(plug: &Talker, content: &Value) -> Message {
     message(
         format!("stat/{}/RESULT", plug.topic),
         content.to_string(),
