@@ -46,16 +46,7 @@ pub enum Endpoint {
         interface: String,
     },
     /// An MQTT broker.
-    Broker {
-        /// Host name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// User and password.
-        login: Option<(String, String)>,
-        /// PEM of the certificate authority: TLS is used when it is there.
-        ca_pem: Option<Vec<u8>>,
-    },
+    Broker(mqtt::link::Broker),
     /// An in-memory byte stream in place of TCP or serial (virtual time): each dial sends the far end.
     Memory(mpsc::UnboundedSender<DuplexStream>),
     /// An in-memory broker in place of MQTT over TCP: each dial sends the far ends of both channels.
@@ -315,7 +306,7 @@ pub fn start(
         Endpoint::SocketCan { .. } | Endpoint::Socketcand { .. } => {
             tokio::spawn(can::run(spec, devices, clock, sink, door, stats));
         }
-        Endpoint::Broker { .. } | Endpoint::MemoryBroker(_) => {
+        Endpoint::Broker(_) | Endpoint::MemoryBroker(_) => {
             tokio::spawn(mqtt::run(spec, devices, clock, sink, door, stats));
         }
         Endpoint::Memory(_) if is_can(&devices) => {

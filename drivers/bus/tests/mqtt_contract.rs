@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::mqtt::link::{
-    BrokerLink, Dials, Heard, Link, LinkError, Login, MemoryLink, NotSent, Token,
+    Broker, BrokerLink, Dials, Heard, Link, LinkError, Login, MemoryLink, NotSent, Token, Trust,
 };
 use bus::mqtt::topic::matches;
 use profile::mqtt::{Message, ToBroker};
@@ -291,7 +291,8 @@ struct NetworkWorld {
     line: watch::Sender<bool>,
     links: u64,
     login: Option<Login>,
-    ca_pem: Option<Vec<u8>>,
+    trust: Option<Trust>,
+    status: Option<String>,
 }
 
 impl NetworkWorld {
@@ -323,15 +324,22 @@ impl NetworkWorld {
             line,
             links: 0,
             login: None,
-            ca_pem: None,
+            trust: None,
+            status: None,
         }
     }
 }
 
 impl NetworkWorld {
     fn named(&self, id: &str) -> BrokerLink {
-        let (login, ca_pem) = (self.login.clone(), self.ca_pem.as_deref());
-        BrokerLink::new("127.0.0.1", self.port, login, ca_pem, id, self.links).unwrap()
+        let broker = Broker {
+            host: "127.0.0.1".into(),
+            port: self.port,
+            login: self.login.clone(),
+            trust: self.trust.clone(),
+            status: self.status.clone(),
+        };
+        BrokerLink::new(&broker, id, self.links).unwrap()
     }
 }
 
@@ -347,8 +355,8 @@ impl World for NetworkWorld {
         if let Some((user, password)) = &self.login {
             options.set_credentials(user, password);
         }
-        if let Some(pem) = &self.ca_pem {
-            options.set_transport(bus::mqtt::link::tls(pem).unwrap());
+        if let Some(trust) = &self.trust {
+            options.set_transport(bus::mqtt::link::tls(trust).unwrap());
         }
         let (client, mut event_loop) = rumqttc::AsyncClient::new(options, 4);
         client
@@ -430,9 +438,10 @@ async fn a_link_to_the_broker_of_the_environment_keeps_the_contract() {
         return;
     };
     let mut world = NetworkWorld::to(broker).await;
-    world.ca_pem = std::env::var("GRIDRIG_MQTT_CA")
-        .ok()
-        .map(|path| std::fs::read(path).unwrap());
+    world.trust = std::env::var("GRIDRIG_MQTT_CA").ok().map(|path| Trust {
+        ca_pem: std::fs::read(path).unwrap(),
+        client_pem: None,
+    });
     world.login = std::env::var("GRIDRIG_MQTT_LOGIN").ok().map(|login| {
         let (user, password) = login.split_once(':').unwrap();
         (user.to_owned(), password.to_owned())
@@ -446,4 +455,49 @@ async fn a_link_to_the_broker_of_the_environment_keeps_the_contract() {
             "{refused:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_broker_keeps_whether_a_link_is_there_however_it_leaves() {
+    let broker = rumqttd().await;
+    let mut world = NetworkWorld::to(broker).await;
+    let mut watcher = world.link();
+    watcher.subscribe("gridrig/lab/mq/status");
+    up(&mut watcher).await;
+    settle(&mut watcher, "gridrig/lab/mq/status").await;
+    world.status = Some("gridrig/lab/mq/status".into());
+    let told = |word: &str| message("gridrig/lab/mq/status", word, false);
+    let is = |word: &'static str| move |h: &Heard| matches!(h, Heard::Message(m) if m.payload == word.as_bytes());
+    let mut link = world.link();
+    up(&mut link).await;
+    let there = async { until(&mut watcher, is("online")).await };
+    // The link must be polled, or its word does not leave.
+    tokio::select! {
+        heard = there => assert_eq!(heard.last(), Some(&told("online"))),
+        heard = async { loop { next_for_ever(&mut link).await; } } => { let () = heard; }
+    }
+    link.close().await;
+    let heard = until(&mut watcher, is("offline")).await;
+    assert_eq!(
+        heard.last(),
+        Some(&told("offline")),
+        "an orderly end says so"
+    );
+    let mut link = world.link();
+    up(&mut link).await;
+    tokio::select! {
+        _ = until(&mut watcher, is("online")) => {}
+        () = async { loop { next_for_ever(&mut link).await; } } => {}
+    }
+    drop(link);
+    let heard = until(&mut watcher, is("offline")).await;
+    assert_eq!(
+        heard.last(),
+        Some(&told("offline")),
+        "and so does the last will"
+    );
+}
+
+async fn next_for_ever(link: &mut impl Link) {
+    let _ = link.next().await;
 }

@@ -316,12 +316,13 @@ fn bus_spec(rig: &Rig, index: usize, seed: u64, address: Option<Address>) -> bus
         }
         Some(Address::Broker(a)) => {
             let (host, port) = tcp(a);
-            bus::Endpoint::Broker {
+            bus::Endpoint::Broker(bus::mqtt::link::Broker {
                 host,
                 port,
                 login: None,
-                ca_pem: None,
-            }
+                trust: None,
+                status: Some(rig.status_topic(&rig_bus.id)),
+            })
         }
         // Replaced by the caller, who brings the in-memory end.
         None => bus::Endpoint::Memory(mpsc::unbounded_channel().0),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::mqtt::link::{Broker, Trust};
 use bus::{BusDevice, BusSpec, Endpoint};
 use control::Bench;
 use document::{Actor, Diagnostic};
@@ -58,6 +59,27 @@ impl Rig {
             .collect()
     }
 
+    /// The rig's own name at a broker: its title in letters, digits and hyphens.
+    #[must_use]
+    pub fn node(&self) -> String {
+        let words = self.title.split(|c: char| !c.is_ascii_alphanumeric());
+        let words: Vec<String> = words
+            .filter(|word| !word.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect();
+        if words.is_empty() {
+            "bench".to_owned()
+        } else {
+            words.join("-")
+        }
+    }
+
+    /// Topic on which a broker keeps whether we are connected to it by this bus.
+    #[must_use]
+    pub fn status_topic(&self, bus: &str) -> String {
+        format!("gridrig/{}/{bus}/status", self.node())
+    }
+
     /// How a bus of the real bench is opened.
     ///
     /// # Errors
@@ -107,12 +129,26 @@ impl Rig {
                 user,
                 password_env,
                 ca,
-            } => Endpoint::Broker {
+                own,
+            } => Endpoint::Broker(Broker {
                 host: host.clone(),
                 port: *port,
                 login: login(&rig_bus.id, user.as_deref(), password_env.as_deref())?,
-                ca_pem: ca.as_deref().map(read_ca).transpose()?,
-            },
+                trust: match ca {
+                    None => None,
+                    Some(ca) => Some(Trust {
+                        ca_pem: read_pem(ca, "the broker's certificate authority")?,
+                        client_pem: match own {
+                            None => None,
+                            Some((cert, key)) => Some((
+                                read_pem(cert, "our own certificate")?,
+                                read_pem(key, "the key of our own certificate")?,
+                            )),
+                        },
+                    }),
+                },
+                status: Some(self.status_topic(&rig_bus.id)),
+            }),
         };
         Ok(BusSpec {
             id: Arc::clone(&rig_bus.id),
@@ -147,15 +183,15 @@ fn login(
     Ok(Some((user.to_owned(), password)))
 }
 
-fn read_ca(path: &std::path::Path) -> Result<Vec<u8>, Box<Diagnostic>> {
+fn read_pem(path: &std::path::Path, what: &str) -> Result<Vec<u8>, Box<Diagnostic>> {
     std::fs::read(path).map_err(|e| {
         Box::new(
             Diagnostic::error(
                 "R023",
                 Actor::Operator,
-                format!("the certificate {} cannot be read: {e}", path.display()),
+                format!("the file {} cannot be read: {e}", path.display()),
             )
-            .help("give the path of the broker's certificate authority in PEM form"),
+            .help(format!("give the path of {what} in PEM form")),
         )
     })
 }

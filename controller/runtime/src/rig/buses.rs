@@ -138,6 +138,8 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
             let user = table.text("user").map(|u| u.value);
             let password_env = table.text("password_env").map(|p| p.value);
             let ca = table.text("ca").map(|c| reader.path(table, &c.value));
+            let cert = table.text("cert");
+            let key = table.text("key").map(|k| reader.path(table, &k.value));
             let Some((tls, host, port)) = broker_url(&url.value) else {
                 bad_address(table, url);
                 return None;
@@ -152,12 +154,33 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
                 );
                 return None;
             }
+            let own = match (cert, key) {
+                (Some(cert), Some(key)) if tls => Some((reader.path(table, &cert.value), key)),
+                (None, None) => None,
+                (cert, key) => {
+                    let span = cert.map_or_else(|| table.span_of("key"), |c| c.span);
+                    let (message, help) = if key.is_none() || !table.has("cert") {
+                        (
+                            "`cert` and `key` belong together",
+                            "give both files, or none",
+                        )
+                    } else {
+                        (
+                            "a certificate needs an encrypted connection",
+                            "write `mqtts://` and give `ca`",
+                        )
+                    };
+                    table.document().error("R019", span, message, "", help);
+                    return None;
+                }
+            };
             Some(BusKind::Mqtt {
                 host,
                 port,
                 user,
                 password_env,
                 ca,
+                own,
             })
         }
     }

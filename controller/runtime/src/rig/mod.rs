@@ -143,6 +143,8 @@ pub enum BusKind {
         password_env: Option<String>,
         /// File of the certificate authority; TLS is used when it is there.
         ca: Option<PathBuf>,
+        /// Files of our own certificate and its key, for a broker that asks who we are.
+        own: Option<(PathBuf, PathBuf)>,
     },
 }
 

@@ -272,7 +272,7 @@ async fn open(endpoint: Endpoint, name: String, ids: Vec<CanId>) -> Result<Open,
         Endpoint::SocketCan { interface } => Err(LinkError::NoKernelCan { interface }),
         Endpoint::Tcp { .. }
         | Endpoint::Serial { .. }
-        | Endpoint::Broker { .. }
+        | Endpoint::Broker(_)
         | Endpoint::MemoryBroker(_) => Err(LinkError::Endpoint),
     }
 }

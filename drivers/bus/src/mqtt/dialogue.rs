@@ -75,12 +75,39 @@ struct Device {
     heard_at: Instant,
     /// It was told that nobody writes its reactive power.
     told_reactive: bool,
+    /// Topics, by their place, that have said anything yet.
+    speaking: BTreeSet<usize>,
+    /// When topics that have said nothing are told of; `None` = not yet or not any more.
+    silence_told_at: Option<Instant>,
+    /// They were told of, or there are none.
+    told_partly: bool,
+    /// Whether it has ever been heard.
+    ever_heard: bool,
 }
 
 impl Device {
     fn points(&self) -> BTreeSet<Point> {
         let values = self.topics.iter().flat_map(|t| &t.values);
         values.map(|v| v.point).collect()
+    }
+
+    /// Points of which no topic has ever said anything, and those topics.
+    fn never_told(&self) -> (BTreeSet<Point>, Vec<&str>) {
+        let silent = |spoken: bool| {
+            self.topics
+                .iter()
+                .enumerate()
+                .filter(move |(n, _)| self.speaking.contains(n) == spoken)
+                .map(|(_, topic)| topic)
+        };
+        let points = |spoken: bool| silent(spoken).flat_map(|t| t.values.iter().map(|v| v.point));
+        let told: BTreeSet<Point> = points(true).collect();
+        let never: BTreeSet<Point> = points(false).filter(|p| !told.contains(p)).collect();
+        let topics = silent(false)
+            .filter(|t| t.values.iter().any(|v| never.contains(&v.point)))
+            .map(|t| t.subscribe.as_str())
+            .collect();
+        (never, topics)
     }
 
     fn command(&self, point: Point) -> Option<&Command> {
@@ -302,7 +329,17 @@ impl Dialogue {
                 .is_some_and(|at| desk.now >= at)
             {
                 BusStats::add(&desk.stats.timeouts, 1);
+                if !device.ever_heard && self.link_down_since.is_none() {
+                    never_heard(device, desk);
+                }
                 go_offline(device, Flaw::Timeout, desk);
+            }
+            if device.silence_told_at.is_some_and(|at| desk.now >= at) {
+                device.silence_told_at = None;
+                if device.presence == Presence::Online && self.link_down_since.is_none() {
+                    device.told_partly = true;
+                    partly_silent(device, desk);
+                }
             }
             let late: Vec<Point> = device
                 .kept
@@ -416,7 +453,9 @@ impl Dialogue {
             .iter()
             .filter(|d| down.is_none() && !d.gone)
             .flat_map(|d| d.requests.iter().map(|r| r.due));
+        let partly = self.devices.iter().filter_map(|d| d.silence_told_at);
         silences
+            .chain(partly)
             .chain(kept)
             .chain(requests)
             .chain(self.orders.next_due())
@@ -601,6 +640,10 @@ fn filled(
         gone: false,
         heard_at: now,
         told_reactive: false,
+        speaking: BTreeSet::new(),
+        silence_told_at: None,
+        told_partly: false,
+        ever_heard: false,
     })
 }
 
@@ -630,7 +673,7 @@ fn hear(device: &mut Device, orders: &mut Orders, message: &Message, desk: &Desk
     let mut known = hear_availability(device, message, desk);
     let mut readings = Vec::new();
     let mut spoke = false;
-    for topic in &device.topics {
+    for (n, topic) in device.topics.iter().enumerate() {
         if !topic::matches(&topic.subscribe, &message.topic) {
             continue;
         }
@@ -644,6 +687,7 @@ fn hear(device: &mut Device, orders: &mut Orders, message: &Message, desk: &Desk
             readings.extend(gone.map(|v| (v.point, Reading::Bad(Flaw::Offline))));
         } else {
             readings.extend(codec::decode(&topic.values, &message.payload));
+            device.speaking.insert(n);
             spoke = true;
         }
     }
@@ -715,9 +759,46 @@ fn hear_availability(device: &mut Device, message: &Message, desk: &Desk<'_>) ->
     true
 }
 
+/// What a person looks for when nothing comes: a broker refuses in silence.
+const SILENT_WHY: &str = "check the device's topic, that it talks to this broker, and that the \
+                          broker lets this login read there (a denied topic is only silent)";
+
+fn never_heard(device: &Device, desk: &Desk<'_>) {
+    let topics: Vec<&str> = device
+        .availability
+        .iter()
+        .map(|a| a.topic.as_str())
+        .chain(device.topics.iter().map(|t| t.subscribe.as_str()))
+        .collect();
+    let text = format!(
+        "{}: nothing has come on {} for {:?} although the broker is connected: {SILENT_WHY}",
+        device.id,
+        topics.join(", "),
+        device.timeout
+    );
+    desk.notice(device.ix, text);
+}
+
+fn partly_silent(device: &Device, desk: &Desk<'_>) {
+    let (points, topics) = device.never_told();
+    if points.is_empty() {
+        return;
+    }
+    let points: Vec<&str> = points.iter().map(|p| p.name()).collect();
+    let text = format!(
+        "{}: it speaks, but {} has never come on {}: {SILENT_WHY}",
+        device.id,
+        points.join(", "),
+        topics.join(", ")
+    );
+    desk.notice(device.ix, text);
+}
+
 fn come_online(device: &mut Device, desk: &Desk<'_>) {
+    device.ever_heard = true;
     if device.presence != Presence::Online {
         device.presence = Presence::Online;
+        device.silence_told_at = (!device.told_partly).then(|| desk.now + device.timeout);
         desk.sink.event(LinkEvent::Online(device.ix));
     }
 }

@@ -6,17 +6,24 @@
 
 mod broker;
 mod memory;
+mod sift;
+mod trust;
 
 use std::future::Future;
 
 use profile::mqtt::Message;
 
-pub use broker::{BrokerLink, Login, client_id, tls};
+pub use broker::{Broker, BrokerLink, Login, client_id};
 pub use memory::{Dials, MemoryLink};
+pub use trust::{Trust, tls};
 
 /// A name that the caller gives to a message, to hear about its acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
+
+/// Largest message taken. Chosen: 4 MiB; lists of bridge devices pass 100 KiB, and the
+/// library's 10 KiB would lose the connection over and over to one retained message.
+pub const INCOMING_BYTES_MAX: usize = 4 << 20;
 
 /// Why a link cannot be had or has ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,11 +37,28 @@ pub enum LinkError {
         /// Its return code.
         code: String,
     },
-    /// The certificate authority of the rig cannot be used.
-    #[error("the certificate authority of the rig cannot be used: {why}")]
+    /// A certificate or key of the rig cannot be used.
+    #[error("{what} of the rig cannot be used: {why}")]
     Certificate {
+        /// Which of them.
+        what: &'static str,
         /// What is wrong with it.
         why: String,
+    },
+    /// Broker and controller do not trust each other.
+    #[error("{why}")]
+    Untrusted {
+        /// Whose certificate, what is wrong with it, and what to do.
+        why: String,
+    },
+    /// The broker sent a message that is too large to take.
+    #[error(
+        "the broker sends a message of {bytes} bytes, above the {} MiB that are taken; it is looked for",
+        INCOMING_BYTES_MAX >> 20
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
     },
     /// The transport failed.
     #[error("{why}")]
@@ -63,6 +87,14 @@ pub enum Heard {
     Acknowledged(Token),
     /// The broker refuses a subscription.
     SubscriptionRefused,
+    /// It is lost to a message of this topic that is too large to take; the topic is not
+    /// listened to any more.
+    Barred {
+        /// The topic.
+        filter: String,
+        /// The size of its message in bytes.
+        bytes: usize,
+    },
 }
 
 /// The link takes no message now.

@@ -60,12 +60,7 @@ pub(crate) async fn run(
         Endpoint::MemoryBroker(dials) => {
             bus.serve(MemoryLink::new(dials, spec.seed), door).await;
         }
-        Endpoint::Broker {
-            host,
-            port,
-            login,
-            ca_pem,
-        } => match BrokerLink::new(&host, port, login, ca_pem.as_deref(), &id, spec.seed) {
+        Endpoint::Broker(broker) => match BrokerLink::new(&broker, &id, spec.seed) {
             Ok(link) => bus.serve(link, door).await,
             Err(error) => bus.refuse(&error.to_string(), door).await,
         },
@@ -183,6 +178,16 @@ impl Bus {
             }
             Heard::Acknowledged(token) => {
                 self.with(|dialogue, desk| dialogue.acknowledged(token, desk));
+            }
+            Heard::Barred { filter, bytes } => {
+                self.dialogue.link_down(now);
+                self.notice(format!(
+                    "MQTT bus {}: topic {filter} brings a message of {bytes} bytes, above the {} MiB \
+                     that are taken: it is not listened to any more in this run; if the broker keeps \
+                     the message, publish an empty one in its place (retained)",
+                    self.name,
+                    link::INCOMING_BYTES_MAX >> 20
+                ));
             }
             Heard::SubscriptionRefused => self.notice(format!(
                 "MQTT bus {}: the broker refuses a subscription: check the access rights of the login",

@@ -234,7 +234,8 @@ impl Orders {
                 outcome.unconfirmed += 1;
                 outcome.dead_connection |= !sent.written && sent.session == self.session;
                 let why = if sent.written {
-                    "the device did not report it in time: check its state topic and whether it is locked"
+                    "the device did not report it in time: check its state topic, whether it is locked, and \
+                     that the broker lets this login publish its commands"
                 } else {
                     "the broker did not acknowledge it in time"
                 };

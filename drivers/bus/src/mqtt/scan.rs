@@ -13,7 +13,7 @@ use profile::mqtt::{Message, MqttProfile};
 use profile::{Profile, Protocol};
 use tokio::time::{Instant, timeout_at};
 
-use super::link::{BrokerLink, Heard, Link, LinkError, client_id};
+use super::link::{Broker, BrokerLink, Heard, Link, LinkError, client_id};
 use crate::{BusSpec, Endpoint};
 
 /// Topics of whole families of devices, besides those of the profiles.
@@ -53,20 +53,19 @@ pub async fn listen(
     profiles: &[Arc<Profile>],
     during: Duration,
 ) -> Result<Vec<Message>, LinkError> {
-    let Endpoint::Broker {
-        host,
-        port,
-        login,
-        ca_pem,
-    } = spec.endpoint
-    else {
+    let Endpoint::Broker(broker) = spec.endpoint else {
         return Err(LinkError::Transport {
             why: "this endpoint is no MQTT broker".to_owned(),
         });
     };
     let process = std::process::id().to_le_bytes();
     let id = client_id(&[b"scan", spec.id.as_bytes(), &process]);
-    let mut link = BrokerLink::new(&host, port, login, ca_pem.as_deref(), &id, spec.seed)?;
+    // Whoever only listens does not tell that it is there either.
+    let broker = Broker {
+        status: None,
+        ..broker
+    };
+    let mut link = BrokerLink::new(&broker, &id, spec.seed)?;
     for filter in filters(profiles) {
         link.subscribe(&filter);
     }
@@ -85,7 +84,7 @@ pub async fn listen(
                 }
             }
             Heard::Down(error) => return Err(error),
-            Heard::Acknowledged(_) | Heard::SubscriptionRefused => {}
+            Heard::Acknowledged(_) | Heard::SubscriptionRefused | Heard::Barred { .. } => {}
         }
     }
     link.close().await;
@@ -121,7 +120,9 @@ fn templates(mqtt: &MqttProfile) -> Vec<&str> {
     let will = mqtt.availability.iter().map(|a| a.topic.as_str());
     spoken
         .chain(will)
-        .filter(|template| template.matches("{t}").count() == 1 && !template.contains("{c}"))
+        // A topic that is nothing but the device's own fits everybody's.
+        .filter(|template| template.matches("{t}").count() == 1 && *template != "{t}")
+        .filter(|template| !template.contains("{c}"))
         .collect()
 }
 

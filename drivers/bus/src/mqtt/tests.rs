@@ -663,4 +663,30 @@ async fn disarming_misses_what_waits_but_lets_what_is_urgent_out() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_the_broker_denies_is_noticed_by_its_silence_and_told_by_name() {
+    // Nothing may be read at all.
+    let mut rig = Rig::new(plug());
+    let _peer = rig.accept().await;
+    sleep(Duration::from_millis(20_010)).await;
+    let notices = rig.sink.notices();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    for words in ["dev0: nothing", "tele/p1/SENSOR", "stat/p1/POWER", "denied"] {
+        assert!(notices[0].contains(words), "{notices:?}");
+    }
+    // Only the switch may not be read.
+    let mut rig = Rig::new(plug());
+    let peer = rig.accept().await;
+    for _ in 0..10 {
+        peer.say("tele/p1/SENSOR", SENSOR).await;
+        sleep(Duration::from_secs(5)).await;
+    }
+    let notices = rig.sink.notices();
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    for words in ["dev0: it speaks", "switch.on", "stat/p1/POWER", "denied"] {
+        assert!(notices[0].contains(words), "{notices:?}");
+    }
+    assert!(!notices[0].contains("SENSOR"), "{notices:?}");
+}
+
 mod bundled;

@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use profile::mqtt::Message;
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, Outgoing, Packet,
-    QoS, SubscribeFilter, SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions,
+    Outgoing, Packet, QoS, StateError, SubscribeFilter, SubscribeReasonCode, mqttbytes,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Heard, Link, LinkError, NotSent, Token};
+use super::sift::Sift;
+use super::trust::{Trust, distrust, tls};
+use super::{Heard, INCOMING_BYTES_MAX, Link, LinkError, NotSent, Token};
 use crate::can::Backoff;
 
 /// First wait before dialling again (driver dossier, section 2: 0.2 to 10 s).
@@ -34,9 +34,6 @@ pub(super) const WAIT_MOST: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Time for connecting and for each flush. Chosen: 3 s, below the keep-alive.
 const NETWORK_TIME_S: u64 = 3;
-/// Largest message taken. Chosen: 4 MiB; lists of bridge devices pass 100 KiB, and the
-/// library's 10 KiB would lose the connection over and over to one retained message.
-const INCOMING_BYTES_MAX: usize = 4 << 20;
 /// Largest message sent. Chosen: 256 KiB, far above any command.
 const OUTGOING_BYTES_MAX: usize = 256 << 10;
 /// Messages that may wait for the socket. Chosen: as many as writes may wait on a bus.
@@ -49,6 +46,38 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// User and password.
 pub type Login = (String, String);
+
+/// Words of a status topic.
+const ONLINE: &str = "online";
+const OFFLINE: &str = "offline";
+
+/// A broker and how a link presents itself there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Broker {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User and password.
+    pub login: Option<Login>,
+    /// TLS is used when it is there.
+    pub trust: Option<Trust>,
+    /// Topic on which the broker keeps `online` while the link is up and `offline` when it is
+    /// not, whether it left in order or was lost (last will).
+    pub status: Option<String>,
+}
+
+impl std::fmt::Debug for Broker {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("trust", &self.trust)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
 
 /// A client name that no other client of the broker has: two of the same name throw
 /// each other out. It follows from the arguments alone.
@@ -98,39 +127,40 @@ enum State {
 /// A link to a broker on the network.
 pub struct BrokerLink {
     options: MqttOptions,
+    status: Option<String>,
     filters: BTreeSet<String>,
+    sift: Sift,
     backoff: Backoff,
     state: State,
     told: bool,
 }
 
 impl BrokerLink {
-    /// A link to a broker; with a certificate authority the connection is encrypted.
+    /// A link to a broker.
     ///
     /// # Errors
-    /// When the certificate authority cannot be read.
-    pub fn new(
-        host: &str,
-        port: u16,
-        login: Option<Login>,
-        ca_pem: Option<&[u8]>,
-        client_id: &str,
-        seed: u64,
-    ) -> Result<Self, LinkError> {
-        let mut options = MqttOptions::new(client_id, host, port);
+    /// When a certificate or key cannot be used.
+    pub fn new(broker: &Broker, client_id: &str, seed: u64) -> Result<Self, LinkError> {
+        let mut options = MqttOptions::new(client_id, &broker.host, broker.port);
         options
             .set_keep_alive(KEEP_ALIVE)
             .set_clean_session(true)
             .set_max_packet_size(INCOMING_BYTES_MAX, OUTGOING_BYTES_MAX);
-        if let Some((user, password)) = login {
+        if let Some((user, password)) = &broker.login {
             options.set_credentials(user, password);
         }
-        if let Some(pem) = ca_pem {
-            options.set_transport(tls(pem)?);
+        if let Some(trust) = &broker.trust {
+            options.set_transport(tls(trust)?);
+        }
+        if let Some(status) = &broker.status {
+            let will = LastWill::new(status, OFFLINE, QoS::AtLeastOnce, true);
+            options.set_last_will(will);
         }
         Ok(Self {
             options,
+            status: broker.status.clone(),
             filters: BTreeSet::new(),
+            sift: Sift::default(),
             backoff: Backoff::new(WAIT_FIRST, WAIT_MOST, seed),
             state: State::Waiting(Instant::now()),
             told: false,
@@ -159,7 +189,89 @@ impl BrokerLink {
 
     fn lost(&mut self, error: LinkError) -> Option<Heard> {
         self.state = State::Waiting(Instant::now() + self.backoff.wait());
+        if let LinkError::TooLarge { bytes } = error
+            && let Some(filter) = self.sift.blame()
+        {
+            self.told = true;
+            return Some(Heard::Barred { filter, bytes });
+        }
         (!std::mem::replace(&mut self.told, true)).then_some(Heard::Down(error))
+    }
+
+    /// Publishes a message that the broker keeps; empty, it forgets the one that it keeps.
+    ///
+    /// Only for what is ours: a command that is kept would be carried out late.
+    ///
+    /// # Errors
+    /// When there is no connection. The message is forgotten.
+    pub fn keep(
+        &mut self,
+        token: Option<Token>,
+        topic: &str,
+        payload: &[u8],
+    ) -> Result<(), NotSent> {
+        self.send(token, (topic, true), QoS::AtLeastOnce, payload)
+    }
+
+    fn send(
+        &mut self,
+        token: Option<Token>,
+        (topic, retain): (&str, bool),
+        qos: QoS,
+        payload: &[u8],
+    ) -> Result<(), NotSent> {
+        let State::Running(session) = &self.state else {
+            return Err(NotSent);
+        };
+        if !session.up {
+            return Err(NotSent);
+        }
+        // The token goes first: the task must find it when the packet leaves.
+        let queued = session.tokens.send(token).is_ok()
+            && session
+                .client
+                .try_publish(topic, qos, retain, payload)
+                .is_ok();
+        if queued {
+            Ok(())
+        } else {
+            // Tokens and packets are out of step now, and a client with a full queue is stuck.
+            self.reset("it takes no more messages");
+            Err(NotSent)
+        }
+    }
+
+    /// The broker has let us in: it is asked for what we listen to, and told that we are there.
+    fn greet(&mut self) {
+        self.told = false;
+        let at_once = self.sift.begin(self.filters.iter(), Instant::now());
+        if let State::Running(session) = &mut self.state {
+            session.up = true;
+            let filters: Vec<_> = at_once
+                .into_iter()
+                .map(|f| SubscribeFilter::new(f, QoS::AtLeastOnce))
+                .collect();
+            if !filters.is_empty() && session.client.try_subscribe_many(filters).is_err() {
+                self.reset("it takes no subscriptions");
+            }
+        }
+        if let Some(status) = self.status.clone() {
+            // Refused only by a queue that is full, which gives the connection up by itself.
+            let _ = self.keep(None, &status, ONLINE.as_bytes());
+        }
+    }
+
+    /// The next step in looking for the topic of a message that is too large.
+    fn sift_on(&mut self) {
+        let next = self.sift.advance(Instant::now());
+        if let (Some(filter), State::Running(session)) = (next, &self.state)
+            && session
+                .client
+                .try_subscribe(filter, QoS::AtLeastOnce)
+                .is_err()
+        {
+            self.reset("it takes no more subscriptions");
+        }
     }
 }
 
@@ -183,29 +295,11 @@ impl Link for BrokerLink {
         topic: &str,
         payload: &[u8],
     ) -> Result<(), NotSent> {
-        let State::Running(session) = &self.state else {
-            return Err(NotSent);
-        };
-        if !session.up {
-            return Err(NotSent);
-        }
         let qos = match token {
             Some(_) => QoS::AtLeastOnce,
             None => QoS::AtMostOnce,
         };
-        // The token goes first: the task must find it when the packet leaves.
-        let queued = session.tokens.send(token).is_ok()
-            && session
-                .client
-                .try_publish(topic, qos, false, payload)
-                .is_ok();
-        if queued {
-            Ok(())
-        } else {
-            // Tokens and packets are out of step now, and a client with a full queue is stuck.
-            self.reset("it takes no more messages");
-            Err(NotSent)
-        }
+        self.send(token, (topic, false), qos, payload)
     }
 
     async fn next(&mut self) -> Heard {
@@ -221,38 +315,35 @@ impl Link for BrokerLink {
                         return heard;
                     }
                 }
-                State::Running(session) => match session.from_client.recv().await {
-                    Some(FromClient::Heard(Heard::Up)) => {
-                        session.up = true;
-                        self.told = false;
-                        let filters: Vec<_> = self
-                            .filters
-                            .iter()
-                            .map(|f| SubscribeFilter::new(f.clone(), QoS::AtLeastOnce))
-                            .collect();
-                        if !filters.is_empty()
-                            && session.client.try_subscribe_many(filters).is_err()
-                        {
-                            self.reset("it takes no subscriptions");
+                State::Running(session) => {
+                    let sift_at = self.sift.next_at();
+                    let said = tokio::select! {
+                        biased;
+                        said = session.from_client.recv() => said,
+                        () = sleep_until(sift_at.unwrap_or_else(Instant::now)), if sift_at.is_some() => {
+                            self.sift_on();
                             continue;
                         }
-                        return Heard::Up;
-                    }
-                    Some(FromClient::Heard(heard)) => {
-                        self.backoff.reset();
+                    };
+                    let heard = match said {
+                        Some(FromClient::Heard(Heard::Up)) => {
+                            self.greet();
+                            if !matches!(self.state, State::Running(_)) {
+                                continue;
+                            }
+                            Some(Heard::Up)
+                        }
+                        Some(FromClient::Heard(heard)) => {
+                            self.backoff.reset();
+                            Some(heard)
+                        }
+                        Some(FromClient::Ended(error)) => self.lost(error),
+                        None => self.lost(LinkError::Closed),
+                    };
+                    if let Some(heard) = heard {
                         return heard;
                     }
-                    Some(FromClient::Ended(error)) => {
-                        if let Some(heard) = self.lost(error) {
-                            return heard;
-                        }
-                    }
-                    None => {
-                        if let Some(heard) = self.lost(LinkError::Closed) {
-                            return heard;
-                        }
-                    }
-                },
+                }
             }
         }
     }
@@ -266,6 +357,10 @@ impl Link for BrokerLink {
     }
 
     async fn close(mut self) {
+        if let Some(status) = self.status.clone() {
+            // An orderly end takes the last will with it, so we say ourselves that we go.
+            let _ = self.keep(None, &status, OFFLINE.as_bytes());
+        }
         if let State::Running(session) = &mut self.state
             && session.client.try_disconnect().is_ok()
         {
@@ -285,6 +380,7 @@ async fn drive(
     to_link: mpsc::Sender<FromClient>,
 ) {
     let mut under_way: BTreeMap<u16, Token> = BTreeMap::new();
+    let (host, port) = event_loop.mqtt_options.broker_address();
     loop {
         let said = match event_loop.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => Some(FromClient::Heard(Heard::Up)),
@@ -317,7 +413,7 @@ async fn drive(
             }
             Ok(Event::Outgoing(Outgoing::Disconnect)) => return,
             Ok(_) => None,
-            Err(error) => Some(FromClient::Ended(explained(error))),
+            Err(error) => Some(FromClient::Ended(explained(error, (&host, port)))),
         };
         let Some(said) = said else { continue };
         let ends = matches!(said, FromClient::Ended(_));
@@ -327,42 +423,24 @@ async fn drive(
     }
 }
 
-fn explained(error: ConnectionError) -> LinkError {
+fn explained(error: ConnectionError, (host, port): (&str, u16)) -> LinkError {
+    if let Some(distrust) = distrust(&error, host) {
+        return distrust;
+    }
     match error {
         ConnectionError::ConnectionRefused(code) => LinkError::Refused {
             code: format!("{code:?}"),
         },
+        ConnectionError::MqttState(StateError::Deserialization(
+            mqttbytes::Error::PayloadSizeLimitExceeded(bytes),
+        )) => LinkError::TooLarge { bytes },
+        ConnectionError::Io(error) => LinkError::Transport {
+            why: format!("the broker at {host}:{port} cannot be reached: {error}"),
+        },
         error => LinkError::Transport {
-            why: error.to_string(),
+            why: format!("the connection to the broker at {host}:{port} failed: {error}"),
         },
     }
-}
-
-/// TLS by rustls with the ring provider, trusting this certificate authority and no other.
-///
-/// # Errors
-/// When there is no certificate in the PEM text, or one that cannot be read.
-pub fn tls(ca_pem: &[u8]) -> Result<Transport, LinkError> {
-    let unusable = |why: String| LinkError::Certificate { why };
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca_pem) {
-        let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|e| unusable(e.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable("it has no certificate in PEM form".to_owned()));
-    }
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| unusable(e.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Transport::tls_with_config(TlsConfiguration::Rustls(
-        std::sync::Arc::new(config),
-    )))
 }
 
 #[cfg(test)]
@@ -376,19 +454,5 @@ mod tests {
         assert_eq!(id, client_id(&[b"mqtt", &7_u64.to_le_bytes()]));
         assert_ne!(id, client_id(&[b"mqtt", &8_u64.to_le_bytes()]));
         assert_ne!(client_id(&[b"a", b"bc"]), client_id(&[b"ab", b"c"]));
-    }
-
-    #[test]
-    fn a_certificate_authority_that_is_none_is_refused_in_clear_text() {
-        for pem in [
-            &b"not a certificate"[..],
-            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        ] {
-            let made = BrokerLink::new("localhost", 8883, None, Some(pem), "me", 0);
-            let Err(LinkError::Certificate { why }) = made.map(|_| ()) else {
-                panic!("taken: {pem:?}")
-            };
-            assert!(!why.is_empty());
-        }
     }
 }

@@ -78,7 +78,11 @@ mod tests {
         let filters: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
         let now = Instant::now();
         let mut sift = Sift::default();
-        assert_eq!(sift.begin(filters.iter(), now), filters, "nothing is wrong yet");
+        assert_eq!(
+            sift.begin(filters.iter(), now),
+            filters,
+            "nothing is wrong yet"
+        );
         assert_eq!((sift.next_at(), sift.blame()), (None, None));
         // One passing message at `a`, then twice at `b`, which brings it every time.
         assert_eq!(sift.begin(filters.iter(), now), ["a"]);
@@ -92,6 +96,10 @@ mod tests {
         assert_eq!(sift.begin(filters.iter(), now), ["a"]);
         assert_eq!(sift.advance(now).as_deref(), Some("c"));
         assert_eq!((sift.advance(now), sift.next_at()), (None, None));
-        assert_eq!(sift.begin(filters.iter(), now), ["a", "c"], "all at once again");
+        assert_eq!(
+            sift.begin(filters.iter(), now),
+            ["a", "c"],
+            "all at once again"
+        );
     }
 }

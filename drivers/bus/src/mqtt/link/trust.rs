@@ -25,7 +25,9 @@ impl std::fmt::Debug for Trust {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let own = self.client_pem.is_some();
-        f.debug_struct("Trust").field("own", &own).finish_non_exhaustive()
+        f.debug_struct("Trust")
+            .field("own", &own)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,14 +67,13 @@ fn unusable(what: &'static str) -> impl Fn(String) -> LinkError {
     move |why| LinkError::Certificate { what, why }
 }
 
-fn certificates(
-    what: &'static str,
-    pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, LinkError> {
+fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, LinkError> {
     let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let all = all.map_err(|e| unusable(what)(e.to_string()))?;
     if all.is_empty() {
-        return Err(unusable(what)("it has no certificate in PEM form".to_owned()));
+        return Err(unusable(what)(
+            "it has no certificate in PEM form".to_owned(),
+        ));
     }
     Ok(all)
 }
@@ -116,8 +117,10 @@ fn untrusted(error: &Error, host: &str) -> LinkError {
         },
         Error::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure,
-        ) => "the broker wants to know who we are by a certificate: add `cert` and `key` to the bus"
-            .to_owned(),
+        ) => {
+            "the broker wants to know who we are by a certificate: add `cert` and `key` to the bus"
+                .to_owned()
+        }
         Error::AlertReceived(alert) => format!(
             "the broker does not accept our certificate ({alert:?}): check `cert` and `key`, and \
              which authority the broker trusts"
@@ -167,10 +170,18 @@ mod tests {
             (bad(CertificateError::Expired), "has expired: renew it"),
             (bad(CertificateError::UnknownIssuer), "authority in `ca`"),
             (bad(CertificateError::NotValidForName), "not for `lab`"),
-            (late(AlertDescription::CertificateRequired), "add `cert` and `key`"),
-            (late(AlertDescription::UnknownCA), "our certificate (UnknownCA)"),
+            (
+                late(AlertDescription::CertificateRequired),
+                "add `cert` and `key`",
+            ),
+            (
+                late(AlertDescription::UnknownCA),
+                "our certificate (UnknownCA)",
+            ),
         ] {
-            let told = distrust(&error, "lab").expect("it is about trust").to_string();
+            let told = distrust(&error, "lab")
+                .expect("it is about trust")
+                .to_string();
             assert!(told.contains(words), "{told}");
         }
         let plain = std::io::Error::other("cable");

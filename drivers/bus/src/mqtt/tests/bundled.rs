@@ -212,7 +212,7 @@ async fn a_gx_device_is_told_its_power_confirms_it_and_is_told_again_before_its_
     // To discharge 500.4 W is to draw -500 W from the AC input.
     set(&rig, 1, 500.4, 0.0).await;
     let say = format!(r#"W/c0619ab12345/{SETPOINT} {{"value":-500}}"#);
-    assert_eq!(told(&mut peer), [say.clone()]);
+    assert_eq!(told(&mut peer), [say.as_str()]);
     check_outcomes(&rig, &["1 Written"]);
     let state = format!("N/c0619ab12345/{SETPOINT}");
     peer.say(&state, r#"{"value":-200}"#).await;
@@ -228,7 +228,7 @@ async fn a_gx_device_is_told_its_power_confirms_it_and_is_told_again_before_its_
         )
         .await;
         sleep(Duration::from_millis(2500)).await;
-        assert_eq!(told(&mut peer), [say.clone()]);
+        assert_eq!(told(&mut peer), [say.as_str()]);
         peer.say(
             "N/c0619ab12345/vebus/257/Ac/ActiveIn/L1/P",
             r#"{"value":-498}"#,
