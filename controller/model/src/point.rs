@@ -116,6 +116,8 @@ points! {
     State = "state", "1";
     /// Alarm bits, zero = none.
     Alarm = "alarm", "1";
+    /// Warning bits, zero = none.
+    Warning = "warning", "1";
     /// Switch, relay or breaker position: 1 = closed or on.
     SwitchOn = "switch.on", "1";
     /// Voltage on the far (utility) side of a coupling breaker.

@@ -45,6 +45,20 @@ pub enum Endpoint {
         /// Bus name on that server.
         interface: String,
     },
+    /// A serial CAN adapter that speaks slcan.
+    Slcan {
+        /// Device path.
+        path: String,
+        /// Bit rate of the CAN bus in bits per second.
+        bitrate: u32,
+    },
+    /// A CAN bus inside this process, shared by all who name it.
+    VirtualCan {
+        /// Its name.
+        name: String,
+        /// Bits per second, if frames shall take their time.
+        bitrate: Option<u32>,
+    },
     /// An MQTT broker.
     Broker(mqtt::link::Broker),
     /// An in-memory byte stream in place of TCP or serial (virtual time): each dial sends the far end.
@@ -303,7 +317,10 @@ pub fn start(
         key,
     };
     match &spec.endpoint {
-        Endpoint::SocketCan { .. } | Endpoint::Socketcand { .. } => {
+        Endpoint::SocketCan { .. }
+        | Endpoint::Socketcand { .. }
+        | Endpoint::Slcan { .. }
+        | Endpoint::VirtualCan { .. } => {
             tokio::spawn(can::run(spec, devices, clock, sink, door, stats));
         }
         Endpoint::Broker(_) | Endpoint::MemoryBroker(_) => {

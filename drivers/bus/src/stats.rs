@@ -26,6 +26,8 @@ pub struct BusStats {
     pub expired: AtomicU64,
     /// Connections opened again.
     pub reconnects: AtomicU64,
+    /// Times that the CAN controller has left its bus.
+    pub bus_offs: AtomicU64,
     /// Time during which the link was in use, in nanoseconds.
     pub busy_nanos: AtomicU64,
     /// The devices, in the order of the bus.
@@ -70,6 +72,7 @@ pub struct BusReport {
     pub exceptions: u64,
     pub expired: u64,
     pub reconnects: u64,
+    pub bus_offs: u64,
     pub busy_nanos: u64,
 }
 
@@ -118,6 +121,7 @@ impl BusStats {
             exceptions: read(&self.exceptions),
             expired: read(&self.expired),
             reconnects: read(&self.reconnects),
+            bus_offs: read(&self.bus_offs),
             busy_nanos: read(&self.busy_nanos),
         }
     }

@@ -72,7 +72,7 @@ codes! {
     CAN_ID = "P029",
         "A standard CAN identifier has 11 bits (up to 0x7ff), an extended one 29 (up to 0x1fffffff, with `extended = true`).";
     SIGNAL_OUTSIDE = "P030",
-        "The signal does not lie within the eight bytes of a frame, or has no bits. Count little-endian signals from their least significant bit and big-endian ones from their most significant bit, in the numbering of DBC files.";
+        "The number does not lie within the bytes of its frame (eight, or 64 where `[can]` says `fd = true`), has no bits, or is a floating-point number of another size than 32 or 64 bits. Count little-endian signals from their least significant bit and big-endian ones from their most significant bit, in the numbering of DBC files.";
     SIGNALS_OVERLAP = "P031",
         "Two signals of the frame share a bit. Usually a start bit is off by a byte.";
     TIMEOUT_TOO_SHORT = "P032",
@@ -80,7 +80,7 @@ codes! {
     FRAME_TWICE = "P033",
         "The same frame, topic or keep-alive stands in the profile twice. Put everything that it holds into one place.";
     BAD_BYTES = "P034",
-        "Bytes are written as pairs of hexadecimal digits, at most eight of them, such as \"00 00 00 00 00 00 00 00\".";
+        "Bytes are written as pairs of hexadecimal digits such as \"00 00 00 00 00 00 00 00\": up to eight of them, and on CAN FD also 12, 16, 20, 24, 32, 48 or 64.";
     BAD_TOPIC = "P035",
         "A topic has no wildcards (a device is one device), is not empty, knows only the placeholders `{t}` (the device's topic in the rig), `{t.1}` to `{t.9}` (a level of it) and `{c}` (the controller's own reply topic), and holds one of them, or all devices of this kind would answer at once.";
     BAD_POINTER = "P036",
@@ -111,6 +111,14 @@ codes! {
         "`ramp` is the fastest change of active power that the device bears, such as \"500W/s\", above zero. The limiter keeps it, and a rig may only ask for a slower one.";
     ONE_REGISTER = "P049",
         "`write_function = \"single\"` writes one register at a time (function 6), so that a value of several registers would be seen half-written.";
+    BAD_DBC = "P050",
+        "The DBC file that `dbc` of `[can]` names cannot be used: it is not there, it is larger than gridrig reads, or a line of it is not DBC. The path is relative to the profile's own folder. The message says the line; mend it with the tool that wrote the file, or keep only the messages that are mapped.";
+    DBC_NAME = "P051",
+        "A frame or control names a message, or a number names a signal, that the DBC file does not have. Names are those of the file, in its capitals; `signal` needs a `message`, and `message` needs `dbc` in `[can]`.";
+    DBC_SIGNAL = "P052",
+        "The DBC file has the signal, but nobody could read it: it has no bits or more than 64, it leaves the bytes of its message, it is a floating-point number of another size than 32 or 64 bits, its factor is zero, or its multiplexer is not there. The message says which line of the file.";
+    PAGE = "P053",
+        "`page` says for which value of a number in the frame this table holds, as the multiplexer of a DBC file does. The value must fit into the bits of that number.";
 }
 
 /// The longer explanation of a code.

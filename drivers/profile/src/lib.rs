@@ -31,9 +31,11 @@
 //!
 //! | CAN | |
 //! | --- | --- |
-//! | `[can]` | `bitrate` |
-//! | `[[frame]]` | `id`, `extended`, `len_min`, `period`, `timeout`, `identify`, and `signals` with `start`, `bits`, `order` (`"little"`, `"big"`), `signed`, `offset` |
-//! | `[[keep_alive]]` | `id`, `extended`, `data` in hexadecimal pairs, `every` |
+//! | `[can]` | `bitrate`, `fd = true` for frames of up to 64 bytes, `dbc` (a file beside the profile) |
+//! | `[[frame]]` | `id`, `extended`, `id_mask` (bits that must fit; `0x3ffff00` takes a J1939 PGN from any source), `len_min`, `period`, `timeout`, `identify`, `page = { start, bits, order, value }` where a number in the frame says what the rest means, and `signals` with `start`, `bits`, `order` (`"little"`, `"big"`), `signed` or `float`, `offset`, `mask` (which bits count), `not_implemented` (raw numbers from this one upwards) |
+//! | `[[keep_alive]]` | `id`, `extended`, `data` in hexadecimal pairs, `every`, `values` (numbers of the device that are said back to it), `wakes_for` (the device is silent without it) |
+//! | `[[control]]` | `name`, `id`, `extended`, `len`, `refresh`, `confirm_within`, `tolerance`, `safe`, `range`, `comms_loss` with `revert`, and `fields`: numbers with `write = "setpoint"`, `"constant"` (with `raw`) or `"counter"`; a frame of the profile must say the same point, which proves the setpoint |
+//! | with a DBC file | `message = "NAME"` in place of `id` and `len` (and of `period`, where the file has a cycle time), `signal = "NAME"` in place of `start`, `bits`, `order`, `signed`, `float` and `offset`; unit and pages come from the file too |
 //!
 //! | MQTT | |
 //! | --- | --- |
@@ -53,6 +55,7 @@
 //! `invert = true`, and whoever inverts must also swap `ac.e_exp` and `ac.e_imp`.
 
 pub mod can;
+pub mod dbc;
 pub mod modbus;
 pub mod mqtt;
 pub mod sunspec;
@@ -140,7 +143,7 @@ impl Profile {
                 }
                 points
             }
-            Protocol::Can(_) => Vec::new(),
+            Protocol::Can(c) => c.controls.iter().map(|c| c.point).collect(),
             Protocol::Mqtt(m) => m.commands.iter().map(|c| c.point).collect(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::Point;
 
-use crate::can::{ByteOrder, CanId, CanProfile};
+use crate::can::{Bits, ByteOrder, CanId, CanProfile, ControlField, Frame, Number};
 use crate::modbus::{
     Address, CommsLoss, Control, DataType, Encoding, FieldValue, Layout, ModbusProfile, Parity,
     Poll, Table, WordOrder, WriteFunction,
@@ -325,10 +325,22 @@ fn frames(page: &mut String, can: &CanProfile) {
     line(page, &format!("- CAN: {} bit/s.", can.bitrate));
     for keep_alive in &can.keep_alive {
         let bytes: Vec<String> = keep_alive.data.iter().map(|b| format!("{b:02x}")).collect();
+        let said_back: Vec<String> = keep_alive
+            .values
+            .iter()
+            .map(|(point, field)| format!("`{point}` in {}", bits(field.at)))
+            .collect();
+        let with = match said_back.as_slice() {
+            [] => String::new(),
+            values => format!(" with its own {}", values.join(", ")),
+        };
+        let silent = keep_alive.wakes_for.map_or_else(String::new, |wakes_for| {
+            format!("; silent without it for {}", time(wakes_for))
+        });
         line(
             page,
             &format!(
-                "- Wants to hear {} `{}` every {}.",
+                "- Wants to hear {} `{}`{with} every {}{silent}.",
                 can_id(keep_alive.id),
                 bytes.join(" "),
                 time(keep_alive.every)
@@ -342,7 +354,7 @@ fn frames(page: &mut String, can: &CanProfile) {
                 &format!(
                     "- Known by: {} begins with `{}`.",
                     can_id(frame.id),
-                    String::from_utf8_lossy(text)
+                    String::from_utf8_lossy(text).escape_debug()
                 ),
             );
         }
@@ -354,17 +366,21 @@ fn frames(page: &mut String, can: &CanProfile) {
         ],
         can.frames.iter().flat_map(|frame| {
             frame.signals.iter().map(move |s| {
-                let order = match s.order {
-                    ByteOrder::Little => "little",
-                    ByteOrder::Big => "big",
+                let number = match s.field.number {
+                    Number::Unsigned => "",
+                    Number::Signed => ", signed",
+                    Number::Float => ", float",
                 };
-                let signed = if s.signed { ", signed" } else { "" };
+                let mask = match s.mask {
+                    u64::MAX => String::new(),
+                    mask => format!(", of these {mask:#x}"),
+                };
                 vec![
                     format!("`{}`", s.point),
                     unit(s.point).to_owned(),
-                    can_id(frame.id),
-                    format!("{} from {}, {order}{signed}", s.bits, s.start_bit),
-                    factor(s.factor),
+                    frame_name(frame),
+                    format!("{}{number}{mask}", bits(s.field.at)),
+                    factor(s.field.factor),
                     time(frame.period),
                     time(frame.timeout),
                     range(s.range),
@@ -372,6 +388,66 @@ fn frames(page: &mut String, can: &CanProfile) {
             })
         }),
     );
+    for control in &can.controls {
+        let loss = match control.comms_loss {
+            CommsLoss::Reverts { after } => {
+                format!("the device falls back after {}", time(after))
+            }
+            CommsLoss::Holds => "the device holds the last value".to_owned(),
+        };
+        let again = control
+            .refresh
+            .map_or_else(String::new, |every| format!(", sent every {}", time(every)));
+        line(
+            page,
+            &format!(
+                "\n**Sets `{}`** with {} of {} bytes{again}: safe value {}, confirmed within {}; without a word {loss}.\n",
+                control.point,
+                can_id(control.id),
+                control.len,
+                value(control.safe, control.point),
+                time(control.confirm_within)
+            ),
+        );
+        for field in &control.fields {
+            let what = match field {
+                ControlField::Setpoint(field) => {
+                    format!("the setpoint, factor {}", factor(field.factor))
+                }
+                ControlField::Constant(_, raw) => format!("always {raw}"),
+                ControlField::Counter(_) => "one more each time".to_owned(),
+            };
+            line(page, &format!("- {}: {what}", bits(field.at())));
+        }
+    }
+}
+
+fn bits(at: Bits) -> String {
+    let order = match at.order {
+        ByteOrder::Little => "little",
+        ByteOrder::Big => "big",
+    };
+    format!("{} from {}, {order}", at.len, at.start)
+}
+
+/// The identifier of a frame, with its page if it is one of several.
+fn frame_name(frame: &Frame) -> String {
+    let pages: Vec<String> = frame
+        .page
+        .iter()
+        .flat_map(|s| &s.values)
+        .map(|(low, high)| {
+            if low == high {
+                low.to_string()
+            } else {
+                format!("{low}…{high}")
+            }
+        })
+        .collect();
+    match pages.as_slice() {
+        [] => can_id(frame.id),
+        pages => format!("{} page {}", can_id(frame.id), pages.join(", ")),
+    }
 }
 
 fn topics(page: &mut String, mqtt: &MqttProfile) {

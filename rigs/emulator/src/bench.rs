@@ -29,7 +29,7 @@ use crate::faces::modbus::Port;
 use crate::faces::modbus::frame::Framing;
 use crate::faces::modbus::image::{Identity, Image};
 use crate::faces::mqtt::{self, Firmware, Talker};
-use crate::faces::socketcand;
+use crate::faces::{slcan, socketcand};
 use crate::faults::Fault;
 use crate::hub::Hub;
 use crate::plant::breaker::SyncCheck;
@@ -88,6 +88,8 @@ pub enum BusKind {
     ModbusRtu,
     /// CAN, reached through socketcand.
     Can,
+    /// CAN, reached through a serial adapter that speaks slcan.
+    SerialCan,
     /// MQTT.
     Mqtt,
 }
@@ -156,6 +158,8 @@ pub enum Address {
     ModbusTcp(SocketAddr),
     /// A serial port: the path of a pty.
     Serial(String),
+    /// A serial CAN adapter that speaks slcan: the path of a pty.
+    Slcan(String),
     /// A socketcand server and the interface to open there.
     Socketcand(SocketAddr, Arc<str>),
     /// An MQTT broker.
@@ -262,6 +266,7 @@ pub struct Bench {
 enum Face {
     Modbus(Arc<Port>, Framing),
     Can(Arc<CanBus>, Arc<str>),
+    SerialCan(Arc<CanBus>, Arc<str>),
     Mqtt(Vec<Talker>),
 }
 
@@ -375,6 +380,18 @@ impl Bench {
                     }));
                     Address::Socketcand(address, interface)
                 }
+                Face::SerialCan(can, _) => {
+                    let opened = pty::Opened::open().map_err(|source| io(&bus, source))?;
+                    let (pty, path) = (opened.pty, opened.path);
+                    self.keep_open.push(opened.client_side);
+                    self.spawn(Arc::clone(&can).run());
+                    self.spawn(async move {
+                        if let Err(error) = slcan::serve(can, pty).await {
+                            tracing::warn!(%error, "An emulated CAN adapter has ended.");
+                        }
+                    });
+                    Address::Slcan(path)
+                }
                 Face::Mqtt(talkers) => {
                     // The port of the rig is the relay's: the broker itself cannot be stopped.
                     let listener = listen(&bus).await?;
@@ -435,7 +452,10 @@ impl Bench {
                         }
                     });
                 }
-                (Face::Can(can, interface), Some(MemoryLink::Streams(mut dialled))) => {
+                (
+                    Face::Can(can, interface) | Face::SerialCan(can, interface),
+                    Some(MemoryLink::Streams(mut dialled)),
+                ) => {
                     self.spawn(Arc::clone(&can).run());
                     self.spawn(async move {
                         while let Some(stream) = dialled.recv().await {
@@ -523,14 +543,18 @@ impl Bench {
                 };
                 Face::Modbus(Arc::new(port), framing)
             }
-            BusKind::Can => {
+            BusKind::Can | BusKind::SerialCan => {
                 let mut can = CanBus::new(self.world.clone());
                 for (ix, device) in on_bus() {
                     if let Protocol::Can(profile) = &device.profile.protocol {
                         can.add(ix, profile.clone());
                     }
                 }
-                Face::Can(Arc::new(can), bus.interface.clone())
+                let (can, interface) = (Arc::new(can), bus.interface.clone());
+                match bus.kind {
+                    BusKind::SerialCan => Face::SerialCan(can, interface),
+                    _ => Face::Can(can, interface),
+                }
             }
             BusKind::Mqtt => {
                 let mut talkers = Vec::new();
@@ -737,7 +761,7 @@ fn nameplate(plant: &Plant, kind: Kind) -> Nameplate {
 fn check_protocol(device: &DeviceSpec, bus: &BusSpec) -> Result<(), BenchError> {
     match (&device.profile.protocol, bus.kind) {
         (Protocol::Modbus(_), BusKind::ModbusTcp | BusKind::ModbusRtuTcp | BusKind::ModbusRtu)
-        | (Protocol::Can(_), BusKind::Can) => Ok(()),
+        | (Protocol::Can(_), BusKind::Can | BusKind::SerialCan) => Ok(()),
         (Protocol::Mqtt(profile), BusKind::Mqtt) => {
             let levels = profile.topic_levels().max(1);
             let there = device.topic.as_ref().map_or(0, |t| t.split('/').count());

@@ -622,6 +622,8 @@ fn battery(storage: &Storage, point: Point) -> Option<f64> {
     match point {
         Point::StateOfCharge => Some(storage.soc()),
         Point::StateOfHealth => Some(1.0),
+        // This plant's batteries are well until they raise an alarm.
+        Point::Warning => Some(0.0),
         Point::BatteryVoltage => Some(v),
         Point::BatteryCurrent => Some(storage.dc_power() / v),
         // Chosen: a cellar; the thermal model is not part of this plant.

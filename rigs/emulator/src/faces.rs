@@ -7,4 +7,5 @@
 pub mod can;
 pub mod modbus;
 pub mod mqtt;
+pub mod slcan;
 pub mod socketcand;

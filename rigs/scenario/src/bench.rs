@@ -19,7 +19,7 @@ use emulator::plant::network::Feeder;
 use emulator::plant::{Forming, Site};
 use model::Role;
 use quantities::ActivePower;
-use runtime::rig::{BusKind, EmulatedDevice, Rig};
+use runtime::rig::{BusKind, CanUri, EmulatedDevice, Rig};
 use tokio::sync::mpsc;
 
 /// Resistance and reactance of the feeder where the rig says nothing: 0.3 km of a usual 150 mm2
@@ -66,6 +66,7 @@ pub fn address_text(address: &Address) -> String {
     match address {
         Address::ModbusTcp(a) => a.to_string(),
         Address::Serial(path) => path.clone(),
+        Address::Slcan(path) => format!("slcan://{path}"),
         Address::Socketcand(a, interface) => format!("socketcand://{a}/{interface}"),
         Address::Broker(a) => format!("mqtt://{a}"),
     }
@@ -266,6 +267,7 @@ fn emulated_bus(rig: &Rig, index: usize, bus: &runtime::rig::RigBus) -> Emulated
         BusKind::ModbusTcp { .. } => EmulatedKind::ModbusTcp,
         BusKind::ModbusRtuTcp { .. } => EmulatedKind::ModbusRtuTcp,
         BusKind::ModbusRtu { .. } => EmulatedKind::ModbusRtu,
+        BusKind::Can(CanUri::Slcan { .. }) => EmulatedKind::SerialCan,
         BusKind::Can(_) => EmulatedKind::Can,
         BusKind::Mqtt { .. } => EmulatedKind::Mqtt,
     };
@@ -305,6 +307,13 @@ fn bus_spec(rig: &Rig, index: usize, seed: u64, address: Option<Address>) -> bus
                     parity: profile::modbus::Parity::None,
                     stop_bits: 1,
                 }),
+        },
+        Some(Address::Slcan(path)) => bus::Endpoint::Slcan {
+            path,
+            bitrate: match &rig_bus.kind {
+                BusKind::Can(CanUri::Slcan { bitrate, .. }) => *bitrate,
+                _ => 500_000,
+            },
         },
         Some(Address::Socketcand(a, interface)) => {
             let (host, port) = tcp(a);

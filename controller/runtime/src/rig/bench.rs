@@ -110,19 +110,14 @@ impl Rig {
                 port: *port,
                 interface: interface.clone(),
             },
-            BusKind::Can(CanUri::Virtual { name }) => {
-                return Err(Box::new(
-                    Diagnostic::error(
-                        "R021",
-                        Actor::Author,
-                        format!(
-                            "bus `{}` (virtual://{name}) exists only in an emulated bench",
-                            rig_bus.id
-                        ),
-                    )
-                    .help("run with `--on sim`, or name a socketcan:// or socketcand:// address"),
-                ));
-            }
+            BusKind::Can(CanUri::Slcan { path, bitrate }) => Endpoint::Slcan {
+                path: path.clone(),
+                bitrate: *bitrate,
+            },
+            BusKind::Can(CanUri::Virtual { name, bitrate }) => Endpoint::VirtualCan {
+                name: name.clone(),
+                bitrate: *bitrate,
+            },
             BusKind::Mqtt {
                 host,
                 port,
@@ -249,7 +244,10 @@ fn safe(device: &RigDevice, points: &[Point]) -> Option<f64> {
             .iter()
             .find_map(|p| mqtt.commands.iter().find(|c| c.point == *p))
             .map(|c| c.safe),
-        Protocol::Can(_) => None,
+        Protocol::Can(can) => points
+            .iter()
+            .find_map(|p| can.controls.iter().find(|c| c.point == *p))
+            .map(|c| c.safe),
     }
 }
 
@@ -276,6 +274,6 @@ pub(super) fn takes(device: &RigDevice, point: Point) -> bool {
     match &device.profile.protocol {
         Protocol::Modbus(modbus) => modbus.controls.iter().any(|c| c.point == point),
         Protocol::Mqtt(mqtt) => mqtt.commands.iter().any(|c| c.point == point),
-        Protocol::Can(_) => false,
+        Protocol::Can(can) => can.controls.iter().any(|c| c.point == point),
     }
 }

@@ -228,7 +228,22 @@ fn can_uri(text: &str) -> Option<CanUri> {
         "socketcan" if !rest.is_empty() => Some(CanUri::SocketCan {
             interface: rest.into(),
         }),
-        "virtual" if !rest.is_empty() => Some(CanUri::Virtual { name: rest.into() }),
+        "virtual" => {
+            let (name, bitrate) = with_bitrate(rest)?;
+            (!name.is_empty()).then(|| CanUri::Virtual {
+                name: name.into(),
+                bitrate,
+            })
+        }
+        "slcan" => {
+            let (path, bitrate) = with_bitrate(rest)?;
+            let bitrate = bitrate.unwrap_or(SLCAN_BITRATE);
+            let fits = path.starts_with('/') && bus::can::slcan::BITRATES.contains(&bitrate);
+            fits.then(|| CanUri::Slcan {
+                path: path.into(),
+                bitrate,
+            })
+        }
         "socketcand" => {
             let (address, interface) = rest.split_once('/')?;
             // 29536 is the port that socketcand listens on.
@@ -240,6 +255,22 @@ fn can_uri(text: &str) -> Option<CanUri> {
             })
         }
         _ => None,
+    }
+}
+
+/// Bit rate of a serial adapter where the rig gives none: that of the batteries' protocols.
+const SLCAN_BITRATE: u32 = 500_000;
+
+/// What stands before `?bitrate=…`, and the bit rate if it is there.
+fn with_bitrate(text: &str) -> Option<(&str, Option<u32>)> {
+    match text.split_once('?') {
+        None => Some((text, None)),
+        Some((before, option)) => {
+            let rate: u32 = option.strip_prefix("bitrate=")?.parse().ok()?;
+            (10_000..=1_000_000)
+                .contains(&rate)
+                .then_some((before, Some(rate)))
+        }
     }
 }
 

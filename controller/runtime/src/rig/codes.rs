@@ -86,15 +86,11 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R019",
-        "An address that cannot be read: `socketcan://can0`, `socketcand://host:29536/can0`, `virtual://name`, `mqtt://host:1883`.",
+        "An address that cannot be read: `socketcan://can0`, `socketcand://host:29536/can0`, `slcan:///dev/ttyACM0?bitrate=500000` (10000, 20000, 50000, 100000, 125000, 250000, 500000, 800000 or 1000000), `virtual://name`, `mqtt://host:1883`.",
     ),
     (
         "R020",
         "The nominal values of the site are outside what gridrig controls (50 or 60 Hz, 100 to 500 V line to neutral).",
-    ),
-    (
-        "R021",
-        "A virtual bus exists only inside an emulated bench.",
     ),
     (
         "R022",

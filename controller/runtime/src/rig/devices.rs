@@ -184,7 +184,10 @@ fn keeps_for_ever(device: &RigDevice) -> bool {
             .commands
             .iter()
             .any(|c| moves.contains(&c.point) && c.revert.is_none()),
-        Protocol::Can(_) => false,
+        Protocol::Can(can) => can
+            .controls
+            .iter()
+            .any(|c| moves.contains(&c.point) && c.comms_loss == CommsLoss::Holds),
     }
 }
 

@@ -165,10 +165,19 @@ pub enum CanUri {
         /// Bus name on that server.
         interface: String,
     },
-    /// Only inside this process: an emulated bench.
+    /// Serial adapter that speaks slcan.
+    Slcan {
+        /// Path of the serial device.
+        path: String,
+        /// Bit rate of the bus in bits per second.
+        bitrate: u32,
+    },
+    /// A bus inside this process.
     Virtual {
         /// Name of the bus.
         name: String,
+        /// Bits per second, if frames shall take their time.
+        bitrate: Option<u32>,
     },
 }
 

@@ -16,9 +16,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::Backoff;
 use super::codec::Frame;
+use super::slcan;
 #[cfg(target_os = "linux")]
 use super::socketcan::Interface;
 use super::socketcand::{Connection, Heard, Stream};
+use super::wire::{Node, Wire};
 use crate::Endpoint;
 
 /// Time for dialling and handshake together.
@@ -77,6 +79,30 @@ pub enum LinkError {
         /// Interface of the rig.
         interface: String,
     },
+    /// The serial adapter does not do what it is told.
+    #[error("the slcan adapter: {why}; check `bitrate` in the rig and the adapter's manual")]
+    Adapter {
+        /// What it refuses.
+        why: String,
+    },
+    /// The serial port cannot be opened.
+    #[error(
+        "serial port {path}: {reason}; check that the adapter is plugged in and nobody else uses it"
+    )]
+    Serial {
+        /// Its path.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The interface takes classic frames only.
+    #[error(
+        "interface {interface} takes no frames of CAN FD: bring it up with `ip link set {interface} mtu 72` and `fd on`"
+    )]
+    NotFd {
+        /// Interface of the rig.
+        interface: String,
+    },
     /// The transport cannot carry this frame.
     #[error("this transport cannot carry the frame")]
     NotCarried,
@@ -103,6 +129,8 @@ pub(crate) enum Step {
 
 enum Open {
     Stream(Box<Connection<Box<dyn Stream>>>),
+    Serial(Box<slcan::Connection<tokio_serial::SerialStream>>),
+    Virtual(Node),
     #[cfg(target_os = "linux")]
     Kernel(Interface),
 }
@@ -120,7 +148,7 @@ pub(crate) struct Link {
     endpoint: Endpoint,
     /// Bus name for an endpoint that does not say one.
     name: String,
-    ids: Vec<CanId>,
+    ids: Vec<(CanId, u32)>,
     backoff: Backoff,
     state: State,
     /// Whether the outage that lasts now has been told.
@@ -129,7 +157,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// A link to an endpoint that hears these identifiers.
-    pub(crate) fn new(endpoint: Endpoint, name: &str, ids: Vec<CanId>, seed: u64) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, name: &str, ids: Vec<(CanId, u32)>, seed: u64) -> Self {
         Self {
             endpoint,
             name: name.to_owned(),
@@ -199,7 +227,11 @@ impl Link {
             .await
             .unwrap_or(Err(LinkError::Timeout { after: SEND_TIME }));
         match sent {
-            Err(error @ (LinkError::QueueFull { .. } | LinkError::NotCarried)) => Err(error),
+            Err(
+                error @ (LinkError::QueueFull { .. }
+                | LinkError::NotCarried
+                | LinkError::NotFd { .. }),
+            ) => Err(error),
             Err(error) => {
                 self.state = State::Waiting(Instant::now() + self.backoff.wait());
                 self.told = true;
@@ -211,10 +243,19 @@ impl Link {
 
     /// Closes the link in an orderly way.
     pub(crate) async fn close(self) {
-        if let State::Up(Open::Stream(connection)) = self.state {
-            // A peer that does not take the end of the stream must not hold the bus.
-            let _ = timeout(SEND_TIME, connection.close()).await;
+        if let State::Up(open) = self.state {
+            open.close().await;
         }
+    }
+
+    /// Closes the link and dials it again after a wait that grows until a frame comes: an
+    /// adapter that is opened anew begins with a fresh controller.
+    pub(crate) async fn reopen(&mut self) {
+        let waiting = State::Waiting(Instant::now() + self.backoff.wait());
+        if let State::Up(open) = std::mem::replace(&mut self.state, waiting) {
+            open.close().await;
+        }
+        self.told = true;
     }
 
     fn lost(&mut self, error: LinkError) -> Option<Step> {
@@ -231,6 +272,11 @@ impl Open {
                 Heard::Refused(text) => Err(LinkError::Refused { text }),
                 Heard::Hi | Heard::Ok | Heard::Echo | Heard::Garbage => Ok(None),
             },
+            Self::Serial(connection) => match connection.receive().await? {
+                slcan::Heard::Frame(frame) => Ok(Some(frame)),
+                slcan::Heard::Done | slcan::Heard::Refused | slcan::Heard::Garbage => Ok(None),
+            },
+            Self::Virtual(node) => node.receive().await.map(Some),
             #[cfg(target_os = "linux")]
             Self::Kernel(interface) => interface.receive().await,
         }
@@ -239,14 +285,30 @@ impl Open {
     async fn send(&mut self, frame: &Frame) -> Result<(), LinkError> {
         match self {
             Self::Stream(connection) => connection.send(frame).await,
+            Self::Serial(connection) => connection.send(frame).await,
+            Self::Virtual(node) => node.send(frame).await,
             #[cfg(target_os = "linux")]
             Self::Kernel(interface) => interface.send(frame).await,
         }
     }
+
+    async fn close(self) {
+        let closing = async {
+            match self {
+                Self::Stream(connection) => connection.close().await,
+                Self::Serial(connection) => connection.close().await,
+                Self::Virtual(_) => {}
+                #[cfg(target_os = "linux")]
+                Self::Kernel(_) => {}
+            }
+        };
+        // A peer that does not take the end of the stream must not hold the bus.
+        let _ = timeout(SEND_TIME, closing).await;
+    }
 }
 
 /// The same future goes on when the caller is interrupted: half a handshake is not begun anew.
-fn dial(endpoint: Endpoint, name: String, ids: Vec<CanId>) -> Dialling {
+fn dial(endpoint: Endpoint, name: String, ids: Vec<(CanId, u32)>) -> Dialling {
     Box::pin(async move {
         timeout(DIAL_TIME, open(endpoint, name, ids))
             .await
@@ -254,7 +316,7 @@ fn dial(endpoint: Endpoint, name: String, ids: Vec<CanId>) -> Dialling {
     })
 }
 
-async fn open(endpoint: Endpoint, name: String, ids: Vec<CanId>) -> Result<Open, LinkError> {
+async fn open(endpoint: Endpoint, name: String, ids: Vec<(CanId, u32)>) -> Result<Open, LinkError> {
     match endpoint {
         Endpoint::Socketcand {
             host,
@@ -264,6 +326,14 @@ async fn open(endpoint: Endpoint, name: String, ids: Vec<CanId>) -> Result<Open,
             let stream = TcpStream::connect((host.as_str(), port)).await?;
             stream.set_nodelay(true)?;
             over(Box::new(stream), &interface).await
+        }
+        Endpoint::Slcan { path, bitrate } => {
+            let port = serial(&path)?;
+            let connection = slcan::Connection::open(port, bitrate).await?;
+            Ok(Open::Serial(Box::new(connection)))
+        }
+        Endpoint::VirtualCan { name, bitrate } => {
+            Ok(Open::Virtual(Wire::named(&name, bitrate).join()))
         }
         Endpoint::Memory(dials) => over(Box::new(memory(&dials)?), &name).await,
         #[cfg(target_os = "linux")]
@@ -275,6 +345,20 @@ async fn open(endpoint: Endpoint, name: String, ids: Vec<CanId>) -> Result<Open,
         | Endpoint::Broker(_)
         | Endpoint::MemoryBroker(_) => Err(LinkError::Endpoint),
     }
+}
+
+/// Speed of the serial side in bits per second. Chosen: what adapters with a real serial line
+/// start with (slcand's default too); those on USB do not look at it.
+const SERIAL_BAUD: u32 = 115_200;
+
+fn serial(path: &str) -> Result<tokio_serial::SerialStream, LinkError> {
+    use tokio_serial::SerialPortBuilderExt;
+    tokio_serial::new(path, SERIAL_BAUD)
+        .open_native_async()
+        .map_err(|error| LinkError::Serial {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
 }
 
 async fn over(stream: Box<dyn Stream>, interface: &str) -> Result<Open, LinkError> {

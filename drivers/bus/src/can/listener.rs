@@ -1,8 +1,7 @@
 //! What a bus full of frames says about its devices: a pure state machine.
 //!
 //! Responsible for turning frames and silence into samples and events. Time is an
-//! argument. Not responsible for the link, nor for sending the keep-alives that it
-//! says are due.
+//! argument. Not responsible for the link, nor for anything that is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,18 +11,8 @@ use model::{DeviceIx, Flaw, Instant, Point, PointSample, Reading, Sample};
 use profile::can::{CanId, CanProfile, Frame as FrameSpec};
 use profile::{Profile, Protocol};
 
-use super::codec::{self, CLASS_BUS_OFF, Data, Frame};
-use crate::{BusDevice, BusStats, KeepAlives, LinkEvent, Sink};
-
-/// A frame that devices want to hear.
-#[derive(Clone, Debug, PartialEq)]
-struct KeepAlive {
-    frame: Frame,
-    every: Duration,
-    due: Instant,
-    /// Sent also while the bench only looks.
-    always: bool,
-}
+use super::codec::{self, CLASS_BUS_OFF, CLASS_RESTARTED, Frame};
+use crate::{BusDevice, BusStats, LinkEvent, Sink};
 
 /// How a frame of the profile comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +33,36 @@ struct Device {
     online: Option<bool>,
     /// Its identity frame did not fit.
     wrong: bool,
+    /// The last reading of each point, while it is good.
+    latest: BTreeMap<Point, f64>,
+}
+
+/// What a device has said: a point and its reading.
+pub(crate) type Said = (DeviceIx, Point, Reading<f64>);
+
+/// What a frame did to the bus as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing.
+    None,
+    /// The controller has left the bus.
+    Off,
+    /// The controller has come back.
+    Back,
 }
 
 impl Device {
     fn can(&self) -> Option<&CanProfile> {
         can(&self.profile)
+    }
+
+    /// Says what a point is now.
+    fn say(&mut self, point: Point, reading: Reading<f64>, desk: &Desk<'_>) {
+        match reading {
+            Reading::Good(value) => self.latest.insert(point, value),
+            Reading::Bad(_) => self.latest.remove(&point),
+        };
+        desk.sample(self.ix, point, reading);
     }
 
     fn points(&self) -> BTreeSet<Point> {
@@ -60,7 +74,7 @@ impl Device {
     }
 }
 
-fn can(profile: &Profile) -> Option<&CanProfile> {
+pub(super) fn can(profile: &Profile) -> Option<&CanProfile> {
     match &profile.protocol {
         Protocol::Can(profile) => Some(profile),
         Protocol::Modbus(_) | Protocol::Mqtt(_) => None,
@@ -99,27 +113,25 @@ impl Desk<'_> {
 #[derive(Debug)]
 pub(crate) struct Listener {
     devices: Vec<Device>,
-    /// Which frames of which devices have an identifier.
+    /// Which frames of which devices have an identifier as it stands.
     by_id: BTreeMap<CanId, Vec<(usize, usize)>>,
-    keep_alives: Vec<KeepAlive>,
+    /// Which frames of which devices have an identifier that is only partly told.
+    masked: Vec<(usize, usize)>,
     /// The rig's time-out in place of the profiles'.
     timeout: Option<Duration>,
     /// The controller is off the bus and this has been told.
     bus_off: bool,
-    /// The bench is armed.
-    armed: bool,
 }
 
 impl Listener {
     /// A listener for these devices; those of other protocols get a notice and bad samples.
-    pub(crate) fn new(devices: Vec<BusDevice>, timeout: Option<Duration>, desk: &Desk<'_>) -> Self {
+    pub(crate) fn new(devices: &[BusDevice], timeout: Option<Duration>, desk: &Desk<'_>) -> Self {
         let mut this = Self {
             devices: Vec::new(),
             by_id: BTreeMap::new(),
-            keep_alives: Vec::new(),
+            masked: Vec::new(),
             timeout,
             bus_off: false,
-            armed: false,
         };
         for device in devices {
             let Some(profile) = can(&device.profile) else {
@@ -135,12 +147,15 @@ impl Listener {
             };
             let place = this.devices.len();
             for (n, frame) in profile.frames.iter().enumerate() {
-                this.by_id.entry(frame.id).or_default().push((place, n));
+                if is_whole(frame) {
+                    this.by_id.entry(frame.id).or_default().push((place, n));
+                } else {
+                    this.masked.push((place, n));
+                }
             }
-            this.hear_keep_alives(&device, profile, desk);
             this.devices.push(Device {
                 ix: device.ix,
-                id: device.id,
+                id: Arc::clone(&device.id),
                 watches: vec![
                     Watch::Listening {
                         since: desk.now,
@@ -148,62 +163,35 @@ impl Listener {
                     };
                     profile.frames.len()
                 ],
-                profile: device.profile,
+                profile: Arc::clone(&device.profile),
                 online: None,
                 wrong: false,
+                latest: BTreeMap::new(),
             });
         }
         this
     }
 
-    /// Two devices that want the same frame get it once, at the shorter interval.
-    fn hear_keep_alives(&mut self, device: &BusDevice, profile: &CanProfile, desk: &Desk<'_>) {
-        for wanted in &profile.keep_alive {
-            let Some(data) = Data::new(&wanted.data) else {
-                desk.notice(
-                    Some(device.ix),
-                    format!(
-                        "{}: a keep-alive of profile {} has more than 8 bytes and is not sent",
-                        device.id, device.profile.id
-                    ),
-                );
-                continue;
-            };
-            let frame = Frame::Data {
-                id: wanted.id,
-                data,
-            };
-            let always = device.keep_alives == KeepAlives::Always;
-            match self.keep_alives.iter_mut().find(|k| k.frame == frame) {
-                Some(known) => {
-                    known.every = known.every.min(wanted.every);
-                    known.always |= always;
-                }
-                None => self.keep_alives.push(KeepAlive {
-                    frame,
-                    every: wanted.every,
-                    due: desk.now,
-                    always,
-                }),
-            }
-        }
+    /// Identifiers that any device sends, each with the bits of it that must fit.
+    pub(crate) fn ids(&self) -> Vec<(CanId, u32)> {
+        let ids: BTreeSet<(CanId, u32)> = self
+            .devices
+            .iter()
+            .filter_map(Device::can)
+            .flat_map(|p| p.frames.iter().map(|f| (f.id, f.id_mask)))
+            .collect();
+        ids.into_iter().collect()
     }
 
-    /// Identifiers that any device sends.
-    pub(crate) fn ids(&self) -> Vec<CanId> {
-        self.by_id.keys().copied().collect()
+    /// The last reading of a point of a device, while it is good.
+    pub(crate) fn known(&self, ix: DeviceIx, point: Point) -> Option<f64> {
+        let device = self.devices.iter().find(|d| d.ix == ix)?;
+        device.latest.get(&point).copied()
     }
 
     /// Time that a frame takes on the wire, at the slowest bit rate of the profiles.
     pub(crate) fn wire_time(&self, frame: &Frame) -> Duration {
-        // ISO 11898-1: 47 bits around the data with 11-bit identifiers, 67 with 29-bit ones,
-        // gap between frames included, stuff bits left out.
-        let bits = match frame {
-            Frame::Data { id, data } => overhead_bits(*id) + 8 * data.as_slice().len() as u64,
-            Frame::Remote { id } => overhead_bits(*id),
-            // An error frame is six to twelve dominant bits, a delimiter and a gap.
-            Frame::Error { .. } => 23,
-        };
+        let bits = frame.bits();
         let rate = self
             .devices
             .iter()
@@ -215,44 +203,61 @@ impl Listener {
         })
     }
 
-    /// Takes in a frame.
-    pub(crate) fn hear(&mut self, frame: &Frame, desk: &Desk<'_>) {
+    /// Takes in a frame; says what the devices have said, and what became of the bus.
+    pub(crate) fn hear(&mut self, frame: &Frame, desk: &Desk<'_>) -> (Vec<Said>, Turn) {
         match frame {
-            Frame::Data { id, data } => self.hear_data(*id, data.as_slice(), desk),
+            Frame::Data { id, data } => {
+                let back = std::mem::replace(&mut self.bus_off, false);
+                let turn = if back { Turn::Back } else { Turn::None };
+                (self.hear_data(*id, data.as_slice(), desk), turn)
+            }
             // Requests of other nodes; a device that is asked answers with a data frame.
-            Frame::Remote { .. } => {}
-            Frame::Error { class } if class & CLASS_BUS_OFF != 0 => self.hear_bus_off(desk),
+            Frame::Remote { .. } => (Vec::new(), Turn::None),
+            Frame::Error { class } if class & CLASS_BUS_OFF != 0 => {
+                (Vec::new(), self.hear_bus_off(desk))
+            }
+            // The points stay bad until their frames come.
+            Frame::Error { class } if class & CLASS_RESTARTED != 0 => {
+                self.bus_off = false;
+                (Vec::new(), Turn::Back)
+            }
             Frame::Error { class } => {
                 tracing::debug!(class, "The CAN controller reported an error.");
                 BusStats::add(&desk.stats.corrupt, 1);
+                (Vec::new(), Turn::None)
             }
         }
     }
 
-    fn hear_data(&mut self, id: CanId, data: &[u8], desk: &Desk<'_>) {
-        self.bus_off = false;
-        for (place, n) in self.by_id.get(&id).into_iter().flatten() {
+    fn hear_data(&mut self, id: CanId, data: &[u8], desk: &Desk<'_>) -> Vec<Said> {
+        let mut said = Vec::new();
+        let whole = self.by_id.get(&id).into_iter().flatten();
+        for (place, n) in whole.chain(&self.masked) {
             if let Some(device) = self.devices.get_mut(*place) {
-                hear_frame(device, *n, data, desk);
+                hear_frame(device, *n, id, data, desk, &mut said);
             }
         }
+        said
     }
 
     /// The controller left the bus: nothing of what is known is true any more.
-    fn hear_bus_off(&mut self, desk: &Desk<'_>) {
+    fn hear_bus_off(&mut self, desk: &Desk<'_>) -> Turn {
         if std::mem::replace(&mut self.bus_off, true) {
-            return;
+            return Turn::None;
         }
+        BusStats::add(&desk.stats.bus_offs, 1);
         desk.notice(
             None,
             "the CAN controller has left the bus (bus-off): check cable, termination and bit rate; \
-             it returns by itself if the interface has a restart time (`ip link set … restart-ms 100`)"
+             it is opened anew, and returns by itself if the interface has a restart time \
+             (`ip link set … restart-ms 100`)"
                 .to_owned(),
         );
         for device in &mut self.devices {
             device.watches.fill(Watch::Silent);
             go_offline(device, Flaw::BusOff, desk);
         }
+        Turn::Off
     }
 
     /// What silence says by now.
@@ -274,27 +279,6 @@ impl Listener {
         }
     }
 
-    /// Frames that have to be sent now; each is due again after its interval.
-    pub(crate) fn due_keep_alives(&mut self, now: Instant) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        let armed = self.armed;
-        for keep_alive in self.keep_alives.iter_mut().filter(|k| armed || k.always) {
-            if keep_alive.due <= now {
-                // Counted from now: after an outage there is one frame, not a burst.
-                keep_alive.due = now + keep_alive.every;
-                frames.push(keep_alive.frame);
-            }
-        }
-        frames
-    }
-
-    /// All keep-alives are due at once: the link has just opened.
-    pub(crate) fn link_up(&mut self, now: Instant) {
-        for keep_alive in &mut self.keep_alives {
-            keep_alive.due = now;
-        }
-    }
-
     /// When the next silence is judged; `None` when all is silent already.
     pub(crate) fn next_silence(&self) -> Option<Instant> {
         let limits = self.devices.iter().flat_map(|device| {
@@ -311,37 +295,36 @@ impl Listener {
             .min()
     }
 
-    /// When the next keep-alive is due.
-    pub(crate) fn next_keep_alive(&self) -> Option<Instant> {
-        let sent = self.keep_alives.iter().filter(|k| self.armed || k.always);
-        sent.map(|k| k.due).min()
-    }
-
-    /// The bench is armed or disarmed: all keep-alives are due at once, or are not sent any more.
-    pub(crate) fn arm(&mut self, armed: bool, now: Instant) {
-        if std::mem::replace(&mut self.armed, armed) != armed && armed {
-            self.link_up(now);
-        }
-    }
-
     /// Name of a device in the rig, for messages.
     pub(crate) fn name(&self, ix: DeviceIx) -> Option<&str> {
         self.devices.iter().find(|d| d.ix == ix).map(|d| &*d.id)
     }
 }
 
-fn overhead_bits(id: CanId) -> u64 {
-    match id {
-        CanId::Standard(_) => 47,
-        CanId::Extended(_) => 67,
-    }
+/// Whether all bits of a frame's identifier must fit.
+fn is_whole(frame: &FrameSpec) -> bool {
+    let all = match frame.id {
+        CanId::Standard(_) => u32::from(CanId::STANDARD_MAX),
+        CanId::Extended(_) => CanId::EXTENDED_MAX,
+    };
+    frame.id_mask == all
 }
 
-fn hear_frame(device: &mut Device, n: usize, data: &[u8], desk: &Desk<'_>) {
+fn hear_frame(
+    device: &mut Device,
+    n: usize,
+    id: CanId,
+    data: &[u8],
+    desk: &Desk<'_>,
+    said: &mut Vec<Said>,
+) {
     let profile = Arc::clone(&device.profile);
     let Some(frame) = can(&profile).and_then(|p| p.frames.get(n)) else {
         return;
     };
+    if !frame.has_id(id) || !codec::is_page(&frame.page, data) {
+        return;
+    }
     if let Some(watch) = device.watches.get_mut(n) {
         *watch = Watch::Listening {
             since: desk.now,
@@ -365,7 +348,8 @@ fn hear_frame(device: &mut Device, n: usize, data: &[u8], desk: &Desk<'_>) {
             codec::decode(frame, signal, data)
         };
         corrupt |= reading == Reading::Bad(Flaw::Corrupt);
-        desk.sample(device.ix, signal.point, reading);
+        device.say(signal.point, reading, desk);
+        said.push((device.ix, signal.point, reading));
     }
     BusStats::add(
         if corrupt {
@@ -387,21 +371,14 @@ fn identity_is_wrong(device: &mut Device, frame: &FrameSpec, data: &[u8], desk: 
         format!(
             "{}: frame {} says {:?}, but profile {} expects {:?}: choose the profile of this device",
             device.id,
-            id_text(frame.id),
+            frame.id,
             String::from_utf8_lossy(data),
             device.profile.id,
             String::from_utf8_lossy(frame.identify.as_deref().unwrap_or_default()),
         ),
     );
     for point in device.points() {
-        desk.sample(device.ix, point, Reading::Bad(Flaw::Config));
-    }
-}
-
-fn id_text(id: CanId) -> String {
-    match id {
-        CanId::Standard(id) => format!("0x{id:03X}"),
-        CanId::Extended(id) => format!("0x{id:08X}"),
+        device.say(point, Reading::Bad(Flaw::Config), desk);
     }
 }
 
@@ -424,14 +401,14 @@ fn lose_frame(device: &mut Device, profile: &CanProfile, n: usize, desk: &Desk<'
         .collect();
     for point in profile.frames.get(n).into_iter().flat_map(points) {
         if !live.contains(&point) {
-            desk.sample(device.ix, point, Reading::Bad(Flaw::Timeout));
+            device.say(point, Reading::Bad(Flaw::Timeout), desk);
         }
     }
 }
 
 fn go_offline(device: &mut Device, flaw: Flaw, desk: &Desk<'_>) {
     for point in device.points() {
-        desk.sample(device.ix, point, Reading::Bad(flaw));
+        device.say(point, Reading::Bad(flaw), desk);
     }
     if device.online != Some(false) {
         device.online = Some(false);

@@ -58,7 +58,9 @@ pub async fn listen(
 ) -> Result<Traffic, LinkError> {
     let ids = profiles.iter().filter_map(can).flat_map(|can| {
         let frames = can.frames.iter();
-        frames.map(|frame| frame.id).collect::<Vec<_>>()
+        frames
+            .map(|frame| (frame.id, frame.id_mask))
+            .collect::<Vec<_>>()
     });
     let mut link = Link::new(spec.endpoint, &spec.id, ids.collect(), spec.seed);
     let end = Instant::now() + during;
@@ -171,7 +173,12 @@ mod tests {
         let whole = [LIMITS, CURRENT, charge, alarms, enabled, name];
         check(&whole, Some(("pylontech/lv-can", 0)));
         let finer: (u16, &[u8]) = (0x355, &[0x58, 0, 0x5E, 0, 0x60, 0x22]);
-        check(&[LIMITS, CURRENT, finer], Some(("victron/lv-can", 0)));
+        let pairs: (u16, &[u8]) = (0x35A, &[0xAA; 8]);
+        check(
+            &[LIMITS, CURRENT, finer, pairs],
+            Some(("victron/lv-can", 0)),
+        );
+        check(&[LIMITS, CURRENT, finer], Some(("victron/lv-can", 1)));
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::io;
 use std::time::Duration;
 
 use profile::can::CanId;
-use socketcan::tokio::CanSocket;
-use socketcan::{CanDataFrame, CanFrame, EmbeddedFrame, ExtendedId, Id, SocketOptions, StandardId};
+use socketcan::tokio::CanFdSocket;
+use socketcan::{
+    CanAnyFrame, CanDataFrame, CanFdFrame, EmbeddedFrame, ExtendedId, Id, SocketOptions, StandardId,
+};
 
 use super::LinkError;
 use super::codec::{Data, Frame};
@@ -22,6 +24,8 @@ const ENXIO: i32 = 6;
 const EAFNOSUPPORT: i32 = 97;
 /// Interface is down (`ENETDOWN`).
 const ENETDOWN: i32 = 100;
+/// Invalid argument (`EINVAL`).
+const EINVAL: i32 = 22;
 /// Transmit queue is full (`ENOBUFS`): routine, as it holds ten frames by default.
 const ENOBUFS: i32 = 105;
 
@@ -39,26 +43,24 @@ const RETRY_WAITS: [Duration; 5] = [
 const FILTERS_MAX: usize = 512;
 /// Flag of an extended identifier in a filter (`CAN_EFF_FLAG`).
 const EXTENDED_FLAG: u32 = 0x8000_0000;
-/// Bits of an extended and of a standard identifier (`CAN_EFF_MASK`, `CAN_SFF_MASK`).
-const EXTENDED_MASK: u32 = 0x1FFF_FFFF;
-const STANDARD_MASK: u32 = 0x7FF;
 
 /// A socket on a CAN interface.
 pub struct Interface {
-    socket: CanSocket,
+    socket: CanFdSocket,
     name: String,
 }
 
 impl Interface {
-    /// Opens an interface for these identifiers and for error frames.
+    /// Opens an interface for these identifiers, each with the bits of it that must fit, and
+    /// for error frames. Classic frames and those of CAN FD are both heard.
     ///
     /// # Errors
     /// When the kernel has no CAN, the interface does not exist, or the socket fails.
-    pub fn open(name: &str, ids: &[CanId]) -> Result<Self, LinkError> {
-        let socket = CanSocket::open(name).map_err(|e| match e.raw_os_error() {
+    pub fn open(name: &str, ids: &[(CanId, u32)]) -> Result<Self, LinkError> {
+        let socket = CanFdSocket::open(name).map_err(|e| match e.raw_os_error() {
             // The name is looked up first, so a kernel without CAN says "no such interface":
             // a socket on all interfaces tells the two apart.
-            Some(ENODEV | ENXIO) => match CanSocket::open_if(0) {
+            Some(ENODEV | ENXIO) => match CanFdSocket::open_if(0) {
                 Err(e) if e.raw_os_error() == Some(EAFNOSUPPORT) => explained(e, name),
                 _ => explained(e, name),
             },
@@ -100,10 +102,25 @@ impl Interface {
             return Err(LinkError::NotCarried);
         };
         let id = kernel_id(*id).ok_or(LinkError::NotCarried)?;
-        let frame = CanDataFrame::new(id, data.as_slice()).ok_or(LinkError::NotCarried)?;
+        let bytes = data.as_slice();
+        let frame: CanAnyFrame = if data.is_fd() {
+            CanFdFrame::new(id, bytes)
+                .ok_or(LinkError::NotCarried)?
+                .into()
+        } else {
+            CanDataFrame::new(id, bytes)
+                .ok_or(LinkError::NotCarried)?
+                .into()
+        };
         for wait in RETRY_WAITS {
-            match self.socket.write_frame(CanFrame::Data(frame)).await {
+            match self.socket.write_frame(&frame).await {
                 Err(e) if e.raw_os_error() == Some(ENOBUFS) => tokio::time::sleep(wait).await,
+                // What a classic interface says to a frame that is too long for it.
+                Err(e) if data.is_fd() && e.raw_os_error() == Some(EINVAL) => {
+                    return Err(LinkError::NotFd {
+                        interface: self.name.clone(),
+                    });
+                }
                 other => return other.map_err(|e| explained(e, &self.name)),
             }
         }
@@ -113,11 +130,11 @@ impl Interface {
     }
 }
 
-fn filters(ids: &[CanId]) -> Vec<(u32, u32)> {
+fn filters(ids: &[(CanId, u32)]) -> Vec<(u32, u32)> {
     ids.iter()
-        .map(|id| match id {
-            CanId::Standard(id) => (u32::from(*id), EXTENDED_FLAG | STANDARD_MASK),
-            CanId::Extended(id) => (EXTENDED_FLAG | id, EXTENDED_FLAG | EXTENDED_MASK),
+        .map(|(id, mask)| match id {
+            CanId::Standard(id) => (u32::from(*id), EXTENDED_FLAG | mask),
+            CanId::Extended(id) => (EXTENDED_FLAG | id, EXTENDED_FLAG | mask),
         })
         .collect()
 }
@@ -129,16 +146,18 @@ fn kernel_id(id: CanId) -> Option<Id> {
     }
 }
 
-/// A kernel frame as ours; `None` for one that cannot be (more than eight bytes).
-fn read(frame: &CanFrame) -> Option<Frame> {
-    let id = match frame.id() {
+/// A kernel frame as ours; `None` for one that cannot be.
+fn read(frame: &CanAnyFrame) -> Option<Frame> {
+    let id = |id: Id| match id {
         Id::Standard(id) => CanId::Standard(id.as_raw()),
         Id::Extended(id) => CanId::Extended(id.as_raw()),
     };
+    let data = |id: CanId, bytes: &[u8]| Data::new(bytes).map(|data| Frame::Data { id, data });
     match frame {
-        CanFrame::Data(frame) => Data::new(frame.data()).map(|data| Frame::Data { id, data }),
-        CanFrame::Remote(_) => Some(Frame::Remote { id }),
-        CanFrame::Error(frame) => Some(Frame::Error {
+        CanAnyFrame::Normal(frame) => data(id(frame.id()), frame.data()),
+        CanAnyFrame::Fd(frame) => data(id(frame.id()), frame.data()),
+        CanAnyFrame::Remote(frame) => Some(Frame::Remote { id: id(frame.id()) }),
+        CanAnyFrame::Error(frame) => Some(Frame::Error {
             class: frame.error_bits(),
         }),
     }
@@ -176,7 +195,7 @@ mod tests {
         for id in [CanId::Standard(0x351), CanId::Extended(0x351)] {
             let kernel = CanDataFrame::new(kernel_id(id).unwrap(), &[1, 2, 3]).unwrap();
             assert_eq!(
-                read(&CanFrame::Data(kernel)),
+                read(&kernel.into()),
                 Some(Frame::Data {
                     id,
                     data: Data::new(&[1, 2, 3]).unwrap()
@@ -184,21 +203,31 @@ mod tests {
             );
         }
         let error = socketcan::CanErrorFrame::new_error(0x40, &[]).unwrap();
-        assert_eq!(
-            read(&CanFrame::Error(error)),
-            Some(Frame::Error { class: 0x40 })
-        );
+        assert_eq!(read(&error.into()), Some(Frame::Error { class: 0x40 }));
         assert_eq!(kernel_id(CanId::Standard(0x800)), None);
+        let id = CanId::Standard(0x351);
+        let long = CanFdFrame::new(kernel_id(id).unwrap(), &[9; 64]).unwrap();
+        let data = Data::new(&[9; 64]).unwrap();
+        assert_eq!(read(&long.into()), Some(Frame::Data { id, data }));
     }
 
     #[test]
     fn filters_tell_standard_from_extended_identifiers() {
         let matches = |id: u32, (wanted, mask): (u32, u32)| id & mask == wanted & mask;
-        let both = filters(&[CanId::Standard(0x351), CanId::Extended(0x351)]);
+        let both = filters(&[
+            (CanId::Standard(0x351), 0x7FF),
+            (CanId::Extended(0x351), 0x1FFF_FFFF),
+            (CanId::Extended(0x18FE_F100), 0x03FF_FF00),
+        ]);
         assert!(matches(0x351, both[0]) && !matches(0x351, both[1]));
         assert!(
             matches(EXTENDED_FLAG | 0x351, both[1]) && !matches(EXTENDED_FLAG | 0x351, both[0])
         );
+        assert!(
+            matches(EXTENDED_FLAG | 0x0CFE_F127, both[2]),
+            "any source of this PGN"
+        );
+        assert!(!matches(EXTENDED_FLAG | 0x18FE_F200, both[2]));
     }
 
     /// On a kernel with CAN this opens nothing either, as no interface has such a name.

@@ -128,16 +128,14 @@ fn read_id(word: &str) -> Option<CanId> {
     }
     let id = u32::from_str_radix(word, 16).ok()?;
     match word.len() {
-        8 if id <= EXTENDED_MAX => Some(CanId::Extended(id)),
-        1..=3 if id <= u32::from(STANDARD_MAX) => u16::try_from(id).ok().map(CanId::Standard),
+        8 if id <= CanId::EXTENDED_MAX => Some(CanId::Extended(id)),
+        1..=3 => u16::try_from(id)
+            .ok()
+            .filter(|id| *id <= CanId::STANDARD_MAX)
+            .map(CanId::Standard),
         _ => None,
     }
 }
-
-/// Largest 11-bit identifier (ISO 11898-1).
-const STANDARD_MAX: u16 = 0x7FF;
-/// Largest 29-bit identifier (ISO 11898-1).
-const EXTENDED_MAX: u32 = 0x1FFF_FFFF;
 
 /// Data as one run of digits or as single bytes with blanks between: servers differ.
 fn read_data(words: &[&str]) -> Option<Data> {
@@ -155,10 +153,12 @@ fn read_data(words: &[&str]) -> Option<Data> {
             _ => return None,
         }
     }
-    Data::new(&bytes)
+    // The protocol has no frames of CAN FD.
+    Data::new(&bytes).filter(|data| !data.is_fd())
 }
 
-/// The element that sends a frame; `None` for what the protocol cannot carry (RTR, error frames).
+/// The element that sends a frame; `None` for what the protocol cannot carry (RTR, error
+/// frames, frames of CAN FD).
 ///
 /// The server reads the length as a decimal and the bytes as hexadecimal numbers;
 /// both identifiers and bytes go out in lower case, an extended identifier with eight digits.
@@ -168,6 +168,9 @@ pub fn send_element(frame: &Frame) -> Option<String> {
     let Frame::Data { id, data } = frame else {
         return None;
     };
+    if data.is_fd() {
+        return None;
+    }
     let mut text = match id {
         CanId::Standard(id) => format!("< send {id:x}"),
         CanId::Extended(id) => format!("< send {id:08x}"),

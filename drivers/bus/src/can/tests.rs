@@ -2,7 +2,11 @@
 
 use model::{DeviceIx, Flaw, Point, Setpoint};
 use profile::Protocol;
-use profile::can::{ByteOrder, CanId, CanProfile, Frame, KeepAlive, Signal};
+use profile::can::{
+    Bits, ByteOrder, CanId, CanProfile, Control, ControlField, Field, Frame, KeepAlive, Number,
+    Selector, Signal,
+};
+use profile::modbus::CommsLoss;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -14,12 +18,18 @@ use crate::{BusHandle, DispatchId, Endpoint, Framing, KeepAlives, Writer};
 fn signal(point: Point, start_bit: u16, factor: f64) -> Signal {
     Signal {
         point,
-        start_bit,
-        bits: 16,
-        order: ByteOrder::Little,
-        signed: true,
-        factor,
-        offset: 0.0,
+        field: Field {
+            at: Bits {
+                start: start_bit,
+                len: 16,
+                order: ByteOrder::Little,
+            },
+            number: Number::Signed,
+            factor,
+            offset: 0.0,
+        },
+        mask: u64::MAX,
+        not_implemented: None,
         range: (-1000.0, 1000.0),
     }
 }
@@ -27,6 +37,8 @@ fn signal(point: Point, start_bit: u16, factor: f64) -> Signal {
 fn frame(id: u16, len_min: usize, signals: Vec<Signal>) -> Frame {
     Frame {
         id: CanId::Standard(id),
+        id_mask: 0x7FF,
+        page: Vec::new(),
         len_min,
         period: Duration::from_secs(1),
         timeout: Duration::from_secs(3),
@@ -57,7 +69,10 @@ fn battery() -> Protocol {
             id: CanId::Standard(0x305),
             data: vec![0; 8],
             every: Duration::from_secs(1),
+            values: Vec::new(),
+            wakes_for: None,
         }],
+        controls: Vec::new(),
     })
 }
 
@@ -405,6 +420,354 @@ async fn the_bundled_pylontech_profile_reads_a_captured_pack() {
     assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
 }
 
+/// A battery that takes a power, and shows back what it has taken.
+fn commanded() -> BusDevice {
+    let Protocol::Can(mut can) = battery() else {
+        unreachable!("it is a CAN profile")
+    };
+    can.keep_alive.clear();
+    let power = Field {
+        at: Bits {
+            start: 8,
+            len: 16,
+            order: ByteOrder::Little,
+        },
+        number: Number::Signed,
+        factor: -10.0,
+        offset: 0.0,
+    };
+    let mut shown = signal(Point::ActivePowerSet, 0, -10.0);
+    shown.range = (-1e5, 1e5);
+    can.frames.push(frame(0x201, 2, vec![shown]));
+    can.controls = vec![Control {
+        point: Point::ActivePowerSet,
+        id: CanId::Standard(0x200),
+        len: 8,
+        fields: vec![
+            ControlField::Constant(
+                Bits {
+                    start: 0,
+                    len: 4,
+                    order: ByteOrder::Little,
+                },
+                3,
+            ),
+            ControlField::Setpoint(power),
+            ControlField::Counter(Bits {
+                start: 60,
+                len: 4,
+                order: ByteOrder::Little,
+            }),
+        ],
+        range: Some(quantities::Bounds::between(
+            quantities::ActivePower::from_watts(-2000.0),
+            quantities::ActivePower::from_watts(2000.0),
+        )),
+        tolerance: 10.0,
+        confirm_within: Duration::from_millis(500),
+        refresh: Some(Duration::from_millis(200)),
+        safe: 0.0,
+        comms_loss: CommsLoss::Reverts {
+            after: Duration::from_secs(1),
+        },
+    }];
+    device(0, Protocol::Can(can), None)
+}
+
+fn power(watts: f64) -> Setpoint {
+    Setpoint::Power {
+        p: quantities::ActivePower::from_watts(watts),
+        q: quantities::ReactivePower::from_vars(0.0),
+    }
+}
+
+impl Rig {
+    async fn command(&self, dispatch: u64, watts: f64, valid: Duration) {
+        let write = job(&self.clock, dispatch, 0, power(watts), valid, false);
+        self.writer.as_ref().unwrap().write(write).unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_setpoint_goes_out_again_and_again_and_counts_when_the_device_shows_it() {
+    let mut rig = Rig::new(vec![commanded()]);
+    let mut peer = rig.accept().await;
+    // 1230 W of discharge are -123 in the device's tens of watts, charging positive.
+    rig.command(7, 1230.0, SECOND).await;
+    assert_eq!(hear(&mut peer).await, "< send 200 8 3 85 ff 0 0 0 0 0 >");
+    let confirmed = |stage, events: &[LinkEvent]| {
+        events.iter().any(|e| {
+            matches!(e, LinkEvent::Confirmed { dispatch: DispatchId(7), stage: s, .. } if *s == stage)
+        })
+    };
+    assert!(confirmed(Stage::Written, &rig.sink.take_events()));
+    // What it shows first is its old setpoint.
+    say(&mut peer, "< frame 201 1.0 0000 >").await;
+    assert!(!confirmed(Stage::Register, &rig.sink.take_events()));
+    say(&mut peer, "< frame 201 1.0 85FF >").await;
+    assert!(confirmed(Stage::Register, &rig.sink.take_events()));
+    let mut at = Vec::new();
+    for count in 1..=16 {
+        let count = format!("{:x}", count % 16 * 16);
+        assert_eq!(
+            hear(&mut peer).await,
+            format!("< send 200 8 3 85 ff 0 0 0 0 {count} >")
+        );
+        at.push(rig.clock.now().as_nanos() / 1_000_000);
+    }
+    for pair in at.windows(2) {
+        assert!((200..=202).contains(&(pair[1] - pair[0])), "{at:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setpoint_that_the_device_never_shows_is_missed_by_name() {
+    let mut rig = Rig::new(vec![commanded()]);
+    let mut peer = rig.accept().await;
+    rig.command(7, 500.0, SECOND).await;
+    hear(&mut peer).await;
+    rig.sink.take_events();
+    sleep(Duration::from_millis(500)).await;
+    let events = rig.sink.take_events();
+    let [
+        LinkEvent::Missed {
+            dispatch: DispatchId(7),
+            stage: Stage::Register,
+            why,
+            ..
+        },
+    ] = events.as_slice()
+    else {
+        panic!("{events:?}")
+    };
+    assert!(why.contains("dev0") && why.contains("ctl.p_set"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setpoint_that_waited_too_long_for_the_bus_is_never_sent_nor_is_what_it_replaced() {
+    let mut rig = Rig::new(vec![commanded()]);
+    let mut peer = rig.accept().await;
+    rig.command(1, 500.0, SECOND).await;
+    hear(&mut peer).await;
+    drop(peer);
+    sleep(Duration::from_millis(1)).await;
+    rig.sink.take_events();
+    rig.command(2, -500.0, Duration::from_millis(50)).await;
+    sleep(Duration::from_millis(60)).await;
+    let events = rig.sink.take_events();
+    let missed = |wanted: u64, words: &str| {
+        events.iter().any(|e| {
+            matches!(e, LinkEvent::Missed { dispatch, why, .. }
+                if *dispatch == DispatchId(wanted) && why.contains(words))
+        })
+    };
+    assert!(
+        missed(1, "superseded by dispatch 2") && missed(2, "expired"),
+        "{events:?}"
+    );
+    assert_eq!(rig.handle.stats.report().expired, 1);
+    let mut peer = rig.accept().await;
+    rig.command(3, 100.0, SECOND).await;
+    assert_eq!(hear(&mut peer).await, "< send 200 8 3 f6 ff 0 0 0 0 10 >");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setpoint_in_force_goes_on_when_the_bus_is_back() {
+    let mut rig = Rig::new(vec![commanded()]);
+    let mut peer = rig.accept().await;
+    rig.command(1, 500.0, SECOND).await;
+    hear(&mut peer).await;
+    say(&mut peer, "< frame 201 1.0 CEFF >").await;
+    drop(peer);
+    let mut peer = rig.accept().await;
+    assert_eq!(hear(&mut peer).await, "< send 200 8 3 ce ff 0 0 0 0 10 >");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setpoint_beyond_the_device_is_held_at_its_range_and_said_so() {
+    let mut rig = Rig::new(vec![commanded()]);
+    let mut peer = rig.accept().await;
+    rig.command(1, 5000.0, SECOND).await;
+    assert_eq!(hear(&mut peer).await, "< send 200 8 3 38 ff 0 0 0 0 0 >");
+    let notices = rig.sink.notices();
+    assert!(
+        notices
+            .iter()
+            .any(|n| n.contains("5000") && n.contains("2000")),
+        "{notices:?}"
+    );
+    let switch = job(
+        &rig.clock,
+        2,
+        0,
+        Setpoint::Switch { on: true },
+        SECOND,
+        false,
+    );
+    rig.writer.as_ref().unwrap().write(switch).unwrap();
+    sleep(Duration::from_millis(1)).await;
+    let events = rig.sink.take_events();
+    let refused = |e: &LinkEvent| matches!(e, LinkEvent::Missed { dispatch: DispatchId(2), why, .. } if why.contains("no control switch.on"));
+    assert!(events.iter().any(refused), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bus_that_stays_off_is_opened_anew_and_keep_alives_come_at_once() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    hear(&mut peer).await;
+    say(&mut peer, "< error 040 1.0 >").await;
+    // Off the bus, nothing is sent; after a second the link is opened anew.
+    let mut rest = String::new();
+    peer.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "");
+    let mut peer = rig.accept().await;
+    let back_at = rig.clock.now();
+    assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
+    assert!(rig.clock.now().since(back_at) < Duration::from_millis(5));
+    let report = rig.handle.stats.report();
+    assert_eq!((report.bus_offs, report.reconnects), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_restarts_by_itself_is_believed_and_its_devices_are_kept_alive() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    hear(&mut peer).await;
+    say(&mut peer, "< error 040 1.0 >").await;
+    sleep(Duration::from_millis(100)).await;
+    say(&mut peer, "< error 100 1.1 >").await;
+    assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
+    // The controller is back, the battery has not spoken yet.
+    rig.sink.check(0, Point::StateOfCharge, Err(Flaw::BusOff));
+    say(&mut peer, CHARGE).await;
+    rig.sink.check(0, Point::StateOfCharge, Ok(0.88));
+    assert_eq!(rig.handle.stats.report().reconnects, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keep_alive_with_live_values_waits_until_they_are_known() {
+    let mut protocol = battery();
+    if let Protocol::Can(can) = &mut protocol {
+        let mut voltage = signal(Point::BatteryVoltage, 7, 0.1).field;
+        voltage.at.order = ByteOrder::Big;
+        can.keep_alive[0].values = vec![(Point::BatteryVoltage, voltage)];
+    }
+    let mut rig = Rig::new(vec![device(0, protocol, None)]);
+    let mut peer = rig.accept().await;
+    sleep(Duration::from_secs(2)).await;
+    say(&mut peer, MEASUREMENT).await;
+    // 49.86 V in tenths, big-endian: 499 = 0x01f3. Nothing was said before.
+    assert_eq!(hear(&mut peer).await, "< send 305 8 1 f3 0 0 0 0 0 0 >");
+    sleep(Duration::from_secs(4)).await;
+    rig.sink.check(0, Point::BatteryVoltage, Err(Flaw::Offline));
+    let mut bytes = [0; 4096];
+    let heard = peer.read(&mut bytes).await.unwrap();
+    let early = String::from_utf8_lossy(&bytes[..heard]).into_owned();
+    let silence = tokio::time::timeout(Duration::from_secs(5), peer.read(&mut bytes)).await;
+    assert!(
+        silence.is_err(),
+        "a value that is not known is not said; before: {early}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_a_frame_are_told_apart_and_each_times_out_by_itself() {
+    let mut protocol = battery();
+    if let Protocol::Can(can) = &mut protocol {
+        let page = |value, point| {
+            let mut page = frame(0x400, 3, vec![signal(point, 8, 1.0)]);
+            page.page = vec![Selector {
+                at: Bits {
+                    start: 0,
+                    len: 8,
+                    order: ByteOrder::Little,
+                },
+                values: vec![(value, value)],
+            }];
+            page
+        };
+        can.frames = vec![page(1, Point::DcVoltage), page(2, Point::DcCurrent)];
+    }
+    let mut rig = Rig::new(vec![device(0, protocol, None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, "< frame 400 1.0 010500 >").await;
+    say(&mut peer, "< frame 400 1.0 020700 >").await;
+    // A page that nobody maps changes nothing.
+    say(&mut peer, "< frame 400 1.0 030900 >").await;
+    rig.sink.check(0, Point::DcVoltage, Ok(5.0));
+    rig.sink.check(0, Point::DcCurrent, Ok(7.0));
+    for _ in 0..4 {
+        sleep(Duration::from_millis(999)).await;
+        say(&mut peer, "< frame 400 1.0 010600 >").await;
+    }
+    rig.sink.check(0, Point::DcVoltage, Ok(6.0));
+    rig.sink.check(0, Point::DcCurrent, Err(Flaw::Timeout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_masked_identifier_takes_the_frame_from_any_source() {
+    let mut protocol = battery();
+    if let Protocol::Can(can) = &mut protocol {
+        let mut any = frame(0, 2, vec![signal(Point::DcVoltage, 0, 1.0)]);
+        (any.id, any.id_mask) = (CanId::Extended(0x18FE_F100), 0x03FF_FF00);
+        can.frames = vec![any];
+    }
+    let mut rig = Rig::new(vec![device(0, protocol, None)]);
+    let mut peer = rig.accept().await;
+    say(&mut peer, "< frame 0CFEF127 1.0 0500 >").await;
+    rig.sink.check(0, Point::DcVoltage, Ok(5.0));
+    say(&mut peer, "< frame 18FEF200 1.0 0600 >").await;
+    rig.sink.check(0, Point::DcVoltage, Ok(5.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_buses_of_one_process_meet_on_a_virtual_wire() {
+    let wire = wire::Wire::named("meet", None);
+    let mut pack = wire.join();
+    let (sink, clock) = (Arc::new(Recorder::default()), TestClock::start());
+    let spec = BusSpec {
+        id: "can-v".into(),
+        endpoint: Endpoint::VirtualCan {
+            name: "meet".into(),
+            bitrate: None,
+        },
+        framing: Framing::default(),
+        timeout: None,
+        min_gap: None,
+        seed: 1,
+    };
+    let devices = vec![device(0, battery(), None)];
+    let handle = crate::start(spec, devices, clock.clone(), sink.clone());
+    let _writer = handle.arm();
+    let data = |bytes: &[u8]| codec::Data::new(bytes).unwrap();
+    let keep_alive = codec::Frame::Data {
+        id: CanId::Standard(0x305),
+        data: data(&[0; 8]),
+    };
+    assert_eq!(pack.receive().await.unwrap(), keep_alive);
+    let charge = codec::Frame::Data {
+        id: CanId::Standard(0x355),
+        data: data(&[88, 0, 94, 0]),
+    };
+    pack.send(&charge).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    sink.check(0, Point::StateOfCharge, Ok(0.88));
+    // The controller's node, the second on this wire, is thrown off the bus.
+    wire.set_off(2, true);
+    sleep(Duration::from_millis(1)).await;
+    sink.check(0, Point::StateOfCharge, Err(Flaw::BusOff));
+    // Opened anew it has a fresh controller, and the battery is kept alive again.
+    while pack.receive().await.unwrap() != keep_alive {}
+    pack.send(&charge).await.unwrap();
+    sleep(Duration::from_millis(1)).await;
+    sink.check(0, Point::StateOfCharge, Ok(0.88));
+    assert_eq!(handle.stats.report().bus_offs, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bus_that_only_looks_sends_no_frame_unless_the_rig_says_that_a_device_needs_it() {
     let mut other = battery();
@@ -442,4 +805,37 @@ async fn a_bus_that_only_looks_sends_no_frame_unless_the_rig_says_that_a_device_
         let after = heard(&mut peer).await;
         assert_eq!(after.matches("< send 305 ").count(), 0, "disarmed: {after}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disarmed_bus_lets_rest_leave_and_repeats_nothing() {
+    let mut rig = Rig::new(vec![commanded()]);
+    let mut peer = rig.accept().await;
+    rig.command(1, 500.0, SECOND).await;
+    hear(&mut peer).await;
+    say(&mut peer, "< frame 201 1.0 CEFF >").await;
+    rig.sink.take_events();
+    let rest = job(&rig.clock, 2, 0, power(0.0), SECOND, true);
+    rig.writer.as_ref().unwrap().write(rest).unwrap();
+    rig.writer = None;
+    assert_eq!(hear(&mut peer).await, "< send 200 8 3 0 0 0 0 0 0 10 >");
+    say(&mut peer, "< frame 201 1.0 0000 >").await;
+    let confirmed = |e: &LinkEvent| {
+        matches!(
+            e,
+            LinkEvent::Confirmed {
+                dispatch: DispatchId(2),
+                stage: Stage::Register,
+                ..
+            }
+        )
+    };
+    assert!(rig.sink.take_events().iter().any(confirmed));
+    let mut bytes = [0; 64];
+    let silence = tokio::time::timeout(SECOND * 5, peer.read(&mut bytes)).await;
+    assert!(silence.is_err(), "{:?}", String::from_utf8_lossy(&bytes));
+    // Armed again, nothing of before comes back.
+    rig.writer = Some(rig.handle.arm());
+    let silence = tokio::time::timeout(SECOND * 5, peer.read(&mut bytes)).await;
+    assert!(silence.is_err(), "{:?}", String::from_utf8_lossy(&bytes));
 }

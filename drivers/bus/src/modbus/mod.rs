@@ -31,6 +31,7 @@ use profile::Protocol;
 use profile::modbus::Poll;
 
 pub use dial::DialError;
+pub(crate) use write::targets;
 
 use crate::arming::{Door, Passed, Permit, timer};
 use crate::plan::{Change, Plan, ReadKey, Task, Write};

@@ -332,7 +332,7 @@ fn within(
 }
 
 /// Which controls a setpoint sets, and to what (base unit); the first one is its own point.
-pub(super) fn targets(setpoint: Setpoint) -> Vec<(Point, f64)> {
+pub(crate) fn targets(setpoint: Setpoint) -> Vec<(Point, f64)> {
     match setpoint {
         Setpoint::Power { p, q } => vec![
             (Point::ActivePowerSet, p.as_watts()),

@@ -68,6 +68,8 @@ pub(crate) async fn run(
         | Endpoint::Serial { .. }
         | Endpoint::SocketCan { .. }
         | Endpoint::Socketcand { .. }
+        | Endpoint::Slcan { .. }
+        | Endpoint::VirtualCan { .. }
         | Endpoint::Memory(_) => bus.refuse("this endpoint is no MQTT broker", door).await,
     }
 }

@@ -489,6 +489,7 @@ async fn what_a_device_cannot_do_is_refused_in_clear_text() {
         bitrate: 500_000,
         frames: Vec::new(),
         keep_alive: Vec::new(),
+        controls: Vec::new(),
     });
     let mut rig = Rig::with(vec![
         device(0, Protocol::Mqtt(plug()), Some("p1")),

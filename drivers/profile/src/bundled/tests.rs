@@ -7,7 +7,7 @@ use model::Point;
 
 use super::*;
 use crate::Protocol;
-use crate::can::{CanId, CanProfile};
+use crate::can::{CanId, CanProfile, Number};
 use crate::modbus::{
     Address, CommsLoss, Control, DataType, FieldValue, ModbusProfile, Poll, Table, WordOrder,
 };
@@ -483,11 +483,16 @@ fn battery_frames_hold_what_captured_packs_send() {
         let frame = profile.frames.iter().find(|f| f.id == frame).expect(id);
         let signal = frame.signals.iter().find(|s| s.point == point).expect(id);
         assert_eq!(
-            (signal.start_bit, signal.bits, signal.signed),
-            (start, bits, signed),
+            (signal.field.at.start, signal.field.at.len),
+            (start, bits),
             "{id} {point}"
         );
-        assert!((signal.factor - factor).abs() < 1e-12, "{id} {point}");
+        assert_eq!(
+            signal.field.number == Number::Signed,
+            signed,
+            "{id} {point}"
+        );
+        assert!((signal.field.factor - factor).abs() < 1e-12, "{id} {point}");
     }
     for id in ["pylontech/lv-can", "victron/lv-can"] {
         let keep_alive = can(id).keep_alive;

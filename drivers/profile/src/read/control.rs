@@ -13,7 +13,7 @@ use crate::codes;
 use crate::modbus::{CommsLoss, Control, Layout, Readback, WriteFunction};
 
 /// Points that can be set.
-const CONTROLLABLE: &[Point] = &[
+pub(super) const CONTROLLABLE: &[Point] = &[
     Point::ActivePowerSet,
     Point::ActivePowerLimit,
     Point::ReactivePowerSet,
@@ -165,7 +165,7 @@ fn control(table: Table<'_>, defaults: &Defaults, base: Recipe<'_>) -> Option<Co
     })
 }
 
-fn refresh(
+pub(super) fn refresh(
     table: &Table<'_>,
     loss: Option<Loss>,
     revert: Option<&Spanned<Duration>>,
@@ -214,7 +214,10 @@ pub(super) fn check_refresh(
     }
 }
 
-fn control_range(table: &Table<'_>, point: Point) -> Option<quantities::Bounds<ActivePower>> {
+pub(super) fn control_range(
+    table: &Table<'_>,
+    point: Point,
+) -> Option<quantities::Bounds<ActivePower>> {
     if !table.has("range") {
         return None;
     }
@@ -267,7 +270,7 @@ fn ramp(table: &Table<'_>, point: Point) -> Option<PowerRamp> {
 }
 
 /// Largest difference of the read-back; a switch has none.
-fn tolerance(table: &Table<'_>, point: Point) -> Option<f64> {
+pub(super) fn tolerance(table: &Table<'_>, point: Point) -> Option<f64> {
     if point == Point::SwitchOn {
         return Some(0.0);
     }

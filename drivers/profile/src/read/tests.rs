@@ -116,6 +116,51 @@ data = "00 01"
 every = "1s"
 "#;
 
+/// An inverter of the user's own, from a DBC file; its command is on its own bits here.
+const DBC: &str = r#"schema = 1
+[profile]
+id = "acme/inverter"
+title = "Acme inverter"
+version = 1
+source = ["Acme manual 1.0"]
+protocol = "can"
+sign = "generation+"
+[can]
+bitrate = 500000
+dbc = "../../tests/peers/inverter.dbc"
+[[frame]]
+message = "PowerStatus"
+timeout = "1s"
+signals = [
+  { name = "ctl.p_set", signal = "PowerTaken", range = "-9..9kW" },
+]
+[[frame]]
+id = 0x300
+len_min = 8
+period = "1s"
+timeout = "3s"
+page = { start = 0, bits = 8, value = 1 }
+signals = [
+  { name = "ac.p", start = 8, bits = 32, float = true, unit = "W", range = "-9..9kW" },
+]
+[[control]]
+name = "ctl.p_set"
+id = 0x200
+len = 8
+refresh = "100ms"
+confirm_within = "1s"
+comms_loss = "reverts"
+revert = "1s"
+safe = "0W"
+tolerance = "10W"
+range = "-9..9kW"
+fields = [
+  { start = 0, bits = 4, write = "constant", raw = 1 },
+  { start = 8, bits = 16, signed = true, unit = "W", scale = 10, write = "setpoint" },
+  { start = 60, bits = 4, write = "counter" },
+]
+"#;
+
 const PLUG: &str = r#"schema = 1
 [profile]
 id = "acme/plug"
@@ -559,6 +604,44 @@ const ROWS: &[Row] = &[
     ),
     (BATTERY, "sign = \"charge+\"\n", "", &["P023 17:3"]),
     (BATTERY, "every = \"1s\"", "every = \"0s\"", &["P044 29:9"]),
+    // DBC files, pages and controls of CAN.
+    (DBC, "inverter.dbc", "ghost.dbc", &["P050 11:7"]),
+    (DBC, "inverter.dbc", "inverter.toml", &["P050 11:7"]),
+    (DBC, "inverter.dbc", "", &["P050 11:7"]),
+    (
+        DBC,
+        "dbc = \"../../tests/peers/inverter.dbc\"\n",
+        "",
+        &["P051 12:11"],
+    ),
+    (DBC, "\"PowerStatus\"", "\"PowerStats\"", &["P051 13:11"]),
+    (DBC, "\"PowerTaken\"", "\"PowerTake\"", &["P051 16:34"]),
+    (
+        DBC,
+        "start = 8, bits = 32",
+        "signal = \"X\"",
+        &["P051 25:29"],
+    ),
+    (DBC, "value = 1 }", "value = 256 }", &["P053 23:39"]),
+    (DBC, "bits = 32, float", "bits = 16, float", &["P030 25:50"]),
+    (DBC, "len = 8", "len = 2", &["P030 40:13", "D005 41:13"]),
+    (DBC, "len = 8", "len = 9", &["D005 30:7"]),
+    (DBC, "raw = 1 }", "raw = 16 }", &["P019 39:52"]),
+    (DBC, "start = 60, bits", "start = 20, bits", &["P031 38:10"]),
+    (
+        DBC,
+        "write = \"counter\"",
+        "unit = \"W\", write = \"setpoint\"",
+        &["P017 38:10"],
+    ),
+    (
+        DBC,
+        "\"ctl.p_set\", signal",
+        "\"ac.q\", signal",
+        &["P002 16:3", "D007 16:51", "P037 28:8"],
+    ),
+    (DBC, "\"100ms\"", "\"600ms\"", &["P013 31:11"]),
+    (DBC, "safe = \"0W\"", "safe = \"10kW\"", &["P015 35:8"]),
     // MQTT.
     (PLUG, "\"{t}/state\"", "\"state\"", &["P035 12:13"]),
     (PLUG, "\"{t}/state\"", "\"{t}/+\"", &["P035 12:13"]),
@@ -628,7 +711,7 @@ const ROWS: &[Row] = &[
 
 #[test]
 fn a_profile_without_faults_has_none() {
-    for text in [METER, SUNSPEC, BATTERY, PLUG, NUMBER] {
+    for text in [METER, SUNSPEC, BATTERY, DBC, PLUG, NUMBER] {
         assert_eq!(faults(text), Vec::<String>::new());
     }
 }
@@ -666,6 +749,25 @@ fn a_write_of_more_than_123_registers_is_a_fault() {
 }
 
 #[test]
+fn a_spoilt_signal_of_a_dbc_file_is_told_where_it_is_mapped_with_its_line() {
+    let folder = std::env::temp_dir().join(format!("gridrig-dbc-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let good = include_str!("../../../../tests/peers/inverter.dbc");
+    let spoilt = good.replace("PowerTaken : 7|16", "PowerTaken : 7|65");
+    std::fs::write(folder.join("spoilt.dbc"), spoilt).expect("written");
+    let text = DBC.replace("../../tests/peers/inverter.dbc", "spoilt.dbc");
+    let path = folder.join("p.toml").display().to_string();
+    let faults = Profile::parse(Source::new(path, text)).expect_err("spoilt");
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let [fault] = faults.as_slice() else {
+        panic!("{faults:?}")
+    };
+    assert_eq!(fault.code, "P052");
+    let words = "`PowerTaken` (line 15 of the DBC file) cannot be read: it has 65 bits";
+    assert!(fault.message.contains(words), "{}", fault.message);
+}
+
+#[test]
 fn every_code_has_a_row() {
     let mut seen: BTreeSet<&str> = ROWS
         .iter()
@@ -673,6 +775,8 @@ fn every_code_has_a_row() {
         .filter_map(|e| e.split(' ').next())
         .collect();
     seen.insert("P009");
+    // A DBC file with a spoilt signal has a test of its own.
+    seen.insert("P052");
     for (code, _) in EXPLANATIONS {
         assert!(seen.contains(code), "{code} is never tested");
     }
@@ -713,7 +817,7 @@ proptest! {
         at in 0..900_usize, end in 0..900_usize, from in 0..900_usize, len in 0..60_usize,
     ) {
         // The base texts are ASCII, so every byte is a boundary.
-        let texts = [METER, SUNSPEC, BATTERY, PLUG];
+        let texts = [METER, SUNSPEC, BATTERY, DBC, PLUG];
         let cut = |text: &'static str, range: std::ops::Range<usize>| {
             text.get(range.start.min(text.len())..range.end.min(text.len())).unwrap_or_default()
         };
@@ -737,7 +841,7 @@ proptest! {
 #[test]
 fn whatever_stands_in_the_file_the_reader_answers() {
     // Each line in turn is left out, doubled, or given another value: faults, never a panic.
-    for text in [METER, SUNSPEC, BATTERY, PLUG, NUMBER] {
+    for text in [METER, SUNSPEC, BATTERY, DBC, PLUG, NUMBER] {
         let lines: Vec<&str> = text.lines().collect();
         for i in 0..lines.len() {
             let mut without = lines.clone();

@@ -41,6 +41,19 @@ const SUNSPEC_UNITS: &[(&str, &str)] = &[
     ("PF", "1"),
 ];
 
+/// Units as DBC files write them, where ours are written otherwise. They are free text there.
+const DBC_UNITS: &[(&str, &str)] = &[
+    ("\u{b0}C", "degC"),
+    ("deg C", "degC"),
+    ("C", "degC"),
+    ("VAr", "var"),
+    ("Var", "var"),
+    ("kVAr", "kvar"),
+    ("Volt", "V"),
+    ("Amp", "A"),
+    ("-", "1"),
+];
+
 fn units(point: Point) -> Units {
     UNITS
         .iter()
@@ -66,6 +79,15 @@ pub(super) fn from_sunspec(unit: &str) -> &str {
         return "%";
     }
     SUNSPEC_UNITS
+        .iter()
+        .find(|(theirs, _)| *theirs == unit)
+        .map_or(unit, |(_, ours)| *ours)
+}
+
+/// Our name of a unit that a DBC file writes.
+pub(super) fn from_dbc(unit: &str) -> &str {
+    let unit = unit.trim();
+    DBC_UNITS
         .iter()
         .find(|(theirs, _)| *theirs == unit)
         .map_or(unit, |(_, ours)| *ours)

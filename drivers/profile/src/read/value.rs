@@ -105,6 +105,11 @@ pub(super) fn unsigned_factor(
     Some(unit_factor? * scale?)
 }
 
+/// Our name of a unit that a DBC file writes.
+pub(super) fn from_dbc(unit: &str) -> &str {
+    units::from_dbc(unit)
+}
+
 /// Marks the keys of a value as asked for: what is wrong with them follows from an earlier fault.
 pub(super) fn pass_over<T>(table: &Table<'_>) -> Option<T> {
     for key in ["unit", "scale", "sign", "offset", "range"] {

@@ -38,6 +38,7 @@ fn spec() -> BenchSpec {
             bus("lan1", BusKind::ModbusTcp),
             bus("rs1", BusKind::ModbusRtu),
             bus("can0", BusKind::Can),
+            bus("can1", BusKind::SerialCan),
             bus("mq", BusKind::Mqtt),
         ],
         devices: vec![
@@ -47,6 +48,7 @@ fn spec() -> BenchSpec {
             device("bms1", Role::Battery, "pylontech/lv-can", "can0"),
             device("plug1", Role::Load, "tasmota/plug", "mq"),
             device("plug2", Role::Load, "shelly/gen2-plug", "mq"),
+            device("bms2", Role::Battery, "victron/lv-can", "can1"),
         ],
         day: None,
         seed: 5,
@@ -99,7 +101,7 @@ async fn in_memory_the_same_faces_answer_and_an_hour_passes_at_once() {
     let mut bench = Bench::new(spec()).expect("fits");
     let mut dials = BTreeMap::new();
     let mut links: BTreeMap<Arc<str>, MemoryLink> = BTreeMap::new();
-    for bus in ["lan1", "rs1", "can0"] {
+    for bus in ["lan1", "rs1", "can0", "can1"] {
         let (dial, dialled) = unbounded_channel();
         dials.insert(bus, dial);
         links.insert(bus.into(), MemoryLink::Streams(dialled));
@@ -147,7 +149,7 @@ async fn in_memory_the_same_faces_answer_and_an_hour_passes_at_once() {
 async fn in_real_time_every_bus_is_reached_at_the_address_it_tells() {
     let mut bench = Bench::new(spec()).expect("fits");
     let addresses = bench.start_real().await.expect("started");
-    assert_eq!(addresses.len(), 4);
+    assert_eq!(addresses.len(), 5);
     for found in addresses {
         match found.address {
             Address::ModbusTcp(address) => {
@@ -170,6 +172,15 @@ async fn in_real_time_every_bus_is_reached_at_the_address_it_tells() {
                     port.read_exact(&mut answer).await.expect("answered");
                     assert_eq!(answer[..3], [1, 4, 4]);
                 }
+            }
+            Address::Slcan(path) => {
+                let builder = tokio_serial::new(&path, 115_200);
+                let mut port = tokio_serial::SerialStream::open(&builder).expect("a pty");
+                port.write_all(b"S6\rO\r").await.expect("open");
+                let mut answer = [0_u8; 3];
+                port.read_exact(&mut answer).await.expect("answered");
+                assert!(answer.starts_with(b"\r\r"), "{answer:?}");
+                assert!(b"tT".contains(&answer[2]), "the battery speaks: {answer:?}");
             }
             Address::Socketcand(address, interface) => {
                 assert_eq!(&*interface, "can0");
@@ -241,6 +252,7 @@ fn meters_batteries_and_plugs_find_the_part_they_belong_to() {
             Kind::Battery(0),
             Kind::Plug(0),
             Kind::Plug(1),
+            Kind::Battery(0),
             Kind::Meter(Metered::Pv(0)),
         ]
     );

@@ -1,16 +1,21 @@
-//! CAN: batteries that send their frames at their period.
+//! CAN: devices that send their frames at their period and take setpoints.
 //!
-//! The bytes of a frame come from the profile's signals by this file's own bit
-//! placement. How frames reach a client is the business of `socketcand`.
+//! The bytes of a frame come from the profile by this file's own bit placement, and its
+//! own reading of what is sent to the devices. How frames reach a client is the business
+//! of `socketcand` and `slcan`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use profile::can::{ByteOrder, CanId, CanProfile, Frame, Signal};
+use profile::can::{
+    Bits, ByteOrder, CanId, CanProfile, Control, ControlField, Field, Frame, Number, frame_length,
+};
+use profile::modbus::CommsLoss;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use crate::device::Revert;
 use crate::world::{Shared, World};
 
 /// Frames that a slow client may lag behind before it loses some.
@@ -22,7 +27,7 @@ const BACKLOG: usize = 1024;
 pub struct CanFrame {
     /// Identifier.
     pub id: CanId,
-    /// Up to eight data bytes.
+    /// Up to 64 data bytes; more than eight make a frame of CAN FD.
     pub data: Vec<u8>,
 }
 
@@ -36,14 +41,14 @@ pub(crate) struct Sent {
     pub(crate) bus_off: bool,
 }
 
-/// The sender number of the batteries; clients count from one.
-const BATTERIES: u64 = 0;
+/// The sender number of the devices; clients count from one.
+const DEVICES: u64 = 0;
 
-/// A CAN bus with the batteries that send on it.
+/// A CAN bus with the devices that send on it.
 #[derive(Debug)]
 pub struct CanBus {
     world: Shared,
-    batteries: Vec<(usize, CanProfile)>,
+    devices: Vec<(usize, CanProfile)>,
     traffic: broadcast::Sender<Sent>,
     heard: Mutex<Heard>,
 }
@@ -55,30 +60,30 @@ struct Heard {
 }
 
 impl CanBus {
-    /// A bus without batteries.
+    /// A bus without devices.
     #[must_use]
     pub fn new(world: Shared) -> Self {
         let (traffic, _) = broadcast::channel(BACKLOG);
         Self {
             world,
-            batteries: Vec::new(),
+            devices: Vec::new(),
             traffic,
             heard: Mutex::new(Heard::default()),
         }
     }
 
-    /// Puts a battery on the bus.
+    /// Puts a device on the bus.
     pub fn add(&mut self, device: usize, profile: CanProfile) {
-        self.batteries.push((device, profile));
+        self.devices.push((device, profile));
     }
 
-    /// Sends all batteries' frames at their periods, for ever.
+    /// Sends all devices' frames at their periods, for ever.
     pub async fn run(self: Arc<Self>) {
         let start = Instant::now();
-        // Battery, frame, and when it is due next; what is due together goes by identifier,
+        // Device, frame, and when it is due next; what is due together goes by identifier,
         // as arbitration would have it.
         let mut due: Vec<(Instant, usize, &Frame)> = self
-            .batteries
+            .devices
             .iter()
             .flat_map(|(device, profile)| profile.frames.iter().map(move |f| (start, *device, f)))
             .collect();
@@ -88,7 +93,9 @@ impl CanBus {
             for (at, device, frame) in due.iter_mut().filter(|(at, ..)| *at <= next) {
                 // Chosen: a profile without a period sends ten times a second.
                 *at += frame.period.max(Duration::from_millis(1));
-                self.send_of(*device, frame);
+                if self.is_awake(*device) {
+                    self.send_of(*device, frame);
+                }
             }
         }
     }
@@ -105,7 +112,7 @@ impl CanBus {
         (heard.clients, self.traffic.subscribe())
     }
 
-    /// Takes a frame of a client, for everybody else.
+    /// Takes a frame of a client, for everybody else and for the devices that it commands.
     pub(crate) fn hear(&self, by: u64, frame: CanFrame) {
         let at = {
             let mut world = self.world.lock();
@@ -113,6 +120,11 @@ impl CanBus {
             world.plant.now()
         };
         self.heard().last.insert(frame.id, at);
+        for (device, profile) in &self.devices {
+            for control in profile.controls.iter().filter(|c| c.id == frame.id) {
+                self.obey(*device, control, &frame.data);
+            }
+        }
         // No receiver is no fault: a bus may have one client only.
         let sent = Sent {
             by,
@@ -121,6 +133,50 @@ impl CanBus {
             bus_off: false,
         };
         self.traffic.send(sent).ok();
+    }
+
+    /// Whether a device says anything: some are silent until somebody talks to them.
+    fn is_awake(&self, device: usize) -> bool {
+        let waking = self
+            .devices
+            .iter()
+            .filter(|(ix, _)| *ix == device)
+            .flat_map(|(_, profile)| &profile.keep_alive)
+            .filter_map(|k| Some((k.id, k.wakes_for?)));
+        let now = self.world.lock().plant.now();
+        let heard = self.heard();
+        let mut woken = waking.map(|(id, wakes_for)| {
+            let last = heard.last.get(&id);
+            last.is_some_and(|last| now.saturating_sub(*last) <= wakes_for)
+        });
+        woken
+            .next()
+            .is_none_or(|first| first || woken.any(|other| other))
+    }
+
+    /// Does what a control's frame says, if all that must stand in it does.
+    fn obey(&self, device: usize, control: &Control, data: &[u8]) {
+        if data.len() < control.len {
+            return;
+        }
+        let mut wanted = None;
+        for field in &control.fields {
+            match field {
+                ControlField::Constant(at, raw) if cut(data, *at) != Some(*raw) => return,
+                ControlField::Setpoint(field) => wanted = read(data, field),
+                ControlField::Constant(..) | ControlField::Counter(_) => {}
+            }
+        }
+        let Some(value) = wanted else { return };
+        let revert = match control.comms_loss {
+            CommsLoss::Reverts { after } => Some(Revert::from(after)),
+            CommsLoss::Holds => None,
+        };
+        // A device that has no such setpoint does nothing, as a real one would.
+        self.world
+            .lock()
+            .write(device, control.point, value, revert)
+            .ok();
     }
 
     fn send_of(&self, device: usize, frame: &Frame) {
@@ -139,7 +195,7 @@ impl CanBus {
             data.pop();
         }
         let sent = Sent {
-            by: BATTERIES,
+            by: DEVICES,
             at,
             frame: CanFrame { id: frame.id, data },
             bus_off: wire.bus_off,
@@ -171,73 +227,113 @@ pub fn encode(frame: &Frame, world: &World, device: usize) -> Option<Vec<u8>> {
             *byte = *letter;
         }
     }
+    for selector in &frame.page {
+        if let Some((first, _)) = selector.values.first() {
+            place(&mut data, selector.at, *first);
+        }
+    }
     let mut known = frame.signals.is_empty();
     for signal in &frame.signals {
         let value = world.value(device, signal.point);
         known |= value.is_some();
-        place(&mut data, signal, raw(signal, value));
+        let number = match (value, signal.not_implemented) {
+            (None, Some(pattern)) => pattern,
+            (Some(value), None) if signal.mask != u64::MAX => flags(value, signal.mask),
+            _ => raw(&signal.field, value),
+        };
+        place(&mut data, signal.field.at, number);
     }
     known.then_some(data)
 }
 
-/// Data bytes that a frame needs: all its signals, at least what receivers demand, at most eight.
+/// Data bytes that a frame needs: all its numbers, at least what receivers demand.
 fn length(frame: &Frame) -> usize {
-    let last_bit = |signal: &Signal| -> usize {
-        let bits = usize::from(signal.bits).max(1);
-        let start = usize::from(signal.start_bit);
-        match signal.order {
-            ByteOrder::Little => start + bits - 1,
-            ByteOrder::Big => {
-                let first = start / 8 * 8 + 7 - start % 8;
-                first + bits - 1
-            }
-        }
-    };
-    let needed = frame.signals.iter().map(|s| last_bit(s) / 8 + 1).max();
-    needed.unwrap_or(0).max(frame.len_min).min(8)
+    let numbers = frame.signals.iter().map(|s| s.field.at);
+    let needed = numbers
+        .chain(frame.page.iter().map(|s| s.at))
+        .map(|at| spots(at).map(|(byte, _)| byte + 1).max().unwrap_or(0))
+        .max();
+    let bytes = needed.unwrap_or(0).max(frame.len_min);
+    frame_length(bytes).unwrap_or(bytes)
 }
 
-/// The raw number of a signal; a value that is not known becomes all ones, the custom on
+/// Flags in the bits of a mask: what is raised, or the first of them when it has no bit there.
+fn flags(value: f64, mask: u64) -> u64 {
+    match value as u64 & mask {
+        0 if value > 0.0 => 1 << mask.trailing_zeros(),
+        raised => raised,
+    }
+}
+
+/// The raw number of a value; one that is not known becomes all ones, the custom on
 /// vehicle buses, which lies outside any believable range.
-fn raw(signal: &Signal, value: Option<f64>) -> u64 {
-    let bits = u32::from(signal.bits.clamp(1, 64));
+fn raw(field: &Field, value: Option<f64>) -> u64 {
+    let bits = u32::from(field.at.len.clamp(1, 64));
     let mask = u64::MAX >> (64 - bits);
     let Some(value) = value.filter(|v| v.is_finite()) else {
-        return if signal.signed {
+        return match field.number {
             // The most negative number, for all ones would be a plausible minus one.
-            1 << (bits - 1)
-        } else {
-            mask
+            Number::Signed => 1 << (bits - 1),
+            // As a float, all ones are no number.
+            Number::Unsigned | Number::Float => mask,
         };
     };
-    let raw = ((value - signal.offset) / signal.factor).round();
-    let clamped = if signal.signed {
-        let top = (mask >> 1) as f64;
-        raw.clamp(-top - 1.0, top) as i64 as u64
-    } else {
-        raw.clamp(0.0, mask as f64) as u64
-    };
-    clamped & mask
+    let number = (value - field.offset) / field.factor;
+    match field.number {
+        Number::Float if bits == 32 => u64::from((number as f32).to_bits()),
+        Number::Float => number.to_bits(),
+        // Casts stop at the ends of their type, so the largest number stays the largest.
+        Number::Signed => {
+            let top = (mask >> 1) as f64;
+            number.round().clamp(-top - 1.0, top) as i64 as u64 & mask
+        }
+        Number::Unsigned => number.round().clamp(0.0, mask as f64) as u64 & mask,
+    }
+}
+
+/// Bytes and bits of a number, from its least significant bit up.
+fn spots(at: Bits) -> impl DoubleEndedIterator<Item = (usize, usize)> {
+    let (start, bits) = (usize::from(at.start), usize::from(at.len.clamp(1, 64)));
+    (0..bits).map(move |n| match at.order {
+        ByteOrder::Little => ((start + n) / 8, (start + n) % 8),
+        ByteOrder::Big => {
+            let from_top = start / 8 * 8 + (7 - start % 8) + (bits - 1 - n);
+            (from_top / 8, 7 - from_top % 8)
+        }
+    })
 }
 
 /// Puts a raw number into its bits.
-fn place(data: &mut [u8], signal: &Signal, raw: u64) {
-    let bits = usize::from(signal.bits.clamp(1, 64));
-    let start = usize::from(signal.start_bit);
-    for n in 0..bits {
-        // Bit `n` of the number, from the least significant up, and where it stands.
-        let (byte, bit) = match signal.order {
-            ByteOrder::Little => ((start + n) / 8, (start + n) % 8),
-            ByteOrder::Big => {
-                let from_top = bits - 1 - n;
-                let at = start / 8 * 8 + (7 - start % 8) + from_top;
-                (at / 8, 7 - at % 8)
-            }
-        };
+fn place(data: &mut [u8], at: Bits, raw: u64) {
+    for (n, (byte, bit)) in spots(at).enumerate() {
         if let Some(byte) = data.get_mut(byte) {
             *byte = (*byte & !(1 << bit)) | (((raw >> n) as u8 & 1) << bit);
         }
     }
+}
+
+/// The raw number in some bits; `None` when the data ends before.
+fn cut(data: &[u8], at: Bits) -> Option<u64> {
+    let mut raw = 0;
+    for (n, (byte, bit)) in spots(at).enumerate() {
+        raw |= u64::from(data.get(byte)? >> bit & 1) << n;
+    }
+    Some(raw)
+}
+
+/// The value that a client wrote.
+fn read(data: &[u8], field: &Field) -> Option<f64> {
+    let raw = cut(data, field.at)?;
+    let bits = u32::from(field.at.len);
+    let number = match field.number {
+        Number::Float if bits == 32 => f64::from(f32::from_bits(raw as u32)),
+        Number::Float => f64::from_bits(raw),
+        Number::Signed if raw >> (bits - 1) & 1 == 1 => raw as f64 - 2_f64.powi(bits as i32),
+        Number::Signed | Number::Unsigned => raw as f64,
+    };
+    number
+        .is_finite()
+        .then_some(number * field.factor + field.offset)
 }
 
 #[cfg(test)]

@@ -63,7 +63,8 @@ where
                 }
             }
             sent = traffic.recv(), if session.state == State::Raw => match sent {
-                Ok(sent) if sent.by != number => {
+                // The protocol has no frames of CAN FD.
+                Ok(sent) if sent.by != number && sent.frame.data.len() <= 8 => {
                     stream.write_all(frame_text(&sent).as_bytes()).await?;
                     stream.flush().await?;
                 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use model::Point;
+use profile::can::ByteOrder;
 use proptest::prelude::*;
 
 use super::*;
@@ -8,12 +9,22 @@ use super::*;
 fn signal(point: Point, start_bit: u16, bits: u16, signed: bool, factor: f64) -> Signal {
     Signal {
         point,
-        start_bit,
-        bits,
-        order: ByteOrder::Little,
-        signed,
-        factor,
-        offset: 0.0,
+        field: Field {
+            at: Bits {
+                start: start_bit,
+                len: bits,
+                order: ByteOrder::Little,
+            },
+            number: if signed {
+                Number::Signed
+            } else {
+                Number::Unsigned
+            },
+            factor,
+            offset: 0.0,
+        },
+        mask: u64::MAX,
+        not_implemented: None,
         range: (-1e12, 1e12),
     }
 }
@@ -21,6 +32,8 @@ fn signal(point: Point, start_bit: u16, bits: u16, signed: bool, factor: f64) ->
 fn frame(len_min: usize) -> FrameSpec {
     FrameSpec {
         id: CanId::Standard(0x351),
+        id_mask: 0x7FF,
+        page: Vec::new(),
         len_min,
         period: Duration::from_secs(1),
         timeout: Duration::from_secs(3),
@@ -100,7 +113,7 @@ fn big_endian_signals_follow_the_motorola_numbering_of_dbc_files() {
         ("FFFFFFFFFFFFFFFF", 7, 64, true, -1.0),
     ] {
         let mut s = signal(Point::DcVoltage, start, bits, signed, 1.0);
-        s.order = ByteOrder::Big;
+        s.field.at.order = ByteOrder::Big;
         check(hex, &s, expected);
     }
 }
@@ -108,7 +121,7 @@ fn big_endian_signals_follow_the_motorola_numbering_of_dbc_files() {
 #[test]
 fn a_number_gets_its_offset_and_its_range() {
     let mut s = signal(Point::BatteryTemperature, 0, 8, false, 1.0);
-    s.offset = -100.0;
+    s.field.offset = -100.0;
     s.range = (-40.0, 80.0);
     check("7D", &s, 25.0);
     for (hex, flaw) in [("FF", Flaw::OutOfRange), ("00", Flaw::OutOfRange)] {
@@ -147,25 +160,119 @@ fn an_identity_frame_must_begin_with_the_text_of_the_profile() {
 }
 
 #[test]
-fn more_than_eight_bytes_are_no_classic_frame() {
-    assert_eq!(Data::new(&[0; 9]), None);
-    assert_eq!(Data::new(&[1, 2]).unwrap().as_slice(), [1, 2]);
+fn data_has_only_lengths_that_frames_have() {
+    for len in 0..=80 {
+        let known = len <= 8 || [12, 16, 20, 24, 32, 48, 64].contains(&len);
+        let data = Data::new(&vec![7; len]);
+        assert_eq!(data.is_some(), known, "{len}");
+        if let Some(data) = data {
+            assert_eq!(data.as_slice(), vec![7; len]);
+            assert_eq!(data.is_fd(), len > 8);
+        }
+    }
+}
+
+fn field(start: u16, len: u16, number: Number, factor: f64, offset: f64) -> Field {
+    Field {
+        at: Bits {
+            start,
+            len,
+            order: ByteOrder::Little,
+        },
+        number,
+        factor,
+        offset,
+    }
+}
+
+#[test]
+fn a_value_that_a_field_cannot_carry_is_never_cut_to_one_that_it_can() {
+    use Number::*;
+    for (field, value, expected) in [
+        (field(0, 8, Unsigned, 1.0, 0.0), 255.4, Some(255)),
+        (field(0, 8, Unsigned, 1.0, 0.0), 255.5, None),
+        (field(0, 8, Unsigned, 1.0, 0.0), -0.6, None),
+        (field(0, 8, Signed, 1.0, 0.0), -128.0, Some(0x80)),
+        (field(0, 8, Signed, 1.0, 0.0), -128.6, None),
+        (field(0, 8, Signed, 1.0, 0.0), 127.6, None),
+        (field(0, 16, Signed, -0.1, 0.0), 27.0, Some(0xFEF2)),
+        (field(0, 16, Unsigned, 0.1, -100.0), 0.0, Some(1000)),
+        (field(0, 64, Unsigned, 1.0, 0.0), 2_f64.powi(64), None),
+        (
+            field(0, 64, Signed, 1.0, 0.0),
+            -(2_f64.powi(63)),
+            Some(1 << 63),
+        ),
+        (field(0, 32, Float, 1.0, 0.0), 1.5, Some(0x3FC0_0000)),
+        (field(0, 32, Float, 1.0, 0.0), 1e300, None),
+        (
+            field(0, 64, Float, 1.0, 0.0),
+            -2.0,
+            Some(0xC000_0000_0000_0000),
+        ),
+        (field(0, 8, Unsigned, 1.0, 0.0), f64::NAN, None),
+    ] {
+        assert_eq!(raw(&field, value), expected, "{field:?} {value}");
+    }
+}
+
+#[test]
+fn floats_flags_and_absent_numbers_are_told_apart() {
+    let mut s = signal(Point::DcVoltage, 0, 32, false, 1.0);
+    s.field.number = Number::Float;
+    check("0000C03F", &s, 1.5);
+    // A float that is no number is no value.
+    let nan = decode(&frame(0), &s, &bytes("0000C07F"));
+    assert_eq!(nan, Reading::Bad(Flaw::NotImplemented));
+    s.field.at.len = 64;
+    check("000000000000F8BF", &s, -1.5);
+    let mut alarms = signal(Point::Alarm, 0, 16, false, 1.0);
+    alarms.mask = 0x5555;
+    // Pairs of bits: 01 is raised, 10 is not, 00 is not watched.
+    check("A9AA", &alarms, 1.0);
+    check("AAAA", &alarms, 0.0);
+    let mut j1939 = signal(Point::DcVoltage, 0, 16, false, 0.05);
+    j1939.not_implemented = Some(0xFE00);
+    check("E803", &j1939, 50.0);
+    for hex in ["FFFF", "00FE"] {
+        let reading = decode(&frame(0), &j1939, &bytes(hex));
+        assert_eq!(reading, Reading::Bad(Flaw::NotImplemented), "{hex}");
+    }
+}
+
+#[test]
+fn a_page_is_known_by_the_numbers_that_select_it() {
+    let page = [Selector {
+        at: field(0, 8, Number::Unsigned, 1.0, 0.0).at,
+        values: vec![(1, 1), (4, 6)],
+    }];
+    for (hex, fits) in [
+        ("01", true),
+        ("05", true),
+        ("06", true),
+        ("03", false),
+        ("", false),
+    ] {
+        assert_eq!(is_page(&page, &bytes(hex)), fits, "{hex}");
+    }
+    assert!(is_page(&[], &[]), "no page means every frame");
 }
 
 proptest! {
     #[test]
     fn what_is_put_into_a_frame_comes_out_and_leaves_its_neighbours_alone(
-        fill: [u8; 8], raw: u64, start in 0_u16..64, bits in 1_u16..=64, big: bool, signed: bool,
+        fill: [u8; 64], raw: u64, start in 0_u16..512, bits in 1_u16..=64, big: bool, signed: bool,
     ) {
         let mut s = signal(Point::DcVoltage, start, bits, signed, 1.0);
-        s.order = if big { ByteOrder::Big } else { ByteOrder::Little };
-        prop_assume!(positions(&s).all(|p| p < 64));
+        s.field.at.order = if big { ByteOrder::Big } else { ByteOrder::Little };
+        let at = s.field.at;
+        prop_assume!(at.positions().all(|p| p < 512));
         let raw = if bits == 64 { raw } else { raw & ((1 << bits) - 1) };
         let mut data = fill;
-        insert(&mut data, &s, raw);
-        prop_assert_eq!(extract(&data, &s), Some(raw));
-        let places: Vec<usize> = positions(&s).collect();
-        for p in (0..64).filter(|p| !places.contains(p)) {
+        insert(&mut data, at, raw);
+        prop_assert_eq!(extract(&data, at), Some(raw));
+        let places: Vec<usize> = at.positions().collect();
+        for p in (0..512).filter(|p| !places.contains(p)) {
             prop_assert_eq!(data[p / 8] >> (p % 8) & 1, fill[p / 8] >> (p % 8) & 1);
         }
         let number = if signed { sign_extended(raw, bits) as f64 } else { raw as f64 };
@@ -175,12 +282,16 @@ proptest! {
 
     #[test]
     fn no_frame_and_no_signal_makes_the_decoder_panic(
-        data in proptest::collection::vec(any::<u8>(), 0..=8),
-        start: u16, bits: u16, big: bool, signed: bool, factor: f64, offset: f64, len_min in 0_usize..10,
+        data in proptest::collection::vec(any::<u8>(), 0..=64),
+        start: u16, bits: u16, big: bool, signed: bool, mask: u64, factor: f64, offset: f64, len_min in 0_usize..10,
     ) {
         let mut s = signal(Point::DcVoltage, start, bits, signed, factor);
-        s.order = if big { ByteOrder::Big } else { ByteOrder::Little };
-        s.offset = offset;
+        s.field.at.order = if big { ByteOrder::Big } else { ByteOrder::Little };
+        s.field.offset = offset;
+        s.mask = mask;
         let _ = decode(&frame(len_min), &s, &data);
+        s.field.number = Number::Float;
+        let _ = decode(&frame(len_min), &s, &data);
+        let _ = raw(&s.field, factor);
     }
 }

@@ -156,8 +156,8 @@ async fn a_server_that_cannot_open_the_bus_is_quoted() {
 fn elements() -> impl Strategy<Value = (String, Heard)> {
     let frame = (
         prop_oneof![
-            (0_u16..=STANDARD_MAX).prop_map(CanId::Standard),
-            (0_u32..=EXTENDED_MAX).prop_map(CanId::Extended)
+            (0_u16..=CanId::STANDARD_MAX).prop_map(CanId::Standard),
+            (0_u32..=CanId::EXTENDED_MAX).prop_map(CanId::Extended)
         ],
         proptest::collection::vec(any::<u8>(), 0..=8),
         any::<u32>(),
