@@ -67,7 +67,8 @@ where
                 }
             }
             sent = traffic.recv(), if adapter.open => match sent {
-                Ok(sent) if sent.by != number => {
+                // An adapter has no line that says that it is off the bus.
+                Ok(sent) if sent.by != number && !sent.bus_off => {
                     stream.write_all(text(&sent.frame).as_bytes()).await?;
                     stream.flush().await?;
                 }
