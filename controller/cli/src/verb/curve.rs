@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn points_are_pairs_with_commas_between() {
-        let rows: &[(&str, Result<&[(f64, f64)], &str>)] = &[
+        type Row = (&'static str, Result<&'static [(f64, f64)], &'static str>);
+        let rows: &[Row] = &[
             ("0.92:0.44,1.08:-0.44", Ok(&[(0.92, 0.44), (1.08, -0.44)])),
             ("1:0", Ok(&[(1.0, 0.0)])),
             ("1", Err("1")),
