@@ -579,8 +579,13 @@ impl Bench {
             .get(ix)
             .map(|device| device.nameplate)
             .unwrap_or_default();
+        // A profile that is not of one maker has none to tell.
+        let maker = match device.profile.id.split_once('/') {
+            Some((maker, _)) if !["sunspec", "generic"].contains(&maker) => maker,
+            _ => "gridrig",
+        };
         Identity {
-            maker: "gridrig".into(),
+            maker: maker.into(),
             model: device.profile.id.to_string(),
             serial: format!("EMU-{}", device.id),
             nameplate,

@@ -260,7 +260,13 @@ impl Device {
                         .or_else(|| bus_ac(storage.p(), storage.q(), storage.counter())),
                 }
             }
-            Kind::Battery(ix) => battery(plant.storage.get(ix)?, point),
+            Kind::Battery(ix) => {
+                let storage = plant.storage.get(ix)?;
+                match point {
+                    Point::State => Some(battery_state(storage)),
+                    _ => battery(storage, point),
+                }
+            }
             Kind::Plug(ix) => {
                 let load = plant.loads.get(ix)?;
                 match point {
@@ -615,6 +621,17 @@ fn pack_voltage(storage: &Storage) -> f64 {
     let open = PACK_EMPTY_V + PACK_SPAN_V * storage.soc();
     let current = storage.dc_power() / open;
     (open - current * PACK_OHM).max(1.0)
+}
+
+/// Operating states of a battery behind an energy management system.
+//= Victron register list, com.victronenergy.system 844: 0 idle, 1 charging, 2 discharging.
+fn battery_state(storage: &Storage) -> f64 {
+    // Chosen: below one watt nothing flows but what the electronics need.
+    match storage.dc_power() {
+        p if p < -1.0 => 1.0,
+        p if p > 1.0 => 2.0,
+        _ => 0.0,
+    }
 }
 
 fn battery(storage: &Storage, point: Point) -> Option<f64> {

@@ -274,7 +274,8 @@ impl Scanner {
             }
         }
         candidates.retain(Candidate::is_likely);
-        rank(&mut candidates);
+        let maker = identity.as_ref().map_or("", |i| i.maker.as_str());
+        rank(&mut candidates, maker);
         Ok(Found {
             unit,
             identity,
@@ -402,14 +403,36 @@ impl Scanner {
     }
 }
 
-/// The best one first: what nothing speaks against, then what says most; the names decide the rest.
-fn rank(candidates: &mut [Candidate]) {
+/// The best one first: what nothing speaks against, then what was made for this maker rather than
+/// for nobody or another one, then what says most; the names decide the rest.
+fn rank(candidates: &mut [Candidate], maker: &str) {
     candidates.sort_by(|a, b| {
         a.against()
             .cmp(&b.against())
+            .then(kinship(&a.profile.id, maker).cmp(&kinship(&b.profile.id, maker)))
             .then(b.good().cmp(&a.good()))
             .then(a.profile.id.cmp(&b.profile.id))
     });
+}
+
+/// How near a profile is to a device of this maker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kinship {
+    /// It was made for devices of this maker.
+    Maker,
+    /// It was made for devices of a standard, whoever makes them; or the device tells no maker.
+    Anybody,
+    /// It was made for another maker's devices.
+    Stranger,
+}
+
+fn kinship(profile: &str, maker: &str) -> Kinship {
+    match profile.split_once('/') {
+        Some(("sunspec" | "generic", _)) | None => Kinship::Anybody,
+        _ if maker.is_empty() => Kinship::Anybody,
+        Some((vendor, _)) if maker.to_ascii_lowercase().contains(vendor) => Kinship::Maker,
+        Some(_) => Kinship::Stranger,
+    }
 }
 
 /// Characters of a string register, two per word, up to the first NUL.
@@ -457,4 +480,23 @@ struct Nowhere;
 impl Sink for Nowhere {
     fn sample(&self, _: PointSample) {}
     fn event(&self, _: LinkEvent) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_of_the_devices_maker_is_nearer_than_a_standard_one_and_that_than_a_strangers() {
+        for (profile, maker, expected) in [
+            ("fronius/sunspec", "Fronius International", Kinship::Maker),
+            ("sunspec/inverter", "Fronius", Kinship::Anybody),
+            ("fronius/sunspec", "SolarEdge", Kinship::Stranger),
+            ("generic/meter", "SolarEdge", Kinship::Anybody),
+            ("eastron/sdm630", "", Kinship::Anybody),
+        ] {
+            assert_eq!(kinship(profile, maker), expected, "{profile} of {maker}");
+        }
+        assert!(Kinship::Maker < Kinship::Anybody && Kinship::Anybody < Kinship::Stranger);
+    }
 }

@@ -84,6 +84,7 @@ async fn a_bundled_meter_is_identified_and_read_whole() {
     for address in (0..400).step_by(2) {
         float(&device, address, 0.5);
     }
+    float(&device, 0x00, 230.0);
     float(&device, 0x46, 49.98);
     float(&device, 0x34, -1234.5);
     let bench = Bench::start(true, vec![bundled("eastron/sdm630")], &device);
