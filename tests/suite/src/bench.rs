@@ -31,6 +31,21 @@ impl Controller {
         Self::start(&["run", "--on", "bench", "--arm"], Some(rig), run_dir, more)
     }
 
+    /// The same with more variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn on_bench_with(
+        rig: &Path,
+        run_dir: &Path,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let verb = &["run", "--on", "bench", "--arm"];
+        Self::start_with(verb, Some(rig), run_dir, more, variables)
+    }
+
     /// Runs the demo, on its own rig or on another.
     ///
     /// # Panics
@@ -46,6 +61,16 @@ impl Controller {
     }
 
     fn start(verb: &[&str], rig: Option<&Path>, run_dir: &Path, more: &[&str]) -> Self {
+        Self::start_with(verb, rig, run_dir, more, &[])
+    }
+
+    fn start_with(
+        verb: &[&str],
+        rig: Option<&Path>,
+        run_dir: &Path,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = gridrig()
             .with(verb)
             .with(rig)
@@ -59,6 +84,7 @@ impl Controller {
             .with([run_dir])
             .with(more);
         command.env("BENCH_TOKEN", TOKEN);
+        command.envs(variables.iter().copied());
         let mut running = Running::start(command);
         let told = running.told("http://127.0.0.1:");
         let port = told.split("127.0.0.1:").nth(1).map(|rest| {

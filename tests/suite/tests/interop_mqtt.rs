@@ -299,3 +299,306 @@ fn the_last_will_of_a_plug_without_supply_is_heard_at_once() {
         "an invented power: {powers:?}"
     );
 }
+
+// --- A broker that asks who we are ----------------------------------------------------------------
+
+/// Runs openssl in a folder.
+fn openssl(dir: &Path, arguments: &str) {
+    let done = output(
+        Command::new("openssl")
+            .with(arguments.split(' '))
+            .current_dir_to(dir),
+    );
+    assert!(
+        done.status.success(),
+        "openssl {arguments}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+trait InFolder {
+    fn current_dir_to(self, dir: &Path) -> Self;
+}
+
+impl InFolder for Command {
+    fn current_dir_to(mut self, dir: &Path) -> Self {
+        self.current_dir(dir);
+        self
+    }
+}
+
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
+/// An authority `NAME.pem` of its own.
+fn authority(dir: &Path, name: &str) {
+    openssl(
+        dir,
+        &format!(
+            "req -x509 {NEW_KEY} -keyout {name}.key -out {name}.pem -days 30 -subj /CN={name}"
+        ),
+    );
+}
+
+/// A certificate `NAME.pem` with its key, signed by an authority, valid for some days from now.
+fn certificate(dir: &Path, authority: &str, name: &str, days: &str) {
+    std::fs::write(
+        dir.join("ext"),
+        "subjectAltName=DNS:localhost,IP:127.0.0.1\n",
+    )
+    .expect("written");
+    openssl(
+        dir,
+        &format!("req {NEW_KEY} -keyout {name}.key -out {name}.csr -subj /CN={name}"),
+    );
+    openssl(
+        dir,
+        &format!(
+            "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial \
+             -out {name}.pem {days} -extfile ext"
+        ),
+    );
+}
+
+/// mosquitto with a configuration of its own.
+fn secured(dir: &Path, port: u16, lines: &str) -> Running {
+    let config = dir.join("mosquitto.conf");
+    let text = format!("user root\nlistener {port} 127.0.0.1\n{lines}\n");
+    std::fs::write(&config, text).expect("the folder can be written");
+    let broker = Running::start(tool("mosquitto").with(["-c"]).with([&config]));
+    suite::wait_for_port("mosquitto", port);
+    broker
+}
+
+fn secured_rig(dir: &Path, name: &str, bus: &str) -> PathBuf {
+    let path = dir.join(format!("{name}.toml"));
+    let text = format!(
+        "schema = 1\ntitle = \"Secured Lab\"\nsite = {{ v = \"230V\", f = \"50Hz\", phases = 3 }}\n\
+         [bus]\nmq = {{ kind = \"mqtt\", {bus} }}\n\
+         [device]\nplug3 = {{ profile = \"tasmota/plug\", bus = \"mq\", topic = \"plug3\", \
+         role = \"load\", limits = {{ p = \"-3..0kW\" }} }}\n"
+    );
+    std::fs::write(&path, text).expect("the folder can be written");
+    path
+}
+
+/// Waits until the list of events holds all of these words.
+fn told(controller: &Controller, what: &str, words: &[&str]) {
+    wait_for(what, PATIENCE, || {
+        let events = http::get(controller.page, "/api/v1/events").body;
+        words.iter().all(|w| events.contains(w)).then_some(())
+    });
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_broker_that_cannot_be_trusted_or_does_not_trust_us_is_told_by_name() {
+    let dir = folder();
+    let dir = dir.path();
+    authority(dir, "ca");
+    authority(dir, "stranger");
+    certificate(dir, "ca", "server", "-days 30");
+    certificate(dir, "ca", "old", "-days -1");
+    certificate(dir, "ca", "bench", "-days 30");
+    certificate(dir, "stranger", "foreign", "-days 30");
+    let tls = |certificate: &str, more: &str| {
+        format!(
+            "allow_anonymous true\ncafile {d}/ca.pem\ncertfile {d}/{certificate}.pem\n\
+             keyfile {d}/{certificate}.key\n{more}",
+            d = dir.display()
+        )
+    };
+    let mutual = tls("server", "require_certificate true\n");
+    // (name, broker, bus beyond the URL, words of the event)
+    let rows: [(&str, String, &str, &[&str]); 5] = [
+        (
+            "expired",
+            tls("old", ""),
+            "ca = \"ca.pem\"",
+            &["has expired"],
+        ),
+        (
+            "stranger",
+            tls("server", ""),
+            "ca = \"stranger.pem\"",
+            &["not signed by the authority in `ca`"],
+        ),
+        (
+            "anonymous",
+            mutual.clone(),
+            "ca = \"ca.pem\"",
+            &["add `cert` and `key`"],
+        ),
+        (
+            "foreign",
+            mutual.clone(),
+            "ca = \"ca.pem\", cert = \"foreign.pem\", key = \"foreign.key\"",
+            &["does not accept our certificate"],
+        ),
+        (
+            "known",
+            mutual,
+            "ca = \"ca.pem\", cert = \"bench.pem\", key = \"bench.key\"",
+            &[],
+        ),
+    ];
+    for (name, broker, bus, words) in rows {
+        let port = free_port();
+        let broker = secured(dir, port, &broker);
+        let url = format!("url = \"mqtts://localhost:{port}\", {bus}");
+        let rig = secured_rig(dir, name, &url);
+        let controller = Controller::on_bench(&rig, &dir.join(format!("run-{name}")), &[]);
+        if words.is_empty() {
+            // The broker keeps that we are there, which only a connection can have told it.
+            let status = tool("mosquitto_sub").with([
+                "-h",
+                "localhost",
+                "-p",
+                &port.to_string(),
+                "-t",
+                "gridrig/secured-lab/mq/status",
+                "-C",
+                "1",
+                "-W",
+                "30",
+                "--cafile",
+            ]);
+            let status = status
+                .with([dir.join("ca.pem")])
+                .with(["--cert"])
+                .with([dir.join("bench.pem")])
+                .with(["--key"])
+                .with([dir.join("bench.key")]);
+            assert_eq!(text_of(status).trim(), "online");
+        } else {
+            told(&controller, name, words);
+        }
+        let _ = controller.end();
+        broker.kill();
+    }
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_wrong_password_and_a_denied_topic_are_told_by_name() {
+    let dir = folder();
+    let dir = dir.path();
+    let (passwords, rights) = (dir.join("passwd"), dir.join("acl"));
+    for (user, create) in [("lab", true), ("plug", false)] {
+        let flags: &[&str] = if create { &["-c", "-b"] } else { &["-b"] };
+        let _ = text_of(
+            tool("mosquitto_passwd")
+                .with(flags)
+                .with([&passwords])
+                .with([user, "right"]),
+        );
+    }
+    // Everything but the position of the switch may be read.
+    let acl = "user plug\ntopic readwrite #\nuser lab\ntopic read tele/plug3/LWT\n\
+               topic read stat/plug3/STATUS10\ntopic read tele/plug3/SENSOR\n\
+               topic write cmnd/plug3/#\ntopic write gridrig/#\n";
+    std::fs::write(&rights, acl).expect("written");
+    let port = free_port();
+    let _broker = secured(
+        dir,
+        port,
+        &format!(
+            "allow_anonymous false\npassword_file {}\nacl_file {}",
+            passwords.display(),
+            rights.display()
+        ),
+    );
+    let _plug = Peer::start(
+        "tasmota_plug.py",
+        [
+            "--port",
+            &port.to_string(),
+            "--topic",
+            "plug3",
+            "--on",
+            "--user",
+            "plug",
+            "--password",
+            "right",
+        ],
+    );
+    let url = format!("url = \"mqtt://127.0.0.1:{port}\", user = \"lab\", timeout = \"4s\"");
+    // Without a password in the environment it is an empty one.
+    let wrong = secured_rig(dir, "wrong", &url);
+    let controller = Controller::on_bench(&wrong, &dir.join("run-wrong"), &[]);
+    told(
+        &controller,
+        "the login is refused",
+        &["refuses the login", "check user and password"],
+    );
+    let _ = controller.end();
+    // Any variable of the environment will do as the place of a password; this one is given by the test.
+    let right = secured_rig(
+        dir,
+        "right",
+        &format!("{url}, password_env = \"BENCH_MQTT_PASSWORD\""),
+    );
+    let controller = Controller::on_bench_with(
+        &right,
+        &dir.join("run-right"),
+        &[],
+        &[("BENCH_MQTT_PASSWORD", "right")],
+    );
+    wait_for("the plug's power is read", PATIENCE, || {
+        controller
+            .shown("plug3", "p_w")
+            .filter(|p| *p == json!(-1200.0))
+    });
+    told(
+        &controller,
+        "the denied topic is noticed",
+        &["switch.on has never come on", "stat/plug3/POWER", "denied"],
+    );
+    let _ = controller.end();
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_kept_message_above_our_limit_is_named_and_survived() {
+    let dir = folder();
+    let port = free_port();
+    let _broker = mosquitto(dir.path(), port);
+    let _plug = Peer::start(
+        "tasmota_plug.py",
+        ["--port", &port.to_string(), "--topic", "plug3", "--on"],
+    );
+    let large = dir.path().join("large");
+    std::fs::write(&large, vec![b'x'; 5 << 20]).expect("written");
+    let port_text = port.to_string();
+    let _ = text_of(
+        tool("mosquitto_pub")
+            .with([
+                "-p",
+                &port_text,
+                "-t",
+                "tele/plug3/STATE",
+                "-q",
+                "1",
+                "-r",
+                "-f",
+            ])
+            .with([&large]),
+    );
+    let controller = Controller::on_bench(&rig(dir.path(), port), &dir.path().join("run"), &[]);
+    told(
+        &controller,
+        "the topic is named",
+        &["tele/plug3/STATE", "not listened to any more"],
+    );
+    wait_for("the plug is read all the same", PATIENCE, || {
+        controller
+            .shown("plug3", "p_w")
+            .filter(|p| *p == json!(-1200.0))
+    });
+    controller.hold("plug3", &json!({ "on": false }));
+    wait_for("and it obeys", PATIENCE, || {
+        controller
+            .shown("plug3", "switch_on")
+            .filter(|on| *on == json!(false))
+    });
+    let _ = controller.end();
+}
