@@ -8,6 +8,15 @@ use std::process::{Child, Stdio};
 use common::{Place, repository};
 use serde_json::Value;
 
+/// What a scan cannot find: a battery that only answers somebody who writes, and devices whose
+/// topics have a name of several levels.
+const NOT_FOUND_BY_A_SCAN: &[&str] = &[
+    "byd/hvs-can",
+    "victron/gx-mqtt",
+    "zigbee2mqtt/plug",
+    "zigbee2mqtt/timed-plug",
+];
+
 /// The emulators of the zoo in a process of their own, which ends with the test.
 struct Zoo {
     child: Child,
@@ -51,7 +60,10 @@ impl Zoo {
 
     fn profiles(&self, protocol: &str) -> Vec<&str> {
         let of_kind = self.devices.iter().filter(|d| d["protocol"] == protocol);
-        let mut ids: Vec<&str> = of_kind.filter_map(|d| d["profile"].as_str()).collect();
+        let mut ids: Vec<&str> = of_kind
+            .filter_map(|d| d["profile"].as_str())
+            .filter(|id| !NOT_FOUND_BY_A_SCAN.contains(id))
+            .collect();
         ids.sort_unstable();
         ids
     }
