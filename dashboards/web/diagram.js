@@ -20,6 +20,7 @@ const Diagram = (() => {
     ess: (g) => g.append(el("rect", { x: 0, y: 4, width: 20, height: 14, rx: 2, class: "symbol" }), el("path", { d: "M20 8.5h2.5v5h-2.5M5 11h4M13 11h4M15 9v4", class: "symbol" })),
     battery: (g) => g.append(el("path", { d: "M2 4V18M7 7V15M13 4V18M18 7V15M7 11h6M-2 11h4M18 11h4", class: "symbol" })),
     load: (g) => g.append(el("path", { d: "M2 8h14v4a6 6 0 0 1-14 0zM5 8V2M13 8V2M9 18v3", class: "symbol" })),
+    source: (g) => g.append(el("circle", { cx: 11, cy: 11, r: 9, class: "symbol" }), el("path", { d: "M5 11c2 -6 4 -6 6 0s4 6 6 0", class: "symbol" })),
     meter: (g) => g.append(el("circle", { cx: 11, cy: 11, r: 9, class: "symbol" }), el("path", { d: "M11 11L16 6", class: "symbol" })),
   };
 
@@ -68,7 +69,7 @@ const Diagram = (() => {
     (SYMBOLS[device.role] || SYMBOLS.meter)(icon);
     g.append(icon);
     g.append(text(40, 19, Format.clip(device.name, 14), "name"), text(40, 32, device.role, "role"));
-    if (device.switch_on.quality !== "absent" && device.switch_on.value != null && device.role === "load")
+    if (device.switch_on.quality !== "absent" && device.switch_on.value != null && ["load", "source"].includes(device.role))
       g.append(text(CARD.w - 10, 19, device.switch_on.value ? "on" : "off", "role", "end"));
     const dead = device.quality === "stale" || device.quality === "unread" ? " dead" : "";
     const soc = shown(device.soc);
@@ -153,7 +154,9 @@ const Diagram = (() => {
       const step = (columns * (CARD.w + CARD.gap)) / Math.max(list.length, 1);
       list.forEach((device, i) => {
         const x = x0 - 12 + step * i + (step - CARD.w) / 2;
-        if (device.role !== "battery") root.append(verticalFlow(x + CARD.w / 2, yWire, y, flowing(device.p_w)));
+        // A grid simulator is the utility itself: its power shows at the coupling point.
+        if (device.role === "source") root.append(el("path", { d: `M${x + CARD.w / 2} ${yWire}V${y}`, class: "wire", "stroke-dasharray": "3 4" }));
+        else if (device.role !== "battery") root.append(verticalFlow(x + CARD.w / 2, yWire, y, flowing(device.p_w)));
         else if (i > 0) root.append(el("path", { d: `M${x - (step - CARD.w)} ${yCard + CARD.h / 2}H${x}`, class: "wire", "stroke-dasharray": "3 4" }));
         root.append(card(device, x, yCard));
       });

@@ -4,7 +4,7 @@
 //! are those of the wire. It is an estimate made from files alone: the addresses of
 //! SunSpec models are taken as if the required ones stood one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bus::PollPeriods;
@@ -13,6 +13,7 @@ use document::{Actor, Diagnostic, Severity};
 use profile::Protocol;
 use profile::can::{CanId, CanProfile};
 use profile::modbus::{Address, ModbusProfile, Parity, Poll, SerialSettings, Table};
+use profile::scpi::ScpiProfile;
 use runtime::rig::Rig;
 use serde::Serialize;
 
@@ -216,8 +217,61 @@ pub fn of_profile(profile: &profile::Profile, periods: PollPeriods) -> Budget {
     match &profile.protocol {
         Protocol::Modbus(modbus) => of_modbus(modbus, Line::of(modbus), periods),
         Protocol::Can(can) => of_can(can),
+        Protocol::Scpi(scpi) => of_scpi(scpi, None, None, None, periods),
         Protocol::Mqtt(_) => Budget::default(),
     }
+}
+
+/// Bytes of a usual reply of an instrument, with its terminator. Chosen: a number with an exponent.
+const SCPI_REPLY_BYTES: usize = 16;
+
+/// What an instrument asks for: one round trip for each query, as the driver groups them.
+fn of_scpi(
+    profile: &ScpiProfile,
+    serial: Option<SerialSettings>,
+    timeout: Option<Duration>,
+    min_gap: Option<Duration>,
+    periods: PollPeriods,
+) -> Budget {
+    let gap = min_gap.unwrap_or(profile.min_gap);
+    let usual = |query: &str| match serial {
+        None => gap + TCP_ROUND_TRIP,
+        Some(line) => {
+            let parity = usize::from(line.parity != Parity::None);
+            let bits = (query.len() + 2 + SCPI_REPLY_BYTES)
+                * (1 + 8 + parity + usize::from(line.stop_bits));
+            let wire = Duration::from_secs_f64(bits as f64 / f64::from(line.baud.max(1)));
+            gap + wire + SERIAL_TURNAROUND
+        }
+    };
+    let worst = gap + timeout.unwrap_or(profile.timeout);
+    let mut budget = Budget::default();
+    let mut busy = 0.0;
+    for (poll, period) in [
+        (Poll::Fast, periods.fast),
+        (Poll::Normal, periods.normal),
+        (Poll::Slow, periods.slow),
+    ] {
+        let asked: BTreeSet<&str> = profile
+            .points
+            .iter()
+            .filter(|p| p.poll == poll)
+            .map(|p| p.query.as_str())
+            .collect();
+        match poll {
+            Poll::Fast => budget.reads_fast = asked.len(),
+            Poll::Normal => budget.reads_normal = asked.len(),
+            Poll::Slow | Poll::Once => budget.reads_slow = asked.len(),
+        }
+        for query in asked {
+            let time = usual(query).as_secs_f64();
+            budget.usual_s += time;
+            budget.worst_s += worst.as_secs_f64();
+            busy += time / period.as_secs_f64().max(1e-3);
+        }
+    }
+    budget.busy_percent = Some(busy * 100.0);
+    budget
 }
 
 /// What the devices of a bus ask for together.
@@ -233,6 +287,9 @@ pub fn of_bus(rig: &Rig, bus: usize) -> Budget {
         total.add(&match &device.profile.protocol {
             Protocol::Modbus(modbus) => of_modbus(modbus, line, device.poll),
             Protocol::Can(can) => of_can(can),
+            Protocol::Scpi(scpi) => {
+                of_scpi(scpi, line.serial, line.timeout, line.min_gap, device.poll)
+            }
             Protocol::Mqtt(_) => Budget::default(),
         });
     }
@@ -335,7 +392,15 @@ mod tests {
             let profile = profile::bundled(id).expect("it is bundled");
             let Protocol::Modbus(modbus) = &profile.protocol else {
                 let budget = of_profile(&profile, PERIODS);
-                assert!(budget.busy_percent.is_none_or(|b| b < 10.0), "{id}");
+                // An instrument has its line to itself, and no query carries two of its values.
+                let most = match &profile.protocol {
+                    Protocol::Scpi(_) => 100.0,
+                    _ => 10.0,
+                };
+                assert!(
+                    budget.busy_percent.is_none_or(|b| b < most),
+                    "{id}: {budget:?}"
+                );
                 continue;
             };
             let budget = of_modbus(modbus, serial(115_200), PERIODS);

@@ -1,6 +1,6 @@
 //! The control cycle: the whole flow on one screen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use limiter::{Approved, Limiter};
@@ -83,6 +83,9 @@ pub struct Controller {
     /// What the functions that are not fast proposed last: it stands until they look again.
     standing: Vec<Proposal>,
     sent: BTreeMap<DeviceIx, (Instant, Setpoint)>,
+    /// Sources that somebody has asked for something just now: that is sent even if it says nothing
+    /// new, since an instrument that was restarted has forgotten it.
+    said_again: BTreeSet<DeviceIx>,
     short: BTreeMap<Group, bool>,
     refused: BTreeMap<DeviceIx, limiter::Refusal>,
 }
@@ -121,6 +124,7 @@ impl Controller {
             market_schedule: MarketSchedule,
             standing: Vec::new(),
             sent: BTreeMap::new(),
+            said_again: BTreeSet::new(),
             short: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
@@ -211,7 +215,11 @@ impl Controller {
             let known = |device: &DeviceIx| device.index() < self.bench.devices.len();
             match order {
                 Order::Hold { device, setpoint } if known(device) => {
-                    self.operator.hold(*device, *setpoint);
+                    let setpoint = setpoint.for_role(self.bench.devices[device.index()].role);
+                    self.operator.hold(*device, setpoint);
+                    if matches!(setpoint, Setpoint::Source { .. }) {
+                        self.said_again.insert(*device);
+                    }
                 }
                 Order::Release { device } if known(device) => self.operator.release(*device),
                 Order::Forget { device } => {
@@ -307,9 +315,10 @@ impl Controller {
             wanted.retain(|w| {
                 !matches!(
                     w.setpoint,
-                    Setpoint::Power { .. } | Setpoint::Ceiling { .. }
+                    Setpoint::Power { .. } | Setpoint::Ceiling { .. } | Setpoint::Source { .. }
                 )
             });
+            wanted.extend(self.nominal_sources());
         }
         for (group, role) in [(Group::Storage, Role::Ess), (Group::Pv, Role::Pv)] {
             let Some(wish) =
@@ -346,6 +355,27 @@ impl Controller {
         }
         wanted.sort_by_key(|w| w.device);
         wanted
+    }
+
+    /// In the safe mode a source that was set from here goes back to the site's nominal values.
+    fn nominal_sources(&self) -> impl Iterator<Item = DeviceWish> {
+        self.bench
+            .of_role(Role::Source)
+            .filter(|(device, _)| self.sent.contains_key(device))
+            .filter_map(|(device, spec)| {
+                let (f, v) = spec.rating.source?.nominal;
+                Some(DeviceWish {
+                    device,
+                    setpoint: Setpoint::Source {
+                        f: Some(f),
+                        v: Some(v),
+                        phase: None,
+                        on: None,
+                    },
+                    function: Function::Safety,
+                    why: "the bench is in the safe mode".into(),
+                })
+            })
     }
 
     /// What a storage shall do when nobody asks for anything: come to rest, once it was touched.
@@ -402,6 +432,7 @@ impl Controller {
                 Setpoint::Power { .. } => spec.takes_power,
                 Setpoint::Ceiling { .. } => spec.takes_ceiling,
                 Setpoint::Switch { .. } => spec.takes_switch,
+                Setpoint::Source { .. } => spec.rating.source.is_some(),
             };
             // A device that cannot be asked is left alone, unless a person asked for it.
             if !takes && wish.function != Function::Operator {
@@ -414,10 +445,11 @@ impl Controller {
                 Ok(verdict) => {
                     self.refused.remove(&wish.device);
                     let approved = verdict.approved.get();
-                    let same = self
-                        .sent
-                        .get(&wish.device)
-                        .is_some_and(|(_, last)| same_enough(last, &approved, spec));
+                    let same = !self.said_again.remove(&wish.device)
+                        && self
+                            .sent
+                            .get(&wish.device)
+                            .is_some_and(|(_, last)| same_enough(last, &approved, spec));
                     if same && !matches!(approved, Setpoint::Switch { .. }) {
                         continue;
                     }
@@ -454,6 +486,9 @@ impl Controller {
         let Some((at, last)) = self.sent.get(&wish.device) else {
             return !is_so_already(now, wish, spec, image);
         };
+        if self.said_again.contains(&wish.device) {
+            return true;
+        }
         match wish.setpoint {
             // A switch is asked again when it is seen not to have followed.
             Setpoint::Switch { on } => {
@@ -462,7 +497,7 @@ impl Controller {
                     .fresh(now, spec.sample_age_max);
                 *last != wish.setpoint || (seen == Some(!on) && now.since(*at) >= ASK_AGAIN_AFTER)
             }
-            Setpoint::Power { .. } | Setpoint::Ceiling { .. } => {
+            Setpoint::Power { .. } | Setpoint::Ceiling { .. } | Setpoint::Source { .. } => {
                 !same_enough(last, &wish.setpoint, spec)
             }
         }
@@ -543,7 +578,7 @@ fn held_power(wanted: &[DeviceWish], device: DeviceIx) -> ActivePower {
         .find(|w| w.device == device)
         .map_or(ActivePower::ZERO, |w| match w.setpoint {
             Setpoint::Power { p, .. } | Setpoint::Ceiling { p } => p,
-            Setpoint::Switch { .. } => ActivePower::ZERO,
+            Setpoint::Switch { .. } | Setpoint::Source { .. } => ActivePower::ZERO,
         })
 }
 
@@ -558,6 +593,8 @@ fn same_enough(a: &Setpoint, b: &Setpoint, spec: &model::DeviceSpec) -> bool {
         }
         (Setpoint::Ceiling { p: p1 }, Setpoint::Ceiling { p: p2 }) => (*p1 - *p2).abs() <= small,
         (Setpoint::Switch { on: a }, Setpoint::Switch { on: b }) => a == b,
+        // A source is asked for steps of millihertz on purpose: every change is worth a message.
+        (Setpoint::Source { .. }, Setpoint::Source { .. }) => a == b,
         _ => false,
     }
 }

@@ -4,9 +4,9 @@ use std::fmt;
 
 use model::{
     Characteristic, DeviceIx, DeviceSpec, Instant, Link, NotACharacteristic, ProcessImage, Role,
-    Setpoint,
+    Setpoint, SourceRating,
 };
-use quantities::{ActivePower, Quantity, ReactivePower, Voltage};
+use quantities::{ActivePower, Frequency, PhaseAngle, Quantity, ReactivePower, Voltage};
 
 use crate::{Approved, capability};
 
@@ -33,6 +33,21 @@ pub enum Clamp {
         /// What was wished for.
         wished: ReactivePower,
     },
+    /// The rig's limit of a source's frequency.
+    Frequency {
+        /// What was wished for.
+        wished: Frequency,
+    },
+    /// The rig's limit of a source's voltage.
+    Voltage {
+        /// What was wished for.
+        wished: Voltage,
+    },
+    /// Rate of change of a source's frequency.
+    Rocof {
+        /// What was wished for.
+        wished: Frequency,
+    },
 }
 
 impl fmt::Display for Clamp {
@@ -42,6 +57,9 @@ impl fmt::Display for Clamp {
             Self::Battery { wished } => write!(f, "battery, wished {wished:.1}"),
             Self::Ramp { wished } => write!(f, "ramp, wished {wished:.1}"),
             Self::Apparent { wished } => write!(f, "apparent power, wished {wished:.1}"),
+            Self::Frequency { wished } => write!(f, "frequency limit, wished {wished:.3}"),
+            Self::Voltage { wished } => write!(f, "voltage limit, wished {wished:.1}"),
+            Self::Rocof { wished } => write!(f, "rate of frequency, wished {wished:.3}"),
         }
     }
 }
@@ -84,12 +102,22 @@ const GRID_V_MIN_PU: f64 = 0.917;
 /// Highest voltage of a utility worth closing onto, per unit. Source as above.
 const GRID_V_MAX_PU: f64 = 1.05;
 
+/// Frequency, voltage, phase and output that are wished of a source.
+type SourceWish = (
+    Option<Frequency>,
+    Option<Voltage>,
+    Option<PhaseAngle>,
+    Option<bool>,
+);
+
 /// The limiter of a bench: hard limits and the memory that ramps need.
 #[derive(Clone, Debug)]
 pub struct Limiter {
     specs: Vec<DeviceSpec>,
     nominal_v: Voltage,
     ramps: Vec<Option<(Instant, ActivePower)>>,
+    /// The last approved frequency of each source, and when it was approved.
+    sources: Vec<Option<(Instant, Option<Frequency>)>>,
 }
 
 impl Limiter {
@@ -97,10 +125,12 @@ impl Limiter {
     #[must_use]
     pub fn new(specs: Vec<DeviceSpec>, nominal_v: Voltage) -> Self {
         let ramps = vec![None; specs.len()];
+        let sources = vec![None; specs.len()];
         Self {
             specs,
             nominal_v,
             ramps,
+            sources,
         }
     }
 
@@ -173,6 +203,19 @@ impl Limiter {
                     clamps: Vec::new(),
                 })
             }
+            Setpoint::Source { f, v, phase, on } => {
+                let Some(rating) = spec.rating.source else {
+                    return Err(Refusal::NotDispatchable);
+                };
+                let finite = f.is_none_or(Quantity::is_finite)
+                    && v.is_none_or(Quantity::is_finite)
+                    && phase.is_none_or(Quantity::is_finite);
+                if !finite {
+                    return Err(Refusal::NotANumber);
+                }
+                let measured = own.f.last_good.map(|(_, f)| f);
+                Ok(self.approve_source(now, device, &rating, (f, v, phase, on), measured))
+            }
             Setpoint::Power { .. } | Setpoint::Ceiling { .. } => Err(Refusal::NotANumber),
         }
     }
@@ -212,13 +255,29 @@ impl Limiter {
 
     /// Rest: what the device's profile says is safe. A storage is brought to its safe power
     /// without a ramp, a ceiling is set to its safe value, a switched load to its safe position.
-    /// A breaker is left alone: opening it would make an island that nobody looks after.
+    /// A breaker is left alone: opening it would make an island that nobody looks after. A source
+    /// that was set goes back to nominal, and its output stays as it is for the same reason.
     ///
     /// It needs no image: a device may always be brought to rest, also when nothing is known of it
     /// any more. `None` for a device that has nothing to be brought to.
     pub fn rest(&mut self, now: Instant, device: DeviceIx) -> Option<Approved<Setpoint>> {
         let spec = self.specs.get(device.index())?;
         let p = spec.rating.p.clamp(spec.safe_p);
+        if let Some(rating) = spec.rating.source {
+            // One that was never set from here may stand at a voltage of somebody else's choice:
+            // nominal voltage would then be no rest at all. Its output is left as it is, as a
+            // breaker is.
+            self.sources[device.index()]?;
+            let (f, v) = rating.nominal;
+            let (f, v) = (rating.f.clamp(f), rating.v.clamp(v));
+            self.sources[device.index()] = Some((now, Some(f)));
+            return Some(Approved::new(Setpoint::Source {
+                f: Some(f),
+                v: Some(v),
+                phase: None,
+                on: None,
+            }));
+        }
         if spec.takes_power {
             self.ramps[device.index()] = Some((now, p));
             Some(Approved::new(Setpoint::Power {
@@ -234,6 +293,50 @@ impl Limiter {
                 .map(|on| Approved::new(Setpoint::Switch { on }))
         } else {
             None
+        }
+    }
+
+    /// A source: frequency and voltage inside the rig's limits, the frequency not faster than it
+    /// may move. Switching the output is a person's decision and has no limit of its own.
+    fn approve_source(
+        &mut self,
+        now: Instant,
+        device: DeviceIx,
+        rating: &SourceRating,
+        (f, v, phase, on): SourceWish,
+        measured: Option<Frequency>,
+    ) -> Verdict {
+        let mut clamps = Vec::new();
+        let last = self.sources[device.index()];
+        let f = f.map(|wished| {
+            let rated = rating.f.clamp(wished);
+            if rated != wished {
+                clamps.push(Clamp::Frequency { wished });
+            }
+            let from = last.and_then(|(at, f)| f.map(|f| (at, f)));
+            let from = from.or_else(|| measured.map(|f| (now, f)));
+            let (Some(rate), Some((at, last))) = (rating.rocof, from) else {
+                return rated;
+            };
+            let step = (rate * now.since(at).clamp(RAMP_STEP_MIN, RAMP_STEP_MAX)).abs();
+            let moved = quantities::Bounds::between(last - step, last + step).clamp(rated);
+            if moved != rated {
+                clamps.push(Clamp::Rocof { wished: rated });
+            }
+            rating.f.clamp(moved)
+        });
+        let v = v.map(|wished| {
+            let rated = rating.v.clamp(wished);
+            if rated != wished {
+                clamps.push(Clamp::Voltage { wished });
+            }
+            rated
+        });
+        let f_before = last.and_then(|(_, f)| f);
+        self.sources[device.index()] = Some((now, f.or(f_before)));
+        Verdict {
+            approved: Approved::new(Setpoint::Source { f, v, phase, on }),
+            clamps,
         }
     }
 

@@ -1,9 +1,9 @@
 //! What may be asked of a device, and what may be asked of the controller.
 
-use quantities::{ActivePower, ReactivePower};
+use quantities::{ActivePower, Frequency, PhaseAngle, ReactivePower, Voltage};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceIx, Instant, ModeRequest};
+use crate::{DeviceIx, Instant, ModeRequest, Role};
 
 /// What a device is asked to do. Only the limiter turns one into something that drivers take.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,34 @@ pub enum Setpoint {
         /// Whether it shall be closed.
         on: bool,
     },
+    /// Hold voltage and frequency of the bus's far side, as a grid simulator does.
+    /// What is `None` stays as it is.
+    Source {
+        /// Frequency.
+        f: Option<Frequency>,
+        /// Voltage, line to neutral.
+        v: Option<Voltage>,
+        /// Angle against the source's own reference; a change of it is a jump of the phase.
+        phase: Option<PhaseAngle>,
+        /// Whether the output shall be on.
+        on: Option<bool>,
+    },
+}
+
+impl Setpoint {
+    /// The same wish as a device of this role takes it: the switch of a source is its output.
+    #[must_use]
+    pub fn for_role(self, role: Role) -> Self {
+        match (self, role) {
+            (Self::Switch { on }, Role::Source) => Self::Source {
+                f: None,
+                v: None,
+                phase: None,
+                on: Some(on),
+            },
+            (setpoint, _) => setpoint,
+        }
+    }
 }
 
 /// What the market has decided for an interval.

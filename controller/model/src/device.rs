@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, StateOfCharge};
+use quantities::{
+    ActivePower, ApparentPower, Bounds, Frequency, FrequencyRate, PowerRamp, StateOfCharge, Voltage,
+};
 use serde::{Deserialize, Serialize};
 
 /// The name of a device in its rig, such as `inv1`.
@@ -62,6 +64,8 @@ pub enum Role {
     Load,
     /// Meter that only informs.
     Meter,
+    /// Grid simulator: it is the utility of the bench and takes voltage and frequency.
+    Source,
 }
 
 impl Role {
@@ -74,6 +78,7 @@ impl Role {
         ("battery", Self::Battery),
         ("load", Self::Load),
         ("meter", Self::Meter),
+        ("source", Self::Source),
     ];
 
     /// The name in a rig file.
@@ -87,6 +92,7 @@ impl Role {
             Self::Battery => "battery",
             Self::Load => "load",
             Self::Meter => "meter",
+            Self::Source => "source",
         }
     }
 }
@@ -104,6 +110,21 @@ pub struct Rating {
     pub soc: Bounds<StateOfCharge>,
     /// Usable energy of a storage at full charge, if it is one and the rig says so.
     pub capacity: Option<quantities::Energy>,
+    /// What a source may be asked for, if it is one.
+    pub source: Option<SourceRating>,
+}
+
+/// What a grid simulator may be asked for. Limits of the rig.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceRating {
+    /// Frequency.
+    pub f: Bounds<Frequency>,
+    /// Voltage, line to neutral.
+    pub v: Bounds<Voltage>,
+    /// Largest rate of change of the frequency; `None` = a step.
+    pub rocof: Option<FrequencyRate>,
+    /// Where it goes back to at a safe end: the site's nominal values.
+    pub nominal: (Frequency, Voltage),
 }
 
 /// A device of the rig.

@@ -17,7 +17,7 @@ pub mod time;
 
 pub use characteristic::{Characteristic, Droop, NotACharacteristic};
 pub use command::{Order, Schedule, Setpoint};
-pub use device::{DeviceId, DeviceIx, DeviceSpec, Rating, Role};
+pub use device::{DeviceId, DeviceIx, DeviceSpec, Rating, Role, SourceRating};
 pub use event::{Event, Stage};
 pub use image::{DeviceImage, Link, ProcessImage};
 pub use mode::{Mode, ModeRequest};

@@ -132,6 +132,12 @@ points! {
     ActivePowerLimit = "ctl.p_lim", "W";
     /// Reactive power setpoint.
     ReactivePowerSet = "ctl.q_set", "var";
+    /// Frequency setpoint of a source.
+    FrequencySet = "ctl.f_set", "Hz";
+    /// Voltage setpoint of a source, line to neutral.
+    VoltageSet = "ctl.v_set", "V";
+    /// Phase angle setpoint of a source.
+    PhaseSet = "ctl.phase_set", "deg";
 }
 
 impl Point {

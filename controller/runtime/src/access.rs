@@ -17,10 +17,10 @@ use document::Diagnostic;
 use ledger_core::AtomId;
 use limiter::{Clamp, Limiter, Refusal};
 use model::{
-    Characteristic, Clock, DeviceIx, Flaw, Function, Instant, Point, ProcessImage, Reading, Sample,
-    Setpoint, Stage,
+    Characteristic, Clock, DeviceIx, Flaw, Function, Instant, Point, ProcessImage, Reading, Role,
+    Sample, Setpoint, Stage,
 };
-use quantities::{ActivePower, Bounds, ReactivePower};
+use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, ReactivePower, Voltage};
 
 use crate::evidence::{self, CONTROLLER, Evidence, NotDurable};
 use crate::image::ImageStore;
@@ -647,8 +647,24 @@ impl PointAccess {
                 q: ReactivePower::from_vars(q.unwrap_or(0.0)),
             });
         }
+        let role = self.rig.devices.get(device.index())?.role;
+        let of_source = |point: &Point| {
+            matches!(
+                point,
+                Point::FrequencySet | Point::VoltageSet | Point::PhaseSet
+            ) || (*point == Point::SwitchOn && role == Role::Source)
+        };
+        if values.iter().any(|(point, _)| of_source(point)) {
+            setpoints.push(Setpoint::Source {
+                f: of(Point::FrequencySet).map(Frequency::from_hertz),
+                v: of(Point::VoltageSet).map(Voltage::from_volts),
+                phase: of(Point::PhaseSet).map(PhaseAngle::from_degrees),
+                on: of(Point::SwitchOn).map(|on| on >= 0.5),
+            });
+        }
         for (point, value) in values {
             match point {
+                point if of_source(point) => (),
                 Point::ActivePowerSet | Point::ReactivePowerSet => (),
                 Point::ActivePowerLimit => setpoints.push(Setpoint::Ceiling {
                     p: ActivePower::from_watts(*value),
@@ -681,6 +697,7 @@ const NEEDED: &[Point] = &[
     Point::GridVoltage,
     Point::GridFrequency,
     Point::SwitchOn,
+    Point::Frequency,
 ];
 
 /// The points of a device as they arrive: for a meter that is wired the other way round, the two

@@ -371,6 +371,15 @@ impl Engine {
                 ],
                 Setpoint::Ceiling { p } => vec![(Point::ActivePowerLimit, p.as_watts())],
                 Setpoint::Switch { on } => vec![(Point::SwitchOn, f64::from(u8::from(on)))],
+                Setpoint::Source { f, v, phase, on } => [
+                    f.map(|f| (Point::FrequencySet, f.as_hertz())),
+                    v.map(|v| (Point::VoltageSet, v.as_volts())),
+                    phase.map(|phase| (Point::PhaseSet, phase.as_degrees())),
+                    on.map(|on| (Point::SwitchOn, f64::from(u8::from(on)))),
+                ]
+                .into_iter()
+                .flatten()
+                .collect(),
             };
             let device = dispatch.device;
             let profile = &self.parts.rig.devices[device.index()].profile;

@@ -396,8 +396,13 @@ const ENTROPY: &str = "/dev/urandom";
 /// Whole milliwatts, nearest; the one place where a control value becomes a ledger value.
 #[must_use]
 pub fn milliwatts(watts: f64) -> i64 {
+    whole(watts, 1e3)
+}
+
+/// A value in whole parts of its unit, nearest.
+fn whole(value: f64, parts: f64) -> i64 {
     // A float cast saturates, and the limiter lets nothing through that is not finite.
-    (watts * 1000.0).round() as i64
+    (value * parts).round() as i64
 }
 
 fn dispatch_payload(
@@ -428,6 +433,16 @@ fn dispatch_payload(
             DispatchKind::Switch,
             payload::Setpoint {
                 switch_closed: Some(on),
+                ..none
+            },
+        ),
+        Setpoint::Source { f, v, phase, on } => (
+            DispatchKind::Source,
+            payload::Setpoint {
+                switch_closed: on,
+                frequency_microhertz: f.map(|f| whole(f.as_hertz(), 1e6)),
+                voltage_millivolts: v.map(|v| whole(v.as_volts(), 1e3)),
+                phase_millidegrees: phase.map(|phase| whole(phase.as_degrees(), 1e3)),
                 ..none
             },
         ),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bus::{DispatchId, LinkEvent};
 use ledger_core::AtomId;
-use model::{DeviceIx, Event, Instant, ProcessImage, Role, Setpoint, Stage};
-use quantities::{ActivePower, Quantity};
+use model::{DeviceImage, DeviceIx, Event, Instant, ProcessImage, Role, Setpoint, Stage};
+use quantities::{ActivePower, Frequency, Quantity, Voltage};
 
 /// A setpoint under way.
 #[derive(Clone, Debug)]
@@ -206,6 +206,10 @@ impl Tracker {
                     ),
                     None => (false, None, "its switch was never read".into()),
                 },
+                Setpoint::Source { f, v, on, .. } => {
+                    let (followed, found) = source_followed(seen, (f, v, on), newer);
+                    (followed, seen.p.last_good.map(|(_, p)| p), found)
+                }
             };
             let late = now.since(register_at) > POWER_WITHIN;
             if followed || late {
@@ -229,4 +233,50 @@ impl Tracker {
         });
         done
     }
+}
+
+/// How close the measured frequency and voltage of a source must come.
+/// Chosen: 50 mHz, a few times the 10 mHz of a usual meter since its filter still moves, and 2 % of
+/// voltage for what the line between the source and its sense point drops.
+const SOURCE_F_CLOSE_HZ: f64 = 0.05;
+const SOURCE_V_SHARE: f64 = 0.02;
+
+/// Whether a source gives what it was asked for, and what it gives otherwise. While its output is
+/// off there is nothing to measure but that.
+fn source_followed(
+    seen: &DeviceImage,
+    (f, v, on): (Option<Frequency>, Option<Voltage>, Option<bool>),
+    newer: impl Fn(Instant) -> bool,
+) -> (bool, String) {
+    let position = seen.switch_on.last_good;
+    if let (Some(on), Some((at, position))) = (on, position)
+        && (!newer(at) || position != on)
+    {
+        let word = if position { "on" } else { "off" };
+        return (false, format!("its output is {word}"));
+    }
+    if let Some((at, false)) = position {
+        return (newer(at), "its output is off".into());
+    }
+    if let Some(f) = f {
+        match seen.f.last_good {
+            Some((at, measured)) => {
+                if !newer(at) || (measured - f).abs().as_hertz() > SOURCE_F_CLOSE_HZ {
+                    return (false, format!("{measured:.3} is not {f:.3}"));
+                }
+            }
+            None => return (false, "its frequency was never read".into()),
+        }
+    }
+    if let Some(v) = v {
+        match seen.v.last_good {
+            Some((at, measured)) => {
+                if !newer(at) || (measured - v).abs() > v.abs() * SOURCE_V_SHARE {
+                    return (false, format!("{measured:.1} is not {v:.1}"));
+                }
+            }
+            None => return (false, "its voltage was never read".into()),
+        }
+    }
+    (true, String::new())
 }

@@ -16,13 +16,14 @@ pub mod modbus;
 pub mod mqtt;
 pub mod plan;
 mod port;
+pub mod scpi;
 mod stats;
 mod traffic;
 
 pub use arming::Permit;
 pub use port::{
-    AdoptJob, BusDevice, BusHandle, BusSpec, DispatchId, Endpoint, Framing, KeepAlives, LinkEvent,
-    PollPeriods, Rejected, Sink, WriteJob, Writer, start,
+    AdoptJob, BusDevice, BusHandle, BusSpec, DispatchId, Endpoint, Framing, KeepAlives, LimitOf,
+    LinkEvent, PollPeriods, Rejected, Sink, WriteJob, Writer, start,
 };
 pub use stats::{BusReport, BusStats, DeviceReport, DeviceStats};
 pub use traffic::Traffic;

@@ -90,6 +90,7 @@ impl Write {
             Setpoint::Power { .. } => Point::ActivePowerSet,
             Setpoint::Ceiling { .. } => Point::ActivePowerLimit,
             Setpoint::Switch { .. } => Point::SwitchOn,
+            Setpoint::Source { .. } => Point::FrequencySet,
         }
     }
 }

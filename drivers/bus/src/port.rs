@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use limiter::Approved;
-use model::{Characteristic, Clock, DeviceIx, Flaw, Instant, PointSample, Setpoint, Stage};
+use model::{Characteristic, Clock, DeviceIx, Flaw, Instant, Point, PointSample, Setpoint, Stage};
 use profile::Profile;
 use profile::modbus::SerialSettings;
 use profile::mqtt::{Message, ToBroker};
@@ -12,19 +12,19 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
 use crate::stats::BusStats;
-use crate::{Traffic, arming, can, modbus, mqtt};
+use crate::{Traffic, arming, can, modbus, mqtt, scpi};
 
 /// Where a bus is reached.
 #[derive(Clone, Debug)]
 pub enum Endpoint {
-    /// A TCP server (Modbus TCP).
+    /// A TCP server (Modbus TCP, SCPI).
     Tcp {
         /// Host name or address.
         host: String,
         /// Port.
         port: u16,
     },
-    /// A serial port (Modbus RTU).
+    /// A serial port (Modbus RTU, SCPI).
     Serial {
         /// Device path.
         path: String,
@@ -123,6 +123,19 @@ pub struct BusDevice {
     pub poll: PollPeriods,
     /// When a CAN device is sent the frames that keep it awake.
     pub keep_alives: KeepAlives,
+    /// Limits of the rig, for devices that can be told them: a second fence in the device itself.
+    pub limits: Vec<LimitOf>,
+}
+
+/// A limit of the rig on something that can be set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LimitOf {
+    /// What is limited.
+    pub point: Point,
+    /// Lower end, in the point's base unit.
+    pub low: f64,
+    /// Upper end, in the point's base unit.
+    pub high: f64,
 }
 
 /// When a CAN device is sent the frames that keep it awake. Such a frame is a write: to the battery
@@ -329,6 +342,11 @@ pub fn start(
         Endpoint::Memory(_) if is_can(&devices) => {
             tokio::spawn(can::run(spec, devices, clock, sink, door, stats));
         }
+        Endpoint::Tcp { .. } | Endpoint::Serial { .. } | Endpoint::Memory(_)
+            if is_scpi(&devices) =>
+        {
+            tokio::spawn(scpi::run(spec, devices, clock, sink, door, stats));
+        }
         Endpoint::Tcp { .. } | Endpoint::Serial { .. } | Endpoint::Memory(_) => {
             tokio::spawn(modbus::run(spec, devices, clock, sink, door, stats));
         }
@@ -340,4 +358,10 @@ fn is_can(devices: &[BusDevice]) -> bool {
     devices
         .iter()
         .any(|d| matches!(d.profile.protocol, profile::Protocol::Can(_)))
+}
+
+fn is_scpi(devices: &[BusDevice]) -> bool {
+    devices
+        .iter()
+        .any(|d| matches!(d.profile.protocol, profile::Protocol::Scpi(_)))
 }

@@ -95,6 +95,7 @@ fn start(interface: &str) -> (BusHandle, Arc<Recorder>) {
         unit: None,
         topic: None,
         revert: None,
+        limits: Vec::new(),
         poll: PollPeriods {
             fast: second,
             normal: second,

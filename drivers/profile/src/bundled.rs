@@ -52,6 +52,12 @@ bundled![
     "plug/tasmota-plug.toml",
     "plug/zigbee2mqtt-plug.toml",
     "plug/zigbee2mqtt-timed-plug.toml",
+    "instrument/generic-grid-simulator.toml",
+    "instrument/ametek-mx.toml",
+    "instrument/pacific-upc.toml",
+    "instrument/nhr-9410.toml",
+    "instrument/chroma-61600.toml",
+    "instrument/chroma-63800.toml",
 ];
 
 struct Bundled {

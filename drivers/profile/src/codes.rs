@@ -90,7 +90,7 @@ codes! {
     DEAD_MAN = "P038",
         "`comms_loss = \"reverts\"` and `dead_man` belong together: the dead-man message is what makes the device fall back by itself, and without it the device holds.";
     NOT_CONTROLLABLE = "P039",
-        "Only `ctl.p_set`, `ctl.p_lim`, `ctl.q_set` and `switch.on` can be set; over MQTT `ctl.q_set` cannot. Everything else is measured.";
+        "Only `ctl.p_set`, `ctl.p_lim`, `ctl.q_set` and `switch.on` can be set; over MQTT `ctl.q_set` cannot; over SCPI `ctl.f_set`, `ctl.v_set`, `ctl.phase_set`, `ctl.p_set` and `switch.on`. Everything else is measured.";
     ZERO_SCALE = "P040",
         "A scale of zero would make every value zero, and zero is a value, not the absence of one.";
     NOT_A_NUMBER = "P041",
@@ -119,6 +119,8 @@ codes! {
         "The DBC file has the signal, but nobody could read it: it has no bits or more than 64, it leaves the bytes of its message, it is a floating-point number of another size than 32 or 64 bits, its factor is zero, or its multiplexer is not there. The message says which line of the file.";
     PAGE = "P053",
         "`page` says for which value of a number in the frame this table holds, as the multiplexer of a DBC file does. The value must fit into the bits of that number.";
+    SCPI_MESSAGE = "P054",
+        "An SCPI message is one printable line without its terminator. A query asks one thing and ends with `?`; a setting asks nothing and holds its placeholder: `{value}` in `set`, `{low}` or `{high}` in `limit`. The identity is a text of at least three letters, so that no late number can be taken for it.";
 }
 
 /// The longer explanation of a code.

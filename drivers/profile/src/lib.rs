@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | `id`, `title`, `version` | identity `vendor/model`, a line for people, revision from 1 |
 //! | `source` | list of the documents it was made from |
-//! | `protocol` | `"modbus"`, `"can"` or `"mqtt"` |
+//! | `protocol` | `"modbus"`, `"can"`, `"mqtt"` or `"scpi"` |
 //! | `opt_in` | `true`: nothing is written unless the rig's device says `allow_writes = true` |
 //! | `sign` | direction that the vendor counts as positive: `"import+"`, `"export+"`, `"generation+"`, `"consumption+"`, `"discharge+"`, `"charge+"`, `"into-bus"`, `"out-of-bus"`; a single value may state its own |
 //!
@@ -47,6 +47,14 @@
 //! In topics and payloads `{t}` is the device's `topic` in the rig, `{t.1}` to `{t.9}` a level
 //! of it, `{c}` the topic under which the controller wants its answers.
 //!
+//! | SCPI | |
+//! | --- | --- |
+//! | `[scpi]` | `port`, `serial = { baud, parity, stop }`, `terminator` (`"\n"`, `"\r\n"`), `timeout`, `min_gap`, `connect_delay`, `identify` (text in the reply to `*IDN?`), `remote` (messages before the first setting), `errors` (query of the error queue) |
+//! | `[[point]]` | `query`, `field` (which of the values between commas), `poll` |
+//! | `[[control]]` | `name`, `readback` (a query), `comms_loss`; for a number `set` with `{value}`, `decimals`, `unit`, `tolerance`, `range`, `limit` with `{low}` and `{high}`; for a switch `on` and `off`; `safe`, except where a source goes back to nominal |
+//!
+//! Headers are written as manuals do, capitals for the short form: `SOURce:FREQuency {value}`.
+//!
 //! # The sign of a meter
 //!
 //! Meters are mapped as wired at the point of common coupling: import is power into the
@@ -58,6 +66,7 @@ pub mod can;
 pub mod dbc;
 pub mod modbus;
 pub mod mqtt;
+pub mod scpi;
 pub mod sunspec;
 
 mod bundled;
@@ -101,6 +110,8 @@ pub enum Protocol {
     Can(can::CanProfile),
     /// MQTT: topics with payloads.
     Mqtt(mqtt::MqttProfile),
+    /// SCPI: queries and settings of a bench instrument.
+    Scpi(scpi::ScpiProfile),
 }
 
 impl Profile {
@@ -119,6 +130,7 @@ impl Profile {
                 .iter()
                 .flat_map(|t| t.values.iter().map(|v| v.point))
                 .collect(),
+            Protocol::Scpi(s) => s.points.iter().map(|p| p.point).collect(),
         };
         points.into_iter().collect()
     }
@@ -145,6 +157,7 @@ impl Profile {
             }
             Protocol::Can(c) => c.controls.iter().map(|c| c.point).collect(),
             Protocol::Mqtt(m) => m.commands.iter().map(|c| c.point).collect(),
+            Protocol::Scpi(s) => s.controls.iter().map(|c| c.point).collect(),
         }
     }
 
@@ -156,6 +169,7 @@ impl Profile {
             Protocol::Modbus(m) => m.controls.clear(),
             Protocol::Can(_) => {}
             Protocol::Mqtt(m) => m.commands.clear(),
+            Protocol::Scpi(s) => s.controls.clear(),
         }
         profile
     }

@@ -9,6 +9,7 @@ mod field;
 mod modbus;
 mod mqtt;
 mod registers;
+mod scpi;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -29,6 +30,7 @@ const PROTOCOLS: &[(&str, Kind)] = &[
     ("modbus", Kind::Modbus),
     ("can", Kind::Can),
     ("mqtt", Kind::Mqtt),
+    ("scpi", Kind::Scpi),
 ];
 
 /// All sections below the head.
@@ -44,6 +46,7 @@ const SECTIONS: &[&str] = &[
     "topic",
     "request",
     "command",
+    "scpi",
 ];
 
 #[derive(Clone, Copy)]
@@ -51,6 +54,7 @@ enum Kind {
     Modbus,
     Can,
     Mqtt,
+    Scpi,
 }
 
 impl Profile {
@@ -118,6 +122,7 @@ fn read(root: &Table<'_>) -> Option<Profile> {
         Kind::Modbus => Protocol::Modbus(modbus::read(root, sign)?),
         Kind::Can => Protocol::Can(can::read(root, sign)?),
         Kind::Mqtt => Protocol::Mqtt(mqtt::read(root, sign)?),
+        Kind::Scpi => Protocol::Scpi(scpi::read(root, sign)?),
     };
     Some(Profile {
         id: id?.value.into(),

@@ -13,6 +13,7 @@ use crate::modbus::{
     Poll, Table, WordOrder, WriteFunction,
 };
 use crate::mqtt::{Command, MqttProfile, Payload};
+use crate::scpi::{Form, ScpiProfile};
 use crate::{EXPLANATIONS, Profile, Protocol, bundled, bundled_ids, sunspec};
 
 /// The whole page, in Markdown.
@@ -74,6 +75,7 @@ fn device(page: &mut String, profile: &Profile) {
         Protocol::Modbus(modbus) => registers(page, modbus),
         Protocol::Can(can) => frames(page, can),
         Protocol::Mqtt(mqtt) => topics(page, mqtt),
+        Protocol::Scpi(scpi) => queries(page, scpi),
     }
 }
 
@@ -216,14 +218,18 @@ fn registers(page: &mut String, modbus: &ModbusProfile) {
     }
 }
 
-fn recipe(page: &mut String, control: &Control) {
-    let loss = match control.comms_loss {
+/// What happens to a setting that nobody repeats.
+fn on_loss(loss: CommsLoss, refresh: Option<Duration>) -> String {
+    let loss = match loss {
         CommsLoss::Reverts { after } => format!("the device reverts after {}", time(after)),
         CommsLoss::Holds => "the device holds the last value".to_owned(),
     };
-    let refresh = control
-        .refresh
-        .map_or_else(String::new, |r| format!(", rewritten every {}", time(r)));
+    let refresh = refresh.map_or_else(String::new, |r| format!(", rewritten every {}", time(r)));
+    format!("{loss}{refresh}")
+}
+
+fn recipe(page: &mut String, control: &Control) {
+    let loss = on_loss(control.comms_loss, control.refresh);
     let bounds = [
         control.range.map(|range| format!(", takes {range}")),
         control.ceiling.map(|p| format!(", no more than `{p}`")),
@@ -234,7 +240,7 @@ fn recipe(page: &mut String, control: &Control) {
     line(
         page,
         &format!(
-            "\n**Sets `{}`**: safe value {}, read back within {}{bounds}; without a word {loss}{refresh}.",
+            "\n**Sets `{}`**: safe value {}, read back within {}{bounds}; without a word {loss}.",
             control.point,
             value(control.safe, control.point),
             value(control.readback.tolerance, control.point),
@@ -555,6 +561,73 @@ fn told(page: &mut String, command: &Command) {
                 unit = unit(command.point),
             ),
         ),
+    }
+}
+
+fn queries(page: &mut String, scpi: &ScpiProfile) {
+    line(
+        page,
+        &format!(
+            "- SCPI: TCP port {}, timeout {}, gap {}; known by `{}` in its reply to `*IDN?`.",
+            scpi.port,
+            time(scpi.timeout),
+            time(scpi.min_gap),
+            scpi.identify
+        ),
+    );
+    if !scpi.remote.is_empty() {
+        let messages: Vec<String> = scpi.remote.iter().map(|m| format!("`{m}`")).collect();
+        line(
+            page,
+            &format!("- Before the first setting: {}.", messages.join(", ")),
+        );
+    }
+    table(
+        page,
+        &["Point", "Unit", "Query", "Field", "Factor", "Poll", "Range"],
+        scpi.points.iter().map(|p| {
+            vec![
+                format!("`{}`", p.point),
+                unit(p.point).to_owned(),
+                format!("`{}`", p.query),
+                p.field.to_string(),
+                factor(p.factor),
+                poll(p.poll).to_owned(),
+                range(p.range),
+            ]
+        }),
+    );
+    for control in &scpi.controls {
+        let safe = control.safe.map_or_else(
+            || "goes back to the site's nominal value at a safe end".to_owned(),
+            |safe| format!("safe value {}", value(safe, control.point)),
+        );
+        line(
+            page,
+            &format!(
+                "\n**Sets `{}`**: {safe}, read back with `{}` within {}; without a word {}.\n",
+                control.point,
+                control.readback,
+                value(control.tolerance, control.point),
+                on_loss(control.comms_loss, control.refresh),
+            ),
+        );
+        match &control.form {
+            Form::Number { template, decimals } => line(
+                page,
+                &format!(
+                    "- `{template}` with {decimals} decimals, factor {}",
+                    factor(control.factor)
+                ),
+            ),
+            Form::Switch { on, off } => {
+                line(page, &format!("- 1: `{on}`"));
+                line(page, &format!("- 0: `{off}`"));
+            }
+        }
+        if let Some(limit) = &control.limit {
+            line(page, &format!("- Limits of the rig: `{limit}`"));
+        }
     }
 }
 

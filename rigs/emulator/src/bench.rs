@@ -14,7 +14,7 @@ use std::time::Duration;
 use model::Role;
 use profile::Protocol;
 use profile::mqtt::{Message, ToBroker};
-use quantities::{ActivePower, Energy, PowerRamp, StateOfCharge};
+use quantities::{ActivePower, Energy, Frequency, PowerRamp, StateOfCharge};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -29,6 +29,7 @@ use crate::faces::modbus::Port;
 use crate::faces::modbus::frame::Framing;
 use crate::faces::modbus::image::{Identity, Image};
 use crate::faces::mqtt::{self, Firmware, Talker};
+use crate::faces::scpi::Instrument;
 use crate::faces::{slcan, socketcand};
 use crate::faults::Fault;
 use crate::hub::Hub;
@@ -92,6 +93,10 @@ pub enum BusKind {
     SerialCan,
     /// MQTT.
     Mqtt,
+    /// SCPI over TCP.
+    ScpiTcp,
+    /// SCPI over a serial line.
+    ScpiSerial,
 }
 
 /// A bus.
@@ -164,6 +169,8 @@ pub enum Address {
     Socketcand(SocketAddr, Arc<str>),
     /// An MQTT broker.
     Broker(SocketAddr),
+    /// A raw socket of SCPI.
+    Scpi(SocketAddr),
 }
 
 /// A bus and where it is reached.
@@ -214,6 +221,12 @@ pub enum BenchError {
     WrongProtocol {
         /// The device.
         device: Arc<str>,
+        /// The bus.
+        bus: Arc<str>,
+    },
+    /// A line of SCPI without an instrument.
+    #[error("bus `{bus}` has no instrument")]
+    NoInstrument {
         /// The bus.
         bus: Arc<str>,
     },
@@ -268,6 +281,7 @@ enum Face {
     Can(Arc<CanBus>, Arc<str>),
     SerialCan(Arc<CanBus>, Arc<str>),
     Mqtt(Vec<Talker>),
+    Scpi(Arc<Instrument>),
 }
 
 impl Bench {
@@ -366,6 +380,28 @@ impl Bench {
                         }
                     });
                     Address::Serial(path)
+                }
+                Face::Scpi(instrument) if bus.kind == BusKind::ScpiSerial => {
+                    let opened = pty::Opened::open().map_err(|source| io(&bus, source))?;
+                    let (pty, path) = (opened.pty, opened.path);
+                    self.keep_open.push(opened.client_side);
+                    self.spawn(async move {
+                        if let Err(error) = instrument.serve(pty).await {
+                            tracing::warn!(%error, "An emulated serial line has ended.");
+                        }
+                    });
+                    Address::Serial(path)
+                }
+                Face::Scpi(instrument) => {
+                    let listener = listen(&bus).await?;
+                    let address = local(&bus, &listener)?;
+                    self.spawn(accept(listener, move |stream| {
+                        let instrument = Arc::clone(&instrument);
+                        async move {
+                            instrument.serve(stream).await.ok();
+                        }
+                    }));
+                    Address::Scpi(address)
                 }
                 Face::Can(can, interface) => {
                     let listener = listen(&bus).await?;
@@ -467,6 +503,16 @@ impl Bench {
                         }
                     });
                 }
+                (Face::Scpi(instrument), Some(MemoryLink::Streams(mut dialled))) => {
+                    self.spawn(async move {
+                        while let Some(stream) = dialled.recv().await {
+                            let instrument = Arc::clone(&instrument);
+                            tokio::spawn(async move {
+                                instrument.serve(stream).await.ok();
+                            });
+                        }
+                    });
+                }
                 (Face::Mqtt(talkers), Some(MemoryLink::Broker(mut dialled))) => {
                     let hub = Hub::default();
                     for talker in talkers {
@@ -555,6 +601,23 @@ impl Bench {
                     BusKind::SerialCan => Face::SerialCan(can, interface),
                     _ => Face::Can(can, interface),
                 }
+            }
+            BusKind::ScpiTcp | BusKind::ScpiSerial => {
+                let instrument = on_bus().find_map(|(ix, device)| match &device.profile.protocol {
+                    Protocol::Scpi(profile) => Some(Instrument::new(
+                        self.world.clone(),
+                        ix,
+                        profile,
+                        &format!("{},EMU-{}", device.profile.id, device.id),
+                    )),
+                    _ => None,
+                });
+                let Some(instrument) = instrument else {
+                    return Err(BenchError::NoInstrument {
+                        bus: bus.id.clone(),
+                    });
+                };
+                Face::Scpi(Arc::new(instrument))
             }
             BusKind::Mqtt => {
                 let mut talkers = Vec::new();
@@ -674,6 +737,18 @@ fn own_part(plant: &mut Plant, device: &DeviceSpec, site: Site) -> Option<Kind> 
             plant.storage.push(Storage::new(rating, soc));
             Some(Kind::Storage(plant.storage.len() - 1))
         }
+        Role::Source => {
+            // A grid simulator holds its frequency to the last digit.
+            plant.grid.set_noise(Frequency::ZERO);
+            Some(Kind::Source)
+        }
+        Role::Load if device.profile.takes(model::Point::ActivePowerSet) => {
+            let p = emulate.load.map_or(0.0, ActivePower::as_watts);
+            // It holds power, whatever the voltage, with a power factor of one.
+            let load = Load::new(p, emulate.on.unwrap_or(emulate.load.is_some())).shaped(0.0, 0.0);
+            plant.loads.push(load);
+            Some(Kind::ElectronicLoad(plant.loads.len() - 1))
+        }
         Role::Load if emulate.measures.is_none() => {
             let switched = device.profile.takes(model::Point::SwitchOn);
             Some(add_load(plant, emulate, switched))
@@ -730,10 +805,12 @@ fn shared_part(
         return Ok(add_load(plant, &device.emulate, switched));
     };
     let metered = match kind_of(other) {
-        Some(Kind::Plug(ix) | Kind::Meter(Metered::Load(ix))) => Metered::Load(ix),
+        Some(Kind::Plug(ix) | Kind::ElectronicLoad(ix) | Kind::Meter(Metered::Load(ix))) => {
+            Metered::Load(ix)
+        }
         Some(Kind::Pv(ix) | Kind::Meter(Metered::Pv(ix))) => Metered::Pv(ix),
         Some(Kind::Storage(ix) | Kind::Meter(Metered::Storage(ix))) => Metered::Storage(ix),
-        Some(Kind::Pcc) => return Ok(Kind::Pcc),
+        Some(Kind::Pcc | Kind::Source) => return Ok(Kind::Pcc),
         Some(Kind::Breaker | Kind::Battery(_)) | None => {
             return Err(BenchError::NoPartner {
                 device: device.id.clone(),
@@ -759,14 +836,20 @@ fn nameplate(plant: &Plant, kind: Kind) -> Nameplate {
             .storage
             .get(ix)
             .map_or_else(Nameplate::default, |s| of(s.rating(), s.capacity_wh())),
-        Kind::Pcc | Kind::Breaker | Kind::Plug(_) | Kind::Meter(_) => Nameplate::default(),
+        Kind::Pcc
+        | Kind::Breaker
+        | Kind::Plug(_)
+        | Kind::Meter(_)
+        | Kind::Source
+        | Kind::ElectronicLoad(_) => Nameplate::default(),
     }
 }
 
 fn check_protocol(device: &DeviceSpec, bus: &BusSpec) -> Result<(), BenchError> {
     match (&device.profile.protocol, bus.kind) {
         (Protocol::Modbus(_), BusKind::ModbusTcp | BusKind::ModbusRtuTcp | BusKind::ModbusRtu)
-        | (Protocol::Can(_), BusKind::Can | BusKind::SerialCan) => Ok(()),
+        | (Protocol::Can(_), BusKind::Can | BusKind::SerialCan)
+        | (Protocol::Scpi(_), BusKind::ScpiTcp | BusKind::ScpiSerial) => Ok(()),
         (Protocol::Mqtt(profile), BusKind::Mqtt) => {
             let levels = profile.topic_levels().max(1);
             let there = device.topic.as_ref().map_or(0, |t| t.split('/').count());

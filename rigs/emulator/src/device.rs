@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Point;
+use quantities::{Frequency, Voltage};
 
 use crate::faults::{Fault, FaultSet};
 use crate::plant::breaker::Refusal;
@@ -40,6 +41,10 @@ pub enum Kind {
     Plug(usize),
     /// Meter of a part of the plant; positive = consumption.
     Meter(Metered),
+    /// Grid simulator: it is the plant's grid.
+    Source,
+    /// Load that holds the power it is set to.
+    ElectronicLoad(usize),
 }
 
 /// What a meter measures.
@@ -274,6 +279,32 @@ impl Device {
                     _ => bus_ac(load.p(), load.q(), load.counter()),
                 }
             }
+            Kind::Source => {
+                let (grid, pcc) = (&plant.grid, plant.pcc());
+                match point {
+                    Point::FrequencySet => self.told(point).or(Some(grid.f_set())),
+                    Point::VoltageSet => self.told(point).or(Some(grid.v_set())),
+                    Point::PhaseSet => self.told(point).or(Some(grid.phase_set())),
+                    Point::SwitchOn => self
+                        .told(point)
+                        .or(Some(f64::from(u8::from(grid.is_energised())))),
+                    // Nobody can measure the frequency of a dead output.
+                    Point::Frequency => (grid.v() > 0.0).then_some(grid.f()),
+                    Point::VoltageL1 => Some(grid.v()),
+                    Point::VoltageL2 | Point::VoltageL3 => {
+                        (plant.site().phases >= 3).then_some(grid.v())
+                    }
+                    _ => bus_ac(pcc.p, pcc.q, pcc.counter),
+                }
+            }
+            Kind::ElectronicLoad(ix) => {
+                let load = plant.loads.get(ix)?;
+                match point {
+                    Point::SwitchOn => self.told(point).or(Some(f64::from(u8::from(load.is_on())))),
+                    Point::ActivePowerSet => self.told(point).or(Some(-load.nominal())),
+                    _ => bus_ac(load.p(), load.q(), load.counter()),
+                }
+            }
             Kind::Meter(metered) => {
                 let (p, q, counter) = match metered {
                     Metered::Load(ix) => {
@@ -374,6 +405,11 @@ impl Device {
                 Point::ActivePowerSet | Point::ReactivePowerSet | Point::SwitchOn
             ),
             Kind::Breaker | Kind::Plug(_) => point == Point::SwitchOn,
+            Kind::Source => matches!(
+                point,
+                Point::FrequencySet | Point::VoltageSet | Point::PhaseSet | Point::SwitchOn
+            ),
+            Kind::ElectronicLoad(_) => matches!(point, Point::ActivePowerSet | Point::SwitchOn),
             Kind::Pcc | Kind::Battery(_) | Kind::Meter(_) => false,
         }
     }
@@ -540,7 +576,18 @@ impl Device {
                     }
                 }
             }
-            (Kind::Plug(ix), Point::SwitchOn) => {
+            (Kind::Source, Point::FrequencySet) => {
+                plant.grid.set_f(Frequency::from_hertz(value));
+            }
+            (Kind::Source, Point::VoltageSet) => plant.grid.set_v(Voltage::from_volts(value)),
+            (Kind::Source, Point::PhaseSet) => plant.grid.set_phase(value),
+            (Kind::Source, Point::SwitchOn) => plant.grid.set_energised(on),
+            (Kind::ElectronicLoad(ix), Point::ActivePowerSet) => {
+                if let Some(load) = plant.loads.get_mut(ix) {
+                    load.set_nominal((-value).max(0.0));
+                }
+            }
+            (Kind::Plug(ix) | Kind::ElectronicLoad(ix), Point::SwitchOn) => {
                 if let Some(load) = plant.loads.get_mut(ix) {
                     load.switch(on);
                 }

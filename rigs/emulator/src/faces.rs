@@ -7,5 +7,6 @@
 pub mod can;
 pub mod modbus;
 pub mod mqtt;
+pub mod scpi;
 pub mod slcan;
 pub mod socketcand;

@@ -522,7 +522,9 @@ impl World {
 
 fn load_of(kind: Kind) -> Option<usize> {
     match kind {
-        Kind::Plug(load) | Kind::Meter(Metered::Load(load)) => Some(load),
+        Kind::Plug(load) | Kind::ElectronicLoad(load) | Kind::Meter(Metered::Load(load)) => {
+            Some(load)
+        }
         _ => None,
     }
 }

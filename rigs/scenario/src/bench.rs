@@ -64,7 +64,7 @@ fn fault(e: &BenchError) -> Box<Diagnostic> {
 #[must_use]
 pub fn address_text(address: &Address) -> String {
     match address {
-        Address::ModbusTcp(a) => a.to_string(),
+        Address::ModbusTcp(a) | Address::Scpi(a) => a.to_string(),
         Address::Serial(path) => path.clone(),
         Address::Slcan(path) => format!("slcan://{path}"),
         Address::Socketcand(a, interface) => format!("socketcand://{a}/{interface}"),
@@ -270,6 +270,8 @@ fn emulated_bus(rig: &Rig, index: usize, bus: &runtime::rig::RigBus) -> Emulated
         BusKind::Can(CanUri::Slcan { .. }) => EmulatedKind::SerialCan,
         BusKind::Can(_) => EmulatedKind::Can,
         BusKind::Mqtt { .. } => EmulatedKind::Mqtt,
+        BusKind::ScpiTcp { .. } => EmulatedKind::ScpiTcp,
+        BusKind::ScpiSerial { .. } => EmulatedKind::ScpiSerial,
     };
     // The port belongs to the bus; the rig states it at any of its devices.
     let port = rig
@@ -293,7 +295,7 @@ fn bus_spec(rig: &Rig, index: usize, seed: u64, address: Option<Address>) -> bus
     let rig_bus = &rig.buses[index];
     let tcp = |a: std::net::SocketAddr| (a.ip().to_string(), a.port());
     let endpoint = match address {
-        Some(Address::ModbusTcp(a)) => {
+        Some(Address::ModbusTcp(a) | Address::Scpi(a)) => {
             let (host, port) = tcp(a);
             bus::Endpoint::Tcp { host, port }
         }

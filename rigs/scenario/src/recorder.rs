@@ -47,18 +47,38 @@ const HEARD_OF_GRID: &[(Point, SignalQuantity)] = &[
     (Point::GridVoltage, SignalQuantity::Voltage),
 ];
 
+/// The points of a grid simulator that speak of the utility, where no breaker does.
+const HEARD_OF_SOURCE: &[(Point, SignalQuantity)] = &[
+    (Point::Frequency, SignalQuantity::Frequency),
+    (Point::VoltageL1, SignalQuantity::Voltage),
+    (Point::SwitchOn, SignalQuantity::Live),
+];
+
 /// Listens to the engine and fills the record.
 pub struct Recorder {
     recording: SharedRecording,
     names: Vec<(String, Role)>,
+    /// The device that is the utility, where there is one and no breaker looks at it.
+    grid: Option<usize>,
 }
 
 impl Recorder {
     /// A recorder for the devices of a rig.
     #[must_use]
     pub fn new(rig: &Rig, recording: SharedRecording) -> Self {
+        let of_role = |role| {
+            let mut found = rig
+                .devices
+                .iter()
+                .enumerate()
+                .filter(move |(_, d)| d.role == role);
+            (found.next().map(|(index, _)| index), found.next().is_some())
+        };
+        let (source, several) = of_role(Role::Source);
+        let (breaker, _) = of_role(Role::Breaker);
         Self {
             recording,
+            grid: source.filter(|_| !several && breaker.is_none()),
             names: rig
                 .devices
                 .iter()
@@ -86,6 +106,11 @@ impl Listener for Recorder {
                     if *role == Role::Pcc && name != "pcc" {
                         recording.push(&Signal::new("pcc", quantity), at, reading);
                     }
+                }
+                if self.grid == Some(sample.device.index())
+                    && let Some(quantity) = quantity(HEARD_OF_SOURCE, sample.point)
+                {
+                    recording.push(&Signal::new("grid", quantity), at, reading);
                 }
                 if let Some(quantity) = quantity(HEARD_OF_GRID, sample.point) {
                     recording.push(&Signal::new("grid", quantity), at, reading);

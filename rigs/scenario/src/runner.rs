@@ -263,9 +263,11 @@ impl One<'_> {
                 )));
             }
         }
-        if need.grid_source && !self.options.emulated {
+        let has_source = rig.devices.iter().any(|d| d.role == model::Role::Source);
+        if need.grid_source && !self.options.emulated && !has_source {
             return Err(Broken::infrastructure(
-                "the scenario needs a grid source that can be set; this bench has none",
+                "the scenario needs a grid source that can be set; this bench has none (give the rig \
+                 a grid simulator with the role `source`)",
             ));
         }
         Ok(())
@@ -299,6 +301,7 @@ impl One<'_> {
             ramps: Vec::new(),
             marks: BTreeMap::new(),
             held: BTreeMap::new(),
+            sources: BTreeMap::new(),
         };
         let mut played: Result<Instant, Broken> = Err(Broken::infrastructure("it was not played"));
         let ended = {

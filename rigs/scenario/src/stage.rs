@@ -1,11 +1,13 @@
 //! Plays a script: its steps by the clock of the run, on the bench and through the controller's door.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use document::{Actor, Diagnostic};
 use emulator::bench::Handle;
-use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Role, Setpoint};
+use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Role, Setpoint};
 use quantities::{ActivePower, ReactivePower};
 use runtime::engine::OrderQueue;
 use runtime::rig::Rig;
@@ -16,6 +18,7 @@ use crate::script::{Action, Anchor, Moment, Progress, Scenario, Step};
 use crate::series::FaultSpan;
 use crate::signal::{Signal, SignalQuantity};
 use crate::verdict::Verdict;
+use source::{HeldSource, source_of};
 
 /// Time for the bench to answer before a scenario begins.
 /// Chosen: 10 s, the longest first contact of the bundled profiles with one lost connection.
@@ -71,6 +74,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) marks: BTreeMap<String, Instant>,
     /// Active and reactive power that devices are held to, in watt and var.
     pub(crate) held: BTreeMap<DeviceIx, (f64, f64)>,
+    /// What sources are held to.
+    pub(crate) sources: BTreeMap<DeviceIx, HeldSource>,
 }
 
 /// A held setpoint that moves along a straight line.
@@ -220,6 +225,7 @@ impl Stage<'_> {
                     .device(device)
                     .ok_or_else(|| at(format!("the rig has no device `{device}`")))?;
                 self.held.remove(&device);
+                self.sources.remove(&device);
                 self.orders.push(Order::Release { device });
                 Ok(())
             }
@@ -237,10 +243,16 @@ impl Stage<'_> {
 
     /// Whether a signal is an input of the emulated bench, and not something that is asked of control.
     fn is_input(&self, signal: &Signal) -> bool {
+        if !matches!(source_of(self.rig, signal), Ok(None)) {
+            return false;
+        }
         match signal.quantity {
             SignalQuantity::ActivePower | SignalQuantity::ReactivePower => {
                 self.rig.device(&signal.subject).is_some_and(|ix| {
-                    matches!(self.rig.devices[ix.index()].role, Role::Load | Role::Meter)
+                    let device = &self.rig.devices[ix.index()];
+                    // A load that takes a setpoint is asked, as any other device.
+                    matches!(device.role, Role::Load | Role::Meter)
+                        && !device.profile.takes(Point::ActivePowerSet)
                 })
             }
             SignalQuantity::Switch => false,
@@ -266,6 +278,12 @@ impl Stage<'_> {
     }
 
     fn hold(&mut self, signal: &Signal, value: f64) -> Result<(), String> {
+        if let Some(device) = source_of(self.rig, signal)? {
+            let held = self.sources.entry(device).or_default();
+            let setpoint = held.take(signal.quantity, value);
+            let setpoint = setpoint.ok_or_else(|| format!("`{signal}` cannot be held"))?;
+            return self.order(Order::Hold { device, setpoint });
+        }
         let device = self
             .rig
             .device(&signal.subject)
@@ -291,7 +309,11 @@ impl Stage<'_> {
             (SignalQuantity::Switch, _) => Setpoint::Switch { on: value >= 0.5 },
             _ => return Err(format!("`{signal}` cannot be held")),
         };
-        if self.orders.push(Order::Hold { device, setpoint }) {
+        self.order(Order::Hold { device, setpoint })
+    }
+
+    fn order(&self, order: Order) -> Result<(), String> {
+        if self.orders.push(order) {
             Ok(())
         } else {
             Err("too many orders wait".into())
@@ -308,11 +330,14 @@ impl Stage<'_> {
                 .map_err(|e| e.to_string());
         }
         let now = self.clock.now();
-        let from = self
-            .recording
-            .with(|r| {
-                let series = r.series.get(signal)?;
-                series.held(now, Duration::from_secs(5)).map(|(_, v)| v)
+        let source = source_of(self.rig, signal)?.and_then(|device| self.sources.get(&device));
+        let from = source
+            .and_then(|held| held.value(signal.quantity))
+            .or_else(|| {
+                self.recording.with(|r| {
+                    let series = r.series.get(signal)?;
+                    series.held(now, Duration::from_secs(5)).map(|(_, v)| v)
+                })
             })
             .ok_or_else(|| {
                 format!("`{signal}` was never measured, so it cannot be moved from there")

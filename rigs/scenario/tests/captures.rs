@@ -206,6 +206,7 @@ async fn every_capture_is_read_by_its_driver_as_it_was_read_then() {
                 normal: period,
                 slow: period,
             },
+            limits: Vec::new(),
             keep_alives: KeepAlives::default(),
         };
         let heard = Arc::new(Heard::default());

@@ -79,7 +79,7 @@ fn unit(rig: &Rig, index: usize) -> Option<u8> {
     let device = &rig.devices[index];
     match &device.profile.protocol {
         Protocol::Modbus(modbus) => Some(device.unit.unwrap_or(modbus.unit)),
-        Protocol::Can(_) | Protocol::Mqtt(_) => None,
+        Protocol::Can(_) | Protocol::Mqtt(_) | Protocol::Scpi(_) => None,
     }
 }
 

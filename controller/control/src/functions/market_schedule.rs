@@ -40,7 +40,9 @@ impl Propose for MarketSchedule {
                 why: format!("{} commits {storage:.1}", price(schedule)),
             });
         }
-        for (device, spec) in s.bench.of_role(Role::Load).filter(|(_, l)| l.takes_switch) {
+        // A load that takes a setpoint belongs to whoever runs it: nobody else switches it.
+        let switched = |l: &model::DeviceSpec| l.takes_switch && !l.takes_power;
+        for (device, spec) in s.bench.of_role(Role::Load).filter(|(_, l)| switched(l)) {
             let committed = schedule.and_then(|schedule| {
                 schedule
                     .devices

@@ -28,6 +28,7 @@ fn spec(role: Role) -> DeviceSpec {
                 StateOfCharge::from_percent(90.0),
             ),
             capacity: Some(Energy::from_kilowatt_hours(10.0)),
+            source: None,
         },
         shed: None,
         battery: (role == Role::Ess).then_some(BAT),
@@ -297,4 +298,103 @@ fn rest_is_what_the_profile_calls_safe_and_needs_no_image() {
     );
     let off = limiter.rest(at(1.0), DeviceIx(1)).expect("a plug");
     assert_eq!(off.get(), Setpoint::Switch { on: false });
+}
+
+const SOURCE: DeviceIx = DeviceIx(0);
+
+fn source(rocof: Option<f64>) -> (Limiter, ProcessImage) {
+    let mut spec = spec(Role::Source);
+    spec.rating.source = Some(SourceRating {
+        f: Bounds::between(Frequency::from_hertz(47.0), Frequency::from_hertz(52.0)),
+        v: Bounds::between(Voltage::from_volts(180.0), Voltage::from_volts(260.0)),
+        rocof: rocof.map(quantities::FrequencyRate::from_hertz_per_second),
+        nominal: (Frequency::from_hertz(50.0), Voltage::from_volts(230.0)),
+    });
+    let mut image = ProcessImage::unread(1);
+    see(&mut image, SOURCE, model::Point::Frequency, 50.0, 0.0);
+    (Limiter::new(vec![spec], Voltage::from_volts(230.0)), image)
+}
+
+fn ask(f: Option<f64>, v: Option<f64>, on: Option<bool>) -> Setpoint {
+    Setpoint::Source {
+        f: f.map(Frequency::from_hertz),
+        v: v.map(Voltage::from_volts),
+        phase: None,
+        on,
+    }
+}
+
+#[test]
+fn a_source_stays_inside_the_rigs_limits_and_what_is_not_asked_stays_unasked() {
+    let rows = [
+        ((Some(49.5), None, None), (Some(49.5), None, None), 0),
+        (
+            (Some(40.0), Some(300.0), None),
+            (Some(47.0), Some(260.0), None),
+            2,
+        ),
+        (
+            (Some(53.0), Some(0.0), Some(true)),
+            (Some(52.0), Some(180.0), Some(true)),
+            2,
+        ),
+        ((None, None, Some(false)), (None, None, Some(false)), 0),
+    ];
+    for ((f, v, on), expected, clamps) in rows {
+        let (mut limiter, image) = source(None);
+        let verdict = limiter
+            .approve(at(1.0), SOURCE, ask(f, v, on), &image)
+            .expect("approved");
+        let (f, v, on) = expected;
+        assert_eq!(verdict.approved.get(), ask(f, v, on));
+        assert_eq!(verdict.clamps.len(), clamps, "{:?}", verdict.clamps);
+    }
+}
+
+#[test]
+fn a_source_is_refused_what_is_no_number_and_no_other_device_is_a_source() {
+    let (mut limiter, image) = source(None);
+    let wish = ask(Some(f64::NAN), None, None);
+    assert_eq!(
+        limiter.approve(at(1.0), SOURCE, wish, &image),
+        Err(Refusal::NotANumber)
+    );
+    let (mut limiter, image) = bench();
+    assert_eq!(
+        limiter.approve(at(1.0), ESS, ask(Some(50.0), None, None), &image),
+        Err(Refusal::NotDispatchable)
+    );
+}
+
+#[test]
+fn the_frequency_of_a_source_moves_no_faster_than_the_rig_allows() {
+    let (mut limiter, image) = source(Some(2.0));
+    let mut approved = |at_s: f64, f: f64| {
+        let verdict = limiter
+            .approve(at(at_s), SOURCE, ask(Some(f), None, None), &image)
+            .expect("approved");
+        match verdict.approved.get() {
+            Setpoint::Source { f: Some(f), .. } => (f.as_hertz() * 1e6).round() / 1e6,
+            other => unreachable!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        approved(1.0, 49.0),
+        49.98,
+        "from what is measured, 10 ms worth"
+    );
+    assert_eq!(approved(1.1, 49.0), 49.78);
+    assert_eq!(approved(1.6, 49.0), 49.0);
+    assert_eq!(approved(60.0, 52.0), 51.0, "one second at most");
+}
+
+#[test]
+fn a_source_rests_at_nominal_if_it_was_ever_set_and_its_output_stays_as_it_is() {
+    let (mut limiter, image) = source(Some(2.0));
+    assert_eq!(limiter.rest(at(1.0), SOURCE), None);
+    limiter
+        .approve(at(1.0), SOURCE, ask(None, None, Some(true)), &image)
+        .expect("approved");
+    let rest = limiter.rest(at(2.0), SOURCE).expect("it was set");
+    assert_eq!(rest.get(), ask(Some(50.0), Some(230.0), None));
 }

@@ -31,6 +31,7 @@ fn dispatch() -> (Vec<DeviceId>, Vec<Dispatch>) {
                 StateOfCharge::from_percent(90.0),
             ),
             capacity: None,
+            source: None,
         },
         shed: None,
         battery: None,

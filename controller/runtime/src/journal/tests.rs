@@ -26,6 +26,7 @@ fn bench() -> Bench {
                 StateOfCharge::from_percent(90.0),
             ),
             capacity: None,
+            source: None,
         },
         shed: None,
         battery: None,

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus::mqtt::link::{Broker, Trust};
-use bus::{BusDevice, BusSpec, Endpoint};
+use bus::{BusDevice, BusSpec, Endpoint, LimitOf};
 use control::Bench;
 use document::{Actor, Diagnostic};
-use model::{DeviceIx, DeviceSpec, Point, Rating};
+use model::{DeviceIx, DeviceSpec, Point, Rating, Role, SourceRating};
 use profile::Protocol;
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
 
-use super::{BusKind, CanUri, Rig, RigDevice};
+use super::{BusKind, CanUri, Rig, RigDevice, Site};
 
 /// Samples count as fresh for this many poll periods. Chosen: 5, so that two lost
 /// answers in a row with their time-outs do not make a healthy device unknown.
@@ -35,7 +35,7 @@ impl Rig {
     pub fn bench(&self) -> Bench {
         Bench {
             settings: self.control.clone(),
-            devices: self.devices.iter().map(spec).collect(),
+            devices: self.devices.iter().map(|d| spec(d, &self.site)).collect(),
         }
     }
 
@@ -55,6 +55,7 @@ impl Rig {
                 revert: d.revert,
                 poll: d.poll,
                 keep_alives: d.keep_alives,
+                limits: limits(d),
             })
             .collect()
     }
@@ -78,6 +79,20 @@ impl Rig {
     #[must_use]
     pub fn status_topic(&self, bus: &str) -> String {
         format!("gridrig/{}/{bus}/status", self.node())
+    }
+
+    /// The TCP port that the maker of a bus's instrument has chosen.
+    fn own_port(&self, bus: usize) -> u16 {
+        let of_maker =
+            self.devices
+                .iter()
+                .filter(|d| d.bus == bus)
+                .find_map(|d| match &d.profile.protocol {
+                    Protocol::Scpi(scpi) => Some(scpi.port),
+                    _ => None,
+                });
+        // Without an instrument nobody dials.
+        of_maker.unwrap_or_default()
     }
 
     /// How a bus of the real bench is opened.
@@ -117,6 +132,14 @@ impl Rig {
             BusKind::Can(CanUri::Virtual { name, bitrate }) => Endpoint::VirtualCan {
                 name: name.clone(),
                 bitrate: *bitrate,
+            },
+            BusKind::ScpiTcp { host, port } => Endpoint::Tcp {
+                host: host.clone(),
+                port: port.unwrap_or_else(|| self.own_port(bus)),
+            },
+            BusKind::ScpiSerial { port, settings } => Endpoint::Serial {
+                path: port.clone(),
+                settings: *settings,
             },
             BusKind::Mqtt {
                 host,
@@ -195,7 +218,24 @@ pub(super) fn device_ix(index: usize) -> DeviceIx {
     DeviceIx(u16::try_from(index).expect("a rig has at most 1000 devices (checked at load)"))
 }
 
-fn spec(device: &RigDevice) -> DeviceSpec {
+/// The rig's limits on what can be set.
+fn limits(device: &RigDevice) -> Vec<LimitOf> {
+    let limit = |point, (low, high): (f64, f64)| LimitOf { point, low, high };
+    [
+        device.f.map(|f| limit(Point::FrequencySet, ends(f))),
+        device.v.map(|v| limit(Point::VoltageSet, ends(v))),
+        device.p.map(|p| limit(Point::ActivePowerSet, ends(p))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn ends<Q: Quantity>(bounds: Bounds<Q>) -> (f64, f64) {
+    (bounds.lower().base(), bounds.upper().base())
+}
+
+fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
     let takes = |point: Point| takes(device, point);
     let p = device
         .p
@@ -220,6 +260,15 @@ fn spec(device: &RigDevice) -> DeviceSpec {
                 )
             }),
             capacity: device.capacity,
+            source: match (device.role, device.f, device.v) {
+                (Role::Source, Some(f), Some(v)) => Some(SourceRating {
+                    f,
+                    v,
+                    rocof: device.rocof,
+                    nominal: (site.f, site.v),
+                }),
+                _ => None,
+            },
         },
         shed: device.shed,
         battery: device.battery.map(device_ix),
@@ -248,13 +297,17 @@ fn safe(device: &RigDevice, points: &[Point]) -> Option<f64> {
             .iter()
             .find_map(|p| can.controls.iter().find(|c| c.point == *p))
             .map(|c| c.safe),
+        Protocol::Scpi(scpi) => points
+            .iter()
+            .find_map(|p| scpi.controls.iter().find(|c| c.point == *p))
+            .and_then(|c| c.safe),
     }
 }
 
 /// How often the slowest of the points that control looks at comes.
 fn sample_period(device: &RigDevice) -> Duration {
     match &device.profile.protocol {
-        Protocol::Modbus(_) => device.poll.fast.max(device.poll.normal),
+        Protocol::Modbus(_) | Protocol::Scpi(_) => device.poll.fast.max(device.poll.normal),
         Protocol::Can(can) => can
             .frames
             .iter()
@@ -275,5 +328,6 @@ pub(super) fn takes(device: &RigDevice, point: Point) -> bool {
         Protocol::Modbus(modbus) => modbus.controls.iter().any(|c| c.point == point),
         Protocol::Mqtt(mqtt) => mqtt.commands.iter().any(|c| c.point == point),
         Protocol::Can(can) => can.controls.iter().any(|c| c.point == point),
+        Protocol::Scpi(scpi) => scpi.controls.iter().any(|c| c.point == point),
     }
 }

@@ -47,8 +47,9 @@ pub(super) fn buses(reader: &Reader<'_>) -> Vec<RigBus> {
 /// A serial line whose settings the rig does not state has those of its devices' maker.
 pub(super) fn settle_serial(buses: &mut [RigBus], devices: &[(RigDevice, Place<'_>)]) {
     for (index, bus) in buses.iter_mut().enumerate() {
-        let (BusKind::ModbusRtu { settings, .. } | BusKind::ModbusRtuTcp { settings, .. }) =
-            &mut bus.kind
+        let (BusKind::ModbusRtu { settings, .. }
+        | BusKind::ModbusRtuTcp { settings, .. }
+        | BusKind::ScpiSerial { settings, .. }) = &mut bus.kind
         else {
             continue;
         };
@@ -57,6 +58,7 @@ pub(super) fn settle_serial(buses: &mut [RigBus], devices: &[(RigDevice, Place<'
             .filter(|(d, _)| d.bus == index)
             .find_map(|(d, _)| match &d.profile.protocol {
                 Protocol::Modbus(modbus) => modbus.serial,
+                Protocol::Scpi(scpi) => scpi.serial,
                 Protocol::Can(_) | Protocol::Mqtt(_) => None,
             });
         if let (false, Some(of_maker)) = (bus.serial_stated, of_maker) {
@@ -68,14 +70,19 @@ pub(super) fn settle_serial(buses: &mut [RigBus], devices: &[(RigDevice, Place<'
 /// What only one bus may open.
 fn exclusive(kind: &BusKind) -> Option<String> {
     match kind {
-        BusKind::ModbusRtu { port, .. } => Some(port.clone()),
+        BusKind::ModbusRtu { port, .. } | BusKind::ScpiSerial { port, .. } => Some(port.clone()),
         BusKind::ModbusTcp { host, port, .. } | BusKind::ModbusRtuTcp { host, port, .. }
             if *port != 0 =>
         {
             Some(format!("{host}:{port}"))
         }
+        BusKind::ScpiTcp {
+            host,
+            port: Some(port),
+        } => Some(format!("{host}:{port}")),
         BusKind::ModbusTcp { .. }
         | BusKind::ModbusRtuTcp { .. }
+        | BusKind::ScpiTcp { .. }
         | BusKind::Mqtt { .. }
         | BusKind::Can(_) => None,
     }
@@ -88,6 +95,7 @@ enum Kind {
     ModbusRtu,
     Can,
     Mqtt,
+    Scpi,
 }
 
 fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
@@ -97,6 +105,7 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
         ("modbus-rtu-tcp", Kind::ModbusRtuTcp),
         ("can", Kind::Can),
         ("mqtt", Kind::Mqtt),
+        ("scpi", Kind::Scpi),
     ];
     if !table.has("kind") {
         return table.missing("kind", "\"modbus-tcp\"");
@@ -119,6 +128,14 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
                 settings: line_settings(table),
             })
         }
+        Kind::Scpi if table.has("serial") => Some(BusKind::ScpiSerial {
+            port: table.required_text("serial", "/dev/ttyUSB0")?.value,
+            settings: line_settings(table),
+        }),
+        Kind::Scpi => Some(BusKind::ScpiTcp {
+            host: table.required_text("host", "192.168.1.30")?.value,
+            port: table.integer("port", 1..=65_535).map(|p| p.value as u16),
+        }),
         Kind::ModbusRtu => Some(BusKind::ModbusRtu {
             port: table.required_text("port", "/dev/ttyUSB0")?.value,
             settings: line_settings(table),

@@ -32,6 +32,10 @@ pub(super) fn check_devices(
                     | BusKind::ModbusRtuTcp { .. }
             ) | (Protocol::Can(_), BusKind::Can(_))
                 | (Protocol::Mqtt(_), BusKind::Mqtt { .. })
+                | (
+                    Protocol::Scpi(_),
+                    BusKind::ScpiTcp { .. } | BusKind::ScpiSerial { .. }
+                )
         );
         if !fits {
             fault(
@@ -50,6 +54,7 @@ pub(super) fn check_devices(
         let address = match &device.profile.protocol {
             Protocol::Modbus(modbus) => format!("unit {}", device.unit.unwrap_or(modbus.unit)),
             Protocol::Can(_) => "the CAN identifiers of its profile".to_owned(),
+            Protocol::Scpi(_) => "the one place on a line of SCPI".to_owned(),
             Protocol::Mqtt(mqtt) => match &device.topic {
                 Some(topic) if topic.split('/').count() < mqtt.topic_levels() => {
                     fault(
@@ -108,6 +113,7 @@ fn check_role(
 ) {
     let needs = match device.role {
         Role::Breaker => Some(Point::SwitchOn),
+        Role::Source => Some(Point::FrequencySet),
         _ => None,
     };
     if let Some(point) = needs.filter(|p| !takes(device, *p)) {
@@ -151,6 +157,7 @@ fn check_limits(
     emulate: &Emulation,
     (document, span): Place<'_>,
 ) {
+    check_source_limits(device, (document, span.clone()));
     let Some(p) = device.p else { return };
     let rated = emulate
         .devices
@@ -168,6 +175,16 @@ fn check_limits(
             Payload::Switch { .. } => None,
         }),
         Protocol::Can(_) => None,
+        Protocol::Scpi(scpi) => {
+            let power = scpi
+                .controls
+                .iter()
+                .find(|c| c.point == Point::ActivePowerSet);
+            let watts = |(low, high)| {
+                Bounds::between(ActivePower::from_watts(low), ActivePower::from_watts(high))
+            };
+            power.and_then(|c| c.range).map(watts)
+        }
     };
     let widest = Quantity::max(p.upper().abs(), p.lower().abs());
     if let Some(rated) = rated.filter(|rated| widest > *rated) {
@@ -189,5 +206,44 @@ fn check_limits(
             format!("limit {p}, profile {range}"),
             "use narrower limits",
         );
+    }
+}
+
+/// A source's limits lie inside what the instrument takes, and the nominal values inside them.
+fn check_source_limits(device: &RigDevice, (document, span): Place<'_>) {
+    let Protocol::Scpi(scpi) = &device.profile.protocol else {
+        return;
+    };
+    let limits = [
+        (
+            Point::FrequencySet,
+            device.f.map(|f| (f.lower().base(), f.upper().base())),
+        ),
+        (
+            Point::VoltageSet,
+            device.v.map(|v| (v.lower().base(), v.upper().base())),
+        ),
+    ];
+    for (point, limit) in limits {
+        let range = scpi
+            .controls
+            .iter()
+            .find(|c| c.point == point)
+            .and_then(|c| c.range);
+        if let (Some((low, high)), Some((widest, most))) = (limit, range)
+            && (low < widest || high > most)
+        {
+            let unit = point.unit();
+            document.error(
+                "R012",
+                span.clone(),
+                format!(
+                    "the limit of `{}` is wider than its profile allows",
+                    device.id
+                ),
+                format!("limit {low}..{high}{unit}, profile {widest}..{most}{unit}"),
+                "use narrower limits",
+            );
+        }
     }
 }

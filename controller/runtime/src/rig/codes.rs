@@ -37,7 +37,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R005",
-        "A role that the profile cannot fill: a storage inverter needs ctl.p_set, a breaker and a switchable load need switch.on.",
+        "A role that the profile cannot fill: a storage inverter needs ctl.p_set, a breaker and a switchable load need switch.on, a source needs ctl.f_set.",
     ),
     ("R006", "`shed` is only for loads with a switch."),
     (
@@ -46,7 +46,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R008",
-        "A device that takes power setpoints has no limits. gridrig has no silent defaults for anything that can move power.",
+        "A device that takes power setpoints has no limits, or a source has no limits of frequency and voltage. gridrig has no silent defaults for anything that can move power.",
     ),
     (
         "R009",

@@ -8,7 +8,7 @@ use document::{Source, Spanned, Table};
 use model::{Point, Role};
 use profile::modbus::CommsLoss;
 use profile::{Profile, Protocol};
-use quantities::{ApparentPower, PowerRamp, Quantity};
+use quantities::{ApparentPower, Frequency, FrequencyRate, PowerRamp, Quantity, Voltage};
 
 use super::bench::takes;
 use super::parse::{DEVICES_MAX, Reader};
@@ -84,6 +84,19 @@ fn device(
         ),
         None => (None, None, None),
     };
+    let source_limited = limits
+        .as_ref()
+        .is_some_and(|limits| limits.has("f") && limits.has("v"));
+    let (f, v, rocof) = match &limits {
+        Some(limits) => (
+            limits.range::<Frequency>("f").map(|f| f.value),
+            limits.range::<Voltage>("v").map(|v| v.value),
+            limits
+                .quantity::<FrequencyRate>("rocof")
+                .map(|rate| rate.value),
+        ),
+        None => (None, None, None),
+    };
     if let Some(limits) = limits {
         limits.finish();
     }
@@ -115,6 +128,9 @@ fn device(
         topic,
         p,
         s,
+        f,
+        v,
+        rocof,
         soc,
         battery,
         poll,
@@ -144,6 +160,15 @@ fn device(
             format!("`{name}` can move power but has no limits"),
             "",
             "add `limits = { p = \"-3..3kW\" }`",
+        );
+    }
+    if device.role == Role::Source && !source_limited {
+        document.error(
+            "R008",
+            table.span(),
+            format!("`{name}` sets frequency and voltage of the bench but has no limits of both"),
+            "",
+            "add `limits = { f = \"47..52Hz\", v = \"180..260V\" }`",
         );
     }
     Some(device)
@@ -188,6 +213,8 @@ fn keeps_for_ever(device: &RigDevice) -> bool {
             .controls
             .iter()
             .any(|c| moves.contains(&c.point) && c.comms_loss == CommsLoss::Holds),
+        // A load that goes on drawing what it drew harms nobody; that is what loads do.
+        Protocol::Scpi(_) => false,
     }
 }
 

@@ -22,7 +22,8 @@ use model::Role;
 use profile::Profile;
 use profile::modbus::SerialSettings;
 use quantities::{
-    ActivePower, ApparentPower, Bounds, Energy, Frequency, PowerRamp, StateOfCharge, Voltage,
+    ActivePower, ApparentPower, Bounds, Energy, Frequency, FrequencyRate, PowerRamp, StateOfCharge,
+    Voltage,
 };
 
 pub use codes::EXPLANATIONS;
@@ -131,6 +132,20 @@ pub enum BusKind {
     },
     /// CAN.
     Can(CanUri),
+    /// SCPI over TCP.
+    ScpiTcp {
+        /// Host.
+        host: String,
+        /// Port; `None` = the instrument's own.
+        port: Option<u16>,
+    },
+    /// SCPI over a serial line.
+    ScpiSerial {
+        /// Path of the serial device.
+        port: String,
+        /// Line settings.
+        settings: SerialSettings,
+    },
     /// MQTT.
     Mqtt {
         /// Host.
@@ -191,6 +206,7 @@ impl BusKind {
             Self::ModbusRtu { .. } => "modbus-rtu",
             Self::Can(_) => "can",
             Self::Mqtt { .. } => "mqtt",
+            Self::ScpiTcp { .. } | Self::ScpiSerial { .. } => "scpi",
         }
     }
 
@@ -198,10 +214,12 @@ impl BusKind {
     #[must_use]
     pub fn serial(&self) -> Option<SerialSettings> {
         match self {
-            Self::ModbusRtu { settings, .. } | Self::ModbusRtuTcp { settings, .. } => {
-                Some(*settings)
+            Self::ModbusRtu { settings, .. }
+            | Self::ModbusRtuTcp { settings, .. }
+            | Self::ScpiSerial { settings, .. } => Some(*settings),
+            Self::ModbusTcp { .. } | Self::Can(_) | Self::Mqtt { .. } | Self::ScpiTcp { .. } => {
+                None
             }
-            Self::ModbusTcp { .. } | Self::Can(_) | Self::Mqtt { .. } => None,
         }
     }
 
@@ -240,6 +258,12 @@ pub struct RigDevice {
     pub p: Option<Bounds<ActivePower>>,
     /// Limit of apparent power.
     pub s: Option<ApparentPower>,
+    /// Limits of a source's frequency.
+    pub f: Option<Bounds<Frequency>>,
+    /// Limits of a source's voltage, line to neutral.
+    pub v: Option<Bounds<Voltage>>,
+    /// Limit of the rate of change of a source's frequency.
+    pub rocof: Option<FrequencyRate>,
     /// Limits of state of charge.
     pub soc: Option<Bounds<StateOfCharge>>,
     /// Limit of the change of power.

@@ -70,6 +70,15 @@ pub fn setpoint_text(setpoint: Setpoint) -> String {
         Setpoint::Ceiling { p } => format!("at most {p:.1}"),
         Setpoint::Switch { on: true } => "on".into(),
         Setpoint::Switch { on: false } => "off".into(),
+        Setpoint::Source { f, v, phase, on } => {
+            let parts = [
+                f.map(|f| format!("{f:.3}")),
+                v.map(|v| format!("{v:.1}")),
+                phase.map(|phase| format!("{phase:.1}")),
+                on.map(|on| if on { "on" } else { "off" }.to_owned()),
+            ];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
     }
 }
 
@@ -79,6 +88,18 @@ pub(crate) fn setpoint_json(setpoint: Setpoint) -> Value {
         Setpoint::Power { p, q } => json!({ "p_w": p.as_watts(), "q_var": q.as_vars() }),
         Setpoint::Ceiling { p } => json!({ "ceiling_w": p.as_watts() }),
         Setpoint::Switch { on } => json!({ "on": on }),
+        Setpoint::Source { f, v, phase, on } => {
+            let mut named = serde_json::Map::new();
+            for (name, value) in [
+                ("f_hz", f.map(|f| json!(f.as_hertz()))),
+                ("v_v", v.map(|v| json!(v.as_volts()))),
+                ("phase_deg", phase.map(|phase| json!(phase.as_degrees()))),
+                ("on", on.map(|on| json!(on))),
+            ] {
+                named.extend(value.map(|value| (name.to_owned(), value)));
+            }
+            Value::Object(named)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::{DeviceIx, ModeRequest, Order, Setpoint};
-use quantities::{ActivePower, ReactivePower};
+use quantities::{ActivePower, Frequency, PhaseAngle, ReactivePower, Voltage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
@@ -84,6 +84,9 @@ struct SetpointBody {
     p_w: Option<f64>,
     q_var: Option<f64>,
     ceiling_w: Option<f64>,
+    f_hz: Option<f64>,
+    v_v: Option<f64>,
+    phase_deg: Option<f64>,
     on: Option<bool>,
 }
 
@@ -121,35 +124,36 @@ fn device(desk: &Desk, name: &str) -> Result<DeviceIx, Problem> {
 
 impl SetpointBody {
     fn setpoint(self) -> Result<Setpoint, Problem> {
-        match self {
-            Self {
-                p_w: Some(p_w),
-                q_var,
-                ceiling_w: None,
-                on: None,
-            } => Ok(Setpoint::Power {
+        let Self {
+            p_w,
+            q_var,
+            ceiling_w,
+            f_hz,
+            v_v,
+            phase_deg,
+            on,
+        } = self;
+        let of_source = f_hz.is_some() || v_v.is_some() || phase_deg.is_some();
+        match (p_w, q_var, ceiling_w, on) {
+            (None, None, None, on) if of_source => Ok(Setpoint::Source {
+                f: f_hz.map(Frequency::from_hertz),
+                v: v_v.map(Voltage::from_volts),
+                phase: phase_deg.map(PhaseAngle::from_degrees),
+                on,
+            }),
+            (Some(p_w), q_var, None, None) if !of_source => Ok(Setpoint::Power {
                 p: ActivePower::from_watts(p_w),
                 q: ReactivePower::from_vars(q_var.unwrap_or(0.0)),
             }),
-            Self {
-                p_w: None,
-                q_var: None,
-                ceiling_w: Some(ceiling_w),
-                on: None,
-            } => Ok(Setpoint::Ceiling {
+            (None, None, Some(ceiling_w), None) if !of_source => Ok(Setpoint::Ceiling {
                 p: ActivePower::from_watts(ceiling_w),
             }),
-            Self {
-                p_w: None,
-                q_var: None,
-                ceiling_w: None,
-                on: Some(on),
-            } => Ok(Setpoint::Switch { on }),
+            (None, None, None, Some(on)) => Ok(Setpoint::Switch { on }),
             _ => Err(Problem {
                 status: StatusCode::BAD_REQUEST,
                 code: "bad_setpoint",
-                message: "a setpoint is one of power, ceiling or switch".into(),
-                help: "give {\"p_w\": 1500, \"q_var\": 0}, {\"ceiling_w\": 800} or {\"on\": false}",
+                message: "a setpoint is one of power, ceiling, switch or source".into(),
+                help: "give {\"p_w\": 1500, \"q_var\": 0}, {\"ceiling_w\": 800}, {\"on\": false} or {\"f_hz\": 49.5, \"v_v\": 230}",
             }),
         }
     }

@@ -200,7 +200,9 @@ impl Device {
         let (quality, why) = match label.role {
             Role::Breaker => (switch_on.quality, switch_on.why),
             Role::Battery => (soc.quality, soc.why),
-            Role::Pcc | Role::Pv | Role::Ess | Role::Load | Role::Meter => (p_w.quality, p_w.why),
+            Role::Pcc | Role::Pv | Role::Ess | Role::Load | Role::Meter | Role::Source => {
+                (p_w.quality, p_w.why)
+            }
         };
         let ages = [
             p_w.age_s,

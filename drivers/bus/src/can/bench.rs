@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use limiter::Limiter;
 use model::{
-    Clock, DeviceIx, DeviceSpec, Flaw, Instant, Point, PointSample, ProcessImage, Rating, Reading,
-    Role, Setpoint, UtcTime,
+    Characteristic, Clock, DeviceIx, DeviceSpec, Flaw, Instant, Point, PointSample, ProcessImage,
+    Rating, Reading, Role, Setpoint, SourceRating, UtcTime,
 };
-use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Voltage};
+use quantities::{ActivePower, ApparentPower, Bounds, Frequency, PowerRamp, Voltage};
 
-use crate::{BusDevice, DispatchId, KeepAlives, LinkEvent, PollPeriods, Sink, WriteJob};
+use crate::{AdoptJob, BusDevice, DispatchId, KeepAlives, LinkEvent, PollPeriods, Sink, WriteJob};
 
 /// Shows tokio's time, so that paused time moves it.
 #[derive(Debug)]
@@ -96,25 +96,24 @@ impl Recorder {
     }
 }
 
-/// A write of a switch (or of power) that passed the limiter, valid for so long.
-pub(crate) fn job(
-    clock: &TestClock,
-    dispatch: u64,
-    device: u16,
-    setpoint: Setpoint,
-    valid: Duration,
-    urgent: bool,
-) -> WriteJob {
+/// A device that takes everything, of a bench that fences in nothing.
+fn able(role: Role) -> DeviceSpec {
     let rated = ActivePower::from_watts(10_000.0);
-    let spec = DeviceSpec {
+    DeviceSpec {
         id: "any".into(),
-        role: Role::Load,
+        role,
         rating: Rating {
             p: Bounds::between(-rated, rated),
             s_max: ApparentPower::from_volt_amperes(10_000.0),
             ramp: PowerRamp::from_watts_per_second(1e6),
             soc: Bounds::unbounded(),
             capacity: None,
+            source: Some(SourceRating {
+                f: Bounds::between(Frequency::from_hertz(45.0), Frequency::from_hertz(65.0)),
+                v: Bounds::between(Voltage::ZERO, Voltage::from_volts(300.0)),
+                rocof: None,
+                nominal: (Frequency::from_hertz(50.0), Voltage::from_volts(230.0)),
+            }),
         },
         shed: None,
         battery: None,
@@ -124,9 +123,20 @@ pub(crate) fn job(
         safe_p: ActivePower::ZERO,
         safe_on: None,
         sample_age_max: Duration::from_secs(10),
-    };
+    }
+}
+
+/// A write of a switch (or of power) that passed the limiter, valid for so long.
+pub(crate) fn job(
+    clock: &TestClock,
+    dispatch: u64,
+    device: u16,
+    setpoint: Setpoint,
+    valid: Duration,
+    urgent: bool,
+) -> WriteJob {
     let devices = usize::from(device) + 1;
-    let mut limiter = Limiter::new(vec![spec; devices], Voltage::from_volts(230.0));
+    let mut limiter = Limiter::new(vec![able(Role::Load); devices], Voltage::from_volts(230.0));
     let image = ProcessImage::unread(devices);
     let verdict = limiter
         .approve(clock.now(), DeviceIx(device), setpoint, &image)
@@ -137,6 +147,26 @@ pub(crate) fn job(
         setpoint: verdict.approved,
         valid_until: clock.now() + valid,
         urgent,
+    }
+}
+
+/// A characteristic that passed the limiter, valid for two seconds.
+pub(crate) fn adoption(clock: &TestClock, dispatch: u64, device: u16) -> AdoptJob {
+    let devices = usize::from(device) + 1;
+    let limiter = Limiter::new(vec![able(Role::Pv); devices], Voltage::from_volts(230.0));
+    let wish = Characteristic::PowerFactor {
+        pf: 0.95,
+        absorbs: true,
+    };
+    let characteristic = limiter
+        .approve_characteristic(DeviceIx(device), wish, &ProcessImage::unread(devices))
+        .unwrap();
+    AdoptJob {
+        dispatch: DispatchId(dispatch),
+        device: DeviceIx(device),
+        characteristic,
+        revert: None,
+        valid_until: clock.now() + Duration::from_secs(2),
     }
 }
 
@@ -156,6 +186,7 @@ pub(crate) fn device(ix: u16, profile: profile::Protocol, topic: Option<&str>) -
         unit: None,
         topic: topic.map(str::to_owned),
         revert: None,
+        limits: Vec::new(),
         poll: PollPeriods {
             fast: Duration::from_millis(100),
             normal: Duration::from_secs(1),

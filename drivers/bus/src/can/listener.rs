@@ -77,7 +77,7 @@ impl Device {
 pub(super) fn can(profile: &Profile) -> Option<&CanProfile> {
     match &profile.protocol {
         Protocol::Can(profile) => Some(profile),
-        Protocol::Modbus(_) | Protocol::Mqtt(_) => None,
+        Protocol::Modbus(_) | Protocol::Mqtt(_) | Protocol::Scpi(_) => None,
     }
 }
 

@@ -779,6 +779,7 @@ async fn a_bus_that_only_looks_sends_no_frame_unless_the_rig_says_that_a_device_
         (KeepAlives::Always, "< send 306 8 0 0 0 0 0 0 0 0 >"),
     ] {
         let second = BusDevice {
+            limits: Vec::new(),
             keep_alives,
             ..device(1, other.clone(), None)
         };

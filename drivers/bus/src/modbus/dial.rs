@@ -75,14 +75,14 @@ pub enum DialError {
 
 /// An open link.
 #[derive(Debug)]
-pub(super) enum Opened {
+pub(crate) enum Opened {
     Tcp(TcpStream),
     Serial(SerialStream),
     Memory(DuplexStream),
 }
 
 /// Opens the endpoint and waits for `warm_up`.
-pub(super) async fn dial(endpoint: Endpoint, warm_up: Duration) -> Result<Opened, DialError> {
+pub(crate) async fn dial(endpoint: Endpoint, warm_up: Duration) -> Result<Opened, DialError> {
     let opened = match endpoint {
         Endpoint::Tcp { host, port } => Opened::Tcp(connect(&host, port).await?),
         Endpoint::Serial { path, settings } => Opened::Serial(open(&path, settings)?),

@@ -13,7 +13,7 @@ mod chores;
 pub mod codec;
 mod counter;
 mod device;
-mod dial;
+pub(crate) mod dial;
 mod gate;
 mod guard;
 pub mod link;

@@ -346,6 +346,7 @@ impl Scanner {
                 normal: Duration::MAX,
                 slow: Duration::MAX,
             },
+            limits: Vec::new(),
             keep_alives: KeepAlives::default(),
         };
         let mut device = Device::new(spec, modbus.clone(), &self.spec);

@@ -251,6 +251,7 @@ impl Bench {
             }),
             topic: None,
             revert: None,
+            limits: Vec::new(),
             poll: PollPeriods {
                 fast: 100 * MS,
                 normal: 1000 * MS,

@@ -340,6 +340,8 @@ pub(crate) fn targets(setpoint: Setpoint) -> Vec<(Point, f64)> {
         ],
         Setpoint::Ceiling { p } => vec![(Point::ActivePowerLimit, p.as_watts())],
         Setpoint::Switch { on } => vec![(Point::SwitchOn, f64::from(u8::from(on)))],
+        // No Modbus profile describes a grid simulator; the write is refused for want of a control.
+        Setpoint::Source { .. } => Vec::new(),
     }
 }
 

@@ -263,6 +263,16 @@ impl Dialogue {
             Setpoint::Switch { on } => (Point::SwitchOn, f64::from(u8::from(on))),
             Setpoint::Power { p, .. } => (Point::ActivePowerSet, p.as_watts()),
             Setpoint::Ceiling { p } => (Point::ActivePowerLimit, p.as_watts()),
+            Setpoint::Source { .. } => {
+                desk.events([order.missed(
+                    Stage::Written,
+                    format!(
+                        "{}: no source of a bench speaks MQTT; nothing is written",
+                        device.id
+                    ),
+                )]);
+                return;
+            }
         };
         match device.command(point).map(|c| wish(&c.payload, value)) {
             Some(Ok(wish)) => desk.events(self.orders.take(point, order, wish)),
@@ -569,7 +579,7 @@ fn refuse(device: &BusDevice, misfit: &Misfit, desk: &Desk<'_>) {
 fn mqtt(profile: &Profile) -> Option<&MqttProfile> {
     match &profile.protocol {
         Protocol::Mqtt(profile) => Some(profile),
-        Protocol::Modbus(_) | Protocol::Can(_) => None,
+        Protocol::Modbus(_) | Protocol::Can(_) | Protocol::Scpi(_) => None,
     }
 }
 

@@ -21,7 +21,7 @@ const READ_REGISTERS_MAX: i64 = 125;
 const MIN_GAP: Duration = Duration::from_millis(20);
 
 /// Names of the poll classes.
-const POLLS: &[(&str, Poll)] = &[
+pub(super) const POLLS: &[(&str, Poll)] = &[
     ("fast", Poll::Fast),
     ("normal", Poll::Normal),
     ("slow", Poll::Slow),
@@ -159,7 +159,7 @@ fn max_regs(head: &Table<'_>) -> u16 {
     number.value as u16
 }
 
-fn serial(table: Table<'_>) -> Option<SerialSettings> {
+pub(super) fn serial(table: Table<'_>) -> Option<SerialSettings> {
     let baud = match table.integer("baud", 300..=4_000_000) {
         None if !table.has("baud") => table.missing("baud", "9600"),
         baud => baud,

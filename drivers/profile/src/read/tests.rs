@@ -228,6 +228,52 @@ refresh = "20s"
 safe = "0W"
 "#;
 
+const SOURCE: &str = r#"schema = 1
+[profile]
+id = "acme/source"
+title = "Acme source"
+version = 1
+source = ["Acme manual 1.0"]
+protocol = "scpi"
+sign = "generation+"
+[scpi]
+timeout = "500ms"
+identify = "ACME"
+remote = ["SYSTem:REMote"]
+[[point]]
+name = "ac.p"
+query = "MEASure:POWer?"
+unit = "W"
+range = "-9..9kW"
+[[control]]
+name = "ctl.f_set"
+set = "FREQuency {value}"
+decimals = 2
+unit = "Hz"
+readback = "FREQuency?"
+tolerance = "0.02Hz"
+range = "45..65Hz"
+limit = "FREQuency:LIMit {low},{high}"
+comms_loss = "holds"
+[[control]]
+name = "ctl.p_set"
+set = "POWer {value}"
+decimals = 1
+unit = "W"
+readback = "POWer?"
+tolerance = "1W"
+range = "-4..0kW"
+safe = "0W"
+comms_loss = "holds"
+[[control]]
+name = "switch.on"
+on = "OUTPut ON"
+off = "OUTPut OFF"
+readback = "OUTPut?"
+safe = "off"
+comms_loss = "holds"
+"#;
+
 /// Faults of a text as `code line:column`.
 fn faults(text: &str) -> Vec<String> {
     let found = match Profile::parse(Source::new("p.toml", text)) {
@@ -707,11 +753,58 @@ const ROWS: &[Row] = &[
         "",
         &["P025 1:1", "P037 20:8"],
     ),
+    // SCPI.
+    (SOURCE, "\"ACME\"", "\"A1\"", &["P054 11:12"]),
+    (SOURCE, "\"ACME\"", "\"off\"", &["P054 11:12"]),
+    (
+        SOURCE,
+        "\"SYSTem:REMote\"",
+        "\"SYSTem:REMote?\"",
+        &["P054 12:11"],
+    ),
+    (
+        SOURCE,
+        "\"MEASure:POWer?\"",
+        "\"MEASure:POWer\"",
+        &["P054 15:9"],
+    ),
+    (
+        SOURCE,
+        "\"MEASure:POWer?\"",
+        "\"MEASure:POWer?;VOLTage?\"",
+        &["P054 15:9"],
+    ),
+    (
+        SOURCE,
+        "\"MEASure:POWer?\"",
+        "\"MEAS:\\nPOW?\"",
+        &["P054 15:9"],
+    ),
+    (SOURCE, "FREQuency {value}", "FREQuency 50", &["P054 20:7"]),
+    (SOURCE, "FREQuency {value}", "FREQuency {f}", &["P054 20:7"]),
+    (SOURCE, "LIMit {low},{high}", "LIMit 1", &["P054 26:9"]),
+    (SOURCE, "decimals = 2\n", "", &["D004 18:1"]),
+    (SOURCE, "\"ctl.f_set\"", "\"ac.f\"", &["P039 19:8"]),
+    (
+        SOURCE,
+        "\"ctl.p_set\"",
+        "\"ctl.f_set\"",
+        &["P002 32:8", "D007 34:13", "D007 35:9", "D002 36:1"],
+    ),
+    (SOURCE, "safe = \"0W\"", "safe = \"1kW\"", &["P015 36:8"]),
+    (
+        SOURCE,
+        "sign = \"generation+\"\n",
+        "",
+        &["P025 1:1", "P023 12:1", "P023 27:1"],
+    ),
+    (SOURCE, "comms_loss = \"holds\"\n", "", &["P012 18:1"]),
+    (SOURCE, "off = \"OUTPut OFF\"\n", "", &["D004 38:1"]),
 ];
 
 #[test]
 fn a_profile_without_faults_has_none() {
-    for text in [METER, SUNSPEC, BATTERY, DBC, PLUG, NUMBER] {
+    for text in [METER, SUNSPEC, BATTERY, DBC, PLUG, NUMBER, SOURCE] {
         assert_eq!(faults(text), Vec::<String>::new());
     }
 }
@@ -813,11 +906,11 @@ fn a_fault_says_what_was_probably_meant() {
 proptest! {
     #[test]
     fn a_text_pasted_over_another_never_stops_the_reader(
-        base in 0..4_usize, other in 0..4_usize,
+        base in 0..5_usize, other in 0..5_usize,
         at in 0..900_usize, end in 0..900_usize, from in 0..900_usize, len in 0..60_usize,
     ) {
         // The base texts are ASCII, so every byte is a boundary.
-        let texts = [METER, SUNSPEC, BATTERY, DBC, PLUG];
+        let texts = [METER, SUNSPEC, BATTERY, DBC, PLUG, SOURCE];
         let cut = |text: &'static str, range: std::ops::Range<usize>| {
             text.get(range.start.min(text.len())..range.end.min(text.len())).unwrap_or_default()
         };
@@ -841,7 +934,7 @@ proptest! {
 #[test]
 fn whatever_stands_in_the_file_the_reader_answers() {
     // Each line in turn is left out, doubled, or given another value: faults, never a panic.
-    for text in [METER, SUNSPEC, BATTERY, DBC, PLUG, NUMBER] {
+    for text in [METER, SUNSPEC, BATTERY, DBC, PLUG, NUMBER, SOURCE] {
         let lines: Vec<&str> = text.lines().collect();
         for i in 0..lines.len() {
             let mut without = lines.clone();

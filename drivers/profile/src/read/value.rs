@@ -190,7 +190,7 @@ pub(super) fn plain_range(table: &Table<'_>) -> Option<(f64, f64)> {
     }
 }
 
-fn bounds_in(table: &Table<'_>, key: &str, point: Point) -> Option<Spanned<(f64, f64)>> {
+pub(super) fn bounds_in(table: &Table<'_>, key: &str, point: Point) -> Option<Spanned<(f64, f64)>> {
     fn read<Q: Quantity>(table: &Table<'_>, key: &str) -> Option<Spanned<(f64, f64)>> {
         let ends = |b: Bounds<Q>| (b.lower().base(), b.upper().base());
         table.range::<Q>(key).map(|r| r.map(ends))
@@ -221,6 +221,15 @@ pub(super) fn setting(table: &Table<'_>, key: &str, point: Point) -> Option<Span
         "1" => table.choice(key, &[("off", 0.0), ("on", 1.0)]),
         "var" => table
             .quantity::<ReactivePower>(key)
+            .map(|q| q.map(Quantity::base)),
+        "Hz" => table
+            .quantity::<Frequency>(key)
+            .map(|q| q.map(Quantity::base)),
+        "V" => table
+            .quantity::<Voltage>(key)
+            .map(|q| q.map(Quantity::base)),
+        "deg" => table
+            .quantity::<PhaseAngle>(key)
             .map(|q| q.map(Quantity::base)),
         _ => table
             .quantity::<ActivePower>(key)

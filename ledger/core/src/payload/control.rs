@@ -17,6 +17,8 @@ coded! {
         Ceiling = 3 "ceiling",
         /// Hand the device back to its own control.
         Release = 4 "release",
+        /// Frequency, voltage, phase or output of a grid simulator.
+        Source = 5 "source",
     }
 }
 
@@ -31,6 +33,12 @@ record! {
         switch_closed: Option<bool>,
         /// Bound on the magnitude of active power in milliwatts.
         ceiling_milliwatts: Option<i64>,
+        /// Frequency of a source in microhertz.
+        frequency_microhertz: Option<i64>,
+        /// Voltage of a source in millivolts, line to neutral.
+        voltage_millivolts: Option<i64>,
+        /// Phase angle of a source in millidegrees.
+        phase_millidegrees: Option<i64>,
     }
 }
 
@@ -41,6 +49,9 @@ impl Setpoint {
         q_millivars: None,
         switch_closed: None,
         ceiling_milliwatts: None,
+        frequency_microhertz: None,
+        voltage_millivolts: None,
+        phase_millidegrees: None,
     };
 }
 
@@ -75,7 +86,16 @@ fn dispatch_is_consistent(d: &Dispatch) -> Result<(), SchemaError> {
         s.switch_closed.is_some(),
         s.ceiling_milliwatts.is_some(),
     ];
+    let of_source = s.frequency_microhertz.is_some()
+        || s.voltage_millivolts.is_some()
+        || s.phase_millidegrees.is_some();
     let fits = match d.kind {
+        DispatchKind::Source => match present {
+            // A source's output is its switch.
+            [false, false, switched, false] => of_source || switched,
+            _ => false,
+        },
+        _ if of_source => false,
         DispatchKind::Power => matches!(present, [true, _, false, false] | [_, true, false, false]),
         DispatchKind::Switch => present == [false, false, true, false],
         DispatchKind::Ceiling => present == [false, false, false, true],

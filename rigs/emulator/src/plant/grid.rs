@@ -27,6 +27,8 @@ pub struct Grid {
     noise: Noise,
     f: f64,
     phase_jump: f64,
+    /// Where a source has set its angle, in degrees.
+    phase_set: f64,
 }
 
 impl Grid {
@@ -39,6 +41,7 @@ impl Grid {
             noise: Noise::new(seed, F_NOISE_HZ, F_NOISE_CORRELATION_S),
             f,
             phase_jump: 0.0,
+            phase_set: 0.0,
         }
     }
 
@@ -65,6 +68,30 @@ impl Grid {
     /// Lets the phase jump by some degrees.
     pub fn jump_phase(&mut self, degrees: f64) {
         self.phase_jump += degrees;
+    }
+
+    /// Sets the phase angle in degrees: the phase jumps by what it differs from the last one.
+    pub fn set_phase(&mut self, degrees: f64) {
+        self.jump_phase(degrees - self.phase_set);
+        self.phase_set = degrees;
+    }
+
+    /// Phase angle that was set, in degrees.
+    #[must_use]
+    pub fn phase_set(&self) -> f64 {
+        self.phase_set
+    }
+
+    /// Voltage that was set, in volts, whether or not it stands there.
+    #[must_use]
+    pub fn v_set(&self) -> f64 {
+        self.v_set
+    }
+
+    /// Whether the utility is connected.
+    #[must_use]
+    pub fn is_energised(&self) -> bool {
+        self.energised
     }
 
     /// Frequency that was set, in hertz, without noise.

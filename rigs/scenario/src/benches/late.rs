@@ -309,6 +309,7 @@ async fn ours(port: u16, framing: Framing, trial: Trial) -> Tally {
         unit: None,
         topic: None,
         revert: None,
+        limits: Vec::new(),
         poll: PollPeriods {
             fast: every,
             normal: every,

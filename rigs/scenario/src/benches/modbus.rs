@@ -171,6 +171,7 @@ async fn ours(load: Load, ports: &[u16]) -> Result<Outcome, BenchError> {
                 unit: None,
                 topic: None,
                 revert: None,
+                limits: Vec::new(),
                 poll: PollPeriods {
                     fast: every,
                     normal: every,

@@ -76,6 +76,7 @@ async fn ours(port: u16) -> f64 {
             normal: every,
             slow: every,
         },
+        limits: Vec::new(),
         keep_alives: KeepAlives::default(),
     };
     let clock = Arc::new(SystemClock::start());

@@ -109,6 +109,7 @@ async fn rates(path: String) -> Vec<f64> {
             normal: EVERY,
             slow: EVERY,
         },
+        limits: Vec::new(),
         keep_alives: KeepAlives::default(),
     });
     let clock = Arc::new(SystemClock::start());

@@ -67,6 +67,33 @@ fn each_fault_of_a_rig_has_its_code_and_its_line() {
         &[("R012", 9)],
     );
     check("limits = { p = \"0..3kW\" }, ", "", &[("R008", 9)]);
+    let source = |limits: &str| {
+        format!(
+            "gs1 = {{ kind = \"scpi\", host = \"10.0.0.4\" }}\n[device]\ngrid1 = {{ profile = \"generic/grid-simulator\", bus = \"gs1\", role = \"source\"{limits} }}"
+        )
+    };
+    check("[device]", &source(""), &[("R008", 10)]);
+    check(
+        "[device]",
+        &source(", limits = { f = \"47..52Hz\" }"),
+        &[("R008", 10)],
+    );
+    check(
+        "[device]",
+        &source(", limits = { f = \"47..5200Hz\", v = \"0..260V\" }"),
+        &[("R012", 10)],
+    );
+    check(
+        "[device]",
+        &source(", limits = { f = \"47..52Hz\", v = \"0..260V\" }")
+            .replace("grid1 =", "grid0 = { profile = \"chroma/63800\", bus = \"gs1\", role = \"load\", limits = { p = \"-4..0kW\" } }\ngrid1 ="),
+        &[("R003", 11)],
+    );
+    check(
+        "role = \"pcc\"",
+        "role = \"source\"",
+        &[("R008", 10), ("R005", 10)],
+    );
     check(
         "role = \"pcc\"",
         "role = \"pcc\", shed = 1",
