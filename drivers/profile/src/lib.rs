@@ -166,8 +166,11 @@ impl Profile {
     pub fn read_only(&self) -> Self {
         let mut profile = self.clone();
         match &mut profile.protocol {
-            Protocol::Modbus(m) => m.controls.clear(),
-            Protocol::Can(_) => {}
+            Protocol::Modbus(m) => {
+                m.controls.clear();
+                m.heartbeats.clear();
+            }
+            Protocol::Can(c) => c.controls.clear(),
             Protocol::Mqtt(m) => m.commands.clear(),
             Protocol::Scpi(s) => s.controls.clear(),
         }

@@ -961,3 +961,25 @@ fn whatever_stands_in_the_file_the_reader_answers() {
         }
     }
 }
+
+#[test]
+fn a_profile_that_only_reads_keeps_its_points_and_has_no_way_to_write() {
+    let own = [METER, SUNSPEC, BATTERY, DBC, PLUG, NUMBER, SOURCE]
+        .map(|text| Profile::parse(Source::new("p.toml", text)).expect("good").0);
+    let bundled = crate::bundled_ids()
+        .into_iter()
+        .filter_map(crate::bundled)
+        .map(|profile| (*profile).clone());
+    for profile in own.into_iter().chain(bundled) {
+        let reader = profile.read_only();
+        assert_eq!(reader.controls(), [], "{}", profile.id);
+        assert_eq!(reader.points(), profile.points(), "{}", profile.id);
+        if let crate::Protocol::Modbus(modbus) = &reader.protocol {
+            assert!(
+                modbus.heartbeats.is_empty(),
+                "{} has a heartbeat",
+                profile.id
+            );
+        }
+    }
+}
