@@ -2,7 +2,7 @@
 //!
 //! Responsible for carrying out what the plan says: connect, learn who is there, ask, set,
 //! prove, and tell what came of it. It is not responsible for the order of work (see
-//! [`crate::plan`]), for which reply belongs to which query (see [`link`]), or for what a
+//! [`crate::plan`]), for which reply belongs to which query (see `link`), or for what a
 //! text means (see [`codec`]).
 //!
 //! **A setting** goes out as: the messages that give control to the line and the rig's limits

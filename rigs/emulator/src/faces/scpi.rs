@@ -1,6 +1,6 @@
 //! Bench instruments that speak SCPI over any byte stream.
 //!
-//! [`header`] matches what a client sends against the headers of a profile; [`commands`] is the
+//! `header` matches what a client sends against the headers of a profile; `commands` is the
 //! set of commands that a profile means; this file holds the instrument: its error queue, its
 //! status registers, its limits, and how it answers. Whatever the client does, an error ends up
 //! in the queue and nothing else changes.
