@@ -68,13 +68,13 @@ class Plug:
     def on_message(self, _client, _data, message):
         command = message.topic.rsplit("/", 1)[1]
         with self.lock:
-            self.obey(command, message.payload.decode("utf-8", "replace").strip())
+            self.carry_out(command, message.payload.decode("utf-8", "replace").strip())
 
-    def obey(self, command, payload):
+    def carry_out(self, command, payload):
         command = command.upper()
         if command in ("BACKLOG", "BACKLOG0"):
             for each in payload.split(";"):
-                self.obey(*(each.strip().split(" ", 1) + [""])[:2])
+                self.carry_out(*(each.strip().split(" ", 1) + [""])[:2])
             return
         self.commands.append([command, payload])
         match command:
