@@ -316,10 +316,12 @@ fn trapezoid(pair: &[Sample], until: i128) -> i128 {
     let [t0, t1] = [pair[0], pair[1]].map(|s| i128::from(s.instant_ns));
     let (x, span) = (until - t0, t1 - t0);
     // (p1 - p0) * x * x / span without leaving 128 bits: x <= span, so the
-    // quotient of the first product is small and its rest is below the span.
+    // quotient of the first product is small and its rest is below the span. Two
+    // samples can be 2^64 ns apart, so the square of a span needs all 128 bits.
     let slope = (p1 - p0) * x;
     let (quotient, rest) = (slope.div_euclid(span), slope.rem_euclid(span));
-    2 * p0 * x + quotient * x + (rest * x).div_euclid(span)
+    let below_quotient = rest.unsigned_abs() * x.unsigned_abs() / span.unsigned_abs();
+    2 * p0 * x + quotient * x + below_quotient.cast_signed()
 }
 
 #[cfg(test)]

@@ -171,6 +171,29 @@ fn a_refused_sample_leaves_the_meter_as_it_was() {
     assert_eq!(EnergyMeter::new(reversed).unwrap_err().code(), "M070");
 }
 
+#[test]
+fn samples_almost_all_of_time_apart_integrate_exactly() {
+    let mut meter = EnergyMeter::new(RULES).unwrap();
+    let power = 234_327_108_744;
+    for (instant_ns, power_milliwatt) in [
+        (-9_061_425_168_272_132_036, power),
+        (7_100_534_685_511_317_823, -power),
+    ] {
+        meter
+            .record(Sample {
+                instant_ns,
+                power_milliwatt,
+            })
+            .unwrap();
+    }
+    let interval = Interval::new(0, 1_611_860_934_265_552_194, 1_988_780_908_879_222_387).unwrap();
+    // By Python's integers: power * (1 - 2x/span) integrated over the interval.
+    assert_eq!(
+        meter.so_far(&interval, interval.end_ns()),
+        Some(MilliwattNs(-206_842_649_965_613_261_714_544_930_986))
+    );
+}
+
 proptest! {
     /// However a stretch is cut into intervals, no energy is lost or made.
     #[test]
