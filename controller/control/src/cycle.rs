@@ -15,10 +15,10 @@ use crate::allocate::allocate;
 use crate::arbitrate::{self, DeviceWish};
 use crate::estimate::{Estimate, RocofWindow, estimate};
 use crate::functions::{
-    FrequencyDroop, IslandBalance, LoadShedding, MarketSchedule, Operator, PccTracking, Propose,
-    Safety, Situation, Synchronising, Wishes,
+    BlackStart, FrequencyDroop, IslandBalance, LoadShedding, MarketSchedule, Operator, PccTracking,
+    Propose, Safety, Separating, Situation, Synchronising, Wishes,
 };
-use crate::mode::ModeMachine;
+use crate::mode::{Look, ModeMachine};
 use crate::settings::Bench;
 
 /// Which of the two rhythms a step belongs to.
@@ -74,6 +74,8 @@ pub struct Controller {
     schedules: Vec<Schedule>,
     safety: Safety,
     load_shedding: LoadShedding,
+    separating: Separating,
+    black_start: BlackStart,
     frequency_droop: FrequencyDroop,
     island_balance: IslandBalance,
     synchronising: Synchronising,
@@ -116,6 +118,8 @@ impl Controller {
             schedules: Vec::new(),
             safety: Safety,
             load_shedding: LoadShedding::default(),
+            separating: Separating,
+            black_start: BlackStart::default(),
             frequency_droop: FrequencyDroop::default(),
             island_balance: IslandBalance::default(),
             synchronising: Synchronising::default(),
@@ -148,16 +152,16 @@ impl Controller {
         let mut wishes = Wishes::default();
         let rest = self.take_orders(now, orders, &mut wishes.events);
         let seen = estimate(&self.bench, now, image, &mut self.window);
-        let has_breaker = self.bench.first(Role::Breaker).is_some();
-        self.mode.advance(
+        let storage = able_of(&self.limiter, &self.bench, Role::Ess, now, image);
+        let look = Look {
             now,
-            &seen,
-            has_breaker,
-            &self.bench.settings,
-            &mut wishes.events,
-        );
+            seen: &seen,
+            bench: &self.bench,
+            storage: &storage,
+        };
+        self.mode.advance(&look, &mut wishes.events);
 
-        self.look(now, rhythm, &seen, image, &mut wishes);
+        self.look(now, rhythm, &seen, image, &storage, &mut wishes);
         let wanted = self.decide(now, image, &mut wishes);
         let mut dispatches = rest;
         if self.armed {
@@ -235,7 +239,7 @@ impl Controller {
                     schedule.devices.retain(|(device, _)| known(device));
                     self.schedules.push(schedule);
                 }
-                Order::Mode(request) => self.mode.request(now, *request, events),
+                Order::Mode(request) => self.mode.ask(*request),
                 Order::Arm(armed) => {
                     if self.armed != *armed {
                         self.armed = *armed;
@@ -258,9 +262,9 @@ impl Controller {
         rhythm: Rhythm,
         seen: &Estimate,
         image: &ProcessImage,
+        storage: &[(DeviceIx, Bounds<ActivePower>)],
         wishes: &mut Wishes,
     ) {
-        let storage = able_of(&self.limiter, &self.bench, Role::Ess, now, image);
         let storage_sent = storage
             .iter()
             .map(|(device, _)| sent_power(&self.sent, *device))
@@ -268,7 +272,7 @@ impl Controller {
         let situation = Situation {
             now,
             mode: self.mode.mode(),
-            leaving: self.mode.is_leaving(),
+            opening: self.mode.is_opening(),
             seen,
             image,
             bench: &self.bench,
@@ -277,7 +281,7 @@ impl Controller {
                 .iter()
                 .rev()
                 .find(|s| s.from <= now && now < s.until),
-            storage: &storage,
+            storage,
             storage_sent,
         };
         macro_rules! run {
@@ -291,6 +295,8 @@ impl Controller {
         run!(
             safety,
             load_shedding,
+            separating,
+            black_start,
             frequency_droop,
             island_balance,
             synchronising,
@@ -463,7 +469,10 @@ impl Controller {
                         valid_until: now + self.bench.settings.setpoint_validity,
                         urgent: matches!(
                             wish.function,
-                            Function::Safety | Function::LoadShedding | Function::FrequencyDroop
+                            Function::Safety
+                                | Function::LoadShedding
+                                | Function::Separating
+                                | Function::FrequencyDroop
                         ),
                     });
                 }

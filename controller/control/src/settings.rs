@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{DeviceIx, DeviceSpec, Role};
-use quantities::{ActivePower, Frequency, Voltage};
+use quantities::{ActivePower, Frequency, FrequencyRate, Voltage};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the control functions. Times are real time, powers positive into the bus.
@@ -23,6 +23,9 @@ pub struct Settings {
     pub pcc_target: Option<ActivePower>,
     /// Integral gain of the exchange tracking, per second.
     pub pcc_gain_per_s: f64,
+    /// Rate of change of the utility's frequency from which it counts as lost; `None` = never by
+    /// rate, since a test of a frequency service steps it on purpose.
+    pub mains_rocof_max: Option<FrequencyRate>,
     /// Whether an island reconnects by itself when the utility is healthy.
     pub auto_reconnect: bool,
     /// How long the utility must be healthy before an island reconnects.
@@ -53,6 +56,7 @@ impl Settings {
             deadband: nominal_f * (0.036 / 60.0),
             pcc_target: None,
             pcc_gain_per_s: 1.0,
+            mains_rocof_max: None,
             auto_reconnect: true,
             reconnect_delay: Duration::from_secs(300),
             sync_timeout: Duration::from_secs(60),

@@ -14,12 +14,18 @@ pub enum Mode {
     Starting,
     /// Coupled to the utility, which forms voltage and frequency.
     GridConnected,
+    /// Still coupled, on the way out: the exchange is brought to zero and the breaker opened.
+    Leaving,
     /// Has just lost or left the utility; not yet stable.
     Islanding,
     /// Stands alone and is stable.
     Islanded,
     /// Islanded, and being matched to the utility so that the breaker may close.
     Resynchronising,
+    /// Apart from the utility, and nobody forms voltage.
+    Blackout,
+    /// A grid-forming unit is brought up on the dead bus, loads open.
+    BlackStarting,
     /// Everything that moves power is at rest; left only by a person.
     Safe,
 }
@@ -29,9 +35,12 @@ impl Mode {
     pub const ALL: &'static [Self] = &[
         Self::Starting,
         Self::GridConnected,
+        Self::Leaving,
         Self::Islanding,
         Self::Islanded,
         Self::Resynchronising,
+        Self::Blackout,
+        Self::BlackStarting,
         Self::Safe,
     ];
 
@@ -41,14 +50,29 @@ impl Mode {
         match self {
             Self::Starting => "starting",
             Self::GridConnected => "grid_connected",
+            Self::Leaving => "leaving",
             Self::Islanding => "islanding",
             Self::Islanded => "islanded",
             Self::Resynchronising => "resynchronising",
+            Self::Blackout => "blackout",
+            Self::BlackStarting => "black_starting",
             Self::Safe => "safe",
         }
     }
 
-    /// Whether the microgrid stands apart from the utility.
+    /// Whether the utility forms voltage and frequency.
+    #[must_use]
+    pub fn is_coupled(self) -> bool {
+        matches!(self, Self::GridConnected | Self::Leaving)
+    }
+
+    /// Whether the bus is dead, or is only just being brought up.
+    #[must_use]
+    pub fn is_dark(self) -> bool {
+        matches!(self, Self::Blackout | Self::BlackStarting)
+    }
+
+    /// Whether the microgrid stands apart from the utility and is alive.
     #[must_use]
     pub fn is_islanded(self) -> bool {
         matches!(
@@ -68,12 +92,41 @@ impl fmt::Display for Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModeRequest {
-    /// Leave the utility: open the coupling breaker.
+    /// Leave the utility when the exchange has come to rest; given up when it does not.
     Island,
+    /// Leave the utility because it demands so: in time, at rest or not.
+    Disconnect,
     /// Return to the utility when it is healthy and matched.
     Reconnect,
+    /// Bring up a dead bus.
+    BlackStart,
     /// Bring everything to rest.
     Safe,
     /// Leave the safe mode.
     Resume,
+}
+
+impl ModeRequest {
+    /// All requests with their names in scenarios and the API.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("island", Self::Island),
+        ("disconnect", Self::Disconnect),
+        ("reconnect", Self::Reconnect),
+        ("black_start", Self::BlackStart),
+        ("safe", Self::Safe),
+        ("resume", Self::Resume),
+    ];
+
+    /// The name in scenarios and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Island => "island",
+            Self::Disconnect => "disconnect",
+            Self::Reconnect => "reconnect",
+            Self::BlackStart => "black_start",
+            Self::Safe => "safe",
+            Self::Resume => "resume",
+        }
+    }
 }

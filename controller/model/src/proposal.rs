@@ -13,6 +13,10 @@ pub enum Function {
     Safety,
     /// Shed loads so that an island survives.
     LoadShedding,
+    /// Open the coupling breaker, for a wanted island or a lost utility.
+    Separating,
+    /// Bring up a dead bus.
+    BlackStart,
     /// Answer a frequency deviation.
     FrequencyDroop,
     /// Keep an island in balance.
@@ -36,6 +40,8 @@ impl Function {
         match self {
             Self::Safety => "safety",
             Self::LoadShedding => "load_shedding",
+            Self::Separating => "separating",
+            Self::BlackStart => "black_start",
             Self::FrequencyDroop => "frequency_droop",
             Self::IslandBalance => "island_balance",
             Self::Synchronising => "synchronising",

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::mode::TABLE;
+use control::mode::table::TABLE;
 use runtime::desk::MarketReplay;
 use runtime::journal::Replayed;
 use runtime::rig::Rig;
@@ -108,7 +108,7 @@ fn only_legal_modes(events: &[Value], said: &str) {
         );
         let legal = TABLE
             .iter()
-            .any(|(f, _, t)| f.name() == from && t.name() == to);
+            .any(|row| row.from.name() == from && row.to.name() == to);
         assert!(
             legal,
             "{said}: the table has no way from {from} to {to}: {change}"

@@ -619,6 +619,6 @@ fn the_architecture_draws_the_mode_table_as_it_is() {
         .filter_map(|part| part.split("```").next())
         .find(|picture| picture.trim_start().starts_with("stateDiagram"))
         .expect("ARCHITECTURE.md draws the modes in a ```mermaid block");
-    let is = control::mode::diagram();
+    let is = control::mode::table::diagram();
     assert_eq!(drawn.trim_end(), is.trim_end(), "draw this instead:\n{is}");
 }

@@ -70,9 +70,24 @@ impl LoadShedding {
             .then(|| format!("state of charge fell to {:.0} %", soc.as_percent()))
     }
 
+    /// On a dead bus nothing is left to wait for: a load that stays closed would be the first thing
+    /// that a forming unit meets.
+    fn shed_all(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
+        for device in s.bench.shed_order() {
+            if !self.shed.contains(&device) {
+                self.shed.push(device);
+                wishes.events.push(Event::LoadShed {
+                    device,
+                    why: "the bus is dead".into(),
+                });
+            }
+        }
+        self.easy_since = None;
+    }
+
     fn at_ease(&self, s: &Situation<'_>, next: DeviceIx) -> bool {
         let settings = &s.bench.settings;
-        if !s.mode.is_islanded() {
+        if s.mode.is_coupled() {
             return true;
         }
         let calm = s
@@ -92,6 +107,9 @@ impl Propose for LoadShedding {
     const FAST: bool = true;
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
+        if s.mode.is_dark() {
+            self.shed_all(s, wishes);
+        }
         let cause = if s.mode.is_islanded() {
             self.cause(s)
         } else {
@@ -114,7 +132,7 @@ impl Propose for LoadShedding {
                     why,
                 });
             }
-        } else if let Some(last) = self.shed.last().copied() {
+        } else if let Some(last) = self.shed.last().copied().filter(|_| !s.mode.is_dark()) {
             let easy = self.at_ease(s, last);
             self.easy_since = easy.then(|| self.easy_since.unwrap_or(s.now));
             if self.easy_since.is_some_and(|t| s.now.since(t) >= EASY_FOR) {

@@ -1,6 +1,6 @@
 //! Turns what the market decided into wishes: storage power, and which switched loads run.
 
-use model::{Function, Group, Mode, Proposal, Role, Setpoint, Target};
+use model::{Function, Group, Proposal, Role, Setpoint, Target};
 use quantities::{ActivePower, Bounds};
 
 use super::{Propose, Situation, Wishes};
@@ -17,7 +17,7 @@ impl Propose for MarketSchedule {
     const FAST: bool = false;
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
-        let connected = s.mode == Mode::GridConnected;
+        let connected = s.mode.is_coupled();
         let price = |schedule: &model::Schedule| match schedule.price_mc_per_kwh {
             Some(price) => format!("interval {} at {price} mc/kWh", schedule.interval),
             None => format!("interval {} did not clear", schedule.interval),

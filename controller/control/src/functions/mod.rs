@@ -1,5 +1,6 @@
 //! The control functions, one per file. Each looks at the situation and proposes; none decides.
 
+mod black_start;
 mod frequency_droop;
 mod island_balance;
 mod load_shedding;
@@ -7,12 +8,14 @@ mod market_schedule;
 mod operator;
 mod pcc_tracking;
 mod safety;
+mod separating;
 mod synchronising;
 
 use model::{DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule};
 use quantities::{ActivePower, Bounds};
 
 use crate::{Bench, Estimate};
+pub use black_start::BlackStart;
 pub use frequency_droop::FrequencyDroop;
 pub use island_balance::IslandBalance;
 pub use load_shedding::LoadShedding;
@@ -20,6 +23,7 @@ pub use market_schedule::MarketSchedule;
 pub use operator::Operator;
 pub use pcc_tracking::PccTracking;
 pub use safety::Safety;
+pub use separating::Separating;
 pub use synchronising::Synchronising;
 
 /// Everything a function may look at.
@@ -28,8 +32,8 @@ pub struct Situation<'a> {
     pub now: Instant,
     /// Operating mode.
     pub mode: Mode,
-    /// Whether an island is wanted while the breaker is still closed.
-    pub leaving: bool,
+    /// Whether the coupling breaker shall be opened now.
+    pub opening: bool,
     /// What is true on the bus.
     pub seen: &'a Estimate,
     /// The image itself.

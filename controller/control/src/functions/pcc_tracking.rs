@@ -25,13 +25,12 @@ impl Propose for PccTracking {
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
         let settings = &s.bench.settings;
-        let target = if s.leaving {
+        let target = if s.mode == Mode::Leaving {
             Some(ActivePower::ZERO)
         } else {
             s.schedule.and_then(|x| x.pcc).or(settings.pcc_target)
         };
-        let (Some(target), Some(measured), Mode::GridConnected) = (target, s.seen.pcc, s.mode)
-        else {
+        let (Some(target), Some(measured), true) = (target, s.seen.pcc, s.mode.is_coupled()) else {
             self.reference = None;
             self.updated_at = None;
             return;

@@ -1,32 +1,20 @@
-//! Opens the coupling breaker for a wanted island, and closes it onto a matched utility.
+//! Closes the coupling breaker onto a matched utility.
 //!
 //! Whether voltage, slip and angle fit at the moment of closing is judged by the sync-check
 //! relay in the breaker: a supervisor that polls is too slow for it. The supervisor makes the
 //! island slip slowly past the utility and keeps asking for the breaker.
 
-use std::time::Duration;
-
 use model::{Function, Group, Instant, Mode, Proposal, Role, Setpoint, Target};
-use quantities::{ActivePower, Bounds, Frequency, Quantity};
+use quantities::{ActivePower, Bounds, Frequency};
 
 use super::{Propose, Situation, Wishes};
 
-/// Coupling and uncoupling.
+/// Matching an island to the utility, and coupling it.
 #[derive(Clone, Debug, Default)]
 pub struct Synchronising {
-    quiet_since: Option<Instant>,
-    leaving_since: Option<Instant>,
     offset: Option<(Instant, ActivePower)>,
 }
 
-/// Exchange at which a wanted island may begin, as a share of the storage's rating.
-/// Chosen: 5 %, the upper end of what controllers in the field use (2 to 5 %).
-const QUIET_SHARE: f64 = 0.05;
-/// How long the exchange must be that small.
-const QUIET_FOR: Duration = Duration::from_millis(500);
-/// When the breaker is opened although the exchange is not small.
-/// Chosen: 10 s, a third of the 30 s within which a utility expects a disconnection.
-const LEAVE_AFTER: Duration = Duration::from_secs(10);
 /// Slip against the utility while synchronising: the angle then passes zero every 10 s.
 /// Chosen: 0.1 Hz, the strictest row of the usual synchronising limits.
 const SLIP: Frequency = Frequency::from_hertz(0.1);
@@ -49,25 +37,6 @@ impl Propose for Synchronising {
             },
             why,
         };
-        if s.leaving {
-            let since = *self.leaving_since.get_or_insert(s.now);
-            let quiet = s
-                .seen
-                .pcc
-                .is_some_and(|p| p.abs() <= s.storage_rated() * QUIET_SHARE);
-            self.quiet_since = quiet.then(|| self.quiet_since.unwrap_or(s.now));
-            let quiet_long = self
-                .quiet_since
-                .is_some_and(|t| s.now.since(t) >= QUIET_FOR);
-            if quiet_long || s.now.since(since) >= LEAVE_AFTER {
-                wishes
-                    .proposals
-                    .push(switch(false, "an island is wanted".into()));
-            }
-        } else {
-            self.leaving_since = None;
-            self.quiet_since = None;
-        }
         if s.mode != Mode::Resynchronising {
             self.offset = None;
             return;

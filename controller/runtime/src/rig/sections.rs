@@ -115,6 +115,7 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
     if let Some(droop) = table.quantity::<quantities::StateOfCharge>("droop") {
         settings.droop = droop.value.as_fraction();
     }
+    settings.mains_rocof_max = table.quantity("mains_rocof_max").map(|r| r.value);
     settings.pcc_target = table.quantity("pcc_target").map(|p| p.value);
     let checks: [(&str, bool, &str); 4] = [
         (

@@ -57,18 +57,10 @@ impl WebCommand {
     }
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ModeWord {
-    Island,
-    Reconnect,
-    Resume,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ModeBody {
-    mode: ModeWord,
+    mode: ModeRequest,
 }
 
 #[derive(Deserialize)]
@@ -226,11 +218,7 @@ pub(super) async fn mode(
     body: Body,
 ) -> Result<Response, Problem> {
     guard::check_token(&desk.access, &headers)?;
-    let request = match parse::<ModeBody>(body)?.mode {
-        ModeWord::Island => ModeRequest::Island,
-        ModeWord::Reconnect => ModeRequest::Reconnect,
-        ModeWord::Resume => ModeRequest::Resume,
-    };
+    let request = parse::<ModeBody>(body)?.mode;
     give(&desk, WebCommand::Mode(request))
 }
 

@@ -262,7 +262,7 @@ async fn a_malformed_command_is_refused_with_a_reason() {
     let rows: &[(&str, &str, u16, &str)] = &[
         ("mode", "", 400, "bad_json"),
         ("mode", "{", 400, "bad_json"),
-        ("mode", r#"{"mode":"safe"}"#, 400, "bad_json"),
+        ("mode", r#"{"mode":"asleep"}"#, 400, "bad_json"),
         ("mode", r#"{"mode":"island","now":true}"#, 400, "bad_json"),
         ("hold", r#"{"device":"bat1"}"#, 400, "bad_json"),
         (

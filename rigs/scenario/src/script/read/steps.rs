@@ -18,14 +18,6 @@ use crate::signal::{Signal, SignalQuantity};
 /// Chosen: ten control cycles of 100 ms.
 const REST: Duration = Duration::from_secs(1);
 
-/// What may be asked of the operating mode.
-const REQUESTS: &[(&str, ModeRequest)] = &[
-    ("island", ModeRequest::Island),
-    ("reconnect", ModeRequest::Reconnect),
-    ("safe", ModeRequest::Safe),
-    ("resume", ModeRequest::Resume),
-];
-
 /// All modes with their names.
 pub(super) fn modes() -> Vec<(&'static str, Mode)> {
     Mode::ALL.iter().map(|m| (m.name(), *m)).collect()
@@ -69,7 +61,7 @@ impl Reader<'_> {
         for device in self.texts(&table, "release") {
             actions.push(Action::Release { device });
         }
-        if let Some(request) = self.word(&table, "mode", REQUESTS) {
+        if let Some(request) = self.word(&table, "mode", ModeRequest::NAMES) {
             actions.push(Action::Mode(request));
         }
         let until = self
