@@ -134,6 +134,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         market::fault::CODES,
         profile::EXPLANATIONS,
         runtime::rig::EXPLANATIONS,
+        network::read::EXPLANATIONS,
         scenario::codes::EXPLANATIONS,
         scenario::bench::EXPLANATIONS,
     ]
@@ -178,6 +179,7 @@ mod tests {
             include_str!("verb/ledger.rs"),
             include_str!("verb/live.rs"),
             include_str!("verb/market.rs"),
+            include_str!("verb/plant.rs"),
             include_str!("verb/replay.rs"),
             include_str!("verb/scan.rs"),
             include_str!("verb/scan/target.rs"),

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod ledger;
 mod live;
 pub mod market;
+pub mod plant;
 pub mod replay;
 pub mod run;
 pub mod scan;
@@ -66,6 +67,8 @@ verbs! {
     Scan => scan;
     /// Clear a book offline, or recompute the market of a run.
     Market => market;
+    /// Solve the network of an emulated bench.
+    Plant => plant;
     /// Recompute every control cycle of a run from its journal.
     Replay => replay;
     /// Show or verify the ledger of a run.

@@ -9,6 +9,7 @@ mod buses;
 mod checks;
 mod codes;
 mod devices;
+mod network;
 mod parse;
 mod sections;
 mod trade;
@@ -342,6 +343,8 @@ pub struct Emulation {
     pub feeder_r_ohm: Option<f64>,
     /// The grid behind the coupling breaker.
     pub feeder_x_ohm: Option<f64>,
+    /// The network between the devices; without one they share a busbar behind the feeder.
+    pub network: Option<Arc<::network::description::Network>>,
     /// File with the course of the day, relative to the rig.
     pub day: Option<PathBuf>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
-use super::{Rig, buses, checks, devices, sections, trade};
+use super::{Rig, buses, checks, devices, network, sections, trade};
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
 const INHERIT_MAX: usize = 8;
@@ -110,6 +110,7 @@ const SECTIONS: &[&str] = &[
     "market",
     "emulate",
     "plant",
+    "network",
 ];
 
 fn finish_root(document: &Document) {
@@ -201,9 +202,10 @@ impl<'a> Reader<'a> {
         let mut buses = buses::buses(self);
         let devices = devices::devices(self, &buses);
         buses::settle_serial(&mut buses, &devices);
-        let emulate = sections::emulation(self, &devices);
+        let mut emulate = sections::emulation(self, &devices);
         checks::check_devices(&buses, &devices, &emulate);
         let site = site?;
+        emulate.network = network::network(self, &devices, &site);
         let rig = Rig {
             source: Arc::clone(self.own().source()),
             title,
