@@ -288,3 +288,43 @@ fn benches_print_json() {
     assert_eq!(told["rows"][0]["orders"], 1000);
     assert!(told["rows"][0]["whole_clear_ms"].as_f64().expect("a time") > 0.0);
 }
+
+#[test]
+fn a_rig_with_a_network_passes_check_and_its_voltages_are_told() {
+    let place = Place::new();
+    let feeder = common::repository("rigs/virtual/feeder.toml");
+    let feeder = feeder.display().to_string();
+    let done = place.gridrig(&["check", "--json", &feeder]);
+    let told = done.exits(0).json();
+    assert_eq!(told["files"][0]["diagnostics"], serde_json::json!([]));
+    let done = place.gridrig(&["plant", "flow", "--json", &feeder]);
+    let told = done.exits(0).json();
+    assert_eq!(told["islands"][0]["state"], "solved");
+    let losses = told["losses_w"].as_f64().expect("losses");
+    // The transformer's iron, and little else: 2 kW on 100 kVA.
+    assert!((255.0..275.0).contains(&losses), "{losses}");
+}
+
+#[test]
+fn a_network_that_asks_for_too_much_is_told_to_have_collapsed() {
+    let place = Place::new();
+    let network = "f = \"50Hz\"\n[network]\n\
+        bus = [{ name = \"a\", v_ll = \"400V\" }, { name = \"b\", v_ll = \"400V\" }]\n\
+        source = [{ bus = \"a\" }]\n\
+        line = [{ name = \"l\", from = \"a\", to = \"b\", length_m = 300, r_ohm_per_km = 0.2, x_ohm_per_km = 0.08 }]\n\
+        load = [{ bus = \"b\", p = \"5MW\" }]\n";
+    let file = place.file("network.toml", network).display().to_string();
+    let told = place
+        .gridrig(&["--json", "plant", "flow", &file])
+        .exits(1)
+        .json();
+    assert_eq!(told["islands"][0]["state"], "collapsed");
+    assert_eq!(told["buses"][1]["v_pu"], serde_json::json!([0.0]));
+    place.file(
+        "network.toml",
+        &network.replace("from = \"a\"", "from = \"c\""),
+    );
+    let done = place.gridrig(&["plant", "flow", &file]);
+    done.exits(2);
+    assert!(done.stderr.contains("error[R053]"), "{}", done.stderr);
+}

@@ -5,6 +5,8 @@
 //! tokio runtime, the plant's steps included, so that a paused clock paces them too.
 //! Everything ends when the bench is dropped.
 
+mod wiring;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -64,6 +66,8 @@ pub struct BenchSpec {
     pub site: Site,
     /// The feeder to the grid.
     pub feeder: Feeder,
+    /// The network between the devices, which takes the feeder's place.
+    pub network: Option<Arc<network::description::Network>>,
     /// How storages form an island.
     pub forming: Forming,
     /// Windows of the breaker's sync-check.
@@ -238,6 +242,9 @@ pub enum BenchError {
         /// How many levels its profile speaks of.
         levels: usize,
     },
+    /// The network between the devices is no tree.
+    #[error("the network: {0}")]
+    Network(#[from] network::tree::TreeError),
     /// The day moves a signal that the bench does not have.
     #[error("the course of the day: {0}")]
     Day(SignalError),
@@ -303,6 +310,9 @@ impl Bench {
                     *slot = Some(kind);
                 }
             }
+        }
+        if let Some(network) = &spec.network {
+            wiring::wire(&mut plant, network, &spec.devices, &kinds)?;
         }
         let mut devices = Vec::new();
         for (device, kind) in spec.devices.iter().zip(kinds) {

@@ -21,6 +21,7 @@ use crate::faults::{Fault, FaultSet};
 use crate::plant::breaker::Refusal;
 use crate::plant::counter::Counter;
 use crate::plant::storage::Storage;
+use crate::plant::wires::Unit;
 use crate::plant::{Plant, Supply};
 use law::{Law, Phase};
 
@@ -219,7 +220,8 @@ impl Device {
             Point::Alarm => return Some(f64::from(u8::from(self.alarm(plant)))),
             _ => {}
         }
-        let bus_ac = |p: f64, q: f64, counter: Counter| ac(plant, point, p, q, counter);
+        let unit = self.unit();
+        let bus_ac = |p: f64, q: f64, counter: Counter| ac(plant, point, unit, (p, q), counter);
         match self.kind {
             Kind::Pcc => {
                 let pcc = plant.pcc();
@@ -442,6 +444,20 @@ impl Device {
         self.laws.insert(number, phases);
     }
 
+    /// The part of the plant whose voltage it sees.
+    fn unit(&self) -> Unit {
+        match self.kind {
+            Kind::Pcc | Kind::Breaker | Kind::Source => Unit::Main,
+            Kind::Pv(n) | Kind::Meter(Metered::Pv(n)) => Unit::Pv(n),
+            Kind::Storage(n) | Kind::Battery(n) | Kind::Meter(Metered::Storage(n)) => {
+                Unit::Storage(n)
+            }
+            Kind::Plug(n) | Kind::ElectronicLoad(n) | Kind::Meter(Metered::Load(n)) => {
+                Unit::Load(n)
+            }
+        }
+    }
+
     /// Carries out the functions that the device follows by itself.
     pub fn carry_on(&self, plant: &mut Plant) {
         if self.laws.is_empty() || !plant.is_live() || self.faults.has(Fault::HoldOutput) {
@@ -454,15 +470,17 @@ impl Device {
             .filter_map(|phases| law::at(phases, now))
             .collect();
         let (bus, p) = (plant.bus(), self.truth(plant, Point::ActivePower));
+        // Of its phases, an inverter goes by the highest.
+        let v = plant.volts(self.unit()).into_iter().fold(0.0, f64::max);
         if !self.holds(Point::ReactivePowerSet) && self.takes(Point::ReactivePowerSet) {
-            let q = p.and_then(|p| laws.iter().find_map(|law| law.q(bus.v, p)));
+            let q = p.and_then(|p| laws.iter().find_map(|law| law.q(v, p)));
             let q = q.unwrap_or_else(|| self.unasked(Point::ReactivePowerSet));
             self.command(plant, Point::ReactivePowerSet, q);
         }
         if self.takes(Point::ActivePowerLimit) {
             let held = self.held.get(&Point::ActivePowerLimit).map(|h| h.value);
             let free = held.unwrap_or_else(|| self.unasked(Point::ActivePowerLimit));
-            let ceilings = laws.iter().filter_map(|law| law.ceiling(bus.v, bus.f));
+            let ceilings = laws.iter().filter_map(|law| law.ceiling(v, bus.f));
             self.command(
                 plant,
                 Point::ActivePowerLimit,
@@ -607,14 +625,21 @@ impl Device {
     }
 }
 
-/// The AC side as a meter of this power would tell it.
-fn ac(plant: &Plant, point: Point, p: f64, q: f64, counter: Counter) -> Option<f64> {
-    let bus = plant.bus();
-    let phases = plant.site().phases;
-    let three = phases >= 3;
-    let phase_current = || {
-        if bus.v > 0.0 {
-            p.hypot(q) / f64::from(phases) / bus.v
+/// The AC side as a meter of this power at this unit would tell it.
+fn ac(
+    plant: &Plant,
+    point: Point,
+    unit: Unit,
+    (p, q): (f64, f64),
+    counter: Counter,
+) -> Option<f64> {
+    let volts = plant.volts(unit);
+    let shares = plant.shares(unit);
+    let there = |phase: usize| phase < usize::from(plant.site().phases.max(1));
+    let current = |phase: usize| {
+        let s = (p * shares[phase]).hypot(q * shares[phase]);
+        if volts[phase] > 0.0 {
+            s / volts[phase]
         } else {
             0.0
         }
@@ -628,13 +653,16 @@ fn ac(plant: &Plant, point: Point, p: f64, q: f64, counter: Counter) -> Option<f
             Some(if s > 0.0 { p / s } else { 1.0 })
         }
         // Nobody can measure the frequency of a dead bus.
-        Point::Frequency => plant.is_live().then_some(bus.f),
-        Point::VoltageL1 => Some(bus.v),
-        Point::VoltageL2 | Point::VoltageL3 => three.then_some(bus.v),
-        Point::CurrentL1 => Some(phase_current()),
-        Point::CurrentL2 | Point::CurrentL3 => three.then(phase_current),
-        Point::ActivePowerL1 => Some(p / f64::from(phases)),
-        Point::ActivePowerL2 | Point::ActivePowerL3 => three.then_some(p / 3.0),
+        Point::Frequency => plant.is_live().then_some(plant.bus().f),
+        Point::VoltageL1 => Some(volts[0]),
+        Point::VoltageL2 => there(2).then_some(volts[1]),
+        Point::VoltageL3 => there(2).then_some(volts[2]),
+        Point::CurrentL1 => Some(current(0)),
+        Point::CurrentL2 => there(2).then(|| current(1)),
+        Point::CurrentL3 => there(2).then(|| current(2)),
+        Point::ActivePowerL1 => Some(p * shares[0]),
+        Point::ActivePowerL2 => there(2).then_some(p * shares[1]),
+        Point::ActivePowerL3 => there(2).then_some(p * shares[2]),
         Point::EnergyExport => Some(counter.positive_wh),
         Point::EnergyImport => Some(counter.negative_wh),
         _ => None,

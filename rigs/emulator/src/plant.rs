@@ -5,12 +5,12 @@
 //! frequency, storage inverters form an island by droop, or the bus is dead.
 //!
 //! **Theory.** Connected, the bus voltage follows from the exact two-bus formula
-//! (see [`network`]). Islanded, every forming inverter wants
-//! `P = P_set + (f0 - f) / mp` inside its limits; what the bus really draws differs
-//! from the sum of wishes by an imbalance, which drives the frequency by
-//! `2H df/dt = f0 * dP / S`. Where the limits leave room this settles on the droop
-//! line within milliseconds; where they do not, the frequency runs until the
-//! protection takes the island down. One equation covers both, solved implicitly.
+//! (see [`network`]), or from the power flow of a whole network (see [`wires`]). Islanded,
+//! every forming inverter wants `P = P_set + (f0 - f) / mp` inside its limits, and what the
+//! bus really draws differs from the sum of wishes by an imbalance that drives the frequency
+//! (see [`::network::island`]). Where the limits leave room this settles on the droop line
+//! within milliseconds; where they do not, the frequency runs until the protection takes the
+//! island down.
 //!
 //! It is not responsible for what a device says or is told (see `device`), nor for
 //! electromagnetic transients: a step is some milliseconds.
@@ -23,9 +23,11 @@ pub mod network;
 mod noise;
 pub mod pv;
 pub mod storage;
+pub mod wires;
 
 use std::time::Duration;
 
+use ::network::island::{Demand, Former, Island, Machine, State};
 use quantities::{Frequency, Voltage};
 
 use breaker::{Breaker, BusSide, SyncCheck};
@@ -35,6 +37,7 @@ use load::Load;
 use network::Feeder;
 use pv::Pv;
 use storage::Storage;
+use wires::{Held, NoVoltage, Unit, Wires};
 
 /// Nominal values of the site.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,6 +140,9 @@ pub struct Plant {
     pub storage: Vec<Storage>,
     /// Loads.
     pub loads: Vec<Load>,
+    wires: Option<Wires>,
+    /// The storages as machines, in their order; anew with each island.
+    island: Island,
     bus: Bus,
     pcc: Exchange,
     now: Duration,
@@ -155,6 +161,8 @@ impl Plant {
             pv: Vec::new(),
             storage: Vec::new(),
             loads: Vec::new(),
+            wires: None,
+            island: Island::new(site.f_nominal.as_hertz(), Vec::new()),
             bus: Bus {
                 supply: Supply::Grid,
                 v: site.v_nominal.as_volts(),
@@ -165,6 +173,27 @@ impl Plant {
             pcc: Exchange::default(),
             now: Duration::ZERO,
         }
+    }
+
+    /// Puts a network between the units, once all of them are there.
+    pub fn wire(&mut self, wires: Wires) {
+        self.wires = Some(wires);
+    }
+
+    /// Voltage at a unit per phase, line to neutral in volts.
+    #[must_use]
+    pub fn volts(&self, unit: Unit) -> [f64; 3] {
+        match &self.wires {
+            Some(wires) if self.is_live() => wires.volts(unit),
+            _ => [self.bus.v; 3],
+        }
+    }
+
+    /// How a unit's power is spread over the site's phases.
+    #[must_use]
+    pub fn shares(&self, unit: Unit) -> [f64; 3] {
+        let wired = self.wires.as_ref().and_then(|wires| wires.shares(unit));
+        wired.unwrap_or([1.0 / f64::from(self.site.phases); 3])
     }
 
     /// Nominal values.
@@ -282,15 +311,31 @@ impl Plant {
         for storage in &mut self.storage {
             storage.begin_forming();
         }
+        self.island.begin(f);
+        let forming = self.forming;
+        let machine = |_: &Storage| {
+            Machine::Former(Former {
+                s_va: 0.0,
+                droop: forming.droop_p,
+                // So much of a filter acts like the inertia that the site asks for.
+                filter_s: 2.0 * forming.inertia_s * forming.droop_p,
+                p_set: 0.0,
+                p_limits: (0.0, 0.0),
+            })
+        };
+        self.island.machines = self.storage.iter().map(machine).collect();
     }
 
     fn step_connected(&mut self, dt_s: f64) {
-        let (v_pu, f) = self.per_unit();
-        let (mut p, mut q) = self.step_followers(dt_s, v_pu, f);
+        let (mut p, mut q) = self.step_followers(dt_s);
         for storage in &mut self.storage {
             storage.follow(dt_s);
             p += storage.p();
             q += storage.q();
+        }
+        if self.wires.is_some() {
+            self.connect_wires();
+            return;
         }
         let phases = f64::from(self.site.phases);
         let flow = self.feeder.flow(self.grid.v(), p / phases, q / phases);
@@ -304,35 +349,40 @@ impl Plant {
     }
 
     fn step_islanded(&mut self, dt_s: f64) {
-        let (v_pu, f) = self.per_unit();
-        let (p, q) = self.step_followers(dt_s, v_pu, f);
+        let (p, q) = self.step_followers(dt_s);
         let forming = self.forming;
         let f_nominal = self.site.f_nominal.as_hertz();
-        for storage in &mut self.storage {
+        for (storage, machine) in self.storage.iter_mut().zip(&mut self.island.machines) {
             storage.track_setpoint(dt_s);
+            if let Machine::Former(former) = machine {
+                storage.drive(former);
+            }
         }
         let rating: f64 = self.formers().map(Storage::rating).sum();
         if rating <= 0.0 {
             self.go_dead();
             return;
         }
-        let wish = |f: f64| -> f64 {
-            self.formers()
-                .map(|s| s.droop_power(f, f_nominal, forming.droop_p))
-                .sum()
+        let wired = self.wires.is_some().then(|| self.draw_of_wires());
+        let Ok((p, q)) = wired.unwrap_or(Ok((p, q))) else {
+            self.go_dead();
+            return;
         };
-        let gain = dt_s * f_nominal / (2.0 * forming.inertia_s * rating);
-        let f_next = solve_rising(
-            |x| x - f - gain * (wish(x) + p),
-            0.5 * f_nominal,
-            1.5 * f_nominal,
-        );
-        let imbalance = -p - wish(f_next);
+        let demand = Demand {
+            p: -p,
+            damping: 0.0,
+        };
+        if self.island.step(dt_s, demand) == State::Lost {
+            self.go_dead();
+            return;
+        }
+        let f_next = self.island.f();
         let q_wish: f64 = self.formers().map(Storage::q_set).sum();
-        for storage in self.storage.iter_mut().filter(|s| s.is_forming()) {
-            let share = storage.rating() / rating;
-            let p_droop = storage.droop_power(f_next, f_nominal, forming.droop_p);
-            storage.form(p_droop + imbalance * share, -q * share);
+        for (n, storage) in self.storage.iter_mut().enumerate() {
+            if storage.is_forming() {
+                let share = storage.rating() / rating;
+                storage.form(self.island.power(n), -q * share);
+            }
         }
         self.bus.f = f_next;
         self.bus.v =
@@ -351,12 +401,79 @@ impl Plant {
         }
     }
 
+    /// The grid's voltage through the network.
+    fn connect_wires(&mut self) {
+        let v_pu = self.grid.v() / self.site.v_nominal.as_volts();
+        let Ok(drawn) = self.solve_wires(Held::ByGrid, v_pu) else {
+            // A voltage that does not exist trips the undervoltage relay at once.
+            self.breaker.open();
+            self.go_dead();
+            return;
+        };
+        if let Some(wires) = &self.wires {
+            self.bus.v = mean(wires.volts(Unit::Main));
+            self.bus.angle = wires.angle();
+        }
+        self.bus.f = self.grid.f();
+        self.bus.tripping_s = 0.0;
+        (self.pcc.p, self.pcc.q) = drawn.from_source;
+        self.pcc.losses = drawn.from_source.0 - drawn.taken;
+    }
+
+    /// What an island asks of its forming inverters together, losses included, as power into
+    /// the network.
+    fn draw_of_wires(&mut self) -> Result<(f64, f64), NoVoltage> {
+        let largest = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1);
+        let formers = self
+            .storage
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.is_forming());
+        let slack = formers.map(|(n, s)| (n, s.rating())).max_by(largest);
+        let (slack, _) = slack.ok_or(NoVoltage)?;
+        let nominal = self.site.v_nominal.as_volts();
+        let v_pu = if self.bus.v > 0.0 {
+            self.bus.v / nominal
+        } else {
+            1.0
+        };
+        let drawn = self.solve_wires(Held::ByStorage(slack), v_pu)?;
+        let (mut p, mut q) = drawn.from_source;
+        for (n, storage) in self.storage.iter().enumerate() {
+            if n != slack && storage.is_forming() {
+                p += storage.p();
+                q += storage.q();
+            }
+        }
+        Ok((-p, -q))
+    }
+
+    /// Tells the network what all units do and solves it; the one that holds it counts as what
+    /// it makes up for.
+    fn solve_wires(&mut self, held: Held, v_pu: f64) -> Result<wires::Drawn, NoVoltage> {
+        let wires = self.wires.as_mut().ok_or(NoVoltage)?;
+        for (n, pv) in self.pv.iter().enumerate() {
+            wires.set(Unit::Pv(n), pv.p(), pv.q());
+        }
+        for (n, load) in self.loads.iter().enumerate() {
+            wires.set(Unit::Load(n), load.p(), load.q());
+        }
+        for (n, storage) in self.storage.iter().enumerate() {
+            if held == Held::ByStorage(n) {
+                wires.set(Unit::Storage(n), 0.0, 0.0);
+            } else {
+                wires.set(Unit::Storage(n), storage.p(), storage.q());
+            }
+        }
+        wires.solve(held, v_pu)
+    }
+
     fn formers(&self) -> impl Iterator<Item = &Storage> {
         self.storage.iter().filter(|s| s.is_forming())
     }
 
     fn step_dead(&mut self, dt_s: f64) {
-        self.step_followers(dt_s, 0.0, self.bus.f);
+        self.step_followers(dt_s);
         self.rest();
     }
 
@@ -383,15 +500,22 @@ impl Plant {
     }
 
     /// Steps everything that follows the bus; gives the sum of its power.
-    fn step_followers(&mut self, dt_s: f64, v_pu: f64, f: f64) -> (f64, f64) {
+    fn step_followers(&mut self, dt_s: f64) -> (f64, f64) {
+        let (v_pu, f) = self.per_unit();
+        let wires = self
+            .wires
+            .as_ref()
+            .filter(|_| self.bus.v > 0.0 && v_pu > 0.0);
         let (mut p, mut q) = (0.0, 0.0);
         for pv in &mut self.pv {
             pv.step(dt_s, v_pu > 0.0, Frequency::from_hertz(f));
             p += pv.p();
             q += pv.q();
         }
-        for load in &mut self.loads {
-            load.step(dt_s, v_pu);
+        for (n, load) in self.loads.iter_mut().enumerate() {
+            let own = wires.map_or(v_pu, |wires| wires.per_unit(Unit::Load(n)));
+            // Just connected, it has not been solved yet.
+            load.step(dt_s, if own > 0.0 { own } else { v_pu });
             p += load.p();
             q += load.q();
         }
@@ -399,8 +523,11 @@ impl Plant {
     }
 
     /// Voltage in per unit and frequency as the units saw them last; a bus that has just
-    /// come back begins at nominal.
+    /// come back begins at nominal, a dead one has none.
     fn per_unit(&self) -> (f64, f64) {
+        if !self.is_live() {
+            return (0.0, self.bus.f);
+        }
         let v = self.bus.v / self.site.v_nominal.as_volts();
         let live = if v > 0.0 { v } else { 1.0 };
         (live, self.bus.f)
@@ -427,18 +554,8 @@ fn wrap(degrees: f64) -> f64 {
     if turned.is_nan() { 0.0 } else { turned }
 }
 
-/// The root of a rising function by bisection; an end when there is none between.
-fn solve_rising(g: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
-    // Chosen: 44 halvings of 50 Hz leave 3e-12 Hz, below what any meter resolves.
-    for _ in 0..44 {
-        let middle = 0.5 * (low + high);
-        if g(middle) < 0.0 {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    0.5 * (low + high)
+fn mean(volts: [f64; 3]) -> f64 {
+    volts.iter().sum::<f64>() / 3.0
 }
 
 #[cfg(test)]

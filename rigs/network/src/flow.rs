@@ -128,15 +128,23 @@ impl<const N: usize> Flow<N> {
     /// # Errors
     /// When the network is no tree.
     pub fn new(network: &Network) -> Result<Self, TreeError> {
+        Self::with_live(network, |_| true)
+    }
+
+    /// The same with only some of the sources live.
+    ///
+    /// # Errors
+    /// As [`Flow::new`].
+    pub fn with_live(network: &Network, live: impl Fn(usize) -> bool) -> Result<Self, TreeError> {
         let edges: Vec<Edge> = network.edges().collect();
         let passes = edges.iter().map(|e| BothWays::of(network, e.branch));
         let first_switch = edges
             .iter()
             .position(|e| matches!(e.branch, Branch::Switch(_)))
             .unwrap_or(edges.len());
-        let roots = network.sources.iter().map(|source| Root {
+        let roots = network.sources.iter().enumerate().map(|(n, source)| Root {
             bus: source.bus,
-            live: true,
+            live: live(n),
             e: symmetrical(Phasor::from_polar(source.v_pu, source.angle.to_radians())),
             z: pass::behind(source, network.buses[source.bus].v_ll),
             current: [ZERO; N],

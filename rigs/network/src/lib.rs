@@ -4,12 +4,14 @@
 //! what is no tree, [`tree`] orders it from its sources outward, and [`flow`] solves it,
 //! balanced or phase by phase. All arithmetic is in per unit of [`base`].
 //!
-//! It is not responsible for what devices do with their voltage, nor for frequency: time does
-//! not appear here.
+//! [`island`] is the frequency of what is cut off: machines, droop, inertia.
+//!
+//! It is not responsible for what devices do with their voltage, nor for protection.
 
 pub mod base;
 pub mod description;
 pub mod flow;
+pub mod island;
 pub mod matrix;
 pub mod read;
 pub mod tree;

@@ -145,7 +145,8 @@ impl EmulatedBench {
         ))
     }
 
-    fn make(rig: &Rig, seed: u64) -> Result<Bench, Vec<Diagnostic>> {
+    /// Makes plant, devices and faces; nothing runs yet.
+    pub(crate) fn make(rig: &Rig, seed: u64) -> Result<Bench, Vec<Diagnostic>> {
         let day = match &rig.emulate.day {
             Some(path) => Some(day(path, seed)?),
             None => None,
@@ -188,6 +189,7 @@ impl EmulatedBench {
                 r_ohm: rig.emulate.feeder_r_ohm.unwrap_or(FEEDER_OHM.0),
                 x_ohm: rig.emulate.feeder_x_ohm.unwrap_or(FEEDER_OHM.1),
             },
+            network: rig.emulate.network.clone(),
             forming: Forming::default(),
             sync: SyncCheck::default(),
             buses: rig

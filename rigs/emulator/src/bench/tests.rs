@@ -32,6 +32,7 @@ fn spec() -> BenchSpec {
             phases: 1,
         },
         feeder: Feeder::default(),
+        network: None,
         forming: Forming::default(),
         sync: SyncCheck::default(),
         buses: vec![

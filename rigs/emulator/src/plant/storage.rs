@@ -4,6 +4,8 @@
 //! frequency, and the setpoint shifts its droop line. The battery ends at an empty
 //! and a full charge; near both, its allowed power tapers to nothing.
 
+use network::island::Former;
+
 use super::counter::Counter;
 
 /// Time constant of the power control, in seconds.
@@ -180,10 +182,17 @@ impl Storage {
         self.forming = self.can_form();
     }
 
-    /// The power that the droop line wants at a frequency, inside what the battery allows.
-    pub(super) fn droop_power(&self, f: f64, f_nominal: f64, droop: f64) -> f64 {
-        let p = self.p_ramped + (f_nominal - f) / (droop * f_nominal) * self.rating.p;
-        p.clamp(-self.charge_max(), self.discharge_max())
+    /// What it is as a machine of its island: inside what the battery allows, and nothing at
+    /// all while it does not form.
+    pub(super) fn drive(&self, former: &mut Former) {
+        let forms = self.is_forming();
+        former.s_va = if forms { self.rating.p } else { 0.0 };
+        former.p_set = if forms { self.p_ramped } else { 0.0 };
+        former.p_limits = if forms {
+            (-self.charge_max(), self.discharge_max())
+        } else {
+            (0.0, 0.0)
+        };
     }
 
     pub(super) fn track_setpoint(&mut self, dt_s: f64) {

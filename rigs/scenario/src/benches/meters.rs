@@ -77,6 +77,7 @@ pub(super) fn serve(count: usize, wiring: Wiring) -> Result<(), BenchError> {
             phases: 3,
         },
         // A stiff grid: the devices are of interest, not the feeder.
+        network: None,
         feeder: Feeder {
             r_ohm: 0.001,
             x_ohm: 0.001,

@@ -16,6 +16,7 @@ mod meters;
 mod modbus;
 mod one;
 mod peer;
+mod plant;
 mod server;
 mod silent;
 mod unit;
@@ -115,6 +116,11 @@ pub const BENCHES: &[Bench] = &[
         name: "modbus-server",
         what: "our emulator as a server under libmodbus, beside pymodbus",
         measure: server::measure,
+    },
+    Bench {
+        name: "plant",
+        what: "steps of the plant alone, and their cost against the size of its network",
+        measure: plant::measure,
     },
     Bench {
         name: "rtu-silent",

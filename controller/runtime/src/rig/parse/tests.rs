@@ -252,3 +252,41 @@ fn the_slower_of_two_ramps_counts() {
     assert_eq!(ramp(", ramp = \"1kW/s\""), 1000.0);
     assert_eq!(ramp(", ramp = \"9kW/s\""), 5000.0);
 }
+
+#[test]
+fn a_network_is_held_against_the_devices_of_the_rig() {
+    // One line each, so that the rows can say where.
+    let network = |more: &str| {
+        format!(
+            r#"[network]
+bus = [{{ name = "grid", v_ll = "400V" }}, {{ name = "hall", v_ll = "400V" }}]
+source = [{{ bus = "grid" }}]
+line = [{{ name = "cable", from = "grid", to = "hall", length_m = 50, r_ohm_per_km = 0.2, x_ohm_per_km = 0.08 }}]
+{more}
+[device]"#
+        )
+    };
+    let rows: [(&str, &[(&str, usize)]); 4] = [
+        ("", &[]),
+        (
+            r#"connection = [{ device = "inv2", bus = "hall" }]"#,
+            &[("R053", 12)],
+        ),
+        (
+            r#"switch = [{ name = "tie", from = "hall", to = "grid" }]"#,
+            &[("R050", 12)],
+        ),
+        (
+            r#"switch = [{ name = "tie", from = "hall", to = "grid", closed = false, device = "brk" }]"#,
+            &[("R053", 12)],
+        ),
+    ];
+    for (more, expected) in rows {
+        if expected.is_empty() {
+            let rig = load_file(&GOOD.replace("[device]", &network(more))).expect("good");
+            assert!(rig.emulate.network.is_some());
+        } else {
+            check("[device]", &network(more), expected);
+        }
+    }
+}
