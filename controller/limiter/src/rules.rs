@@ -48,6 +48,11 @@ pub enum Clamp {
         /// What was wished for.
         wished: Frequency,
     },
+    /// Rate of change of a source's voltage.
+    Slew {
+        /// What was wished for.
+        wished: Voltage,
+    },
 }
 
 impl fmt::Display for Clamp {
@@ -60,6 +65,7 @@ impl fmt::Display for Clamp {
             Self::Frequency { wished } => write!(f, "frequency limit, wished {wished:.3}"),
             Self::Voltage { wished } => write!(f, "voltage limit, wished {wished:.1}"),
             Self::Rocof { wished } => write!(f, "rate of frequency, wished {wished:.3}"),
+            Self::Slew { wished } => write!(f, "rate of voltage, wished {wished:.1}"),
         }
     }
 }
@@ -110,14 +116,21 @@ type SourceWish = (
     Option<bool>,
 );
 
+/// What a source was last approved to be, and when; `None` was never asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct SourceMemory {
+    f: Option<(Instant, Frequency)>,
+    v: Option<(Instant, Voltage)>,
+}
+
 /// The limiter of a bench: hard limits and the memory that ramps need.
 #[derive(Clone, Debug)]
 pub struct Limiter {
     specs: Vec<DeviceSpec>,
     nominal_v: Voltage,
     ramps: Vec<Option<(Instant, ActivePower)>>,
-    /// The last approved frequency of each source, and when it was approved.
-    sources: Vec<Option<(Instant, Option<Frequency>)>>,
+    /// The memory of each source that was ever set.
+    sources: Vec<Option<SourceMemory>>,
 }
 
 impl Limiter {
@@ -213,7 +226,11 @@ impl Limiter {
                 if !finite {
                     return Err(Refusal::NotANumber);
                 }
-                let measured = own.f.last_good.map(|(_, f)| f);
+                // Where it was never set from here, it moves from where it is.
+                let measured = SourceMemory {
+                    f: own.f.last_good.map(|(_, f)| (now, f)),
+                    v: own.v.last_good.map(|(_, v)| (now, v)),
+                };
                 Ok(self.approve_source(now, device, &rating, (f, v, phase, on), measured))
             }
             Setpoint::Power { .. } | Setpoint::Ceiling { .. } => Err(Refusal::NotANumber),
@@ -270,7 +287,10 @@ impl Limiter {
             self.sources[device.index()]?;
             let (f, v) = rating.nominal;
             let (f, v) = (rating.f.clamp(f), rating.v.clamp(v));
-            self.sources[device.index()] = Some((now, Some(f)));
+            self.sources[device.index()] = Some(SourceMemory {
+                f: Some((now, f)),
+                v: Some((now, v)),
+            });
             return Some(Approved::new(Setpoint::Source {
                 f: Some(f),
                 v: Some(v),
@@ -296,30 +316,25 @@ impl Limiter {
         }
     }
 
-    /// A source: frequency and voltage inside the rig's limits, the frequency not faster than it
-    /// may move. Switching the output is a person's decision and has no limit of its own.
+    /// A source: frequency and voltage inside the rig's limits, neither faster than it may
+    /// move. Switching the output is a person's decision and has no limit of its own.
     fn approve_source(
         &mut self,
         now: Instant,
         device: DeviceIx,
         rating: &SourceRating,
         (f, v, phase, on): SourceWish,
-        measured: Option<Frequency>,
+        measured: SourceMemory,
     ) -> Verdict {
         let mut clamps = Vec::new();
-        let last = self.sources[device.index()];
+        let last = self.sources[device.index()].unwrap_or_default();
         let f = f.map(|wished| {
             let rated = rating.f.clamp(wished);
             if rated != wished {
                 clamps.push(Clamp::Frequency { wished });
             }
-            let from = last.and_then(|(at, f)| f.map(|f| (at, f)));
-            let from = from.or_else(|| measured.map(|f| (now, f)));
-            let (Some(rate), Some((at, last))) = (rating.rocof, from) else {
-                return rated;
-            };
-            let step = (rate * now.since(at).clamp(RAMP_STEP_MIN, RAMP_STEP_MAX)).abs();
-            let moved = quantities::Bounds::between(last - step, last + step).clamp(rated);
+            let step = |time| rating.rocof.map(|rate| rate * time);
+            let moved = towards(now, rated, last.f.or(measured.f), step);
             if moved != rated {
                 clamps.push(Clamp::Rocof { wished: rated });
             }
@@ -330,10 +345,17 @@ impl Limiter {
             if rated != wished {
                 clamps.push(Clamp::Voltage { wished });
             }
-            rated
+            let step = |time| rating.slew.map(|rate| rate * time);
+            let moved = towards(now, rated, last.v.or(measured.v), step);
+            if moved != rated {
+                clamps.push(Clamp::Slew { wished: rated });
+            }
+            rating.v.clamp(moved)
         });
-        let f_before = last.and_then(|(_, f)| f);
-        self.sources[device.index()] = Some((now, f.or(f_before)));
+        self.sources[device.index()] = Some(SourceMemory {
+            f: f.map(|f| (now, f)).or(last.f),
+            v: v.map(|v| (now, v)).or(last.v),
+        });
         Verdict {
             approved: Approved::new(Setpoint::Source { f, v, phase, on }),
             clamps,
@@ -392,14 +414,9 @@ impl Limiter {
         let spec = &self.specs[device.index()];
         let from = self.ramps[device.index()]
             .or_else(|| own.p.last_good.map(|(_, measured)| (now, measured)));
-        let Some((at, last)) = from else {
-            return p;
-        };
         // A setpoint may always move by what one period of the slowest supported cycle allows,
         // so that the first step after a long hold is not a jump of unlimited size.
-        let time = now.since(at).clamp(RAMP_STEP_MIN, RAMP_STEP_MAX);
-        let step = (spec.rating.ramp * time).abs();
-        quantities::Bounds::between(last - step, last + step).clamp(p)
+        towards(now, p, from, |time| Some(spec.rating.ramp * time))
     }
 
     fn grid_is_healthy(&self, now: Instant, spec: &DeviceSpec, own: &model::DeviceImage) -> bool {
@@ -414,6 +431,23 @@ impl Limiter {
             _ => false,
         }
     }
+}
+
+/// The value nearest to a wish that can be reached by now, where `step` says how far a time leads.
+fn towards<Q: Quantity>(
+    now: Instant,
+    wished: Q,
+    from: Option<(Instant, Q)>,
+    step: impl Fn(std::time::Duration) -> Option<Q>,
+) -> Q {
+    let Some((at, last)) = from else {
+        return wished;
+    };
+    let Some(step) = step(now.since(at).clamp(RAMP_STEP_MIN, RAMP_STEP_MAX)) else {
+        return wished;
+    };
+    let (last, step) = (last.base(), step.base().abs());
+    quantities::Bounds::between(Q::from_base(last - step), Q::from_base(last + step)).clamp(wished)
 }
 
 /// Shortest time credited to a ramp: the fast path may run every few milliseconds.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use quantities::{
-    ActivePower, ApparentPower, Bounds, Frequency, FrequencyRate, PowerRamp, StateOfCharge, Voltage,
+    ActivePower, ApparentPower, Bounds, Frequency, FrequencyRate, PowerRamp, StateOfCharge,
+    Voltage, VoltageRate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +124,8 @@ pub struct SourceRating {
     pub v: Bounds<Voltage>,
     /// Largest rate of change of the frequency; `None` = a step.
     pub rocof: Option<FrequencyRate>,
+    /// Largest rate of change of the voltage; `None` = a step.
+    pub slew: Option<VoltageRate>,
     /// Where it goes back to at a safe end: the site's nominal values.
     pub nominal: (Frequency, Voltage),
 }

@@ -30,5 +30,5 @@ pub use bounds::Bounds;
 pub use parse::{ParseQuantityError, parse_duration, parse_quantity, parse_range};
 pub use units::{
     ActivePower, ApparentPower, Current, Energy, Frequency, FrequencyRate, PhaseAngle, PowerRamp,
-    Quantity, ReactivePower, StateOfCharge, Temperature, Voltage,
+    Quantity, ReactivePower, StateOfCharge, Temperature, Voltage, VoltageRate,
 };

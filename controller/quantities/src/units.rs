@@ -135,6 +135,11 @@ quantity!(
     from_volts / as_volts = 1.0
 );
 quantity!(
+    /// Rate of change of voltage, volt per second.
+    VoltageRate, "V/s", [("kV/s", 1e3)],
+    from_volts_per_second / as_volts_per_second = 1.0
+);
+quantity!(
     /// Current, ampere base. Positive as for power.
     Current, "A", [("kA", 1e3)],
     from_amperes / as_amperes = 1.0
@@ -184,6 +189,7 @@ additive!(
     Current,
     Frequency,
     FrequencyRate,
+    VoltageRate,
     PowerRamp,
     Energy,
     PhaseAngle
@@ -226,6 +232,14 @@ impl Mul<Duration> for FrequencyRate {
     /// Change of frequency at this rate during a time.
     fn mul(self, time: Duration) -> Frequency {
         Frequency(self.0 * time.as_secs_f64())
+    }
+}
+
+impl Mul<Duration> for VoltageRate {
+    type Output = Voltage;
+    /// Change of voltage at this rate during a time.
+    fn mul(self, time: Duration) -> Voltage {
+        Voltage(self.0 * time.as_secs_f64())
     }
 }
 

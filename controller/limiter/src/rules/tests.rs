@@ -302,16 +302,18 @@ fn rest_is_what_the_profile_calls_safe_and_needs_no_image() {
 
 const SOURCE: DeviceIx = DeviceIx(0);
 
-fn source(rocof: Option<f64>) -> (Limiter, ProcessImage) {
+fn source(rocof: Option<f64>, slew: Option<f64>) -> (Limiter, ProcessImage) {
     let mut spec = spec(Role::Source);
     spec.rating.source = Some(SourceRating {
         f: Bounds::between(Frequency::from_hertz(47.0), Frequency::from_hertz(52.0)),
         v: Bounds::between(Voltage::from_volts(180.0), Voltage::from_volts(260.0)),
         rocof: rocof.map(quantities::FrequencyRate::from_hertz_per_second),
+        slew: slew.map(quantities::VoltageRate::from_volts_per_second),
         nominal: (Frequency::from_hertz(50.0), Voltage::from_volts(230.0)),
     });
     let mut image = ProcessImage::unread(1);
     see(&mut image, SOURCE, model::Point::Frequency, 50.0, 0.0);
+    see(&mut image, SOURCE, model::Point::VoltageL1, 230.0, 0.0);
     (Limiter::new(vec![spec], Voltage::from_volts(230.0)), image)
 }
 
@@ -341,7 +343,7 @@ fn a_source_stays_inside_the_rigs_limits_and_what_is_not_asked_stays_unasked() {
         ((None, None, Some(false)), (None, None, Some(false)), 0),
     ];
     for ((f, v, on), expected, clamps) in rows {
-        let (mut limiter, image) = source(None);
+        let (mut limiter, image) = source(None, None);
         let verdict = limiter
             .approve(at(1.0), SOURCE, ask(f, v, on), &image)
             .expect("approved");
@@ -353,7 +355,7 @@ fn a_source_stays_inside_the_rigs_limits_and_what_is_not_asked_stays_unasked() {
 
 #[test]
 fn a_source_is_refused_what_is_no_number_and_no_other_device_is_a_source() {
-    let (mut limiter, image) = source(None);
+    let (mut limiter, image) = source(None, None);
     let wish = ask(Some(f64::NAN), None, None);
     assert_eq!(
         limiter.approve(at(1.0), SOURCE, wish, &image),
@@ -368,7 +370,7 @@ fn a_source_is_refused_what_is_no_number_and_no_other_device_is_a_source() {
 
 #[test]
 fn the_frequency_of_a_source_moves_no_faster_than_the_rig_allows() {
-    let (mut limiter, image) = source(Some(2.0));
+    let (mut limiter, image) = source(Some(2.0), None);
     let mut approved = |at_s: f64, f: f64| {
         let verdict = limiter
             .approve(at(at_s), SOURCE, ask(Some(f), None, None), &image)
@@ -389,8 +391,36 @@ fn the_frequency_of_a_source_moves_no_faster_than_the_rig_allows() {
 }
 
 #[test]
+fn the_voltage_of_a_source_moves_no_faster_than_the_rig_allows_and_every_clamp_is_told() {
+    let (mut limiter, image) = source(None, Some(20.0));
+    let mut approved = |at_s: f64, f: Option<f64>, v: Option<f64>| {
+        let verdict = limiter
+            .approve(at(at_s), SOURCE, ask(f, v, None), &image)
+            .expect("approved");
+        let Setpoint::Source { v, .. } = verdict.approved.get() else {
+            unreachable!("{verdict:?}")
+        };
+        let v = v.map(|v| (v.as_volts() * 1e6).round() / 1e6);
+        (v, verdict.clamps)
+    };
+    let slew = |wished: f64| {
+        vec![Clamp::Slew {
+            wished: Voltage::from_volts(wished),
+        }]
+    };
+    // From what is measured, 10 ms worth; then by the time since the voltage was asked for.
+    assert_eq!(approved(1.0, None, Some(250.0)), (Some(230.2), slew(250.0)));
+    assert_eq!(approved(1.4, Some(49.0), None), (None, vec![]));
+    assert_eq!(approved(1.5, None, Some(250.0)), (Some(240.2), slew(250.0)));
+    assert_eq!(approved(2.0, None, Some(250.0)), (Some(250.0), vec![]));
+    let (v, clamps) = approved(60.0, None, Some(10.0));
+    assert_eq!(v, Some(230.0), "one second at most");
+    assert_eq!(clamps.len(), 2, "{clamps:?}");
+}
+
+#[test]
 fn a_source_rests_at_nominal_if_it_was_ever_set_and_its_output_stays_as_it_is() {
-    let (mut limiter, image) = source(Some(2.0));
+    let (mut limiter, image) = source(Some(2.0), None);
     assert_eq!(limiter.rest(at(1.0), SOURCE), None);
     limiter
         .approve(at(1.0), SOURCE, ask(None, None, Some(true)), &image)

@@ -265,6 +265,7 @@ fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
                     f,
                     v,
                     rocof: device.rocof,
+                    slew: device.slew,
                     nominal: (site.f, site.v),
                 }),
                 _ => None,

@@ -8,7 +8,9 @@ use document::{Source, Spanned, Table};
 use model::{Point, Role};
 use profile::modbus::CommsLoss;
 use profile::{Profile, Protocol};
-use quantities::{ApparentPower, Frequency, FrequencyRate, PowerRamp, Quantity, Voltage};
+use quantities::{
+    ApparentPower, Frequency, FrequencyRate, PowerRamp, Quantity, Voltage, VoltageRate,
+};
 
 use super::bench::takes;
 use super::parse::{DEVICES_MAX, Reader};
@@ -87,15 +89,18 @@ fn device(
     let source_limited = limits
         .as_ref()
         .is_some_and(|limits| limits.has("f") && limits.has("v"));
-    let (f, v, rocof) = match &limits {
+    let (f, v, rocof, slew) = match &limits {
         Some(limits) => (
             limits.range::<Frequency>("f").map(|f| f.value),
             limits.range::<Voltage>("v").map(|v| v.value),
             limits
                 .quantity::<FrequencyRate>("rocof")
                 .map(|rate| rate.value),
+            limits
+                .quantity::<VoltageRate>("slew")
+                .map(|rate| rate.value),
         ),
-        None => (None, None, None),
+        None => (None, None, None, None),
     };
     if let Some(limits) = limits {
         limits.finish();
@@ -131,6 +136,7 @@ fn device(
         f,
         v,
         rocof,
+        slew,
         soc,
         battery,
         poll,

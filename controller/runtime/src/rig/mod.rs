@@ -24,7 +24,7 @@ use profile::Profile;
 use profile::modbus::SerialSettings;
 use quantities::{
     ActivePower, ApparentPower, Bounds, Energy, Frequency, FrequencyRate, PowerRamp, StateOfCharge,
-    Voltage,
+    Voltage, VoltageRate,
 };
 
 pub use codes::EXPLANATIONS;
@@ -265,6 +265,8 @@ pub struct RigDevice {
     pub v: Option<Bounds<Voltage>>,
     /// Limit of the rate of change of a source's frequency.
     pub rocof: Option<FrequencyRate>,
+    /// Limit of the rate of change of a source's voltage.
+    pub slew: Option<VoltageRate>,
     /// Limits of state of charge.
     pub soc: Option<Bounds<StateOfCharge>>,
     /// Limit of the change of power.
@@ -347,6 +349,8 @@ pub struct Emulation {
     pub network: Option<Arc<::network::description::Network>>,
     /// File with the course of the day, relative to the rig.
     pub day: Option<PathBuf>,
+    /// CSV file with a recorded course of loads, sun and utility, relative to the rig.
+    pub course: Option<PathBuf>,
 }
 
 /// Options of an emulated device.

@@ -179,6 +179,7 @@ pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)])
         emulation.feeder_r_ohm = plant.number("feeder_r_ohm").map(|x| x.value);
         emulation.feeder_x_ohm = plant.number("feeder_x_ohm").map(|x| x.value);
         emulation.day = plant.text("day").map(|x| reader.path(&plant, &x.value));
+        emulation.course = plant.text("course").map(|x| reader.path(&plant, &x.value));
         plant.finish();
     }
     emulation

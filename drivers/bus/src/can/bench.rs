@@ -112,6 +112,7 @@ fn able(role: Role) -> DeviceSpec {
                 f: Bounds::between(Frequency::from_hertz(45.0), Frequency::from_hertz(65.0)),
                 v: Bounds::between(Voltage::ZERO, Voltage::from_volts(300.0)),
                 rocof: None,
+                slew: None,
                 nominal: (Frequency::from_hertz(50.0), Voltage::from_volts(230.0)),
             }),
         },
