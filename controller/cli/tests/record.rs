@@ -22,6 +22,7 @@ fn a_recording_holds_the_wire_and_what_was_read_from_it_and_replaces_no_file() {
         ("met_sdm630", "modbus", 10),
         ("bat_pylontech", "can", 10),
         ("plug_tasmota", "mqtt", 5),
+        ("src_generic", "scpi", 4),
     ] {
         let out = format!("{device}.jsonl");
         let rig = zoo();

@@ -48,4 +48,11 @@ pub enum Traffic<'a> {
         /// Whether it was sent by us.
         is_ours: bool,
     },
+    /// A line of SCPI.
+    Scpi {
+        /// Its text without the terminator; `None` for what was no text or had no end.
+        line: Option<&'a str>,
+        /// Whether it was sent by us.
+        is_ours: bool,
+    },
 }

@@ -9,10 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{BusDevice, BusSpec, Endpoint, Framing, KeepAlives, LinkEvent, PollPeriods, Sink};
+use emulator::device::{Device, Kind as DeviceKind, Nameplate};
 use emulator::faces::modbus::number;
+use emulator::faces::scpi::Instrument;
+use emulator::plant::breaker::SyncCheck;
+use emulator::plant::network::Feeder;
+use emulator::plant::{Forming, Plant, Site};
+use emulator::world::{Shared, World};
 use model::{Clock, DeviceIx, Instant, Point, PointSample, UtcTime};
 use profile::modbus::{Address, Table};
 use profile::{Profile, Protocol};
+use quantities::{Frequency, Voltage};
 use serde_json::Value;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream,
@@ -70,6 +77,23 @@ impl Capture {
         .collect()
     }
 
+    /// Answers by query; a line of the instrument answers the query before it.
+    fn answers(&self) -> BTreeMap<String, String> {
+        let mut answers = BTreeMap::new();
+        let mut asked = None;
+        for row in self.rows.iter().filter(|r| r["scpi"].is_string()) {
+            let text = row["scpi"].as_str().expect("it is one").to_owned();
+            match (row["sent"] == true, asked.take()) {
+                (true, _) => asked = Some(text),
+                (false, Some(query)) => {
+                    answers.insert(query, text);
+                }
+                (false, None) => {}
+            }
+        }
+        answers
+    }
+
     /// Words by function and address.
     fn words(&self) -> BTreeMap<(u64, u64), u16> {
         let mut words = BTreeMap::new();
@@ -109,6 +133,20 @@ async fn modbus(words: BTreeMap<(u64, u64), u16>, mut stream: DuplexStream) {
         frame.extend(pdu);
         if stream.write_all(&frame).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Answers queries with what was captured, and asks nobody for anything else.
+async fn scpi(answers: BTreeMap<String, String>, stream: DuplexStream) {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut lines = BufReader::new(reader).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(answer) = answers.get(&line) {
+            let answer = format!("{answer}\n");
+            if writer.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -175,13 +213,14 @@ async fn every_capture_is_read_by_its_driver_as_it_was_read_then() {
             .filter(|r| r["can"].is_string() && r["sent"] == false)
             .map(|r| (text(r, "can"), text(r, "data")))
             .collect();
-        let is_can = matches!(capture.profile.protocol, Protocol::Can(_));
+        let answers = capture.answers();
+        let profile = Arc::clone(&capture.profile);
         tokio::spawn(async move {
             while let Some(stream) = dialled.recv().await {
-                if is_can {
-                    can(frames.clone(), stream).await;
-                } else {
-                    modbus(words.clone(), stream).await;
+                match profile.protocol {
+                    Protocol::Can(_) => can(frames.clone(), stream).await,
+                    Protocol::Scpi(_) => scpi(answers.clone(), stream).await,
+                    _ => modbus(words.clone(), stream).await,
                 }
             }
         });
@@ -217,7 +256,7 @@ async fn every_capture_is_read_by_its_driver_as_it_was_read_then() {
         drop(handle);
         let heard = heard.0.lock().expect("sound").clone();
         let expected = capture.values();
-        assert!(expected.len() > 5, "{file} says too little");
+        assert!(expected.len() > 4, "{file} says too little");
         for (point, value) in expected {
             let read = heard.get(&point).copied();
             let differs = read.is_none_or(|r| (r - value).abs() > EQUAL * value.abs().max(1.0));
@@ -266,4 +305,64 @@ fn the_emulator_makes_the_same_words_of_the_same_values() {
         }
     }
     assert!(compared > 10, "only {compared} values were compared");
+}
+
+/// An emulated instrument on a plant whose utility is as `values` say.
+fn instrument(capture: &Capture, values: &BTreeMap<Point, f64>) -> Instrument {
+    let Protocol::Scpi(scpi) = &capture.profile.protocol else {
+        panic!("{} is no capture of SCPI", capture.file.display())
+    };
+    let site = Site {
+        v_nominal: Voltage::from_volts(230.0),
+        f_nominal: Frequency::from_hertz(50.0),
+        phases: 3,
+    };
+    let feeder = Feeder {
+        r_ohm: 0.01,
+        x_ohm: 0.01,
+    };
+    let mut plant = Plant::new(site, feeder, Forming::default(), SyncCheck::default(), 1);
+    plant.grid.set_noise(Frequency::ZERO);
+    let kind = DeviceKind::Source;
+    let device = Device::new("inst".into(), "bus".into(), kind, Nameplate::default());
+    let mut world = World::new(plant, vec![device], 1);
+    for (measured, set) in [
+        (Point::Frequency, Point::FrequencySet),
+        (Point::VoltageL1, Point::VoltageSet),
+        (Point::SwitchOn, Point::SwitchOn),
+    ] {
+        let value = values.get(&measured).copied().expect("it was captured");
+        world.write(0, set, value, None).expect("a source takes it");
+    }
+    world.step(Duration::from_millis(10));
+    Instrument::new(Shared::new(world), 0, scpi, "EMU")
+}
+
+#[test]
+fn the_emulated_instrument_answers_the_same_numbers_to_the_same_queries() {
+    let mut compared = 0;
+    let captures = captures().into_iter();
+    for capture in captures.filter(|c| matches!(c.profile.protocol, Protocol::Scpi(_))) {
+        let values = capture.values();
+        let emulated = instrument(&capture, &values);
+        let Protocol::Scpi(scpi) = &capture.profile.protocol else {
+            continue;
+        };
+        for (query, captured) in capture.answers() {
+            let answer = emulated.answer(query.as_bytes());
+            let answer = String::from_utf8(answer.expect("it knows the query")).expect("text");
+            let file = capture.file.display();
+            // Powers are the plant's own; an identity is a name.
+            let points = scpi.points.iter().filter(|p| p.query == query);
+            for point in points.filter(|p| !["W", "var"].contains(&p.point.unit())) {
+                let number = |text: &str| text.trim().parse::<f64>().expect("a number");
+                let (answer, captured) = (number(&answer), number(&captured));
+                let off = (answer - captured).abs() / captured.abs().max(1.0);
+                assert!(off <= EQUAL, "{file}: {query} was {captured}, now {answer}");
+                assert!(values.contains_key(&point.point), "{file}: {}", point.point);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 3, "only {compared} values were compared");
 }

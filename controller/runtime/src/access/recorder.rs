@@ -52,6 +52,9 @@ pub enum What {
         retain: bool,
         is_ours: bool,
     },
+    /// A line of SCPI; see [`Traffic::Scpi`].
+    #[allow(missing_docs, reason = "the fields are those of Traffic::Scpi")]
+    Scpi { line: Option<String>, is_ours: bool },
     /// A decoded value.
     Sample(PointSample),
 }
@@ -140,6 +143,10 @@ impl Sink for Recorder {
                 topic: topic.to_owned(),
                 payload: payload.to_vec(),
                 retain,
+                is_ours,
+            },
+            Traffic::Scpi { line, is_ours } => What::Scpi {
+                line: line.map(str::to_owned),
                 is_ours,
             },
         });

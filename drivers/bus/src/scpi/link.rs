@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::codec::{Cut, Lines};
 use crate::arming::Permit;
 use crate::modbus::dial::{DialError, Opened, dial};
-use crate::{BusStats, Endpoint};
+use crate::{BusStats, Endpoint, Sink, Traffic};
 
 /// First wait before dialling again, and the longest.
 /// Chosen: an instrument that restarts is back within a minute, and is not hurried while it does.
@@ -98,6 +98,8 @@ pub(super) struct ScpiLink {
     endpoint: Endpoint,
     manners: Manners,
     stats: Arc<BusStats>,
+    /// Is shown every line.
+    sink: Arc<dyn Sink>,
     stream: Option<Box<dyn Stream>>,
     lines: Lines,
     /// Whether the next line is the reply to the next query.
@@ -109,11 +111,17 @@ pub(super) struct ScpiLink {
 }
 
 impl ScpiLink {
-    pub(super) fn new(endpoint: Endpoint, manners: Manners, stats: Arc<BusStats>) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        manners: Manners,
+        stats: Arc<BusStats>,
+        sink: Arc<dyn Sink>,
+    ) -> Self {
         Self {
             endpoint,
             manners,
             stats,
+            sink,
             stream: None,
             lines: Lines::default(),
             in_step: false,
@@ -275,7 +283,13 @@ impl ScpiLink {
         .await;
         self.free_at = Instant::now() + self.manners.min_gap;
         match sent {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.sink.traffic(Traffic::Scpi {
+                    line: Some(message),
+                    is_ours: true,
+                });
+                Ok(())
+            }
             Ok(Err(error)) => Err(self.lost(&error.to_string())),
             Err(_) => Err(self.lost("it takes nothing more")),
         }
@@ -296,12 +310,24 @@ impl ScpiLink {
                 Ok(Err(error)) => return Err(self.lost(&error.to_string())),
             };
             let mut cut = self.lines.push(chunk.get(..count).unwrap_or_default());
+            self.show(&cut);
             match cut.len() {
                 0 => {}
                 1 => return Ok(cut.remove(0)),
                 // Several at once are told as the last: only an identity is looked for among them.
                 _ => return Ok(self.pick(cut)),
             }
+        }
+    }
+
+    fn show(&self, cut: &[Cut]) {
+        for cut in cut {
+            let line = match cut {
+                Cut::Line(line) => Some(line.as_str()),
+                Cut::Garbage => None,
+            };
+            let is_ours = false;
+            self.sink.traffic(Traffic::Scpi { line, is_ours });
         }
     }
 
@@ -323,8 +349,10 @@ impl ScpiLink {
         match read {
             Err(_) => Ok(self.lines.has_begun()),
             Ok(Ok(0)) => Err(self.lost("the instrument has closed it")),
-            Ok(Ok(_)) => {
+            Ok(Ok(count)) => {
                 BusStats::add(&self.stats.corrupt, 1);
+                let cut = self.lines.push(chunk.get(..count).unwrap_or_default());
+                self.show(&cut);
                 Ok(true)
             }
             Ok(Err(error)) => Err(self.lost(&error.to_string())),

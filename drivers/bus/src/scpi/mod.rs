@@ -12,6 +12,7 @@
 
 pub mod codec;
 mod link;
+pub mod scan;
 mod setting;
 
 use std::collections::BTreeMap;
@@ -206,7 +207,12 @@ impl Bus {
             device,
             profile,
             plan: Plan::new(1),
-            link: ScpiLink::new(spec.endpoint, manners, Arc::clone(&stats)),
+            link: ScpiLink::new(
+                spec.endpoint,
+                manners,
+                Arc::clone(&stats),
+                Arc::clone(&sink),
+            ),
             questions: Vec::new(),
             held: BTreeMap::new(),
             remote: false,

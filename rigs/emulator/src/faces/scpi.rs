@@ -150,6 +150,13 @@ impl Instrument {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Carries a message out at once, whatever would have befallen its answer's time; the answer
+    /// comes with its terminator, `None` where there is none.
+    #[must_use]
+    pub fn answer(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.hear(message).map(|reply| reply.bytes)
+    }
+
     /// Carries a message out; what befalls the wire befalls messages that are answered.
     fn hear(&self, message: &[u8]) -> Option<Reply> {
         let Ok(text) = std::str::from_utf8(message) else {

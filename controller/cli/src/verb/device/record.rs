@@ -189,6 +189,10 @@ fn row(own: &RigDevice, device: DeviceIx, entry: &Entry) -> Option<Value> {
                 row
             })
         }
+        // A line reaches one instrument: all that goes over it is this device's.
+        (What::Scpi { line, is_ours }, Protocol::Scpi(_)) => {
+            Some(json!({"t_s": t_s, "scpi": line, "sent": is_ours}))
+        }
         (What::Sample(sample), _) if sample.device == device => {
             let quality = match sample.sample.reading {
                 Reading::Good(_) => "good",

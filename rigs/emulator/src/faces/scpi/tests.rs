@@ -47,9 +47,9 @@ fn instrument(id: &str) -> (Instrument, Shared) {
 }
 
 fn say(instrument: &Instrument, message: &str) -> Option<String> {
-    let reply = instrument.hear(message.as_bytes())?;
+    let reply = instrument.answer(message.as_bytes())?;
     Some(
-        String::from_utf8(reply.bytes)
+        String::from_utf8(reply)
             .expect("text")
             .trim_end()
             .to_owned(),
