@@ -55,7 +55,12 @@ impl Zoo {
         addresses.sort();
         addresses.dedup();
         let flags = addresses.into_iter();
-        flags.flat_map(|a| [flag.to_owned(), a]).collect()
+        // An instrument's line is a path or a host, and its address says which.
+        let of = |address: &str| match flag {
+            "--scpi" if address.starts_with('/') => "--scpi-serial".to_owned(),
+            _ => flag.to_owned(),
+        };
+        flags.flat_map(|a| [of(&a), a]).collect()
     }
 
     fn profiles(&self, protocol: &str) -> Vec<&str> {
@@ -88,6 +93,7 @@ fn every_device_of_the_zoo_is_found_and_the_proposed_rig_passes_the_live_check()
         ("modbus-rtu", "--serial"),
         ("can", "--can"),
         ("mqtt", "--mqtt"),
+        ("scpi", "--scpi"),
     ]
     .iter()
     .flat_map(|(protocol, flag)| zoo.flags(protocol, flag))
@@ -97,11 +103,12 @@ fn every_device_of_the_zoo_is_found_and_the_proposed_rig_passes_the_live_check()
     ];
     words.extend(flags.iter().map(String::as_str));
     let told = place.gridrig(&words).exits(0).json();
-    for protocol in ["modbus-tcp", "modbus-rtu", "can", "mqtt"] {
+    for protocol in ["modbus-tcp", "modbus-rtu", "can", "mqtt", "scpi"] {
         let prefix = match protocol {
             "modbus-tcp" => "lan",
             "modbus-rtu" => "rs",
             "can" => "can",
+            "scpi" => "inst",
             _ => "mq",
         };
         let devices = told["devices"].as_array().expect("a list");

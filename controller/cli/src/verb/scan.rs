@@ -32,15 +32,22 @@ const UNITS_FIRST: std::ops::RangeInclusive<u8> = 1..=10;
 
 /// Arguments of `scan`.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("lines").multiple(true)))]
 pub struct Arguments {
     /// Modbus TCP devices and gateways; `192.168.1.0/28` asks each host of a network, 256 at most.
     #[arg(long, value_name = "HOST[:PORT]")]
     tcp: Vec<String>,
     /// Serial lines with Modbus RTU.
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", group = "lines")]
     serial: Vec<String>,
+    /// Instruments with SCPI over TCP; they are asked `*IDN?` and nothing else.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    scpi: Vec<String>,
+    /// Serial lines of instruments with SCPI.
+    #[arg(long, value_name = "PORT", group = "lines")]
+    scpi_serial: Vec<String>,
     /// Bits per second of the serial lines [default: those of the known makers, in turn].
-    #[arg(long, requires = "serial")]
+    #[arg(long, requires = "lines")]
     baud: Option<u32>,
     /// Parity of the serial lines, with `--baud`.
     #[arg(long, requires = "baud", default_value = "none")]
@@ -66,7 +73,7 @@ pub struct Arguments {
     /// Modbus units to ask, such as `1..20,126` [default: 1 to 10 and those of known makers].
     #[arg(long, value_name = "UNITS")]
     units: Option<String>,
-    /// Time that a Modbus unit has to answer.
+    /// Time that a Modbus unit or an instrument has to answer.
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "300ms")]
     timeout: Duration,
     /// Silence before each Modbus request.
@@ -108,7 +115,7 @@ async fn scan(arguments: &Arguments, terminal: &Terminal) -> Outcome {
         Some(path) => {
             let rig = rig_file::load(Some(path), terminal)?;
             let (bench, _) = EmulatedBench::start_real(&rig, SEED).await?;
-            targets.extend(target::of_bench(&bench));
+            targets.extend(target::of_bench(&bench, &rig));
             Some(bench)
         }
         None => None,
@@ -118,7 +125,7 @@ async fn scan(arguments: &Arguments, terminal: &Terminal) -> Outcome {
         return Err(Problem::usage(usage(
             "C020",
             "there is nothing to scan",
-            "name a bus with `--tcp`, `--serial`, `--can`, `--mqtt` or `--sim`",
+            "name a bus with `--tcp`, `--serial`, `--scpi`, `--scpi-serial`, `--can`, `--mqtt` or `--sim`",
         )));
     }
     let profiles: Vec<Arc<Profile>> = profile::bundled_ids()
@@ -169,18 +176,28 @@ async fn look(
             let devices = bus::mqtt::scan::devices(&messages, profiles);
             Ok(Finds::Mqtt(messages, devices))
         }
+        Kind::Scpi => {
+            let mut at = target.clone();
+            let mut found = None;
+            for one in target.tries(profiles) {
+                found = bus::scpi::scan::identify(one.spec()?, profiles, arguments.timeout)
+                    .await
+                    .map_err(|e| trouble(e.to_string()))?;
+                at = one;
+                if found.is_some() {
+                    break;
+                }
+            }
+            Ok(Finds::Scpi { at, found })
+        }
         Kind::ModbusTcp | Kind::ModbusRtu => {
             let patience = Patience {
                 timeout: arguments.timeout,
                 min_gap: arguments.min_gap,
             };
-            let mut tries = target.settings(profiles);
-            if tries.is_empty() {
-                tries.push(target.clone());
-            }
             let mut found = Vec::new();
             let mut at = target.clone();
-            for one in tries {
+            for one in target.tries(profiles) {
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
                 let tell = |found: &bus::modbus::scan::Found| {
                     let best = found.candidates.first();

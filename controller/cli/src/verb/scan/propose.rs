@@ -10,6 +10,7 @@ use std::time::Duration;
 use bus::can::scan::{Candidate as CanCandidate, Traffic};
 use bus::modbus::scan::{Candidate, Found, Patience};
 use bus::mqtt::scan::Found as Announced;
+use bus::scpi::scan::Found as Instrument;
 use model::Point;
 use profile::mqtt::Message;
 use profile::{Profile, Protocol};
@@ -28,6 +29,9 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// Source: IEC 60038 (230 V, 120 V); tolerance chosen: 15 %, the widest that a service allows.
 const NOMINAL_V: [f64; 2] = [230.0, 120.0];
 const NOMINAL_V_OFF: f64 = 0.15;
+/// How far a healthy supply is off nominal, as fractions of frequency and voltage.
+/// Source: EN 50160, 4.2.1 and 4.2.2, as given by secondary sources: 1 % and 10 %.
+const SUPPLY_OFF: (f64, f64) = (0.01, 0.10);
 /// Most identifiers and names that a remark lists. Chosen: a screen line or two.
 const LISTED_MAX: usize = 16;
 
@@ -44,6 +48,11 @@ pub enum Finds {
     },
     Can(Traffic, Vec<CanCandidate>),
     Mqtt(Vec<Message>, Vec<Announced>),
+    Scpi {
+        /// The bus with the settings that worked.
+        at: Target,
+        found: Option<Instrument>,
+    },
 }
 
 /// What a device is for, as far as its profile tells.
@@ -57,6 +66,13 @@ struct Guess {
 fn guess(profile: &Profile) -> Guess {
     let of = |role, prefix| Guess { role, prefix };
     let takes_power = profile.takes(Point::ActivePowerSet);
+    if let Protocol::Scpi(_) = profile.protocol {
+        return match profile.takes(Point::FrequencySet) {
+            true => of("source", "grid"),
+            false if takes_power => of("load", "eload"),
+            false => of("meter", "met"),
+        };
+    }
     if profile.says(Point::SyncAngle) && profile.takes(Point::SwitchOn) {
         of("breaker", "brk")
     } else if takes_power || profile.says(Point::StateOfCharge) {
@@ -73,12 +89,24 @@ fn guess(profile: &Profile) -> Guess {
     }
 }
 
+/// Where the limits in a proposed entry come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Limits {
+    /// Its keys have them, or it needs none.
+    #[default]
+    InKeys,
+    /// Those of a healthy supply at the site's nominal values: a source tells no nameplate that
+    /// could be read without a word that moves it.
+    OfSupply,
+}
+
 #[derive(Debug, Default)]
 struct Device {
     name: String,
     bus: String,
     profile: String,
     keys: Vec<(&'static str, String)>,
+    limits: Limits,
     remarks: Vec<String>,
     /// Why it stands in the file as a comment only.
     left_out: Option<String>,
@@ -124,6 +152,10 @@ impl Proposal {
             }
             Finds::Can(traffic, candidates) => self.can(&mut bus, &traffic, &candidates),
             Finds::Mqtt(messages, devices) => self.mqtt(&mut bus, &messages, &devices),
+            Finds::Scpi { at, found } => {
+                bus.keys = at.keys;
+                self.scpi(&mut bus, found.as_ref());
+            }
         }
         self.buses.push(bus);
     }
@@ -404,6 +436,63 @@ impl Proposal {
         }
     }
 
+    fn scpi(&mut self, bus: &mut Bus, found: Option<&Instrument>) {
+        let Some(found) = found else {
+            bus.remarks
+                .push("Nobody says who it is when it is asked `*IDN?`.".to_owned());
+            return;
+        };
+        let timeout = timing::timeout(found.round_trip).max(TIMEOUT_MIN);
+        bus.keys.push(("timeout", quoted(&timing::text(timeout))));
+        let Some((best, others)) = found.candidates.split_first() else {
+            bus.remarks.push(format!(
+                "It calls itself `{}`, but no bundled profile fits: write one (docs/add-a-device.md).",
+                found.identity
+            ));
+            return;
+        };
+        let mut device = Device {
+            bus: bus.name.clone(),
+            remarks: vec![format!("It calls itself `{}`.", found.identity)],
+            also: others.iter().map(|p| p.id.to_string()).collect(),
+            ..Device::default()
+        };
+        if best.takes(Point::FrequencySet) {
+            device.limits = Limits::OfSupply;
+            device.remarks.push(
+                "Its limits are those of a healthy supply, not its own: widen them for your test."
+                    .to_owned(),
+            );
+        } else if best.takes(Point::ActivePowerSet) {
+            device.left_out = Some(
+                "it takes power setpoints and tells no nameplate: fill in limits.p".to_owned(),
+            );
+            device
+                .keys
+                .push(("limits", "{ p = \"-?..0kW\" }".to_owned()));
+        }
+        self.settle(device, best);
+    }
+
+    /// The keys of a device, with limits that come from the site.
+    fn keys(&self, device: &Device) -> Vec<(&'static str, String)> {
+        let mut keys = device.keys.clone();
+        if device.limits == Limits::OfSupply {
+            let (f, v) = (self.nominal_f(), self.nominal_v());
+            let (f, v) = (f.unwrap_or(50.0), v.unwrap_or(NOMINAL_V[0]));
+            let (df, dv) = (f * SUPPLY_OFF.0, v * SUPPLY_OFF.1);
+            let limits = format!(
+                "{{ f = \"{:.1}..{:.1}Hz\", v = \"{:.0}..{:.0}V\" }}",
+                f - df,
+                f + df,
+                v - dv,
+                v + dv
+            );
+            keys.push(("limits", limits));
+        }
+        keys
+    }
+
     /// Devices that the rig has.
     pub fn usable(&self) -> usize {
         self.devices.iter().filter(|d| d.left_out.is_none()).count()
@@ -430,7 +519,7 @@ impl Proposal {
                 "device": d.name,
                 "profile": d.profile,
                 "bus": d.bus,
-                "keys": d.keys.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>(),
+                "keys": self.keys(d).iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>(),
                 "also_fits": d.also,
                 "left_out": d.left_out,
             })
@@ -485,21 +574,24 @@ impl Proposal {
                 device.name,
                 quoted(&device.profile),
                 quoted(&device.bus),
-                inline(&device.keys)
+                inline(&self.keys(device))
             );
         }
         text
     }
 
+    fn nominal_f(&self) -> Option<f64> {
+        mean(&self.frequencies).map(|f| if f < 55.0 { 50.0 } else { 60.0 })
+    }
+
+    fn nominal_v(&self) -> Option<f64> {
+        let v = mean(&self.voltages)?;
+        let near = |nominal: &&f64| (v / **nominal - 1.0).abs() <= NOMINAL_V_OFF;
+        NOMINAL_V.iter().find(near).copied()
+    }
+
     fn site(&self, text: &mut String) {
-        let mean = |values: &[f64]| {
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-        };
-        let f = mean(&self.frequencies).map(|f| if f < 55.0 { 50.0 } else { 60.0 });
-        let v = mean(&self.voltages).and_then(|v| {
-            let near = |nominal: &&f64| (v / **nominal - 1.0).abs() <= NOMINAL_V_OFF;
-            NOMINAL_V.iter().find(near).copied()
-        });
+        let (f, v) = (self.nominal_f(), self.nominal_v());
         if f.is_none() || v.is_none() {
             comment(
                 text,
@@ -518,6 +610,10 @@ impl Proposal {
             f.unwrap_or(50.0)
         );
     }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn comment(text: &mut String, lines: &[String]) {

@@ -12,6 +12,7 @@ use bus::BusSpec;
 use document::Diagnostic;
 use profile::modbus::{Parity, SerialSettings};
 use profile::{Profile, Protocol};
+use runtime::rig::Rig;
 use scenario::bench::{EmulatedBench, address_text};
 use tokio::task::JoinSet;
 
@@ -23,6 +24,8 @@ use crate::terminal::Terminal;
 
 /// The registered port of Modbus TCP.
 const MODBUS_PORT: u16 = 502;
+/// The port on which most instruments take SCPI; registered for it at IANA as `scpi-raw`.
+const SCPI_PORT: u16 = 5025;
 /// Shortest prefix of a network that is scanned, in bits: 256 hosts.
 /// Chosen: the networks of laboratories; more would take a person by surprise.
 const PREFIX_MIN: u8 = 24;
@@ -39,6 +42,7 @@ pub enum Kind {
     ModbusRtu,
     Can,
     Mqtt,
+    Scpi,
 }
 
 impl Kind {
@@ -49,6 +53,7 @@ impl Kind {
             Self::ModbusRtu => "rs",
             Self::Can => "can",
             Self::Mqtt => "mq",
+            Self::Scpi => "inst",
         }
     }
 
@@ -58,6 +63,15 @@ impl Kind {
             Self::ModbusTcp | Self::ModbusRtu => "eastron/sdm630",
             Self::Can => "pylontech/lv-can",
             Self::Mqtt => "tasmota/plug",
+            Self::Scpi => "nhr/9410",
+        }
+    }
+
+    /// A role that needs nothing more than the bus.
+    fn role(self) -> &'static str {
+        match self {
+            Self::Can => "battery",
+            _ => "meter",
         }
     }
 }
@@ -102,6 +116,28 @@ impl Target {
         }
     }
 
+    fn scpi(host: &str, port: u16) -> Self {
+        let keys = vec![
+            ("kind", quoted("scpi")),
+            ("host", quoted(host)),
+            ("port", port.to_string()),
+        ];
+        Self {
+            kind: Kind::Scpi,
+            keys,
+            has_settings: true,
+        }
+    }
+
+    fn scpi_serial(path: &str) -> Self {
+        let keys = vec![("kind", quoted("scpi")), ("serial", quoted(path))];
+        Self {
+            kind: Kind::Scpi,
+            keys,
+            has_settings: false,
+        }
+    }
+
     fn can(uri: &str) -> Self {
         let keys = vec![("kind", quoted("can")), ("uri", quoted(uri))];
         Self {
@@ -138,20 +174,25 @@ impl Target {
             let found = self.keys.iter().find(|(k, _)| *k == key);
             found.map(|(_, v)| v.trim_matches('"').to_owned())
         };
-        let words = ["host", "port", "uri", "url", "baud", "parity"];
+        let words = ["host", "port", "serial", "uri", "url", "baud", "parity"];
         let texts: Vec<String> = words.iter().filter_map(|key| value(key)).collect();
         texts.join(" ")
     }
 
-    /// The settings of a serial line that are tried when none are said: those of the makers.
-    pub fn settings(&self, profiles: &[Arc<Profile>]) -> Vec<Self> {
+    /// What is tried in turn: itself, or for a serial line whose speed is not said those of the
+    /// makers.
+    pub fn tries(&self, profiles: &[Arc<Profile>]) -> Vec<Self> {
         if self.has_settings {
-            return Vec::new();
+            return vec![self.clone()];
         }
         let mut known: Vec<SerialSettings> = Vec::new();
         for profile in profiles {
-            if let Protocol::Modbus(modbus) = &profile.protocol
-                && let Some(settings) = modbus.serial
+            let settings = match (&profile.protocol, self.kind) {
+                (Protocol::Modbus(modbus), Kind::ModbusRtu) => modbus.serial,
+                (Protocol::Scpi(scpi), Kind::Scpi) => scpi.serial,
+                _ => None,
+            };
+            if let Some(settings) = settings
                 && !known.contains(&settings)
             {
                 known.push(settings);
@@ -188,11 +229,7 @@ impl Target {
              [bus.scan]\n{}\n[device.anyone]\nprofile = {}\nbus = \"scan\"\nrole = {}\n{address}\n",
             keys.join("\n"),
             quoted(self.kind.anyone()),
-            quoted(if self.kind == Kind::Can {
-                "battery"
-            } else {
-                "meter"
-            }),
+            quoted(self.kind.role()),
         );
         let rig = runtime::rig::load_text(Path::new("the command line"), &text)
             .map_err(|mut faults| Box::new(faults.swap_remove(0)))?;
@@ -207,11 +244,16 @@ impl Target {
 pub fn named(arguments: &Arguments) -> Result<Vec<Target>, Problem> {
     let mut targets = Vec::new();
     for text in arguments.tcp.iter().filter(|text| !text.contains('/')) {
-        let (host, port) = host_and_port(text)?;
+        let (host, port) = host_and_port(text, MODBUS_PORT)?;
         targets.push(Target::tcp(host, port));
     }
-    for path in &arguments.serial {
-        let line = Target::serial(path);
+    for text in &arguments.scpi {
+        let (host, port) = host_and_port(text, SCPI_PORT)?;
+        targets.push(Target::scpi(host, port));
+    }
+    let lines = arguments.serial.iter().map(|path| Target::serial(path));
+    let instruments = arguments.scpi_serial.iter();
+    for line in lines.chain(instruments.map(|path| Target::scpi_serial(path))) {
         targets.push(match arguments.baud {
             Some(baud) => line.at(baud, &arguments.parity, 1),
             None => line,
@@ -242,30 +284,43 @@ pub fn named(arguments: &Arguments) -> Result<Vec<Target>, Problem> {
     Ok(targets)
 }
 
-/// The buses of an emulated bench.
-pub fn of_bench(bench: &EmulatedBench) -> Vec<Target> {
+/// The buses of the emulated bench of a rig.
+pub fn of_bench(bench: &EmulatedBench, rig: &Rig) -> Vec<Target> {
+    let is_scpi = |id: &str| {
+        let mut buses = rig.buses.iter();
+        buses.any(|bus| *bus.id == *id && bus.kind.protocol() == "scpi")
+    };
     bench
         .addresses
         .iter()
         .filter_map(|address| {
             let text = address_text(&address.address);
+            let scpi = is_scpi(&address.bus);
             if text.starts_with("mqtt://") {
                 Some(Target::mqtt(&text))
             } else if text.starts_with("socketcand://") {
                 Some(Target::can(&text))
             } else if text.starts_with('/') {
-                Some(Target::serial(&text))
+                Some(if scpi {
+                    Target::scpi_serial(&text)
+                } else {
+                    Target::serial(&text)
+                })
             } else {
-                let (host, port) = host_and_port(&text).ok()?;
-                Some(Target::tcp(host, port))
+                let (host, port) = host_and_port(&text, MODBUS_PORT).ok()?;
+                Some(if scpi {
+                    Target::scpi(host, port)
+                } else {
+                    Target::tcp(host, port)
+                })
             }
         })
         .collect()
 }
 
-fn host_and_port(text: &str) -> Result<(&str, u16), Problem> {
+fn host_and_port(text: &str, usual: u16) -> Result<(&str, u16), Problem> {
     match text.rsplit_once(':') {
-        None => Ok((text, MODBUS_PORT)),
+        None => Ok((text, usual)),
         Some((host, port)) => match port.parse() {
             Ok(port) if !host.is_empty() => Ok((host, port)),
             _ => Err(Problem::usage(usage(
@@ -376,6 +431,8 @@ mod tests {
             Target::serial("/dev/ttyUSB0").at(9600, "even", 1),
             Target::can("socketcand://127.0.0.1:29536/can0"),
             Target::mqtt("mqtt://127.0.0.1"),
+            Target::scpi("127.0.0.1", 5025),
+            Target::scpi_serial("/dev/ttyUSB0").at(9600, "none", 1),
         ] {
             assert!(target.spec().is_ok(), "{target:?}");
         }
