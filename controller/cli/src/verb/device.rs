@@ -484,7 +484,7 @@ fn values(rig: &Rig, device: DeviceIx, words: &[String]) -> Result<Vec<(Point, f
             Problem::usage(usage(
                 "C001",
                 format!("`{word}` is not a setpoint: {what}"),
-                "write it like `ctl.p_set=-500W`, `ctl.p_lim=2kW` or `switch.on=off`",
+                "write it like `ctl.p_set=-500W`, `ctl.f_set=49.5Hz` or `switch.on=off`",
             ))
         };
         let Some((name, text)) = word.split_once('=') else {
@@ -500,17 +500,23 @@ fn values(rig: &Rig, device: DeviceIx, words: &[String]) -> Result<Vec<(Point, f
 }
 
 fn value(point: Point, text: &str) -> Result<f64, String> {
-    use quantities::{ActivePower, Quantity as _, ReactivePower, parse_quantity};
+    use quantities::{
+        ActivePower, Frequency, PhaseAngle, Quantity, ReactivePower, Voltage, parse_quantity,
+    };
+    fn of<Q: Quantity>(text: &str) -> Result<f64, String> {
+        parse_quantity::<Q>(text)
+            .map(Quantity::base)
+            .map_err(|e| e.to_string())
+    }
     match (point, text) {
         (Point::SwitchOn, "on" | "closed" | "1") => Ok(1.0),
         (Point::SwitchOn, "off" | "open" | "0") => Ok(0.0),
         (Point::SwitchOn, _) => Err("a switch is `on` or `off`".into()),
-        (Point::ReactivePowerSet, _) => parse_quantity::<ReactivePower>(text)
-            .map(|q| q.base())
-            .map_err(|e| e.to_string()),
-        _ => parse_quantity::<ActivePower>(text)
-            .map(|p| p.base())
-            .map_err(|e| e.to_string()),
+        (Point::ReactivePowerSet, _) => of::<ReactivePower>(text),
+        (Point::FrequencySet, _) => of::<Frequency>(text),
+        (Point::VoltageSet, _) => of::<Voltage>(text),
+        (Point::PhaseSet, _) => of::<PhaseAngle>(text),
+        _ => of::<ActivePower>(text),
     }
 }
 
