@@ -17,6 +17,7 @@ mod files;
 mod ledger;
 mod modbus;
 mod mqtt;
+mod scpi;
 
 /// A decoder with its promises.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,8 @@ targets! {
     socketcand_client: can::socketcand_client;
     mqtt_payload: mqtt::payload;
     mqtt_topic: mqtt::topic;
+    scpi_reply: scpi::reply;
+    scpi_message: scpi::message;
     profile_file: files::profile;
     rig_file: files::rig;
     scenario_file: files::scenario;

@@ -1,0 +1,4 @@
+//! The target `scpi_reply` of the table in `tests/fuzz/src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::run("scpi_reply", bytes));
