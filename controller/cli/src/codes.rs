@@ -137,6 +137,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         network::read::EXPLANATIONS,
         scenario::codes::EXPLANATIONS,
         scenario::bench::EXPLANATIONS,
+        scenario::bench::COURSE_EXPLANATIONS,
     ]
     .into_iter()
     .flatten()

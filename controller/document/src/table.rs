@@ -115,6 +115,11 @@ impl Document {
         self.faults.borrow_mut().push(diagnostic);
     }
 
+    /// Records what was found wrong in another file that this one names.
+    pub fn adopt(&self, faults: Vec<Diagnostic>) {
+        self.faults.borrow_mut().extend(faults);
+    }
+
     /// All faults so far, in the order of their places.
     pub fn into_faults(self) -> Vec<Diagnostic> {
         let mut faults = self.faults.into_inner();

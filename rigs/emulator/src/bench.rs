@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::broker::{self, BrokerError};
+use crate::course::Course;
 use crate::day::DayCurve;
 use crate::device::{Device, Kind, Metered, Nameplate};
 use crate::faces::can::CanBus;
@@ -78,6 +79,8 @@ pub struct BenchSpec {
     pub devices: Vec<DeviceSpec>,
     /// Course of the day, if sun and loads shall move by themselves.
     pub day: Option<DayCurve>,
+    /// Recorded course of loads, sun and utility; it begins with the plant.
+    pub course: Option<Course>,
     /// Seed of all noise and chance.
     pub seed: u64,
 }
@@ -245,6 +248,9 @@ pub enum BenchError {
     /// The network between the devices is no tree.
     #[error("the network: {0}")]
     Network(#[from] network::tree::TreeError),
+    /// The recorded course moves a signal that the bench does not have.
+    #[error("the recorded course: {0}")]
+    Course(SignalError),
     /// The day moves a signal that the bench does not have.
     #[error("the course of the day: {0}")]
     Day(SignalError),
@@ -343,6 +349,13 @@ impl Bench {
                 trial.set(&signal, 1.0).map_err(BenchError::Day)?;
             }
             day.begin(&mut world);
+        }
+        if let Some(course) = &spec.course {
+            let mut trial = world.clone();
+            for column in course.columns() {
+                trial.set(&column.signal, 1.0).map_err(BenchError::Course)?;
+            }
+            follow(course, &mut world);
         }
         Ok(Self {
             world: Shared::new(world),
@@ -555,6 +568,8 @@ impl Bench {
     fn run_plant(&mut self) {
         let world = self.world.clone();
         let day = self.spec.day.clone();
+        let course = self.spec.course.clone();
+        let mut row = course.as_ref().and_then(|c| c.row(Duration::ZERO));
         self.spawn(async move {
             let mut ticks = tokio::time::interval(STEP);
             // A late tick is made up for: the plant's time must not fall behind.
@@ -565,6 +580,14 @@ impl Bench {
                 let mut world = world.lock();
                 if let Some(day) = &day {
                     day.move_on(&mut world);
+                }
+                // Set once where a row begins, so that a script may set something else meanwhile.
+                if let Some(course) = &course {
+                    let now = course.row(world.plant.now());
+                    if now != row {
+                        row = now;
+                        follow(course, &mut world);
+                    }
                 }
                 world.step(STEP);
             }
@@ -914,6 +937,16 @@ where
             // Out of descriptors, for instance: try again rather than end.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
+    }
+}
+
+/// Puts what a course says now into the plant, whose loads count consumption as positive.
+fn follow(course: &Course, world: &mut World) {
+    for (signal, value) in course.at(world.plant.now()).into_iter().flatten() {
+        let turned = signal.ends_with(".p") || signal.ends_with(".q");
+        // `Bench::new` has refused names that the rig does not have.
+        let value = if turned { -value } else { value };
+        world.set(signal, value).ok();
     }
 }
 

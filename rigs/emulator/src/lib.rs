@@ -11,6 +11,7 @@
 
 pub mod bench;
 pub mod broker;
+pub mod course;
 pub mod day;
 pub mod device;
 pub mod faces;

@@ -12,6 +12,7 @@ use emulator::bench::{
     Address, Bench, BenchError, BenchSpec, BusAddress, BusKind as EmulatedKind,
     BusSpec as EmulatedBus, DeviceSpec as EmulatedSpec, Emulate, MemoryLink,
 };
+use emulator::course::Course;
 use emulator::day::DayCurve;
 use emulator::faults::Fault;
 use emulator::plant::breaker::SyncCheck;
@@ -25,6 +26,12 @@ use tokio::sync::mpsc;
 /// Resistance and reactance of the feeder where the rig says nothing: 0.3 km of a usual 150 mm2
 /// low-voltage cable.
 const FEEDER_OHM: (f64, f64) = (0.0624, 0.024);
+
+pub use emulator::course::EXPLANATIONS as COURSE_EXPLANATIONS;
+
+/// Longest file of a recorded course, in bytes.
+/// Chosen: 64 MiB, a month in seconds; more is a mistake, and would take the memory of the bench.
+const COURSE_BYTES_MAX: u64 = 64 << 20;
 
 /// What the codes of the emulated day mean, for `gridrig explain`.
 pub const EXPLANATIONS: &[(&str, &str)] = &[
@@ -147,6 +154,10 @@ impl EmulatedBench {
 
     /// Makes plant, devices and faces; nothing runs yet.
     pub(crate) fn make(rig: &Rig, seed: u64) -> Result<Bench, Vec<Diagnostic>> {
+        let course = match &rig.emulate.course {
+            Some(path) => Some(course(path)?),
+            None => None,
+        };
         let day = match &rig.emulate.day {
             Some(path) => Some(day(path, seed)?),
             None => None,
@@ -200,6 +211,7 @@ impl EmulatedBench {
                 .collect(),
             devices,
             day,
+            course,
             seed,
         };
         Bench::new(spec).map_err(|e| vec![*fault(&e)])
@@ -221,6 +233,26 @@ fn day(path: &Path, seed: u64) -> Result<DayCurve, Vec<Diagnostic>> {
         }
     };
     DayCurve::parse(Source::new(shown, text), seed)
+}
+
+/// The recorded course in a file.
+pub(crate) fn course(path: &Path) -> Result<Course, Vec<Diagnostic>> {
+    let shown = path.display().to_string();
+    let unreadable = |why: &dyn std::fmt::Display| {
+        vec![Diagnostic::error(
+            "R028",
+            Actor::Author,
+            format!("the recorded course {shown} cannot be read: {why}"),
+        )]
+    };
+    let kind = std::fs::metadata(path).map_err(|e| unreadable(&e))?;
+    if !kind.is_file() || kind.len() > COURSE_BYTES_MAX {
+        return Err(unreadable(&format!(
+            "it is no file of at most {COURSE_BYTES_MAX} bytes"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(&e))?;
+    Course::parse(&Source::new(shown.clone(), text))
 }
 
 /// Files of the demo bench, inside the binary: it runs without any file on disk.

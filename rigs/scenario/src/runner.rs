@@ -299,6 +299,7 @@ impl One<'_> {
             orders: session.orders.clone(),
             recording: recording.clone(),
             ramps: Vec::new(),
+            courses: Vec::new(),
             marks: BTreeMap::new(),
             held: BTreeMap::new(),
             sources: BTreeMap::new(),

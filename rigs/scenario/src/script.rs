@@ -11,8 +11,10 @@ mod tests;
 mod until;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use emulator::course::Course;
 use emulator::faults::Fault;
 use model::{ModeRequest, Role};
 
@@ -141,6 +143,13 @@ pub enum Action {
         to: f64,
         /// How long it takes.
         over: Duration,
+    },
+    /// A recorded course begun: each column moves as `Step` would, when its row comes.
+    Play {
+        /// The course.
+        course: Arc<Course>,
+        /// The signals of its columns.
+        signals: Vec<Signal>,
     },
     /// Held by the controller for the operator, also where `Set` would mean an input.
     Hold {

@@ -3,10 +3,12 @@
 mod source;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use document::{Actor, Diagnostic};
 use emulator::bench::Handle;
+use emulator::course::Course;
 use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Role, Setpoint};
 use quantities::{ActivePower, ReactivePower};
 use runtime::engine::OrderQueue;
@@ -71,11 +73,21 @@ pub(crate) struct Stage<'a> {
     pub(crate) orders: OrderQueue,
     pub(crate) recording: SharedRecording,
     pub(crate) ramps: Vec<HeldRamp>,
+    pub(crate) courses: Vec<Playing>,
     pub(crate) marks: BTreeMap<String, Instant>,
     /// Active and reactive power that devices are held to, in watt and var.
     pub(crate) held: BTreeMap<DeviceIx, (f64, f64)>,
     /// What sources are held to.
     pub(crate) sources: BTreeMap<DeviceIx, HeldSource>,
+}
+
+/// A recorded course that was begun.
+pub(crate) struct Playing {
+    course: Arc<Course>,
+    signals: Vec<Signal>,
+    began: Instant,
+    /// The row whose values are set.
+    row: Option<usize>,
 }
 
 /// A held setpoint that moves along a straight line.
@@ -171,7 +183,7 @@ impl Stage<'_> {
                 return;
             }
             // Held ramps move while we wait; without one there is nothing to do until then.
-            let nap = if self.ramps.is_empty() {
+            let nap = if self.ramps.is_empty() && self.courses.is_empty() {
                 left
             } else {
                 left.min(LOOK_EVERY)
@@ -211,11 +223,19 @@ impl Stage<'_> {
         };
         match action {
             Action::Set { signal, value } | Action::Step { signal, value } => {
-                if self.is_input(signal) {
-                    self.set_input(signal, *value).map_err(at)
-                } else {
-                    self.hold(signal, *value).map_err(at)
-                }
+                self.put(signal, *value).map_err(at)
+            }
+            Action::Play { course, .. } if course.row(Duration::ZERO).is_none() => Err(at(
+                "the course has no row at 0, and nothing would be set until its first".into(),
+            )),
+            Action::Play { course, signals } => {
+                self.courses.push(Playing {
+                    course: Arc::clone(course),
+                    signals: signals.clone(),
+                    began: self.clock.now(),
+                    row: None,
+                });
+                self.move_courses().map_err(at)
             }
             Action::Hold { signal, value } => self.hold(signal, *value).map_err(at),
             Action::Ramp { signal, to, over } => self.ramp(signal, *to, *over).map_err(at),
@@ -258,6 +278,33 @@ impl Stage<'_> {
             SignalQuantity::Switch => false,
             _ => true,
         }
+    }
+
+    fn put(&mut self, signal: &Signal, value: f64) -> Result<(), String> {
+        if self.is_input(signal) {
+            self.set_input(signal, value)
+        } else {
+            self.hold(signal, value)
+        }
+    }
+
+    /// Sets what the rows say that have come since the last look.
+    fn move_courses(&mut self) -> Result<(), String> {
+        let now = self.clock.now();
+        let mut due = Vec::new();
+        self.courses.retain_mut(|playing| {
+            let time = now.since(playing.began);
+            let row = playing.course.row(time);
+            if row != playing.row {
+                playing.row = row;
+                let values = playing.course.at(time).into_iter().flatten();
+                let values = values.map(|(_, value)| value);
+                due.extend(playing.signals.iter().cloned().zip(values));
+            }
+            time < playing.course.length()
+        });
+        due.into_iter()
+            .try_for_each(|(signal, value)| self.put(&signal, value))
     }
 
     fn set_input(&self, signal: &Signal, value: f64) -> Result<(), String> {
@@ -354,6 +401,9 @@ impl Stage<'_> {
     }
 
     fn move_ramps(&mut self) {
+        if let Err(why) = self.move_courses() {
+            tracing::warn!(message = "A recorded course could not go on.", why);
+        }
         let now = self.clock.now();
         let mut moved = Vec::new();
         self.ramps.retain(|ramp| {

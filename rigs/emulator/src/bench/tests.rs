@@ -52,6 +52,7 @@ fn spec() -> BenchSpec {
             device("bms2", Role::Battery, "victron/lv-can", "can1"),
         ],
         day: None,
+        course: None,
         seed: 5,
     }
 }
@@ -258,4 +259,34 @@ fn meters_batteries_and_plugs_find_the_part_they_belong_to() {
             Kind::Meter(Metered::Pv(0)),
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorded_course_moves_load_sun_and_utility_when_its_rows_come() {
+    let course = |text: &str| {
+        let source = document::Source::new("course.csv", text);
+        Some(Course::parse(&source).expect("a course"))
+    };
+    let mut wrong = spec();
+    wrong.course = course("t [s], ghost.p [W]\n0,1\n");
+    let error = Bench::new(wrong).map(|_| ()).expect_err("refused");
+    assert!(error.to_string().contains("ghost"), "{error}");
+
+    let mut spec = spec();
+    spec.course = course(
+        "t [s], plug1.p [-W], inv1.available [kW], grid.f [Hz]\n0,300,1.5,50\n2,700,0.5,49.9\n",
+    );
+    let mut bench = Bench::new(spec).expect("fits");
+    bench.run_plant();
+    let handle = bench.handle();
+    for (f, sun, drawn) in [(50.0, 1500.0, 300.0), (49.9, 500.0, 700.0)] {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let told = handle.get("grid.f").expect("told");
+        // The utility's frequency is noisy by some millihertz.
+        assert!((told - f).abs() < 0.03, "{told}");
+        assert_eq!(handle.get("inv1.available"), Ok(sun));
+        let world = handle.world();
+        let set = world.lock().plant.loads.first().map(Load::nominal);
+        assert_eq!(set, Some(drawn));
+    }
 }

@@ -109,6 +109,7 @@ pub(super) fn serve(count: usize, wiring: Wiring) -> Result<(), BenchError> {
             })
             .collect(),
         day: None,
+        course: None,
         seed: SEED,
     };
     let mut bench = Bench::new(spec).map_err(|e| BenchError::Run(e.to_string()))?;

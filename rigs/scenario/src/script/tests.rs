@@ -433,3 +433,42 @@ fn a_wait_does_not_take_an_old_or_a_lone_value_for_an_answer() {
         Progress::Met
     );
 }
+
+#[test]
+fn a_recorded_course_is_read_beside_the_scenario_and_its_faults_have_their_own_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scenario = folder.path().join("s.toml").display().to_string();
+    let text = "name = \"x\"\ndo = [{ at = \"0s\", play = \"c.csv\" }]\ncheck = [{ ledger = \"complete\" }]\n";
+    let load = || {
+        read(Source::new(scenario.clone(), text))
+            .map(|loaded| loaded.scenarios[0].steps[0].actions.clone())
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let rows = [
+        (None, "R028"),
+        (Some("t [s], bat1.p [kW]\n0,NaN\n"), "E106"),
+        (Some("t [s], bat1.p\n0,1\n"), "E104"),
+        (Some("t [s], .p [kW]\n0,1\n"), "S003"),
+    ];
+    for (course, code) in rows {
+        if let Some(course) = course {
+            std::fs::write(folder.path().join("c.csv"), course).expect("it can be written");
+        }
+        let faults = load().expect_err(code);
+        assert!(faults.len() == 1 && faults[0].contains(code), "{faults:?}");
+        let place = if code.starts_with('E') {
+            "c.csv:"
+        } else {
+            "s.toml:2"
+        };
+        assert!(faults[0].contains(place), "{faults:?}");
+    }
+    let good = "t [s], bat1.p [kW], grid.f [Hz]\n0,1,50\n5,2,49.9\n";
+    std::fs::write(folder.path().join("c.csv"), good).expect("it can be written");
+    let actions = load().expect("it is right");
+    let [Action::Play { course, signals }] = actions.as_slice() else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(signals.len(), 2);
+    assert_eq!(course.length(), Duration::from_secs(5));
+}

@@ -1,5 +1,7 @@
 //! The steps of a scenario.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use document::{Spanned, Table};
@@ -57,6 +59,7 @@ impl Reader<'_> {
         self.settings(&table, "step", &mut actions, step);
         self.settings(&table, "hold", &mut actions, hold);
         self.ramps(&table, &mut actions);
+        actions.extend(self.course(&table));
         self.faults(&table, &mut actions);
         for device in self.texts(&table, "release") {
             actions.push(Action::Release { device });
@@ -69,7 +72,7 @@ impl Reader<'_> {
             .and_then(|until| self.until(until, &actions));
         let mark = self.mark(&table);
         let keys = [
-            "set", "step", "hold", "ramp", "fault", "release", "mode", "until", "mark",
+            "set", "step", "hold", "ramp", "play", "fault", "release", "mode", "until", "mark",
         ];
         if keys.iter().filter(|key| table.has(key)).count() == 0 {
             self.document.error(
@@ -77,7 +80,7 @@ impl Reader<'_> {
                 table.span(),
                 "this step does nothing",
                 "",
-                "add `set`, `step`, `ramp`, `fault`, `mode`, `mark` or `until`, or take it out",
+                "add `set`, `step`, `ramp`, `play`, `fault`, `mode`, `mark` or `until`, or take it out",
             );
         }
         table.finish();
@@ -178,6 +181,37 @@ impl Reader<'_> {
         Some(Spanned {
             value,
             span: name.span.clone(),
+        })
+    }
+
+    /// The recorded course that a step begins, in a file beside the scenario.
+    fn course(&self, table: &Table<'_>) -> Option<Action> {
+        let text = self.text(table, "play")?;
+        let here = Path::new(&self.document.source().path);
+        let path = here.parent().unwrap_or(Path::new("")).join(&text.value);
+        let course = match crate::bench::course(&path) {
+            Ok(course) => course,
+            Err(mut faults) => {
+                // A file that is not there is told where it is named.
+                for fault in faults.iter_mut().filter(|fault| fault.place.is_none()) {
+                    fault.place = Some(self.document.place(text.span.clone()));
+                }
+                self.document.adopt(faults);
+                return None;
+            }
+        };
+        let columns = course.columns().iter();
+        let signals: Option<Vec<Signal>> = columns
+            .map(|column| {
+                self.signal(&Spanned {
+                    value: column.signal.clone(),
+                    span: text.span.clone(),
+                })
+            })
+            .collect();
+        Some(Action::Play {
+            course: Arc::new(course),
+            signals: signals?,
         })
     }
 
