@@ -227,9 +227,10 @@ impl Limiter {
                     return Err(Refusal::NotANumber);
                 }
                 // Where it was never set from here, it moves from where it is.
+                let since = now - RAMP_STEP_MIN;
                 let measured = SourceMemory {
-                    f: own.f.last_good.map(|(_, f)| (now, f)),
-                    v: own.v.last_good.map(|(_, v)| (now, v)),
+                    f: own.f.last_good.map(|(_, f)| (since, f)),
+                    v: own.v.last_good.map(|(_, v)| (since, v)),
                 };
                 Ok(self.approve_source(now, device, &rating, (f, v, phase, on), measured))
             }
@@ -333,8 +334,11 @@ impl Limiter {
             if rated != wished {
                 clamps.push(Clamp::Frequency { wished });
             }
-            let step = |time| rating.rocof.map(|rate| rate * time);
-            let moved = towards(now, rated, last.f.or(measured.f), step);
+            let from = last.f.or(measured.f);
+            let moved = match (rating.rocof, from) {
+                (Some(rate), Some((at, f))) => towards(rated, f, rate * source_time(now, at)),
+                _ => rated,
+            };
             if moved != rated {
                 clamps.push(Clamp::Rocof { wished: rated });
             }
@@ -345,8 +349,11 @@ impl Limiter {
             if rated != wished {
                 clamps.push(Clamp::Voltage { wished });
             }
-            let step = |time| rating.slew.map(|rate| rate * time);
-            let moved = towards(now, rated, last.v.or(measured.v), step);
+            let from = last.v.or(measured.v);
+            let moved = match (rating.slew, from) {
+                (Some(rate), Some((at, v))) => towards(rated, v, rate * source_time(now, at)),
+                _ => rated,
+            };
             if moved != rated {
                 clamps.push(Clamp::Slew { wished: rated });
             }
@@ -414,9 +421,13 @@ impl Limiter {
         let spec = &self.specs[device.index()];
         let from = self.ramps[device.index()]
             .or_else(|| own.p.last_good.map(|(_, measured)| (now, measured)));
+        let Some((at, last)) = from else {
+            return p;
+        };
         // A setpoint may always move by what one period of the slowest supported cycle allows,
         // so that the first step after a long hold is not a jump of unlimited size.
-        towards(now, p, from, |time| Some(spec.rating.ramp * time))
+        let time = now.since(at).clamp(RAMP_STEP_MIN, RAMP_STEP_MAX);
+        towards(p, last, spec.rating.ramp * time)
     }
 
     fn grid_is_healthy(&self, now: Instant, spec: &DeviceSpec, own: &model::DeviceImage) -> bool {
@@ -433,22 +444,21 @@ impl Limiter {
     }
 }
 
-/// The value nearest to a wish that can be reached by now, where `step` says how far a time leads.
-fn towards<Q: Quantity>(
-    now: Instant,
-    wished: Q,
-    from: Option<(Instant, Q)>,
-    step: impl Fn(std::time::Duration) -> Option<Q>,
-) -> Q {
-    let Some((at, last)) = from else {
-        return wished;
-    };
-    let Some(step) = step(now.since(at).clamp(RAMP_STEP_MIN, RAMP_STEP_MAX)) else {
-        return wished;
-    };
+/// The value nearest to a wish that is no further than a step from the last one.
+fn towards<Q: Quantity>(wished: Q, last: Q, step: Q) -> Q {
     let (last, step) = (last.base(), step.base().abs());
     quantities::Bounds::between(Q::from_base(last - step), Q::from_base(last + step)).clamp(wished)
 }
+
+/// The time that a source is credited with since it was last set.
+fn source_time(now: Instant, at: Instant) -> std::time::Duration {
+    now.since(at).min(SOURCE_STEP_MAX)
+}
+
+/// Longest time credited to a source, whose rates are what a test is about: after an hour of rest
+/// it must not jump.
+/// Chosen: 100 ms, the usual cycle; in a slower one it moves more slowly than it may, never faster.
+const SOURCE_STEP_MAX: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Shortest time credited to a ramp: the fast path may run every few milliseconds.
 /// Chosen: 10 ms, the fastest cycle that a bench is offered.
