@@ -31,7 +31,10 @@ fn pyvisa_drives_our_grid_simulator_over_a_socket_and_is_told_its_mistakes() {
     check_client(
         &resource,
         &[
-            ("*IDN?", Some("GRIDSIM,grid1,1.0")),
+            (
+                "*IDN?",
+                Some("GRIDSIM,generic/grid-simulator,EMU-grid1,1.0"),
+            ),
             ("SYSTem:ERRor?", Some("0,\"No error\"")),
             ("SOURce:FREQuency 49.5;VOLTage 225", None),
             ("*OPC?", Some("1")),
@@ -62,7 +65,7 @@ fn pyvisa_drives_our_electronic_load_over_a_serial_line() {
     check_client(
         &resource,
         &[
-            ("*IDN?", Some("CHROMA,eload1,1.0")),
+            ("*IDN?", Some("CHROMA,chroma/63800,EMU-eload1,1.0")),
             (":LOAD:MODE POW;:LOAD:POW 1500", None),
             (":LOAD ON", None),
             (":LOAD:POW?;:LOAD?", Some("1500.0;1")),

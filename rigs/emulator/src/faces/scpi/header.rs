@@ -94,16 +94,21 @@ impl Pattern {
 
     /// Whether a client's header is this one, in its short or long form.
     pub(super) fn fits(&self, header: &Header) -> bool {
-        let (own, theirs) = (without_source(&self.0), without_source(&header.nodes));
+        let (own, theirs) = (essential(&self.0), essential(&header.nodes));
         own.len() == theirs.len() && own.iter().zip(theirs).all(|(p, given)| node_fits(p, given))
     }
 }
 
-/// The source subsystem is the default one: its node may be left out.
-//= SCPI-1999 volume 2, 19: SOURce is the optional root of an instrument that is a source.
-fn without_source(nodes: &[String]) -> &[String] {
-    match nodes.split_first() {
+/// The nodes that must be there: default ones may be left out.
+//= SCPI-1999 volume 2, 19 and 15: SOURce is the optional root of an instrument that is a source,
+//= STATe the optional end of what is switched, such as OUTPut.
+fn essential(nodes: &[String]) -> &[String] {
+    let nodes = match nodes.split_first() {
         Some((first, rest)) if !rest.is_empty() && node_fits("SOURce", first) => rest,
+        _ => nodes,
+    };
+    match nodes.split_last() {
+        Some((last, rest)) if !rest.is_empty() && node_fits("STATe", last) => rest,
         _ => nodes,
     }
 }
@@ -153,6 +158,9 @@ mod tests {
             ("MEASure:VOLTage2", "MEAS:VOLT", false),
             ("OUTPut", "OUTP", true),
             ("OUTPut", "OUT", false),
+            ("OUTPut:STATe", "OUTP", true),
+            ("OUTPut", "OUTP:STAT", true),
+            ("OUTPut:STATe", "STAT", false),
         ];
         for (pattern, given, fits) in rows {
             let pattern = Pattern::of(&header(pattern));
