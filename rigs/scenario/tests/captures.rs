@@ -9,17 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{BusDevice, BusSpec, Endpoint, Framing, KeepAlives, LinkEvent, PollPeriods, Sink};
-use emulator::device::{Device, Kind as DeviceKind, Nameplate};
 use emulator::faces::modbus::number;
 use emulator::faces::scpi::Instrument;
-use emulator::plant::breaker::SyncCheck;
-use emulator::plant::network::Feeder;
-use emulator::plant::{Forming, Plant, Site};
-use emulator::world::{Shared, World};
 use model::{Clock, DeviceIx, Instant, Point, PointSample, UtcTime};
 use profile::modbus::{Address, Table};
 use profile::{Profile, Protocol};
-use quantities::{Frequency, Voltage};
 use serde_json::Value;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream,
@@ -307,25 +301,11 @@ fn the_emulator_makes_the_same_words_of_the_same_values() {
     assert!(compared > 10, "only {compared} values were compared");
 }
 
-/// An emulated instrument on a plant whose utility is as `values` say.
+/// An emulated instrument whose utility is as `values` say.
 fn instrument(capture: &Capture, values: &BTreeMap<Point, f64>) -> Instrument {
-    let Protocol::Scpi(scpi) = &capture.profile.protocol else {
-        panic!("{} is no capture of SCPI", capture.file.display())
-    };
-    let site = Site {
-        v_nominal: Voltage::from_volts(230.0),
-        f_nominal: Frequency::from_hertz(50.0),
-        phases: 3,
-    };
-    let feeder = Feeder {
-        r_ohm: 0.01,
-        x_ohm: 0.01,
-    };
-    let mut plant = Plant::new(site, feeder, Forming::default(), SyncCheck::default(), 1);
-    plant.grid.set_noise(Frequency::ZERO);
-    let kind = DeviceKind::Source;
-    let device = Device::new("inst".into(), "bus".into(), kind, Nameplate::default());
-    let mut world = World::new(plant, vec![device], 1);
+    let alone = Instrument::alone(&capture.profile);
+    let (instrument, world) = alone.expect("the capture is one of SCPI");
+    let mut world = world.lock();
     for (measured, set) in [
         (Point::Frequency, Point::FrequencySet),
         (Point::VoltageL1, Point::VoltageSet),
@@ -334,8 +314,9 @@ fn instrument(capture: &Capture, values: &BTreeMap<Point, f64>) -> Instrument {
         let value = values.get(&measured).copied().expect("it was captured");
         world.write(0, set, value, None).expect("a source takes it");
     }
-    world.step(Duration::from_millis(10));
-    Instrument::new(Shared::new(world), 0, scpi, "EMU")
+    world.step(emulator::bench::STEP);
+    drop(world);
+    instrument
 }
 
 #[test]

@@ -1,20 +1,12 @@
 //! SCPI: replies to values, and the messages that an emulated instrument takes.
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use bus::scpi::codec::{self, Cut, LINE_MAX, Lines};
-use emulator::device::{Device, Kind, Nameplate};
 use emulator::faces::scpi::Instrument;
-use emulator::plant::breaker::SyncCheck;
-use emulator::plant::load::Load;
-use emulator::plant::network::Feeder;
-use emulator::plant::{Forming, Plant, Site};
-use emulator::world::{Shared, World};
 use model::Point;
 use profile::scpi::ScpiProfile;
 use profile::{Profile, Protocol};
-use quantities::{Frequency, Voltage};
 
 use crate::choice;
 
@@ -83,7 +75,7 @@ pub fn message(bytes: &[u8]) {
         return;
     };
     let (profile, scpi) = &PROFILES[number];
-    let (instrument, world) = instrument(profile, scpi);
+    let (instrument, world) = Instrument::alone(profile).expect("it speaks SCPI");
     for line in said.split(|byte| *byte == b'\n') {
         let Some(answer) = instrument.answer(line) else {
             continue;
@@ -119,29 +111,4 @@ fn instrument_default(point: Point) -> Option<f64> {
         Point::VoltageSet => Some(230.0),
         _ => None,
     }
-}
-
-/// An instrument on a plant of its own: a source, or a load where the profile sets no frequency.
-fn instrument(profile: &Profile, scpi: &ScpiProfile) -> (Instrument, Shared) {
-    let site = Site {
-        v_nominal: Voltage::from_volts(230.0),
-        f_nominal: Frequency::from_hertz(50.0),
-        phases: 3,
-    };
-    let feeder = Feeder {
-        r_ohm: 0.01,
-        x_ohm: 0.01,
-    };
-    let mut plant = Plant::new(site, feeder, Forming::default(), SyncCheck::default(), 1);
-    plant.loads.push(Load::new(0.0, false).shaped(0.0, 0.0));
-    let kind = if profile.takes(Point::FrequencySet) {
-        Kind::Source
-    } else {
-        Kind::ElectronicLoad(0)
-    };
-    let device = Device::new("inst".into(), "bus".into(), kind, Nameplate::default());
-    let mut world = World::new(plant, vec![device], 1);
-    world.step(Duration::from_millis(10));
-    let world = Shared::new(world);
-    (Instrument::new(world.clone(), 0, scpi, "EMU"), world)
 }

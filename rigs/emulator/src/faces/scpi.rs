@@ -16,8 +16,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::Point;
 use profile::scpi::ScpiProfile;
+use profile::{Profile, Protocol};
+use quantities::{Frequency, Voltage};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::bench::STEP;
+use crate::device::{Device, Kind, Nameplate};
+use crate::plant::breaker::SyncCheck;
+use crate::plant::load::Load;
+use crate::plant::network::Feeder;
+use crate::plant::{Forming, Plant, Site};
 use crate::world::{Shared, World};
 use commands::{Answer, Command, Commands, Effect};
 use header::{Header, Path, units};
@@ -103,6 +111,39 @@ impl Instrument {
             commands: Commands::of(profile),
             state: Mutex::new(State::default()),
         }
+    }
+
+    /// An instrument on a plant of its own, for whoever tries the face alone: a source if it sets a
+    /// frequency, else a load that begins off. `None` for a profile without SCPI.
+    #[must_use]
+    pub fn alone(profile: &Profile) -> Option<(Self, Shared)> {
+        let Protocol::Scpi(scpi) = &profile.protocol else {
+            return None;
+        };
+        let site = Site {
+            v_nominal: Voltage::from_volts(230.0),
+            f_nominal: Frequency::from_hertz(50.0),
+            phases: 3,
+        };
+        let mut plant = Plant::new(
+            site,
+            Feeder::default(),
+            Forming::default(),
+            SyncCheck::default(),
+            1,
+        );
+        plant.grid.set_noise(Frequency::ZERO);
+        plant.loads.push(Load::new(0.0, false).shaped(0.0, 0.0));
+        let kind = if profile.takes(Point::FrequencySet) {
+            Kind::Source
+        } else {
+            Kind::ElectronicLoad(0)
+        };
+        let device = Device::new("inst".into(), "bus".into(), kind, Nameplate::default());
+        let mut world = World::new(plant, vec![device], 1);
+        world.step(STEP);
+        let world = Shared::new(world);
+        Some((Self::new(world.clone(), 0, scpi, "EMU"), world))
     }
 
     /// Serves a stream until it ends.

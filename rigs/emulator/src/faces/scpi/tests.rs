@@ -1,49 +1,13 @@
 //! What other people's clients may send, and what they get.
 
-use std::time::Duration;
-
-use profile::Protocol;
 use proptest::prelude::*;
-use quantities::{Frequency, Voltage};
 
 use super::*;
-use crate::device::{Device, Kind, Nameplate};
 use crate::faults::Fault;
-use crate::plant::breaker::SyncCheck;
-use crate::plant::load::Load;
-use crate::plant::network::Feeder;
-use crate::plant::{Forming, Plant, Site};
 
-const STEP: Duration = Duration::from_millis(10);
-
-/// An instrument of a profile: a source if it has a frequency, else a load that begins off.
 fn instrument(id: &str) -> (Instrument, Shared) {
     let profile = profile::bundled(id).expect(id);
-    let Protocol::Scpi(scpi) = &profile.protocol else {
-        panic!("{id} does not speak SCPI");
-    };
-    let site = Site {
-        v_nominal: Voltage::from_volts(230.0),
-        f_nominal: Frequency::from_hertz(50.0),
-        phases: 3,
-    };
-    let feeder = Feeder {
-        r_ohm: 0.01,
-        x_ohm: 0.01,
-    };
-    let mut plant = Plant::new(site, feeder, Forming::default(), SyncCheck::default(), 1);
-    plant.grid.set_noise(Frequency::ZERO);
-    plant.loads.push(Load::new(0.0, false).shaped(0.0, 0.0));
-    let kind = if profile.takes(Point::FrequencySet) {
-        Kind::Source
-    } else {
-        Kind::ElectronicLoad(0)
-    };
-    let device = Device::new("inst".into(), "bus".into(), kind, Nameplate::default());
-    let mut world = World::new(plant, vec![device], 1);
-    world.step(STEP);
-    let world = Shared::new(world);
-    (Instrument::new(world.clone(), 0, scpi, "EMU"), world)
+    Instrument::alone(&profile).expect("it speaks SCPI")
 }
 
 fn say(instrument: &Instrument, message: &str) -> Option<String> {
