@@ -28,7 +28,7 @@ pub(super) struct Cadence {
     pub answered: u64,
     /// Time from one answer to the next, in milliseconds: the median, 99 of 100, the longest.
     pub period_ms: [f64; 3],
-    /// How far an answer is behind the earliest place on its device's grid, likewise.
+    /// How far an answer is behind the early place on its device's grid, likewise.
     pub lag_ms: [f64; 3],
 }
 
@@ -75,21 +75,42 @@ pub(super) fn cadence(answers_s: &[Vec<f64>], window: Window) -> Cadence {
         let inside = |t: &&f64| (window.from_s..end_s).contains(*t);
         let inside: Vec<f64> = times.iter().filter(inside).copied().collect();
         periods.extend(inside.windows(2).map(|pair| 1e3 * (pair[1] - pair[0])));
-        let off: Vec<f64> = inside
-            .iter()
-            .map(|time| {
-                let slots = (time - place) / window.period_s;
-                1e3 * window.period_s * (slots - slots.round())
-            })
-            .collect();
-        let earliest = off.iter().copied().fold(f64::INFINITY, f64::min);
-        lags.extend(off.iter().map(|off| off - earliest));
+        lags.extend(lags_s(&inside, place, window.period_s).map(|lag_s| 1e3 * lag_s));
     }
     periods.sort_by(f64::total_cmp);
     lags.sort_by(f64::total_cmp);
     all.period_ms = [0.5, 0.99, 1.0].map(|share| quantile(&periods, share));
     all.lag_ms = [0.5, 0.99, 1.0].map(|share| quantile(&lags, share));
     all
+}
+
+/// Share of a device's answers that lie before its early place. Chosen: a twentieth, so that a few
+/// answers late by more than half a period, which look early, do not make all others look late.
+const EARLY_SHARE: f64 = 0.05;
+
+/// How much before the early place an answer still counts as early, in periods; what lies further
+/// before is late by most of a period. Chosen: a fifth.
+const EARLIER_PERIODS: f64 = 0.2;
+
+/// How far each answer is behind the early place on the device's grid.
+fn lags_s(times: &[f64], place: f64, period_s: f64) -> impl Iterator<Item = f64> {
+    let mut off: Vec<f64> = times
+        .iter()
+        .map(|time| {
+            let slots = (time - place) / period_s;
+            period_s * (slots - slots.round())
+        })
+        .collect();
+    off.sort_by(f64::total_cmp);
+    let early = quantile(&off, EARLY_SHARE);
+    off.into_iter().map(move |off| {
+        let lag = off - early;
+        if lag < -EARLIER_PERIODS * period_s {
+            lag + period_s
+        } else {
+            lag.max(0.0)
+        }
+    })
 }
 
 /// Where a device's grid lies: the middle of its answers' places within the period.
@@ -149,12 +170,23 @@ mod tests {
     }
 
     #[test]
-    fn the_lag_is_the_time_behind_the_earliest_place_of_the_grid() {
-        let mut times = steady(0.003);
-        // One in four answers is 5 ms late.
-        times.iter_mut().step_by(4).for_each(|t| *t += 0.005);
-        let found = cadence(&[times], WINDOW);
-        assert_eq!(found.lag_ms.map(f64::round), [0.0, 5.0, 5.0]);
+    fn the_lag_is_the_time_behind_the_early_place_of_the_grid() {
+        let check = |every: usize, late_s: f64, expected: [f64; 3]| {
+            let mut times = steady(0.003);
+            times.iter_mut().step_by(every).for_each(|t| *t += late_s);
+            let found = cadence(&[times], WINDOW);
+            assert_eq!(
+                found.lag_ms.map(f64::round),
+                expected,
+                "one in {every} by {late_s} s"
+            );
+        };
+        check(4, 0.005, [0.0, 5.0, 5.0]);
+        // Late by more than half a period, it is nearer to the next place of the grid.
+        check(100, 0.013, [0.0, 0.0, 13.0]);
+        check(50, 0.013, [0.0, 13.0, 13.0]);
+        // Early ones are not late.
+        check(50, -0.002, [0.0, 0.0, 0.0]);
     }
 
     #[test]

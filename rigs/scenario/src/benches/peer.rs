@@ -57,6 +57,17 @@ impl Serving {
     pub(super) fn start(script: &str, arguments: &[String]) -> Result<(Self, Value), String> {
         let mut command = Command::new(place(PYTHON)?);
         command.arg(place(SCRIPTS)?.join(script)).args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a peer's program and waits until it says that it is ready.
+    pub(super) fn tool(program: &str, arguments: &[String]) -> Result<(Self, Value), String> {
+        let mut command = Command::new(place(PROGRAMS)?.join(program));
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Result<(Self, Value), String> {
         let shown = format!("{command:?}");
         let mut child = command
             .stdin(Stdio::piped())
