@@ -15,6 +15,7 @@
 mod can;
 mod files;
 mod ledger;
+mod link;
 mod modbus;
 mod mqtt;
 mod scpi;
@@ -38,6 +39,7 @@ macro_rules! targets {
 targets! {
     modbus_registers: modbus::registers;
     modbus_request: modbus::request;
+    modbus_link: link::modbus_link;
     sunspec_walk: modbus::sunspec_walk;
     can_signals: can::signals;
     socketcand_client: can::socketcand_client;
