@@ -10,8 +10,8 @@ use std::time::Duration;
 use model::{Characteristic, DeviceIx, Instant, Stage};
 use profile::modbus::{DataType, Table};
 
-use super::adopt::{Adoption, Next, Request};
 use super::codec;
+use super::curve_adoption::{Adoption, Next, Request};
 use super::link::{Ask, LinkError};
 use super::{BUSY_WAIT, Bus};
 use crate::{AdoptJob, BusStats, DispatchId, LinkEvent};

@@ -5,19 +5,19 @@
 //! work (see [`crate::plan`]), for believing answers (see [`link`]), or for what words
 //! mean (see [`codec`]).
 
-mod adopt;
-mod adopting;
 mod ask;
 pub mod blocks;
 mod chores;
 pub mod codec;
 mod counter;
+mod curve_adoption;
 mod device;
 pub(crate) mod dial;
 mod gate;
 mod guard;
 pub mod link;
 mod patience;
+mod present_setpoints;
 pub mod scan;
 pub mod sunspec;
 mod write;
