@@ -62,6 +62,7 @@ bundled![
 
 struct Bundled {
     profile: Arc<Profile>,
+    class: &'static str,
     text: &'static str,
 }
 
@@ -73,7 +74,14 @@ static TABLE: LazyLock<BTreeMap<String, Bundled>> = LazyLock::new(|| {
             let (profile, _) = Profile::parse(Source::new(*path, *text)).ok()?;
             let id = profile.id.to_string();
             let profile = Arc::new(profile);
-            Some((id, Bundled { profile, text }))
+            // The folder is the class of device.
+            let (class, _) = path.split_once('/')?;
+            let bundled = Bundled {
+                profile,
+                class,
+                text,
+            };
+            Some((id, bundled))
         })
         .collect()
 });
@@ -88,6 +96,12 @@ pub fn bundled(id: &str) -> Option<Arc<Profile>> {
 #[must_use]
 pub fn bundled_text(id: &str) -> Option<&'static str> {
     TABLE.get(id).map(|b| b.text)
+}
+
+/// The class of device that a bundled profile stands under, such as `meter`.
+#[must_use]
+pub fn bundled_class(id: &str) -> Option<&'static str> {
+    TABLE.get(id).map(|b| b.class)
 }
 
 /// Identities of all bundled profiles, in alphabetical order.

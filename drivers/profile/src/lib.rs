@@ -80,7 +80,7 @@ use std::sync::Arc;
 
 use model::Point;
 
-pub use bundled::{bundled, bundled_ids, bundled_text, similar};
+pub use bundled::{bundled, bundled_class, bundled_ids, bundled_text, similar};
 pub use codes::{EXPLANATIONS, explanation};
 pub use reference::reference_page;
 

@@ -3,6 +3,7 @@
 //! `drivers/profile/REFERENCE.md` holds the same text; a test keeps the two equal.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::Point;
@@ -14,7 +15,7 @@ use crate::modbus::{
 };
 use crate::mqtt::{Command, MqttProfile, Payload};
 use crate::scpi::{Form, ScpiProfile};
-use crate::{EXPLANATIONS, Profile, Protocol, bundled, bundled_ids, sunspec};
+use crate::{EXPLANATIONS, Profile, Protocol, bundled, bundled_class, bundled_ids, sunspec};
 
 /// The whole page, in Markdown.
 #[must_use]
@@ -27,18 +28,67 @@ pub fn reference_page() -> String {
          those of SunSpec are `model+offset`, counted from the model's ID register. \
          Values outside their range are not believed.\n",
     );
-    for id in bundled_ids() {
-        if let Some(profile) = bundled(id) {
+    contents(&mut page);
+    for (class, title) in CLASSES {
+        line(&mut page, &format!("\n## {title}"));
+        for profile in of_class(class) {
             device(&mut page, &profile);
         }
     }
     points(&mut page);
     models(&mut page);
-    page.push_str("\n## Codes\n\n");
+    let _ = write!(page, "\n## {CODES}\n\n");
     for (code, text) in EXPLANATIONS {
         line(&mut page, &format!("- **{code}** {text}"));
     }
     page
+}
+
+/// Classes of device, which are the folders of the profiles, with their headings.
+const CLASSES: &[(&str, &str)] = &[
+    ("inverter", "Photovoltaic inverters"),
+    ("storage", "Storage inverters"),
+    ("battery", "Batteries"),
+    ("meter", "Meters"),
+    ("plug", "Plugs and relays"),
+    ("breaker", "Breakers"),
+    ("instrument", "Bench instruments"),
+];
+
+/// Headings of what follows the devices.
+const POINTS: &str = "Canonical points";
+const MODELS: &str = "SunSpec models with a bundled layout";
+const CODES: &str = "Codes";
+
+fn of_class(class: &str) -> impl Iterator<Item = Arc<Profile>> {
+    bundled_ids()
+        .into_iter()
+        .filter(move |id| bundled_class(id) == Some(class))
+        .filter_map(bundled)
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn contents(page: &mut String) {
+    line(page, "");
+    for (class, title) in CLASSES {
+        line(page, &format!("- [{title}](#{})", anchor(title)));
+        for profile in of_class(class) {
+            let id = &profile.id;
+            let link = format!("  - [`{id}`](#{}): {}", anchor(id), profile.title);
+            line(page, &link);
+        }
+    }
+    for heading in [POINTS, MODELS, CODES] {
+        line(page, &format!("- [{heading}](#{})", anchor(heading)));
+    }
 }
 
 fn line(page: &mut String, text: &str) {
@@ -59,7 +109,7 @@ fn table(page: &mut String, head: &[&str], rows: impl Iterator<Item = Vec<String
 fn device(page: &mut String, profile: &Profile) {
     line(
         page,
-        &format!("\n## `{}`\n\n{}.\n", profile.id, profile.title),
+        &format!("\n### `{}`\n\n{}.\n", profile.id, profile.title),
     );
     for source in &profile.source {
         line(page, &format!("- Source: {source}."));
@@ -632,7 +682,7 @@ fn queries(page: &mut String, scpi: &ScpiProfile) {
 }
 
 fn points(page: &mut String) {
-    line(page, "\n## Canonical points");
+    line(page, &format!("\n## {POINTS}"));
     let ids = bundled_ids();
     let profiles: Vec<_> = ids.iter().filter_map(|id| bundled(id)).collect();
     table(
@@ -662,7 +712,7 @@ fn points(page: &mut String) {
 }
 
 fn models(page: &mut String) {
-    line(page, "\n## SunSpec models with a bundled layout");
+    line(page, &format!("\n## {MODELS}"));
     table(
         page,
         &["Model", "Name", "Length", "Points"],
@@ -709,6 +759,33 @@ mod tests {
         }
         let stored = std::fs::read_to_string(path).expect("there: run with UPDATE=1 once");
         assert!(stored == page, "REFERENCE.md is old: run with UPDATE=1");
+    }
+
+    #[test]
+    fn every_device_stands_once_under_its_class_and_in_the_contents() {
+        let page = reference_page();
+        let (contents, body) = page.split_once("\n## ").expect("there are headings");
+        for id in bundled_ids() {
+            let class = bundled_class(id).expect("it is bundled");
+            let (_, title) = CLASSES
+                .iter()
+                .find(|(known, _)| *known == class)
+                .expect("every class has a heading");
+            assert!(
+                contents.contains(&format!("  - [`{id}`](#{}): ", anchor(id))),
+                "{id}"
+            );
+            let under = format!("\n## {body}");
+            let headings: Vec<&str> = under
+                .lines()
+                .take_while(|line| *line != format!("### `{id}`"))
+                .filter_map(|line| line.strip_prefix("## "))
+                .collect();
+            assert_eq!(headings.last(), Some(title), "{id}");
+            assert_eq!(body.matches(&format!("\n### `{id}`\n")).count(), 1, "{id}");
+        }
+        assert_eq!(anchor("eastron/sdm630"), "eastronsdm630");
+        assert_eq!(anchor("victron/gx-mqtt"), "victrongx-mqtt");
     }
 
     #[test]
