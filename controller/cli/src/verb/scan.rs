@@ -1,6 +1,7 @@
 //! `gridrig scan`: what hangs on some buses, proposed as a rig. Nothing is written to any device.
 
 mod propose;
+mod role;
 mod target;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use bus::modbus::scan::Patience;
 use clap::Args;
 use document::Diagnostic;
+use futures_util::stream::{self, StreamExt as _};
 use model::Clock;
 use profile::Profile;
 use runtime::clock::SystemClock;
@@ -29,6 +31,10 @@ use target::{Kind, Target};
 /// Units that are asked when nothing else is said, besides those that bundled profiles name.
 /// Chosen: the first ten; makers number from one.
 const UNITS_FIRST: std::ops::RangeInclusive<u8> = 1..=10;
+
+/// Buses that are looked at side by side.
+/// Chosen: more than a bench has, few enough that none of them waits for the processor.
+const AT_ONCE: usize = 16;
 
 /// Arguments of `scan`.
 #[derive(Debug, Args)]
@@ -134,12 +140,20 @@ async fn scan(arguments: &Arguments, terminal: &Terminal) -> Outcome {
         .collect();
     let mut proposal = Proposal::default();
     let mut troubles = Vec::new();
-    for target in targets {
-        match look(&target, &units, &profiles, arguments, terminal).await {
+    let (units, profiles) = (&units, &profiles);
+    let mut looks = stream::iter(targets)
+        .map(|target| async move {
+            let finds = look(&target, units, profiles, arguments, terminal).await;
+            (target, finds)
+        })
+        .buffered(AT_ONCE);
+    while let Some((target, finds)) = looks.next().await {
+        match finds {
             Ok(finds) => proposal.add(&target, finds),
             Err(trouble) => troubles.push(*trouble),
         }
     }
+    drop(looks);
     drop(bench);
     terminal.draw(&troubles);
     tell(arguments, &proposal, troubles, terminal)
@@ -202,7 +216,7 @@ async fn look(
                 let tell = |found: &bus::modbus::scan::Found| {
                     let best = found.candidates.first();
                     let what = best.map_or("no bundled profile fits", |c| &*c.profile.id);
-                    terminal.say(format!("  unit {:>3}: {what}", found.unit));
+                    terminal.say(format!("  {} unit {}: {what}", target.shown(), found.unit));
                 };
                 let spec = one.spec()?;
                 found = bus::modbus::scan::scan(spec, units, profiles, patience, clock, tell)

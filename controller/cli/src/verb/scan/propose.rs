@@ -11,11 +11,12 @@ use bus::can::scan::{Candidate as CanCandidate, Traffic};
 use bus::modbus::scan::{Candidate, Found, Patience};
 use bus::mqtt::scan::Found as Announced;
 use bus::scpi::scan::Found as Instrument;
-use model::Point;
+use model::{Point, Role};
 use profile::mqtt::Message;
 use profile::{Profile, Protocol};
 use serde_json::{Value, json};
 
+use super::role::guess;
 use super::target::{Target, quoted};
 use crate::timing;
 
@@ -53,40 +54,6 @@ pub enum Finds {
         at: Target,
         found: Option<Instrument>,
     },
-}
-
-/// What a device is for, as far as its profile tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Guess {
-    role: &'static str,
-    /// Name of a device of this kind, before its number.
-    prefix: &'static str,
-}
-
-fn guess(profile: &Profile) -> Guess {
-    let of = |role, prefix| Guess { role, prefix };
-    let takes_power = profile.takes(Point::ActivePowerSet);
-    if let Protocol::Scpi(_) = profile.protocol {
-        return match profile.takes(Point::FrequencySet) {
-            true => of("source", "grid"),
-            false if takes_power => of("load", "eload"),
-            false => of("meter", "met"),
-        };
-    }
-    if profile.says(Point::SyncAngle) && profile.takes(Point::SwitchOn) {
-        of("breaker", "brk")
-    } else if takes_power || profile.says(Point::StateOfCharge) {
-        match profile.protocol {
-            Protocol::Can(_) => of("battery", "bat"),
-            _ => of("ess", "ess"),
-        }
-    } else if profile.takes(Point::ActivePowerLimit) || profile.says(Point::DcPower) {
-        of("pv", "pv")
-    } else if profile.takes(Point::SwitchOn) {
-        of("load", "plug")
-    } else {
-        of("meter", "met")
-    }
 }
 
 /// Where the limits in a proposed entry come from.
@@ -288,10 +255,10 @@ impl Proposal {
             "Its nameplate says {p} W{}.",
             rated_s.map_or(String::new(), |s| format!(" and {s} VA"))
         ));
-        let lower = if profile.takes(Point::ActivePowerSet) {
-            -p
-        } else {
-            0.0
+        let (lower, upper) = match guess(profile).role {
+            Role::Load => (-p, 0.0),
+            Role::Ess => (-p, p),
+            _ => (0.0, p),
         };
         let s = rated_s.map_or(String::new(), |s| format!(", s = \"{s}VA\""));
         let soc = match read.value(Point::StateOfCharge) {
@@ -301,7 +268,7 @@ impl Proposal {
         };
         device
             .keys
-            .push(("limits", format!("{{ p = \"{lower}..{p}W\"{s}{soc} }}")));
+            .push(("limits", format!("{{ p = \"{lower}..{upper}W\"{s}{soc} }}")));
     }
 
     fn learn(&mut self, read: &Candidate) {
@@ -314,7 +281,7 @@ impl Proposal {
         let guess = guess(profile);
         device.name = self.name(guess.prefix);
         device.profile = profile.id.to_string();
-        device.keys.push(("role", quoted(guess.role)));
+        device.keys.push(("role", quoted(guess.role.name())));
         self.devices.push(device);
     }
 
