@@ -1,4 +1,4 @@
-//! Modbus with other people: libmodbus, pymodbus, modbus-serial and jsmodbus on both sides, a cable
+//! Modbus with other people: libmodbus, minimalmodbus, pymodbus, modbus-serial and jsmodbus on both sides, a cable
 //! that is pulled, a gateway that restarts, and a meter whose answers come late.
 
 // Everything in this file is a test, its small functions too.
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use suite::bench::Controller;
 use suite::late_meter::{self, MEASURED, Misdeeds};
 use suite::process::{
-    Peer, Running, WithArguments, gridrig, node, output, serial_cable, text_of, tool,
+    Peer, Running, WithArguments, gridrig, node, output, script, serial_cable, text_of, tool,
 };
 use suite::run::{SampleRow, events, events_of, samples};
 use suite::sim::Sim;
@@ -240,6 +240,37 @@ fn other_peoples_clients_read_our_meter_on_a_serial_line() {
         let hertz = client.float_on_line(&line, 0x46);
         assert!((hertz - 50.0).abs() < 0.2, "{client:?}: {hertz} Hz");
     }
+    sim.end();
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn minimalmodbus_reads_our_meters_and_hears_where_there_is_no_register() {
+    let sim = Sim::start(&root().join("tests/rigs/steady.toml"));
+    let line = sim.address("pcc");
+    let read = |unit: &str, address: &str| {
+        let arguments = [&line, "115200", unit, address, "60000"];
+        Client::answer(script("minimalmodbus_read.py").with(arguments))
+    };
+    for (unit, address, expected, off) in [
+        ("1", 0x46, 50.0, 0.2),
+        ("1", 0x00, 230.0, 10.0),
+        ("3", 0x46, 50.0, 0.2),
+    ] {
+        let told = read(unit, &address.to_string());
+        let float = told["float"].as_f64().unwrap_or_else(|| panic!("{told}"));
+        assert!((float - expected).abs() < off, "unit {unit}: {told}");
+        assert_eq!(told["refused"], "IllegalRequestError", "{told}");
+        // The first word of a float is its upper half, in this library's opinion too.
+        let upper = u64::from((float as f32).to_bits() >> 16);
+        let word = told["word"].as_u64().unwrap_or_else(|| panic!("{told}"));
+        assert!(word.abs_diff(upper) <= 1, "unit {unit}: {told}");
+    }
+    let nobody = read("9", "70");
+    let why = nobody["error"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{nobody}"));
+    assert!(why.starts_with("NoResponseError"), "{nobody}");
     sim.end();
 }
 
