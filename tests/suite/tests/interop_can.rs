@@ -1,5 +1,8 @@
 //! CAN with other people: python-can and cantools on our battery, our controller on theirs.
 
+#[path = "interop_can/dbc.rs"]
+mod dbc;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
