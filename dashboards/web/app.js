@@ -116,7 +116,7 @@ function side(state) {
     const fill = make("i"), meter = make("span", { class: "meter", "data-full": b.busy_percent >= 80, role: "img", "aria-label": `${b.busy_percent.toFixed(0)} percent busy` }, fill);
     fill.style.width = `${Math.min(100, b.busy_percent)}%`;
     return make("tr", {}, make("td", {}, b.name), make("td", {}, meter, `${b.busy_percent.toFixed(0)} %`), make("td", { class: "r" }, Format.count(b.answers)),
-      make("td", { class: "r" }, Format.count(b.timeouts)), make("td", { class: "r", title: `corrupt ${b.corrupt}, exceptions ${b.exceptions}, expired ${b.expired}, reconnects ${b.reconnects}` }, Format.count(b.corrupt + b.exceptions + b.expired + b.reconnects)));
+      make("td", { class: "r" }, Format.count(b.timeouts)), make("td", { class: "r", title: `corrupt ${b.corrupt}, exceptions ${b.exceptions}, expired ${b.expired}, reconnects ${b.reconnects}, bus-offs ${b.bus_offs}, bus errors ${b.bus_errors}` }, Format.count(b.corrupt + b.exceptions + b.expired + b.reconnects + b.bus_offs + b.bus_errors)));
   }));
 }
 

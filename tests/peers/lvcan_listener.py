@@ -1,4 +1,4 @@
-"""Listens to a battery on a socketcand bus with python-can and cantools.
+"""Listens to a battery on a socketcand bus or a serial adapter with python-can and cantools.
 
 For a fixed time it collects frames, decodes each by `lvcan.dbc` and prints
 one JSON line: per message the newest signals and how many frames came, and
@@ -12,24 +12,21 @@ import pathlib
 import time
 
 import can
+import can_bus
 import cantools
 from lvcan import KEEP_ALIVE_ID
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--host", default="127.0.0.1")
-    options.add_argument("--port", type=int, required=True)
-    options.add_argument("--bus", default="can0")
+    can_bus.arguments(options)
     options.add_argument("--for-s", type=float, default=2.5)
     options.add_argument("--keep-alive", action="store_true")
     asked = options.parse_args()
 
     database = cantools.database.load_file(pathlib.Path(__file__).with_name("lvcan.dbc"))
     known = {message.frame_id: message for message in database.messages}
-    bus = can.Bus(
-        interface="socketcand", channel=asked.bus, host=asked.host, port=asked.port
-    )
+    bus = can_bus.connect(asked)
     decoded, counts, frames, unknown = {}, {}, {}, set()
     end = time.monotonic() + asked.for_s
     next_keep_alive = time.monotonic()

@@ -1,4 +1,4 @@
-"""A Pylontech-style battery on a socketcand bus, sent by python-can.
+"""A Pylontech-style battery on a socketcand bus or a serial line, sent by python-can.
 
 Sends the golden frames every second, reconnects when the daemon restarts, and
 prints each frame it receives as `{"received": "305", "data": "00..", "t": s}`,
@@ -8,11 +8,11 @@ Commands: `dump`, `set ID HEX` (replaces a frame), `mute`, `unmute`.
 """
 
 import argparse
-import logging
 import threading
 import time
 
 import can
+import can_bus
 import peer
 from lvcan import GOLDEN, KEEP_ALIVE_ID
 
@@ -76,28 +76,22 @@ class Battery:
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--host", default="127.0.0.1")
-    options.add_argument("--port", type=int, required=True)
-    options.add_argument("--bus", default="can0")
+    can_bus.arguments(options)
     options.add_argument("--period-s", type=float, default=1.0)
     asked = options.parse_args()
 
-    # A lost connection is reported below; python-can's own lines add nothing.
-    logging.getLogger("can").setLevel(logging.CRITICAL)
     battery = Battery(asked.period_s)
     peer.live(battery.obey, battery.stopped.set)
     connections = 0
     while not battery.stopped.is_set():
         try:
-            bus = can.Bus(
-                interface="socketcand", channel=asked.bus, host=asked.host, port=asked.port
-            )
+            bus = can_bus.connect(asked)
         except (OSError, can.CanError):
             battery.stopped.wait(0.2)
             continue
         connections += 1
         if connections == 1:
-            peer.ready(port=asked.port)
+            peer.ready(port=asked.port or 0)
         else:
             peer.say(reconnected=connections)
         try:

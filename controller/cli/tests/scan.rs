@@ -8,10 +8,11 @@ use std::process::{Child, Stdio};
 use common::{Place, repository};
 use serde_json::Value;
 
-/// What a scan cannot find: a battery that only answers somebody who writes, and devices whose
+/// What a scan cannot find: batteries that only answer somebody who writes, and devices whose
 /// topics have a name of several levels.
 const NOT_FOUND_BY_A_SCAN: &[&str] = &[
     "byd/hvs-can",
+    "pylontech/hv-can",
     "victron/gx-mqtt",
     "zigbee2mqtt/plug",
     "zigbee2mqtt/timed-plug",

@@ -28,6 +28,8 @@ pub struct BusStats {
     pub reconnects: AtomicU64,
     /// Times that the CAN controller has left its bus.
     pub bus_offs: AtomicU64,
+    /// Other errors that the CAN controller has reported: of wiring, bit rate or load.
+    pub bus_errors: AtomicU64,
     /// Time during which the link was in use, in nanoseconds.
     pub busy_nanos: AtomicU64,
     /// The devices, in the order of the bus.
@@ -73,6 +75,7 @@ pub struct BusReport {
     pub expired: u64,
     pub reconnects: u64,
     pub bus_offs: u64,
+    pub bus_errors: u64,
     pub busy_nanos: u64,
 }
 
@@ -122,6 +125,7 @@ impl BusStats {
             expired: read(&self.expired),
             reconnects: read(&self.reconnects),
             bus_offs: read(&self.bus_offs),
+            bus_errors: read(&self.bus_errors),
             busy_nanos: read(&self.busy_nanos),
         }
     }

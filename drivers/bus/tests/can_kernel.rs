@@ -265,7 +265,7 @@ async fn a_classic_interface_refuses_a_long_frame_in_clear_text() {
 
 /// Two real controllers (emulated SJA1000) on one bus.
 #[tokio::test]
-async fn two_controllers_carry_frames_at_their_bit_rate_and_a_wrong_one_is_told() {
+async fn two_controllers_carry_frames_and_an_interface_that_goes_down_is_told_and_heard_again() {
     let Ok(both) = std::env::var("GRIDRIG_CAN_CONTROLLERS") else {
         eprintln!("GRIDRIG_CAN_CONTROLLERS is not set: no controllers to check");
         return;

@@ -26,6 +26,7 @@ bundled![
     "storage/victron-gx-mqtt.toml",
     "battery/pylontech-lv-can.toml",
     "battery/pylontech-lv-can-v13.toml",
+    "battery/pylontech-hv-can.toml",
     "battery/victron-lv-can.toml",
     "battery/sma-lv-can.toml",
     "battery/byd-hvs-can.toml",

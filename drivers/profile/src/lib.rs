@@ -170,7 +170,10 @@ impl Profile {
                 m.controls.clear();
                 m.heartbeats.clear();
             }
-            Protocol::Can(c) => c.controls.clear(),
+            Protocol::Can(c) => {
+                c.controls.clear();
+                c.keep_alive.clear();
+            }
             Protocol::Mqtt(m) => m.commands.clear(),
             Protocol::Scpi(s) => s.controls.clear(),
         }

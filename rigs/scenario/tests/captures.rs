@@ -1,5 +1,5 @@
 //! Captures of the wire, replayed: the driver reads from them what was read then, and the
-//! emulator's own encoder makes the same words.
+//! emulator's own encoders make the same words and frames.
 
 #![allow(clippy::panic, reason = "a test that fails says so by a panic")]
 
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bus::can::codec;
 use bus::{BusDevice, BusSpec, Endpoint, Framing, KeepAlives, LinkEvent, PollPeriods, Sink};
 use emulator::faces::modbus::number;
 use emulator::faces::scpi::Instrument;
@@ -55,7 +56,7 @@ fn captures() -> Vec<Capture> {
             });
         }
     }
-    assert!(found.len() >= 3, "captures are missing");
+    assert!(found.len() >= 6, "captures are missing");
     found
 }
 
@@ -346,4 +347,46 @@ fn the_emulated_instrument_answers_the_same_numbers_to_the_same_queries() {
         }
     }
     assert!(compared >= 3, "only {compared} values were compared");
+}
+
+/// A frame of the capture: identifier as its profile has it, and data.
+fn frames(capture: &Capture) -> Vec<(u32, Vec<u8>)> {
+    let rows = capture.rows.iter().filter(|r| r["can"].is_string());
+    rows.map(|row| {
+        let id = row["can"].as_str().expect("an identifier");
+        let hex = row["data"].as_str().expect("data");
+        let data = (0..hex.len() / 2)
+            .map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).expect("in hexadecimal"));
+        let id = u32::from_str_radix(id, 16).expect("in hexadecimal");
+        (id, data.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn the_emulator_makes_the_same_frames_of_the_same_values() {
+    let mut compared = 0;
+    for capture in captures() {
+        let Protocol::Can(can) = &capture.profile.protocol else {
+            continue;
+        };
+        let values = capture.values();
+        for (id, captured) in frames(&capture) {
+            for frame in can.frames.iter().filter(|f| f.id.number() == id) {
+                let made = emulator::faces::can::data(frame, |p| values.get(&p).copied());
+                let made = made.expect("its values are in the capture");
+                for signal in &frame.signals {
+                    // Bytes that the device leaves out, and bits that nobody reads, are not compared.
+                    let cut =
+                        |data: &[u8]| Some(codec::extract(data, signal.field.at)? & signal.mask);
+                    let file = capture.file.display();
+                    let expected = cut(&captured);
+                    assert!(expected.is_some(), "{file}: {id:X} is too short");
+                    assert_eq!(cut(&made), expected, "{file}: {} in {id:X}", signal.point);
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 40, "only {compared} values were compared");
 }

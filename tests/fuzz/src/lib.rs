@@ -43,6 +43,8 @@ targets! {
     sunspec_walk: modbus::sunspec_walk;
     can_signals: can::signals;
     socketcand_client: can::socketcand_client;
+    slcan_client: can::slcan_client;
+    dbc_file: can::dbc_file;
     mqtt_payload: mqtt::payload;
     mqtt_topic: mqtt::topic;
     scpi_reply: scpi::reply;

@@ -1,11 +1,16 @@
 //! CAN with other people: python-can and cantools on our battery, our controller on theirs.
 
+#[path = "interop_can/commanded.rs"]
+mod commanded;
 #[path = "interop_can/dbc.rs"]
 mod dbc;
+#[path = "interop_can/link.rs"]
+mod link;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use link::Link;
+use serde_json::{Value, json};
 use suite::bench::Controller;
 use suite::process::{Peer, json_of};
 use suite::run::{events, events_of, samples, values};
@@ -15,25 +20,36 @@ use suite::{PATIENCE, folder, root, wait_for};
 #[test]
 #[ignore = "needs peers"]
 fn cantools_decodes_our_battery_and_knows_every_frame() {
-    let sim = Sim::start(&root().join("tests/rigs/steady.toml"));
-    let address = sim.address("bat1");
-    let bus = address
-        .rsplit('/')
-        .next()
-        .expect("the address ends with the bus");
-    let port = sim.port("bat1").to_string();
-    let heard = json_of(
-        "lvcan_listener.py",
-        [
-            "--port",
-            &port,
-            "--bus",
-            bus,
-            "--for-s",
-            "4",
-            "--keep-alive",
-        ],
+    let steady = root().join("tests/rigs/steady.toml");
+    let dir = folder();
+    let serial = dir.path().join("serial.toml");
+    let text = format!(
+        "schema = 1\ninherit = \"{}\"\n\
+         [bus]\ncan0 = {{ kind = \"can\", uri = \"slcan:///dev/ttyACM0?bitrate=500000\" }}\n",
+        steady.display()
     );
+    std::fs::write(&serial, text).expect("the folder can be written");
+    for rig in [steady, serial] {
+        let sim = Sim::start(&rig);
+        let address = sim.address("bat1");
+        let asked = match address.strip_prefix("slcan://") {
+            Some(port) => {
+                let path = port.split('?').next().unwrap_or_default();
+                vec!["--slcan".to_owned(), path.to_owned()]
+            }
+            None => {
+                let bus = address.rsplit('/').next().unwrap_or_default();
+                let port = sim.port("bat1").to_string();
+                ["--port", &port, "--bus", bus].map(str::to_owned).to_vec()
+            }
+        };
+        let more = ["--for-s", "4", "--keep-alive"].map(str::to_owned);
+        check_heard(&json_of("lvcan_listener.py", asked.into_iter().chain(more)));
+        sim.end();
+    }
+}
+
+fn check_heard(heard: &Value) {
     assert_eq!(heard["unknown"], json!([]), "frames that nobody knows");
     let frames = &heard["frames"];
     // 55 % charge, 100 % health, little-endian; the maker's name; charge and discharge allowed.
@@ -73,14 +89,13 @@ fn cantools_decodes_our_battery_and_knows_every_frame() {
             "{name} came {count} times in 4 s"
         );
     }
-    sim.end();
 }
 
-fn rig(dir: &Path, port: u16) -> PathBuf {
+fn rig(dir: &Path, uri: &str) -> PathBuf {
     let path = dir.join("battery.toml");
     let text = format!(
         "schema = 1\nsite = {{ v = \"230V\", f = \"50Hz\", phases = 3 }}\n\
-         [bus]\ncan0 = {{ kind = \"can\", uri = \"socketcand://127.0.0.1:{port}/can0\" }}\n\
+         [bus]\ncan0 = {{ kind = \"can\", uri = \"{uri}\" }}\n\
          [device]\nbat1 = {{ profile = \"pylontech/lv-can\", bus = \"can0\", role = \"battery\" }}\n"
     );
     std::fs::write(&path, text).expect("the folder can be written");
@@ -90,11 +105,16 @@ fn rig(dir: &Path, port: u16) -> PathBuf {
 #[test]
 #[ignore = "needs peers"]
 fn our_controller_reads_the_golden_frames_and_keeps_the_battery_alive() {
+    for link in [Link::socketcand(), Link::serial()] {
+        reads_the_golden_frames(&link);
+    }
+}
+
+fn reads_the_golden_frames(link: &Link) {
     let dir = folder();
-    let relay = Peer::start("socketcand_relay.py", ["--port", "0"]);
-    let mut battery = Peer::start("lvcan_sender.py", ["--port", &relay.port().to_string()]);
+    let mut battery = Peer::start("lvcan_sender.py", &link.theirs);
     let controller =
-        Controller::on_bench(&rig(dir.path(), relay.port()), &dir.path().join("run"), &[]);
+        Controller::on_bench(&rig(dir.path(), &link.ours), &dir.path().join("run"), &[]);
     let shown = |charge: f64| {
         wait_for(&format!("the battery shows {charge}"), PATIENCE, || {
             controller
@@ -143,8 +163,11 @@ fn a_silent_battery_and_a_restarted_daemon_are_noticed_and_overcome() {
     let dir = folder();
     let mut relay = Peer::start("socketcand_relay.py", ["--port", "0"]);
     let mut battery = Peer::start("lvcan_sender.py", ["--port", &relay.port().to_string()]);
-    let controller =
-        Controller::on_bench(&rig(dir.path(), relay.port()), &dir.path().join("run"), &[]);
+    let controller = Controller::on_bench(
+        &rig(dir.path(), &link::uri_of(&relay)),
+        &dir.path().join("run"),
+        &[],
+    );
     let shown = |charge: f64| {
         wait_for(&format!("the battery shows {charge}"), PATIENCE, || {
             controller

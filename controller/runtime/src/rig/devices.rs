@@ -55,8 +55,9 @@ fn device(
     let document = table.document();
     let profile = table
         .required_text("profile", "eastron/sdm630")
-        .and_then(|p| find_profile(reader, table, p))
-        .map(|profile| permitted(profile, table));
+        .and_then(|p| find_profile(reader, table, p));
+    let keep_alives = keep_alives(table, profile.as_deref());
+    let profile = profile.map(|profile| permitted(profile, keep_alives, table));
     let bus = table.required_text("bus", "lan1").and_then(|b| {
         let found = buses.iter().position(|x| *x.id == *b.value);
         if found.is_none() {
@@ -118,7 +119,6 @@ fn device(
         }
         found
     });
-    let keep_alives = keep_alives(table, profile.as_deref());
     let poll = poll(table, bus.map(|bus| &buses[bus].kind));
     let limits_given = table.has("limits");
     let ramp = table.quantity("ramp").map(|r| r.value);
@@ -181,16 +181,22 @@ fn device(
 }
 
 /// The profile without a write path where the rig does not give one: unless it says otherwise,
-/// everything may be written except where the profile asks to be told.
-fn permitted(profile: Arc<Profile>, table: &Table<'_>) -> Arc<Profile> {
+/// everything may be written except where the profile asks to be told. What keeps a device awake
+/// is written as well, and stays only where the rig says that it is sent always.
+fn permitted(profile: Arc<Profile>, keep_alives: KeepAlives, table: &Table<'_>) -> Arc<Profile> {
     let allowed = table
         .boolean("allow_writes")
         .map_or(!profile.opt_in, |allowed| allowed.value);
     if allowed {
-        profile
-    } else {
-        Arc::new(profile.read_only())
+        return profile;
     }
+    let mut closed = profile.read_only();
+    if let (KeepAlives::Always, Protocol::Can(closed), Protocol::Can(open)) =
+        (keep_alives, &mut closed.protocol, &profile.protocol)
+    {
+        closed.keep_alive.clone_from(&open.keep_alive);
+    }
+    Arc::new(closed)
 }
 
 /// The slower of the rig's ramp and those that the profile's controls bear.

@@ -394,6 +394,16 @@ const BUS_METRICS: &[BusMetric] = &[
         "Connections opened again.",
         |b| b.reconnects,
     ),
+    (
+        "gridrig_link_bus_offs_total",
+        "Times that the CAN controller has left its bus.",
+        |b| b.bus_offs,
+    ),
+    (
+        "gridrig_link_bus_errors_total",
+        "Error frames of the CAN controller, bus-off left out.",
+        |b| b.bus_errors,
+    ),
 ];
 
 fn buses(page: &mut Page, state: &State) {

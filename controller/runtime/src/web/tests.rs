@@ -465,6 +465,7 @@ async fn metrics_leave_out_what_is_not_known() {
         "gridrig_mode{mode=\"safe\"} 0",
         "gridrig_bus_frequency_hertz 49.9",
         "gridrig_link_busy_ratio{link=\"lan1\"} 0",
+        "gridrig_link_bus_offs_total{link=\"lan1\"} 0",
     ] {
         assert!(page.lines().any(|l| l == line), "{line} in {page}");
     }

@@ -289,6 +289,8 @@ pub struct Bus {
     pub exceptions: u64,
     pub expired: u64,
     pub reconnects: u64,
+    pub bus_offs: u64,
+    pub bus_errors: u64,
 }
 
 /// What arming would change first.
@@ -643,6 +645,8 @@ pub fn buses(view: &LiveView) -> Vec<Bus> {
                 exceptions: report.exceptions,
                 expired: report.expired,
                 reconnects: report.reconnects,
+                bus_offs: report.bus_offs,
+                bus_errors: report.bus_errors,
             }
         })
         .collect()

@@ -223,7 +223,7 @@ impl Listener {
             }
             Frame::Error { class } => {
                 tracing::debug!(class, "The CAN controller reported an error.");
-                BusStats::add(&desk.stats.corrupt, 1);
+                BusStats::add(&desk.stats.bus_errors, 1);
                 (Vec::new(), Turn::None)
             }
         }

@@ -630,6 +630,13 @@ async fn a_bus_that_stays_off_is_opened_anew_and_keep_alives_come_at_once() {
     assert!(rig.clock.now().since(back_at) < Duration::from_millis(5));
     let report = rig.handle.stats.report();
     assert_eq!((report.bus_offs, report.reconnects), (1, 1));
+    // Another error is counted by itself, and nothing is said about the devices.
+    say(&mut peer, "< error 020 3.0 >< error 004 3.1 >").await;
+    let report = rig.handle.stats.report();
+    assert_eq!(
+        (report.bus_errors, report.bus_offs, report.corrupt),
+        (2, 1, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -458,14 +458,15 @@ fn battery_frames_hold_what_captured_packs_send() {
             false,
             1.0,
         ),
+        // Not the finer number after it: real packs leave that zero.
         (
             "victron/lv-can",
             0x355,
             Point::StateOfCharge,
-            32,
+            0,
             16,
             false,
-            0.0001,
+            0.01,
         ),
         (
             "victron/lv-can",

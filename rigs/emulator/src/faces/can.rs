@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use model::Point;
 use profile::can::{
     Bits, ByteOrder, CanId, CanProfile, Control, ControlField, Field, Frame, Number, frame_length,
 };
@@ -217,8 +218,13 @@ impl CanBus {
 }
 
 /// The data bytes of a frame now; `None` when the device knows none of its values.
+fn encode(frame: &Frame, world: &World, device: usize) -> Option<Vec<u8>> {
+    data(frame, |point| world.value(device, point))
+}
+
+/// The data bytes of a frame with these values; `None` when it knows none of its values.
 #[must_use]
-pub fn encode(frame: &Frame, world: &World, device: usize) -> Option<Vec<u8>> {
+pub fn data(frame: &Frame, value: impl Fn(Point) -> Option<f64>) -> Option<Vec<u8>> {
     let mut data = vec![0_u8; length(frame)];
     if let Some(text) = &frame.identify {
         // Identity texts are filled with blanks, as `50594C4F4E202020` is.
@@ -234,7 +240,7 @@ pub fn encode(frame: &Frame, world: &World, device: usize) -> Option<Vec<u8>> {
     }
     let mut known = frame.signals.is_empty();
     for signal in &frame.signals {
-        let value = world.value(device, signal.point);
+        let value = value(signal.point);
         known |= value.is_some();
         let number = match (value, signal.not_implemented) {
             (None, Some(pattern)) => pattern,

@@ -240,6 +240,40 @@ fn a_device_that_asks_for_permission_has_no_control_until_the_rig_gives_it() {
 }
 
 #[test]
+fn a_device_on_can_has_no_frame_of_ours_unless_the_rig_permits_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let write =
+        |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+    let inverter = include_str!("../../../../../tests/peers/inverter.toml");
+    write(
+        "inverter.dbc",
+        include_str!("../../../../../tests/peers/inverter.dbc"),
+    );
+    let asks = inverter.replace("version  = 1", "version  = 1\nopt_in   = true");
+    let awake = "\n[[keep_alive]]\nid = 0x305\ndata = \"00\"\nevery = \"1s\"\n";
+    write("inverter.toml", &format!("{asks}{awake}"));
+    // Controls, and frames that keep it awake.
+    for (keys, expected) in [
+        ("", (0, 0)),
+        (", allow_writes = true", (1, 1)),
+        (", allow_writes = false", (0, 0)),
+        (", keep_alive = \"always\"", (0, 1)),
+    ] {
+        let rig = format!(
+            "schema = 1\nsite = {{ v = \"230V\", f = \"50Hz\", phases = 3 }}\n[bus]\ncan0 = {{ kind = \"can\", uri = \"virtual://lab\" }}\n\
+             [device]\ninv1 = {{ profile = \"inverter.toml\", bus = \"can0\", role = \"ess\", limits = {{ p = \"-3..3kW\" }}{keys} }}\n"
+        );
+        write("rig.toml", &rig);
+        let rig = load(&dir.path().join("rig.toml")).expect("good");
+        let profile::Protocol::Can(can) = &rig.devices[0].profile.protocol else {
+            panic!("CAN")
+        };
+        let found = (can.controls.len(), can.keep_alive.len());
+        assert_eq!(found, expected, "{keys}");
+    }
+}
+
+#[test]
 fn the_slower_of_two_ramps_counts() {
     let ramp = |keys: &str| {
         let rig = load_file(&format!(
