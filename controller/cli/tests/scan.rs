@@ -100,10 +100,20 @@ fn every_device_of_the_zoo_is_found_and_the_proposed_rig_passes_the_live_check()
     .flat_map(|(protocol, flag)| zoo.flags(protocol, flag))
     .collect();
     let mut words = vec![
-        "--json", "scan", "--units", &units, "--listen", "3s", "--out", "rig.toml",
+        "--json",
+        "scan",
+        "--units",
+        &units,
+        "--listen",
+        "3s",
+        "--out",
+        "rig.toml",
         // Emulated devices answer within a millisecond or two and need no rest; half of the time goes
         // into units of the serial line where nobody is.
-        "--timeout", "150ms", "--min-gap", "2ms",
+        "--timeout",
+        "150ms",
+        "--min-gap",
+        "2ms",
     ];
     words.extend(flags.iter().map(String::as_str));
     let told = place.gridrig(&words).exits(0).json();
