@@ -60,6 +60,7 @@ fn source() -> DeviceSpec {
         f: Bounds::between(Frequency::from_hertz(47.0), Frequency::from_hertz(52.0)),
         v: Bounds::between(Voltage::from_volts(180.0), Voltage::from_volts(260.0)),
         rocof: None,
+        slew: None,
         nominal: (Frequency::from_hertz(50.0), Voltage::from_volts(230.0)),
     });
     spec
