@@ -528,6 +528,10 @@ fn wish(payload: &Payload, value: f64) -> Result<Wish, (f64, f64)> {
     }
 }
 
+/// Where the number stands in a payload that is otherwise filled in: what no topic may hold,
+/// so that a device topic with `{v}` in it stays as it is.
+const NUMBER_MARK: &str = "\0";
+
 /// Whether the device leaves this state by itself when nobody repeats it.
 fn falls_back_from(payload: &Payload, wish: Wish) -> bool {
     match payload {
@@ -545,7 +549,10 @@ fn said(payload: &Payload, wish: Wish) -> String {
             factor,
             decimals,
             ..
-        } => template.replace("{v}", &codec::number(wish.value, *factor, *decimals).0),
+        } => template.replace(
+            NUMBER_MARK,
+            &codec::number(wish.value, *factor, *decimals).0,
+        ),
     }
 }
 
@@ -668,7 +675,7 @@ fn filled_payload(
             dead_man: dead_man.as_deref().map(fill).transpose()?,
         },
         Payload::Number { template, .. } => {
-            let filled = fill(template)?;
+            let filled = fill(&template.replace("{v}", NUMBER_MARK))?;
             let mut payload = payload.clone();
             if let Payload::Number { template, .. } = &mut payload {
                 *template = filled;

@@ -14,24 +14,63 @@ pub enum Unfilled {
 /// A template of a profile with the device's topic for `{t}`, its levels for `{t.1}` and so on,
 /// and the controller's reply topic for `{c}`.
 ///
-/// Other braces stand: payloads are often JSON.
+/// Other braces stand: payloads are often JSON. It is one pass: what was filled in is not
+/// looked at again, so a topic that happens to hold a placeholder stays as it is.
 ///
 /// # Errors
 /// When it needs more of a device topic than there is.
 pub fn fill(template: &str, device: Option<&str>, reply: &str) -> Result<String, Unfilled> {
-    let mut filled = template.to_owned();
-    if filled.contains("{t}") {
-        filled = filled.replace("{t}", device.ok_or(Unfilled::NoTopic)?);
+    let mut filled = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(at) = rest.find('{') {
+        let (before, from_brace) = rest.split_at(at);
+        filled.push_str(before);
+        rest = match placeholder(from_brace) {
+            Some((Placeholder::Topic, after)) => {
+                filled.push_str(device.ok_or(Unfilled::NoTopic)?);
+                after
+            }
+            Some((Placeholder::Level(n), after)) => {
+                let levels = device.ok_or(Unfilled::NoTopic)?;
+                let level = levels.split('/').nth(n - 1).ok_or(Unfilled::NoLevel(n))?;
+                filled.push_str(level);
+                after
+            }
+            Some((Placeholder::Reply, after)) => {
+                filled.push_str(reply);
+                after
+            }
+            None => {
+                filled.push('{');
+                &from_brace[1..]
+            }
+        };
     }
-    for n in 1..=TOPIC_LEVELS_MAX {
-        let mark = format!("{{t.{n}}}");
-        if filled.contains(&mark) {
-            let levels = device.ok_or(Unfilled::NoTopic)?;
-            let level = levels.split('/').nth(n - 1).ok_or(Unfilled::NoLevel(n))?;
-            filled = filled.replace(&mark, level);
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// What a placeholder stands for.
+enum Placeholder {
+    Topic,
+    Level(usize),
+    Reply,
+}
+
+/// The placeholder at the beginning of a text that begins with a brace, and what follows it.
+fn placeholder(text: &str) -> Option<(Placeholder, &str)> {
+    let (name, after) = text[1..].split_once('}')?;
+    let meant = match name {
+        "t" => Placeholder::Topic,
+        "c" => Placeholder::Reply,
+        _ => {
+            let n = name.strip_prefix("t.")?.parse().ok();
+            // One digit, as the profile's reader says: `{t.01}` is none.
+            let n = n.filter(|n| name.len() == 3 && (1..=TOPIC_LEVELS_MAX).contains(n))?;
+            Placeholder::Level(n)
         }
-    }
-    Ok(filled.replace("{c}", reply))
+    };
+    Some((meant, after))
 }
 
 /// Whether a device topic of a rig can stand in topics: not empty, and no wildcards.
@@ -108,6 +147,18 @@ mod tests {
                 Some("p1"),
                 Ok(r#"{"src":"me","params":{"on":true}}"#),
             ),
+            // What was filled in is not filled again, neither the reply nor a level.
+            ("{t}/x", Some("{c}"), Ok("{c}/x")),
+            ("{t}/x", Some("{t.1}/b"), Ok("{t.1}/b/x")),
+            ("{t.1}/{t.2}", Some("{t.2}/{c}"), Ok("{t.2}/{c}")),
+            (
+                "{t.0}/{t.01}/{t.10}/{t.x}/{u}",
+                Some("a"),
+                Ok("{t.0}/{t.01}/{t.10}/{t.x}/{u}"),
+            ),
+            ("{{t}}", Some("p1"), Ok("{p1}")),
+            ("a{", Some("p1"), Ok("a{")),
+            ("{t", None, Ok("{t")),
         ] {
             let filled = fill(template, device, "me");
             assert_eq!(filled.as_deref().map_err(|e| *e), expected, "{template}");

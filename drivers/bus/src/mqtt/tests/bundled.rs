@@ -307,3 +307,28 @@ async fn a_topic_with_too_few_levels_is_told_with_what_to_do() {
     let notices = rig.sink.notices();
     assert!(notices[0].contains("at least 2 levels"), "{notices:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_looks_like_a_placeholder_is_said_as_it_is() {
+    let mut odd = profile::bundled("victron/gx-mqtt")
+        .unwrap()
+        .as_ref()
+        .clone();
+    if let Protocol::Mqtt(mqtt) = &mut odd.protocol
+        && let Payload::Number { template, .. } = &mut mqtt.commands[0].payload
+    {
+        *template = r#"{"to":"{t}","value":{v}}"#.to_owned();
+    }
+    let mut device = device(0, Protocol::Mqtt(plug()), Some("{v}/{c}"));
+    device.profile = Arc::new(odd);
+    let mut rig = Rig::with(vec![device]);
+    let mut peer = rig.accept().await;
+    peer.published();
+    set(&rig, 1, 250.0, 0.0).await;
+    let told = peer.published();
+    let command: Vec<&String> = told.iter().filter(|t| t.starts_with("W/")).collect();
+    assert_eq!(
+        command,
+        [r#"W/{v}/vebus/{c}/Hub4/L1/AcPowerSetpoint {"to":"{v}/{c}","value":-250}"#]
+    );
+}
