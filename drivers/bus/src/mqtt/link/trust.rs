@@ -187,4 +187,52 @@ mod tests {
         let plain = std::io::Error::other("cable");
         assert_eq!(distrust(&ConnectionError::Io(plain), "lab"), None);
     }
+
+    #[test]
+    fn each_reason_of_distrust_is_told_with_what_to_do() {
+        use CertificateError as Bad;
+        let rows: &[(Error, &[&str])] = &[
+            (Bad::Expired.into(), &["has expired", "renew it"]),
+            (Bad::NotValidYet.into(), &["not valid yet", "clocks"]),
+            (
+                Bad::UnknownIssuer.into(),
+                &["not signed by the authority in `ca`"],
+            ),
+            (
+                Bad::BadSignature.into(),
+                &["not signed by the authority in `ca`"],
+            ),
+            (
+                Bad::NotValidForName.into(),
+                &["is not for `broker.lab`", "`url`"],
+            ),
+            (Bad::Revoked.into(), &["is not accepted"]),
+            (
+                Error::AlertReceived(AlertDescription::CertificateRequired),
+                &["who we are", "add `cert` and `key`"],
+            ),
+            (
+                Error::AlertReceived(AlertDescription::UnknownCA),
+                &["does not accept our certificate", "UnknownCA"],
+            ),
+            (Error::DecryptError, &["no encrypted connection"]),
+        ];
+        for (error, words) in rows {
+            let io = std::io::Error::other(error.clone());
+            for wrapped in [
+                ConnectionError::Tls(TlsError::TLS(error.clone())),
+                ConnectionError::Io(io),
+            ] {
+                let Some(LinkError::Untrusted { why }) = distrust(&wrapped, "broker.lab") else {
+                    panic!("{error:?} is not told")
+                };
+                for word in *words {
+                    assert!(why.contains(word), "{why:?} lacks {word:?}");
+                }
+            }
+        }
+        // A line that was cut is no distrust.
+        let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(distrust(&ConnectionError::Io(cut), "broker.lab"), None);
+    }
 }
