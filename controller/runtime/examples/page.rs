@@ -393,6 +393,8 @@ impl FakeBench {
                 trades: self.n / 300 * 3,
                 telemetry_written: self.n * 29,
                 telemetry_lost: 0,
+                home_written: 0,
+                home_lost: 0,
             });
         }
     }

@@ -776,6 +776,8 @@ impl Engine {
         let telemetry = self.parts.telemetry.report();
         self.counters.telemetry_written = telemetry.written;
         self.counters.telemetry_lost = telemetry.lost;
+        self.counters.home_written = telemetry.home_written;
+        self.counters.home_lost = telemetry.home_lost;
         self.parts.view.counters(self.counters);
         self.parts.view.ledger(LedgerView {
             clock: self.parts.evidence.clock,
@@ -864,6 +866,8 @@ impl Engine {
         let mut counters = self.counters;
         counters.telemetry_written = telemetry.written;
         counters.telemetry_lost = telemetry.lost;
+        counters.home_written = telemetry.home_written;
+        counters.home_lost = telemetry.home_lost;
         if telemetry.store_lost > 0 || telemetry.events_lost > 0 {
             faults.push(format!(
                 "the run folder lost {} samples and {} events: {}",

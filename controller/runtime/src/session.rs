@@ -20,7 +20,7 @@ use crate::heartbeat;
 use crate::image::ImageStore;
 use crate::journal::Journal;
 use crate::rig::{OnLost, Rig};
-use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Telemetry};
+use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Servers, Telemetry};
 use crate::thread::{ControlThread, Rights, Waker};
 use crate::view::{DeviceLabel, LiveView, RigView};
 use crate::write_path::WritePath;
@@ -155,7 +155,10 @@ impl Session {
                     role: d.role,
                 })
                 .collect(),
-            influx(&rig, &run_dir)?,
+            Servers {
+                influx: influx(&rig, &run_dir)?,
+                home_assistant: rig.home()?,
+            },
             if time.is_virtual() {
                 Pace::Virtual
             } else {

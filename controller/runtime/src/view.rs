@@ -134,6 +134,10 @@ pub struct Counters {
     pub telemetry_written: u64,
     /// Values that the telemetry sink lost.
     pub telemetry_lost: u64,
+    /// Values that the broker of Home Assistant has acknowledged.
+    pub home_written: u64,
+    /// Values that the sink of Home Assistant lost.
+    pub home_lost: u64,
 }
 
 /// An event with its number and times.

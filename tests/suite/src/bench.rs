@@ -52,12 +52,26 @@ impl Controller {
     /// When it does not start.
     #[must_use]
     pub fn demo(rig: Option<&Path>, run_dir: &Path, more: &[&str]) -> Self {
+        Self::demo_with(rig, run_dir, more, &[])
+    }
+
+    /// The same with more variables in its environment.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn demo_with(
+        rig: Option<&Path>,
+        run_dir: &Path,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let verb: &[&str] = if rig.is_some() {
             &["demo", "--rig"]
         } else {
             &["demo"]
         };
-        Self::start(verb, rig, run_dir, more)
+        Self::start_with(verb, rig, run_dir, more, variables)
     }
 
     fn start(verb: &[&str], rig: Option<&Path>, run_dir: &Path, more: &[&str]) -> Self {

@@ -9,9 +9,12 @@ use control::Bench;
 use document::{Actor, Diagnostic};
 use model::{DeviceIx, DeviceSpec, Point, Rating, Role, SourceRating};
 use profile::Protocol;
+use profile::modbus::Poll;
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
 
-use super::{BusKind, CanUri, Rig, RigDevice, Site};
+use crate::telemetry::{HomeConfig, HomeDevice};
+
+use super::{BrokerAddress, BusKind, CanUri, Rig, RigDevice, Site};
 
 /// Samples count as fresh for this many poll periods. Chosen: 5, so that two lost
 /// answers in a row with their time-outs do not make a healthy device unknown.
@@ -81,6 +84,38 @@ impl Rig {
         format!("gridrig/{}/{bus}/status", self.node())
     }
 
+    /// What the Home Assistant of the rig is shown, and where.
+    ///
+    /// # Errors
+    /// A diagnostic when a password or certificate is missing.
+    pub fn home(&self) -> Result<Option<HomeConfig>, Box<Diagnostic>> {
+        let Some(home) = &self.home_assistant else {
+            return Ok(None);
+        };
+        let node = self.node();
+        let status = HomeConfig::status_of(&node);
+        Ok(Some(HomeConfig {
+            broker: broker(&home.broker, "`[telemetry.homeassistant]`", status)?,
+            prefix: home.prefix.clone(),
+            node,
+            every: home.every,
+            devices: self
+                .devices
+                .iter()
+                .map(|device| HomeDevice {
+                    name: device.id.to_string(),
+                    title: device.profile.title.clone(),
+                    points: device
+                        .profile
+                        .points()
+                        .into_iter()
+                        .map(|point| (point, point_age_max(device, point)))
+                        .collect(),
+                })
+                .collect(),
+        }))
+    }
+
     /// The TCP port that the maker of a bus's instrument has chosen.
     fn own_port(&self, bus: usize) -> u16 {
         let of_maker =
@@ -141,32 +176,11 @@ impl Rig {
                 path: port.clone(),
                 settings: *settings,
             },
-            BusKind::Mqtt {
-                host,
-                port,
-                user,
-                password_env,
-                ca,
-                own,
-            } => Endpoint::Broker(Broker {
-                host: host.clone(),
-                port: *port,
-                login: login(&rig_bus.id, user.as_deref(), password_env.as_deref())?,
-                trust: match ca {
-                    None => None,
-                    Some(ca) => Some(Trust {
-                        ca_pem: read_pem(ca, "the broker's certificate authority")?,
-                        client_pem: match own {
-                            None => None,
-                            Some((cert, key)) => Some((
-                                read_pem(cert, "our own certificate")?,
-                                read_pem(key, "the key of our own certificate")?,
-                            )),
-                        },
-                    }),
-                },
-                status: Some(self.status_topic(&rig_bus.id)),
-            }),
+            BusKind::Mqtt(address) => Endpoint::Broker(broker(
+                address,
+                &format!("bus `{}`", rig_bus.id),
+                self.status_topic(&rig_bus.id),
+            )?),
         };
         Ok(BusSpec {
             id: Arc::clone(&rig_bus.id),
@@ -179,26 +193,52 @@ impl Rig {
     }
 }
 
-fn login(
-    bus: &str,
-    user: Option<&str>,
-    password_env: Option<&str>,
-) -> Result<Option<(String, String)>, Box<Diagnostic>> {
-    let Some(user) = user else { return Ok(None) };
-    let password = match password_env {
+/// A broker with its secrets; `what` names who is connected to it.
+pub(super) fn broker(
+    address: &BrokerAddress,
+    what: &str,
+    status: String,
+) -> Result<Broker, Box<Diagnostic>> {
+    let trust = match &address.ca {
+        None => None,
+        Some(ca) => Some(Trust {
+            ca_pem: read_pem(ca, "the broker's certificate authority")?,
+            client_pem: match &address.own {
+                None => None,
+                Some((cert, key)) => Some((
+                    read_pem(cert, "our own certificate")?,
+                    read_pem(key, "the key of our own certificate")?,
+                )),
+            },
+        }),
+    };
+    Ok(Broker {
+        host: address.host.clone(),
+        port: address.port,
+        login: login(address, what)?,
+        trust,
+        status: Some(status),
+    })
+}
+
+fn login(address: &BrokerAddress, what: &str) -> Result<Option<(String, String)>, Box<Diagnostic>> {
+    let Some(user) = &address.user else {
+        return Ok(None);
+    };
+    let password = match &address.password_env {
         None => String::new(),
         Some(name) => std::env::var(name).map_err(|_| {
             Box::new(
                 Diagnostic::error(
                     "R022",
                     Actor::Operator,
-                    format!("the password of bus `{bus}` is not set"),
+                    format!("the password of {what} is not set"),
                 )
                 .help(format!("set the environment variable {name}")),
             )
         })?,
     };
-    Ok(Some((user.to_owned(), password)))
+    Ok(Some((user.clone(), password)))
 }
 
 fn read_pem(path: &std::path::Path, what: &str) -> Result<Vec<u8>, Box<Diagnostic>> {
@@ -321,6 +361,35 @@ fn sample_period(device: &RigDevice) -> Duration {
             .map(|r| r.every)
             .max()
             .unwrap_or(mqtt.timeout / FRESH_PERIODS),
+    }
+}
+
+/// Oldest age at which a value of a point still counts; `None` where it is read once.
+fn point_age_max(device: &RigDevice, point: Point) -> Option<Duration> {
+    let polled = |poll: Poll| match poll {
+        Poll::Fast => Some(device.poll.fast),
+        Poll::Normal => Some(device.poll.normal),
+        Poll::Slow => Some(device.poll.slow),
+        Poll::Once => None,
+    };
+    let age_max = |period: Duration| (period * FRESH_PERIODS).max(FRESH_AT_LEAST);
+    match &device.profile.protocol {
+        Protocol::Modbus(modbus) => {
+            // A point may stand there several times; the device has one of them.
+            let places = modbus.points.iter().filter(|p| p.point == point);
+            let periods: Option<Vec<Duration>> = places.map(|p| polled(p.poll)).collect();
+            periods?.into_iter().max().map(age_max)
+        }
+        Protocol::Scpi(scpi) => {
+            let place = scpi.points.iter().find(|p| p.point == point)?;
+            polled(place.poll).map(age_max)
+        }
+        Protocol::Can(can) => {
+            let frames = can.frames.iter();
+            let its = frames.filter(|f| f.signals.iter().any(|s| s.point == point));
+            its.map(|f| f.timeout).max()
+        }
+        Protocol::Mqtt(mqtt) => Some(mqtt.timeout),
     }
 }
 

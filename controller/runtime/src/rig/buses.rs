@@ -8,7 +8,7 @@ use profile::modbus::{Parity, SerialSettings};
 
 use super::parse::Reader;
 use super::sections::Place;
-use super::{BusKind, CanUri, RigBus, RigDevice};
+use super::{BrokerAddress, BusKind, CanUri, RigBus, RigDevice};
 
 pub(super) fn buses(reader: &Reader<'_>) -> Vec<RigBus> {
     let mut buses = Vec::new();
@@ -83,7 +83,7 @@ fn exclusive(kind: &BusKind) -> Option<String> {
         BusKind::ModbusTcp { .. }
         | BusKind::ModbusRtuTcp { .. }
         | BusKind::ScpiTcp { .. }
-        | BusKind::Mqtt { .. }
+        | BusKind::Mqtt(_)
         | BusKind::Can(_) => None,
     }
 }
@@ -150,57 +150,60 @@ fn bus_kind(reader: &Reader<'_>, table: &Table<'_>) -> Option<BusKind> {
                 }
             }
         }
-        Kind::Mqtt => {
-            let url = table.required_text("url", "mqtt://192.168.1.2:1883")?;
-            let user = table.text("user").map(|u| u.value);
-            let password_env = table.text("password_env").map(|p| p.value);
-            let ca = table.text("ca").map(|c| reader.path(table, &c.value));
-            let cert = table.text("cert");
-            let key = table.text("key").map(|k| reader.path(table, &k.value));
-            let Some((tls, host, port)) = broker_url(&url.value) else {
-                bad_address(table, url);
-                return None;
-            };
-            if tls && ca.is_none() {
-                table.document().error(
-                    "R019",
-                    url.span,
-                    "mqtts:// needs the certificate authority of the broker",
-                    "",
-                    "add `ca = \"ca.pem\"`",
-                );
-                return None;
-            }
-            let own = match (cert, key) {
-                (Some(cert), Some(key)) if tls => Some((reader.path(table, &cert.value), key)),
-                (None, None) => None,
-                (cert, key) => {
-                    let span = cert.map_or_else(|| table.span_of("key"), |c| c.span);
-                    let (message, help) = if key.is_none() || !table.has("cert") {
-                        (
-                            "`cert` and `key` belong together",
-                            "give both files, or none",
-                        )
-                    } else {
-                        (
-                            "a certificate needs an encrypted connection",
-                            "write `mqtts://` and give `ca`",
-                        )
-                    };
-                    table.document().error("R019", span, message, "", help);
-                    return None;
-                }
-            };
-            Some(BusKind::Mqtt {
-                host,
-                port,
-                user,
-                password_env,
-                ca,
-                own,
-            })
-        }
+        Kind::Mqtt => broker(reader, table).map(BusKind::Mqtt),
     }
+}
+
+/// A broker as a table of the rig names it.
+pub(super) fn broker(reader: &Reader<'_>, table: &Table<'_>) -> Option<BrokerAddress> {
+    let url = table.required_text("url", "mqtt://192.168.1.2:1883")?;
+    let user = table.text("user").map(|u| u.value);
+    let password_env = table.text("password_env").map(|p| p.value);
+    let ca = table.text("ca").map(|c| reader.path(table, &c.value));
+    let cert = table.text("cert");
+    let key = table.text("key").map(|k| reader.path(table, &k.value));
+    let Some((tls, host, port)) = broker_url(&url.value) else {
+        bad_address(table, url);
+        return None;
+    };
+    if tls && ca.is_none() {
+        table.document().error(
+            "R019",
+            url.span,
+            "mqtts:// needs the certificate authority of the broker",
+            "",
+            "add `ca = \"ca.pem\"`",
+        );
+        return None;
+    }
+    let own = match (cert, key) {
+        (Some(cert), Some(key)) if tls => Some((reader.path(table, &cert.value), key)),
+        (None, None) => None,
+        (cert, key) => {
+            let span = cert.map_or_else(|| table.span_of("key"), |c| c.span);
+            let (message, help) = if key.is_none() || !table.has("cert") {
+                (
+                    "`cert` and `key` belong together",
+                    "give both files, or none",
+                )
+            } else {
+                (
+                    "a certificate needs an encrypted connection",
+                    "write `mqtts://` and give `ca`",
+                )
+            };
+            table.document().error("R019", span, message, "", help);
+            return None;
+        }
+    };
+    Some(BrokerAddress {
+        host,
+        port,
+        user,
+        password_env,
+        ca,
+        own,
+    })
 }
 
 fn tcp_address(table: &Table<'_>) -> Option<(String, u16)> {

@@ -12,6 +12,7 @@ mod devices;
 mod network;
 mod parse;
 mod sections;
+mod telemetry;
 mod trade;
 
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub struct Rig {
     pub devices: Vec<RigDevice>,
     /// The telemetry server, if one is named.
     pub influx: Option<Influx>,
+    /// The broker of a Home Assistant, if one is named.
+    pub home_assistant: Option<HomeAssistant>,
     /// The market, if the rig runs one.
     pub market: Option<Market>,
     /// What the emulated bench is told.
@@ -148,20 +151,24 @@ pub enum BusKind {
         settings: SerialSettings,
     },
     /// MQTT.
-    Mqtt {
-        /// Host.
-        host: String,
-        /// Port.
-        port: u16,
-        /// User name.
-        user: Option<String>,
-        /// Environment variable that holds the password.
-        password_env: Option<String>,
-        /// File of the certificate authority; TLS is used when it is there.
-        ca: Option<PathBuf>,
-        /// Files of our own certificate and its key, for a broker that asks who we are.
-        own: Option<(PathBuf, PathBuf)>,
-    },
+    Mqtt(BrokerAddress),
+}
+
+/// Where a broker is and how it knows us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerAddress {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User name.
+    pub user: Option<String>,
+    /// Environment variable that holds the password.
+    pub password_env: Option<String>,
+    /// File of the certificate authority; TLS is used when it is there.
+    pub ca: Option<PathBuf>,
+    /// Files of our own certificate and its key, for a broker that asks who we are.
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 /// Where a CAN bus is.
@@ -206,7 +213,7 @@ impl BusKind {
             Self::ModbusRtuTcp { .. } => "modbus-rtu-tcp",
             Self::ModbusRtu { .. } => "modbus-rtu",
             Self::Can(_) => "can",
-            Self::Mqtt { .. } => "mqtt",
+            Self::Mqtt(_) => "mqtt",
             Self::ScpiTcp { .. } | Self::ScpiSerial { .. } => "scpi",
         }
     }
@@ -218,9 +225,7 @@ impl BusKind {
             Self::ModbusRtu { settings, .. }
             | Self::ModbusRtuTcp { settings, .. }
             | Self::ScpiSerial { settings, .. } => Some(*settings),
-            Self::ModbusTcp { .. } | Self::Can(_) | Self::Mqtt { .. } | Self::ScpiTcp { .. } => {
-                None
-            }
+            Self::ModbusTcp { .. } | Self::Can(_) | Self::Mqtt(_) | Self::ScpiTcp { .. } => None,
         }
     }
 
@@ -300,6 +305,17 @@ pub struct Influx {
     pub token_env: Option<String>,
     /// Largest spool on disk while the server is away, in bytes.
     pub spool_bytes: u64,
+}
+
+/// A Home Assistant that is shown the bench.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeAssistant {
+    /// Its broker.
+    pub broker: BrokerAddress,
+    /// First level of the topics of its discovery.
+    pub prefix: String,
+    /// How often the values of a device are told.
+    pub every: Duration,
 }
 
 /// The market of a rig.

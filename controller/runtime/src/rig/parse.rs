@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
-use super::{Rig, buses, checks, devices, network, sections, trade};
+use super::{Rig, buses, checks, devices, network, sections, telemetry, trade};
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
 const INHERIT_MAX: usize = 8;
@@ -206,6 +206,7 @@ impl<'a> Reader<'a> {
         checks::check_devices(&buses, &devices, &emulate);
         let site = site?;
         emulate.network = network::network(self, &devices, &site);
+        let sinks = telemetry::sinks(self);
         let rig = Rig {
             source: Arc::clone(self.own().source()),
             title,
@@ -213,7 +214,8 @@ impl<'a> Reader<'a> {
             safety: sections::safety(self, &devices),
             control: sections::control(self, &site),
             market: trade::market(self, &devices),
-            influx: sections::influx(self),
+            influx: sinks.influx,
+            home_assistant: sinks.home_assistant,
             buses,
             devices: devices.into_iter().map(|(d, _)| d).collect(),
             emulate,

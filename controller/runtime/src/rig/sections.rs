@@ -7,7 +7,7 @@ use document::Document;
 use quantities::{Frequency, Voltage};
 
 use super::parse::Reader;
-use super::{EmulatedDevice, Emulation, Influx, OnLost, RigDevice, Safety, Site};
+use super::{EmulatedDevice, Emulation, OnLost, RigDevice, Safety, Site};
 
 /// Where a device stands: which layer, which bytes.
 pub(super) type Place<'a> = (&'a Document, Range<usize>);
@@ -183,49 +183,6 @@ pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)])
         plant.finish();
     }
     emulation
-}
-
-pub(super) fn influx(reader: &Reader<'_>) -> Option<Influx> {
-    let telemetry = reader.section("telemetry")?;
-    let table = telemetry.table("influx");
-    telemetry.finish();
-    let table = table?;
-    let url = table.required_text("url", "http://127.0.0.1:8086");
-    let influx = Influx {
-        org: table.text("org").map_or_else(String::new, |x| x.value),
-        bucket: table
-            .required_text("bucket", "bench")
-            .map_or_else(String::new, |x| x.value),
-        token_env: table.text("token_env").map(|x| x.value),
-        spool_bytes: table
-            .text("spool")
-            .and_then(|x| {
-                let bytes = spool_bytes(&x.value);
-                if bytes.is_none() {
-                    table.document().error(
-                        "D007",
-                        x.span,
-                        "`spool` cannot be read",
-                        "",
-                        "write it as \"512MB\"",
-                    );
-                }
-                bytes
-            })
-            // Chosen: a day of the demo bench's telemetry.
-            .unwrap_or(512_000_000),
-        url: url.map_or_else(String::new, |x| x.value),
-    };
-    table.finish();
-    Some(influx)
-}
-
-fn spool_bytes(text: &str) -> Option<u64> {
-    let units = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
-    units.iter().find_map(|(unit, factor)| {
-        let number: u64 = text.trim().strip_suffix(unit)?.trim().parse().ok()?;
-        number.checked_mul(*factor)
-    })
 }
 
 /// The place of a device in the rig, by name.

@@ -1,4 +1,5 @@
-//! Where the values of a run go: an embedded store in the run folder, and a time-series server.
+//! Where the values of a run go: an embedded store in the run folder, a time-series server, and a
+//! Home Assistant.
 //!
 //! The engine hands over samples and events; nothing here ever makes it wait. On a real bench each
 //! sink has its own thread behind a bounded queue, and what does not fit is dropped and counted. In
@@ -10,6 +11,7 @@
 //! Terms: a *value* is one good reading of one point; a bad reading is a row with its reason in the
 //! store and a gap at the server, never a number.
 
+mod homeassistant;
 mod influx;
 mod line;
 mod record;
@@ -26,12 +28,14 @@ use std::time::Duration;
 
 use model::{Event, Instant, PointSample, Role, UtcTime};
 
+pub use homeassistant::{HomeConfig, HomeDevice};
 pub use influx::{InfluxConfig, check_url};
 pub use line::field_name;
 pub use record::{EventRecord, Level, describe, setpoint_text};
 pub(crate) use record::{setpoint_json, stage_name};
 pub use store::{StoreError, StoredSample, read_samples};
 
+use homeassistant::Home;
 use influx::Influx;
 use line::Row;
 use store::{Store, StoreThread};
@@ -73,6 +77,9 @@ pub enum TelemetryError {
     /// The server's address in the rig cannot be used.
     #[error("the address of the telemetry server cannot be used: {0}")]
     Url(String),
+    /// The broker of Home Assistant cannot be used as the rig says.
+    #[error("the broker of Home Assistant: {0}")]
+    Broker(bus::mqtt::link::LinkError),
     /// A thread could not be started.
     #[error("cannot start a telemetry thread: {0}")]
     Thread(std::io::Error),
@@ -93,6 +100,20 @@ pub struct TelemetryReport {
     pub store_lost: u64,
     /// Events that did not reach the list of events.
     pub events_lost: u64,
+    /// Values that the broker of Home Assistant has acknowledged. Of each point only the latest
+    /// is told, a few seconds apart: they are far fewer than those that were measured.
+    pub home_written: u64,
+    /// Values that the sink of Home Assistant did not even look at, because it could not follow.
+    pub home_lost: u64,
+}
+
+/// The servers that a rig names.
+#[derive(Clone, Debug, Default)]
+pub struct Servers {
+    /// A time-series server.
+    pub influx: Option<InfluxConfig>,
+    /// A Home Assistant. Its clock is the wall's, so it hears nothing of virtual time.
+    pub home_assistant: Option<HomeConfig>,
 }
 
 /// Counters of one sink, in values.
@@ -126,6 +147,7 @@ pub struct Telemetry {
     store: StoreSink,
     store_counts: Arc<Counts>,
     influx: Option<Influx>,
+    home: Option<Home>,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -140,11 +162,11 @@ impl Telemetry {
     /// Opens the files of the run folder and starts the threads.
     ///
     /// # Errors
-    /// When a file cannot be made, the server's address makes no sense, or a thread cannot be started.
+    /// When a file cannot be made, a server's address or certificate makes no sense, or a thread cannot be started.
     pub fn start(
         run_dir: &Path,
         devices: Vec<NamedDevice>,
-        influx: Option<InfluxConfig>,
+        servers: Servers,
         pace: Pace,
     ) -> Result<Self, TelemetryError> {
         let open = |name: &str| {
@@ -159,7 +181,11 @@ impl Telemetry {
             Arc::clone(&devices),
             Arc::clone(&store_counts),
         );
-        let influx = match influx {
+        let home = match (&servers.home_assistant, pace) {
+            (Some(config), Pace::Real) => Some(Home::start(config)?),
+            (Some(_), Pace::Virtual) | (None, _) => None,
+        };
+        let influx = match servers.influx {
             Some(config) => Some(Influx::start(config, Arc::clone(&devices), pace)?),
             None => None,
         };
@@ -174,6 +200,7 @@ impl Telemetry {
             store,
             store_counts,
             influx,
+            home,
         })
     }
 
@@ -189,6 +216,9 @@ impl Telemetry {
             .collect();
         if let Some(influx) = &self.influx {
             influx.rows(now, Arc::clone(&rows));
+        }
+        if let Some(home) = &self.home {
+            home.rows(now, Arc::clone(&rows));
         }
         match &self.store {
             StoreSink::Thread(thread) => thread.rows(now, rows, &self.store_counts),
@@ -222,7 +252,11 @@ impl Telemetry {
     /// What became of the values so far.
     #[must_use]
     pub fn report(&self) -> TelemetryReport {
-        report(&self.store_counts, self.influx.as_ref().map(Influx::counts))
+        report(
+            &self.store_counts,
+            self.influx.as_ref().map(Influx::counts),
+            self.home.as_ref().map(Home::counts),
+        )
     }
 
     /// Ends all sinks: writes out what is left, for the server as long as `within` allows. What the
@@ -237,11 +271,16 @@ impl Telemetry {
                 .finish(),
         }
         let influx_counts = self.influx.map(|influx| influx.finish(within));
-        report(&self.store_counts, influx_counts.as_deref())
+        let home_counts = self.home.map(|home| home.finish(within));
+        report(
+            &self.store_counts,
+            influx_counts.as_deref(),
+            home_counts.as_deref(),
+        )
     }
 }
 
-fn report(store: &Counts, influx: Option<&Counts>) -> TelemetryReport {
+fn report(store: &Counts, influx: Option<&Counts>, home: Option<&Counts>) -> TelemetryReport {
     let store_written = Counts::read(&store.written);
     let store_lost = Counts::read(&store.lost);
     let (written, lost, waiting) = influx.map_or((store_written, store_lost, 0), |c| {
@@ -259,5 +298,7 @@ fn report(store: &Counts, influx: Option<&Counts>) -> TelemetryReport {
         store_written,
         store_lost,
         events_lost: Counts::read(&store.events_lost),
+        home_written: home.map_or(0, |c| Counts::read(&c.written)),
+        home_lost: home.map_or(0, |c| Counts::read(&c.lost)),
     }
 }

@@ -54,7 +54,7 @@ fn watts(device: u16, t_s: f64, value: f64) -> PointSample {
 fn the_store_gives_back_what_it_was_given() {
     for pace in [Pace::Real, Pace::Virtual] {
         let dir = tempfile::tempdir().unwrap();
-        let telemetry = Telemetry::start(dir.path(), devices(), None, pace).unwrap();
+        let telemetry = Telemetry::start(dir.path(), devices(), Servers::default(), pace).unwrap();
         telemetry.samples(
             utc(2.0),
             at(2.0),
@@ -103,7 +103,8 @@ fn the_store_gives_back_what_it_was_given() {
 #[test]
 fn events_are_told_with_names_and_values() {
     let dir = tempfile::tempdir().unwrap();
-    let telemetry = Telemetry::start(dir.path(), devices(), None, Pace::Real).unwrap();
+    let telemetry =
+        Telemetry::start(dir.path(), devices(), Servers::default(), Pace::Real).unwrap();
     let shed = Event::LoadShed {
         device: DeviceIx(1),
         why: "47.9 Hz".into(),
@@ -123,7 +124,8 @@ fn events_are_told_with_names_and_values() {
 fn in_virtual_time_the_same_run_makes_the_same_files() {
     let run = || {
         let dir = tempfile::tempdir().unwrap();
-        let telemetry = Telemetry::start(dir.path(), devices(), None, Pace::Virtual).unwrap();
+        let telemetry =
+            Telemetry::start(dir.path(), devices(), Servers::default(), Pace::Virtual).unwrap();
         for n in 0..20_000 {
             let t_s = f64::from(n) / 10.0;
             telemetry.samples(
@@ -538,7 +540,11 @@ fn start(dir: &Path, url: &str, spool_bytes: u64, pace: Pace) -> Telemetry {
         spool_bytes,
         spool_dir: dir.join("spool"),
     };
-    Telemetry::start(dir, devices(), Some(config), pace).unwrap()
+    let servers = Servers {
+        influx: Some(config),
+        home_assistant: None,
+    };
+    Telemetry::start(dir, devices(), servers, pace).unwrap()
 }
 
 /// Sends one value per second from one time to another: each makes a batch, as control time passes.

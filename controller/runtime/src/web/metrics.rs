@@ -74,7 +74,7 @@ pub(super) fn page(view: &LiveView) -> String {
 
 fn run(page: &mut Page, state: &State) {
     let c = &state.counters;
-    let counters: [(&str, &str, u64); 8] = [
+    let counters: [(&str, &str, u64); 10] = [
         ("gridrig_cycles_total", "Supervisory cycles.", c.cycles),
         (
             "gridrig_cycles_late_total",
@@ -98,6 +98,16 @@ fn run(page: &mut Page, state: &State) {
             "gridrig_telemetry_values_lost_total",
             "Values that the telemetry sink lost.",
             c.telemetry_lost,
+        ),
+        (
+            "gridrig_home_assistant_values_written_total",
+            "Values that the broker of Home Assistant has acknowledged.",
+            c.home_written,
+        ),
+        (
+            "gridrig_home_assistant_values_lost_total",
+            "Values that the sink of Home Assistant lost.",
+            c.home_lost,
         ),
     ];
     for (name, help, value) in counters {

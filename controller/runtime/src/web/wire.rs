@@ -437,6 +437,10 @@ pub struct Counters {
     pub trades: u64,
     pub telemetry_written: u64,
     pub telemetry_lost: u64,
+    /// Values that the broker of Home Assistant has acknowledged.
+    pub home_written: u64,
+    /// Values that the sink of Home Assistant lost.
+    pub home_lost: u64,
 }
 
 /// An event.
@@ -560,6 +564,8 @@ impl Counters {
             trades: c.trades,
             telemetry_written: c.telemetry_written,
             telemetry_lost: c.telemetry_lost,
+            home_written: c.home_written,
+            home_lost: c.home_lost,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Bad rigs: each fault is told with code and place, all of them at once.
 
+use std::time::Duration;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -323,4 +325,59 @@ line = [{{ name = "cable", from = "grid", to = "hall", length_m = 50, r_ohm_per_
             check("[device]", &network(more), expected);
         }
     }
+}
+
+#[test]
+fn a_home_assistant_is_reached_as_a_bus_of_mqtt_is() {
+    let section = |keys: &str| format!("{GOOD}\n[telemetry]\nhomeassistant = {{ {keys} }}\n");
+    let rig = load_file(&section("url = \"mqtt://10.0.0.9\", user = \"bench\"")).expect("good");
+    let home = rig.home_assistant.as_ref().expect("it is there");
+    assert_eq!(
+        (home.broker.host.as_str(), home.broker.port),
+        ("10.0.0.9", 1883)
+    );
+    assert_eq!(
+        (home.prefix.as_str(), home.every),
+        ("homeassistant", Duration::from_secs(5))
+    );
+    let shown = rig
+        .home()
+        .expect("nothing is missing")
+        .expect("it is there");
+    assert_eq!(
+        shown.broker.status.as_deref(),
+        Some("gridrig/microgrid-bench/status")
+    );
+    let plug = shown
+        .devices
+        .iter()
+        .find(|d| d.name == "plug3")
+        .expect("the plug");
+    assert!(
+        plug.points
+            .iter()
+            .any(|(p, age)| *p == model::Point::SwitchOn && age.is_some())
+    );
+    for (keys, code) in [
+        ("prefix = \"ha\"", "D004"),
+        ("url = \"http://10.0.0.9\"", "R019"),
+        ("url = \"mqtts://10.0.0.9\"", "R019"),
+        ("url = \"mqtt://10.0.0.9\", cert = \"a.pem\"", "R019"),
+        ("url = \"mqtt://10.0.0.9\", prefix = \"home/#\"", "D005"),
+        ("url = \"mqtt://10.0.0.9\", prefix = \"\"", "D005"),
+        ("url = \"mqtt://10.0.0.9\", every = \"10ms\"", "D005"),
+        ("url = \"mqtt://10.0.0.9\", every = \"2h\"", "D005"),
+        ("url = \"mqtt://10.0.0.9\", every = 5", "D007"),
+        ("url = \"mqtt://10.0.0.9\", retain = true", "D002"),
+    ] {
+        let faults = load_file(&section(keys)).expect_err(keys);
+        let codes: Vec<&str> = faults.iter().map(|d| d.code).collect();
+        assert_eq!(codes, [code], "{keys}: {faults:#?}");
+    }
+    // Without its password it cannot be reached, and that is told before anything starts.
+    let rig = load_file(&section(
+        "url = \"mqtt://10.0.0.9\", user = \"bench\", password_env = \"NOBODY_SETS_THIS\"",
+    ))
+    .expect("good on paper");
+    assert_eq!(rig.home().expect_err("no password").code, "R022");
 }

@@ -3,6 +3,9 @@
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
 
+mod home;
+mod plugs;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
