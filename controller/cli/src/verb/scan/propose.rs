@@ -379,10 +379,13 @@ impl Proposal {
             };
             self.settle(device, best);
         }
+        // The levels of a device's name stand in its topics in their order, not always side by side.
         let known = |topic: &str| {
-            devices
-                .iter()
-                .any(|f| topic.split('/').any(|level| level == f.topic))
+            devices.iter().any(|found| {
+                let mut levels = topic.split('/');
+                let mut name = found.topic.split('/');
+                name.all(|wanted| levels.any(|level| level == wanted))
+            })
         };
         let mut others: Vec<&str> = messages
             .iter()
