@@ -54,13 +54,16 @@ pub async fn run(
     } = open_recorded(rig, &[device], on).await?;
     let own = &rig.devices[device.index()];
     let bus = &rig.buses[own.bus];
-    let head = json!({
+    let mut head = json!({
         "capture": 1,
         "profile": &*own.profile.id,
         "device": &*own.id,
         "protocol": bus.kind.protocol(),
         "source": format!("recorded by gridrig {} on {}", env!("CARGO_PKG_VERSION"), on.word()),
     });
+    if let Some(topic) = &own.topic {
+        head["topic"] = json!(topic);
+    }
     let mut text = format!("{head}\n");
     let begin = clock.now();
     let (mut transactions, mut values, mut lost) = (0_u64, 0_u64, 0);
