@@ -22,11 +22,14 @@ type Bench = (
     fn(&Arguments) -> Result<Value, Problem>,
 );
 
-const BENCHES: &[Bench] = &[(
-    "market",
-    "clearing generated books of a thousand to a million orders",
-    market,
-)];
+const BENCHES: &[Bench] = &[
+    (
+        "market",
+        "clearing generated books of a thousand to a million orders",
+        market,
+    ),
+    ("mqtt", benches::MQTT, mqtt),
+];
 
 /// Sizes of the books. Chosen: from a campus to more orders than any local market has.
 const ORDERS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
@@ -42,6 +45,9 @@ pub struct Arguments {
     /// Only sizes up to this one.
     #[arg(long, value_name = "N")]
     size_max: Option<usize>,
+    /// Broker of the bench `mqtt`; without it, a mosquitto is started.
+    #[arg(long, value_name = "HOST:PORT")]
+    broker: Option<String>,
     /// Plays a part in a bench: what must not be counted runs in a process of its own.
     #[arg(long, value_name = "ROLE", hide = true)]
     child: Option<String>,
@@ -120,6 +126,26 @@ fn market(arguments: &Arguments) -> Result<Value, Problem> {
         "optimised": !cfg!(debug_assertions),
         "rows": rows,
     }))
+}
+
+fn mqtt(arguments: &Arguments) -> Result<Value, Problem> {
+    let broker = match arguments.broker.as_deref() {
+        None => None,
+        Some(text) => {
+            let bare = text.strip_prefix("mqtt://").unwrap_or(text);
+            let parsed = bare.rsplit_once(':').and_then(|(host, port)| {
+                let port = port.parse().ok()?;
+                (!host.is_empty()).then(|| (host.to_owned(), port))
+            });
+            let Some(broker) = parsed else {
+                let message = format!("`{text}` is no broker");
+                let help = "write it as `127.0.0.1:1883`";
+                return Err(Problem::usage(usage("C001", message, help)));
+            };
+            Some(broker)
+        }
+    };
+    benches::measure_mqtt(broker).map_err(not_measured)
 }
 
 fn milliseconds(nanoseconds: u64) -> f64 {

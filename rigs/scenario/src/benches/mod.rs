@@ -14,6 +14,7 @@ mod idle;
 mod late;
 mod meters;
 mod modbus;
+mod mqtt;
 mod one;
 mod peer;
 mod plant;
@@ -26,6 +27,7 @@ mod virtual_time;
 use serde_json::Value;
 
 pub use child::child;
+pub use mqtt::measure as measure_mqtt;
 
 /// Why a bench could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +130,10 @@ pub const BENCHES: &[Bench] = &[
         measure: silent::measure,
     },
 ];
+
+/// The bench `mqtt` in a line; it is not among [`BENCHES`], as it can be given a broker.
+pub const MQTT: &str =
+    "a command over MQTT at QoS 1, confirmed by its device, beside a bare client";
 
 /// A number as a reader can use it: three decimals.
 fn rounded(value: f64) -> f64 {

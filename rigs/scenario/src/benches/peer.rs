@@ -1,8 +1,10 @@
 //! The peers of the foreign bench: found if they are there, and run once, or kept while they serve.
 
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -14,6 +16,11 @@ const SCRIPTS: (&str, &str) = ("GRIDRIG_PEERS_SCRIPTS", "tests/peers");
 
 /// The folder of the peers' programs. Source: `tests/peers/README.md`.
 const PROGRAMS: (&str, &str) = ("GRIDRIG_PEERS_BIN", "target/peers/bin");
+
+/// Time in which a program must listen. Chosen: far more than a broker takes on a busy machine.
+const LISTENS_WITHIN: Duration = Duration::from_secs(5);
+/// How often is looked whether it does. Chosen: a part of what a program takes to start.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a peer says, or why there is none.
 pub(super) type Said = Result<Value, String>;
@@ -87,6 +94,40 @@ impl Serving {
             Some(said) => Ok((serving, said)),
             None => Err(format!("{shown} is not ready: {line}")),
         }
+    }
+}
+
+impl Serving {
+    /// Starts a peer's program, or the one of that name in the path, and waits until it listens
+    /// on a port of loopback.
+    pub(super) fn listening(
+        program: &str,
+        arguments: &[String],
+        port: u16,
+    ) -> Result<Self, String> {
+        let found = place(PROGRAMS).map(|folder| folder.join(program));
+        let program = found
+            .ok()
+            .filter(|path| path.exists())
+            .unwrap_or_else(|| PathBuf::from(program));
+        let child = Command::new(&program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("{} does not start: {e}", program.display()))?;
+        let mut serving = Self { child };
+        for _ in 0..LISTENS_WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+            if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                return Ok(serving);
+            }
+            if let Ok(Some(status)) = serving.child.try_wait() {
+                return Err(format!("{} has ended with {status}", program.display()));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Err(format!("{} does not listen on {port}", program.display()))
     }
 }
 
