@@ -367,7 +367,7 @@ fn a_home_assistant_is_reached_as_a_bus_of_mqtt_is() {
         ("url = \"mqtt://10.0.0.9\", prefix = \"\"", "D005"),
         ("url = \"mqtt://10.0.0.9\", every = \"10ms\"", "D005"),
         ("url = \"mqtt://10.0.0.9\", every = \"2h\"", "D005"),
-        ("url = \"mqtt://10.0.0.9\", every = 5", "D007"),
+        ("url = \"mqtt://10.0.0.9\", every = 5", "D003"),
         ("url = \"mqtt://10.0.0.9\", retain = true", "D002"),
     ] {
         let faults = load_file(&section(keys)).expect_err(keys);
