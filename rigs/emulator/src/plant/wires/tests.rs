@@ -105,8 +105,10 @@ fn an_island_is_held_from_the_bus_of_its_storage() {
     let lost = plant.storage[0].p() - 50e3;
     assert!((900.0..1500.0).contains(&lost), "{lost}");
     near(plant.bus().f, 50.0 - (50e3 + lost) / 100e3, 1e-3);
+    // A setpoint above what is drawn lets the phases slip past each other.
+    plant.storage[0].set_p(60e3);
     plant.breaker.close();
-    run(&mut plant, 20.0);
+    run(&mut plant, 30.0);
     assert_eq!(plant.bus().supply, Supply::Grid, "{:?}", plant.breaker);
     near(plant.volts(Unit::Load(0))[0] / 230.94, 1.0, 1e-2);
 }
@@ -127,7 +129,7 @@ transformer = [{ name = "T1", high = "mv", low = "grid", s = "100kVA", v_high = 
     assert!(plant.bus().angle.abs() < 2.0, "{}", plant.bus().angle);
     plant.breaker.open();
     run(&mut plant, 1.0);
-    plant.storage[0].set_p(20e3);
+    plant.storage[0].set_p(30e3);
     run(&mut plant, 1.0);
     plant.breaker.close();
     run(&mut plant, 30.0);
