@@ -402,16 +402,14 @@ impl<const N: usize> Flow<N> {
             }
             for (new, old) in v.iter().zip(&self.v[at]) {
                 let change = (new - old).norm_sqr();
-                // Written so that what is no number counts as the largest change.
-                if !(change <= most.0) {
-                    most = (
-                        if change.is_nan() {
-                            f64::INFINITY
-                        } else {
-                            change
-                        },
-                        feed.bus,
-                    );
+                // What is no number counts as the largest change.
+                if change > most.0 || change.is_nan() {
+                    let largest = if change.is_nan() {
+                        f64::INFINITY
+                    } else {
+                        change
+                    };
+                    most = (largest, feed.bus);
                 }
             }
             self.v[at] = v;

@@ -4,6 +4,12 @@
 //! 3.5.6 and OpenDSS (DSS C-API 0.14.5) agree on to 1e-6. The suite `interop_plant` compares
 //! all buses with both, and random networks as well.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails says so by a panic"
+)]
+
 use document::{Document, Source};
 use network::description::Network;
 use network::flow::{Flow, Outcome};
