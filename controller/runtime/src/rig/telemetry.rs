@@ -37,7 +37,7 @@ pub(super) fn sinks(reader: &Reader<'_>) -> Sinks {
 
 fn influx(table: &Table<'_>) -> Influx {
     let url = table.required_text("url", "http://127.0.0.1:8086");
-    let influx = Influx {
+    Influx {
         org: table.text("org").map_or_else(String::new, |x| x.value),
         bucket: table
             .required_text("bucket", "bench")
@@ -61,8 +61,7 @@ fn influx(table: &Table<'_>) -> Influx {
             // Chosen: a day of the demo bench's telemetry.
             .unwrap_or(512_000_000),
         url: url.map_or_else(String::new, |x| x.value),
-    };
-    influx
+    }
 }
 
 /// First level of the topics of discovery where the rig names none: Home Assistant's own default.

@@ -236,8 +236,7 @@ proptest! {
         for (n, (parent, _)) in shape.iter().enumerate() {
             network.lines[n].from = parent.index(n + 1);
         }
-        for n in 0..shape.len() {
-            let (p, q, phase) = kw[n];
+        for (n, (p, q, phase)) in kw.into_iter().take(shape.len()).enumerate() {
             network.loads.push(load(n + 1, On::One(phase), p * 1e3, q * 1e3));
         }
         let flow = solved::<3>(&network);

@@ -59,7 +59,7 @@ pub struct HomeDevice {
 /// Where Home Assistant listens, and what it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HomeConfig {
-    /// Its broker, with [`HomeConfig::status`] as its status topic.
+    /// Its broker; its status topic is the one that the announcements name.
     pub broker: Broker,
     /// First level of the topics of discovery.
     pub prefix: String,
