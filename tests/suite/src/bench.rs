@@ -153,6 +153,14 @@ impl Controller {
         self.command("/api/v1/release", &json!({ "device": device }));
     }
 
+    /// Takes the way to write away again.
+    ///
+    /// # Panics
+    /// When the command is refused.
+    pub fn disarm(&self) {
+        self.command("/api/v1/disarm", &json!({}));
+    }
+
     fn command(&self, path: &str, body: &Value) {
         let answer = http::post(self.page, path, Some(TOKEN), body);
         assert_eq!(answer.status, 202, "{path}: {}", answer.body);
