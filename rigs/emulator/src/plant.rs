@@ -144,9 +144,20 @@ pub struct Plant {
     /// The storages as machines, in their order; anew with each island.
     island: Island,
     bus: Bus,
+    /// Time since a dead bus began to be brought up, in seconds; `None` when nobody does.
+    starting_s: Option<f64>,
     pcc: Exchange,
     now: Duration,
 }
+
+/// Stages of voltage in which a forming unit brings up a dead bus: per unit of nominal, until so
+/// many seconds after the start. Then it stands at nominal.
+//= MathWorks, Simscape microgrid black start example: 0.3 per unit for 2 s, 0.7 for 3 s, then 1.0.
+const START_STAGES: [(f64, f64); 2] = [(2.0, 0.3), (5.0, 0.7)];
+
+/// Voltage in per unit below which an inverter that follows does not connect to a bus that is being
+/// brought up. The lower end of the usual window in which devices enter service, 0.88.
+const FOLLOW_V_PU: f64 = 0.88;
 
 impl Plant {
     /// A plant at rest on its grid, without units; add them to `pv`, `storage` and `loads`.
@@ -170,6 +181,7 @@ impl Plant {
                 angle: 0.0,
                 tripping_s: 0.0,
             },
+            starting_s: None,
             pcc: Exchange::default(),
             now: Duration::ZERO,
         }
@@ -228,8 +240,11 @@ impl Plant {
 
     /// Restarts a dead, open bus from its storage inverters; false when none can or it is not dead.
     pub fn restart(&mut self) -> bool {
-        let can =
-            self.bus.supply == Supply::Dead && !self.breaker.is_closed() && self.can_form_island();
+        let dead = self.bus.supply == Supply::Dead && !self.breaker.is_closed();
+        if dead {
+            self.storage.iter_mut().for_each(Storage::reset);
+        }
+        let can = dead && self.can_form_island();
         if can {
             self.begin_island(self.site.f_nominal.as_hertz());
         }
@@ -287,7 +302,15 @@ impl Plant {
             (Supply::Dead, true, false) => Supply::Dead,
             (_, true, false) => Supply::Lost,
             (Supply::Island, false, _) => Supply::Island,
-            (Supply::Dead, false, _) => Supply::Dead,
+            (Supply::Dead, false, _) => {
+                if self.storage.iter().any(Storage::is_asked) {
+                    self.begin_island(self.site.f_nominal.as_hertz());
+                    self.starting_s = Some(0.0);
+                    Supply::Island
+                } else {
+                    Supply::Dead
+                }
+            }
             (Supply::Grid | Supply::Lost, false, _) => {
                 let f = self.bus.f;
                 if self.can_form_island() {
@@ -327,6 +350,8 @@ impl Plant {
     }
 
     fn step_connected(&mut self, dt_s: f64) {
+        self.starting_s = None;
+        self.storage.iter_mut().for_each(Storage::reset);
         let (mut p, mut q) = self.step_followers(dt_s);
         for storage in &mut self.storage {
             storage.follow(dt_s);
@@ -353,6 +378,9 @@ impl Plant {
         let forming = self.forming;
         let f_nominal = self.site.f_nominal.as_hertz();
         for (storage, machine) in self.storage.iter_mut().zip(&mut self.island.machines) {
+            if storage.is_asked() {
+                storage.begin_forming();
+            }
             storage.track_setpoint(dt_s);
             if let Machine::Former(former) = machine {
                 storage.drive(former);
@@ -385,8 +413,9 @@ impl Plant {
             }
         }
         self.bus.f = f_next;
-        self.bus.v =
-            self.site.v_nominal.as_volts() * (1.0 - forming.droop_q * (-q - q_wish) / rating);
+        self.bus.v = self.site.v_nominal.as_volts()
+            * self.stage(dt_s)
+            * (1.0 - forming.droop_q * (-q - q_wish) / rating);
         self.pcc.p = 0.0;
         self.pcc.q = 0.0;
         self.pcc.losses = 0.0;
@@ -398,6 +427,22 @@ impl Plant {
             }
         } else {
             self.bus.tripping_s = 0.0;
+        }
+    }
+
+    /// The stage of voltage of a bus that is being brought up, per unit of nominal.
+    fn stage(&mut self, dt_s: f64) -> f64 {
+        let Some(since_s) = self.starting_s else {
+            return 1.0;
+        };
+        self.starting_s = Some(since_s + dt_s);
+        let stage = START_STAGES.iter().find(|(until_s, _)| since_s < *until_s);
+        match stage {
+            Some((_, v_pu)) => *v_pu,
+            None => {
+                self.starting_s = None;
+                1.0
+            }
         }
     }
 
@@ -479,9 +524,11 @@ impl Plant {
 
     fn go_dead(&mut self) {
         self.bus.supply = Supply::Dead;
+        self.starting_s = None;
         for pv in &mut self.pv {
             pv.trip();
         }
+        self.storage.iter_mut().for_each(Storage::trip);
         for load in &mut self.loads {
             load.step(0.0, 0.0);
         }
@@ -508,7 +555,8 @@ impl Plant {
             .filter(|_| self.bus.v > 0.0 && v_pu > 0.0);
         let (mut p, mut q) = (0.0, 0.0);
         for pv in &mut self.pv {
-            pv.step(dt_s, v_pu > 0.0, Frequency::from_hertz(f));
+            let live = v_pu > 0.0 && (self.starting_s.is_none() || v_pu >= FOLLOW_V_PU);
+            pv.step(dt_s, live, Frequency::from_hertz(f));
             p += pv.p();
             q += pv.q();
         }

@@ -80,11 +80,16 @@ fn hold_source(f: Option<f64>, on: Option<bool>) -> Order {
 
 impl Desk {
     fn new() -> Self {
+        Self::of(|_| ())
+    }
+
+    /// The desk with devices that are changed before the controller sees them.
+    fn of(change: impl FnOnce(&mut Vec<DeviceSpec>)) -> Self {
         let mut plug_1 = spec("plug1", Role::Load, -2.0, 0.0);
         plug_1.shed = Some(1);
         let mut plug_2 = spec("plug2", Role::Load, -2.0, 0.0);
         plug_2.shed = Some(2);
-        let devices = vec![
+        let mut devices = vec![
             spec("pcc", Role::Pcc, -50.0, 50.0),
             spec("brk1", Role::Breaker, -50.0, 50.0),
             spec("pv1", Role::Pv, 0.0, 20.0),
@@ -94,6 +99,7 @@ impl Desk {
             plug_2,
             source(),
         ];
+        change(&mut devices);
         let mut settings =
             Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));
         settings.reconnect_delay = Duration::from_secs(5);
@@ -420,6 +426,70 @@ fn the_safe_mode_brings_storage_and_sun_to_rest_and_is_left_only_on_request() {
     desk.orders(&[Order::Mode(ModeRequest::Resume)]);
     desk.run(0.5);
     assert_eq!(desk.mode(), Mode::GridConnected);
+}
+
+#[test]
+fn a_black_start_opens_every_load_before_it_starts_the_storage_and_closes_the_firm_ones_after() {
+    const FIRM: DeviceIx = DeviceIx(8);
+    let on = Setpoint::Switch { on: true };
+    let off = Setpoint::Switch { on: false };
+    let mut desk = Desk::of(|devices| {
+        devices[ESS.index()].takes_switch = true;
+        devices.push(spec("firm1", Role::Load, -1.0, 0.0));
+    });
+    for plug in [PLUG_1, PLUG_2, FIRM] {
+        desk.image.devices[plug.index()].link = model::Link::Online;
+        desk.see(plug, Point::SwitchOn, 1.0);
+    }
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.see(BREAKER, Point::GridVoltage, 0.0);
+    desk.see(PCC, Point::VoltageL1, 0.0);
+    let dark = desk.run(2.0);
+    assert_eq!(desk.mode(), Mode::Blackout);
+    assert_eq!((dark[&PLUG_1].0, dark[&PLUG_2].0), (off, off));
+    desk.see(PLUG_1, Point::SwitchOn, 0.0);
+    desk.see(PLUG_2, Point::SwitchOn, 0.0);
+    assert!(
+        desk.run(10.0).get(&ESS).is_none_or(|(s, _)| *s != on),
+        "nobody has asked"
+    );
+
+    desk.orders(&[Order::Mode(ModeRequest::BlackStart)]);
+    let opening = desk.run(3.0);
+    assert_eq!(desk.mode(), Mode::BlackStarting);
+    assert_eq!(desk.controller.sent[&FIRM].1, off);
+    assert!(
+        !opening.contains_key(&ESS),
+        "a load is still closed: {opening:?}"
+    );
+    desk.see(FIRM, Point::SwitchOn, 0.0);
+    let started = desk.run(0.5);
+    assert_eq!(started[&ESS], (on, Function::BlackStart));
+
+    desk.see(PCC, Point::VoltageL1, 230.0);
+    let up = desk.run(3.0);
+    assert_eq!(desk.mode(), Mode::Islanded);
+    assert_eq!(up[&FIRM].0, on);
+    assert!(
+        !up.contains_key(&PLUG_1),
+        "what may be shed comes back by itself, later"
+    );
+    assert_eq!(desk.run(15.0)[&PLUG_1].0, on);
+}
+
+#[test]
+fn a_lost_utility_opens_the_breaker_on_the_fast_path() {
+    let mut desk = Desk::new();
+    desk.see(BREAKER, Point::GridVoltage, 0.0);
+    let mut opened = None;
+    for _ in 0..15 {
+        let outcome = desk.step(Rhythm::Fast, &[]);
+        opened = opened.or(outcome.dispatches.into_iter().find(|d| d.device == BREAKER));
+    }
+    let dispatch = opened.expect("opened");
+    assert_eq!(dispatch.setpoint.get(), Setpoint::Switch { on: false });
+    assert_eq!(dispatch.function, Function::Separating);
+    assert!(dispatch.urgent);
 }
 
 #[test]

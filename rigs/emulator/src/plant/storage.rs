@@ -1,7 +1,8 @@
 //! Storage inverters and the batteries behind them.
 //!
 //! On a grid the inverter follows its setpoint; in an island it forms voltage and
-//! frequency, and the setpoint shifts its droop line. The battery ends at an empty
+//! frequency, and the setpoint shifts its droop line. One whose island goes down trips: on a dead
+//! bus it stays off until it is told to connect, and by itself it only comes back to a grid. The battery ends at an empty
 //! and a full charge; near both, its allowed power tapers to nothing.
 
 use network::island::Former;
@@ -38,6 +39,10 @@ pub struct Storage {
     p_set: f64,
     q_set: f64,
     connected: bool,
+    /// Its island went down under it.
+    tripped: bool,
+    /// It was told to connect, and nobody has taken that up yet.
+    asked: bool,
     forming: bool,
     /// The setpoint after the ramp.
     p_ramped: f64,
@@ -56,6 +61,8 @@ impl Storage {
             p_set: 0.0,
             q_set: 0.0,
             connected: true,
+            tripped: false,
+            asked: false,
             forming: false,
             p_ramped: 0.0,
             p: 0.0,
@@ -85,9 +92,13 @@ impl Storage {
         self.rating.capacity_wh = capacity_wh.max(0.0);
     }
 
-    /// Connects to the bus or leaves it.
+    /// Connects to the bus or leaves it. On a dead bus, to connect is to bring it up.
     pub fn connect(&mut self, connected: bool) {
         self.connected = connected;
+        self.asked = connected;
+        if connected {
+            self.tripped = false;
+        }
     }
 
     /// Rated power in watts.
@@ -135,13 +146,13 @@ impl Storage {
     /// Whether it is on the bus.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.connected
+        self.connected && !self.tripped
     }
 
     /// Whether it forms the island now.
     #[must_use]
     pub fn is_forming(&self) -> bool {
-        self.forming && self.connected
+        self.forming && self.is_connected()
     }
 
     /// Counted energy.
@@ -175,11 +186,29 @@ impl Storage {
     /// Whether it could form an island: it is there, and not empty.
     #[must_use]
     pub fn can_form(&self) -> bool {
-        self.connected && self.soc > 0.0
+        self.is_connected() && self.soc > 0.0
     }
 
     pub(super) fn begin_forming(&mut self) {
+        self.asked = false;
         self.forming = self.can_form();
+    }
+
+    /// Whether it was told to connect and could form an island.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked && self.can_form()
+    }
+
+    /// Its island goes down.
+    pub(super) fn trip(&mut self) {
+        self.tripped = self.forming || self.tripped;
+        self.asked = false;
+    }
+
+    /// A person at the device, or the grid, takes the trip back.
+    pub(super) fn reset(&mut self) {
+        self.tripped = false;
+        self.asked = false;
     }
 
     /// What it is as a machine of its island: inside what the battery allows, and nothing at
@@ -208,7 +237,7 @@ impl Storage {
             self.p_ramped = self.p;
         }
         self.track_setpoint(dt_s);
-        let target = if self.connected {
+        let target = if self.is_connected() {
             self.p_ramped
                 .clamp(-self.charge_max(), self.discharge_max())
         } else {
@@ -219,7 +248,7 @@ impl Storage {
         let room = (self.rating.p * self.rating.p - self.p * self.p)
             .max(0.0)
             .sqrt();
-        let q_target = if self.connected {
+        let q_target = if self.is_connected() {
             self.q_set.clamp(-room, room)
         } else {
             0.0

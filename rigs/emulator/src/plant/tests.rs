@@ -117,6 +117,66 @@ fn an_overloaded_island_goes_black_and_a_shed_load_saves_it() {
 }
 
 #[test]
+fn a_bus_gone_black_stays_so_until_its_storage_is_told_to_bring_it_up_in_stages() {
+    let mut plant = plant();
+    plant.storage = vec![storage(2000.0, 0.5)];
+    plant.pv = vec![Pv::new(1000.0, 5000.0, site().f_nominal)];
+    plant.pv[0].set_available(300.0);
+    plant.loads = vec![load(3500.0)];
+    plant.breaker.open();
+    run(&mut plant, 3.0);
+    assert_eq!(plant.bus().supply, Supply::Dead);
+    assert!(!plant.storage[0].is_connected(), "it has tripped");
+    plant.loads[0].set_nominal(500.0);
+    run(&mut plant, 60.0);
+    assert_eq!(plant.bus().supply, Supply::Dead, "nobody has asked");
+
+    plant.storage[0].connect(true);
+    // Seconds after the start, and the stage that stands until then.
+    for (until_s, stage_pu) in [(2.0, 0.3), (5.0, 0.7), (8.0, 1.0)] {
+        while plant.now().as_secs_f64() < 63.0 + until_s - 0.1 {
+            run(&mut plant, 0.05);
+            let v_pu = plant.bus().v / plant.site().v_nominal.as_volts();
+            let now_s = plant.now().as_secs_f64() - 63.0;
+            let inside = now_s > until_s - 1.5;
+            assert!(
+                !inside || (v_pu - stage_pu).abs() < 0.05,
+                "{v_pu} at {now_s} s"
+            );
+            // The solar inverter follows once the voltage is there.
+            assert!(
+                !inside || (plant.pv[0].p() > 0.0) == (stage_pu == 1.0),
+                "at {now_s} s"
+            );
+        }
+        run(&mut plant, 0.2);
+    }
+    assert_eq!(plant.bus().supply, Supply::Island);
+    assert!(
+        (plant.storage[0].p() - 200.0).abs() < 20.0,
+        "it carries what the sun leaves"
+    );
+}
+
+#[test]
+fn a_tripped_storage_comes_back_by_itself_to_a_grid_only() {
+    let mut plant = plant();
+    plant.storage = vec![storage(2000.0, 0.5)];
+    plant.loads = vec![load(2500.0)];
+    plant.breaker.open();
+    run(&mut plant, 3.0);
+    assert!(!plant.storage[0].is_connected());
+    plant.breaker.close();
+    run(&mut plant, 1.0);
+    assert_eq!(
+        plant.bus().supply,
+        Supply::Grid,
+        "a dead bus may be closed onto a live grid"
+    );
+    assert!(plant.storage[0].is_connected());
+}
+
+#[test]
 fn an_empty_battery_ends_the_island_and_a_full_one_takes_no_more() {
     let mut plant = plant();
     plant.storage = vec![storage(2000.0, 0.001)];
