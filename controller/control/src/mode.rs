@@ -214,16 +214,16 @@ impl ModeMachine {
     }
 
     fn watch_mains(&mut self, look: &Look<'_>, events: &mut Vec<Event>) {
-        if lasted(self.mains_bad_since, look.now, limits::MAINS_LOST_FOR)
-            && self.mode == Mode::GridConnected
-            && look.seen.breaker_closed == Some(true)
-            && self.fire(
-                look,
-                Trigger::MainsLost,
-                &format!("the utility is lost: {}", mains_text(look.seen)),
-                Telling::Once,
-                events,
-            )
+        let lost = lasted(self.mains_bad_since, look.now, limits::MAINS_LOST_FOR)
+            && look.seen.breaker_closed == Some(true);
+        if !lost {
+            return;
+        }
+        let why = format!("the utility is lost: {}", mains_text(look.seen));
+        // Who is on the way out already does not wait for a quiet exchange any more.
+        if self.mode == Mode::Leaving
+            || self.mode == Mode::GridConnected
+                && self.fire(look, Trigger::MainsLost, &why, Telling::Once, events)
         {
             self.departure = Some(Departure::MainsLost);
         }

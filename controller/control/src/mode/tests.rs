@@ -218,6 +218,19 @@ fn a_breaker_that_is_not_seen_open_takes_the_microgrid_back_to_the_grid() {
 }
 
 #[test]
+fn a_utility_that_is_lost_on_the_way_out_is_left_at_once() {
+    let mut desk = Desk::coupled();
+    desk.see(|s| s.pcc = None).ask(ModeRequest::Island);
+    desk.run(1.0).is(Mode::Leaving);
+    assert!(
+        !desk.machine.is_opening(),
+        "an unknown exchange is not quiet"
+    );
+    desk.see(|s| s.grid_v = Some(Voltage::ZERO)).run(0.5);
+    assert!(desk.machine.is_opening());
+}
+
+#[test]
 fn who_is_told_to_leave_leaves_in_time_whatever_flows_and_however_poor_the_reserve() {
     let mut desk = Desk::coupled();
     desk.see(|s| {
