@@ -626,10 +626,16 @@ async fn a_bus_that_stays_off_is_opened_anew_and_keep_alives_come_at_once() {
     assert_eq!(rest, "");
     let mut peer = rig.accept().await;
     let back_at = rig.clock.now();
+    let seconds = back_at.since(Instant::START).as_secs_f64();
+    assert!((1.0..1.3).contains(&seconds), "opened anew at {seconds} s");
     assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
     assert!(rig.clock.now().since(back_at) < Duration::from_millis(5));
     let report = rig.handle.stats.report();
     assert_eq!((report.bus_offs, report.reconnects), (1, 1));
+    // The silence that follows is still that of a bus that was left, not of a frame that is late.
+    sleep(4 * SECOND).await;
+    rig.sink.check(0, Point::StateOfCharge, Err(Flaw::BusOff));
+    assert_eq!(rig.handle.stats.report().timeouts, 0);
     // Another error is counted by itself, and nothing is said about the devices.
     say(&mut peer, "< error 020 3.0 >< error 004 3.1 >").await;
     let report = rig.handle.stats.report();
@@ -644,15 +650,49 @@ async fn a_controller_that_restarts_by_itself_is_believed_and_its_devices_are_ke
     let mut rig = Rig::new(vec![device(0, battery(), None)]);
     let mut peer = rig.accept().await;
     hear(&mut peer).await;
-    say(&mut peer, "< error 040 1.0 >").await;
-    sleep(Duration::from_millis(100)).await;
-    say(&mut peer, "< error 100 1.1 >").await;
-    assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
-    // The controller is back, the battery has not spoken yet.
-    rig.sink.check(0, Point::StateOfCharge, Err(Flaw::BusOff));
-    say(&mut peer, CHARGE).await;
-    rig.sink.check(0, Point::StateOfCharge, Ok(0.88));
+    // It says so itself, or a frame shows it.
+    for (time, back) in [(1, "< error 100 1.1 >"), (2, CHARGE), (3, CHARGE)] {
+        say(&mut peer, "< error 040 1.0 >").await;
+        assert_eq!(rig.handle.stats.report().bus_offs, time);
+        rig.sink.check(0, Point::StateOfCharge, Err(Flaw::BusOff));
+        sleep(Duration::from_millis(100)).await;
+        say(&mut peer, back).await;
+        let begin = rig.clock.now();
+        assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
+        assert!(rig.clock.now().since(begin) < Duration::from_millis(5));
+        if back != CHARGE {
+            // The controller is back, the battery has not spoken yet.
+            rig.sink.check(0, Point::StateOfCharge, Err(Flaw::BusOff));
+            say(&mut peer, CHARGE).await;
+        }
+        rig.sink.check(0, Point::StateOfCharge, Ok(0.88));
+        // Long enough for the next beat, which is not of interest here.
+        sleep(Duration::from_millis(1500)).await;
+        hear(&mut peer).await;
+        say(&mut peer, CHARGE).await;
+    }
     assert_eq!(rig.handle.stats.report().reconnects, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_breaks_while_the_controller_is_off_is_opened_once_and_used_at_once() {
+    let mut rig = Rig::new(vec![device(0, battery(), None)]);
+    let mut peer = rig.accept().await;
+    hear(&mut peer).await;
+    say(&mut peer, "< error 040 1.0 >").await;
+    drop(peer);
+    let mut peer = rig.accept().await;
+    let begin = rig.clock.now();
+    assert!(
+        begin.since(Instant::START) < SECOND,
+        "the patience is not over"
+    );
+    assert_eq!(hear(&mut peer).await, "< send 305 8 0 0 0 0 0 0 0 0 >");
+    assert!(rig.clock.now().since(begin) < Duration::from_millis(5));
+    // The first opening was enough.
+    sleep(3 * SECOND).await;
+    assert_eq!(rig.handle.stats.report().reconnects, 1);
+    assert!(rig.dials.try_recv().is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -258,6 +258,28 @@ fn a_page_is_known_by_the_numbers_that_select_it() {
     assert!(is_page(&[], &[]), "no page means every frame");
 }
 
+#[test]
+fn a_page_within_a_page_is_there_only_when_both_selectors_say_so() {
+    let selector = |start, value| Selector {
+        at: Bits {
+            start,
+            len: 8,
+            order: ByteOrder::Little,
+        },
+        values: vec![(value, value)],
+    };
+    let page = [selector(0, 1), selector(8, 2)];
+    for (hex, fits) in [
+        ("0102", true),
+        ("0103", false),
+        ("0002", false),
+        ("0003", false),
+        ("01", false),
+    ] {
+        assert_eq!(is_page(&page, &bytes(hex)), fits, "{hex}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_put_into_a_frame_comes_out_and_leaves_its_neighbours_alone(

@@ -79,8 +79,8 @@ async fn a_channel_is_closed_set_and_opened_before_frames_are_believed() {
     let (near, mut far) = duplex(4096);
     let opening = tokio::spawn(Connection::open(near, 500_000));
     assert_eq!(hear(&mut far).await, "\r\rC\r");
-    // What an open channel still had to say is of an earlier session, a refusal too.
-    far.write_all(b"\x07t3511FF\r").await.unwrap();
+    // What an open channel still had to say is of an earlier session, a refusal and half a line too.
+    far.write_all(b"\x07t3511FF\rt3511").await.unwrap();
     assert_eq!(hear(&mut far).await, "S6\rO\r");
     far.write_all(b"\r\rt3510\r").await.unwrap();
     let mut connection = opening.await.unwrap().unwrap();
