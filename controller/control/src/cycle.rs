@@ -15,8 +15,9 @@ use crate::allocate::allocate;
 use crate::arbitrate::{self, DeviceWish};
 use crate::estimate::{Estimate, RocofWindow, estimate};
 use crate::functions::{
-    BlackStart, FrequencyDroop, IslandBalance, LoadShedding, MarketSchedule, Operator, PccTracking,
-    Propose, Safety, Separating, Situation, Synchronising, Wishes,
+    BlackStart, ExchangeContract, FrequencyDroop, IslandBalance, LoadShedding, MarketSchedule,
+    Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety, Separating, Situation,
+    Synchronising, VoltageSupport, Wishes,
 };
 use crate::mode::{Look, ModeMachine};
 use crate::settings::Bench;
@@ -80,8 +81,14 @@ pub struct Controller {
     island_balance: IslandBalance,
     synchronising: Synchronising,
     operator: Operator,
+    exchange_contract: ExchangeContract,
+    reserve: Reserve,
+    voltage_support: VoltageSupport,
+    reactive_exchange: ReactiveExchange,
     pcc_tracking: PccTracking,
     market_schedule: MarketSchedule,
+    /// The market's schedule was left for an island.
+    market_suspended: bool,
     /// What the functions that are not fast proposed last: it stands until they look again.
     standing: Vec<Proposal>,
     sent: BTreeMap<DeviceIx, (Instant, Setpoint)>,
@@ -124,8 +131,13 @@ impl Controller {
             island_balance: IslandBalance::default(),
             synchronising: Synchronising::default(),
             operator: Operator::default(),
+            exchange_contract: ExchangeContract::default(),
+            reserve: Reserve::default(),
+            voltage_support: VoltageSupport::default(),
+            reactive_exchange: ReactiveExchange::default(),
             pcc_tracking: PccTracking::default(),
             market_schedule: MarketSchedule,
+            market_suspended: false,
             standing: Vec::new(),
             sent: BTreeMap::new(),
             said_again: BTreeSet::new(),
@@ -160,6 +172,7 @@ impl Controller {
             storage: &storage,
         };
         self.mode.advance(&look, &mut wishes.events);
+        self.tell_market(now, &mut wishes.events);
 
         self.look(now, rhythm, &seen, image, &storage, &mut wishes);
         let wanted = self.decide(now, image, &mut wishes);
@@ -255,6 +268,22 @@ impl Controller {
         rest
     }
 
+    /// Tells when the market's schedule is left for an island, and when it is taken up again.
+    fn tell_market(&mut self, now: Instant, events: &mut Vec<Event>) {
+        let mode = self.mode.mode();
+        let Some(interval) = in_force(&self.schedules, now).map(|s| s.interval) else {
+            return;
+        };
+        let suspended = !mode.is_coupled();
+        if std::mem::replace(&mut self.market_suspended, suspended) != suspended {
+            events.push(if suspended {
+                Event::MarketSuspended { interval, mode }
+            } else {
+                Event::MarketResumed { interval }
+            });
+        }
+    }
+
     /// Lets the functions look at the situation; those that are not fast stand by what they said.
     fn look(
         &mut self,
@@ -276,11 +305,7 @@ impl Controller {
             seen,
             image,
             bench: &self.bench,
-            schedule: self
-                .schedules
-                .iter()
-                .rev()
-                .find(|s| s.from <= now && now < s.until),
+            schedule: in_force(&self.schedules, now),
             storage,
             storage_sent,
         };
@@ -301,6 +326,10 @@ impl Controller {
             island_balance,
             synchronising,
             operator,
+            exchange_contract,
+            reserve,
+            voltage_support,
+            reactive_exchange,
             pcc_tracking,
             market_schedule
         );
@@ -327,9 +356,9 @@ impl Controller {
             wanted.extend(self.nominal_sources());
         }
         for (group, role) in [(Group::Storage, Role::Ess), (Group::Pv, Role::Pv)] {
-            let Some(wish) =
-                arbitrate::group(group, &wishes.proposals).or_else(|| self.idle(group))
-            else {
+            let reactive = arbitrate::reactive(group, &wishes.proposals);
+            let idle = self.idle(group, reactive.is_some());
+            let Some(wish) = arbitrate::group(group, &wishes.proposals, idle) else {
                 self.short.remove(&group);
                 continue;
             };
@@ -344,18 +373,27 @@ impl Controller {
             let allocation = allocate(wish.p - held, &able);
             self.report_shortfall(group, &wish, allocation.excess, &mut wishes.events);
             for (device, p) in allocation.shares {
+                let q = reactive
+                    .as_ref()
+                    .map_or(ReactivePower::ZERO, |wish| self.share_of(device, wish.q));
                 let setpoint = match group {
-                    Group::Storage => Setpoint::Power {
-                        p,
-                        q: ReactivePower::ZERO,
-                    },
+                    Group::Storage => Setpoint::Power { p, q },
                     Group::Pv => Setpoint::Ceiling { p },
+                };
+                let why = match &reactive {
+                    Some(reactive) if q != ReactivePower::ZERO => format!(
+                        "{}; {q:.1} by {} ({})",
+                        wish.why,
+                        reactive.function.name(),
+                        reactive.why
+                    ),
+                    _ => wish.why.clone(),
                 };
                 wanted.push(DeviceWish {
                     device,
                     setpoint,
                     function: wish.function,
-                    why: wish.why.clone(),
+                    why,
                 });
             }
         }
@@ -384,20 +422,56 @@ impl Controller {
             })
     }
 
-    /// What a storage shall do when nobody asks for anything: come to rest, once it was touched.
-    /// An island is never left alone: there the last reference stands until it is measured again.
-    fn idle(&self, group: Group) -> Option<arbitrate::GroupWish> {
-        let touched = self
+    /// What a storage shall do when nobody asks for active power: come to rest, once it was touched.
+    /// An island is never left alone: there the last reference stands until it is measured again,
+    /// and it is said again only together with a reactive one.
+    fn idle(&self, group: Group, is_asked_for_q: bool) -> Option<arbitrate::GroupWish> {
+        if group != Group::Storage {
+            return None;
+        }
+        let islanded = self.mode.mode().is_islanded();
+        let sent = |(device, _)| self.sent.get(&device).map(|(_, setpoint)| *setpoint);
+        let mut sent = self.bench.of_role(Role::Ess).filter_map(sent);
+        let at_rest = Setpoint::Power {
+            p: ActivePower::ZERO,
+            q: ReactivePower::ZERO,
+        };
+        let touched = sent.any(|setpoint| setpoint != at_rest);
+        (is_asked_for_q || (touched && !islanded)).then(|| arbitrate::GroupWish {
+            p: if islanded {
+                self.storage_sent()
+            } else {
+                ActivePower::ZERO
+            },
+            function: Function::Idle,
+            why: "nobody asks for active power".into(),
+        })
+    }
+
+    /// Total of the active power that the storage was sent last.
+    fn storage_sent(&self) -> ActivePower {
+        self.bench
+            .of_role(Role::Ess)
+            .map(|(device, _)| sent_power(&self.sent, device))
+            .sum()
+    }
+
+    /// A device's share of the storage's reactive power, in proportion to what it is made for.
+    fn share_of(&self, device: DeviceIx, total: ReactivePower) -> ReactivePower {
+        let apparent = |spec: &model::DeviceSpec| match spec.takes_reactive {
+            true => spec.rating.s_max.as_volt_amperes(),
+            false => 0.0,
+        };
+        let all: f64 = self
             .bench
             .of_role(Role::Ess)
-            .any(|(device, _)| sent_power(&self.sent, device) != ActivePower::ZERO);
-        (group == Group::Storage && touched && !self.mode.mode().is_islanded()).then(|| {
-            arbitrate::GroupWish {
-                p: ActivePower::ZERO,
-                function: Function::Idle,
-                why: "nobody asks for anything".into(),
-            }
-        })
+            .map(|(_, spec)| apparent(spec))
+            .sum();
+        if all > 0.0 {
+            total * (apparent(&self.bench.devices[device.index()]) / all)
+        } else {
+            ReactivePower::ZERO
+        }
     }
 
     fn report_shortfall(
@@ -511,6 +585,12 @@ impl Controller {
             }
         }
     }
+}
+
+/// The market's schedule that speaks of this instant: the latest one.
+fn in_force(schedules: &[Schedule], now: Instant) -> Option<&Schedule> {
+    let mut latest_first = schedules.iter().rev();
+    latest_first.find(|s| s.from <= now && now < s.until)
 }
 
 /// Whether a switch is seen where it is wanted: then it is not touched. A power setpoint is sent even

@@ -145,6 +145,8 @@ pub struct DeviceSpec {
     pub battery: Option<DeviceIx>,
     /// Whether the profile can take an active power setpoint.
     pub takes_power: bool,
+    /// Whether that includes reactive power.
+    pub takes_reactive: bool,
     /// Whether the profile can take an active power ceiling.
     pub takes_ceiling: bool,
     /// Whether the profile has a switch that can be set.

@@ -164,6 +164,18 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The market's schedule does not count any more, since the microgrid stands on its own.
+    MarketSuspended {
+        /// The interval whose schedule is left.
+        interval: u64,
+        /// Mode at that time.
+        mode: Mode,
+    },
+    /// The market's schedule counts again.
+    MarketResumed {
+        /// The interval whose schedule is followed from now on.
+        interval: u64,
+    },
     /// Writing to devices was allowed or stopped.
     Armed {
         /// Whether it is allowed now.

@@ -1,6 +1,6 @@
 //! What a control function wishes, before anything is decided.
 
-use quantities::{ActivePower, Bounds};
+use quantities::{ActivePower, Bounds, ReactivePower};
 use serde::{Deserialize, Serialize};
 
 use crate::{DeviceIx, Setpoint};
@@ -25,6 +25,14 @@ pub enum Function {
     Synchronising,
     /// A person or a scenario.
     Operator,
+    /// Keep charge and power back for what may come.
+    Reserve,
+    /// Keep the exchange inside what was agreed with the utility.
+    ExchangeContract,
+    /// Bring the voltage of an island back to nominal.
+    VoltageSupport,
+    /// Keep the power factor or the reactive power at the point of common coupling.
+    ReactiveExchange,
     /// Hold the exchange at the point of common coupling.
     PccTracking,
     /// Follow what the market decided.
@@ -46,6 +54,10 @@ impl Function {
             Self::IslandBalance => "island_balance",
             Self::Synchronising => "synchronising",
             Self::Operator => "operator",
+            Self::ExchangeContract => "exchange_contract",
+            Self::Reserve => "reserve",
+            Self::VoltageSupport => "voltage_support",
+            Self::ReactiveExchange => "reactive_exchange",
             Self::PccTracking => "pcc_tracking",
             Self::MarketSchedule => "market_schedule",
             Self::Idle => "idle",
@@ -75,6 +87,13 @@ pub enum Target {
         wish: Option<ActivePower>,
         /// Bounds that lower priorities have to respect.
         bounds: Bounds<ActivePower>,
+    },
+    /// The total reactive power of a group.
+    Reactive {
+        /// Which group.
+        group: Group,
+        /// Total reactive power wished for.
+        wish: ReactivePower,
     },
     /// One device directly.
     Device {

@@ -15,6 +15,7 @@ pub mod heartbeat;
 pub mod image;
 pub mod journal;
 pub mod rig;
+pub mod rights;
 pub mod session;
 pub mod telemetry;
 pub mod thread;

@@ -20,8 +20,9 @@ use crate::heartbeat;
 use crate::image::ImageStore;
 use crate::journal::Journal;
 use crate::rig::{OnLost, Rig};
+use crate::rights::Rights;
 use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Servers, Telemetry};
-use crate::thread::{ControlThread, Rights, Waker};
+use crate::thread::{ControlThread, Waker};
 use crate::view::{DeviceLabel, LiveView, RigView};
 use crate::write_path::WritePath;
 

@@ -16,17 +16,10 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
 
 use crate::clock::SystemClock;
 use crate::engine::Engine;
-
-/// Priority under SCHED_FIFO, 1 to 99. Chosen: 50, above ordinary work and below the kernel's own
-/// threads, as the measurements of control loops on this kind of host were made with.
-const FIFO_PRIORITY: u8 = 50;
+use crate::rights::{self, Rights};
 
 /// Raises the event that wakes the control thread.
 #[derive(Clone, Debug)]
@@ -55,54 +48,6 @@ impl Waker {
     }
 }
 
-/// What the process was allowed to do for its timing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// Whether the control thread runs under SCHED_FIFO, or why not.
-    pub fifo: Result<(), String>,
-    /// Whether the memory is locked, or why not.
-    pub locked: Result<(), String>,
-}
-
-impl Rights {
-    /// A line for the start of a run.
-    #[must_use]
-    pub fn line(&self) -> String {
-        let word = |r: &Result<(), String>, yes: &str| match r {
-            Ok(()) => yes.to_owned(),
-            Err(why) => format!("no {yes} ({why})"),
-        };
-        format!(
-            "{}, {}",
-            word(&self.fifo, "SCHED_FIFO"),
-            word(&self.locked, "mlockall")
-        )
-    }
-}
-
-/// Asks for SCHED_FIFO for the calling thread and locks the memory of the process.
-fn take_rights() -> Rights {
-    let priority = ThreadPriority::Crossplatform(
-        FIFO_PRIORITY
-            .try_into()
-            .expect("50 lies in the crossplatform range of 0 to 99"),
-    );
-    let fifo = set_thread_priority_and_policy(
-        thread_native_id(),
-        priority,
-        ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo),
-    )
-    .map_err(|e| format!("{e}"));
-    // On fault only: locking all at once would pull the whole reserve of every stack into memory.
-    let locked = rustix::mm::mlockall(
-        rustix::mm::MlockAllFlags::CURRENT
-            | rustix::mm::MlockAllFlags::FUTURE
-            | rustix::mm::MlockAllFlags::ONFAULT,
-    )
-    .map_err(|e| e.to_string());
-    Rights { fifo, locked }
-}
-
 /// Runs the engine until told to stop; gives it back.
 pub struct ControlThread {
     stop: Arc<AtomicBool>,
@@ -126,7 +71,7 @@ impl ControlThread {
             .name("control".into())
             .spawn(move || {
                 // The receiver waits below; it is only gone if the starter was killed.
-                let _heard = tell.send(take_rights());
+                let _heard = tell.send(rights::for_control());
                 run(engine, clock, &timer, &waker_seen, &stop_seen)
             })?;
         let rights = told

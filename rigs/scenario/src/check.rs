@@ -16,6 +16,7 @@
 
 mod discrete;
 mod evidence;
+mod kpi;
 mod response;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use model::{Instant, Mode};
 use serde::{Deserialize, Serialize};
 
 pub use evidence::{Evidence, LedgerEvidence, MarketEvidence, Verification};
+pub use kpi::{Figure, LoadClass};
 
 use crate::report::plot::Plot;
 use crate::script::{Anchor, Moment};
@@ -223,6 +225,19 @@ pub enum CheckKind {
         /// Largest number.
         at_most: Option<u64>,
     },
+    /// A key figure is at least or at most so much.
+    Kpi {
+        /// Which figure.
+        figure: Figure,
+        /// When.
+        window: Window,
+        /// Least value, in the figure's unit.
+        at_least: Option<f64>,
+        /// Largest value, in the figure's unit.
+        at_most: Option<f64>,
+        /// Longest time for which a measurement is held.
+        max_gap: Duration,
+    },
     /// Every dispatch is in the ledger, and the ledger verifies.
     Ledger,
     /// Every interval that ended was settled, and the sum over all accounts is zero.
@@ -239,6 +254,7 @@ impl CheckKind {
             Self::Never { .. } => "never",
             Self::Mode { .. } => "mode",
             Self::Event { .. } => "event",
+            Self::Kpi { .. } => "kpi",
             Self::Ledger => "ledger",
             Self::Market => "market",
         }
@@ -295,6 +311,22 @@ impl fmt::Display for CheckKind {
                     None => write!(f, ", at least {at_least} times"),
                 }
             }
+            Self::Kpi {
+                figure,
+                at_least,
+                at_most,
+                ..
+            } => {
+                f.write_str(figure.word())?;
+                let bounds = [("at least", at_least), ("at most", at_most)];
+                for (word, bound) in bounds {
+                    if let Some(bound) = bound {
+                        let bound = crate::report::number(*bound);
+                        write!(f, " {word} {bound} {}", figure.unit())?;
+                    }
+                }
+                Ok(())
+            }
             Self::Ledger => f.write_str("ledger complete"),
             Self::Market => f.write_str("market settled"),
         }
@@ -315,7 +347,7 @@ pub struct Worst {
 pub struct CheckResult {
     /// Name of the check.
     pub name: String,
-    /// Its kind: `band`, `t90`, `never`, `mode`, `event`, `ledger` or `market`.
+    /// Its kind: `band`, `t90`, `never`, `mode`, `event`, `kpi`, `ledger` or `market`.
     pub kind: String,
     /// Line in the scenario, counted from 1.
     pub line: usize,
@@ -454,6 +486,20 @@ pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> Ch
             *at_least,
             *at_most,
         ),
+        CheckKind::Kpi {
+            figure,
+            at_least,
+            at_most,
+            max_gap,
+            ..
+        } => kpi::kpi(
+            result,
+            recording,
+            &window,
+            *figure,
+            (*at_least, *at_most),
+            *max_gap,
+        ),
         CheckKind::Ledger | CheckKind::Market => result,
     };
     if let Some(signal) = check.kind.signal() {
@@ -488,7 +534,8 @@ fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
     let (from, to) = match kind {
         CheckKind::Band { window, .. }
         | CheckKind::Never { window, .. }
-        | CheckKind::Event { window, .. } => (&window.from, window.to.clone()),
+        | CheckKind::Event { window, .. }
+        | CheckKind::Kpi { window, .. } => (&window.from, window.to.clone()),
         CheckKind::ResponseTime { from, over, .. } => (from, WindowEnd::For(*over)),
         CheckKind::Mode { from, within, .. } => (from, WindowEnd::For(*within)),
         CheckKind::Ledger | CheckKind::Market => (&Moment::START, WindowEnd::At(Moment::END)),

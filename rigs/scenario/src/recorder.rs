@@ -6,7 +6,7 @@ use model::{DeviceIx, Event, Instant, Mode, Point, PointSample, Role};
 use runtime::engine::Listener;
 use runtime::rig::Rig;
 
-use crate::series::{RecordedEvent, Recording};
+use crate::series::{BenchFacts, DeviceFacts, RecordedEvent, Recording};
 use crate::signal::{Signal, SignalQuantity};
 
 /// A record that grows while the run goes on.
@@ -76,6 +76,7 @@ impl Recorder {
         };
         let (source, several) = of_role(Role::Source);
         let (breaker, _) = of_role(Role::Breaker);
+        recording.with(|recording| recording.facts = facts(rig));
         Self {
             recording,
             grid: source.filter(|_| !several && breaker.is_none()),
@@ -85,6 +86,19 @@ impl Recorder {
                 .map(|d| (d.id.to_string(), d.role))
                 .collect(),
         }
+    }
+}
+
+fn facts(rig: &Rig) -> BenchFacts {
+    let device = |d: &runtime::rig::RigDevice| DeviceFacts {
+        name: d.id.to_string(),
+        role: d.role,
+        shed: d.shed,
+        capacity_wh: d.capacity.map(|capacity| capacity.as_watt_hours()),
+    };
+    BenchFacts {
+        nominal_v: rig.site.v.as_volts(),
+        devices: rig.devices.iter().map(device).collect(),
     }
 }
 

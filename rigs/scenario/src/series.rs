@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Event, Flaw, Instant, Mode, Reading, Sample};
+use model::{Event, Flaw, Instant, Mode, Reading, Role, Sample};
 
 use crate::signal::Signal;
 
@@ -182,6 +182,8 @@ pub const EVENT_KINDS: &[&str] = &[
     "cycle_late",
     "fault_set",
     "order_refused",
+    "market_suspended",
+    "market_resumed",
     "armed",
     "went_safe",
     "noticed",
@@ -209,6 +211,8 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::CycleLate { .. } => "cycle_late",
         Event::FaultSet { .. } => "fault_set",
         Event::OrderRefused { .. } => "order_refused",
+        Event::MarketSuspended { .. } => "market_suspended",
+        Event::MarketResumed { .. } => "market_resumed",
         Event::Armed { .. } => "armed",
         Event::WentSafe { .. } => "went_safe",
         Event::Noticed { .. } => "noticed",
@@ -248,6 +252,30 @@ pub struct Recording {
     pub faults: Vec<FaultSpan>,
     /// Events, in order.
     pub events: Vec<RecordedEvent>,
+    /// What the rig says of the bench.
+    pub facts: BenchFacts,
+}
+
+/// What key figures need to know of a bench.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BenchFacts {
+    /// Nominal voltage, line to neutral, in volts.
+    pub nominal_v: f64,
+    /// The devices, in the order of the rig.
+    pub devices: Vec<DeviceFacts>,
+}
+
+/// What key figures need to know of a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceFacts {
+    /// Name in the rig.
+    pub name: String,
+    /// What it is for.
+    pub role: Role,
+    /// Order in which it is shed; `None` = never.
+    pub shed: Option<u8>,
+    /// Usable energy in watt-hours.
+    pub capacity_wh: Option<f64>,
 }
 
 impl Recording {

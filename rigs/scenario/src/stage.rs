@@ -474,7 +474,8 @@ impl Stage<'_> {
             let needs = match &check.kind {
                 CheckKind::Band { window, .. }
                 | CheckKind::Never { window, .. }
-                | CheckKind::Event { window, .. } => match &window.to {
+                | CheckKind::Event { window, .. }
+                | CheckKind::Kpi { window, .. } => match &window.to {
                     WindowEnd::For(time) => self.moment(&window.from, start, previous) + *time,
                     WindowEnd::At(moment) if moment.anchor == Anchor::End => continue,
                     WindowEnd::At(moment) => self.moment(moment, start, previous),

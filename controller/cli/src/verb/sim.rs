@@ -28,6 +28,12 @@ pub struct Arguments {
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     let rig = rig_file::load(arguments.rig.as_deref(), terminal)?;
+    // A device answers in its time, whatever else this host does; where that is not permitted, it does its best.
+    if let Err(why) = runtime::rights::for_devices() {
+        terminal.say(format!(
+            "Without SCHED_FIFO ({why}): other work on this host may delay answers."
+        ));
+    }
     super::device::in_runtime(stay(&rig, arguments.seed, terminal))?
 }
 

@@ -6,6 +6,8 @@ use quantities::{ApparentPower, Energy, Frequency, PowerRamp, StateOfCharge, Vol
 use super::*;
 use crate::Settings;
 
+mod exchange;
+
 const PCC: DeviceIx = DeviceIx(0);
 const BREAKER: DeviceIx = DeviceIx(1);
 const PV: DeviceIx = DeviceIx(2);
@@ -43,6 +45,7 @@ fn spec(name: &str, role: Role, lower_kw: f64, upper_kw: f64) -> DeviceSpec {
         shed: None,
         battery: (role == Role::Ess).then_some(BAT),
         takes_power: role == Role::Ess,
+        takes_reactive: role == Role::Ess,
         takes_ceiling: role == Role::Pv,
         takes_switch: matches!(role, Role::Breaker | Role::Load),
         safe_p: ActivePower::ZERO,
@@ -153,7 +156,7 @@ impl Desk {
                     }
                 )+};
             }
-            again!(p, v, f, soc, switch_on, grid_v, grid_f);
+            again!(p, q, v, f, soc, switch_on, grid_v, grid_f);
         }
     }
 

@@ -2,8 +2,12 @@
 
 mod rocof;
 
+use std::iter::Sum;
+
 use model::{DeviceIx, DeviceSpec, Instant, ProcessImage, Role, Signal};
-use quantities::{ActivePower, Frequency, FrequencyRate, Quantity, StateOfCharge, Voltage};
+use quantities::{
+    ActivePower, Frequency, FrequencyRate, Quantity, ReactivePower, StateOfCharge, Voltage,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::Bench;
@@ -20,8 +24,12 @@ pub struct Estimate {
     pub v: Option<Voltage>,
     /// Exchange at the point of common coupling, positive = import.
     pub pcc: Option<ActivePower>,
+    /// Reactive power exchanged there.
+    pub pcc_q: Option<ReactivePower>,
     /// Total power of the storage, positive = discharging.
     pub storage: Option<ActivePower>,
+    /// Total reactive power of the storage.
+    pub storage_q: Option<ReactivePower>,
     /// Total power of photovoltaics.
     pub pv: Option<ActivePower>,
     /// Power that the loads take, positive = consumption: what the others give.
@@ -72,7 +80,9 @@ pub fn estimate(
         rocof: window.rate(now),
         v: view.first_of(TRUST, |d| d.v).map(|(_, v)| v),
         pcc,
+        pcc_q: view.total(Role::Pcc, |d| d.q),
         storage,
+        storage_q: view.total(Role::Ess, |d| d.q),
         pv,
         load: match (exchanged, storage, pv) {
             (Some(pcc), Some(storage), Some(pv)) => Some(pcc + storage + pv),
@@ -124,11 +134,11 @@ impl View<'_> {
     }
 
     /// The sum over all devices of a role; zero when the rig has none, unknown when one is unknown.
-    fn total(
+    fn total<Q: Quantity + Sum>(
         &self,
         role: Role,
-        pick: impl Fn(&model::DeviceImage) -> Signal<ActivePower>,
-    ) -> Option<ActivePower> {
+        pick: impl Fn(&model::DeviceImage) -> Signal<Q>,
+    ) -> Option<Q> {
         self.bench
             .of_role(role)
             .map(|(device, spec)| self.fresh(device, spec, &pick).map(|(_, p)| p))

@@ -1,8 +1,9 @@
 //! Keeps an island in balance: storage reference to its own power, photovoltaics under a ceiling.
 
-use model::{Function, Group, Mode, Proposal, Role, Target};
-use quantities::{ActivePower, Bounds, Quantity};
+use model::{Function, Group, Mode, Proposal, Target};
+use quantities::Bounds;
 
+use super::ceiling::Ceiling;
 use super::{Propose, Situation, Wishes};
 
 /// Balance of an island.
@@ -12,7 +13,7 @@ use super::{Propose, Situation, Wishes};
 /// frequency back to nominal. Photovoltaics may give no more than loads and charging can take.
 #[derive(Clone, Debug, Default)]
 pub struct IslandBalance {
-    ceiling_set: bool,
+    ceiling: Ceiling,
 }
 
 /// Share of the possible charging power that the ceiling leaves unused, for what changes
@@ -24,17 +25,8 @@ impl Propose for IslandBalance {
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
         if !s.mode.is_islanded() {
-            if self.ceiling_set {
-                self.ceiling_set = false;
-                let rated = s
-                    .bench
-                    .of_role(Role::Pv)
-                    .map(|(_, spec)| spec.rating.p.upper())
-                    .sum();
-                wishes
-                    .proposals
-                    .push(ceiling(rated, "the island has ended".into()));
-            }
+            let why = "the island has ended";
+            self.ceiling.lift(Function::IslandBalance, s, why, wishes);
             return;
         }
         // While synchronising, the reference is what steers the frequency (see there).
@@ -53,24 +45,9 @@ impl Propose for IslandBalance {
         if let (Some(load), Some(_)) = (s.seen.load, s.seen.pv) {
             let charge_max = -s.storage_able().lower();
             let room = charge_max * (1.0 - CHARGE_MARGIN);
-            let most = Quantity::max(load + room, ActivePower::ZERO);
-            self.ceiling_set = true;
-            wishes.proposals.push(ceiling(
-                most,
-                format!("loads take {load:.1}, the storage can charge {charge_max:.1}"),
-            ));
+            let why = format!("loads take {load:.1}, the storage can charge {charge_max:.1}");
+            self.ceiling
+                .hold(Function::IslandBalance, load + room, why, wishes);
         }
-    }
-}
-
-fn ceiling(most: ActivePower, why: String) -> Proposal {
-    Proposal {
-        function: Function::IslandBalance,
-        target: Target::Group {
-            group: Group::Pv,
-            wish: Some(most),
-            bounds: Bounds::unbounded(),
-        },
-        why,
     }
 }

@@ -1,30 +1,40 @@
 //! The control functions, one per file. Each looks at the situation and proposes; none decides.
 
 mod black_start;
+mod ceiling;
+mod exchange_contract;
 mod frequency_droop;
 mod island_balance;
 mod load_shedding;
 mod market_schedule;
 mod operator;
 mod pcc_tracking;
+mod reactive_exchange;
+mod reserve;
 mod safety;
 mod separating;
+mod smoothed;
 mod synchronising;
+mod voltage_support;
 
 use model::{DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule};
-use quantities::{ActivePower, Bounds};
+use quantities::{ActivePower, Bounds, ReactivePower};
 
 use crate::{Bench, Estimate};
 pub use black_start::BlackStart;
+pub use exchange_contract::ExchangeContract;
 pub use frequency_droop::FrequencyDroop;
 pub use island_balance::IslandBalance;
 pub use load_shedding::LoadShedding;
 pub use market_schedule::MarketSchedule;
 pub use operator::Operator;
 pub use pcc_tracking::PccTracking;
+pub use reactive_exchange::ReactiveExchange;
+pub use reserve::Reserve;
 pub use safety::Safety;
 pub use separating::Separating;
 pub use synchronising::Synchronising;
+pub use voltage_support::VoltageSupport;
 
 /// Everything a function may look at.
 pub struct Situation<'a> {
@@ -65,6 +75,16 @@ impl Situation<'_> {
         self.bench
             .of_role(Role::Ess)
             .map(|(_, spec)| spec.rating.p.upper())
+            .sum()
+    }
+
+    /// Reactive power that the storage which takes it can give in total, at no active power.
+    #[must_use]
+    pub fn storage_reactive_rated(&self) -> ReactivePower {
+        self.bench
+            .of_role(Role::Ess)
+            .filter(|(_, spec)| spec.takes_reactive)
+            .map(|(_, spec)| ReactivePower::from_vars(spec.rating.s_max.as_volt_amperes()))
             .sum()
     }
 

@@ -33,6 +33,7 @@ fn spec(role: Role) -> DeviceSpec {
         shed: None,
         battery: (role == Role::Ess).then_some(BAT),
         takes_power: role == Role::Ess,
+        takes_reactive: role == Role::Ess,
         takes_ceiling: false,
         takes_switch: role == Role::Breaker,
         safe_p: ActivePower::ZERO,

@@ -36,6 +36,7 @@ fn dispatch() -> (Vec<DeviceId>, Vec<Dispatch>) {
         shed: None,
         battery: None,
         takes_power: true,
+        takes_reactive: true,
         takes_ceiling: false,
         takes_switch: false,
         safe_p: ActivePower::ZERO,

@@ -31,6 +31,7 @@ fn bench() -> Bench {
         shed: None,
         battery: None,
         takes_power: role == Role::Ess,
+        takes_reactive: role == Role::Ess,
         takes_ceiling: false,
         takes_switch: false,
         safe_p: ActivePower::ZERO,

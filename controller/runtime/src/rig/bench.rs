@@ -314,6 +314,7 @@ fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
         shed: device.shed,
         battery: device.battery.map(device_ix),
         takes_power: takes(Point::ActivePowerSet),
+        takes_reactive: takes(Point::ReactivePowerSet),
         takes_ceiling: takes(Point::ActivePowerLimit),
         takes_switch: takes(Point::SwitchOn),
         safe_p: safe(device, &[Point::ActivePowerSet, Point::ActivePowerLimit])

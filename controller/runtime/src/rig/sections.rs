@@ -111,13 +111,19 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
         settle_time: duration as "settle_time",
         setpoint_validity: duration as "setpoint_validity",
         pcc_gain_per_s: number as "pcc_gain_per_s",
+        island_v_gain_per_s: number as "island_v_gain_per_s",
     );
     if let Some(droop) = table.quantity::<quantities::StateOfCharge>("droop") {
         settings.droop = droop.value.as_fraction();
     }
     settings.mains_rocof_max = table.quantity("mains_rocof_max").map(|r| r.value);
     settings.pcc_target = table.quantity("pcc_target").map(|p| p.value);
-    let checks: [(&str, bool, &str); 4] = [
+    settings.pcc_limits = table.range("pcc_limits").map(|p| p.value);
+    settings.pcc_pf_min = table.number("pcc_pf_min").map(|pf| pf.value);
+    settings.pcc_q = table.quantity("pcc_q").map(|q| q.value);
+    settings.reserve_soc = table.quantity("reserve_soc").map(|soc| soc.value);
+    settings.reserve_p = table.quantity("reserve_p").map(|p| p.value);
+    let checks: [(&str, bool, &str); 9] = [
         (
             "period",
             (Duration::from_millis(10)..=Duration::from_secs(5)).contains(&settings.period),
@@ -137,6 +143,38 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
             "pcc_gain_per_s",
             (0.0..=10.0).contains(&settings.pcc_gain_per_s),
             "the gain must lie between 0 and 10 per second",
+        ),
+        (
+            "island_v_gain_per_s",
+            (0.0..=100.0).contains(&settings.island_v_gain_per_s),
+            "the gain must lie between 0 and 100 per second",
+        ),
+        (
+            "pcc_target",
+            match (settings.pcc_target, settings.pcc_limits) {
+                (Some(target), Some(limits)) => limits.contains(target),
+                _ => true,
+            },
+            "the exchange to hold must lie inside `pcc_limits`",
+        ),
+        (
+            "pcc_pf_min",
+            settings
+                .pcc_pf_min
+                .is_none_or(|pf| (0.5..=1.0).contains(&pf)),
+            "the power factor must lie between 0.5 and 1",
+        ),
+        (
+            "reserve_soc",
+            settings
+                .reserve_soc
+                .is_none_or(|soc| (0.0..1.0).contains(&soc.as_fraction())),
+            "the charge in reserve must lie between 0 % and 100 %, and leave some to use",
+        ),
+        (
+            "reserve_p",
+            settings.reserve_p.is_none_or(|p| p.as_watts() >= 0.0),
+            "the power in reserve cannot be negative",
         ),
     ];
     for (key, fits, message) in checks {

@@ -327,6 +327,23 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("{text}."),
             json!({ "text": text }),
         ),
+        Event::MarketSuspended { interval, mode } => row(
+            "market_suspended",
+            Warning,
+            None,
+            format!(
+                "The schedule of interval {interval} does not count while {}.",
+                mode.name()
+            ),
+            json!({ "interval": interval, "mode": mode.name() }),
+        ),
+        Event::MarketResumed { interval } => row(
+            "market_resumed",
+            Info,
+            None,
+            format!("The schedule of interval {interval} counts again."),
+            json!({ "interval": interval }),
+        ),
         Event::Armed { armed } => row(
             "armed",
             if *armed { Warning } else { Info },

@@ -119,6 +119,7 @@ fn able(role: Role) -> DeviceSpec {
         shed: None,
         battery: None,
         takes_power: true,
+        takes_reactive: true,
         takes_ceiling: true,
         takes_switch: true,
         safe_p: ActivePower::ZERO,

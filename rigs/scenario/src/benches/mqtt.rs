@@ -424,6 +424,7 @@ fn plug() -> DeviceSpec {
         shed: None,
         battery: None,
         takes_power: false,
+        takes_reactive: false,
         takes_ceiling: false,
         takes_switch: true,
         safe_p: ActivePower::ZERO,

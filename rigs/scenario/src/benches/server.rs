@@ -2,13 +2,15 @@
 //!
 //! libmodbus' client reads ten registers over one connection as fast as it can, in turns from
 //! ours, from pymodbus' asyncio server and from libmodbus' own server. Ours moves a plant beside
-//! it, as in a run; the one in C only copies registers and shows what this machine can do at all.
+//! it, as in a run, and asks for SCHED_FIFO, as `gridrig sim` does; the others run as they come.
+//! The client runs under SCHED_FIFO for all of them, so that a delay is the server's.
 //!
 //! The slowest answers tell more of the machine's other work than of a server, so the turns are
 //! short and many, and a ratio is the median of those within a round.
 
 use std::time::Duration;
 
+use runtime::rights::Granted;
 use serde_json::{Value, json};
 
 use super::cadence::quantile;
@@ -31,8 +33,10 @@ const QUANTILES: [&str; 4] = ["p50_us", "p99_us", "p999_us", "max_us"];
 /// The quantile that is compared.
 const COMPARED: &str = "p999_us";
 
-/// The child: one meter behind a port.
+/// The child: one meter behind a port, with the rights of `gridrig sim`.
 pub(super) fn serve() -> Result<(), BenchError> {
+    // Whether it was granted is told by the parent, which asks for the same.
+    let _granted = runtime::rights::for_devices();
     meters::serve(1, Wiring::Ports)
 }
 
@@ -90,8 +94,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Servers of others: pymodbus', libmodbus'.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Others {
+    /// Whether our server and the client run under SCHED_FIFO.
+    fifo: Granted,
     pymodbus: Turns,
     version: Value,
     libmodbus: Turns,
@@ -103,8 +109,14 @@ fn compare(ours: u64) -> Result<(Turns, Others), String> {
     let arguments = ["serve", "tcp", "1", "0=50.0"].map(str::to_owned);
     let (_c, told) = peer::Serving::tool("libmodbus_peer", &arguments)?;
     let libmodbus = port_of(&told)?;
-    let (mut seen, mut others) = (Turns::default(), Others::default());
-    others.version = said.get("version").cloned().unwrap_or(Value::Null);
+    let mut seen = Turns::default();
+    let mut others = Others {
+        // Only the client inherits it: the servers of others run already.
+        fifo: runtime::rights::for_devices(),
+        version: said.get("version").cloned().unwrap_or(Value::Null),
+        pymodbus: Turns::default(),
+        libmodbus: Turns::default(),
+    };
     for _ in 0..ROUNDS {
         seen.0.push(scan(ours)?);
         others.pymodbus.0.push(scan(pymodbus)?);
@@ -130,6 +142,10 @@ pub(super) fn measure() -> Result<Value, BenchError> {
         Ok((ours, others)) => {
             let ratios = others.pymodbus.over(&ours);
             document["ours"] = ours.json();
+            document["sched_fifo"] = match &others.fifo {
+                Ok(()) => true.into(),
+                Err(why) => why.as_str().into(),
+            };
             document["pymodbus"] = others.pymodbus.json();
             document["pymodbus"]["version"] = others.version;
             document["libmodbus"] = others.libmodbus.json();

@@ -7,10 +7,13 @@ use document::{Spanned, Table};
 use super::Reader;
 use super::steps::{is_switch, modes};
 use super::words::nearest;
-use crate::check::{Check, CheckKind, Comparison, Condition, MAX_GAP, Window, WindowEnd};
+use crate::check::{
+    Check, CheckKind, Comparison, Condition, Figure, LoadClass, MAX_GAP, Window, WindowEnd,
+};
 use crate::codes;
 use crate::script::{Anchor, Moment};
 use crate::series::EVENT_KINDS;
+use crate::signal::SignalQuantity;
 
 /// Length of the observation of a response time, in multiples of the allowed time.
 ///
@@ -26,6 +29,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("never", |r, t| r.never(t)),
     ("mode", |r, t| r.mode_reached(t)),
     ("event", |r, t| r.event(t)),
+    ("kpi", |r, t| r.kpi(t)),
     ("ledger", |r, t| {
         r.word(t, "ledger", &[("complete", ())])
             .map(|()| CheckKind::Ledger)
@@ -80,11 +84,7 @@ impl Reader<'_> {
         let signal = self.signal_of(table, "band");
         let window = self.window(table);
         let max_gap = self.max_gap(table);
-        let within = if table.has("within") {
-            self.text(table, "within")
-        } else {
-            table.missing("within", "\"1.9..2.1kW\"")
-        };
+        let within = self.text_that_must_be(table, "within", "1.9..2.1kW");
         let (signal, within) = (signal?, within?);
         let within = match signal.quantity.parse_range(&within.value) {
             Ok(range) => range,
@@ -278,6 +278,90 @@ impl Reader<'_> {
             at_least,
             at_most,
         })
+    }
+
+    fn kpi(&self, table: &Table<'_>) -> Option<CheckKind> {
+        type Read = fn(&Reader<'_>, &Table<'_>) -> Option<Figure>;
+        let figures: &[(&str, Read)] = &[
+            ("load_served", |r, t| {
+                r.load_class(t).map(Figure::LoadServed)
+            }),
+            ("time_served", |r, t| {
+                r.load_class(t).map(Figure::TimeServed)
+            }),
+            ("exchange", |r, t| {
+                let within = r.text_that_must_be(t, "within", "-3..5kW")?;
+                match SignalQuantity::ActivePower.parse_range(&within.value) {
+                    Ok(range) => Some(Figure::Exchange(range)),
+                    Err(e) => {
+                        let message = format!("this is no range of active power: {e}");
+                        r.document
+                            .error(codes::WRONG_UNIT, within.span, message, "", "");
+                        None
+                    }
+                }
+            }),
+            ("power_factor", |r, t| {
+                let Some(pf) = t.number("pf") else {
+                    return t.missing("pf", "0.95");
+                };
+                if !(0.0..=1.0).contains(&pf.value) {
+                    let message = "a power factor lies between 0 and 1";
+                    r.document
+                        .error(codes::BAD_NUMBER, pf.span, message, "", "");
+                    return None;
+                }
+                Some(Figure::PowerFactor(pf.value))
+            }),
+            ("voltage_violation", |_, _| Some(Figure::VoltageViolation)),
+            ("battery_cycles", |_, _| Some(Figure::BatteryCycles)),
+            ("carbon_dioxide", |_, _| Some(Figure::CarbonDioxide)),
+            ("islanded", |_, _| Some(Figure::Islanded)),
+        ];
+        let figure = self.word(table, "kpi", figures);
+        let figure = figure.and_then(|read| read(self, table));
+        let window = self.window(table);
+        let max_gap = self.max_gap(table);
+        let bound = |key| table.number(key).map(|n| n.value);
+        let (at_least, at_most) = (bound("at_least"), bound("at_most"));
+        if at_least.is_none() && at_most.is_none() {
+            self.document.error(
+                codes::BAD_NUMBER,
+                table.span_of("kpi"),
+                "nothing is demanded of this figure",
+                "",
+                "say `at_least` or `at_most`, a number in the figure's unit",
+            );
+            return None;
+        }
+        Some(CheckKind::Kpi {
+            figure: figure?,
+            window: window?,
+            at_least,
+            at_most,
+            max_gap: max_gap?,
+        })
+    }
+
+    fn load_class(&self, table: &Table<'_>) -> Option<LoadClass> {
+        if table.has("class") {
+            self.word(table, "class", LoadClass::NAMES)
+        } else {
+            Some(LoadClass::All)
+        }
+    }
+
+    fn text_that_must_be(
+        &self,
+        table: &Table<'_>,
+        key: &str,
+        example: &str,
+    ) -> Option<Spanned<String>> {
+        if table.has(key) {
+            self.text(table, key)
+        } else {
+            table.missing(key, &format!("\"{example}\""))
+        }
     }
 
     fn window(&self, table: &Table<'_>) -> Option<Window> {
