@@ -721,6 +721,14 @@ impl Handle {
         self.world.lock().ramp(signal, target, over)
     }
 
+    /// Sets a signal for a time; see [`World::pulse`].
+    ///
+    /// # Errors
+    /// When there is no such signal or it cannot be set.
+    pub fn pulse(&self, signal: &str, value: f64, length: Duration) -> Result<(), SignalError> {
+        self.world.lock().pulse(signal, value, length)
+    }
+
     /// Reads a signal, without faults and noise of meters; see [`World::get`].
     ///
     /// # Errors

@@ -59,6 +59,7 @@ pub struct World {
     /// What was heard that writes or commands, the first ones.
     touches: Vec<Touch>,
     ramps: Vec<Ramp>,
+    returns: Vec<Return>,
     rng: ChaCha8Rng,
 }
 
@@ -79,6 +80,14 @@ struct Ramp {
     signal: String,
     target: f64,
     per_s: f64,
+}
+
+/// A signal that was set for a time.
+#[derive(Clone, Debug)]
+struct Return {
+    signal: String,
+    value: f64,
+    at: Duration,
 }
 
 /// The world as all faces share it.
@@ -111,6 +120,7 @@ impl World {
             brokers_down: BTreeMap::new(),
             touches: Vec::new(),
             ramps: Vec::new(),
+            returns: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(seed ^ FAULT_SEED),
         }
     }
@@ -119,6 +129,9 @@ impl World {
     pub fn step(&mut self, dt: Duration) {
         if !self.ramps.is_empty() {
             self.step_ramps(dt.as_secs_f64());
+        }
+        if !self.returns.is_empty() {
+            self.take_back();
         }
         self.plant.step(dt);
         for device in &mut self.devices {
@@ -319,7 +332,46 @@ impl World {
     /// When there is no such signal, it cannot be set, or the value is not finite.
     pub fn set(&mut self, signal: &str, value: f64) -> Result<(), SignalError> {
         self.ramps.retain(|ramp| ramp.signal != signal);
+        self.returns.retain(|back| back.signal != signal);
         self.apply(signal, value)
+    }
+
+    /// Sets a signal for a time; then it is again what it was. A second one in that time goes
+    /// back to what was before the first; a phase jumps back.
+    ///
+    /// # Errors
+    /// As [`World::set`], and when the signal has no value to go back to.
+    pub fn pulse(&mut self, signal: &str, value: f64, length: Duration) -> Result<(), SignalError> {
+        let earlier = self.returns.iter().find(|back| back.signal == signal);
+        let before = match (signal, earlier) {
+            ("grid.phase", _) => -value,
+            (_, Some(back)) => back.value,
+            (_, None) => self.set_value(signal)?,
+        };
+        if signal == "grid.phase" {
+            // Jumps add up, so that each has its own way back.
+            self.apply(signal, value)?;
+        } else {
+            self.set(signal, value)?;
+        }
+        self.returns.push(Return {
+            signal: signal.into(),
+            value: before,
+            at: self.plant.now() + length,
+        });
+        Ok(())
+    }
+
+    fn take_back(&mut self) {
+        let now = self.plant.now();
+        for back in std::mem::take(&mut self.returns) {
+            if back.at > now {
+                self.returns.push(back);
+            } else {
+                // It was accepted once, with a value that it had.
+                self.apply(&back.signal, back.value).ok();
+            }
+        }
     }
 
     /// Moves a signal to a value along a straight line over a time.
@@ -332,6 +384,7 @@ impl World {
             return self.set(signal, target);
         }
         self.apply(signal, from)?;
+        self.returns.retain(|back| back.signal != signal);
         self.ramps.retain(|ramp| ramp.signal != signal);
         self.ramps.push(Ramp {
             signal: signal.into(),
@@ -392,10 +445,15 @@ impl World {
     }
 
     /// The value that a settable signal was set to, without noise and dynamics.
-    fn set_value(&self, signal: &str) -> Result<f64, SignalError> {
+    pub(crate) fn set_value(&self, signal: &str) -> Result<f64, SignalError> {
         let (object, name) = self.split(signal)?;
-        if (object, name) == ("grid", "f") {
-            return Ok(self.plant.grid.f_set());
+        match (object, name) {
+            ("grid", "f") => return Ok(self.plant.grid.f_set()),
+            ("grid", "v") => return Ok(self.plant.grid.v_set()),
+            ("grid", "live" | "closed") => {
+                return Ok(f64::from(u8::from(self.plant.grid.is_energised())));
+            }
+            _ => {}
         }
         let load = self
             .device_index(object)

@@ -51,6 +51,8 @@ codes! {
         "The number lies outside what makes sense here. A share is between 0 and 100 %, a time is longer than nothing, and a count is not negative.";
     UNCHECKABLE = "S019",
         "This kind of check does not fit this signal. A response time or a wait for settling needs a quantity that can have values in between, not a switch.";
+    NO_RETURN = "S020",
+        "`for` says how long what the step sets with `set` or `step` lasts; then it is again what it was. It needs one of the two, and a signal that has a value to return to, which the random wander of the utility has not.";
 }
 
 /// The longer explanation of a code.

@@ -300,6 +300,7 @@ impl One<'_> {
             recording: recording.clone(),
             ramps: Vec::new(),
             courses: Vec::new(),
+            returns: Vec::new(),
             marks: BTreeMap::new(),
             held: BTreeMap::new(),
             sources: BTreeMap::new(),

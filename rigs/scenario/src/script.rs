@@ -135,6 +135,15 @@ pub enum Action {
         /// Value in the base unit of the signal.
         value: f64,
     },
+    /// Stepped for a time; then it is again what it was before.
+    Pulse {
+        /// What.
+        signal: Signal,
+        /// Value in the base unit of the signal.
+        value: f64,
+        /// How long.
+        length: Duration,
+    },
     /// Moved along a straight line. The step does not wait for its end.
     Ramp {
         /// What.

@@ -74,6 +74,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) recording: SharedRecording,
     pub(crate) ramps: Vec<HeldRamp>,
     pub(crate) courses: Vec<Playing>,
+    pub(crate) returns: Vec<Return>,
     pub(crate) marks: BTreeMap<String, Instant>,
     /// Active and reactive power that devices are held to, in watt and var.
     pub(crate) held: BTreeMap<DeviceIx, (f64, f64)>,
@@ -88,6 +89,13 @@ pub(crate) struct Playing {
     began: Instant,
     /// The row whose values are set.
     row: Option<usize>,
+}
+
+/// Something that a step has set for a time, and that goes back.
+pub(crate) struct Return {
+    signal: Signal,
+    value: f64,
+    at: Instant,
 }
 
 /// A held setpoint that moves along a straight line.
@@ -188,7 +196,9 @@ impl Stage<'_> {
             } else {
                 left.min(LOOK_EVERY)
             };
-            tokio::time::sleep(nap).await;
+            let now = self.clock.now();
+            let returns = self.returns.iter().map(|back| back.at.since(now));
+            tokio::time::sleep(returns.fold(nap, Duration::min)).await;
         }
     }
 
@@ -225,6 +235,11 @@ impl Stage<'_> {
             Action::Set { signal, value } | Action::Step { signal, value } => {
                 self.put(signal, *value).map_err(at)
             }
+            Action::Pulse {
+                signal,
+                value,
+                length,
+            } => self.pulse(signal, *value, *length).map_err(at),
             Action::Play { course, .. } if course.row(Duration::ZERO).is_none() => Err(at(
                 "the course has no row at 0, and nothing would be set until its first".into(),
             )),
@@ -286,6 +301,58 @@ impl Stage<'_> {
         } else {
             self.hold(signal, value)
         }
+    }
+
+    /// Sets a signal for a time.
+    fn pulse(&mut self, signal: &Signal, value: f64, length: Duration) -> Result<(), String> {
+        if self.is_input(signal) {
+            let Some(bench) = &self.bench else {
+                return Err(format!("`{signal}` can only be set on an emulated bench"));
+            };
+            // The plant itself knows when the time is over, to a step of it.
+            return bench
+                .pulse(&signal.to_string(), self.input_value(signal, value), length)
+                .map_err(|e| e.to_string());
+        }
+        let before = match (signal.quantity, source_of(self.rig, signal)?) {
+            // A phase is said as a jump: the way back is the same one.
+            (SignalQuantity::PhaseJump, _) => Some(-value),
+            (quantity, Some(source)) => {
+                let held = self.sources.get(&source);
+                held.and_then(|held| held.value(quantity))
+            }
+            (quantity, None) => {
+                let device = self.rig.device(&signal.subject);
+                let held = device.and_then(|device| self.held.get(&device));
+                held.and_then(|held| match quantity {
+                    SignalQuantity::ActivePower => Some(held.0),
+                    SignalQuantity::ReactivePower => Some(held.1),
+                    _ => None,
+                })
+            }
+        };
+        let before = before.ok_or_else(|| {
+            format!("`{signal}` was never set, so there is nothing to go back to")
+        })?;
+        self.hold(signal, value)?;
+        self.returns.push(Return {
+            signal: signal.clone(),
+            value: before,
+            at: self.clock.now() + length,
+        });
+        Ok(())
+    }
+
+    /// Takes back what was set for a time that is over.
+    fn take_back(&mut self) -> Result<(), String> {
+        let now = self.clock.now();
+        let (due, later) = std::mem::take(&mut self.returns)
+            .into_iter()
+            .partition(|back| back.at <= now);
+        self.returns = later;
+        let due: Vec<Return> = due;
+        due.into_iter()
+            .try_for_each(|back| self.hold(&back.signal, back.value))
     }
 
     /// Sets what the rows say that have come since the last look.
@@ -403,6 +470,9 @@ impl Stage<'_> {
     fn move_ramps(&mut self) {
         if let Err(why) = self.move_courses() {
             tracing::warn!(message = "A recorded course could not go on.", why);
+        }
+        if let Err(why) = self.take_back() {
+            tracing::warn!(message = "What was set for a time could not go back.", why);
         }
         let now = self.clock.now();
         let mut moved = Vec::new();

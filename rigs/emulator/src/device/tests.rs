@@ -328,3 +328,50 @@ fn a_broker_that_starts_anew_is_down_for_its_time() {
     run(&mut world, 1.1);
     assert!(!world.broker_is_down("bus1"));
 }
+
+#[test]
+fn what_is_set_for_a_time_is_again_what_it_was_to_a_step() {
+    // Signal, value meanwhile, what is read meanwhile and before.
+    let rows = [
+        ("grid.v", 46.0, 46.0, 230.0),
+        ("grid.live", 0.0, 0.0, 1.0),
+        ("grid.f", 49.0, 49.0, 50.0),
+        ("plug1.p", 6000.0, 6000.0, 1000.0),
+    ];
+    for (signal, value, meanwhile, before) in rows {
+        let mut world = world();
+        run(&mut world, 1.0);
+        let length = Duration::from_millis(150);
+        world.pulse(signal, value, length).unwrap();
+        // A second one in that time goes back to what was before the first.
+        world.pulse(signal, value, length).unwrap();
+        let read = |world: &World| world.set_value(signal).unwrap();
+        for step in 1..=30 {
+            world.step(Duration::from_millis(10));
+            let expected = if step <= 15 { meanwhile } else { before };
+            assert_eq!(read(&world), expected, "{signal} after {step} steps");
+        }
+        world.pulse(signal, value, length).unwrap();
+        world.set(signal, value).unwrap();
+        run(&mut world, 1.0);
+        assert_eq!(read(&world), meanwhile, "{signal}: a later word counts");
+    }
+    let mut world = world();
+    assert!(world.pulse("grid.noise", 1.0, STEP).is_err());
+    assert!(world.pulse("pv9.available", 1.0, STEP).is_err());
+    world.plant.breaker.open();
+    run(&mut world, 1.0);
+    let angle = |world: &World| world.get("bus.angle").unwrap();
+    let before = angle(&world);
+    world.pulse("grid.phase", 20.0, STEP * 10).unwrap();
+    world.step(STEP);
+    let jumped = angle(&world) - before;
+    assert!((jumped.rem_euclid(360.0) - 340.0).abs() < 2.0, "{jumped}");
+    run(&mut world, 0.3);
+    let still = world.plant.bus().f - world.plant.grid.f();
+    let drifted = 360.0 * still * 0.31;
+    let back = (angle(&world) - before - drifted).rem_euclid(360.0);
+    assert!(!(10.0..350.0).contains(&back), "{back}");
+}
+
+const STEP: Duration = Duration::from_millis(10);

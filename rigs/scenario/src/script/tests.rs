@@ -96,6 +96,7 @@ fn every_action_is_read_in_its_unit() {
         r#"{ at = "0s", set = { "pv1.available" = "2kW", "plug3.on" = "off", "brk1.closed" = "open" } },
            { at = "1s", ramp = { "grid.f" = { to = "49.5Hz", over = "2s" } }, hold = { "bat1.p" = "-1kW" } },
            { at = "4s", mode = "island", release = ["bat1"], fault = { "inv1.stuck" = "on", "lan1.loss" = "off" } },
+           { at = "4s", step = { "grid.v" = "46V" }, for = "150ms", hold = { "bat1.p" = "1kW" } },
            { at = "5s", until = { mode = "islanded", within = "3s" } }"#,
         r#"{ ledger = "complete" }"#,
         "",
@@ -141,6 +142,15 @@ fn every_action_is_read_in_its_unit() {
                 device: "bat1".to_owned()
             },
             &Action::Mode(model::ModeRequest::Island),
+            &Action::Pulse {
+                signal: p("grid", SignalQuantity::Voltage),
+                value: 46.0,
+                length: Duration::from_millis(150)
+            },
+            &Action::Hold {
+                signal: p("bat1", SignalQuantity::ActivePower),
+                value: 1000.0
+            },
         ]
     );
 }
@@ -298,6 +308,16 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             check(r#"{ t90 = "plug3.on", from = "t0", max = "1s" }"#),
             "S019",
             "in between",
+        ),
+        (
+            step(r#"{ at = "0s", hold = { "bat1.p" = "1W" }, for = "1s" }"#),
+            "S020",
+            "ends nothing",
+        ),
+        (
+            step(r#"{ at = "0s", set = { "grid.noise" = "1Hz" }, for = "1s" }"#),
+            "S020",
+            "no value to return to",
         ),
         (
             check(r#"{ band = "a.p", within = "0..1W", maxgap = "1s" }"#),

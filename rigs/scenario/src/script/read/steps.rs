@@ -57,6 +57,7 @@ impl Reader<'_> {
         let hold = |signal, value| Action::Hold { signal, value };
         self.settings(&table, "set", &mut actions, set);
         self.settings(&table, "step", &mut actions, step);
+        self.pulses(&table, &mut actions);
         self.settings(&table, "hold", &mut actions, hold);
         self.ramps(&table, &mut actions);
         actions.extend(self.course(&table));
@@ -72,7 +73,8 @@ impl Reader<'_> {
             .and_then(|until| self.until(until, &actions));
         let mark = self.mark(&table);
         let keys = [
-            "set", "step", "hold", "ramp", "play", "fault", "release", "mode", "until", "mark",
+            "set", "step", "for", "hold", "ramp", "play", "fault", "release", "mode", "until",
+            "mark",
         ];
         if keys.iter().filter(|key| table.has(key)).count() == 0 {
             self.document.error(
@@ -173,6 +175,43 @@ impl Reader<'_> {
             }
         }
         table.finish();
+    }
+
+    /// Gives what `set` and `step` have said an end, where the step has `for`.
+    fn pulses(&self, table: &Table<'_>, actions: &mut [Action]) {
+        if !table.has("for") {
+            return;
+        }
+        let span = table.span_of("for");
+        let refuse = |message: String, help: &str| {
+            self.document
+                .error(codes::NO_RETURN, span.clone(), message, "", help);
+        };
+        if !table.has("set") && !table.has("step") {
+            refuse(
+                "`for` ends nothing here".into(),
+                "put it beside `step`, such as `step = { \"grid.v\" = \"46V\" }, for = \"150ms\"`",
+            );
+        }
+        let Some(length) = self.optional_time(table, "for") else {
+            return;
+        };
+        for action in actions {
+            let (Action::Set { signal, value } | Action::Step { signal, value }) = action else {
+                continue;
+            };
+            if signal.quantity == SignalQuantity::FrequencyNoise {
+                refuse(
+                    format!("`{signal}` has no value to return to"),
+                    "set it in a step of its own",
+                );
+            }
+            *action = Action::Pulse {
+                signal: signal.clone(),
+                value: *value,
+                length,
+            };
+        }
     }
 
     /// A key with the matrix put in.
