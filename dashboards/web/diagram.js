@@ -4,7 +4,7 @@ const Diagram = (() => {
   const NS = "http://www.w3.org/2000/svg";
   const CARD = { w: 148, h: 104, gap: 14 };
   // Sources and storage hang above the bus, what consumes or only informs below it.
-  const ABOVE = ["pv", "ess", "battery"];
+  const ABOVE = ["pv", "genset", "ess", "battery"];
 
   function el(name, attributes = {}, ...children) {
     const node = document.createElementNS(NS, name);
@@ -18,6 +18,7 @@ const Diagram = (() => {
   const SYMBOLS = {
     pv: (g) => g.append(el("rect", { x: 0, y: 3, width: 22, height: 15, class: "symbol" }), el("path", { d: "M0 10.5H22M7.3 3V18M14.6 3V18", class: "symbol" })),
     ess: (g) => g.append(el("rect", { x: 0, y: 4, width: 20, height: 14, rx: 2, class: "symbol" }), el("path", { d: "M20 8.5h2.5v5h-2.5M5 11h4M13 11h4M15 9v4", class: "symbol" })),
+    genset: (g) => g.append(el("circle", { cx: 11, cy: 11, r: 9, class: "symbol" }), el("path", { d: "M14.5 8a4.5 4.5 0 1 0 1 3.5h-4", class: "symbol" })),
     battery: (g) => g.append(el("path", { d: "M2 4V18M7 7V15M13 4V18M18 7V15M7 11h6M-2 11h4M18 11h4", class: "symbol" })),
     load: (g) => g.append(el("path", { d: "M2 8h14v4a6 6 0 0 1-14 0zM5 8V2M13 8V2M9 18v3", class: "symbol" })),
     source: (g) => g.append(el("circle", { cx: 11, cy: 11, r: 9, class: "symbol" }), el("path", { d: "M5 11c2 -6 4 -6 6 0s4 6 6 0", class: "symbol" })),

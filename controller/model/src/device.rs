@@ -67,6 +67,8 @@ pub enum Role {
     Meter,
     /// Grid simulator: it is the utility of the bench and takes voltage and frequency.
     Source,
+    /// Engine set with a governor: it is told to run or to stand, and gives what its bus asks for.
+    Genset,
 }
 
 impl Role {
@@ -80,6 +82,7 @@ impl Role {
         ("load", Self::Load),
         ("meter", Self::Meter),
         ("source", Self::Source),
+        ("genset", Self::Genset),
     ];
 
     /// The name in a rig file.
@@ -94,6 +97,7 @@ impl Role {
             Self::Load => "load",
             Self::Meter => "meter",
             Self::Source => "source",
+            Self::Genset => "genset",
         }
     }
 }

@@ -5,7 +5,11 @@
 //! tokio runtime, the plant's steps included, so that a paused clock paces them too.
 //! Everything ends when the bench is dropped.
 
+mod parts;
+mod spec;
 mod wiring;
+
+pub use spec::{BenchError, BenchSpec, BusKind, BusSpec, DeviceSpec, Emulate, EmulatedSet};
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,17 +20,15 @@ use std::time::Duration;
 use model::Role;
 use profile::Protocol;
 use profile::mqtt::{Message, ToBroker};
-use quantities::{ActivePower, Energy, Frequency, PowerRamp, StateOfCharge};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::broker::{self, BrokerError};
+use crate::broker;
 use crate::course::Course;
-use crate::day::DayCurve;
-use crate::device::{Device, Kind, Metered, Nameplate};
+use crate::device::{Device, Kind};
 use crate::faces::can::CanBus;
 use crate::faces::modbus::Port;
 use crate::faces::modbus::frame::Framing;
@@ -36,132 +38,14 @@ use crate::faces::scpi::Instrument;
 use crate::faces::{slcan, socketcand};
 use crate::faults::Fault;
 use crate::hub::Hub;
-use crate::plant::breaker::SyncCheck;
-use crate::plant::load::Load;
-use crate::plant::network::Feeder;
-use crate::plant::pv::Pv;
-use crate::plant::storage::{Storage, StorageRating};
-use crate::plant::{Forming, Plant, Site};
+use crate::plant::Plant;
 use crate::world::{Shared, SignalError, World};
 use crate::{pty, relay};
+use parts::{nameplate, own_part, shared_part};
 
 /// Step of the plant.
 /// Chosen: half a cycle of the mains, a tenth of the fastest controller's period.
 pub const STEP: Duration = Duration::from_millis(10);
-
-/// Rating where the rig gives none.
-/// Chosen: the size of laboratory inverters, 3 kW, and half an hour of storage per kilowatt.
-const RATED_W: f64 = 3000.0;
-const CAPACITY_WH: f64 = 5000.0;
-const LOAD_W: f64 = 800.0;
-const SOC: f64 = 0.5;
-
-/// Ramp of inverters where the rig gives none, in ratings per second.
-/// Chosen: full swing in a fifth of a second, so that the device does not limit a fast service.
-const RAMP_PER_S: f64 = 5.0;
-
-/// A rig as the emulator needs it.
-#[derive(Clone, Debug)]
-pub struct BenchSpec {
-    /// Nominal values.
-    pub site: Site,
-    /// The feeder to the grid.
-    pub feeder: Feeder,
-    /// The network between the devices, which takes the feeder's place.
-    pub network: Option<Arc<network::description::Network>>,
-    /// How storages form an island.
-    pub forming: Forming,
-    /// Windows of the breaker's sync-check.
-    pub sync: SyncCheck,
-    /// Buses.
-    pub buses: Vec<BusSpec>,
-    /// Devices, in the order of the rig.
-    pub devices: Vec<DeviceSpec>,
-    /// Course of the day, if sun and loads shall move by themselves.
-    pub day: Option<DayCurve>,
-    /// Recorded course of loads, sun and utility; it begins with the plant.
-    pub course: Option<Course>,
-    /// Seed of all noise and chance.
-    pub seed: u64,
-}
-
-/// Kind of a bus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BusKind {
-    /// Modbus TCP.
-    ModbusTcp,
-    /// Modbus RTU inside a TCP connection.
-    ModbusRtuTcp,
-    /// Modbus RTU.
-    ModbusRtu,
-    /// CAN, reached through socketcand.
-    Can,
-    /// CAN, reached through a serial adapter that speaks slcan.
-    SerialCan,
-    /// MQTT.
-    Mqtt,
-    /// SCPI over TCP.
-    ScpiTcp,
-    /// SCPI over a serial line.
-    ScpiSerial,
-}
-
-/// A bus.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BusSpec {
-    /// Name in the rig.
-    pub id: Arc<str>,
-    /// Kind.
-    pub kind: BusKind,
-    /// TCP port to listen on; `None` = any free one.
-    pub port: Option<u16>,
-    /// Name of the CAN interface that clients must open.
-    pub interface: Arc<str>,
-}
-
-/// A device.
-#[derive(Clone, Debug)]
-pub struct DeviceSpec {
-    /// Name in the rig.
-    pub id: Arc<str>,
-    /// What it is for.
-    pub role: Role,
-    /// Its profile.
-    pub profile: Arc<profile::Profile>,
-    /// The bus that it hangs on.
-    pub bus: Arc<str>,
-    /// Modbus unit, if the rig overrides the profile's.
-    pub unit: Option<u8>,
-    /// MQTT topic.
-    pub topic: Option<String>,
-    /// Name of the battery behind a storage inverter, as the rig says it.
-    pub battery: Option<Arc<str>>,
-    /// How it is emulated.
-    pub emulate: Emulate,
-}
-
-/// How a device is emulated; what is `None` has a default.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Emulate {
-    /// Rated power of an inverter.
-    pub rated: Option<ActivePower>,
-    /// Usable energy of a storage.
-    pub capacity: Option<Energy>,
-    /// Charge at the beginning.
-    pub soc: Option<StateOfCharge>,
-    /// Fastest change of power.
-    pub ramp: Option<PowerRamp>,
-    /// Power of a load at nominal voltage, positive = consumption.
-    pub load: Option<ActivePower>,
-    /// Power that the sun offers at the beginning.
-    pub available: Option<ActivePower>,
-    /// Whether a plug is on at the beginning; on unless said otherwise.
-    pub on: Option<bool>,
-    /// The device that a meter measures; without one, a meter has a load of its own.
-    pub measures: Option<Arc<str>>,
-    /// Faults from the beginning.
-    pub faults: Vec<Fault>,
-}
 
 /// Where a bus is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,86 +80,6 @@ pub enum MemoryLink {
     Streams(UnboundedReceiver<DuplexStream>),
     /// Pairs of channels of an in-memory broker.
     Broker(UnboundedReceiver<(UnboundedReceiver<ToBroker>, UnboundedSender<Message>)>),
-}
-
-/// Why a bench cannot be made or started.
-#[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    /// A device names a bus that is not there.
-    #[error("device `{device}` hangs on bus `{bus}`, which is not in the rig")]
-    NoBus {
-        /// The device.
-        device: Arc<str>,
-        /// The bus.
-        bus: Arc<str>,
-    },
-    /// A device names another one that is not there or does not fit.
-    #[error("device `{device}` refers to `{other}`, which is not a device that it can belong to")]
-    NoPartner {
-        /// The device.
-        device: Arc<str>,
-        /// What it refers to.
-        other: Arc<str>,
-    },
-    /// A battery has no storage inverter.
-    #[error("battery `{device}` has no storage inverter in the rig (role `ess`)")]
-    LonelyBattery {
-        /// The battery.
-        device: Arc<str>,
-    },
-    /// The profile speaks another protocol than the bus.
-    #[error("the profile of `{device}` does not speak the protocol of bus `{bus}`")]
-    WrongProtocol {
-        /// The device.
-        device: Arc<str>,
-        /// The bus.
-        bus: Arc<str>,
-    },
-    /// A line of SCPI without an instrument.
-    #[error("bus `{bus}` has no instrument")]
-    NoInstrument {
-        /// The bus.
-        bus: Arc<str>,
-    },
-    /// An MQTT device without a topic, or with one that is too short.
-    #[error("device `{device}` needs a `topic` of {levels} or more levels")]
-    NoTopic {
-        /// The device.
-        device: Arc<str>,
-        /// How many levels its profile speaks of.
-        levels: usize,
-    },
-    /// The network between the devices is no tree.
-    #[error("the network: {0}")]
-    Network(#[from] network::tree::TreeError),
-    /// The recorded course moves a signal that the bench does not have.
-    #[error("the recorded course: {0}")]
-    Course(SignalError),
-    /// The day moves a signal that the bench does not have.
-    #[error("the course of the day: {0}")]
-    Day(SignalError),
-    /// The wrong kind of in-memory link, or none, for a bus.
-    #[error("bus `{bus}` was given no in-memory link that fits it")]
-    NoLink {
-        /// The bus.
-        bus: Arc<str>,
-    },
-    /// A socket or pty could not be opened.
-    #[error("bus `{bus}`: {source}")]
-    Io {
-        /// The bus.
-        bus: Arc<str>,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The embedded broker did not start.
-    #[error("bus `{bus}`: {source}")]
-    Broker {
-        /// The bus.
-        bus: Arc<str>,
-        /// Why.
-        source: BrokerError,
-    },
 }
 
 /// An emulated bench.
@@ -749,140 +553,6 @@ impl Handle {
     #[must_use]
     pub fn world(&self) -> &Shared {
         &self.world
-    }
-}
-
-/// The part of the plant that a device brings itself; `None` when it refers to another's.
-fn own_part(plant: &mut Plant, device: &DeviceSpec, site: Site) -> Option<Kind> {
-    let emulate = &device.emulate;
-    let rated = emulate.rated.map_or(RATED_W, ActivePower::as_watts);
-    let ramp = emulate
-        .ramp
-        .map_or(RAMP_PER_S * rated, PowerRamp::as_watts_per_second);
-    match device.role {
-        Role::Pcc => Some(Kind::Pcc),
-        Role::Breaker => Some(Kind::Breaker),
-        Role::Pv => {
-            let mut pv = Pv::new(rated, ramp, site.f_nominal);
-            pv.set_available(emulate.available.map_or(rated, ActivePower::as_watts));
-            plant.pv.push(pv);
-            Some(Kind::Pv(plant.pv.len() - 1))
-        }
-        Role::Ess => {
-            let rating = StorageRating {
-                p: rated,
-                capacity_wh: emulate.capacity.map_or(CAPACITY_WH, Energy::as_watt_hours),
-                ramp,
-            };
-            let soc = emulate.soc.map_or(SOC, StateOfCharge::as_fraction);
-            plant.storage.push(Storage::new(rating, soc));
-            Some(Kind::Storage(plant.storage.len() - 1))
-        }
-        Role::Source => {
-            // A grid simulator holds its frequency to the last digit.
-            plant.grid.set_noise(Frequency::ZERO);
-            Some(Kind::Source)
-        }
-        Role::Load if device.profile.takes(model::Point::ActivePowerSet) => {
-            let p = emulate.load.map_or(0.0, ActivePower::as_watts);
-            // It holds power, whatever the voltage, with a power factor of one.
-            let load = Load::new(p, emulate.on.unwrap_or(emulate.load.is_some())).shaped(0.0, 0.0);
-            plant.loads.push(load);
-            Some(Kind::ElectronicLoad(plant.loads.len() - 1))
-        }
-        Role::Load if emulate.measures.is_none() => {
-            let switched = device.profile.takes(model::Point::SwitchOn);
-            Some(add_load(plant, emulate, switched))
-        }
-        Role::Load | Role::Battery | Role::Meter => None,
-    }
-}
-
-fn add_load(plant: &mut Plant, emulate: &Emulate, switched: bool) -> Kind {
-    let p = emulate.load.map_or(LOAD_W, ActivePower::as_watts);
-    plant.loads.push(Load::new(p, emulate.on.unwrap_or(true)));
-    let ix = plant.loads.len() - 1;
-    if switched {
-        Kind::Plug(ix)
-    } else {
-        Kind::Meter(Metered::Load(ix))
-    }
-}
-
-/// The part that a battery or a meter shares with another device.
-fn shared_part(
-    plant: &mut Plant,
-    devices: &[DeviceSpec],
-    kinds: &[Option<Kind>],
-    device: &DeviceSpec,
-) -> Result<Kind, BenchError> {
-    let kind_of = |id: &Arc<str>| {
-        let ix = devices.iter().position(|other| other.id == *id)?;
-        kinds.get(ix).copied().flatten()
-    };
-    if device.role == Role::Battery {
-        let inverter = devices
-            .iter()
-            .find(|other| other.battery.as_ref() == Some(&device.id))
-            .or_else(|| devices.iter().find(|other| other.role == Role::Ess));
-        let Some(Kind::Storage(ix)) = inverter.and_then(|inverter| kind_of(&inverter.id)) else {
-            return Err(BenchError::LonelyBattery {
-                device: device.id.clone(),
-            });
-        };
-        // The battery's own entry may say its size and charge, for it is the battery.
-        if let Some(storage) = plant.storage.get_mut(ix) {
-            if let Some(soc) = device.emulate.soc {
-                storage.set_soc(soc.as_fraction());
-            }
-            if let Some(capacity) = device.emulate.capacity {
-                storage.set_capacity(capacity.as_watt_hours());
-            }
-        }
-        return Ok(Kind::Battery(ix));
-    }
-    let Some(other) = &device.emulate.measures else {
-        let switched = device.profile.takes(model::Point::SwitchOn);
-        return Ok(add_load(plant, &device.emulate, switched));
-    };
-    let metered = match kind_of(other) {
-        Some(Kind::Plug(ix) | Kind::ElectronicLoad(ix) | Kind::Meter(Metered::Load(ix))) => {
-            Metered::Load(ix)
-        }
-        Some(Kind::Pv(ix) | Kind::Meter(Metered::Pv(ix))) => Metered::Pv(ix),
-        Some(Kind::Storage(ix) | Kind::Meter(Metered::Storage(ix))) => Metered::Storage(ix),
-        Some(Kind::Pcc | Kind::Source) => return Ok(Kind::Pcc),
-        Some(Kind::Breaker | Kind::Battery(_)) | None => {
-            return Err(BenchError::NoPartner {
-                device: device.id.clone(),
-                other: other.clone(),
-            });
-        }
-    };
-    Ok(Kind::Meter(metered))
-}
-
-fn nameplate(plant: &Plant, kind: Kind) -> Nameplate {
-    let of = |p: f64, capacity_wh: f64| Nameplate {
-        p,
-        s: p,
-        capacity_wh,
-    };
-    match kind {
-        Kind::Pv(ix) => plant
-            .pv
-            .get(ix)
-            .map_or_else(Nameplate::default, |pv| of(pv.rated(), 0.0)),
-        Kind::Storage(ix) | Kind::Battery(ix) => plant
-            .storage
-            .get(ix)
-            .map_or_else(Nameplate::default, |s| of(s.rating(), s.capacity_wh())),
-        Kind::Pcc
-        | Kind::Breaker
-        | Kind::Plug(_)
-        | Kind::Meter(_)
-        | Kind::Source
-        | Kind::ElectronicLoad(_) => Nameplate::default(),
     }
 }
 

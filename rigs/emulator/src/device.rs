@@ -15,11 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Point;
+use network::island::Engine;
 use quantities::{Frequency, Voltage};
 
 use crate::faults::{Fault, FaultSet};
 use crate::plant::breaker::Refusal;
 use crate::plant::counter::Counter;
+use crate::plant::genset::Genset;
 use crate::plant::storage::Storage;
 use crate::plant::wires::Unit;
 use crate::plant::{Plant, Supply};
@@ -36,6 +38,8 @@ pub enum Kind {
     Pv(usize),
     /// Storage inverter.
     Storage(usize),
+    /// Diesel set.
+    Genset(usize),
     /// The management system of the battery behind a storage inverter.
     Battery(usize),
     /// Switched and metered load.
@@ -57,6 +61,8 @@ pub enum Metered {
     Pv(usize),
     /// A storage inverter.
     Storage(usize),
+    /// A diesel set.
+    Genset(usize),
 }
 
 /// What stands on the nameplate.
@@ -241,6 +247,7 @@ impl Device {
                     Point::SwitchOn => Some(f64::from(u8::from(pv.is_connected()))),
                     Point::State => Some(inverter_state(
                         plant,
+                        unit,
                         pv.is_connected(),
                         pv.p(),
                         pv.ceiling().min(pv.available()) < pv.available(),
@@ -259,12 +266,23 @@ impl Device {
                     Point::DcCurrent => Some(storage.dc_power() / pack_voltage(storage)),
                     Point::State => Some(inverter_state(
                         plant,
+                        unit,
                         storage.is_connected(),
                         storage.p().abs(),
                         false,
                     )),
                     _ => battery(storage, point)
                         .or_else(|| bus_ac(storage.p(), storage.q(), storage.counter())),
+                }
+            }
+            Kind::Genset(ix) => {
+                let set = plant.gensets.get(ix)?;
+                match point {
+                    Point::ActivePowerSet => self.told(point).or(Some(set.p_set())),
+                    Point::ActivePowerLimit => self.told(point).or(Some(set.ceiling())),
+                    Point::SwitchOn => Some(f64::from(u8::from(set.is_wanted()))),
+                    Point::State => Some(genset_state(plant, unit, set)),
+                    _ => bus_ac(set.p(), set.q(), set.counter()),
                 }
             }
             Kind::Battery(ix) => {
@@ -320,6 +338,10 @@ impl Device {
                     Metered::Storage(ix) => {
                         let storage = plant.storage.get(ix)?;
                         (storage.p(), storage.q(), storage.counter())
+                    }
+                    Metered::Genset(ix) => {
+                        let set = plant.gensets.get(ix)?;
+                        (set.p(), set.q(), set.counter())
                     }
                 };
                 match point {
@@ -406,6 +428,10 @@ impl Device {
                 point,
                 Point::ActivePowerSet | Point::ReactivePowerSet | Point::SwitchOn
             ),
+            Kind::Genset(_) => matches!(
+                point,
+                Point::ActivePowerSet | Point::ActivePowerLimit | Point::SwitchOn
+            ),
             Kind::Breaker | Kind::Plug(_) => point == Point::SwitchOn,
             Kind::Source => matches!(
                 point,
@@ -452,6 +478,7 @@ impl Device {
             Kind::Storage(n) | Kind::Battery(n) | Kind::Meter(Metered::Storage(n)) => {
                 Unit::Storage(n)
             }
+            Kind::Genset(n) | Kind::Meter(Metered::Genset(n)) => Unit::Genset(n),
             Kind::Plug(n) | Kind::ElectronicLoad(n) | Kind::Meter(Metered::Load(n)) => {
                 Unit::Load(n)
             }
@@ -460,7 +487,11 @@ impl Device {
 
     /// Carries out the functions that the device follows by itself.
     pub fn carry_on(&self, plant: &mut Plant) {
-        if self.laws.is_empty() || !plant.is_live() || self.faults.has(Fault::HoldOutput) {
+        if self.laws.is_empty() || self.faults.has(Fault::HoldOutput) {
+            return;
+        }
+        let bus = plant.bus_at(self.unit());
+        if !bus.is_live() {
             return;
         }
         let now = plant.now();
@@ -469,7 +500,7 @@ impl Device {
             .values()
             .filter_map(|phases| law::at(phases, now))
             .collect();
-        let (bus, p) = (plant.bus(), self.truth(plant, Point::ActivePower));
+        let p = self.truth(plant, Point::ActivePower);
         // Of its phases, an inverter goes by the highest.
         let v = plant.volts(self.unit()).into_iter().fold(0.0, f64::max);
         if !self.holds(Point::ReactivePowerSet) && self.takes(Point::ReactivePowerSet) {
@@ -555,6 +586,7 @@ impl Device {
     fn unasked(&self, point: Point) -> f64 {
         match point {
             Point::ActivePowerLimit => self.nameplate.p,
+            Point::SwitchOn if matches!(self.kind, Kind::Genset(_)) => 0.0,
             Point::SwitchOn => 1.0,
             _ => 0.0,
         }
@@ -590,6 +622,16 @@ impl Device {
                         Point::ActivePowerSet => storage.set_p(value),
                         Point::ReactivePowerSet => storage.set_q(value),
                         Point::SwitchOn => storage.connect(on),
+                        _ => {}
+                    }
+                }
+            }
+            (Kind::Genset(ix), _) => {
+                if let Some(set) = plant.gensets.get_mut(ix) {
+                    match point {
+                        Point::ActivePowerSet => set.set_p(value),
+                        Point::ActivePowerLimit => set.set_ceiling(value),
+                        Point::SwitchOn => set.run(on),
                         _ => {}
                     }
                 }
@@ -653,7 +695,10 @@ fn ac(
             Some(if s > 0.0 { p / s } else { 1.0 })
         }
         // Nobody can measure the frequency of a dead bus.
-        Point::Frequency => plant.is_live().then_some(plant.bus().f),
+        Point::Frequency => {
+            let bus = plant.bus_at(unit);
+            bus.is_live().then_some(bus.f)
+        }
         Point::VoltageL1 => Some(volts[0]),
         Point::VoltageL2 => there(2).then_some(volts[1]),
         Point::VoltageL3 => there(2).then_some(volts[2]),
@@ -678,10 +723,10 @@ fn swapped(counter: Counter) -> Counter {
 
 /// Operating states of SunSpec inverter models.
 //= SunSpec model 103, point St: 2 sleeping, 4 MPPT, 5 throttled, 1 off, 7 fault.
-fn inverter_state(plant: &Plant, connected: bool, p: f64, throttled: bool) -> f64 {
+fn inverter_state(plant: &Plant, unit: Unit, connected: bool, p: f64, throttled: bool) -> f64 {
     if !connected {
         1.0
-    } else if !plant.is_live() {
+    } else if !plant.bus_at(unit).is_live() {
         7.0
     } else if throttled {
         5.0
@@ -689,6 +734,18 @@ fn inverter_state(plant: &Plant, connected: bool, p: f64, throttled: bool) -> f6
         4.0
     } else {
         2.0
+    }
+}
+
+/// Operating states of a set, as those of an inverter that fit it.
+//= SunSpec model 103, point St: 1 off, 3 starting, 4 giving power, 7 fault, 8 standby.
+fn genset_state(plant: &Plant, unit: Unit, set: &Genset) -> f64 {
+    match set.engine() {
+        _ if set.has_tripped() => 7.0,
+        Engine::Stopped => 1.0,
+        Engine::Starting { .. } => 3.0,
+        Engine::Running if set.is_on_load() && plant.bus_at(unit).is_live() => 4.0,
+        Engine::Running => 8.0,
     }
 }
 

@@ -1,43 +1,55 @@
-//! The plant: one low-voltage busbar behind a feeder, with sources, storages and loads.
+//! The plant: a low-voltage network behind a feeder, with sources, storages, sets and loads.
 //!
 //! Deterministic: time comes in as the argument of [`Plant::step`], randomness from a
-//! seed. A bus is in one of three states of [`Supply`]: the grid holds voltage and
-//! frequency, storage inverters form an island by droop, or the bus is dead.
+//! seed. It is made of parts (see [`zones`]), each in one of the states of [`Supply`]: the grid
+//! holds voltage and frequency, storage inverters and diesel sets form an island, or it is dead.
+//! Without a network there is one part, the busbar.
 //!
 //! **Theory.** Connected, the bus voltage follows from the exact two-bus formula
 //! (see [`network`]), or from the power flow of a whole network (see [`wires`]). Islanded,
-//! every forming inverter wants `P = P_set + (f0 - f) / mp` inside its limits, and what the
-//! bus really draws differs from the sum of wishes by an imbalance that drives the frequency
-//! (see [`::network::island`]). Where the limits leave room this settles on the droop line
-//! within milliseconds; where they do not, the frequency runs until the protection takes the
-//! island down.
+//! every forming inverter wants `P = P_set + (f0 - f) / mp` inside its limits, a diesel set
+//! follows its governor, and what the part really draws differs from the sum of wishes by an
+//! imbalance that drives the frequency (see [`::network::island`]). Where the limits leave room
+//! this settles on the droop line; where they do not, the frequency runs until the protection
+//! takes the island down. Voltage and sharing of reactive power are in [`part`].
+//!
+//! A switch that joins two live parts does so inside the windows of the sync-check only;
+//! outside of them every unit that forms one of the two trips.
 //!
 //! It is not responsible for what a device says or is told (see `device`), nor for
 //! electromagnetic transients: a step is some milliseconds.
 
 pub mod breaker;
 pub mod counter;
+pub mod genset;
 pub mod grid;
+mod islanded;
 pub mod load;
 pub mod network;
 mod noise;
+pub mod part;
 pub mod pv;
 pub mod storage;
+mod together;
 pub mod wires;
+pub mod zones;
 
 use std::time::Duration;
 
-use ::network::island::{Demand, Former, Island, Machine, State};
 use quantities::{Frequency, Voltage};
 
 use breaker::{Breaker, BusSide, SyncCheck};
 use counter::Counter;
+use genset::{Around, Genset};
 use grid::Grid;
 use load::Load;
 use network::Feeder;
+pub use part::{Bus, Supply};
+use part::{Drawn, Former, Part};
 use pv::Pv;
 use storage::Storage;
-use wires::{Held, NoVoltage, Unit, Wires};
+use wires::{Holder, Unit, Wires};
+use zones::{NotSwitched, Zones};
 
 /// Nominal values of the site.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,65 +62,67 @@ pub struct Site {
     pub phases: u8,
 }
 
-/// How storage inverters form an island.
+/// How a unit forms an island; all in per unit of its rating and of nominal.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Forming {
-    /// Frequency droop in per unit of nominal at rated power.
+pub struct FormingLaw {
+    /// Frequency droop at rated power.
     pub droop_p: f64,
-    /// Voltage droop in per unit of nominal at rated reactive power.
+    /// Voltage droop at rated reactive power.
     pub droop_q: f64,
-    /// Inertia constant on the rating of the forming inverters, in seconds.
+    /// Inertia constant on its rating, in seconds.
     pub inertia_s: f64,
-    /// Under-frequency trip in per unit of nominal.
-    pub trip_low: f64,
-    /// Over-frequency trip in per unit of nominal.
-    pub trip_high: f64,
-    /// Time outside the trip limits until the island goes down.
-    pub trip_after: Duration,
+    /// Resistance of its virtual impedance.
+    pub virtual_r: f64,
+    /// Reactance of its virtual impedance.
+    pub virtual_x: f64,
+    /// Largest current.
+    pub current_max: f64,
 }
 
-impl Default for Forming {
+impl Default for FormingLaw {
     /// Chosen: 2 % and 5 % droop as laboratory inverters come from the box; an inertia
     /// constant of 1 s gives an overloaded island some 100 ms until it goes down,
-    /// enough for a fast shed and too little for a slow one; trips 6 % below and 4 %
-    /// above nominal (47 and 52 Hz) leave room for the droop line.
+    /// enough for a fast shed and too little for a slow one; no virtual impedance, for the droop
+    /// of voltage shares already; 1.2 times the rated current for a moment, as data sheets say.
     fn default() -> Self {
         Self {
             droop_p: 0.02,
             droop_q: 0.05,
             inertia_s: 1.0,
-            trip_low: 0.94,
-            trip_high: 1.04,
-            trip_after: Duration::from_millis(200),
+            virtual_r: 0.0,
+            virtual_x: 0.0,
+            current_max: 1.2,
         }
     }
 }
 
-/// Who holds voltage and frequency of the bus.
+/// How an island is formed, and when it goes down.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Supply {
-    /// The grid, through the feeder.
-    Grid,
-    /// The storage inverters.
-    Island,
-    /// Nobody, but the breaker is still closed on a dead grid.
-    Lost,
-    /// Nobody: black until the grid comes back through the breaker or somebody restarts.
-    Dead,
+pub struct Forming {
+    /// Law of the storage inverters that have none of their own.
+    pub law: FormingLaw,
+    /// Under-frequency trip in per unit of nominal.
+    pub trip_low: f64,
+    /// Over-frequency trip in per unit of nominal.
+    pub trip_high: f64,
+    /// Under-voltage trip in per unit of nominal.
+    pub trip_v_low: f64,
+    /// Time outside the trip limits until the island goes down.
+    pub trip_after: Duration,
 }
 
-/// The bus as it was at the end of the last step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bus {
-    /// Who holds it.
-    pub supply: Supply,
-    /// Voltage, line to neutral, in volts.
-    pub v: f64,
-    /// Frequency in hertz; the last one while the bus is dead.
-    pub f: f64,
-    /// Angle against the grid in degrees, -180 to 180.
-    pub angle: f64,
-    tripping_s: f64,
+impl Default for Forming {
+    /// Chosen: trips 6 % below and 4 % above nominal (47 and 52 Hz) leave room for the droop
+    /// line; the voltage is that of the relay at the coupling breaker.
+    fn default() -> Self {
+        Self {
+            law: FormingLaw::default(),
+            trip_low: 0.94,
+            trip_high: 1.04,
+            trip_v_low: 0.7,
+            trip_after: Duration::from_millis(200),
+        }
+    }
 }
 
 /// Power through the point of common coupling, positive = import.
@@ -130,6 +144,7 @@ pub struct Plant {
     site: Site,
     feeder: Feeder,
     forming: Forming,
+    sync: SyncCheck,
     /// The utility.
     pub grid: Grid,
     /// The breaker at the point of common coupling.
@@ -138,66 +153,62 @@ pub struct Plant {
     pub pv: Vec<Pv>,
     /// Storage inverters with their batteries.
     pub storage: Vec<Storage>,
+    /// Diesel sets.
+    pub gensets: Vec<Genset>,
     /// Loads.
     pub loads: Vec<Load>,
     wires: Option<Wires>,
-    /// The storages as machines, in their order; anew with each island.
-    island: Island,
-    bus: Bus,
-    /// Time since a dead bus began to be brought up, in seconds; `None` when nobody does.
-    starting_s: Option<f64>,
+    zones: Zones,
+    parts: Vec<Part>,
     pcc: Exchange,
+    /// The grid's voltage in the last step, in volts.
+    v_grid_before: f64,
     now: Duration,
 }
-
-/// Stages of voltage in which a forming unit brings up a dead bus: per unit of nominal, until so
-/// many seconds after the start. Then it stands at nominal.
-//= MathWorks, Simscape microgrid black start example: 0.3 per unit for 2 s, 0.7 for 3 s, then 1.0.
-const START_STAGES: [(f64, f64); 2] = [(2.0, 0.3), (5.0, 0.7)];
 
 /// Voltage in per unit below which an inverter that follows does not connect to a bus that is being
 /// brought up. The lower end of the usual window in which devices enter service, 0.88.
 const FOLLOW_V_PU: f64 = 0.88;
 
 impl Plant {
-    /// A plant at rest on its grid, without units; add them to `pv`, `storage` and `loads`.
+    /// A plant at rest on its grid, without units; add them to `pv`, `storage`, `gensets` and
+    /// `loads`.
     #[must_use]
     pub fn new(site: Site, feeder: Feeder, forming: Forming, sync: SyncCheck, seed: u64) -> Self {
+        let (v, f) = (site.v_nominal.as_volts(), site.f_nominal.as_hertz());
         Self {
             site,
             feeder,
             forming,
+            sync,
             grid: Grid::new(site, seed),
             breaker: Breaker::closed(sync),
             pv: Vec::new(),
             storage: Vec::new(),
+            gensets: Vec::new(),
             loads: Vec::new(),
             wires: None,
-            island: Island::new(site.f_nominal.as_hertz(), Vec::new()),
-            bus: Bus {
-                supply: Supply::Grid,
-                v: site.v_nominal.as_volts(),
-                f: site.f_nominal.as_hertz(),
-                angle: 0.0,
-                tripping_s: 0.0,
-            },
-            starting_s: None,
+            zones: Zones::busbar(),
+            parts: vec![Part::new(v, f)],
             pcc: Exchange::default(),
+            v_grid_before: v,
             now: Duration::ZERO,
         }
     }
 
     /// Puts a network between the units, once all of them are there.
     pub fn wire(&mut self, wires: Wires) {
+        self.zones = wires.zones();
         self.wires = Some(wires);
     }
 
     /// Voltage at a unit per phase, line to neutral in volts.
     #[must_use]
     pub fn volts(&self, unit: Unit) -> [f64; 3] {
+        let bus = self.bus_at(unit);
         match &self.wires {
-            Some(wires) if self.is_live() => wires.volts(unit),
-            _ => [self.bus.v; 3],
+            Some(wires) if bus.is_live() => wires.volts(unit),
+            _ => [bus.v; 3],
         }
     }
 
@@ -214,10 +225,17 @@ impl Plant {
         self.site
     }
 
-    /// The bus at the end of the last step.
+    /// The main busbar's part at the end of the last step.
     #[must_use]
     pub fn bus(&self) -> Bus {
-        self.bus
+        self.bus_at(Unit::Main)
+    }
+
+    /// The part in which a unit hangs, at the end of the last step.
+    #[must_use]
+    pub fn bus_at(&self, unit: Unit) -> Bus {
+        let part = self.zones.part(unit).min(self.parts.len() - 1);
+        self.parts[part].bus
     }
 
     /// The exchange with the grid in the last step.
@@ -232,21 +250,45 @@ impl Plant {
         self.now
     }
 
-    /// Whether voltage stands on the bus.
+    /// Whether voltage stands on the main busbar.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self.bus.supply, Supply::Grid | Supply::Island)
+        self.bus().is_live()
+    }
+
+    /// Opens or closes a switch of the network by its name.
+    ///
+    /// # Errors
+    /// When there is none, or closing it would make what the network cannot solve.
+    pub fn switch(&mut self, name: &str, closed: bool) -> Result<(), NotSwitched> {
+        self.zones.switch(name, closed)
+    }
+
+    /// Whether a switch of the network is closed; `None` when there is none of that name.
+    #[must_use]
+    pub fn is_switch_closed(&self, name: &str) -> Option<bool> {
+        self.zones.is_closed(name)
+    }
+
+    /// Names of the switches that can be told to open and close.
+    pub fn switches(&self) -> impl Iterator<Item = &str> {
+        self.zones.switches()
     }
 
     /// Restarts a dead, open bus from its storage inverters; false when none can or it is not dead.
     pub fn restart(&mut self) -> bool {
-        let dead = self.bus.supply == Supply::Dead && !self.breaker.is_closed();
+        let n = self.zones.part(Unit::Main);
+        let dead = self.bus().supply == Supply::Dead && !self.parts[n].joined;
         if dead {
-            self.storage.iter_mut().for_each(Storage::reset);
+            for former in &self.parts[n].formers {
+                if let Former::Storage(s) = *former {
+                    self.storage[s].reset();
+                }
+            }
         }
-        let can = dead && self.can_form_island();
+        let can = dead && self.can_form_island(n);
         if can {
-            self.begin_island(self.site.f_nominal.as_hertz());
+            self.begin_island(n, self.site.f_nominal.as_hertz());
         }
         can
     }
@@ -259,326 +301,297 @@ impl Plant {
         let dt_s = dt.as_secs_f64();
         self.now += dt;
         self.grid.step(dt_s);
-        self.turn_angle(dt_s);
+        let jump = self.grid.take_phase_jump();
+        for part in &mut self.parts {
+            part.turn(self.grid.f(), jump, dt_s);
+        }
+        let main = self.bus();
         let side = BusSide {
-            live: self.is_live(),
-            v: self.bus.v,
-            f: self.bus.f,
-            angle: self.bus.angle,
+            live: main.is_live(),
+            v: main.v,
+            f: main.f,
+            angle: main.angle,
         };
         self.breaker.step(dt_s, &self.grid, &side, self.site);
-        self.settle_supply();
-        match self.bus.supply {
-            Supply::Grid => self.step_connected(dt_s),
-            Supply::Island => self.step_islanded(dt_s),
-            Supply::Lost | Supply::Dead => self.step_dead(dt_s),
+        if let Some(moved) = self.zones.arrange(self.breaker.is_closed()) {
+            self.put_together(&moved);
         }
+        self.attend_gensets(dt_s);
+        for n in 0..self.parts.len() {
+            self.settle_supply(n);
+        }
+        self.step_followers(dt_s);
+        self.solve_wires();
+        for n in 0..self.parts.len() {
+            match self.parts[n].bus.supply {
+                Supply::Grid => self.step_connected(n),
+                Supply::Island => self.step_islanded(n, dt_s),
+                Supply::Lost | Supply::Dead => self.rest(n, dt_s),
+            }
+        }
+        let main = self.zones.part(Unit::Main);
+        let is_exchanging =
+            self.zones.part_of_source(0) == Some(main) && self.bus().supply == Supply::Grid;
+        if !is_exchanging {
+            self.pcc.rest();
+        }
+        self.v_grid_before = self.grid.v();
         self.count(dt_s);
     }
 
-    fn turn_angle(&mut self, dt_s: f64) {
-        match self.bus.supply {
-            Supply::Island => {
-                let slip = self.bus.f - self.grid.f();
-                self.bus.angle = wrap(self.bus.angle + 360.0 * slip * dt_s);
+    /// Engines start and stop, and sets come into step; one may take a dead part.
+    fn attend_gensets(&mut self, dt_s: f64) {
+        for g in 0..self.gensets.len() {
+            let n = self.zones.part(Unit::Genset(g));
+            let part = &self.parts[n];
+            let around = match part.bus.supply {
+                Supply::Grid | Supply::Island if part.starting_s.is_none() => Around::Live,
+                Supply::Dead if !part.joined => Around::Dead,
+                _ => Around::Closed,
+            };
+            if self.gensets[g].attend(dt_s, around) {
+                self.begin_island(n, self.site.f_nominal.as_hertz());
             }
-            Supply::Grid | Supply::Lost | Supply::Dead => self.bus.angle = 0.0,
         }
-        // A jump of the grid's phase shows across an open breaker only.
-        self.bus.angle = match self.bus.supply {
-            Supply::Island => wrap(self.bus.angle - self.grid.take_phase_jump()),
-            _ => {
-                self.grid.take_phase_jump();
-                self.bus.angle
-            }
-        };
     }
 
-    /// The table of supplies: who holds the bus now.
-    fn settle_supply(&mut self) {
-        let grid_here = self.breaker.is_closed() && self.grid.is_live(self.site);
-        self.bus.supply = match (self.bus.supply, self.breaker.is_closed(), grid_here) {
+    /// The table of supplies: who holds a part now.
+    fn settle_supply(&mut self, n: usize) {
+        let grid_here = self.parts[n].joined && self.grid.is_there(self.site);
+        let supply = match (self.parts[n].bus.supply, self.parts[n].joined, grid_here) {
             (_, true, true) => Supply::Grid,
             (Supply::Dead, true, false) => Supply::Dead,
             (_, true, false) => Supply::Lost,
             (Supply::Island, false, _) => Supply::Island,
             (Supply::Dead, false, _) => {
-                if self.storage.iter().any(Storage::is_asked) {
-                    self.begin_island(self.site.f_nominal.as_hertz());
-                    self.starting_s = Some(0.0);
+                let asked = self.storages(n).any(Storage::is_asked);
+                if asked {
+                    self.begin_island(n, self.site.f_nominal.as_hertz());
+                    self.parts[n].starting_s = Some(0.0);
                     Supply::Island
                 } else {
                     Supply::Dead
                 }
             }
             (Supply::Grid | Supply::Lost, false, _) => {
-                let f = self.bus.f;
-                if self.can_form_island() {
-                    self.begin_island(f);
+                if self.can_form_island(n) {
+                    self.begin_island(n, self.parts[n].bus.f);
                     Supply::Island
                 } else {
                     Supply::Dead
                 }
             }
         };
+        self.parts[n].bus.supply = supply;
     }
 
-    fn can_form_island(&self) -> bool {
-        self.storage.iter().any(Storage::can_form)
+    /// The storages of a part.
+    fn storages(&self, n: usize) -> impl Iterator<Item = &Storage> {
+        let formers = self.parts[n].formers.iter();
+        formers.filter_map(|former| match *former {
+            Former::Storage(s) => self.storage.get(s),
+            Former::Genset(_) => None,
+        })
     }
 
-    fn begin_island(&mut self, f: f64) {
-        self.bus.supply = Supply::Island;
-        self.bus.f = f;
-        self.bus.tripping_s = 0.0;
-        for storage in &mut self.storage {
-            storage.begin_forming();
+    fn can_form_island(&self, n: usize) -> bool {
+        let mut formers = self.parts[n].formers.iter();
+        formers.any(|former| match *former {
+            Former::Storage(s) => self.storage[s].can_form(),
+            Former::Genset(g) => self.gensets[g].can_form(),
+        })
+    }
+
+    fn begin_island(&mut self, n: usize, f: f64) {
+        self.parts[n].begin_island(f);
+        for former in &self.parts[n].formers {
+            if let Former::Storage(s) = *former {
+                self.storage[s].begin_forming();
+            }
         }
-        self.island.begin(f);
-        let forming = self.forming;
-        let machine = |_: &Storage| {
-            Machine::Former(Former {
-                s_va: 0.0,
-                droop: forming.droop_p,
-                // So much of a filter acts like the inertia that the site asks for.
-                filter_s: 2.0 * forming.inertia_s * forming.droop_p,
-                p_set: 0.0,
-                p_limits: (0.0, 0.0),
-            })
-        };
-        self.island.machines = self.storage.iter().map(machine).collect();
     }
 
-    fn step_connected(&mut self, dt_s: f64) {
-        self.starting_s = None;
-        self.storage.iter_mut().for_each(Storage::reset);
-        let (mut p, mut q) = self.step_followers(dt_s);
-        for storage in &mut self.storage {
-            storage.follow(dt_s);
-            p += storage.p();
-            q += storage.q();
+    /// Steps everything that follows its part; leaves with each part what it draws together.
+    fn step_followers(&mut self, dt_s: f64) {
+        for part in &mut self.parts {
+            part.drawn = Drawn::default();
+        }
+        let v_grid = (self.grid.v(), self.v_grid_before);
+        let v_nominal = self.site.v_nominal.as_volts();
+        let around = |part: &Part| around(part, v_grid, v_nominal);
+        for (n, pv) in self.pv.iter_mut().enumerate() {
+            let part = &mut self.parts[self.zones.part(Unit::Pv(n))];
+            let (v_pu, _) = around(part);
+            let follows = part.starting_s.is_none() || v_pu >= FOLLOW_V_PU;
+            let v_pu = if follows { v_pu } else { 0.0 };
+            pv.step(dt_s, v_pu, Frequency::from_hertz(part.bus.f));
+            part.drawn.p -= pv.p();
+            part.drawn.q -= pv.q();
+        }
+        for (n, load) in self.loads.iter_mut().enumerate() {
+            let part = &mut self.parts[self.zones.part(Unit::Load(n))];
+            let (v_pu, moved) = around(part);
+            let wires = self
+                .wires
+                .as_ref()
+                .filter(|_| part.bus.v > 0.0 && v_pu > 0.0);
+            let own = wires.map_or(v_pu, |wires| wires.per_unit(Unit::Load(n)) * moved);
+            // Just connected, it has not been solved yet.
+            load.step(dt_s, if own > 0.0 { own } else { v_pu });
+            part.drawn.p -= load.p();
+            part.drawn.q -= load.q();
+            part.drawn.damping_w += load.damping_w();
+        }
+        for (n, storage) in self.storage.iter_mut().enumerate() {
+            let part = &mut self.parts[self.zones.part(Unit::Storage(n))];
+            let follows = match part.bus.supply {
+                Supply::Grid => {
+                    storage.reset();
+                    true
+                }
+                Supply::Island => {
+                    if storage.is_asked() {
+                        storage.begin_forming();
+                    }
+                    !storage.is_forming()
+                }
+                Supply::Lost | Supply::Dead => false,
+            };
+            if follows {
+                storage.follow(dt_s, around(part).0);
+                part.drawn.p -= storage.p();
+                part.drawn.q -= storage.q();
+            } else if part.bus.supply == Supply::Island {
+                storage.track_setpoint(dt_s);
+            }
+        }
+        let f_nominal = self.site.f_nominal.as_hertz();
+        for (n, set) in self.gensets.iter_mut().enumerate() {
+            let part = &mut self.parts[self.zones.part(Unit::Genset(n))];
+            if part.bus.supply == Supply::Grid {
+                set.follow(part.bus.f, self.grid.f(), f_nominal, dt_s);
+                part.drawn.p -= set.p();
+                part.drawn.q -= set.q();
+            }
+        }
+    }
+
+    fn step_connected(&mut self, n: usize) {
+        self.parts[n].starting_s = None;
+        self.parts[n].bus.tripping_s = 0.0;
+        self.parts[n].bus.f = self.grid.f_seen();
+        let df_pu = self.grid.f() / self.site.f_nominal.as_hertz() - 1.0;
+        let mut damped = 0.0;
+        for (l, load) in self.loads.iter_mut().enumerate() {
+            if self.zones.part(Unit::Load(l)) == n {
+                load.settle(df_pu);
+                damped += load.damping_w() * df_pu;
+            }
         }
         if self.wires.is_some() {
-            self.connect_wires();
+            self.connect_wires(n);
             return;
         }
+        let drawn = self.parts[n].drawn;
+        let (p, q) = (drawn.p + damped, drawn.q);
         let phases = f64::from(self.site.phases);
-        let flow = self.feeder.flow(self.grid.v(), p / phases, q / phases);
-        self.bus.v = flow.v;
-        self.bus.f = self.grid.f();
-        self.bus.angle = flow.angle;
-        self.bus.tripping_s = 0.0;
-        self.pcc.p = -p;
-        self.pcc.q = -q;
+        let flow = self.feeder.flow(self.grid.v(), -p / phases, -q / phases);
+        let bus = &mut self.parts[n].bus;
+        bus.v = flow.v;
+        bus.angle = flow.angle;
+        self.pcc.p = p;
+        self.pcc.q = q;
         self.pcc.losses = flow.losses * phases;
     }
 
-    fn step_islanded(&mut self, dt_s: f64) {
-        let (p, q) = self.step_followers(dt_s);
-        let forming = self.forming;
-        let f_nominal = self.site.f_nominal.as_hertz();
-        for (storage, machine) in self.storage.iter_mut().zip(&mut self.island.machines) {
-            if storage.is_asked() {
-                storage.begin_forming();
-            }
-            storage.track_setpoint(dt_s);
-            if let Machine::Former(former) = machine {
-                storage.drive(former);
-            }
-        }
-        let rating: f64 = self.formers().map(Storage::rating).sum();
-        if rating <= 0.0 {
-            self.go_dead();
-            return;
-        }
-        let wired = self.wires.is_some().then(|| self.draw_of_wires());
-        let Ok((p, q)) = wired.unwrap_or(Ok((p, q))) else {
-            self.go_dead();
-            return;
-        };
-        let demand = Demand {
-            p: -p,
-            damping: 0.0,
-        };
-        if self.island.step(dt_s, demand) == State::Lost {
-            self.go_dead();
-            return;
-        }
-        let f_next = self.island.f();
-        let q_wish: f64 = self.formers().map(Storage::q_set).sum();
-        for (n, storage) in self.storage.iter_mut().enumerate() {
-            if storage.is_forming() {
-                let share = storage.rating() / rating;
-                storage.form(self.island.power(n), -q * share);
-            }
-        }
-        self.bus.f = f_next;
-        self.bus.v = self.site.v_nominal.as_volts()
-            * self.stage(dt_s)
-            * (1.0 - forming.droop_q * (-q - q_wish) / rating);
-        self.pcc.p = 0.0;
-        self.pcc.q = 0.0;
-        self.pcc.losses = 0.0;
-        let f_pu = f_next / f_nominal;
-        if f_pu < forming.trip_low || f_pu > forming.trip_high {
-            self.bus.tripping_s += dt_s;
-            if self.bus.tripping_s >= forming.trip_after.as_secs_f64() {
-                self.go_dead();
-            }
-        } else {
-            self.bus.tripping_s = 0.0;
-        }
-    }
-
-    /// The stage of voltage of a bus that is being brought up, per unit of nominal.
-    fn stage(&mut self, dt_s: f64) -> f64 {
-        let Some(since_s) = self.starting_s else {
-            return 1.0;
-        };
-        self.starting_s = Some(since_s + dt_s);
-        let stage = START_STAGES.iter().find(|(until_s, _)| since_s < *until_s);
-        match stage {
-            Some((_, v_pu)) => *v_pu,
-            None => {
-                self.starting_s = None;
-                1.0
-            }
-        }
-    }
-
     /// The grid's voltage through the network.
-    fn connect_wires(&mut self) {
-        let v_pu = self.grid.v() / self.site.v_nominal.as_volts();
-        let Ok(drawn) = self.solve_wires(Held::ByGrid, v_pu) else {
+    fn connect_wires(&mut self, n: usize) {
+        let is_coupled = self.zones.part_of_source(0) == Some(n);
+        let Some(Ok(drawn)) = self.wires.as_ref().map(|wires| wires.drawn(n)) else {
             // A voltage that does not exist trips the undervoltage relay at once.
-            self.breaker.open();
-            self.go_dead();
+            if is_coupled {
+                self.breaker.open();
+            }
+            self.go_dead(n);
             return;
         };
         if let Some(wires) = &self.wires {
-            self.bus.v = mean(wires.volts(Unit::Main));
-            self.bus.angle = wires.angle();
-        }
-        self.bus.f = self.grid.f();
-        self.bus.tripping_s = 0.0;
-        (self.pcc.p, self.pcc.q) = drawn.from_source;
-        self.pcc.losses = drawn.from_source.0 - drawn.taken;
-    }
-
-    /// What an island asks of its forming inverters together, losses included, as power into
-    /// the network.
-    fn draw_of_wires(&mut self) -> Result<(f64, f64), NoVoltage> {
-        let largest = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1);
-        let formers = self
-            .storage
-            .iter()
-            .enumerate()
-            .filter(|(_, s)| s.is_forming());
-        let slack = formers.map(|(n, s)| (n, s.rating())).max_by(largest);
-        let (slack, _) = slack.ok_or(NoVoltage)?;
-        let nominal = self.site.v_nominal.as_volts();
-        let v_pu = if self.bus.v > 0.0 {
-            self.bus.v / nominal
-        } else {
-            1.0
-        };
-        let drawn = self.solve_wires(Held::ByStorage(slack), v_pu)?;
-        let (mut p, mut q) = drawn.from_source;
-        for (n, storage) in self.storage.iter().enumerate() {
-            if n != slack && storage.is_forming() {
-                p += storage.p();
-                q += storage.q();
+            let bus = &mut self.parts[n].bus;
+            if self.zones.part(Unit::Main) == n {
+                bus.v = mean(wires.volts(Unit::Main));
+                bus.angle = wires.angle();
+            } else {
+                bus.v = self.grid.v();
+                bus.angle = 0.0;
             }
         }
-        Ok((-p, -q))
+        if is_coupled {
+            (self.pcc.p, self.pcc.q) = drawn.from_source;
+            self.pcc.losses = drawn.from_source.0 - drawn.taken;
+        }
     }
 
-    /// Tells the network what all units do and solves it; the one that holds it counts as what
-    /// it makes up for.
-    fn solve_wires(&mut self, held: Held, v_pu: f64) -> Result<wires::Drawn, NoVoltage> {
-        let wires = self.wires.as_mut().ok_or(NoVoltage)?;
+    /// Tells the network what all units do, who holds each part, and solves it; the one that
+    /// holds a part counts as what it makes up for.
+    fn solve_wires(&mut self) {
+        if self.wires.is_none() {
+            return;
+        }
+        let v_nominal = self.site.v_nominal.as_volts();
+        let holders: Vec<Holder> = (0..self.parts.len())
+            .map(|n| match self.parts[n].bus.supply {
+                Supply::Grid => Holder::Grid {
+                    v_pu: self.grid.v() / v_nominal,
+                },
+                Supply::Island => {
+                    let v = self.parts[n].bus.v;
+                    let v_pu = if v > 0.0 { v / v_nominal } else { 1.0 };
+                    match self.slack(n) {
+                        Some(former) => Holder::Unit {
+                            unit: former.unit(),
+                            v_pu,
+                        },
+                        None => Holder::Nobody,
+                    }
+                }
+                Supply::Lost | Supply::Dead => Holder::Nobody,
+            })
+            .collect();
+        let Some(wires) = self.wires.as_mut() else {
+            return;
+        };
+        let f_nominal = self.site.f_nominal.as_hertz();
         for (n, pv) in self.pv.iter().enumerate() {
             wires.set(Unit::Pv(n), pv.p(), pv.q());
         }
-        for (n, load) in self.loads.iter().enumerate() {
+        for (n, load) in self.loads.iter_mut().enumerate() {
+            let part = &self.parts[self.zones.part(Unit::Load(n))];
+            load.settle(part.bus.f / f_nominal - 1.0);
             wires.set(Unit::Load(n), load.p(), load.q());
         }
         for (n, storage) in self.storage.iter().enumerate() {
-            if held == Held::ByStorage(n) {
-                wires.set(Unit::Storage(n), 0.0, 0.0);
-            } else {
-                wires.set(Unit::Storage(n), storage.p(), storage.q());
+            wires.set(Unit::Storage(n), storage.p(), storage.q());
+        }
+        for (n, set) in self.gensets.iter().enumerate() {
+            wires.set(Unit::Genset(n), set.p(), set.q());
+        }
+        wires.solve(&holders, &self.zones);
+    }
+
+    /// A step of a part that nobody holds.
+    fn rest(&mut self, n: usize, dt_s: f64) {
+        for former in &self.parts[n].formers {
+            match *former {
+                Former::Storage(s) => self.storage[s].rest(),
+                Former::Genset(g) => {
+                    self.gensets[g].rest();
+                    self.gensets[g].idle(dt_s);
+                }
             }
         }
-        wires.solve(held, v_pu)
-    }
-
-    fn formers(&self) -> impl Iterator<Item = &Storage> {
-        self.storage.iter().filter(|s| s.is_forming())
-    }
-
-    fn step_dead(&mut self, dt_s: f64) {
-        self.step_followers(dt_s);
-        self.rest();
-    }
-
-    fn go_dead(&mut self) {
-        self.bus.supply = Supply::Dead;
-        self.starting_s = None;
-        for pv in &mut self.pv {
-            pv.trip();
-        }
-        self.storage.iter_mut().for_each(Storage::trip);
-        for load in &mut self.loads {
-            load.step(0.0, 0.0);
-        }
-        self.rest();
-    }
-
-    fn rest(&mut self) {
-        for storage in &mut self.storage {
-            storage.rest();
-        }
-        self.bus.v = 0.0;
-        self.bus.tripping_s = 0.0;
-        self.pcc.p = 0.0;
-        self.pcc.q = 0.0;
-        self.pcc.losses = 0.0;
-    }
-
-    /// Steps everything that follows the bus; gives the sum of its power.
-    fn step_followers(&mut self, dt_s: f64) -> (f64, f64) {
-        let (v_pu, f) = self.per_unit();
-        let wires = self
-            .wires
-            .as_ref()
-            .filter(|_| self.bus.v > 0.0 && v_pu > 0.0);
-        let (mut p, mut q) = (0.0, 0.0);
-        for pv in &mut self.pv {
-            let live = v_pu > 0.0 && (self.starting_s.is_none() || v_pu >= FOLLOW_V_PU);
-            pv.step(dt_s, live, Frequency::from_hertz(f));
-            p += pv.p();
-            q += pv.q();
-        }
-        for (n, load) in self.loads.iter_mut().enumerate() {
-            let own = wires.map_or(v_pu, |wires| wires.per_unit(Unit::Load(n)));
-            // Just connected, it has not been solved yet.
-            load.step(dt_s, if own > 0.0 { own } else { v_pu });
-            p += load.p();
-            q += load.q();
-        }
-        (p, q)
-    }
-
-    /// Voltage in per unit and frequency as the units saw them last; a bus that has just
-    /// come back begins at nominal, a dead one has none.
-    fn per_unit(&self) -> (f64, f64) {
-        if !self.is_live() {
-            return (0.0, self.bus.f);
-        }
-        let v = self.bus.v / self.site.v_nominal.as_volts();
-        let live = if v > 0.0 { v } else { 1.0 };
-        (live, self.bus.f)
+        let bus = &mut self.parts[n].bus;
+        bus.v = 0.0;
+        bus.tripping_s = 0.0;
     }
 
     fn count(&mut self, dt_s: f64) {
@@ -590,16 +603,40 @@ impl Plant {
         for storage in &mut self.storage {
             storage.count(dt_s);
         }
+        for set in &mut self.gensets {
+            set.count(dt_s);
+        }
         for load in &mut self.loads {
             load.count(dt_s);
         }
     }
 }
 
-/// An angle in degrees brought to -180..=180.
-fn wrap(degrees: f64) -> f64 {
-    let turned = (degrees + 180.0).rem_euclid(360.0) - 180.0;
-    if turned.is_nan() { 0.0 } else { turned }
+impl Exchange {
+    /// Nothing flows.
+    fn rest(&mut self) {
+        (self.p, self.q, self.losses) = (0.0, 0.0, 0.0);
+    }
+}
+
+/// Voltage in per unit as the units of a part see it now, and how much it has moved with the grid's
+/// since the last step; a part that has just come back begins at nominal, a dead one has none.
+fn around(part: &Part, (v_grid, v_before): (f64, f64), v_nominal: f64) -> (f64, f64) {
+    if !part.bus.is_live() {
+        return (0.0, 1.0);
+    }
+    let moved = if part.bus.supply == Supply::Grid && v_before > 0.0 {
+        v_grid / v_before
+    } else {
+        1.0
+    };
+    let v = part.bus.v / v_nominal;
+    let before = match part.bus.supply {
+        Supply::Grid if v <= 0.0 => v_grid / v_nominal,
+        _ if v > 0.0 => v * moved,
+        _ => 1.0,
+    };
+    (before, moved)
 }
 
 fn mean(volts: [f64; 3]) -> f64 {

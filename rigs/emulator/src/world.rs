@@ -12,6 +12,7 @@ use rand_core::{RngCore, SeedableRng};
 use crate::device::law::Phase;
 use crate::device::{Device, Kind, Metered, NotTaken, Revert, refusal_text};
 use crate::faults::{Fault, FaultSet, WireFaults};
+use crate::plant::zones::NotSwitched;
 use crate::plant::{Plant, Supply};
 
 /// Why a signal cannot be set or read.
@@ -38,6 +39,14 @@ pub enum SignalError {
         name: String,
         /// The value as text.
         value: String,
+    },
+    /// A switch cannot stand so.
+    #[error("`{name}` stays as it is: {why}")]
+    NotSwitched {
+        /// The name in question.
+        name: String,
+        /// Why.
+        why: NotSwitched,
     },
     /// Nothing of that name can have faults.
     #[error("the emulated bench has no device or bus `{name}`")]
@@ -415,6 +424,9 @@ impl World {
             ("pcc", "p") => Some(self.plant.pcc().p),
             ("pcc", "q") => Some(self.plant.pcc().q),
             ("pcc", "losses") => Some(self.plant.pcc().losses),
+            (switch, "on" | "closed") if self.is_switch(switch) => {
+                self.plant.is_switch_closed(switch).map(flag)
+            }
             _ => {
                 let ix = self
                     .device_index(object)
@@ -431,11 +443,17 @@ impl World {
         self.plant.breaker.blocked_by().map(refusal_text)
     }
 
+    /// Whether a name is that of a switch of the network, and of no device.
+    fn is_switch(&self, name: &str) -> bool {
+        self.device_index(name).is_none() && self.plant.is_switch_closed(name).is_some()
+    }
+
     fn device_get(&self, ix: usize, name: &str) -> Option<f64> {
         let device = self.devices.get(ix)?;
         let truth = |point| device.truth(&self.plant, point);
         match (device.kind, name) {
             (Kind::Pv(pv), "available") => Some(self.plant.pv.get(pv)?.available()),
+            (Kind::Genset(set), "litres") => Some(self.plant.gensets.get(set)?.litres()),
             (_, "p") => truth(Point::ActivePower),
             (_, "q") => truth(Point::ReactivePower),
             (_, "soc") => truth(Point::StateOfCharge),
@@ -477,6 +495,7 @@ impl World {
         }
         let (object, name) = self.split(signal)?;
         let on = value >= 0.5;
+        let is_switch = self.is_switch(object);
         let plant = &mut self.plant;
         match (object, name) {
             ("grid", "f") => plant.grid.set_f(Frequency::from_hertz(value)),
@@ -486,6 +505,14 @@ impl World {
             ("grid", "phase") => plant.grid.jump_phase(value),
             ("bus", "restart") => {
                 plant.restart();
+            }
+            (switch, "on" | "closed") if is_switch => {
+                plant
+                    .switch(switch, on)
+                    .map_err(|why| SignalError::NotSwitched {
+                        name: signal.into(),
+                        why,
+                    })?;
             }
             ("bus" | "pcc", _) => {
                 self.get(signal)?;
@@ -522,6 +549,11 @@ impl World {
             (Kind::Storage(storage) | Kind::Battery(storage), "soc") => {
                 if let Some(storage) = plant.storage.get_mut(storage) {
                     storage.set_soc(value);
+                }
+            }
+            (Kind::Genset(set), "on") => {
+                if let Some(set) = plant.gensets.get_mut(set) {
+                    set.run(on);
                 }
             }
             (Kind::Breaker, "closed" | "on") if on => plant.breaker.close(),
@@ -570,8 +602,12 @@ impl World {
         SignalError::Unknown {
             name: signal.into(),
             hint: format!(
-                "there are grid.(f, v, live, noise, phase), bus.(f, v, angle, live), pcc.(p, q) \
+                "there are grid.(f, v, live, noise, phase), bus.(f, v, angle, live), pcc.(p, q){} \
                  and the devices {} with p, q, available, soc, on or closed",
+                self.plant
+                    .switches()
+                    .map(|switch| format!(", {switch}.closed"))
+                    .collect::<String>(),
                 devices.join(", ")
             ),
         }

@@ -114,6 +114,8 @@ pub struct Flow<const N: usize> {
     draws: Vec<Draw<N>>,
     nominal: Vec<f64>,
     first_switch: usize,
+    /// Square of the voltage below which constant power becomes constant impedance.
+    least_square: f64,
     /// By position in the order.
     v: Vec<Phases<N>>,
     current: Vec<Phases<N>>,
@@ -162,6 +164,7 @@ impl<const N: usize> Flow<N> {
             draws: draws.collect(),
             nominal: network.buses.iter().map(|bus| bus.v_ll).collect(),
             first_switch,
+            least_square: 0.0,
             v: vec![[ZERO; N]; buses],
             current: vec![[ZERO; N]; buses],
             want: vec![Want::NOTHING; buses],
@@ -189,6 +192,13 @@ impl<const N: usize> Flow<N> {
         if let Some(draw) = self.draws.get_mut(load) {
             draw.power = spread(draw.on, p, q);
         }
+    }
+
+    /// Sets the voltage in per unit below which constant power, and constant current, become a
+    /// constant impedance: no device holds its power through a short circuit nearby. Zero, as
+    /// from the beginning, is never.
+    pub fn set_least(&mut self, v_pu: f64) {
+        self.least_square = v_pu * v_pu;
     }
 
     /// Sets the voltage behind a source, in per unit and degrees.
@@ -345,7 +355,7 @@ impl<const N: usize> Flow<N> {
             let want = &self.want[at];
             let mut current = [ZERO; N];
             for phase in 0..N {
-                let square = v[phase].norm_sqr();
+                let square = v[phase].norm_sqr().max(self.least_square);
                 let wanted = want.power[phase] + want.current[phase] * square.sqrt();
                 let y = if wanted == ZERO {
                     want.admittance[phase]
@@ -491,11 +501,28 @@ impl<const N: usize> Flow<N> {
         let drawn = (0..N).map(|n| {
             let v = v[n].norm();
             let zip = draw.zip;
+            let square = v * v;
+            let held = square.max(self.least_square);
             // A dead load draws nothing, whatever its share of constant power.
             let constant = if v > 0.0 { 1.0 - zip.z - zip.i } else { 0.0 };
-            draw.power[n] * (constant + zip.i * v + zip.z * v * v)
+            let falling = (constant + zip.i * held.sqrt()) * square;
+            let falling = if held > 0.0 { falling / held } else { 0.0 };
+            draw.power[n] * (falling + zip.z * square)
         });
         drawn.sum::<Phasor>() * base::volt_amperes(1.0, N)
+    }
+
+    /// What all loads of a source's island draw together, in watts and var.
+    #[must_use]
+    pub fn drawn_from(&self, source: usize) -> Phasor {
+        let of_source = |load: &usize| {
+            let bus = self.draws.get(*load).map(|draw| draw.bus);
+            bus.and_then(|bus| self.source_of(bus)) == Some(source)
+        };
+        (0..self.draws.len())
+            .filter(of_source)
+            .map(|load| self.load_power(load))
+            .sum()
     }
 
     /// Loads in all.

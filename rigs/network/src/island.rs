@@ -10,7 +10,7 @@
 //!   `M_i = T S / (R f0)` and `P(f) = P_set + (f0 - f) S / (R f0)` without lag (D'Arco and
 //!   Suul, "Equivalence of virtual synchronous machines and frequency-droops", IEEE Trans.
 //!   Smart Grid 5, 2014);
-//! - loads take `L(f) = L0 (1 + D (f - f0) / f0)`.
+//! - loads take `L(f) = L0 (1 + D (f - f0) / f0)`; `L0 D` is the damping in watts.
 //!
 //! What a machine gives at its terminals is `P(f) - M_i df/dt`. A step is solved by the
 //! trapezoidal rule, implicitly: it is stable at any step, and at 10 ms within 1 % of the
@@ -62,8 +62,9 @@ pub enum Machine {
 pub struct Demand {
     /// Power at nominal frequency less what following inverters give, in watts.
     pub p: f64,
-    /// Change of that power per change of frequency, both in per unit.
-    pub damping: f64,
+    /// Change of that power in watts for a change of frequency by one per unit of nominal. Loads
+    /// have it; what following inverters give has not, so it is no share of `p`.
+    pub damping_w: f64,
 }
 
 /// Whether the island has a frequency.
@@ -202,8 +203,8 @@ impl Island {
         }
         let (f, f_nominal) = (self.f, self.f_nominal);
         let load = |x: f64| Line {
-            p: demand.p * (1.0 + demand.damping * (x - f_nominal) / f_nominal),
-            slope: demand.p * demand.damping / f_nominal,
+            p: demand.p + demand.damping_w * (x - f_nominal) / f_nominal,
+            slope: demand.damping_w / f_nominal,
         };
         let driven: f64 = self.machines.iter().map(|m| m.now(f, f_nominal)).sum();
         let before = driven - load(f).p;

@@ -10,17 +10,20 @@ use std::sync::Arc;
 use document::{Actor, Diagnostic, Source};
 use emulator::bench::{
     Address, Bench, BenchError, BenchSpec, BusAddress, BusKind as EmulatedKind,
-    BusSpec as EmulatedBus, DeviceSpec as EmulatedSpec, Emulate, MemoryLink,
+    BusSpec as EmulatedBus, DeviceSpec as EmulatedSpec, Emulate, EmulatedSet, MemoryLink,
 };
 use emulator::course::Course;
 use emulator::day::DayCurve;
 use emulator::faults::Fault;
 use emulator::plant::breaker::SyncCheck;
+use emulator::plant::genset::Governor;
+use emulator::plant::load::{Inrush, Shape};
 use emulator::plant::network::Feeder;
-use emulator::plant::{Forming, Site};
+use emulator::plant::{Forming, FormingLaw, Site};
 use model::Role;
+use network::description::Zip;
 use quantities::ActivePower;
-use runtime::rig::{BusKind, CanUri, EmulatedDevice, Rig};
+use runtime::rig::{BusKind, CanUri, EmulatedDevice, Physics, Rig};
 use tokio::sync::mpsc;
 
 /// Resistance and reactance of the feeder where the rig says nothing: 0.3 km of a usual 150 mm2
@@ -281,6 +284,7 @@ fn emulate(
         })
         .collect();
     let is_load = matches!(device.role, Role::Load | Role::Meter);
+    let physics = options.physics;
     Emulate {
         rated: options
             .rated
@@ -293,6 +297,41 @@ fn emulate(
         on: None,
         measures: options.measures.map(Into::into),
         faults: parsed,
+        shape: physics.zip.map(|(z, i)| Shape::Zip(Zip { z, i })),
+        damping: physics.damping,
+        inrush: physics
+            .inrush
+            .map(|(current, length)| Inrush { current, length }),
+        law: (device.role == Role::Ess).then(|| law(&physics)),
+        forms: physics.forms,
+        set: EmulatedSet {
+            droop: physics.droop,
+            inertia: physics.inertia,
+            lag: physics.lag,
+            starts_in: physics.starts_in,
+            governor: if physics.isochronous {
+                Governor::Isochronous
+            } else {
+                Governor::Droop
+            },
+            running: physics.running,
+            p: options.p.filter(|_| device.role == Role::Genset),
+        },
+    }
+}
+
+/// How a storage forms an island, where the rig says so.
+fn law(physics: &Physics) -> FormingLaw {
+    let usual = FormingLaw::default();
+    FormingLaw {
+        droop_p: physics.droop.unwrap_or(usual.droop_p),
+        droop_q: physics.droop_q.unwrap_or(usual.droop_q),
+        inertia_s: physics
+            .inertia
+            .map_or(usual.inertia_s, |time| time.as_secs_f64()),
+        virtual_r: physics.virtual_r.unwrap_or(usual.virtual_r),
+        virtual_x: physics.virtual_x.unwrap_or(usual.virtual_x),
+        current_max: physics.current_max.unwrap_or(usual.current_max),
     }
 }
 

@@ -44,7 +44,7 @@ codes! {
     MARK_TWICE = "S015",
         "Two steps set the same mark, or a step sets `start` or `end`, which every run has by itself. A check could not say which one it means.";
     BAD_NEED = "S016",
-        "`need` says what the bench must have: a number of devices by role (pcc, breaker, pv, ess, battery, load, meter) and `source = \"grid\"` when the utility's frequency and voltage must be settable. A bench without it skips the scenario.";
+        "`need` says what the bench must have: a number of devices by role (pcc, breaker, pv, ess, battery, genset, load, meter) and `source = \"grid\"` when the utility's frequency and voltage must be settable. A bench without it skips the scenario.";
     BAD_UNTIL = "S017",
         "A wait has exactly one of the keys settle, above, below and mode, and always `within`, the time after which the bench has failed to get there. `settle` needs a `band`, `above` and `below` need a `value`.";
     BAD_NUMBER = "S018",

@@ -290,6 +290,14 @@ impl Stage<'_> {
                         && !device.profile.takes(Point::ActivePowerSet)
                 })
             }
+            // A switch of the network that is no device: nobody but the bench can move it.
+            SignalQuantity::Switch if self.rig.device(&signal.subject).is_none() => {
+                let network = self.rig.emulate.network.as_ref();
+                network.is_some_and(|network| {
+                    let mut switches = network.switches.iter();
+                    switches.any(|switch| *switch.name == *signal.subject)
+                })
+            }
             SignalQuantity::Switch => false,
             _ => true,
         }

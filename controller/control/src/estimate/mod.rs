@@ -63,6 +63,7 @@ pub fn estimate(
     let pcc = view.total(Role::Pcc, |d| d.p);
     let storage = view.total(Role::Ess, |d| d.p);
     let pv = view.total(Role::Pv, |d| d.p);
+    let sets = view.total(Role::Genset, |d| d.p);
     let breaker = bench.first(Role::Breaker);
     let breaker_closed = breaker.and_then(|(device, spec)| {
         image.devices[device.index()]
@@ -84,8 +85,8 @@ pub fn estimate(
         storage,
         storage_q: view.total(Role::Ess, |d| d.q),
         pv,
-        load: match (exchanged, storage, pv) {
-            (Some(pcc), Some(storage), Some(pv)) => Some(pcc + storage + pv),
+        load: match (exchanged, storage, pv, sets) {
+            (Some(pcc), Some(storage), Some(pv), Some(sets)) => Some(pcc + storage + pv + sets),
             _ => None,
         },
         soc: view.lowest_soc(),

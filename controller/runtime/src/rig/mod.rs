@@ -9,6 +9,7 @@ mod buses;
 mod checks;
 mod codes;
 mod devices;
+mod emulated;
 mod network;
 mod parse;
 mod sections;
@@ -29,6 +30,7 @@ use quantities::{
 };
 
 pub use codes::EXPLANATIONS;
+pub use emulated::Physics;
 pub use parse::{load, load_text};
 
 /// A checked rig.
@@ -388,4 +390,6 @@ pub struct EmulatedDevice {
     pub faults: Vec<String>,
     /// Name of the load that a meter looks at.
     pub measures: Option<String>,
+    /// What it is made of.
+    pub physics: Physics,
 }

@@ -191,6 +191,7 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
 pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) -> Emulation {
     let mut emulation = Emulation::default();
     for (name, table) in reader.entries("emulate") {
+        let role = named(devices, &name).map(|index| devices[index].0.role);
         let options = EmulatedDevice {
             rated: table.quantity("rated").map(|x| x.value),
             soc: table.quantity("soc").map(|x| x.value),
@@ -200,6 +201,7 @@ pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)])
             port: table.integer("port", 0..=65_535).map(|x| x.value as u16),
             faults: table.texts("faults").into_iter().map(|x| x.value).collect(),
             measures: table.text("measures").map(|x| x.value),
+            physics: super::emulated::physics(&table, role),
         };
         match named(devices, &name) {
             Some(index) => emulation.devices.push((index, options)),

@@ -202,9 +202,13 @@ impl Device {
         let (quality, why) = match label.role {
             Role::Breaker => (switch_on.quality, switch_on.why),
             Role::Battery => (soc.quality, soc.why),
-            Role::Pcc | Role::Pv | Role::Ess | Role::Load | Role::Meter | Role::Source => {
-                (p_w.quality, p_w.why)
-            }
+            Role::Pcc
+            | Role::Pv
+            | Role::Ess
+            | Role::Load
+            | Role::Meter
+            | Role::Source
+            | Role::Genset => (p_w.quality, p_w.why),
         };
         let ages = [
             p_w.age_s,

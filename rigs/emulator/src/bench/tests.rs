@@ -1,9 +1,16 @@
 use model::Role;
+use quantities::StateOfCharge;
 use quantities::{Frequency, Voltage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
+use crate::day::DayCurve;
+use crate::device::Metered;
+use crate::plant::breaker::SyncCheck;
+use crate::plant::load::Load;
+use crate::plant::network::Feeder;
+use crate::plant::{Forming, Site};
 
 fn device(id: &str, role: Role, profile: &str, bus: &str) -> DeviceSpec {
     DeviceSpec {

@@ -33,6 +33,7 @@ pub(super) fn wire(
     let mut places = Places {
         pv: vec![main; plant.pv.len()],
         storage: vec![main; plant.storage.len()],
+        gensets: vec![main; plant.gensets.len()],
         loads: vec![main; plant.loads.len()],
         coupling,
     };
@@ -44,6 +45,7 @@ pub(super) fn wire(
         let place = match *kind {
             Kind::Pv(n) => places.pv.get_mut(n),
             Kind::Storage(n) => places.storage.get_mut(n),
+            Kind::Genset(n) => places.gensets.get_mut(n),
             Kind::Plug(n) | Kind::ElectronicLoad(n) | Kind::Meter(Metered::Load(n)) => {
                 places.loads.get_mut(n)
             }
@@ -52,7 +54,7 @@ pub(super) fn wire(
             | Kind::Breaker
             | Kind::Source
             | Kind::Battery(_)
-            | Kind::Meter(Metered::Pv(_) | Metered::Storage(_)) => None,
+            | Kind::Meter(Metered::Pv(_) | Metered::Storage(_) | Metered::Genset(_)) => None,
         };
         if let Some(place) = place {
             *place = Hang {

@@ -18,6 +18,14 @@ const F_NOISE_CORRELATION_S: f64 = 10.0;
 /// Chosen: half of nominal; no inverter rides through deeper dips for long.
 const DEAD_BELOW_PU: f64 = 0.5;
 
+/// Voltage below which nothing stands there, in per unit.
+/// Chosen: what black-start procedures call a dead bus, 5 %.
+const NO_VOLTAGE_PU: f64 = 0.05;
+
+/// Time over which devices measure a frequency, in seconds.
+/// Chosen: five cycles, between a relay's and the ten of IEC 61000-4-30.
+const F_WINDOW_S: f64 = 0.1;
+
 /// The utility: an ideal voltage source whose values are set from outside.
 #[derive(Clone, Debug)]
 pub struct Grid {
@@ -27,6 +35,8 @@ pub struct Grid {
     noise: Noise,
     f: f64,
     phase_jump: f64,
+    /// A jump of which devices see the frequency, in degrees, and the time left of their window.
+    seen: (f64, f64),
     /// Where a source has set its angle, in degrees.
     phase_set: f64,
 }
@@ -41,6 +51,7 @@ impl Grid {
             noise: Noise::new(seed, F_NOISE_HZ, F_NOISE_CORRELATION_S),
             f,
             phase_jump: 0.0,
+            seen: (0.0, 0.0),
             phase_set: 0.0,
         }
     }
@@ -112,6 +123,12 @@ impl Grid {
         if self.energised { self.v_set } else { 0.0 }
     }
 
+    /// Whether any voltage stands there at all, be it that of a fault nearby.
+    #[must_use]
+    pub fn is_there(&self, site: Site) -> bool {
+        self.v() >= NO_VOLTAGE_PU * site.v_nominal.as_volts()
+    }
+
     /// Whether enough voltage stands there to feed a bus.
     #[must_use]
     pub fn is_live(&self, site: Site) -> bool {
@@ -120,9 +137,30 @@ impl Grid {
 
     pub(super) fn step(&mut self, dt_s: f64) {
         self.f = self.f_set + self.noise.step(dt_s);
+        // Half a step of slack: the window is a whole number of them, told in binary fractions.
+        self.seen.1 -= dt_s;
+        if self.seen.1 < 0.5 * dt_s {
+            self.seen = (0.0, 0.0);
+        }
     }
 
     pub(super) fn take_phase_jump(&mut self) -> f64 {
-        std::mem::take(&mut self.phase_jump)
+        let jump = std::mem::take(&mut self.phase_jump);
+        if jump != 0.0 {
+            self.seen = (jump, F_WINDOW_S);
+        }
+        jump
+    }
+
+    /// Frequency in hertz as devices on it measure it: a jump of the phase spreads over their
+    /// window, 20 degrees in 100 ms for instance as 0.56 Hz.
+    #[must_use]
+    pub fn f_seen(&self) -> f64 {
+        let (jump, left_s) = self.seen;
+        if left_s > 0.0 {
+            self.f + jump / 360.0 / F_WINDOW_S
+        } else {
+            self.f
+        }
     }
 }

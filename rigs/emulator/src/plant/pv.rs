@@ -4,6 +4,7 @@ use quantities::Frequency;
 use services::Reduction;
 
 use super::counter::Counter;
+use super::storage::CEASE_V_PU;
 
 /// Time constant of the power control, in seconds.
 /// Chosen: small string inverters follow a changed limit within half a second.
@@ -133,8 +134,9 @@ impl Pv {
         self.before = None;
     }
 
-    pub(super) fn step(&mut self, dt_s: f64, live: bool, f: Frequency) {
-        if !(live && self.connected) {
+    /// A step at a voltage in per unit, zero where there is none.
+    pub(super) fn step(&mut self, dt_s: f64, v_pu: f64, f: Frequency) {
+        if !(v_pu >= CEASE_V_PU && self.connected) {
             self.trip();
             return;
         }

@@ -7,6 +7,7 @@
 
 use network::island::Former;
 
+use super::FormingLaw;
 use super::counter::Counter;
 
 /// Time constant of the power control, in seconds.
@@ -20,6 +21,15 @@ const EFFICIENCY: f64 = 0.95;
 /// Charge, as a fraction, over which the allowed power tapers to zero at either end.
 /// Chosen: battery management systems of lithium packs reduce current in the last 3 %.
 const TAPER: f64 = 0.03;
+
+/// Current that an inverter carries for a moment, in per unit of its rating.
+/// Chosen: what data sheets of laboratory inverters say for some seconds; it lets them hold their
+/// rating down to 0.9 of nominal voltage.
+const CURRENT_MAX_PU: f64 = 1.1;
+
+/// Voltage in per unit below which an inverter that follows gives nothing until it is back.
+//= IEEE 1547-2018 Table 16, category III: momentary cessation below 0.5 (recalled).
+pub(super) const CEASE_V_PU: f64 = 0.5;
 
 /// What a storage inverter and its battery are made for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +49,10 @@ pub struct Storage {
     p_set: f64,
     q_set: f64,
     connected: bool,
+    /// Whether it can form an island at all.
+    forms: bool,
+    /// How it forms one, where it differs from the rest of the plant.
+    law: Option<FormingLaw>,
     /// Its island went down under it.
     tripped: bool,
     /// It was told to connect, and nobody has taken that up yet.
@@ -61,6 +75,8 @@ impl Storage {
             p_set: 0.0,
             q_set: 0.0,
             connected: true,
+            forms: true,
+            law: None,
             tripped: false,
             asked: false,
             forming: false,
@@ -70,6 +86,22 @@ impl Storage {
             soc: soc.clamp(0.0, 1.0),
             counter: Counter::default(),
         }
+    }
+
+    /// Lets it follow only, as an inverter without an island mode.
+    pub fn follow_only(&mut self) {
+        self.forms = false;
+    }
+
+    /// Gives it a law of its own by which it forms an island.
+    pub fn set_law(&mut self, law: FormingLaw) {
+        self.law = Some(law);
+    }
+
+    /// The law by which it forms an island, where it has one of its own.
+    #[must_use]
+    pub fn law(&self) -> Option<FormingLaw> {
+        self.law
     }
 
     /// Sets active power in watts, positive = discharge; held inside the rating.
@@ -186,7 +218,7 @@ impl Storage {
     /// Whether it could form an island: it is there, and not empty.
     #[must_use]
     pub fn can_form(&self) -> bool {
-        self.is_connected() && self.soc > 0.0
+        self.forms && self.is_connected() && self.soc > 0.0
     }
 
     pub(super) fn begin_forming(&mut self) {
@@ -229,17 +261,23 @@ impl Storage {
         self.p_ramped += (self.p_set - self.p_ramped).clamp(-step, step);
     }
 
-    /// A step on a grid: the setpoint is followed.
-    pub(super) fn follow(&mut self, dt_s: f64) {
+    /// A step on a bus that others hold, with a voltage in per unit: the setpoint is followed,
+    /// inside what the current permits.
+    pub(super) fn follow(&mut self, dt_s: f64, v_pu: f64) {
         if self.forming {
             // Coming from an island, the ramp begins at the power that flows.
             self.forming = false;
             self.p_ramped = self.p;
         }
         self.track_setpoint(dt_s);
+        if v_pu < CEASE_V_PU {
+            (self.p, self.q) = (0.0, 0.0);
+            return;
+        }
+        let carried = CURRENT_MAX_PU * v_pu * self.rating.p;
         let target = if self.is_connected() {
-            self.p_ramped
-                .clamp(-self.charge_max(), self.discharge_max())
+            let (low, high) = (-self.charge_max(), self.discharge_max());
+            self.p_ramped.clamp(low.max(-carried), high.min(carried))
         } else {
             0.0
         };

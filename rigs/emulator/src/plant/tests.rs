@@ -1,3 +1,7 @@
+mod disturbances;
+mod gensets;
+mod parts;
+
 use proptest::prelude::*;
 use quantities::PhaseAngle;
 
@@ -50,7 +54,7 @@ fn load(p: f64) -> Load {
 #[test]
 fn two_forming_inverters_share_90_kilowatts_at_48_80_hertz() {
     let mut plant = plant();
-    plant.forming.droop_p = 0.04;
+    plant.forming.law.droop_p = 0.04;
     plant.storage = vec![storage(100e3, 0.5), storage(50e3, 0.5)];
     plant.loads = vec![load(90e3)];
     run(&mut plant, 1.0);

@@ -2,14 +2,17 @@
 //!
 //! Without one, all units share a busbar behind the feeder. With one, the utility is the
 //! network's first source, the coupling breaker one of its switches (its `to` end is the main
-//! busbar, where what the rig hangs nowhere else is), and an island is held from the bus of its
-//! largest forming storage; the other forming ones feed what their droop gives them. The power
+//! busbar, where what the rig hangs nowhere else is), and each island is held from the bus of its
+//! largest forming unit; the other forming ones feed what their droop gives them. The power
 //! flow is the crate `network`'s; this file only tells it what units do.
 
 use network::description::{Impedance, Network, On, Source, Zip};
 use network::flow::{Flow, Outcome};
 use network::matrix::{Phases, Phasor};
 use network::tree::TreeError;
+
+use super::load::LEAST_V_PU;
+use super::zones::Zones;
 
 /// Where a unit hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,10 @@ pub struct Hang {
     pub on: On,
 }
 
+/// Voltage in per unit below which no unit does anything that would have to be told apart.
+/// Chosen: what counts as dead.
+const UNIT_LEAST_PU: f64 = 0.05;
+
 /// A unit of the plant, or the main busbar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -29,27 +36,37 @@ pub enum Unit {
     Pv(usize),
     /// A storage inverter.
     Storage(usize),
+    /// A diesel set.
+    Genset(usize),
     /// A load.
     Load(usize),
 }
 
-/// Who holds the voltage behind the coupling breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// The utility, through the closed breaker.
-    ByGrid,
-    /// A storage inverter, with the breaker open.
-    ByStorage(usize),
+/// Who holds the voltage of a part.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Holder {
+    /// The utility, with this voltage at its sources.
+    Grid {
+        /// In per unit.
+        v_pu: f64,
+    },
+    /// A storage inverter or a diesel set, with this voltage at its bus.
+    Unit {
+        /// Which one.
+        unit: Unit,
+        /// In per unit.
+        v_pu: f64,
+    },
     /// Nobody.
-    ByNobody,
+    Nobody,
 }
 
 /// What flows, in watts and var.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Drawn {
-    /// What the source of the island gives.
+    /// What the source of the part gives.
     pub from_source: (f64, f64),
-    /// What all loads of the network take less what its units feed in.
+    /// What all loads of the part take less what its units feed in.
     pub taken: f64,
 }
 
@@ -87,13 +104,19 @@ pub struct Wires {
     main: usize,
     /// Voltage of the main busbar without any load: transformers turn it.
     unloaded: Phasor,
-    coupling: Option<usize>,
-    /// Index of the first storage among the sources.
+    /// Index of the first storage among the sources; the sets come after the storages.
     first_storage: usize,
     pv: Vec<Place>,
     storage: Vec<Place>,
+    gensets: Vec<Place>,
     loads: Vec<Place>,
-    held: Option<Held>,
+    zones: Zones,
+    /// Which sources hold and which switches are closed, as the solver has them.
+    arranged: Option<(Vec<bool>, Vec<bool>)>,
+    /// Voltage below which the solver makes constant power an impedance, in per unit; zero is never.
+    least_pu: f64,
+    /// How each part came out of the last solution.
+    drawn: Vec<Result<Drawn, NoVoltage>>,
     /// Power in a balanced solution for one watt of the site: a site of one phase has a third.
     scale: f64,
 }
@@ -105,6 +128,8 @@ pub struct Places {
     pub pv: Vec<Hang>,
     /// Storage inverters.
     pub storage: Vec<Hang>,
+    /// Diesel sets.
+    pub gensets: Vec<Hang>,
     /// Loads.
     pub loads: Vec<Hang>,
     /// The switch of the network that is the coupling breaker.
@@ -125,19 +150,19 @@ impl Wires {
     /// # Errors
     /// When the network is no tree.
     pub fn new(network: &Network, places: &Places, phases: u8) -> Result<Self, TreeError> {
+        let zones = Zones::of(network, places);
         let mut network = network.clone();
         let first_storage = network.sources.len();
-        // A storage that forms is an ideal voltage at its bus; none does at the beginning.
-        network
-            .sources
-            .extend(places.storage.iter().map(|hang| Source {
-                bus: hang.bus,
-                v_pu: 1.0,
-                angle: 0.0,
-                z: Impedance::default(),
-                z2: Impedance::default(),
-                z0: Impedance::default(),
-            }));
+        // What forms an island is an ideal voltage at its bus; nothing does at the beginning.
+        let formers = places.storage.iter().chain(&places.gensets);
+        network.sources.extend(formers.map(|hang| Source {
+            bus: hang.bus,
+            v_pu: 1.0,
+            angle: 0.0,
+            z: Impedance::default(),
+            z2: Impedance::default(),
+            z0: Impedance::default(),
+        }));
         // The plant begins connected.
         if let Some(switch) = places.coupling.and_then(|n| network.switches.get_mut(n)) {
             switch.closed = true;
@@ -150,12 +175,15 @@ impl Wires {
             },
             main: main_bus(&network, places.coupling),
             unloaded: Phasor::new(1.0, 0.0),
-            coupling: places.coupling,
             first_storage,
             pv: Vec::new(),
             storage: Vec::new(),
+            gensets: Vec::new(),
             loads: Vec::new(),
-            held: None,
+            zones,
+            arranged: None,
+            least_pu: 0.0,
+            drawn: Vec::new(),
             scale: if network.unbalanced {
                 1.0
             } else {
@@ -171,15 +199,26 @@ impl Wires {
             };
             hangs.iter().map(place).collect()
         };
-        let (pv, storage, loads) = (hang(&places.pv), hang(&places.storage), hang(&places.loads));
-        (wires.pv, wires.storage, wires.loads) = (pv, storage, loads);
+        let (pv, storage) = (hang(&places.pv), hang(&places.storage));
+        let (gensets, loads) = (hang(&places.gensets), hang(&places.loads));
+        (wires.pv, wires.storage, wires.gensets, wires.loads) = (pv, storage, gensets, loads);
         Ok(wires)
+    }
+
+    /// The zones of its network.
+    pub(super) fn zones(&self) -> Zones {
+        self.zones.clone()
     }
 
     /// Tells what a unit does, positive = into the network.
     pub fn set(&mut self, unit: Unit, p: f64, q: f64) {
         if let Some(place) = self.place(unit) {
-            let s = self.scale;
+            let mut s = self.scale;
+            if self.least_pu > 0.0 {
+                // A unit knows what it does at its voltage; the solver shall not do it again.
+                let v = self.per_unit(unit).clamp(UNIT_LEAST_PU, self.least_pu);
+                s *= (self.least_pu / v).powi(2);
+            }
             either!(&mut self.solver, flow => flow.set_load(place.load, -p * s, -q * s));
         }
     }
@@ -189,55 +228,106 @@ impl Wires {
             Unit::Main => None,
             Unit::Pv(n) => self.pv.get(n),
             Unit::Storage(n) => self.storage.get(n),
+            Unit::Genset(n) => self.gensets.get(n),
             Unit::Load(n) => self.loads.get(n),
         }
         .copied()
     }
 
-    /// Solves the network with `v_pu` at whoever holds it.
-    ///
-    /// # Errors
-    /// When it has no voltage: nobody holds it, or too much is asked for.
-    pub fn solve(&mut self, held: Held, v_pu: f64) -> Result<Drawn, NoVoltage> {
-        let source = match held {
-            Held::ByGrid => 0,
-            Held::ByStorage(n) => self.first_storage + n,
-            Held::ByNobody => return self.arrange(held).map(|()| Drawn::default()),
+    /// Index of a unit among the sources, if it can hold a part.
+    fn source(&self, unit: Unit) -> Option<usize> {
+        match unit {
+            Unit::Storage(n) => Some(self.first_storage + n),
+            Unit::Genset(n) => Some(self.first_storage + self.storage.len() + n),
+            Unit::Main | Unit::Pv(_) | Unit::Load(_) => None,
+        }
+    }
+
+    /// Solves the network with these holders of its parts; what a holder does itself does not count,
+    /// for it gives what is left.
+    pub(super) fn solve(&mut self, holders: &[Holder], zones: &Zones) {
+        let sources = self.first_storage + self.storage.len() + self.gensets.len();
+        let mut live = vec![false; sources];
+        let mut roots: Vec<Option<usize>> = vec![None; holders.len()];
+        let mut least_pu = f64::INFINITY;
+        for (n, holder) in holders.iter().enumerate() {
+            match *holder {
+                Holder::Grid { v_pu } => {
+                    least_pu = least_pu.min(v_pu);
+                    for source in 0..self.first_storage {
+                        if zones.part_of_source(source) == Some(n) {
+                            roots[n].get_or_insert(source);
+                            live[source] = true;
+                            either!(&mut self.solver, flow => flow.set_source(source, v_pu, 0.0));
+                        }
+                    }
+                }
+                Holder::Unit { unit, v_pu } => {
+                    least_pu = least_pu.min(v_pu);
+                    self.set(unit, 0.0, 0.0);
+                    if let Some(source) = self.source(unit) {
+                        roots[n] = Some(source);
+                        live[source] = true;
+                        either!(&mut self.solver, flow => flow.set_source(source, v_pu, 0.0));
+                    }
+                }
+                Holder::Nobody => {}
+            }
+        }
+        // No load holds its power through a short circuit; above, a collapse is told as one.
+        let least = if least_pu < LEAST_V_PU {
+            LEAST_V_PU
+        } else {
+            0.0
         };
-        self.arrange(held)?;
+        self.least_pu = least;
+        either!(&mut self.solver, flow => flow.set_least(least));
+        let arranged = self.arrange(live, zones.closed().collect());
+        if arranged.is_ok() {
+            either!(&mut self.solver, flow => flow.solve());
+        }
+        let drawn = |root: &Option<usize>| match (arranged, root) {
+            (Ok(()), Some(source)) => self.outcome(*source),
+            _ => Err(NoVoltage),
+        };
+        self.drawn = roots.iter().map(drawn).collect();
+    }
+
+    /// How the part of a source came out.
+    fn outcome(&self, source: usize) -> Result<Drawn, NoVoltage> {
         let scale = self.scale;
-        either!(&mut self.solver, flow => {
-            flow.set_source(source, v_pu, 0.0);
-            flow.solve();
+        either!(&self.solver, flow => {
             let solved = |outcome| matches!(outcome, Outcome::Solved { .. });
             if !flow.islands().any(|(n, outcome)| n == source && solved(outcome)) {
                 return Err(NoVoltage);
             }
             let s: Phasor = flow.source_power(source).iter().sum();
-            let taken: f64 = (0..flow.loads()).map(|load| flow.load_power(load).re).sum();
             Ok(Drawn {
                 from_source: (s.re / scale, s.im / scale),
-                taken: taken / scale,
+                taken: flow.drawn_from(source).re / scale,
             })
         })
     }
 
-    /// Switches to another holder; nothing happens when it is the same one.
-    fn arrange(&mut self, held: Held) -> Result<(), NoVoltage> {
-        if self.held == Some(held) {
+    /// What flowed in a part in the last solution.
+    ///
+    /// # Errors
+    /// When it has no voltage: nobody holds it, or too much is asked for.
+    pub fn drawn(&self, part: usize) -> Result<Drawn, NoVoltage> {
+        self.drawn.get(part).copied().unwrap_or(Err(NoVoltage))
+    }
+
+    /// Lets sources hold and switches stand as they are told; nothing happens when they do.
+    fn arrange(&mut self, live: Vec<bool>, closed: Vec<bool>) -> Result<(), NoVoltage> {
+        let wanted = (live, closed);
+        if self.arranged.as_ref() == Some(&wanted) {
             return Ok(());
         }
-        let storages = self.storage.len();
         // Only on a change of supply, so the two short lists may be made anew.
-        let mut sources: Vec<(usize, bool)> = (0..storages)
-            .map(|n| (self.first_storage + n, held == Held::ByStorage(n)))
-            .collect();
-        let grid = held == Held::ByGrid;
-        // Without a breaker between, the utility is not there when it does not hold.
-        sources.push((0, grid || self.coupling.is_some()));
-        let switches: Vec<(usize, bool)> = self.coupling.map(|n| (n, grid)).into_iter().collect();
+        let sources: Vec<(usize, bool)> = wanted.0.iter().copied().enumerate().collect();
+        let switches: Vec<(usize, bool)> = wanted.1.iter().copied().enumerate().collect();
         let arranged = either!(&mut self.solver, flow => flow.rearrange(&sources, &switches));
-        self.held = arranged.is_ok().then_some(held);
+        self.arranged = arranged.is_ok().then_some(wanted);
         arranged.map_err(|_| NoVoltage)
     }
 

@@ -90,6 +90,16 @@ impl Diesel {
         self.p = 0.0;
     }
 
+    /// Loses its load at once and turns on: its breaker has opened.
+    pub fn drop_load(&mut self) {
+        self.p = 0.0;
+    }
+
+    /// Burns what it needs to turn without a load.
+    pub fn idle(&mut self, dt_s: f64) {
+        self.burn(dt_s);
+    }
+
     /// Power of the engine in watts.
     #[must_use]
     pub fn p(&self) -> f64 {
@@ -109,7 +119,8 @@ impl Diesel {
         }
     }
 
-    pub(super) fn start_up(&mut self, dt_s: f64) {
+    /// Lets the time pass that an engine needs until it takes load.
+    pub fn start_up(&mut self, dt_s: f64) {
         if let Engine::Starting { left_s } = self.engine {
             self.engine = if left_s > dt_s {
                 Engine::Starting {
@@ -146,8 +157,13 @@ impl Diesel {
         }
     }
 
-    pub(super) fn step(&mut self, f: f64, f_next: f64, f_nominal: f64, dt_s: f64) {
+    /// Moves its governor on over a step in which the frequency went from `f` to `f_next`.
+    pub fn step(&mut self, f: f64, f_next: f64, f_nominal: f64, dt_s: f64) {
         self.p = self.next(f, f_next, f_nominal, dt_s).p;
+        self.burn(dt_s);
+    }
+
+    fn burn(&mut self, dt_s: f64) {
         if self.engine == Engine::Running {
             let per_hour = self.fuel.idle_l_per_h + self.fuel.l_per_kwh * self.p.max(0.0) / 1e3;
             self.litres += per_hour * dt_s / 3600.0;

@@ -13,7 +13,7 @@ fn former(s_va: f64, droop: f64) -> Machine {
 }
 
 fn demand(p: f64) -> Demand {
-    Demand { p, damping: 0.0 }
+    Demand { p, damping_w: 0.0 }
 }
 
 fn near(found: f64, expected: f64, share: f64) {
@@ -39,10 +39,10 @@ fn nadir_its_time_steady_state_and_rocof_meet_the_closed_form_within_a_hundredth
             let mut diesel = Diesel::running(s_va, h, r, t);
             diesel.p_limits = (-10.0 * s_va, 10.0 * s_va);
             let mut island = Island::new(F, vec![Machine::Diesel(diesel)]);
-            // Damping is of the base's power, whatever the load: a load of it in balance.
+            // Damping is of the base's power, whatever the load.
             let demand = Demand {
                 p: s_va * dp,
-                damping: d / dp,
+                damping_w: d * s_va,
             };
             let (mut lowest, mut first) = ((F, 0.0), 0.0);
             for n in 1..=(20.0 / dt_s) as u32 {

@@ -57,6 +57,7 @@ fn plant_on(network: &Network, storage: (usize, On), load: (usize, On), p: f64) 
     let places = Places {
         pv: vec![hang((1, On::All))],
         storage: vec![hang(storage)],
+        gensets: Vec::new(),
         loads: vec![hang(load)],
         coupling: Some(0),
     };
