@@ -254,10 +254,10 @@ impl Wires {
             match *holder {
                 Holder::Grid { v_pu } => {
                     least_pu = least_pu.min(v_pu);
-                    for source in 0..self.first_storage {
+                    for (source, live) in live.iter_mut().enumerate().take(self.first_storage) {
                         if zones.part_of_source(source) == Some(n) {
                             roots[n].get_or_insert(source);
-                            live[source] = true;
+                            *live = true;
                             either!(&mut self.solver, flow => flow.set_source(source, v_pu, 0.0));
                         }
                     }
