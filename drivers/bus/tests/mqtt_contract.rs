@@ -131,12 +131,18 @@ async fn keeps_its_contract(world: &mut impl World) {
     let heard = until(&mut hearer, is_message("two/long")).await;
     assert_eq!(heard, [message("two/long", &long, false)]);
 
-    // A kept message is marked as such for one who comes later.
+    // A kept message is marked as such for one who comes later; what a link publishes is never kept.
+    for token in [None, Some(Token(110))] {
+        speaker.publish(token, "kept/p0", b"ON").unwrap();
+    }
+    until(&mut speaker, |h| *h == Heard::Acknowledged(Token(110))).await;
     world.keep("kept/p1", "Offline").await;
     let mut late = world.link();
     late.subscribe("kept/+");
     let heard = until(&mut late, is_message("kept/p1")).await;
     assert_eq!(heard, [Heard::Up, message("kept/p1", "Offline", true)]);
+    let more = timeout(Duration::from_millis(200), late.next()).await;
+    assert!(more.is_err(), "{more:?}");
     late.close().await;
 
     // An outage is told once; what is published meanwhile is refused.
@@ -496,6 +502,12 @@ async fn the_broker_keeps_whether_a_link_is_there_however_it_leaves() {
         Some(&told("offline")),
         "and so does the last will"
     );
+    world.status = None;
+    let mut later = world.link();
+    later.subscribe("gridrig/lab/mq/status");
+    let heard = until(&mut later, is("offline")).await;
+    let kept = message("gridrig/lab/mq/status", "offline", true);
+    assert_eq!(heard.last(), Some(&kept), "for whoever comes later, too");
 }
 
 async fn next_for_ever(link: &mut impl Link) {

@@ -303,3 +303,6 @@ fn missing_stage(sent: &Sent) -> Stage {
         Stage::Written
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -691,3 +691,6 @@ async fn a_topic_that_the_broker_denies_is_noticed_by_its_silence_and_told_by_na
 }
 
 mod bundled;
+mod kept;
+mod link;
+mod presence;
