@@ -140,6 +140,16 @@ impl Bus {
         }
     }
 
+    /// The device is set up anew: it may have restarted or been exchanged, and its registers may be
+    /// elsewhere. What was begun must not go on there, whenever that may be.
+    pub(super) fn drop_begun_adoption(&mut self, index: usize) {
+        let adopting = self.devices[index].chores.adopting.as_ref();
+        if adopting.is_some_and(|a| a.steps.is_some()) {
+            self.adoption_missed(index, "the device went away before it was done");
+            self.plan_chores(index);
+        }
+    }
+
     fn adoption_missed(&mut self, index: usize, why: &str) {
         let device = &mut self.devices[index];
         if let Some(adopting) = device.chores.adopting.take() {
@@ -181,13 +191,8 @@ impl Bus {
         };
         let beat = &mut device.chores.beats[number];
         beat.due = now + heartbeat.every;
-        // All ones mean "not implemented", so the counter goes round before.
-        let most = match heartbeat.encoding.data {
-            DataType::U32 => u32::MAX,
-            _ => u32::from(u16::MAX),
-        };
-        beat.count = (beat.count + 1) % most;
-        let count = beat.count;
+        let count = moved_on(beat.count, heartbeat.encoding.data);
+        beat.count = count;
         let registers = heartbeat.encoding.data.registers();
         let Some((Table::Holding, address)) = device.resolve(heartbeat.address, registers) else {
             return;
@@ -285,12 +290,39 @@ impl Bus {
             }
             Err(error) => {
                 adopting.attempts += 1;
-                if adopting.attempts >= ATTEMPTS_MAX {
+                if adopting.attempts >= ATTEMPTS_MAX || self.plan.is_offline(index) {
                     Err(steps.refused(&error.to_string()))
                 } else {
                     Ok(Next::Wait(BUSY_WAIT))
                 }
             }
+        }
+    }
+}
+
+/// The next count of a heartbeat. All ones mean "not implemented", so it goes round before.
+fn moved_on(count: u32, data: DataType) -> u32 {
+    let most = match data {
+        DataType::U32 => u32::MAX,
+        _ => u32::from(u16::MAX),
+    };
+    (count + 1) % most
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_goes_round_before_it_would_say_that_it_is_not_implemented() {
+        for (count, data, next) in [
+            (0, DataType::U16, 1),
+            (65_533, DataType::U16, 65_534),
+            (65_534, DataType::U16, 0),
+            (65_534, DataType::U32, 65_535),
+            (u32::MAX - 1, DataType::U32, 0),
+        ] {
+            assert_eq!(moved_on(count, data), next, "{count} of {data:?}");
         }
     }
 }

@@ -327,6 +327,11 @@ impl Bus {
             },
             Passed::Closing => {
                 self.plan.clear_refreshes();
+                // What is not kept alive any more is not kept: a bench that is armed again before the
+                // door was shut has to write it anew.
+                for device in &mut self.devices {
+                    device.kept.clear();
+                }
                 self.end_chores();
                 let idle = self.plan.take_writes(|w| !w.urgent);
                 self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
@@ -473,6 +478,7 @@ impl Bus {
     }
 
     fn begin_setup(&mut self, index: usize) {
+        self.drop_begun_adoption(index);
         let now = self.now();
         let device = &mut self.devices[index];
         device.restart();

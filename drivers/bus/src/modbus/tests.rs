@@ -10,6 +10,7 @@ mod looking;
 mod neighbours;
 mod recipes;
 mod sunspec;
+mod teaching;
 mod writes;
 
 use std::sync::Mutex;
@@ -197,9 +198,9 @@ fn inverter() -> ModbusProfile {
 struct Bench {
     seen: Arc<Seen>,
     stats: Arc<BusStats>,
-    key: arming::Key<Order>,
+    key: arming::Key<Given>,
     /// There while the bench is armed.
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<mpsc::Sender<Given>>,
     clock: Arc<TestClock>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -266,7 +267,7 @@ impl Bench {
         let (key, door) = arming::new();
         let orders = Some(key.open());
         let bus = Bus::new(spec, devices, clock.clone(), seen.clone(), stats.clone());
-        let task = tokio::spawn(drive::<Order>(bus, door));
+        let task = tokio::spawn(drive::<Given>(bus, door));
         Self {
             seen,
             stats,
@@ -282,17 +283,25 @@ impl Bench {
     }
 
     fn order(&self, dispatch: u64, device: u16, setpoint: Setpoint, valid: Duration) {
-        self.orders
-            .as_ref()
-            .expect("armed")
-            .try_send(Order {
-                dispatch: DispatchId(dispatch),
-                device: DeviceIx(device),
-                setpoint,
-                valid_until: self.clock.now() + valid,
-                urgent: false,
-            })
-            .expect("room");
+        self.give(Order {
+            dispatch: DispatchId(dispatch),
+            device: DeviceIx(device),
+            setpoint,
+            valid_until: self.clock.now() + valid,
+            urgent: false,
+        });
+    }
+
+    fn give(&self, given: impl Into<Given>) {
+        let orders = self.orders.as_ref().expect("armed");
+        orders.try_send(given.into()).expect("room");
+    }
+
+    /// First registers of the writes since the last look.
+    fn wrote(&self, device: &Shared) -> Vec<u16> {
+        let heard = std::mem::take(&mut device.lock().expect("sound").heard);
+        let written = heard.iter().filter(|h| h.function == 16);
+        written.map(|h| h.address).collect()
     }
 
     fn report(&self) -> BusReport {

@@ -118,6 +118,37 @@ fn after_four_writes_in_a_row_one_read_is_done() {
         }
     }
     assert_eq!(kinds, "wwwwrwwwwrww");
+    // What keeps setpoints alive and what is taught give way alike.
+    for chores in [false, true] {
+        let mut plan = ready(10);
+        let key = plan.add_read(0, Class::Slow, Some(MS), at(0));
+        for device in 0..10 {
+            if chores {
+                plan.set_chore(device, Some(at(0)));
+            } else {
+                plan.set_refresh(device, Point::SwitchOn, Some(MS * 5), at(0));
+            }
+        }
+        let mut kinds = String::new();
+        for _ in 0..12 {
+            match plan.next(at(5)) {
+                Task::Refresh { device, point } => {
+                    plan.refresh_done(device, point, at(5));
+                    kinds.push('w');
+                }
+                Task::Chore(device) => {
+                    plan.set_chore(device, None);
+                    kinds.push('w');
+                }
+                Task::Read { .. } => {
+                    plan.read_done(key, at(5));
+                    kinds.push('r');
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(kinds, "wwwwrwwwwrww", "chores: {chores}");
+    }
     // An urgent one does not even wait for that.
     let mut plan = ready(20);
     plan.add_read(0, Class::Fast, Some(MS), at(0));
@@ -175,6 +206,30 @@ fn the_last_write_of_a_point_wins_and_keeps_place_and_urgency() {
     // A write that is tried again does not replace a newer one.
     plan.push_write(write(4, 0, false));
     assert!(!plan.write_again(first));
+    let waiting = plan.take_writes(|w| w.device == 0);
+    assert_eq!(waiting, [write(4, 0, false)]);
+}
+
+#[test]
+fn a_write_that_the_device_was_too_busy_for_waits_its_time() {
+    let mut plan = ready(1);
+    let busy = Write {
+        not_before: at(100),
+        ..write(1, 0, false)
+    };
+    assert!(plan.write_again(busy));
+    assert_eq!(plan.next(at(0)), Task::Wait(Some(at(100))));
+    assert_eq!(plan.next(at(99)), Task::Wait(Some(at(100))));
+    assert_eq!(plan.next(at(100)), Task::Write(busy));
+}
+
+#[test]
+fn a_step_of_setting_up_that_failed_is_not_repeated_at_once() {
+    let mut plan = Plan::new(1);
+    assert_eq!(plan.next(at(0)), Task::Setup(0));
+    plan.setup_failed(0, at(0));
+    assert_eq!(plan.next(at(0)), Task::Wait(Some(at(500))));
+    assert_eq!(plan.next(at(500)), Task::Setup(0));
 }
 
 #[test]
@@ -263,8 +318,25 @@ fn a_refresh_is_due_anew_after_each_write() {
     assert_eq!(plan.next(at(160)), Task::Refresh { device: 0, point });
     plan.refresh_done(0, point, at(160));
     assert_eq!(plan.next(at(160)), Task::Wait(Some(at(260))));
-    plan.set_refresh(0, point, None, at(160));
+    // Nobody keeps alive what does not answer.
+    offline(&mut plan, 0, at(160));
+    assert_eq!(plan.next(at(260)), Task::Wait(Some(at(2160))));
+    plan.answered(0);
+    assert_eq!(plan.next(at(260)), Task::Refresh { device: 0, point });
+    plan.set_refresh(0, point, None, at(260));
     assert_eq!(plan.next(at(999)), Task::Wait(None));
+}
+
+#[test]
+fn on_a_new_link_whoever_was_offline_is_probed_at_once() {
+    let mut plan = ready(2);
+    plan.answered(0);
+    offline(&mut plan, 1, at(0));
+    assert_eq!(plan.next(at(2000)), Task::Probe(1));
+    plan.probe_failed(1, at(2500), MS * 500);
+    assert_eq!(plan.next(at(3000)), Task::Wait(Some(at(12_000))));
+    plan.probe_all(at(3000));
+    assert_eq!(plan.next(at(3000)), Task::Probe(1));
 }
 
 proptest! {

@@ -112,6 +112,33 @@ fn a_curve_is_written_requested_awaited_proved_and_then_enabled() {
 }
 
 #[test]
+fn the_active_curve_is_never_written_although_it_says_that_it_may_be() {
+    let mut device = volt_var(3, &[0, 0, 0]);
+    assert_eq!(
+        device.adopts(ieee(), Some(Duration::from_millis(1500))),
+        Ok(())
+    );
+    assert_eq!(device.writes[0].0, 15 + 18);
+    assert_eq!(device.writes[2..4], [(3, vec![2]), (7, vec![0, 2])]);
+}
+
+#[test]
+fn a_model_that_is_shorter_than_it_should_be_or_has_moved_takes_no_curve() {
+    let mut device = volt_var(3, &[1, 0, 0]);
+    let chain = device.chain();
+    let mut short = chain.clone();
+    short.models[0].length = 10;
+    let why = Adoption::begin(ieee(), None, &short).expect_err("too short");
+    assert!(why.contains("has 10 registers, the specification"), "{why}");
+    // A firmware update has put another model there since the chain was walked.
+    device.words[0] = 706;
+    let mut adoption = Adoption::begin(ieee(), None, &chain).expect("a model 705");
+    let words = device.answer(&adoption.request().expect("a request"));
+    let why = adoption.take(&words).expect_err("another model");
+    assert!(why.contains("the model is not there any more"), "{why}");
+}
+
+#[test]
 fn a_read_only_curve_is_passed_over() {
     let mut device = volt_var(3, &[1, 1, 0]);
     assert_eq!(device.adopts(ieee(), None), Ok(()));
@@ -143,7 +170,16 @@ fn what_goes_wrong_is_told_with_model_and_register_and_enables_nothing() {
         k_over: 0.05,
         k_under: 0.05,
     });
-    let rows: [(Device, Characteristic, &str); 8] = [
+    let one_step = Device {
+        spoil: |curve| curve[11] = 4401,
+        ..volt_var(3, &[1, 0, 0])
+    };
+    let rows: [(Device, Characteristic, &str); 9] = [
+        (
+            one_step,
+            ieee(),
+            "the active curve holds 44.01, 44 was asked for",
+        ),
         (
             refusing,
             ieee(),

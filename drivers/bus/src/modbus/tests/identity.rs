@@ -74,3 +74,39 @@ async fn every_proof_of_identity_must_fit() {
         assert_eq!(read, known, "{second}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_was_away_is_asked_again_who_it_is() {
+    let device = fake(|_, _| NOW);
+    let put = |silent: bool, identity: u16| {
+        let mut fake = device.lock().expect("sound");
+        fake.rule = Box::new(move |_, _| if silent { Deed::Silent } else { NOW });
+        fake.registers.insert((1, 70), identity);
+    };
+    put(false, 50);
+    let profile = ModbusProfile {
+        identify: vec![Identify {
+            address: holding(70),
+            encoding: u16_plain(),
+            range: (45.0, 65.0),
+        }],
+        ..meter()
+    };
+    let bench = Bench::start(true, vec![profile], &device);
+    bench.runs(1000 * MS).await;
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Good(100.0))
+    );
+    // Somebody puts another one in its place, and the line itself stays.
+    put(true, 50);
+    bench.runs(5000 * MS).await;
+    put(false, 99);
+    let before = bench.seen.good(0, Point::ActivePower).len();
+    bench.runs(60_000 * MS).await;
+    assert_eq!(bench.seen.good(0, Point::ActivePower).len(), before);
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Bad(Flaw::Config))
+    );
+}

@@ -89,3 +89,15 @@ async fn a_device_that_serves_somebody_else_already_is_named_once_and_not_hurrie
     let dials = device.lock().expect("sound").dials;
     assert!((5..=14).contains(&dials), "{dials} dials in two minutes");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_cannot_be_opened_makes_every_point_bad_from_the_first_attempt() {
+    let (dial, dialled) = mpsc::unbounded_channel();
+    drop(dialled);
+    let bench = Bench::on(Endpoint::Memory(dial), false, vec![meter()]);
+    bench.runs(10 * MS).await;
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Bad(Flaw::Offline))
+    );
+}

@@ -84,12 +84,7 @@ async fn disarming_misses_what_waits_but_lets_what_is_urgent_out() {
         valid_until: bench.clock.now() + 5000 * MS,
         urgent: true,
     };
-    bench
-        .orders
-        .as_ref()
-        .expect("armed")
-        .try_send(rest)
-        .expect("room");
+    bench.give(rest);
     bench.orders = None;
     bench.runs(5000 * MS).await;
     let heard = device.lock().expect("sound").heard.clone();
@@ -108,4 +103,84 @@ async fn disarming_misses_what_waits_but_lets_what_is_urgent_out() {
         matches!(e, LinkEvent::Missed { dispatch: DispatchId(1), stage: Stage::Written, why, .. } if why.contains("disarmed"))
     });
     assert!(missed, "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_controls_hold_is_read_while_the_bench_only_looks_and_not_while_it_is_armed() {
+    let device = fake(|_, _| NOW);
+    device.lock().expect("sound").holes = vec![510];
+    let mut profile = inverter();
+    let coil = Address::Fixed {
+        table: Table::Coil,
+        address: 3,
+    };
+    let bit = Encoding {
+        data: DataType::Bit,
+        ..u16_plain()
+    };
+    profile.controls.push(Control {
+        point: Point::SwitchOn,
+        fields: vec![Field {
+            address: coil,
+            encoding: bit,
+            value: FieldValue::Setpoint,
+        }],
+        ..profile.controls[0].clone()
+    });
+    let mut bench = Bench::start(false, vec![profile], &device);
+    let looks = |device: &Shared| {
+        let heard = std::mem::take(&mut device.lock().expect("sound").heard);
+        let bits = heard.iter().filter(|h| h.function == 1).count();
+        assert_eq!(bits, 0, "a switch tells its position as a measurement");
+        let of = |address| heard.iter().filter(|h| h.address == address).count();
+        (of(500), of(510))
+    };
+    // Nothing was wanted while it was armed, so nothing was read there.
+    bench.runs(3050 * MS).await;
+    assert_eq!(looks(&device), (0, 0));
+    assert_eq!(bench.seen.latest(0, Point::ActivePowerSet), None);
+
+    bench.orders = None;
+    bench.runs(3050 * MS).await;
+    assert_eq!(looks(&device), (4, 4), "disarmed");
+    let latest = |point| bench.seen.latest(0, point);
+    let refused = Reading::Bad(Flaw::Exception(2));
+    assert_eq!(latest(Point::ActivePowerSet), Some(Reading::Good(500.0)));
+    assert_eq!(latest(Point::ReactivePowerSet), Some(refused));
+
+    device.lock().expect("sound").rule = Box::new(|n, _| if n == 0 { Deed::HangUp } else { NOW });
+    bench.runs(3050 * MS).await;
+    let (set, _) = looks(&device);
+    assert!(set >= 3, "after a reconnect, too: {set}");
+    device.lock().expect("sound").rule = Box::new(|_, _| NOW);
+
+    bench.orders = Some(bench.key.open());
+    bench.runs(100 * MS).await;
+    looks(&device);
+    bench.runs(5000 * MS).await;
+    assert_eq!(looks(&device), (0, 0), "armed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_percentage_that_a_control_holds_is_told_as_power() {
+    let device = fake(|_, _| NOW);
+    {
+        let mut fake = device.lock().expect("sound");
+        fake.registers.insert((1, 100), 5000);
+        fake.registers.insert((1, 500), 40);
+    }
+    let mut profile = inverter();
+    profile.points = vec![point(Point::RatedActivePower, 100)];
+    profile.controls.truncate(1);
+    profile.controls[0].fields[0].value = FieldValue::PercentOf {
+        reference: Point::RatedActivePower,
+        min: 0.0,
+    };
+    let mut bench = Bench::start(false, vec![profile], &device);
+    bench.orders = None;
+    bench.runs(3000 * MS).await;
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePowerSet),
+        Some(Reading::Good(2000.0))
+    );
 }

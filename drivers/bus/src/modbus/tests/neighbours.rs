@@ -76,7 +76,10 @@ async fn a_gateway_that_does_not_reach_a_device_puts_it_offline_at_once() {
         }
     });
     let bench = Bench::start(false, vec![meter(), meter()], &device);
-    bench.runs(10_000 * MS).await;
+    bench.runs(50 * MS).await;
+    let offline = LinkEvent::Offline(DeviceIx(1), Flaw::Exception(0x0B));
+    assert!(bench.seen.events().contains(&offline), "at the first word");
+    bench.runs(9950 * MS).await;
     let asked = device
         .lock()
         .expect("sound")
@@ -85,12 +88,6 @@ async fn a_gateway_that_does_not_reach_a_device_puts_it_offline_at_once() {
         .filter(|h| h.unit == 2)
         .count();
     assert!((2..=6).contains(&asked), "asked {asked} times");
-    assert!(
-        bench
-            .seen
-            .events()
-            .contains(&LinkEvent::Offline(DeviceIx(1), Flaw::Exception(0x0B)))
-    );
     assert_eq!(bench.report().reconnects, 0, "the link stays");
     assert!(bench.seen.good(0, Point::ActivePower).len() >= 99);
 }
@@ -169,6 +166,32 @@ async fn a_refused_register_is_found_named_and_left_alone() {
         bench.seen.latest(0, Point::VoltageL1),
         Some(Reading::Good(12.0))
     );
+    // And all of them are one request again.
+    device.lock().expect("sound").heard.clear();
+    bench.runs(1000 * MS).await;
+    let heard = device.lock().expect("sound").heard.clone();
+    assert!(
+        heard.iter().all(|h| (h.address, h.count) == (10, 5)),
+        "{heard:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_stays_busy_is_told_once_for_all_the_patience_that_it_had() {
+    let mut left = 8;
+    let device = fake(move |_, _| {
+        left -= u32::from(left > 0);
+        if left > 0 { Deed::Refuse(6) } else { NOW }
+    });
+    let one = ModbusProfile {
+        points: vec![point(Point::ActivePower, 100)],
+        ..meter()
+    };
+    let bench = Bench::start(true, vec![one], &device);
+    bench.runs(5000 * MS).await;
+    let samples = bench.seen.samples.lock().expect("sound");
+    let flawed = samples.iter().filter(|s| s.sample.reading.good().is_none());
+    assert_eq!(flawed.count(), 1, "seven refusals: 4 and 3");
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +231,7 @@ async fn each_device_has_counters_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_device_that_answers_fast_is_not_waited_for_long() {
     let device = fake(|n, _| {
-        if n == 50 {
+        if n == 50 || n == 51 {
             Deed::Silent
         } else {
             Deed::After(10 * MS)
@@ -225,4 +248,7 @@ async fn a_device_that_answers_fast_is_not_waited_for_long() {
     let heard = device.lock().expect("sound").heard.clone();
     let waited = heard[51].at - heard[50].at;
     assert!(waited >= 250 * MS && waited < 400 * MS, "{waited:?}");
+    // One that has missed may be slow now: it gets all of its time.
+    let waited = heard[52].at - heard[51].at;
+    assert!(waited >= 1000 * MS && waited < 1200 * MS, "{waited:?}");
 }

@@ -348,3 +348,24 @@ async fn a_heartbeat_is_moved_on_every_second_and_only_while_the_bench_is_armed(
     bench.runs(5000 * MS).await;
     assert_eq!(beats(&device).len(), 4, "disarmed, it is silent");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_has_lost_its_head_is_not_believed_although_its_end_is_there() {
+    let device = fake(|_, _| NOW);
+    sunspec_image(&device);
+    let bench = Bench::start(false, vec![sunspec_profile()], &device);
+    bench.runs(1000 * MS).await;
+    {
+        let mut fake = device.lock().expect("sound");
+        fake.heard.clear();
+        fake.registers.insert((1, 40_000), 0);
+        fake.rule = Box::new(|n, _| if n == 0 { Deed::HangUp } else { NOW });
+    }
+    bench.runs(2000 * MS).await;
+    assert_eq!(
+        bench.seen.latest(0, Point::ActivePower),
+        Some(Reading::Bad(Flaw::Config))
+    );
+    let notices = bench.seen.notices();
+    assert!(notices[0].contains("no SunSpec marker"), "{notices:?}");
+}

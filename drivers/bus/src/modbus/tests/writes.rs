@@ -149,8 +149,7 @@ async fn the_last_urgent_writes_are_done_before_the_bus_ends() {
             valid_until: bench.clock.now() + Duration::from_secs(60),
             urgent: true,
         };
-        let orders = bench.orders.as_ref().expect("armed");
-        orders.try_send(order).expect("room");
+        bench.give(order);
         let Bench {
             seen,
             key,
@@ -204,15 +203,7 @@ async fn a_write_that_the_end_has_cut_short_is_told() {
 async fn reactive_power_is_written_only_when_it_differs_or_the_device_is_new() {
     let device = fake(|_, _| NOW);
     let bench = Bench::start(false, vec![inverter()], &device);
-    let wrote = |device: &Shared| {
-        let mut fake = device.lock().expect("sound");
-        let heard = std::mem::take(&mut fake.heard);
-        heard
-            .iter()
-            .filter(|h| h.function == 16)
-            .map(|h| h.address)
-            .collect::<Vec<_>>()
-    };
+    let wrote = |device: &Shared| bench.wrote(device);
     let rows: [(u64, f64, &[u16]); 4] = [
         (1, 0.0, &[500, 510]),
         (2, 0.0, &[500]),
@@ -249,4 +240,162 @@ async fn reactive_power_is_written_only_when_it_differs_or_the_device_is_new() {
     );
     bench.runs(300 * MS).await;
     assert_eq!(wrote(&device), [500, 510], "after a reconnect");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bench_that_is_armed_again_at_once_writes_and_keeps_alive_what_the_device_may_have_let_go()
+ {
+    let device = fake(|_, _| NOW);
+    let mut profile = inverter();
+    for control in &mut profile.controls {
+        control.refresh = Some(400 * MS);
+    }
+    let mut bench = Bench::start(false, vec![profile], &device);
+    let wish = Setpoint::Power {
+        p: ActivePower::from_watts(700.0),
+        q: ReactivePower::from_vars(5.0),
+    };
+    bench.runs(300 * MS).await;
+    bench.order(1, 0, wish, 1000 * MS);
+    bench.runs(300 * MS).await;
+    assert_eq!(bench.wrote(&device), [500, 510]);
+    // The old writer goes and the new one comes before the bus has its turn.
+    bench.orders = None;
+    bench.orders = Some(bench.key.open());
+    bench.order(2, 0, wish, 1000 * MS);
+    bench.runs(300 * MS).await;
+    assert_eq!(bench.wrote(&device), [500, 510], "nobody keeps it alive");
+    bench.runs(700 * MS).await;
+    assert_eq!(
+        bench.wrote(&device),
+        [500, 510, 500, 510],
+        "it is kept alive"
+    );
+}
+
+/// When writes came, in milliseconds after the first.
+fn writes_at(device: &Shared) -> Vec<u128> {
+    let fake = device.lock().expect("sound");
+    let writes = fake.heard.iter().filter(|h| h.function == 16);
+    let at: Vec<_> = writes.map(|h| h.at).collect();
+    at.iter().map(|then| (*then - at[0]).as_millis()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_fails_again_and_again_is_given_up_and_told() {
+    for (deed, expected, why) in [
+        (Deed::Silent, 3, "no answer"),
+        (Deed::Refuse(6), 4, "busy"),
+        (Deed::Refuse(4), 1, "remote control"),
+    ] {
+        let told = deed.clone();
+        let device = fake(move |_, heard: &Heard| match heard.function {
+            16 => deed.clone(),
+            _ => NOW,
+        });
+        let bench = Bench::start(true, vec![inverter()], &device);
+        bench.runs(500 * MS).await;
+        bench.order(1, 0, power(40.0), 60_000 * MS);
+        bench.runs(30_000 * MS).await;
+        let at = writes_at(&device);
+        assert_eq!(at.len(), expected, "{told:?}: {at:?}");
+        let fate = bench.seen.fate(1);
+        assert!(
+            fate.len() == 1 && fate[0].starts_with("missed Written") && fate[0].contains(why),
+            "{told:?}: {fate:?}"
+        );
+        if expected == 4 {
+            // A busy device is left alone for longer each time.
+            let near = |at: u128, wanted: u128| (wanted..wanted + 50).contains(&at);
+            assert!(
+                near(at[1], 100) && near(at[2], 300) && near(at[3], 700),
+                "{at:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_register_has_a_moment_to_take_the_value_and_one_that_cannot_be_read_proves_nothing() {
+    let device = fake(|_, _| NOW);
+    device.lock().expect("sound").stubborn = true;
+    let bench = Bench::start(false, vec![inverter()], &device);
+    bench.runs(500 * MS).await;
+    bench.order(1, 0, power(1200.0), 1000 * MS);
+    bench.runs(60 * MS).await;
+    assert_eq!(bench.seen.fate(1), ["Written"]);
+    {
+        let mut registers = device.lock().expect("sound");
+        registers.registers.insert((1, 500), 1200);
+        registers.registers.insert((1, 510), 0);
+    }
+    bench.runs(200 * MS).await;
+    assert_eq!(bench.seen.fate(1), ["Written", "Register"]);
+
+    device.lock().expect("sound").rule = Box::new(|_, heard| match heard.address {
+        500 if heard.function == 3 => Deed::Refuse(4),
+        _ => NOW,
+    });
+    bench.order(2, 0, power(1200.0), 1000 * MS);
+    bench.runs(500 * MS).await;
+    let fate = bench.seen.fate(2);
+    assert!(
+        fate[1].starts_with("missed Register") && fate[1].contains("not read back"),
+        "{fate:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setpoint_that_cannot_be_kept_alive_is_told_once() {
+    let device = fake(|_, _| NOW);
+    let mut profile = inverter();
+    profile.controls[0].refresh = Some(300 * MS);
+    let bench = Bench::start(false, vec![profile], &device);
+    bench.runs(500 * MS).await;
+    bench.order(1, 0, power(1200.0), 1000 * MS);
+    bench.runs(200 * MS).await;
+    {
+        let mut fake = device.lock().expect("sound");
+        fake.stubborn = true;
+        fake.registers.insert((1, 500), 0);
+    }
+    bench.runs(2000 * MS).await;
+    let notices = bench.seen.notices();
+    assert!(
+        notices.len() == 1
+            && notices[0].contains("keep-alive of ctl.p_set: dev0: ctl.p_set: register 500 holds"),
+        "{notices:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_door_closes_nothing_is_kept_alive_any_more() {
+    // The second device takes its time over the urgent write.
+    let device = fake(|_, heard: &Heard| match (heard.unit, heard.function) {
+        (2, 16) => Deed::Silent,
+        _ => NOW,
+    });
+    let mut kept = inverter();
+    kept.controls[0].refresh = Some(200 * MS);
+    let mut bench = Bench::start(true, vec![kept, inverter()], &device);
+    bench.runs(500 * MS).await;
+    bench.order(1, 0, power(1200.0), 1000 * MS);
+    bench.runs(100 * MS).await;
+    bench.wrote(&device);
+    bench.give(Order {
+        dispatch: DispatchId(2),
+        device: DeviceIx(1),
+        setpoint: power(0.0),
+        valid_until: bench.clock.now() + 5000 * MS,
+        urgent: true,
+    });
+    bench.orders = None;
+    bench.runs(5000 * MS).await;
+    let heard = device.lock().expect("sound").heard.clone();
+    let units: Vec<_> = heard
+        .iter()
+        .filter(|h| h.function == 16)
+        .map(|h| h.unit)
+        .collect();
+    assert_eq!(units, [2, 2, 2]);
 }
