@@ -29,6 +29,10 @@ use crate::{BusStats, Endpoint, Sink, Traffic};
 /// Chosen: an instrument that restarts is back within a minute, and is not hurried while it does.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 
+/// Looks for the step before a line that says things unasked is given up for this question.
+/// Chosen: 3; a late reply is thrown away at the first look.
+const STEPS_MAX: usize = 3;
+
 /// Bytes taken from the line at once. Chosen: a reply of the usual instrument fits many times.
 const CHUNK: usize = 512;
 
@@ -167,14 +171,18 @@ impl ScpiLink {
 
     /// Asks one thing and gives the line that answers it.
     pub(super) async fn ask(&mut self, query: &str) -> Result<String, LinkError> {
-        if !self.in_step || self.has_unasked().await? {
+        for _ in 0..STEPS_MAX {
+            // What comes during the pause that the instrument is given was not asked for either.
+            tokio::time::sleep_until(self.free_at).await;
+            if self.in_step && !self.has_unasked().await? {
+                let result = self.exchange(query).await;
+                self.in_step = result.is_ok();
+                return result;
+            }
             self.fall_into_step().await?;
         }
-        let result = self.exchange(query).await;
-        if result.is_err() {
-            self.in_step = false;
-        }
-        result
+        self.in_step = false;
+        Err(LinkError::Corrupt)
     }
 
     /// Says something that has no reply: it sets something, so the bench has to be armed.
@@ -209,7 +217,9 @@ impl ScpiLink {
                 }
                 // A late number is no identity of another instrument.
                 Ok(Cut::Line(line))
-                    if line.chars().any(|c| c.is_ascii_alphabetic() && c != 'E') =>
+                    if line
+                        .chars()
+                        .any(|c| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E')) =>
                 {
                     last = Some(line);
                 }

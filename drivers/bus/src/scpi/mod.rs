@@ -318,6 +318,9 @@ impl Bus {
             Passed::Order(Job::Adopt(job)) => self.refuse_characteristic(&job),
             Passed::Closing => {
                 self.plan.clear_refreshes();
+                // What is not kept alive any more is not held: a bench that is armed again before the
+                // door was shut has to set it anew.
+                self.held.clear();
                 let idle = self.plan.take_writes(|w| !w.urgent);
                 self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
             }

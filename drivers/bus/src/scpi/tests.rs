@@ -1,5 +1,7 @@
 //! The bus against an instrument that does what a test tells it, in virtual time.
 
+mod settings;
+
 use std::sync::Mutex;
 
 use model::Reading;
@@ -25,9 +27,15 @@ struct Instrument {
     connections: usize,
     /// What befalls the replies to come, one each; then nothing more.
     mishaps: Vec<Mishap>,
+    /// Replies in place of the right ones; an empty one is none.
+    instead: BTreeMap<&'static str, &'static str>,
+    /// A message that it does not take.
+    refuses: Option<&'static str>,
+    /// It says that it takes values, and keeps the ones that it has.
+    deaf: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Mishap {
     None,
     /// The reply comes so much later.
@@ -38,6 +46,8 @@ enum Mishap {
     Instead(&'static [u8]),
     /// Something comes before it.
     Before(&'static [u8]),
+    /// Something comes a moment after it.
+    Then(&'static [u8]),
     /// The line is cut, the instrument has restarted and forgotten everything.
     Restart,
 }
@@ -46,6 +56,16 @@ impl Instrument {
     fn reply(&mut self, message: &str) -> Option<String> {
         self.heard.push(message.to_owned());
         let set = |text: &str| text.rsplit(' ').next().and_then(|v| v.parse().ok());
+        if let Some(reply) = self.instead.get(message) {
+            return (!reply.is_empty()).then(|| (*reply).to_owned());
+        }
+        if self.refuses == Some(message) {
+            self.errors.push("-200,\"Execution error\"".into());
+            return None;
+        }
+        if self.deaf && message.starts_with("SOURce") && !message.contains('?') {
+            return None;
+        }
         match message {
             "*IDN?" => Some("Maker,GridSim 7,1,1.0".into()),
             "*OPC?" => Some("1".into()),
@@ -124,6 +144,10 @@ async fn serve(mut stream: DuplexStream, instrument: Arc<Mutex<Instrument>>) {
         if stream.write_all(&sent).await.is_err() {
             return;
         }
+        if let Mishap::Then(bytes) = mishap {
+            tokio::time::sleep(5 * MS).await;
+            stream.write_all(bytes).await.ok();
+        }
     }
 }
 
@@ -150,6 +174,9 @@ impl Rig {
             heard: Vec::new(),
             connections: 0,
             mishaps: Vec::new(),
+            instead: BTreeMap::new(),
+            refuses: None,
+            deaf: false,
         }));
         let (dial, mut dialled): (_, UnboundedReceiver<DuplexStream>) = mpsc::unbounded_channel();
         let far = Arc::clone(&instrument);
@@ -376,7 +403,8 @@ async fn a_reply_that_comes_too_late_is_never_the_reply_to_the_next_query() {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_stands_on_the_line_no_wrong_value_is_shown() {
-    let rows: [&[Mishap]; 7] = [
+    let rows: [&[Mishap]; 8] = [
+        &[Mishap::Instead(b"12.5\n1")],
         &[Mishap::Instead(b"\xff\xfe\n")],
         &[Mishap::Instead(b"49.9")],
         &[Mishap::Instead(b"\n")],
@@ -394,7 +422,7 @@ async fn whatever_stands_on_the_line_no_wrong_value_is_shown() {
             for (_, reading) in rig.seen.all(0, point) {
                 if let Reading::Good(value) = reading {
                     // A whole reply of the right shape is the instrument's word, whatever it says.
-                    assert!(value == right || row == rows[5], "{row:?}: {point} {value}");
+                    assert!(value == right || row == rows[6], "{row:?}: {point} {value}");
                 }
             }
             assert_eq!(
@@ -481,7 +509,7 @@ async fn a_lost_reply_to_a_setting_is_repeated_and_a_silent_instrument_is_offlin
     rig.mishaps(&[Mishap::Lost]);
     rig.run(Duration::from_secs(1)).await;
     assert_eq!(rig.outcomes().last(), Some(&(1, Ok(Stage::Register))));
-    rig.mishaps(&vec![Mishap::Lost; 8]);
+    rig.mishaps(&[Mishap::Lost; 8]);
     rig.run(Duration::from_secs(4)).await;
     rig.seen.check(0, Point::Frequency, Err(Flaw::Offline));
     rig.set(source(Some(50.5), None, None));
