@@ -513,3 +513,46 @@ async fn the_broker_keeps_whether_a_link_is_there_however_it_leaves() {
 async fn next_for_ever(link: &mut impl Link) {
     let _ = link.next().await;
 }
+
+#[tokio::test]
+async fn whoever_only_listens_does_not_tell_that_it_is_there_and_a_broker_that_is_away_is_no_quiet_one()
+ {
+    let broker = rumqttd().await;
+    let mut world = NetworkWorld::to(broker).await;
+    let mut watcher = world.link();
+    watcher.subscribe("#");
+    up(&mut watcher).await;
+    settle(&mut watcher, "ready").await;
+    let listening = |port: u16| {
+        let broker = Broker {
+            host: "127.0.0.1".into(),
+            port,
+            login: None,
+            trust: None,
+            status: Some("gridrig/lab/mq/status".into()),
+        };
+        let spec = bus::BusSpec {
+            id: "mq".into(),
+            endpoint: bus::Endpoint::Broker(broker),
+            framing: bus::Framing::default(),
+            timeout: None,
+            min_gap: None,
+            seed: 1,
+        };
+        bus::mqtt::scan::listen(spec, &[], Duration::from_millis(500))
+    };
+    tokio::select! {
+        heard = listening(world.port) => assert_eq!(heard, Ok(Vec::new())),
+        heard = next(&mut watcher) => panic!("{heard:?}"),
+    }
+    let more = timeout(SILENCE, watcher.next()).await;
+    assert!(more.is_err(), "{more:?}");
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = gone.local_addr().unwrap().port();
+    drop(gone);
+    let away = listening(port).await;
+    assert!(
+        matches!(&away, Err(LinkError::Transport { why }) if why.contains("cannot be reached")),
+        "{away:?}"
+    );
+}

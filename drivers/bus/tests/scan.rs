@@ -18,6 +18,27 @@ enum Unit {
     Registers(BTreeMap<u16, u16>),
     /// Every request is answered with this exception.
     Refuses(u8),
+    /// As the first, after this time.
+    Slow(Duration, BTreeMap<u16, u16>),
+    /// Input registers; what asks for others is not answered.
+    InputOnly(BTreeMap<u16, u16>),
+    /// The first request is answered, and nothing after it.
+    Stops(bool),
+}
+
+/// The words of a request, or that it is refused.
+fn words(registers: &BTreeMap<u16, u16>, function: u8, address: u16, count: u16) -> Vec<u8> {
+    let words: Option<Vec<u16>> = (address..address + count)
+        .map(|a| registers.get(&a).copied())
+        .collect();
+    match words {
+        Some(words) if function == 3 || function == 4 => {
+            let bytes = words.iter().flat_map(|w| w.to_be_bytes());
+            let head = [function, words.len() as u8 * 2];
+            head.into_iter().chain(bytes).collect()
+        }
+        _ => vec![function | 0x80, 2],
+    }
 }
 
 #[derive(Default)]
@@ -39,28 +60,30 @@ async fn serve(far: Arc<Mutex<Far>>, mut stream: DuplexStream) {
     let mut head = [0; 12];
     while stream.read_exact(&mut head).await.is_ok() {
         let [t0, t1, _, _, _, _, unit, function, a0, a1, c0, c1] = head;
-        let answer = {
+        let (after, answer) = {
             let mut far = far.lock().expect("sound");
             far.heard.push((unit, function));
             let (address, count) = (u16::from_be_bytes([a0, a1]), u16::from_be_bytes([c0, c1]));
-            match far.units.get(&unit) {
+            let now = Duration::ZERO;
+            match far.units.get_mut(&unit) {
                 None => continue,
-                Some(Unit::Refuses(code)) => vec![function | 0x80, *code],
-                Some(Unit::Registers(registers)) => {
-                    let words: Option<Vec<u16>> = (address..address + count)
-                        .map(|a| registers.get(&a).copied())
-                        .collect();
-                    match words {
-                        Some(words) if function == 3 || function == 4 => {
-                            let bytes = words.iter().flat_map(|w| w.to_be_bytes());
-                            let head = [function, words.len() as u8 * 2];
-                            head.into_iter().chain(bytes).collect()
-                        }
-                        _ => vec![function | 0x80, 2],
+                Some(Unit::InputOnly(_)) if function != 4 => continue,
+                Some(Unit::Stops(stopped)) => {
+                    if std::mem::replace(stopped, true) {
+                        continue;
                     }
+                    (now, vec![function | 0x80, 2])
+                }
+                Some(Unit::Refuses(code)) => (now, vec![function | 0x80, *code]),
+                Some(Unit::Registers(registers) | Unit::InputOnly(registers)) => {
+                    (now, words(registers, function, address, count))
+                }
+                Some(Unit::Slow(after, registers)) => {
+                    (*after, words(registers, function, address, count))
                 }
             }
         };
+        tokio::time::sleep(after).await;
         let length = answer.len() as u8 + 1;
         let mut frame = vec![t0, t1, 0, 0, 0, length, unit];
         frame.extend(answer);
@@ -85,6 +108,10 @@ impl Clock for Stopped {
 
 /// A three-phase Eastron meter, made by hand from its manual: 230 V, 2 A and 460 W in each phase.
 fn sdm630() -> Unit {
+    Unit::Registers(sdm630_registers())
+}
+
+fn sdm630_registers() -> BTreeMap<u16, u16> {
     let mut registers = BTreeMap::new();
     let mut put = |address: u16, value: f32| {
         let bits = value.to_bits();
@@ -101,7 +128,28 @@ fn sdm630() -> Unit {
     }
     put(0x34, 1380.0);
     put(0x46, 50.0);
-    Unit::Registers(registers)
+    registers
+}
+
+/// A SunSpec inverter whose chain begins at 50000, with a single-phase model of integers, or with
+/// nothing of an inverter. Layout: SunSpec models 1, 101, 120, 121 and 123.
+fn sunspec(is_inverter: bool) -> BTreeMap<u16, u16> {
+    let mut registers: BTreeMap<u16, u16> = (50_000..50_210).map(|a| (a, 0)).collect();
+    let mut put = |address: u16, words: &[u16]| {
+        registers.extend((address..).zip(words.iter().copied()));
+    };
+    put(50_000, &[0x5375, 0x6E53, 1, 66]);
+    put(50_004, &[0x4142]);
+    put(50_020, &[0x4D31]);
+    put(50_044, &[0x7631]);
+    put(50_052, &[0x5331]);
+    let model = if is_inverter { 101 } else { 64_001 };
+    put(50_070, &[model, 50]);
+    put(50_122, &[120, 26]);
+    put(50_150, &[121, 30]);
+    put(50_182, &[123, 24]);
+    put(50_208, &[0xFFFF, 0]);
+    registers
 }
 
 async fn look(units: &[(u8, Unit)], asked: &[u8]) -> (Vec<Found>, Arc<Mutex<Far>>) {
@@ -165,10 +213,13 @@ async fn an_exception_is_a_device_but_not_when_the_gateway_gives_it() {
         (3, Unit::Refuses(0x0A)),
         (4, Unit::Refuses(1)),
     ];
-    let (found, _) = look(&units, &[1, 2, 3, 4, 5]).await;
+    let (found, far) = look(&units, &[1, 2, 3, 4, 5]).await;
     let there: Vec<u8> = found.iter().map(|f| f.unit).collect();
     assert_eq!(there, [1, 4]);
     assert!(found.iter().all(|f| f.candidates.is_empty()));
+    let far = far.lock().expect("sound");
+    let asked = far.heard.iter().filter(|(unit, _)| *unit == 2).count();
+    assert_eq!(asked, 1, "the gateway knows, so nobody asks twice");
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,4 +234,59 @@ async fn a_scan_only_reads_never_broadcasts_and_keeps_to_one_client() {
         assert_ne!(*unit, 0, "the broadcast was asked");
     }
     assert_eq!(far.clients.1, 1, "clients at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_device_with_input_registers_only_is_found_all_the_same() {
+    let (found, _) = look(&[(3, Unit::InputOnly(sdm630_registers()))], &[3]).await;
+    assert_eq!(names(&found[0])[0], "eastron/sdm630");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_register_that_a_meter_lacks_costs_that_point_and_no_other() {
+    let mut registers = sdm630_registers();
+    registers.remove(&6);
+    let (found, _) = look(&[(1, Unit::Registers(registers))], &[1]).await;
+    let best = &found[0].candidates[0];
+    assert_eq!(best.value(model::Point::CurrentL1), None);
+    assert_eq!(best.value(model::Point::ActivePower), Some(1380.0));
+    assert_eq!(best.against(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_falls_silent_is_left_soon_and_the_next_one_has_all_of_its_chances() {
+    let slow = Unit::Slow(Duration::from_millis(100), sdm630_registers());
+    let units = [(1, Unit::Stops(false)), (2, slow), (3, sdm630())];
+    let (found, far) = look(&units, &[1, 2, 3]).await;
+    assert_eq!((found[0].unit, found[0].silences), (1, 4));
+    let far = far.lock().expect("sound");
+    let asked = far.heard.iter().filter(|(unit, _)| *unit == 1).count();
+    assert_eq!(asked, 1 + 4, "the answer, and four in vain");
+    for (one, slowest_ms) in [(&found[1], 100..150), (&found[2], 0..50)] {
+        assert_eq!(one.silences, 0);
+        assert_eq!(names(one), ["eastron/sdm630", "eastron/sdm120"]);
+        let took = one.round_trip_max.as_millis();
+        assert!(slowest_ms.contains(&took), "{took} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sunspec_device_is_looked_for_at_every_base_says_who_it_is_and_is_nothing_else() {
+    for is_inverter in [true, false] {
+        // It repeats the registers of a meter, as gateways of several devices do.
+        let mut registers = sunspec(is_inverter);
+        registers.extend(sdm630_registers());
+        let (found, _) = look(&[(1, Unit::Registers(registers))], &[1]).await;
+        let identity = found[0].identity.as_ref().expect("it speaks SunSpec");
+        let texts = [&identity.maker, &identity.model, &identity.serial];
+        assert_eq!(texts, ["AB", "M1", "S1"]);
+        let model = if is_inverter { 101 } else { 64_001 };
+        assert_eq!(identity.models, [1, model, 120, 121, 123]);
+        let expected: &[&str] = if is_inverter {
+            &["sunspec/inverter"]
+        } else {
+            &[]
+        };
+        assert_eq!(names(&found[0]), expected);
+    }
 }

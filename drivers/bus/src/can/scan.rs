@@ -182,6 +182,62 @@ mod tests {
     }
 
     #[test]
+    fn a_bus_full_of_noise_takes_no_memory_and_a_frame_counts_by_its_shortest() {
+        let mut traffic = Traffic::new();
+        for id in 0..3000 {
+            note(&mut traffic, CanId::Extended(id), &[1]);
+            note(&mut traffic, CanId::Extended(0), &[2, 3]);
+        }
+        assert_eq!(traffic.len(), IDS_MAX);
+        let first = &traffic[&CanId::Extended(0)];
+        assert_eq!((first.count, first.len_min), (3001, 1));
+        assert_eq!(first.last, [2, 3]);
+        // A frame that is now and then too short is not the one that the profile means.
+        let short: (u16, &[u8]) = (0x356, &[0x7A, 0x13]);
+        let finer: (u16, &[u8]) = (0x355, &[0x58, 0, 0x5E, 0, 0x60, 0x22]);
+        check(
+            &[LIMITS, short, CURRENT, finer],
+            Some(("victron/lv-can", 2)),
+        );
+    }
+
+    /// What listening to a server comes to that does this with its clients.
+    async fn listening_to(accepts: bool) -> Result<Traffic, LinkError> {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let held = accepts.then_some(server);
+        let spec = BusSpec {
+            id: "can0".into(),
+            endpoint: crate::Endpoint::Socketcand {
+                host: "127.0.0.1".into(),
+                port,
+                interface: "can0".into(),
+            },
+            framing: crate::Framing::default(),
+            timeout: None,
+            min_gap: None,
+            seed: 1,
+        };
+        let outcome = listen(spec, &[], Duration::from_millis(300)).await;
+        drop(held);
+        outcome
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_or_says_nothing_is_no_quiet_bus() {
+        let silent = listening_to(true).await;
+        assert!(
+            matches!(silent, Err(LinkError::Timeout { .. })),
+            "{silent:?}"
+        );
+        let away = listening_to(false).await;
+        assert!(
+            matches!(&away, Err(error) if !matches!(error, LinkError::Timeout { .. })),
+            "{away:?}"
+        );
+    }
+
+    #[test]
     fn a_pack_of_another_name_and_a_stray_frame_are_no_find() {
         let other: (u16, &[u8]) = (0x35E, b"OTHER   ");
         let alarms: (u16, &[u8]) = (0x359, &[0; 7]);

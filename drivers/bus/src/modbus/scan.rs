@@ -500,4 +500,107 @@ mod tests {
         }
         assert!(Kinship::Maker < Kinship::Anybody && Kinship::Anybody < Kinship::Stranger);
     }
+
+    /// A point and what it read.
+    type Told = (Point, Result<f64, Flaw>);
+
+    fn candidate(id: &str, readings: &[Told]) -> Candidate {
+        let readings = readings.iter().map(|(point, told)| match told {
+            Ok(value) => (*point, Reading::Good(*value)),
+            Err(flaw) => (*point, Reading::Bad(*flaw)),
+        });
+        Candidate {
+            profile: profile::bundled(id).expect("bundled"),
+            readings: readings.collect(),
+        }
+    }
+
+    #[test]
+    fn a_profile_is_likely_and_spoken_against_by_what_its_points_read() {
+        use Flaw::{Exception, NotImplemented, OutOfRange};
+        use Point::{ActivePower, CurrentL1, Frequency, VoltageL1};
+        // (readings, whether it is likely, how much speaks against it)
+        let rows: [(&[Told], bool, usize); 8] = [
+            (&[], false, 0),
+            (&[(ActivePower, Ok(3.0)), (CurrentL1, Ok(1.0))], true, 0),
+            (
+                &[(ActivePower, Ok(3.0)), (CurrentL1, Err(NotImplemented))],
+                true,
+                0,
+            ),
+            (
+                &[
+                    (ActivePower, Ok(3.0)),
+                    (CurrentL1, Err(Exception(2))),
+                    (VoltageL1, Err(Exception(2))),
+                ],
+                false,
+                2,
+            ),
+            (
+                &[(ActivePower, Ok(3.0)), (CurrentL1, Err(OutOfRange))],
+                true,
+                1,
+            ),
+            (&[(Frequency, Ok(50.0)), (VoltageL1, Ok(230.0))], true, 0),
+            // Tenths taken for units, and the other way round.
+            (&[(Frequency, Ok(500.0)), (VoltageL1, Ok(23.0))], true, 2),
+            (&[(Frequency, Ok(44.9)), (VoltageL1, Ok(501.0))], true, 2),
+        ];
+        for (readings, is_likely, against) in rows {
+            let candidate = candidate("eastron/sdm630", readings);
+            assert_eq!(candidate.is_likely(), is_likely, "{readings:?}");
+            assert_eq!(candidate.against(), against, "{readings:?}");
+        }
+    }
+
+    #[test]
+    fn the_best_profile_is_the_one_nothing_speaks_against_then_the_makers_then_the_richest() {
+        use Point::{ActivePower, CurrentL1};
+        let good = [(ActivePower, Ok(3.0)), (CurrentL1, Ok(1.0))];
+        let doubtful = [(ActivePower, Ok(3.0)), (CurrentL1, Err(Flaw::OutOfRange))];
+        // (maker, candidates, the order of their names)
+        for (maker, mut candidates, expected) in [
+            (
+                "Eastron",
+                vec![
+                    candidate("eastron/sdm630", &doubtful),
+                    candidate("sunspec/inverter", &good),
+                ],
+                ["sunspec/inverter", "eastron/sdm630"],
+            ),
+            (
+                "Eastron",
+                vec![
+                    candidate("sunspec/inverter", &good),
+                    candidate("eastron/sdm630", &good[..1]),
+                ],
+                ["eastron/sdm630", "sunspec/inverter"],
+            ),
+            (
+                "",
+                vec![
+                    candidate("eastron/sdm120", &good[..1]),
+                    candidate("eastron/sdm630", &good),
+                ],
+                ["eastron/sdm630", "eastron/sdm120"],
+            ),
+        ] {
+            rank(&mut candidates, maker);
+            let names: Vec<&str> = candidates.iter().map(|c| &*c.profile.id).collect();
+            assert_eq!(names, expected, "{maker:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_in_registers_ends_at_its_first_nul() {
+        for (words, expected) in [
+            (&[0x4142, 0x4300, 0x4445][..], "ABC"),
+            (&[0x2041, 0x4220], "AB"),
+            (&[0x41FF, 0x0742], "AB"),
+            (&[0, 0x4142], ""),
+        ] {
+            assert_eq!(printable(words), expected, "{words:x?}");
+        }
+    }
 }

@@ -443,6 +443,48 @@ mod tests {
     }
 
     #[test]
+    fn what_speaks_with_other_words_is_another_family_and_a_name_is_the_same_throughout() {
+        check(&[("tele/p1/SENSOR", "{}"), ("tele/p1/LWT", "perhaps")], &[]);
+        let twice = "N/{t.1}/vebus/{t.2}/of/{t.1}";
+        assert_eq!(name_in(twice, "N/a/vebus/2/of/b"), None);
+        let levels = [(1, "a".to_owned()), (2, "2".to_owned())];
+        assert_eq!(
+            name_in(twice, "N/a/vebus/2/of/a"),
+            Some(Name::Levels(levels.into()))
+        );
+    }
+
+    #[test]
+    fn of_two_profiles_the_one_that_more_was_heard_of_is_first_and_a_last_will_counts_for_both() {
+        let whole = profile::bundled("tasmota/plug").expect("bundled");
+        let variant = |id: &str, change: fn(&mut MqttProfile)| {
+            let mut profile = (*whole).clone();
+            profile.id = id.into();
+            if let Protocol::Mqtt(mqtt) = &mut profile.protocol {
+                change(mqtt);
+            }
+            Arc::new(profile)
+        };
+        let no_will = variant("a/no-will", |mqtt| mqtt.availability = None);
+        let message = |topic: &str, payload: &str| Message {
+            topic: topic.to_owned(),
+            payload: payload.into(),
+            retain: true,
+        };
+        let messages = [
+            message("tele/p1/LWT", "Offline"),
+            message("tele/p1/SENSOR", "{}"),
+        ];
+        let found = devices(&messages, &[Arc::clone(&whole), no_will]);
+        let [one] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        let names: Vec<_> = one.candidates.iter().map(|(p, n)| (&*p.id, *n)).collect();
+        assert_eq!(names, [("tasmota/plug", 2), ("a/no-will", 1)]);
+        assert!(one.is_away);
+    }
+
+    #[test]
     fn a_name_may_have_several_levels() {
         check(
             &[("tele/a/b/LWT", "Online"), ("tele/a/b/SENSOR", "{}")],

@@ -169,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_instrument_is_known_by_what_it_calls_itself_and_noise_is_no_instrument() {
-        let rows: [(&'static [u8], Option<&[&str]>); 8] = [
+        let rows: [(&'static [u8], Option<&[&str]>); 9] = [
             (b"GRIDSIM,X,1,1\n", Some(&["generic/grid-simulator"])),
             (b"49.5\r\nPacific,UPC32,1,1\r\n", Some(&["pacific/upc"])),
             (
@@ -183,10 +183,39 @@ mod tests {
             (b"Unknown,Thing,1,1\n", Some(&[])),
             (b"+4.95E+01,+2.30E+02\n", None),
             (b"*IDN?\n", None),
+            (b"SYST:ERR?,*IDN?\n", None),
             (b"\xff\xfe\n", None),
         ];
         for (said, expected) in rows {
             check(said, expected).await;
         }
+    }
+
+    #[test]
+    fn the_profile_that_says_more_of_the_identity_comes_first() {
+        let maker = profile::bundled("chroma/61600").expect("bundled");
+        let mut model = (*maker).clone();
+        model.id = "chroma/other".into();
+        if let Protocol::Scpi(scpi) = &mut model.protocol {
+            scpi.identify = format!("{},61605", scpi.identify);
+        }
+        let both = [maker, Arc::new(model)];
+        let found = candidates("CHROMA,61605,1,1", &both);
+        let names: Vec<&str> = found.iter().map(|profile| &*profile.id).collect();
+        assert_eq!(names, ["chroma/other", "chroma/61600"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_closes_is_nobody_at_once() {
+        let (near, far) = tokio::io::duplex(64);
+        drop(far);
+        let begin = Instant::now();
+        assert_eq!(ask(near, Duration::from_secs(1)).await, None);
+        let (near, mut far) = tokio::io::duplex(64);
+        let asked = tokio::spawn(ask(near, Duration::from_secs(1)));
+        far.read_exact(&mut [0; 6]).await.expect("it asks");
+        drop(far);
+        assert_eq!(asked.await.expect("it ended"), None);
+        assert_eq!(begin.elapsed(), Duration::ZERO);
     }
 }
