@@ -363,6 +363,20 @@ impl<'d> Table<'d> {
         })
     }
 
+    /// A list of pairs of finite numbers, such as the points of a curve.
+    pub fn pairs(&self, key: &str) -> Vec<Spanned<(f64, f64)>> {
+        let number = |value: &Value| {
+            value
+                .as_float()
+                .or_else(|| value.as_integer().map(|i| i as f64))
+                .filter(|n| n.is_finite())
+        };
+        self.list(key, "a list of pairs of numbers", |value| {
+            let pair = value.as_array().filter(|pair| pair.len() == 2)?;
+            Some((number(pair.get(0)?)?, number(pair.get(1)?)?))
+        })
+    }
+
     /// A list of whole numbers.
     pub fn integers(&self, key: &str) -> Vec<Spanned<i64>> {
         self.list(key, "a list of whole numbers", Value::as_integer)
@@ -562,6 +576,22 @@ mod tests {
                 "error[D007]: `p` cannot be read: unit `V` does not fit here (use one of: W, kW, MW) at rig.toml:1:5",
                 "error[D002]: unknown key `spede` at rig.toml:2:1 (help: did you mean `speed`?)",
                 "error[D005]: `port` is out of range at rig.toml:3:8",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_point_of_a_curve_is_a_pair_of_numbers() {
+        check(
+            "curve = [[0.92, 0.44], [1], [1, 0], [1.08, \"x\"]]\n",
+            |t| {
+                let points = t.pairs("curve");
+                let points: Vec<_> = points.into_iter().map(|p| p.value).collect();
+                assert_eq!(points, [(0.92, 0.44), (1.0, 0.0)]);
+            },
+            &[
+                "error[D003]: `curve` must be a list of pairs of numbers at rig.toml:1:24",
+                "error[D003]: `curve` must be a list of pairs of numbers at rig.toml:1:37",
             ],
         );
     }

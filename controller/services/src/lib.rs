@@ -8,11 +8,14 @@
 //! - [`Droop`]: proportional power around a nominal frequency, with a deadband.
 //! - [`Reduction`]: a generator's own reduction when the frequency is too high
 //!   (limited frequency sensitive mode).
+//! - [`Reactive`] and [`FrequencyWatt`]: what a device does by itself, IEEE 1547 and others alike.
 //!
 //! Nominal frequency is always a parameter: nothing here knows 50 or 60 Hz.
 
 mod curve;
 mod droop;
+mod support;
 
 pub use curve::{Curve, CurveError};
 pub use droop::{Droop, Reduction};
+pub use support::{FrequencyWatt, Reactive, Side};

@@ -21,6 +21,7 @@ const PURE: &[(&str, &str)] = &[
     ("limiter", "controller/limiter"),
     ("market", "controller/market"),
     ("ledger-core", "ledger/core"),
+    ("der", "rigs/der"),
 ];
 
 /// What the `clippy.toml` of each pure crate must ban.

@@ -1,0 +1,297 @@
+//! The device as a whole: what it measures goes in, what it gives comes out, step by step.
+//!
+//! A step speaks of the time that ends with it: what is measured at its end is taken to have held
+//! from the step before, and lags take it for a straight line.
+
+use quantities::Frequency;
+
+use crate::active::{ActivePower, Asked};
+use crate::filter::Lag;
+use crate::reactive::ReactivePower;
+use crate::ride::Cessation;
+use crate::service::Entering;
+use crate::settings::{Kind, Settings};
+use crate::trip::{Cause, Protection, Seen};
+use crate::voltage::Volts;
+
+/// What the device measures, and what it is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// Voltage.
+    pub v: Volts,
+    /// Frequency.
+    pub f: Frequency,
+    /// Active power that sun or battery could give now, per unit.
+    pub available_pu: f64,
+    /// Active power that is wanted of a storage, per unit, positive = into the bus.
+    pub demand_pu: f64,
+    /// Whether it may be in service.
+    pub permit: bool,
+    /// Angle of the voltage against a steady reference in degrees, where somebody knows it.
+    pub angle_deg: Option<f64>,
+    /// Whether it is in an island that nobody wanted. The model does not find that out by itself:
+    /// it has no plant that its search could move.
+    pub island: bool,
+}
+
+/// What the device does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It gives power.
+    On,
+    /// It comes back, on its ramp.
+    Entering,
+    /// Its protection has tripped, and what it waits for has not come.
+    Tripped,
+    /// It gives nothing for as long as the voltage is what it is.
+    Ceased,
+    /// It is out of service for no fault: not begun, or not permitted.
+    Off,
+}
+
+impl Status {
+    /// The word of output files.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Entering => "entering",
+            Self::Tripped => "tripped",
+            Self::Ceased => "ceased",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// What the device gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Output {
+    /// Active power per unit of the rating, positive = into the bus.
+    pub p_pu: f64,
+    /// Reactive power likewise.
+    pub q_pu: f64,
+    /// What it does.
+    pub status: Status,
+}
+
+/// Whether it is in service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Out(Option<Cause>),
+    Entering,
+    In,
+}
+
+/// A device to IEEE 1547-2018.
+///
+/// ```
+/// use document::Source;
+/// use der::{Der, Measured, Status, Volts};
+/// use quantities::Frequency;
+/// let file = Source::new("settings.toml", "[volt_var]\nenabled = true\n");
+/// let (settings, _) = der::settings::read(file).unwrap();
+/// let mut device = Der::new(settings);
+/// let given = device.step(0.05, &Measured {
+///     v: Volts::Balanced(0.95),
+///     f: Frequency::from_hertz(60.0),
+///     available_pu: 0.5,
+///     demand_pu: 0.0,
+///     permit: true,
+///     angle_deg: None,
+///     island: false,
+/// });
+/// assert!((given.q_pu - 0.22).abs() < 1e-9);
+/// assert_eq!(given.status, Status::On);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Der {
+    settings: Settings,
+    service: Service,
+    entering: Entering,
+    /// The ramp of entering service has ended; the status follows with the next step.
+    entered: bool,
+    protection: Protection,
+    cessation: Cessation,
+    active: ActivePower,
+    reactive: ReactivePower,
+    /// Active and reactive current of the inverter.
+    current: (Lag, Lag),
+    before_pu: Option<f64>,
+}
+
+impl Der {
+    /// A device that begins as its settings say.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut entering = Entering::default();
+        let service = if settings.start_on {
+            Service::In
+        } else {
+            entering.leave();
+            Service::Out(None)
+        };
+        Self {
+            settings,
+            service,
+            entering,
+            entered: false,
+            protection: Protection::default(),
+            cessation: Cessation::default(),
+            active: ActivePower::default(),
+            reactive: ReactivePower::default(),
+            current: (Lag::default(), Lag::default()),
+            before_pu: None,
+        }
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Why it has tripped, while it is out of service for that.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self.service {
+            Service::Out(cause) => cause,
+            _ => None,
+        }
+    }
+
+    /// Takes other settings from the next step on; what the functions remember stays.
+    pub fn adopt(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// One step of a length in seconds; zero for the first, before which nothing is known.
+    pub fn step(&mut self, dt_s: f64, measured: &Measured) -> Output {
+        self.decide(dt_s, measured);
+        let ceased = self
+            .cessation
+            .step(&self.settings.ride.cease, measured.v, dt_s);
+        let (p_pu, q_pu) = match self.service {
+            Service::Out(_) => {
+                self.leave(measured.v.average());
+                (0.0, 0.0)
+            }
+            _ => self.give(dt_s, measured, ceased),
+        };
+        self.before_pu = Some(p_pu);
+        Output {
+            p_pu,
+            q_pu,
+            status: match self.service {
+                Service::Out(Some(_)) => Status::Tripped,
+                Service::Out(None) => Status::Off,
+                _ if ceased => Status::Ceased,
+                Service::Entering => Status::Entering,
+                Service::In => Status::On,
+            },
+        }
+    }
+
+    /// In service or not.
+    fn decide(&mut self, dt_s: f64, measured: &Measured) {
+        let settings = &self.settings;
+        let f_hz = measured.f.as_hertz();
+        let may = self
+            .entering
+            .may_enter(&settings.enter, measured.v, f_hz, measured.permit, dt_s);
+        let seen = Seen {
+            v: measured.v,
+            f_hz,
+            angle_deg: measured.angle_deg,
+            island: measured.island,
+        };
+        let cause = self
+            .protection
+            .step(&settings.trip, &settings.ride, &seen, dt_s);
+        if self.entered && self.service == Service::Entering {
+            self.service = Service::In;
+        }
+        if may && matches!(self.service, Service::Out(_)) {
+            // A step longer than the whole ramp ends it.
+            self.service = if dt_s <= settings.enter.ramp_s {
+                Service::Entering
+            } else {
+                Service::In
+            };
+        }
+        if cause.is_some() {
+            self.service = Service::Out(cause);
+        } else if !measured.permit && !matches!(self.service, Service::Out(_)) {
+            self.service = Service::Out(None);
+        }
+    }
+
+    fn leave(&mut self, v_pu: f64) {
+        self.entering.leave();
+        self.active.leave();
+        if let Some(reactive) = &self.settings.reactive {
+            self.reactive.leave(reactive, v_pu);
+        }
+        self.rest();
+    }
+
+    fn rest(&mut self) {
+        self.current.0.reset(0.0);
+        self.current.1.reset(0.0);
+    }
+
+    fn give(&mut self, dt_s: f64, measured: &Measured, ceased: bool) -> (f64, f64) {
+        let settings = &self.settings;
+        let share = self.entering.share(&settings.enter, dt_s);
+        let v_pu = measured.v.average();
+        let asked = Asked {
+            v_pu,
+            f: measured.f,
+            available_pu: measured.available_pu,
+            demand_pu: measured.demand_pu,
+            share,
+            entering: self.service == Service::Entering,
+            before_pu: self.before_pu,
+        };
+        let p = self.active.step(settings, &asked, dt_s);
+        let reactive = settings.reactive.as_ref();
+        let q = reactive.map_or(0.0, |r| self.reactive.step(r, v_pu, p, dt_s));
+        let storage = settings.kind == Kind::Storage;
+        let capability = settings.capability;
+        let (p, q) = capability.share(reactive.map(|r| &r.law), p, q, storage);
+        self.entered = share > 1.0;
+        if ceased {
+            self.rest();
+            return (0.0, 0.0);
+        }
+        self.feed(
+            v_pu,
+            (p, q),
+            (capability.current_pu, capability.inverter_s),
+            dt_s,
+        )
+    }
+
+    /// The powers through the current of the inverter, of which reactive current has the first share.
+    fn feed(
+        &mut self,
+        v_pu: f64,
+        (p, q): (f64, f64),
+        (most, response_s): (f64, f64),
+        dt_s: f64,
+    ) -> (f64, f64) {
+        let over = v_pu.max(LEAST_V_PU);
+        let reactive = (q / over).clamp(-most, most);
+        let room = (most * most - reactive * reactive).max(0.0).sqrt();
+        let active = (p / over).clamp(-room, room);
+        let active = self.current.0.step(active, response_s, dt_s);
+        let reactive = self.current.1.step(reactive, response_s, dt_s);
+        (active * v_pu, reactive * v_pu)
+    }
+}
+
+/// Voltage that currents are computed with at least, per unit. As OpenDER 2.2.0 has it: only to
+/// divide by, since without voltage no power flows.
+const LEAST_V_PU: f64 = 1e-4;
+
+#[cfg(test)]
+mod tests;

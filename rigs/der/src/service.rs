@@ -1,0 +1,45 @@
+//! Enter service: the window, the delay that starts anew with every excursion, and the ramp.
+
+use crate::filter::{Ramp, Timer};
+use crate::settings::EnterService;
+use crate::voltage::Volts;
+
+/// Reference of the ramp when it is over. Above the rating, so that the last step is a whole one.
+/// As OpenDER 2.2.0 has it.
+const OVER: f64 = 1.1;
+
+/// Delay and ramp.
+#[derive(Clone, Debug, Default)]
+pub struct Entering {
+    delay: Timer,
+    ramp: Ramp,
+}
+
+impl Entering {
+    /// Whether all that is asked has held for the delay. It is looked at in service, too, so that an
+    /// excursion shortly before a trip counts.
+    pub fn may_enter(
+        &mut self,
+        settings: &EnterService,
+        v: Volts,
+        f_hz: f64,
+        permit: bool,
+        dt_s: f64,
+    ) -> bool {
+        let window = v.low() >= settings.v_lo_pu
+            && v.high() <= settings.v_hi_pu
+            && f_hz >= settings.f_lo_hz
+            && f_hz <= settings.f_hi_hz;
+        self.delay.step(window && permit, settings.delay_s, dt_s)
+    }
+
+    /// The share of the rating that the ramp allows; more than 1 when it is over.
+    pub fn share(&mut self, settings: &EnterService, dt_s: f64) -> f64 {
+        self.ramp.step(OVER, settings.ramp_s, 0.0, dt_s)
+    }
+
+    /// Out of service: the next ramp begins at nothing.
+    pub fn leave(&mut self) {
+        self.ramp.reset(0.0);
+    }
+}

@@ -1,0 +1,697 @@
+//! Settings out of a TOML file, with the place of everything that is wrong with it.
+
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+
+use document::{Diagnostic, Document, Source, Spanned, Table};
+use quantities::Frequency;
+use services::{Curve, FrequencyWatt, Reactive};
+
+use super::{
+    Abnormal, Capability, Category, Cease, Droop, EnterService, Kind, PLimit, ReactiveSettings,
+    RideThrough, Settings, Threshold, Trip, VoltWatt, Vref,
+};
+use crate::defaults::Defaults;
+
+/// What the codes of settings and series mean, for `gridrig explain`.
+pub const EXPLANATIONS: &[(&str, &str)] = &[
+    (
+        "G001",
+        "A setting lies outside what may be asked of such a device. The help names the range and where it was read; `allow_out_of_range = true` at the top of the file makes a warning of it, for a device that is wrong on purpose.",
+    ),
+    (
+        "G002",
+        "These points do not make the curve that is asked for: it needs two or more, from left to right, and must not turn back where only one direction makes sense.",
+    ),
+    (
+        "G003",
+        "A point of a curve lies outside what may be asked of such a device. The help names the range; `allow_out_of_range = true` at the top of the file makes a warning of it.",
+    ),
+    (
+        "G004",
+        "Two reactive functions are on at once. A device has one reactive power, so it follows one of volt-var, watt-var, constant power factor and constant reactive power.",
+    ),
+    (
+        "G010",
+        "The first line of a series must name its columns: `t_s`, `v_pu` (or `v_a_pu`, `v_b_pu` and `v_c_pu`), `f_hz`, `p_avail_pu`, and where wanted `p_demand_pu` (a storage needs it), `permit`, `angle_deg` and `island`.",
+    ),
+    (
+        "G011",
+        "A cell of a series holds no finite number, or one that such a quantity never has, such as a negative voltage.",
+    ),
+    (
+        "G012",
+        "Time in a series goes forward with every row. Rows need not be evenly spaced.",
+    ),
+    (
+        "G013",
+        "A row of a series has another number of cells than its first line. A hole is not filled: what is not known is not computed with.",
+    ),
+    ("G014", "A series has no row below its first line."),
+];
+
+/// How far beyond a limit rounding may carry a number that stands on it.
+const NEAR: f64 = 1e-9;
+
+/// Reads settings; what is allowed but strange comes back beside them as warnings.
+///
+/// # Errors
+/// All faults of the file, each with its place.
+pub fn read(source: Arc<Source>) -> Result<(Settings, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let document = Document::parse(source).map_err(|fault| vec![*fault])?;
+    let defaults = Defaults::load()?;
+    let settings = settings(&document, &defaults);
+    let wrong = document.has_errors();
+    let told = document.into_faults();
+    match settings {
+        Some(settings) if !wrong => Ok((settings, told)),
+        _ => Err(told),
+    }
+}
+
+/// What all parts of the reading need.
+struct Reader<'d> {
+    document: &'d Document,
+    defaults: &'d Defaults,
+    categories: [&'static str; 3],
+    allow: bool,
+    /// Of the nominal frequency to that of the data.
+    scale: f64,
+}
+
+/// A section, or its absence.
+struct Section<'d> {
+    name: &'static str,
+    table: Option<Table<'d>>,
+}
+
+fn settings(document: &Document, defaults: &Defaults) -> Option<Settings> {
+    let root = document.root();
+    let one_of = |section: Option<Spanned<usize>>, usual: usize| section.map_or(usual, |s| s.value);
+    let category = one_of(root.choice("category", &[("A", 0), ("B", 1)]), 1);
+    let abnormal = one_of(
+        root.choice("abnormal", &[("I", 0), ("II", 1), ("III", 2)]),
+        2,
+    );
+    let kind = one_of(root.choice("kind", &[("pv", 0), ("storage", 1)]), 0);
+    let mut reader = Reader {
+        document,
+        defaults,
+        categories: [
+            ["A", "B"][category],
+            ["I", "II", "III"][abnormal],
+            ["pv", "storage"][kind],
+        ],
+        allow: root.boolean("allow_out_of_range").is_some_and(|b| b.value),
+        scale: 1.0,
+    };
+    let series = |key: &'static str| reader.of_table(&root, "series", key, 1.0);
+    let (f_nom_hz, step_s) = (series("f_nom_hz"), series("step_s"));
+    reader.scale = f_nom_hz / defaults.f_nom_hz;
+    let abnormal = [Abnormal::I, Abnormal::II, Abnormal::III][abnormal];
+    let kind = [Kind::Pv, Kind::Storage][kind];
+    let capability = reader.capability(&root);
+    let settings = Settings {
+        nominal: Frequency::from_hertz(f_nom_hz),
+        category: [Category::A, Category::B][category],
+        abnormal,
+        kind,
+        start_on: root.boolean("start_on").is_none_or(|b| b.value),
+        step_s,
+        reactive: reader.reactive(&root, &capability),
+        capability,
+        volt_watt: reader.volt_watt(&root),
+        droop: reader.droop(&root, f_nom_hz),
+        p_limit: reader.p_limit(&root, kind),
+        enter: reader.enter_service(&root),
+        trip: reader.trip(&root),
+        ride: reader.ride_through(&root, abnormal),
+    };
+    root.finish();
+    (!document.has_errors()).then_some(settings)
+}
+
+impl<'d> Reader<'d> {
+    fn section(&self, root: &Table<'d>, name: &'static str) -> Section<'d> {
+        Section {
+            name,
+            table: root.table(name),
+        }
+    }
+
+    /// A function's section, if the function is on: one that is written down is, unless it says no.
+    fn enabled(&self, root: &Table<'d>, name: &'static str, usual: bool) -> Option<Section<'d>> {
+        let section = self.section(root, name);
+        let on = match &section.table {
+            Some(table) => table.boolean("enabled").is_none_or(|b| b.value),
+            None => usual,
+        };
+        if on {
+            return Some(section);
+        }
+        // Of a function that is off nothing is judged but its names.
+        if let Some(table) = section.table {
+            for key in self.defaults.keys(name) {
+                table.has(key);
+            }
+            for key in ["curve", "vref_auto", "excitation"] {
+                table.has(key);
+            }
+            table.finish();
+        }
+        None
+    }
+
+    /// A number of a section, in its range.
+    fn number(&self, section: &Section<'d>, key: &'static str) -> f64 {
+        self.scaled(section, key, 1.0)
+    }
+
+    fn scaled(&self, section: &Section<'d>, key: &'static str, scale: f64) -> f64 {
+        match &section.table {
+            Some(table) => self.of_table(table, section.name, key, scale),
+            None => self.usual(section.name, key) * scale,
+        }
+    }
+
+    fn of_table(&self, table: &Table<'d>, name: &str, key: &'static str, scale: f64) -> f64 {
+        match table.number(key) {
+            Some(found) => {
+                self.in_range(name, key, key, &found, scale);
+                found.value
+            }
+            None => self.usual(name, key) * scale,
+        }
+    }
+
+    fn usual(&self, name: &str, key: &str) -> f64 {
+        match self.defaults.setting(name, key, &self.categories) {
+            Ok(setting) => setting.default,
+            Err(mistake) => {
+                self.document.adopt(vec![mistake]);
+                f64::NAN
+            }
+        }
+    }
+
+    /// Tells a value that is out of the range of a setting.
+    fn in_range(&self, name: &str, key: &str, shown: &str, found: &Spanned<f64>, scale: f64) {
+        let setting = match self.defaults.setting(name, key, &self.categories) {
+            Ok(setting) => setting,
+            Err(mistake) => return self.document.adopt(vec![mistake]),
+        };
+        let (low, high) = (setting.range.start() * scale, setting.range.end() * scale);
+        if found.value < low - NEAR || found.value > high + NEAR {
+            let at = if name == "series" {
+                shown.to_owned()
+            } else {
+                format!("{name}.{shown}")
+            };
+            self.outside("G001", found, &at, low..=high, &setting.source);
+        }
+    }
+
+    fn outside(
+        &self,
+        code: &'static str,
+        found: &Spanned<f64>,
+        what: &str,
+        range: RangeInclusive<f64>,
+        source: &str,
+    ) {
+        let (low, high) = (tidy(*range.start()), tidy(*range.end()));
+        let message = format!("`{what}` is {}", tidy(found.value));
+        let help = if low == high {
+            format!("it is {low}, by {source}")
+        } else {
+            format!("it lies in {low}..={high}, by {source}")
+        };
+        if self.allow {
+            self.document
+                .warning(code, found.span.clone(), message, help);
+        } else {
+            let label = "out of range";
+            self.document
+                .error(code, found.span.clone(), message, label, help);
+        }
+    }
+
+    /// The points of a curve that the file gives, each with its place; none when it gives no curve.
+    fn points(&self, section: &Section<'d>) -> Option<Vec<Spanned<(f64, f64)>>> {
+        let table = section.table.as_ref()?;
+        table.has("curve").then(|| table.pairs("curve"))
+    }
+
+    /// A curve, from left to right; `falling` where it must not rise.
+    fn curve(
+        &self,
+        section: &Section<'d>,
+        points: Option<&[Spanned<(f64, f64)>]>,
+        falling: bool,
+    ) -> Option<Curve> {
+        let Some(points) = points else {
+            return match self.defaults.curve(section.name, &self.categories) {
+                Ok(points) => Curve::new(points.to_vec()).ok(),
+                Err(mistake) => {
+                    self.document.adopt(vec![mistake]);
+                    None
+                }
+            };
+        };
+        let refuse = |span: Range<usize>, why: &str, help: &str| {
+            let what = format!("`{}.curve` is no curve", section.name);
+            self.document.error("G002", span, what, why, help);
+        };
+        if points.len() < 2 {
+            let span = section.table.as_ref().map_or(0..0, |t| t.span_of("curve"));
+            refuse(span, "too few points", "give two points or more");
+            return None;
+        }
+        for pair in points.windows(2) {
+            let [(x0, y0), (x1, y1)] = [pair[0].value, pair[1].value];
+            let span = pair[1].span.clone();
+            if x1 < x0 {
+                let help = "order points by their first number";
+                refuse(span, "left of the one before it", help);
+            } else if x1 == x0 && y1 != y0 {
+                refuse(
+                    span,
+                    "above or below the one before it",
+                    "a curve has no steps",
+                );
+            } else if falling && y1 > y0 {
+                refuse(span, "it rises", "reactive power falls with the voltage");
+            }
+        }
+        Curve::new(points.iter().map(|p| p.value).collect()).ok()
+    }
+
+    fn capability(&self, root: &Table<'d>) -> Capability {
+        let section = self.section(root, "capability");
+        let found = Capability {
+            inject_pu: self.number(&section, "inject_pu"),
+            absorb_pu: self.number(&section, "absorb_pu"),
+            p_full_pu: self.usual(section.name, "p_full_pu"),
+            p_least_pu: self.usual(section.name, "p_least_pu"),
+            current_pu: self.number(&section, "current_pu"),
+            inverter_s: self.number(&section, "inverter_s"),
+        };
+        section.finish();
+        found
+    }
+
+    fn reactive(&self, root: &Table<'d>, capability: &Capability) -> Option<ReactiveSettings> {
+        let names = ["volt_var", "watt_var", "const_pf", "const_q"];
+        let on: Vec<Section<'d>> = names
+            .iter()
+            .filter_map(|name| self.enabled(root, name, false))
+            .collect();
+        if let [first, second, ..] = &on[..] {
+            let span = second.table.as_ref().map_or(0..0, Table::span);
+            self.document.error(
+                "G004",
+                span,
+                format!("`{}` and `{}` are both on", first.name, second.name),
+                "a second reactive function",
+                "keep one of them; set `enabled = false` in the other",
+            );
+        }
+        let mut found = None;
+        for section in on {
+            let law = match section.name {
+                "volt_var" => self.volt_var(&section, capability).map(Reactive::VoltVar),
+                "watt_var" => self.watt_var(&section, capability).map(Reactive::WattVar),
+                "const_pf" => self.power_factor(&section),
+                _ => {
+                    let q = self.number(&section, "q_pu");
+                    if let Some(table) = &section.table
+                        && let Some(given) = table.number("q_pu")
+                    {
+                        self.reactive_range(&given, "const_q.q_pu", capability);
+                    }
+                    Some(Reactive::Constant(q))
+                }
+            };
+            let olrt_s = self.number(&section, "olrt_s");
+            let vref = self.vref(&section);
+            section.finish();
+            if let (None, Some(law)) = (&found, law) {
+                found = Some(ReactiveSettings { law, olrt_s, vref });
+            }
+        }
+        found
+    }
+
+    fn vref(&self, section: &Section<'d>) -> Vref {
+        if section.name != "volt_var" {
+            return Vref {
+                fixed_pu: 1.0,
+                tau_s: None,
+                lo_pu: 1.0,
+                hi_pu: 1.0,
+            };
+        }
+        let auto = section
+            .table
+            .as_ref()
+            .and_then(|table| table.boolean("vref_auto"));
+        let tau_s = self.number(section, "vref_tau_s");
+        Vref {
+            fixed_pu: self.number(section, "vref_pu"),
+            tau_s: auto.is_some_and(|b| b.value).then_some(tau_s),
+            lo_pu: self.number(section, "vref_lo_pu"),
+            hi_pu: self.number(section, "vref_hi_pu"),
+        }
+    }
+
+    fn reactive_range(&self, q: &Spanned<f64>, what: &str, capability: &Capability) {
+        let range = -capability.absorb_pu..=capability.inject_pu;
+        if q.value < range.start() - NEAR || q.value > range.end() + NEAR {
+            let source = "what the category can give and take (`capability`)";
+            self.outside("G003", q, what, range, source);
+        }
+    }
+
+    fn volt_var(&self, section: &Section<'d>, capability: &Capability) -> Option<Curve> {
+        let points = self.points(section);
+        let curve = self.curve(section, points.as_deref(), true);
+        let points = points.unwrap_or_default();
+        let (outer, inner, apart) = (
+            self.usual(section.name, "outer_pu"),
+            self.usual(section.name, "inner_pu"),
+            self.usual(section.name, "apart_pu"),
+        );
+        let source = self
+            .defaults
+            .setting(section.name, "outer_pu", &self.categories)
+            .map_or_else(|_| String::new(), |s| s.source.clone());
+        let last = points.len().saturating_sub(1);
+        for (n, point) in points.iter().enumerate() {
+            let (v, q) = point.value;
+            let of = |value| Spanned {
+                value,
+                span: point.span.clone(),
+            };
+            self.reactive_range(
+                &of(q),
+                &format!("volt_var.curve, Q of point {}", n + 1),
+                capability,
+            );
+            // Points are written for a reference voltage of 1.
+            let four = points.len() == 4;
+            let range = match n {
+                0 if four => 1.0 - outer..=points[1].value.0 - apart,
+                1 if four => 1.0 - inner..=1.0,
+                2 if four => 1.0..=1.0 + inner,
+                _ if four => points[2].value.0 + apart..=1.0 + outer,
+                0 => 1.0 - outer..=1.0,
+                _ if n == last => 1.0..=1.0 + outer,
+                _ => continue,
+            };
+            if v < range.start() - NEAR || v > range.end() + NEAR {
+                let what = format!("volt_var.curve, voltage of point {}", n + 1);
+                self.outside("G003", &of(v), &what, range, &source);
+            }
+        }
+        curve
+    }
+
+    fn watt_var(&self, section: &Section<'d>, capability: &Capability) -> Option<Curve> {
+        let points = self.points(section);
+        let curve = self.curve(section, points.as_deref(), false);
+        let points = points.unwrap_or_default();
+        for (n, point) in points.iter().enumerate() {
+            let (p, q) = point.value;
+            let of = |value| Spanned {
+                value,
+                span: point.span.clone(),
+            };
+            self.reactive_range(
+                &of(q),
+                &format!("watt_var.curve, Q of point {}", n + 1),
+                capability,
+            );
+            if !(-1.0..=1.0).contains(&p) {
+                let what = format!("watt_var.curve, power of point {}", n + 1);
+                self.outside("G003", &of(p), &what, -1.0..=1.0, "the rating");
+            }
+        }
+        // The three points of generation are the last three.
+        if let [.., first, middle, last] = &points[..] {
+            let apart = self.usual(section.name, "apart_pu");
+            let place = |value, point: &Spanned<(f64, f64)>| Spanned {
+                value,
+                span: point.span.clone(),
+            };
+            let found = place(middle.value.0, middle);
+            self.in_range(section.name, "p2_pu", "curve, power of P2", &found, 1.0);
+            for (point, range) in [
+                (first, 0.0..=middle.value.0 - apart),
+                (last, middle.value.0 + apart..=1.0),
+            ] {
+                let p = point.value.0;
+                if p < range.start() - NEAR || p > range.end() + NEAR {
+                    let what = "watt_var.curve, power beside P2";
+                    self.outside(
+                        "G003",
+                        &place(p, point),
+                        what,
+                        range,
+                        "svp_1547.1 at 3517e7f",
+                    );
+                }
+            }
+        }
+        curve
+    }
+
+    fn power_factor(&self, section: &Section<'d>) -> Option<Reactive> {
+        let pf = self.number(section, "pf");
+        let excitation = section
+            .table
+            .as_ref()
+            .and_then(|t| t.choice("excitation", &[("inject", false), ("absorb", true)]));
+        Reactive::power_factor(pf, excitation.is_none_or(|e| e.value))
+    }
+
+    fn volt_watt(&self, root: &Table<'d>) -> Option<VoltWatt> {
+        let section = self.enabled(root, "volt_watt", false)?;
+        let point = |v, p| (self.number(&section, v), self.number(&section, p));
+        let (first, second) = (point("v1", "p1"), point("v2", "p2"));
+        let olrt_s = self.number(&section, "olrt_s");
+        let apart = self.usual(section.name, "apart_pu");
+        let at = section.table.as_ref().map_or(0..0, |t| t.span_of("v2"));
+        let (second_v, span) = (second.0, at.clone());
+        if second.0 < first.0 + apart - NEAR {
+            let found = Spanned {
+                value: second_v,
+                span,
+            };
+            let range = first.0 + apart..=1.10_f64.max(first.0 + apart);
+            self.outside(
+                "G003",
+                &found,
+                "volt_watt.v2",
+                range,
+                "svp_1547.1 at 3517e7f",
+            );
+        }
+        if second.1 > first.1 {
+            let what = "`volt_watt` rises with the voltage";
+            let help = "make `p2` no larger than `p1`";
+            self.document.error("G002", at, what, "", help);
+        }
+        section.finish();
+        Some(VoltWatt {
+            curve: Curve::new(vec![first, second]).ok()?,
+            olrt_s,
+        })
+    }
+
+    fn droop(&self, root: &Table<'d>, f_nom_hz: f64) -> Option<Droop> {
+        // It is mandatory in the standard's default, so silence does not switch it off.
+        let section = self.enabled(root, "freq_droop", true)?;
+        let hertz = |key| Frequency::from_hertz(self.number(&section, key));
+        let found = Droop {
+            law: FrequencyWatt {
+                nominal: Frequency::from_hertz(f_nom_hz),
+                deadband_over: hertz("db_of_hz"),
+                deadband_under: hertz("db_uf_hz"),
+                droop_over: self.number(&section, "k_of"),
+                droop_under: self.number(&section, "k_uf"),
+            },
+            olrt_s: self.number(&section, "olrt_s"),
+            p_min_pu: self.number(&section, "p_min_pu"),
+            settled_pu: self.usual(section.name, "settled_pu"),
+        };
+        section.finish();
+        Some(found)
+    }
+
+    fn p_limit(&self, root: &Table<'d>, kind: Kind) -> Option<PLimit> {
+        let section = self.enabled(root, "p_limit", false)?;
+        let found = PLimit {
+            p_pu: self.number(&section, "p_pu"),
+            response_s: self.number(&section, "response_s"),
+        };
+        if kind == Kind::Pv && found.p_pu < 0.0 {
+            let span = section.table.as_ref().map_or(0..0, |t| t.span_of("p_pu"));
+            let value = Spanned {
+                value: found.p_pu,
+                span,
+            };
+            self.outside(
+                "G001",
+                &value,
+                "p_limit.p_pu",
+                0.0..=1.0,
+                "what a PV can give",
+            );
+        }
+        section.finish();
+        Some(found)
+    }
+
+    fn enter_service(&self, root: &Table<'d>) -> EnterService {
+        let section = self.section(root, "enter_service");
+        let ramp_s = self.number(&section, "ramp_s");
+        let random_s = self.number(&section, "random_delay_s");
+        let found = EnterService {
+            v_lo_pu: self.number(&section, "v_lo_pu"),
+            v_hi_pu: self.number(&section, "v_hi_pu"),
+            f_lo_hz: self.scaled(&section, "f_lo_hz", self.scale),
+            f_hi_hz: self.scaled(&section, "f_hi_hz", self.scale),
+            delay_s: self.number(&section, "delay_s") + if ramp_s > 0.0 { 0.0 } else { random_s },
+            ramp_s,
+        };
+        section.finish();
+        found
+    }
+
+    fn trip(&self, root: &Table<'d>) -> Trip {
+        let section = self.section(root, "trip");
+        let f = self.scale;
+        let t = |key, at, clearing, scale| self.threshold(&section, key, at, clearing, scale);
+        let found = Trip {
+            ov: [
+                t("ov1", "ov1_pu", "ov1_s", 1.0),
+                t("ov2", "ov2_pu", "ov2_s", 1.0),
+            ],
+            uv: [
+                t("uv1", "uv1_pu", "uv1_s", 1.0),
+                t("uv2", "uv2_pu", "uv2_s", 1.0),
+            ],
+            of: [
+                t("of1", "of1_hz", "of1_s", f),
+                t("of2", "of2_hz", "of2_s", f),
+            ],
+            uf: [
+                t("uf1", "uf1_hz", "uf1_s", f),
+                t("uf2", "uf2_hz", "uf2_s", f),
+            ],
+        };
+        section.finish();
+        found
+    }
+
+    fn threshold(
+        &self,
+        section: &Section<'d>,
+        key: &'static str,
+        at: &str,
+        clearing: &str,
+        scale: f64,
+    ) -> Threshold {
+        let usual = Threshold {
+            at: self.usual(section.name, at) * scale,
+            clearing_s: self.usual(section.name, clearing),
+        };
+        let Some(table) = &section.table else {
+            return usual;
+        };
+        if !table.has(key) {
+            return usual;
+        }
+        let given = table.numbers(key);
+        let [threshold, time] = &given[..] else {
+            self.document.error(
+                "D003",
+                table.span_of(key),
+                format!("`trip.{key}` must be a threshold and a time"),
+                format!("these are {} numbers", given.len()),
+                format!("write `{key} = [{}, {}]`", tidy(usual.at), usual.clearing_s),
+            );
+            return usual;
+        };
+        self.in_range(
+            section.name,
+            at,
+            &format!("{key}, threshold"),
+            threshold,
+            scale,
+        );
+        self.in_range(
+            section.name,
+            clearing,
+            &format!("{key}, clearing time"),
+            time,
+            1.0,
+        );
+        Threshold {
+            at: threshold.value,
+            clearing_s: time.value,
+        }
+    }
+
+    fn ride_through(&self, root: &Table<'d>, abnormal: Abnormal) -> RideThrough {
+        let section = self.section(root, "ride_through");
+        let usual = |key| self.usual(section.name, key);
+        let given = |key| {
+            let table = section.table.as_ref()?;
+            table.has(key).then(|| self.number(&section, key))
+        };
+        let return_s = self.number(&section, "mc_return_s");
+        let (cease_s, response_s) = (
+            self.number(&section, "cease_s"),
+            self.number(&section, "mc_response_s"),
+        );
+        let cease = match abnormal {
+            Abnormal::I | Abnormal::II => Cease::Energise {
+                lo_pu: usual("cease_lo_pu"),
+                hi_pu: usual("cease_hi_pu"),
+                after_s: cease_s,
+                return_s,
+            },
+            Abnormal::III => Cease::Momentary {
+                lo_pu: usual("mc_lo_pu"),
+                hi_pu: usual("mc_hi_pu"),
+                continuous_hi_pu: usual("continuous_hi_pu"),
+                after_s: response_s,
+                return_s,
+            },
+        };
+        let window_s = self.number(&section, "rocof_window_s");
+        let found = RideThrough {
+            cease,
+            rocof: given("rocof_hz_per_s").map(|limit| (limit, window_s)),
+            phase_jump_deg: given("phase_jump_deg"),
+            island_s: self.number(&section, "island_s"),
+        };
+        section.finish();
+        found
+    }
+}
+
+impl Section<'_> {
+    fn finish(self) {
+        if let Some(table) = self.table {
+            table.has("enabled");
+            table.finish();
+        }
+    }
+}
+
+/// A number without the noise of its scaling.
+fn tidy(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
