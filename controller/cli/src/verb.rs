@@ -5,6 +5,7 @@ pub mod bench;
 pub mod check;
 pub mod curve;
 pub mod demo;
+pub mod der;
 pub mod device;
 pub mod explain;
 pub mod ledger;
@@ -67,6 +68,8 @@ verbs! {
     Scan => scan;
     /// Clear a book offline, or recompute the market of a run.
     Market => market;
+    /// Drive the model of a DER to IEEE 1547-2018 through a series, offline.
+    Der => der;
     /// Solve the network of an emulated bench.
     Plant => plant;
     /// Recompute every control cycle of a run from its journal.
