@@ -115,7 +115,7 @@ impl Controller {
     /// A controller for a bench, at rest and not armed.
     #[must_use]
     pub fn new(bench: Bench) -> Self {
-        let limiter = Limiter::new(bench.devices.clone(), bench.settings.nominal_v);
+        let limiter = bench.limiter();
         Self {
             bench,
             limiter,
@@ -204,9 +204,9 @@ impl Controller {
         devices
             .filter_map(|index| {
                 let device = DeviceIx(u16::try_from(index).ok()?);
-                let setpoint = self.limiter.rest(now, device)?;
                 // What was never touched is not touched at the end either.
                 let (_, last) = self.sent.remove(&device)?;
+                let setpoint = self.limiter.rest(now, device)?;
                 (last != setpoint.get()).then(|| Dispatch {
                     device,
                     setpoint,
@@ -241,6 +241,7 @@ impl Controller {
                 Order::Release { device } if known(device) => self.operator.release(*device),
                 Order::Forget { device } => {
                     self.sent.remove(device);
+                    self.limiter.forget(*device);
                 }
                 Order::Hold { device, .. } | Order::Release { device } => {
                     events.push(Event::OrderRefused {
@@ -259,6 +260,10 @@ impl Controller {
                         // Who lets go of a bench leaves it at rest: its own timers may be minutes long.
                         rest.extend(self.rest(now, "the bench is disarmed"));
                         self.sent.clear();
+                        // Nobody knows where devices were taken meanwhile: each moves from where it is.
+                        for index in 0..self.bench.devices.len() {
+                            self.limiter.forget(DeviceIx(index as u16));
+                        }
                         events.push(Event::Armed { armed: *armed });
                     }
                 }
@@ -551,7 +556,9 @@ impl Controller {
                     });
                 }
                 Err(refusal) => {
-                    if self.refused.insert(wish.device, refusal) != Some(refusal) {
+                    let before = self.refused.insert(wish.device, refusal);
+                    // The numbers change from cycle to cycle; the reason is told once.
+                    if !before.is_some_and(|before| before.is_like(&refusal)) {
                         events.push(Event::SetpointRefused {
                             device: wish.device,
                             function: wish.function,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use limiter::{Fences, Limiter};
 use model::{DeviceIx, DeviceSpec, Role};
 use quantities::{
     ActivePower, Bounds, Frequency, FrequencyRate, ReactivePower, StateOfCharge, Voltage,
@@ -50,6 +51,10 @@ pub struct Settings {
     pub settle_time: Duration,
     /// How long a setpoint stays valid on its way to the device.
     pub setpoint_validity: Duration,
+    /// What may be exchanged at the point of common coupling, positive = import; a hard limit.
+    pub exchange: Option<Bounds<ActivePower>>,
+    /// Delay at which a droop over the network begins to swing, where the rig states the island.
+    pub delay_margin: Option<Duration>,
 }
 
 impl Settings {
@@ -83,6 +88,8 @@ impl Settings {
             sync_timeout: Duration::from_secs(60),
             settle_time: Duration::from_secs(2),
             setpoint_validity: Duration::from_secs(2),
+            exchange: None,
+            delay_margin: None,
         }
     }
 }
@@ -97,6 +104,17 @@ pub struct Bench {
 }
 
 impl Bench {
+    /// The limiter of this bench, with nothing approved yet.
+    #[must_use]
+    pub fn limiter(&self) -> Limiter {
+        let fences = Fences {
+            nominal_v: self.settings.nominal_v,
+            period: self.settings.period,
+            exchange: self.settings.exchange,
+        };
+        Limiter::new(self.devices.clone(), fences)
+    }
+
     /// The devices of a role, in the order of the rig.
     pub fn of_role(&self, role: Role) -> impl Iterator<Item = (DeviceIx, &DeviceSpec)> {
         self.devices

@@ -15,8 +15,16 @@
 
 mod approved;
 mod capability;
+mod exchange;
+mod fences;
+mod interlock;
+pub mod loop_delay;
 mod rules;
+mod source;
+mod verdict;
 
 pub use approved::Approved;
 pub use capability::capability;
-pub use rules::{Clamp, Limiter, Refusal, Verdict};
+pub use fences::{Fences, SyncWindow};
+pub use rules::Limiter;
+pub use verdict::{Clamp, Refusal, Verdict};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quantities::{
     ActivePower, ApparentPower, Bounds, Frequency, FrequencyRate, PowerRamp, StateOfCharge,
-    Voltage, VoltageRate,
+    Temperature, Voltage, VoltageRate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +117,30 @@ pub struct Rating {
     pub capacity: Option<quantities::Energy>,
     /// What a source may be asked for, if it is one.
     pub source: Option<SourceRating>,
+    /// Temperatures of the battery in which a storage may be used; `None` = the rig states none.
+    pub temperature: Option<TemperatureRating>,
+}
+
+/// Temperatures of a battery in which it may be used. Limits of the rig.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TemperatureRating {
+    /// In which it may be charged.
+    pub charge: Bounds<Temperature>,
+    /// In which it may be discharged.
+    pub discharge: Bounds<Temperature>,
+}
+
+/// What a device does about voltage and frequency where no utility is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forming {
+    /// It follows a voltage that somebody else forms.
+    #[default]
+    Follows,
+    /// It forms one, and shares power with others along a droop.
+    Droops,
+    /// It forms one and holds its frequency: two of them on one bus fight.
+    Isochronous,
 }
 
 /// What a grid simulator may be asked for. Limits of the rig.
@@ -159,6 +183,8 @@ pub struct DeviceSpec {
     pub safe_p: ActivePower,
     /// Position of a switched load for a safe end; `None` leaves it as it is.
     pub safe_on: Option<bool>,
+    /// What it does where no utility is.
+    pub forming: Forming,
     /// Oldest age at which a sample of this device still counts as fresh.
     pub sample_age_max: std::time::Duration,
 }

@@ -1,7 +1,7 @@
 //! The process image: what every device said, frozen at one instant.
 
 use quantities::{
-    ActivePower, Current, Frequency, PhaseAngle, ReactivePower, StateOfCharge, Voltage,
+    ActivePower, Current, Frequency, PhaseAngle, ReactivePower, StateOfCharge, Temperature, Voltage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,8 @@ pub struct DeviceImage {
     pub soc: Signal<StateOfCharge>,
     /// Battery voltage.
     pub battery_v: Signal<Voltage>,
+    /// Battery temperature.
+    pub battery_t: Signal<Temperature>,
     /// Largest charge current that the battery allows.
     pub charge_i_max: Signal<Current>,
     /// Largest discharge current that the battery allows.
@@ -63,6 +65,7 @@ impl DeviceImage {
             f: Signal::unread(),
             soc: Signal::unread(),
             battery_v: Signal::unread(),
+            battery_t: Signal::unread(),
             charge_i_max: Signal::unread(),
             discharge_i_max: Signal::unread(),
             switch_on: Signal::unread(),
@@ -70,6 +73,18 @@ impl DeviceImage {
             grid_f: Signal::unread(),
             sync_angle: Signal::unread(),
         }
+    }
+
+    /// Whether a point has a place in the image: control looks at it.
+    #[must_use]
+    pub fn has(point: Point) -> bool {
+        let mut device = Self::unread();
+        let read = crate::Sample {
+            measured_at: Instant::START,
+            reading: crate::Reading::Good(1.0),
+        };
+        device.observe(point, read);
+        device != Self::unread()
     }
 
     /// Takes in a sample of one of the points that control uses; others pass by.
@@ -89,6 +104,7 @@ impl DeviceImage {
             Point::Frequency => take!(f, Frequency::from_hertz),
             Point::StateOfCharge => take!(soc, StateOfCharge::from_fraction),
             Point::BatteryVoltage => take!(battery_v, Voltage::from_volts),
+            Point::BatteryTemperature => take!(battery_t, Temperature::from_celsius),
             Point::ChargeCurrentMax => take!(charge_i_max, Current::from_amperes),
             Point::DischargeCurrentMax => take!(discharge_i_max, Current::from_amperes),
             Point::SwitchOn => take!(switch_on, |v| v >= 0.5),

@@ -17,7 +17,9 @@ pub mod time;
 
 pub use characteristic::{Characteristic, Droop, NotACharacteristic};
 pub use command::{Order, Schedule, Setpoint};
-pub use device::{DeviceId, DeviceIx, DeviceSpec, Rating, Role, SourceRating};
+pub use device::{
+    DeviceId, DeviceIx, DeviceSpec, Forming, Rating, Role, SourceRating, TemperatureRating,
+};
 pub use event::{Event, Stage};
 pub use image::{DeviceImage, Link, ProcessImage};
 pub use mode::{Mode, ModeRequest};

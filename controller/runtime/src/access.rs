@@ -83,7 +83,7 @@ pub struct Adopted {
 }
 
 /// Why a setpoint did not arrive.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WriteFault {
     /// The limiter refused.
     #[error("`{device}` was not written: {refusal}")]
@@ -184,7 +184,7 @@ impl PointAccess {
             })
             .collect();
         Self {
-            limiter: Limiter::new(bench.devices.clone(), rig.site.v),
+            limiter: bench.limiter(),
             rig: Arc::clone(rig),
             image: ProcessImage::unread(bench.devices.len()),
             bench,

@@ -818,10 +818,7 @@ impl Engine {
     pub fn rest_in_hand(&mut self) -> Vec<(usize, DeviceIx, Approved<Setpoint>)> {
         let now = self.parts.clock.now();
         // A copy of the controller: looking ahead must not change what it thinks it has sent.
-        let mut limiter = limiter::Limiter::new(
-            self.controller.bench().devices.clone(),
-            self.controller.bench().settings.nominal_v,
-        );
+        let mut limiter = self.controller.bench().limiter();
         (0..self.names.len())
             .filter_map(|index| {
                 let device = DeviceIx(index as u16);

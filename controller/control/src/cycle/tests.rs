@@ -41,6 +41,7 @@ fn spec(name: &str, role: Role, lower_kw: f64, upper_kw: f64) -> DeviceSpec {
             ),
             capacity: Some(Energy::from_kilowatt_hours(10.0)),
             source: None,
+            temperature: None,
         },
         shed: None,
         battery: (role == Role::Ess).then_some(BAT),
@@ -50,6 +51,7 @@ fn spec(name: &str, role: Role, lower_kw: f64, upper_kw: f64) -> DeviceSpec {
         takes_switch: matches!(role, Role::Breaker | Role::Load),
         safe_p: ActivePower::ZERO,
         safe_on: None,
+        forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(1),
     }
 }
@@ -240,8 +242,9 @@ fn without_a_meter_at_the_coupling_the_schedule_is_followed_as_it_is() {
     let mut desk = Desk::new();
     desk.image.devices[PCC.index()].p = model::Signal::unread();
     desk.orders(&[schedule(1.0, 0.5)]);
+    // The ramp lets it through within a period.
+    desk.run(0.2);
     let last = desk.run(1.0);
-    // The first dispatch was sent in the step that took the order.
     assert!(last.is_empty(), "nothing has changed since: {last:?}");
     assert_eq!(sent_power(&desk.controller.sent, ESS).as_kilowatts(), 0.5);
 }
@@ -256,7 +259,7 @@ fn a_frequency_fall_is_answered_on_the_fast_path() {
     };
     assert_eq!(dispatch.function, Function::FrequencyDroop);
     assert!(dispatch.urgent);
-    // The ramp lets the first 10 ms through, then (0.5 - 0.03) Hz of 2 Hz at 10 kW.
+    // The ramp lets through what its time allows, then (0.5 - 0.03) Hz of 2 Hz at 10 kW.
     desk.run(1.0);
     let sent = sent_power(&desk.controller.sent, ESS).as_kilowatts();
     assert!((sent - 10.0 * 0.47 / 2.0).abs() < 0.06, "{sent} kW");
@@ -377,9 +380,59 @@ fn an_island_returns_by_itself_when_the_utility_is_healthy_long_enough() {
     desk.see(BREAKER, Point::GridVoltage, 230.0);
     desk.run(4.5);
     assert_eq!(desk.mode(), Mode::Islanded, "not yet");
-    let back = desk.run(1.5);
+    desk.see(BREAKER, Point::SyncAngle, 60.0);
+    let waits = desk.run(0.9);
     assert_eq!(desk.mode(), Mode::Resynchronising);
+    assert!(
+        !waits.contains_key(&BREAKER),
+        "the two sides are out of step"
+    );
+    let refused: Vec<&Event> = desk
+        .events
+        .iter()
+        .filter(|e| matches!(e, Event::SetpointRefused { device, .. } if *device == BREAKER))
+        .collect();
+    assert_eq!(
+        refused.len(),
+        1,
+        "told once, however its numbers change: {refused:?}"
+    );
+    desk.see(BREAKER, Point::SyncAngle, 5.0);
+    let back = desk.run(0.2);
     assert_eq!(back[&BREAKER].0, Setpoint::Switch { on: true });
+}
+
+#[test]
+fn the_first_hold_after_arming_or_after_a_lost_one_moves_from_where_the_device_is() {
+    let hold = |kw: f64| Order::Hold {
+        device: ESS,
+        setpoint: Setpoint::Power {
+            p: ActivePower::from_kilowatts(kw),
+            q: ReactivePower::ZERO,
+        },
+    };
+    let mut desk = Desk::of(|devices| {
+        devices[ESS.index()].rating.ramp = quantities::PowerRamp::from_watts_per_second(10_000.0);
+    });
+    desk.see(ESS, Point::ActivePower, 3_000.0);
+    desk.run(5.0);
+    let first = desk.orders(&[hold(8.0)]);
+    let sent = |outcome: &crate::Outcome| {
+        let own = outcome.dispatches.iter().find(|d| d.device == ESS);
+        kw(own.expect("sent").setpoint.get())
+    };
+    assert!(
+        sent(&first) <= 4.0 + 1e-9,
+        "1 kW per period from 3 kW: {}",
+        sent(&first)
+    );
+    desk.run(3.0);
+    let lost = desk.orders(&[Order::Forget { device: ESS }]);
+    assert!(
+        sent(&lost) <= 4.0 + 1e-9,
+        "from 3 kW again: {}",
+        sent(&lost)
+    );
 }
 
 #[test]

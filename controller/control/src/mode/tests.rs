@@ -22,6 +22,7 @@ fn spec(name: &str, role: Role, shed: Option<u8>, kw: f64) -> DeviceSpec {
             ),
             capacity: Some(Energy::from_kilowatt_hours(10.0)),
             source: None,
+            temperature: None,
         },
         shed,
         battery: None,
@@ -31,6 +32,7 @@ fn spec(name: &str, role: Role, shed: Option<u8>, kw: f64) -> DeviceSpec {
         takes_switch: matches!(role, Role::Breaker | Role::Load),
         safe_p: ActivePower::ZERO,
         safe_on: None,
+        forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(1),
     }
 }

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use model::{DeviceImage, DeviceSpec, Flaw, PointSample, Rating, Reading, Sample};
+use model::{
+    DeviceImage, DeviceSpec, Flaw, NotACharacteristic, PointSample, Rating, Reading, Sample,
+    SourceRating, TemperatureRating,
+};
 use proptest::prelude::*;
-use quantities::{ApparentPower, Bounds, Energy, PowerRamp, StateOfCharge};
+use quantities::{
+    ApparentPower, Energy, Frequency, PowerRamp, StateOfCharge, Temperature, Voltage,
+};
 
 use super::*;
 
@@ -29,6 +34,7 @@ fn spec(role: Role) -> DeviceSpec {
             ),
             capacity: Some(Energy::from_kilowatt_hours(10.0)),
             source: None,
+            temperature: None,
         },
         shed: None,
         battery: (role == Role::Ess).then_some(BAT),
@@ -38,13 +44,14 @@ fn spec(role: Role) -> DeviceSpec {
         takes_switch: role == Role::Breaker,
         safe_p: ActivePower::ZERO,
         safe_on: None,
+        forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(3),
     }
 }
 
 fn bench() -> (Limiter, ProcessImage) {
     let specs = vec![spec(Role::Ess), spec(Role::Battery), spec(Role::Breaker)];
-    let limiter = Limiter::new(specs, Voltage::from_volts(230.0));
+    let limiter = Limiter::new(specs, Fences::of(Voltage::from_volts(230.0)));
     let mut image = ProcessImage::unread(3);
     see(&mut image, ESS, model::Point::ActivePower, 0.0, 0.0);
     see(&mut image, BAT, model::Point::StateOfCharge, 0.5, 0.0);
@@ -88,17 +95,48 @@ fn approved_kw(limiter: &mut Limiter, image: &ProcessImage, at_s: f64, kw: f64) 
 #[test]
 fn a_setpoint_moves_no_faster_than_its_ramp() {
     let (mut limiter, image) = bench();
+    // 5 kW/s is 0.5 kW in a period of 100 ms.
+    let rows = [
+        (0.05, 0.25, "from what was measured 50 ms ago"),
+        (0.15, 0.75, "one period later"),
+        (0.20, 1.0, "half a period later"),
+        (60.0, 1.5, "one period at most, after a hold"),
+    ];
+    for (at_s, expected, why) in rows {
+        assert_eq!(
+            approved_kw(&mut limiter, &image, at_s, 9.0),
+            expected,
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn what_the_fast_path_is_given_in_each_of_its_steps_does_not_add_up_to_more_than_the_ramp() {
+    let (mut limiter, image) = bench();
+    approved_kw(&mut limiter, &image, 1.0, 0.0);
+    let mut last = 0.0;
+    for n in 1..=100 {
+        last = approved_kw(&mut limiter, &image, 1.0 + f64::from(n) * 0.001, 9.0);
+    }
+    assert!((last - 0.5).abs() < 1e-9, "100 ms at 5 kW/s: {last}");
+}
+
+#[test]
+fn the_first_setpoint_after_a_start_moves_no_further_than_any_other() {
+    let (mut limiter, mut image) = bench();
+    see(&mut image, ESS, model::Point::ActivePower, 2000.0, 1.0);
+    see(&mut image, BAT, model::Point::StateOfCharge, 0.5, 1.0);
     assert_eq!(
-        approved_kw(&mut limiter, &image, 1.0, 9.0),
-        0.05,
-        "first step: 10 ms worth"
+        approved_kw(&mut limiter, &image, 2.0, 9.0),
+        2.5,
+        "from what is measured, one period"
     );
-    assert_eq!(approved_kw(&mut limiter, &image, 1.5, 9.0), 2.55);
-    assert_eq!(
-        approved_kw(&mut limiter, &image, 60.0, 9.0),
-        7.55,
-        "one second at most"
-    );
+    // Where its power was never read, it begins at what its profile calls safe.
+    let (mut limiter, _) = bench();
+    let mut blind = ProcessImage::unread(3);
+    see(&mut blind, BAT, model::Point::StateOfCharge, 0.5, 0.0);
+    assert_eq!(approved_kw(&mut limiter, &blind, 1.0, 9.0), 0.5);
 }
 
 #[test]
@@ -124,9 +162,11 @@ fn an_unknown_state_of_charge_permits_nothing() {
 #[test]
 fn a_stale_state_of_charge_is_taken_at_its_worst() {
     // 50 % can fall to 15 % in 0.35 * 10 kWh / 10 kW = 1260 s.
-    let (mut limiter, image) = bench();
-    assert!(approved_kw(&mut limiter, &image, 1250.0, 0.04) > 0.0);
-    assert_eq!(approved_kw(&mut limiter, &image, 1261.0, 0.04), 0.0);
+    for (at_s, permitted) in [(1250.0, true), (1261.0, false)] {
+        let (mut limiter, image) = bench();
+        let approved = approved_kw(&mut limiter, &image, at_s, 0.04);
+        assert_eq!(approved > 0.0, permitted, "{at_s}");
+    }
 }
 
 #[test]
@@ -176,6 +216,7 @@ fn the_breaker_does_not_close_onto_a_utility_that_is_not_seen_healthy() {
     ];
     for (v, f, expected) in rows {
         let (mut limiter, mut image) = bench();
+        see(&mut image, ESS, model::Point::VoltageL1, 0.0, 1.0);
         if let Some(v) = v {
             see(&mut image, BREAKER, model::Point::GridVoltage, v, 1.0);
         }
@@ -211,7 +252,7 @@ proptest! {
                 // The battery may stop a setpoint faster than its ramp.
                 // (Times are whole nanoseconds: 5 kW/s for one of them is 5 uW.)
                 let stopped = verdict.clamps.iter().any(|c| matches!(c, Clamp::Battery { .. }));
-                prop_assert!(stopped || step <= 5_000.0 * dt.clamp(0.01, 1.0) + 1e-3);
+                prop_assert!(stopped || step <= 5_000.0 * dt.min(0.1) + 1e-3);
             }
             last = Some(p.as_watts());
         }
@@ -238,7 +279,7 @@ fn a_characteristic_is_only_for_an_inverter_that_is_there_and_only_one_that_can_
     let mut silent = pv.clone();
     silent.takes_ceiling = false;
     let specs = vec![pv, silent, spec(Role::Battery)];
-    let limiter = Limiter::new(specs, Voltage::from_volts(230.0));
+    let limiter = Limiter::new(specs, Fences::of(Voltage::from_volts(230.0)));
     let mut image = ProcessImage::unread(3);
     for device in [DeviceIx(0), DeviceIx(1), DeviceIx(2)] {
         see(&mut image, device, model::Point::ActivePower, 0.0, 0.0);
@@ -288,7 +329,7 @@ fn rest_is_what_the_profile_calls_safe_and_needs_no_image() {
     let mut plug = spec(Role::Load);
     plug.takes_switch = true;
     plug.safe_on = Some(false);
-    let mut limiter = Limiter::new(vec![pv, plug], Voltage::from_volts(230.0));
+    let mut limiter = Limiter::new(vec![pv, plug], Fences::of(Voltage::from_volts(230.0)));
     let ceiling = limiter.rest(at(1.0), DeviceIx(0)).expect("a ceiling");
     assert_eq!(
         ceiling.get(),
@@ -315,7 +356,10 @@ fn source(rocof: Option<f64>, slew: Option<f64>) -> (Limiter, ProcessImage) {
     let mut image = ProcessImage::unread(1);
     see(&mut image, SOURCE, model::Point::Frequency, 50.0, 0.0);
     see(&mut image, SOURCE, model::Point::VoltageL1, 230.0, 0.0);
-    (Limiter::new(vec![spec], Voltage::from_volts(230.0)), image)
+    (
+        Limiter::new(vec![spec], Fences::of(Voltage::from_volts(230.0))),
+        image,
+    )
 }
 
 fn ask(f: Option<f64>, v: Option<f64>, on: Option<bool>) -> Setpoint {
@@ -432,4 +476,185 @@ fn a_source_rests_at_nominal_if_it_was_ever_set_and_its_output_stays_as_it_is() 
         .expect("approved");
     let rest = limiter.rest(at(2.0), SOURCE).expect("it was set");
     assert_eq!(rest.get(), ask(Some(50.0), Some(230.0), None));
+}
+
+const PCC: DeviceIx = DeviceIx(3);
+
+/// A bench whose exchange is limited to 4 kW of import and 2 kW of export.
+fn limited_bench() -> (Limiter, ProcessImage) {
+    let mut second = spec(Role::Ess);
+    second.rating.ramp = PowerRamp::from_watts_per_second(1e6);
+    let mut first = second.clone();
+    (first.battery, second.battery) = (None, None);
+    let mut pv = spec(Role::Pv);
+    pv.takes_ceiling = true;
+    let specs = vec![first, second, spec(Role::Breaker), spec(Role::Pcc), pv];
+    let fences = Fences {
+        exchange: Some(Bounds::between(
+            ActivePower::from_kilowatts(-2.0),
+            ActivePower::from_kilowatts(4.0),
+        )),
+        ..Fences::of(Voltage::from_volts(230.0))
+    };
+    let mut image = ProcessImage::unread(5);
+    for device in [ESS, BAT] {
+        see(&mut image, device, model::Point::ActivePower, 0.0, 1.0);
+        see(&mut image, device, model::Point::StateOfCharge, 0.5, 1.0);
+    }
+    see(&mut image, DeviceIx(4), model::Point::ActivePower, 0.0, 1.0);
+    see(&mut image, BREAKER, model::Point::SwitchOn, 1.0, 1.0);
+    (Limiter::new(specs, fences), image)
+}
+
+#[test]
+fn a_wish_is_held_back_where_the_exchange_would_leave_its_limits_and_rest_is_always_left() {
+    // Exchange that is measured, wish, what is approved; import is positive. kW.
+    let rows = [
+        (Some(1.0), 9.0, 3.0),
+        (Some(1.0), -9.0, -3.0),
+        (Some(1.0), 2.0, 2.0),
+        // Loads alone import too much: a wish to charge comes to rest, nothing is forced out.
+        (Some(6.0), -1.0, 0.0),
+        (Some(6.0), 1.0, 1.0),
+        (Some(-3.0), 1.0, 0.0),
+        // An exchange that is not known leaves rest only.
+        (None, 5.0, 0.0),
+    ];
+    for (exchange, wish, expected) in rows {
+        let (mut limiter, mut image) = limited_bench();
+        if let Some(kw) = exchange {
+            see(&mut image, PCC, model::Point::ActivePower, kw * 1e3, 1.0);
+        }
+        let got = approved_kw(&mut limiter, &image, 1.1, wish);
+        assert!((got - expected).abs() < 1e-9, "{exchange:?} {wish}: {got}");
+    }
+}
+
+#[test]
+fn two_storages_share_the_room_of_the_exchange_whether_or_not_the_first_follows() {
+    let (mut limiter, mut image) = limited_bench();
+    see(&mut image, PCC, model::Point::ActivePower, 1000.0, 1.0);
+    let mut approve = |at_s, device, kw| match limiter
+        .approve(at(at_s), device, power(kw), &image)
+        .expect("approved")
+        .approved
+        .get()
+    {
+        Setpoint::Power { p, .. } => p.as_kilowatts(),
+        other => unreachable!("{other:?}"),
+    };
+    assert_eq!(approve(1.1, ESS, 2.0), 2.0);
+    assert_eq!(
+        approve(1.1, BAT, 9.0),
+        1.0,
+        "3 kW may be fed in from 1 kW of import"
+    );
+    // The first may not follow, so its 2 kW make no room for charging.
+    assert_eq!(approve(1.2, BAT, -9.0), -3.0);
+}
+
+#[test]
+fn an_open_breaker_exchanges_nothing_and_the_limit_sleeps() {
+    let (mut limiter, mut image) = limited_bench();
+    see(&mut image, ESS, model::Point::VoltageL1, 230.0, 1.0);
+    see(&mut image, BREAKER, model::Point::SwitchOn, 0.0, 1.05);
+    assert_eq!(approved_kw(&mut limiter, &image, 1.1, 9.0), 9.0);
+}
+
+#[test]
+fn a_ceiling_is_held_under_the_limit_of_export_as_if_the_sun_gave_all_of_it() {
+    let (mut limiter, mut image) = limited_bench();
+    see(&mut image, PCC, model::Point::ActivePower, 1000.0, 1.0);
+    let wish = Setpoint::Ceiling {
+        p: ActivePower::from_kilowatts(9.0),
+    };
+    let verdict = limiter
+        .approve(at(1.1), DeviceIx(4), wish, &image)
+        .expect("approved");
+    let held = ActivePower::from_kilowatts(3.0);
+    assert_eq!(verdict.approved.get(), Setpoint::Ceiling { p: held });
+    assert_eq!(
+        verdict.clamps[0].to_string(),
+        "limit of the exchange, 1.0 kW imported, wished 9.0 kW"
+    );
+}
+
+#[test]
+fn a_battery_too_cold_is_not_charged_and_one_too_warm_is_left_alone() {
+    // Temperature in degC, seconds since it was read, wish in kW, what is approved.
+    let rows = [
+        (Some(20.0), 0.0, -0.4, -0.4),
+        (Some(-1.0), 0.0, -0.4, 0.0),
+        (Some(-1.0), 0.0, 0.4, 0.4),
+        (Some(46.0), 0.0, -0.4, 0.0),
+        (Some(46.0), 0.0, 0.4, 0.4),
+        (Some(51.0), 0.0, 0.4, 0.0),
+        (None, 0.0, 0.4, 0.0),
+        // 1 K/min beyond the 3 s for which a sample is fresh: 49 degC may be 50.02 degC after 64 s.
+        (Some(49.0), 62.0, 0.4, 0.4),
+        (Some(49.0), 64.5, 0.4, 0.0),
+    ];
+    for (t, age_s, wish, expected) in rows {
+        let (mut limiter, mut image) = bench();
+        let range = |low, high| {
+            Bounds::between(
+                Temperature::from_celsius(low),
+                Temperature::from_celsius(high),
+            )
+        };
+        limiter.specs[0].rating.temperature = Some(TemperatureRating {
+            charge: range(0.0, 45.0),
+            discharge: range(-10.0, 50.0),
+        });
+        if let Some(t) = t {
+            see(&mut image, BAT, model::Point::BatteryTemperature, t, 1.0);
+        }
+        let now = 1.0 + age_s;
+        see(&mut image, BAT, model::Point::StateOfCharge, 0.5, now);
+        let got = approved_kw(&mut limiter, &image, now, wish);
+        assert_eq!(got, expected, "{t:?} degC, {age_s} s old, {wish} kW");
+    }
+}
+
+#[test]
+fn a_battery_that_told_its_limits_and_has_fallen_silent_has_none_any_more() {
+    let (mut limiter, mut image) = bench();
+    see(&mut image, BAT, model::Point::BatteryVoltage, 50.0, 1.0);
+    see(
+        &mut image,
+        BAT,
+        model::Point::DischargeCurrentMax,
+        100.0,
+        1.0,
+    );
+    assert!(approved_kw(&mut limiter, &image, 1.5, 0.4) > 0.0);
+    assert_eq!(approved_kw(&mut limiter, &image, 4.5, 0.4), 0.0);
+}
+
+proptest! {
+    /// Whatever is wished of two storages in whatever order, what the limiter lets through keeps the
+    /// exchange inside its limits, whichever of the two follows; or the device is at rest.
+    #[test]
+    fn the_exchange_stays_inside_its_limits_whoever_follows(
+        exchange in -3e3..6e3_f64,
+        wishes in proptest::collection::vec((any::<bool>(), -1e4..1e4_f64), 1..12)
+    ) {
+        let (mut limiter, mut image) = limited_bench();
+        see(&mut image, PCC, model::Point::ActivePower, exchange, 1.0);
+        let mut held = [0.0_f64; 2];
+        for (second, wish) in wishes {
+            let device = if second { BAT } else { ESS };
+            let verdict = limiter.approve(at(1.1), device, power(wish / 1e3), &image).expect("approved");
+            let Setpoint::Power { p, .. } = verdict.approved.get() else { unreachable!() };
+            held[usize::from(second)] = p.as_watts();
+            let own = p.as_watts();
+            if own == 0.0 { continue; }
+            let other = held[usize::from(!second)];
+            for follows in [0.0, 1.0] {
+                let after = exchange - own - other * follows;
+                let inside = if own > 0.0 { after >= -2e3 - 1e-6 } else { after <= 4e3 + 1e-6 };
+                prop_assert!(inside, "own {own}, other {other} x {follows}, exchange {exchange}");
+            }
+        }
+    }
 }

@@ -32,6 +32,7 @@ fn dispatch() -> (Vec<DeviceId>, Vec<Dispatch>) {
             ),
             capacity: None,
             source: None,
+            temperature: None,
         },
         shed: None,
         battery: None,
@@ -41,6 +42,7 @@ fn dispatch() -> (Vec<DeviceId>, Vec<Dispatch>) {
         takes_switch: false,
         safe_p: ActivePower::ZERO,
         safe_on: None,
+        forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(1),
     };
     let settings = Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));

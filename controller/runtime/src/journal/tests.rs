@@ -27,6 +27,7 @@ fn bench() -> Bench {
             ),
             capacity: None,
             source: None,
+            temperature: None,
         },
         shed: None,
         battery: None,
@@ -36,6 +37,7 @@ fn bench() -> Bench {
         takes_switch: false,
         safe_p: ActivePower::ZERO,
         safe_on: None,
+        forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(1),
     };
     let mut settings = Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));

@@ -7,7 +7,9 @@ use bus::mqtt::link::{Broker, Trust};
 use bus::{BusDevice, BusSpec, Endpoint, LimitOf};
 use control::Bench;
 use document::{Actor, Diagnostic};
-use model::{DeviceIx, DeviceSpec, Point, Rating, Role, SourceRating};
+use model::{
+    DeviceImage, DeviceIx, DeviceSpec, Point, Rating, Role, SourceRating, TemperatureRating,
+};
 use profile::Protocol;
 use profile::modbus::Poll;
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
@@ -16,9 +18,9 @@ use crate::telemetry::{HomeConfig, HomeDevice};
 
 use super::{BrokerAddress, BusKind, CanUri, Rig, RigDevice, Site};
 
-/// Samples count as fresh for this many poll periods. Chosen: 5, so that two lost
-/// answers in a row with their time-outs do not make a healthy device unknown.
-const FRESH_PERIODS: u32 = 5;
+/// Samples count as fresh for this many poll periods: a usual rule of supervisory control is that no
+/// value older than three polls is used. Two lost answers in a row do not make a device unknown.
+const FRESH_PERIODS: u32 = 3;
 /// Shortest age that counts as stale: below it, one late answer would blind the controller.
 /// Chosen: 1 s, twice the longest time-out of the bundled profiles.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(1);
@@ -310,6 +312,12 @@ fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
                 }),
                 _ => None,
             },
+            temperature: (device.t_charge.is_some() || device.t_discharge.is_some()).then(|| {
+                TemperatureRating {
+                    charge: device.t_charge.unwrap_or(Bounds::unbounded()),
+                    discharge: device.t_discharge.unwrap_or(Bounds::unbounded()),
+                }
+            }),
         },
         shed: device.shed,
         battery: device.battery.map(device_ix),
@@ -320,6 +328,7 @@ fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
         safe_p: safe(device, &[Point::ActivePowerSet, Point::ActivePowerLimit])
             .map_or(ActivePower::ZERO, ActivePower::from_watts),
         safe_on: safe(device, &[Point::SwitchOn]).map(|on| on >= 0.5),
+        forming: device.forming,
         sample_age_max: (sample_period(device) * FRESH_PERIODS).max(FRESH_AT_LEAST),
     }
 }
@@ -349,7 +358,12 @@ fn safe(device: &RigDevice, points: &[Point]) -> Option<f64> {
 /// How often the slowest of the points that control looks at comes.
 fn sample_period(device: &RigDevice) -> Duration {
     match &device.profile.protocol {
-        Protocol::Modbus(_) | Protocol::Scpi(_) => device.poll.fast.max(device.poll.normal),
+        Protocol::Modbus(modbus) => {
+            polled_for_control(device, modbus.points.iter().map(|p| (p.point, p.poll)))
+        }
+        Protocol::Scpi(scpi) => {
+            polled_for_control(device, scpi.points.iter().map(|p| (p.point, p.poll)))
+        }
         Protocol::Can(can) => can
             .frames
             .iter()
@@ -363,6 +377,19 @@ fn sample_period(device: &RigDevice) -> Duration {
             .max()
             .unwrap_or(mqtt.timeout / FRESH_PERIODS),
     }
+}
+
+/// The slowest period of what control looks at. What changes as slowly as a temperature and is polled
+/// in the slow class does not make everything else of the device old.
+fn polled_for_control(device: &RigDevice, points: impl Iterator<Item = (Point, Poll)>) -> Duration {
+    let periods = points
+        .filter(|(point, _)| DeviceImage::has(*point))
+        .filter_map(|(_, poll)| match poll {
+            Poll::Fast => Some(device.poll.fast),
+            Poll::Normal => Some(device.poll.normal),
+            Poll::Slow | Poll::Once => None,
+        });
+    periods.max().unwrap_or(device.poll.normal)
 }
 
 /// Oldest age at which a value of a point still counts; `None` where it is read once.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bus::KeepAlives;
 use document::{Source, Spanned, Table};
-use model::{Point, Role};
+use model::{Forming, Point, Role};
 use profile::modbus::CommsLoss;
 use profile::{Profile, Protocol};
 use quantities::{
-    ApparentPower, Frequency, FrequencyRate, PowerRamp, Quantity, Voltage, VoltageRate,
+    ApparentPower, Frequency, FrequencyRate, PowerRamp, Quantity, Temperature, Voltage, VoltageRate,
 };
 
 use super::bench::takes;
@@ -103,9 +103,12 @@ fn device(
         ),
         None => (None, None, None, None),
     };
+    let temperature = |key| limits.as_ref()?.range::<Temperature>(key).map(|t| t.value);
+    let (t_charge, t_discharge) = (temperature("t_charge"), temperature("t_discharge"));
     if let Some(limits) = limits {
         limits.finish();
     }
+    let forming = forming(table, role);
     let battery = table.text("battery").and_then(|b| {
         let found = names.iter().position(|n| *n == b.value);
         if found.is_none() {
@@ -138,6 +141,9 @@ fn device(
         rocof,
         slew,
         soc,
+        t_charge,
+        t_discharge,
+        forming,
         battery,
         poll,
         keep_alives,
@@ -197,6 +203,31 @@ fn permitted(profile: Arc<Profile>, keep_alives: KeepAlives, table: &Table<'_>) 
         closed.keep_alive.clone_from(&open.keep_alive);
     }
     Arc::new(closed)
+}
+
+/// What a device does where no utility is: a storage forms along a droop unless the rig says otherwise.
+fn forming(table: &Table<'_>, role: Option<Role>) -> Forming {
+    let words = [
+        ("droop", Forming::Droops),
+        ("isochronous", Forming::Isochronous),
+        ("follows", Forming::Follows),
+    ];
+    let wish = table.choice("forming", &words);
+    let is_storage = role == Some(Role::Ess);
+    if let Some(wish) = wish.as_ref().filter(|_| !is_storage) {
+        table.document().error(
+            "D005",
+            wish.span.clone(),
+            "only a storage inverter forms a voltage",
+            "",
+            "leave `forming` out",
+        );
+    }
+    match wish {
+        Some(wish) => wish.value,
+        None if is_storage => Forming::Droops,
+        None => Forming::Follows,
+    }
 }
 
 /// The slower of the rig's ramp and those that the profile's controls bear.

@@ -21,12 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use document::{Diagnostic, Source};
-use model::Role;
+use model::{Forming, Role};
 use profile::Profile;
 use profile::modbus::SerialSettings;
 use quantities::{
     ActivePower, ApparentPower, Bounds, Energy, Frequency, FrequencyRate, PowerRamp, StateOfCharge,
-    Voltage, VoltageRate,
+    Temperature, Voltage, VoltageRate,
 };
 
 pub use codes::EXPLANATIONS;
@@ -276,6 +276,12 @@ pub struct RigDevice {
     pub slew: Option<VoltageRate>,
     /// Limits of state of charge.
     pub soc: Option<Bounds<StateOfCharge>>,
+    /// Temperatures of its battery in which it may be charged.
+    pub t_charge: Option<Bounds<Temperature>>,
+    /// Temperatures of its battery in which it may be discharged.
+    pub t_discharge: Option<Bounds<Temperature>>,
+    /// What it does where no utility is.
+    pub forming: Forming,
     /// Limit of the change of power.
     pub ramp: Option<PowerRamp>,
     /// Usable energy at full charge.

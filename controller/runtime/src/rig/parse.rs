@@ -212,7 +212,14 @@ impl<'a> Reader<'a> {
             title,
             site,
             safety: sections::safety(self, &devices),
-            control: sections::control(self, &site),
+            control: control::Settings {
+                // The limit of the meter at the point of common coupling is that of the exchange.
+                exchange: devices
+                    .iter()
+                    .find(|(d, _)| d.role == model::Role::Pcc)
+                    .and_then(|(d, _)| d.p),
+                ..sections::control(self, &site)
+            },
             market: trade::market(self, &devices),
             influx: sinks.influx,
             home_assistant: sinks.home_assistant,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use document::Document;
+use document::{Document, Table};
 use quantities::{Frequency, Voltage};
 
 use super::parse::Reader;
@@ -123,6 +123,7 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
     settings.pcc_q = table.quantity("pcc_q").map(|q| q.value);
     settings.reserve_soc = table.quantity("reserve_soc").map(|soc| soc.value);
     settings.reserve_p = table.quantity("reserve_p").map(|p| p.value);
+    settings.delay_margin = delay_margin(&table, settings.droop);
     let checks: [(&str, bool, &str); 9] = [
         (
             "period",
@@ -186,6 +187,37 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
     }
     table.finish();
     settings
+}
+
+/// The delay that the island's droop bears: as the rig states it, or of the island that it states.
+fn delay_margin(table: &Table<'_>, droop: f64) -> Option<Duration> {
+    let stated = table.duration("delay_margin").map(|d| d.value);
+    let inertia = table.duration("inertia");
+    let lag = table.duration("lag");
+    match (stated, inertia, lag) {
+        (Some(margin), None, None) => Some(margin),
+        (None, Some(inertia), Some(lag)) => limiter::loop_delay::Loop {
+            inertia: inertia.value,
+            droop,
+            lag: lag.value,
+        }
+        .delay_margin(),
+        (None, None, None) => None,
+        _ => {
+            let key = ["delay_margin", "inertia", "lag"]
+                .into_iter()
+                .find(|key| table.has(key))
+                .unwrap_or("delay_margin");
+            table.document().error(
+                "D005",
+                table.span_of(key),
+                "an island is stated by `inertia` and `lag` together, or by `delay_margin` alone",
+                "",
+                "such as `inertia = \"5s\", lag = \"200ms\"`",
+            );
+            None
+        }
+    }
 }
 
 pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) -> Emulation {

@@ -108,6 +108,7 @@ fn able(role: Role) -> DeviceSpec {
             ramp: PowerRamp::from_watts_per_second(1e6),
             soc: Bounds::unbounded(),
             capacity: None,
+            temperature: None,
             source: Some(SourceRating {
                 f: Bounds::between(Frequency::from_hertz(45.0), Frequency::from_hertz(65.0)),
                 v: Bounds::between(Voltage::ZERO, Voltage::from_volts(300.0)),
@@ -124,6 +125,7 @@ fn able(role: Role) -> DeviceSpec {
         takes_switch: true,
         safe_p: ActivePower::ZERO,
         safe_on: None,
+        forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(10),
     }
 }
@@ -138,7 +140,10 @@ pub(crate) fn job(
     urgent: bool,
 ) -> WriteJob {
     let devices = usize::from(device) + 1;
-    let mut limiter = Limiter::new(vec![able(Role::Load); devices], Voltage::from_volts(230.0));
+    let mut limiter = Limiter::new(
+        vec![able(Role::Load); devices],
+        limiter::Fences::of(Voltage::from_volts(230.0)),
+    );
     let image = ProcessImage::unread(devices);
     let verdict = limiter
         .approve(clock.now(), DeviceIx(device), setpoint, &image)
@@ -155,7 +160,10 @@ pub(crate) fn job(
 /// A characteristic that passed the limiter, valid for two seconds.
 pub(crate) fn adoption(clock: &TestClock, dispatch: u64, device: u16) -> AdoptJob {
     let devices = usize::from(device) + 1;
-    let limiter = Limiter::new(vec![able(Role::Pv); devices], Voltage::from_volts(230.0));
+    let limiter = Limiter::new(
+        vec![able(Role::Pv); devices],
+        limiter::Fences::of(Voltage::from_volts(230.0)),
+    );
     let wish = Characteristic::PowerFactor {
         pf: 0.95,
         absorbs: true,

@@ -357,7 +357,10 @@ impl Ours {
             writer: bus.arm(),
             bus,
             clock,
-            limiter: Limiter::new(vec![plug()], Voltage::from_volts(230.0)),
+            limiter: Limiter::new(
+                vec![plug()],
+                limiter::Fences::of(Voltage::from_volts(230.0)),
+            ),
             stages,
             dispatched: 0,
         })
@@ -420,6 +423,7 @@ fn plug() -> DeviceSpec {
             soc: Bounds::unbounded(),
             capacity: None,
             source: None,
+            temperature: None,
         },
         shed: None,
         battery: None,
@@ -429,6 +433,7 @@ fn plug() -> DeviceSpec {
         takes_switch: true,
         safe_p: ActivePower::ZERO,
         safe_on: Some(false),
+        forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(60),
     }
 }

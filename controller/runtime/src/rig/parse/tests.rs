@@ -290,6 +290,49 @@ fn the_slower_of_two_ramps_counts() {
 }
 
 #[test]
+fn limits_of_exchange_temperature_and_forming_reach_the_core() {
+    let limited = GOOD
+        .replace("unit = 2, role = \"pcc\"", "unit = 2, role = \"pcc\", limits = { p = \"-2..4kW\" }")
+        .replace("[device]", "[control]\ninertia = \"1s\"\nlag = \"200ms\"\ndroop = \"5%\"\n[device]\ness1 = { profile = \"sunspec/storage-inverter\", bus = \"lan1\", unit = 3, role = \"ess\", forming = \"isochronous\", limits = { p = \"-1..1kW\", t_charge = \"0..45degC\" } }");
+    let bench = load_file(&limited).expect("good").bench();
+    let exchange = bench.settings.exchange.expect("it is limited");
+    assert_eq!(exchange.lower().as_kilowatts(), -2.0);
+    assert_eq!(exchange.upper().as_kilowatts(), 4.0);
+    // The margin of H = 1 s, 5 % and 0.2 s is 121 ms.
+    let margin = bench.settings.delay_margin.expect("the island is stated");
+    assert_eq!(margin.as_millis(), 121);
+    let storage = &bench.devices[0];
+    assert_eq!(storage.forming, model::Forming::Isochronous);
+    let heat = storage.rating.temperature.expect("it is limited");
+    assert_eq!(heat.charge.upper().as_celsius(), 45.0);
+    assert!(heat.discharge.upper().as_celsius().is_infinite());
+    assert_eq!(bench.devices[1].forming, model::Forming::Follows);
+
+    check(
+        "role = \"pcc\"",
+        "role = \"pcc\", forming = \"droop\"",
+        &[("D005", 10)],
+    );
+    check(
+        "[bus]",
+        "[control]\ninertia = \"1s\"\n[bus]",
+        &[("D005", 5)],
+    );
+}
+
+#[test]
+fn a_sample_is_fresh_for_three_polls_of_what_control_looks_at_and_a_second_at_least() {
+    let bench = load_file(GOOD).expect("good").bench();
+    let ages: Vec<u64> = bench
+        .devices
+        .iter()
+        .map(|d| d.sample_age_max.as_secs())
+        .collect();
+    assert_eq!(ages[0], 1, "a SunSpec inverter, polled every 200 ms");
+    assert_eq!(ages[1], 3, "a meter at 9600 baud, polled every second");
+}
+
+#[test]
 fn a_network_is_held_against_the_devices_of_the_rig() {
     // One line each, so that the rows can say where.
     let network = |more: &str| {
