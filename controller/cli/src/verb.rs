@@ -35,6 +35,8 @@ macro_rules! verbs {
             Disarm(arming::Tell),
             /// Bring the running bench to its safe state.
             Safe(arming::Tell),
+            /// Have the running bench to oneself, give it back, or see who has it.
+            Lock(arming::Lock),
         }
 
         impl Verb {
@@ -45,6 +47,7 @@ macro_rules! verbs {
                     Self::Arm(arguments) => arming::arm(&arguments, terminal),
                     Self::Disarm(arguments) => arming::disarm(&arguments, terminal),
                     Self::Safe(arguments) => arming::safe(&arguments, terminal),
+                    Self::Lock(arguments) => arming::lock(&arguments, terminal),
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use limiter::{Approved, Limiter};
 use model::{
-    DeviceIx, Event, Function, Group, Instant, Mode, Order, ProcessImage, Proposal, Role, Schedule,
-    Setpoint,
+    DeviceIx, Event, Function, Group, Instant, Mode, Order, ProcessImage, Proposal, RestStep, Role,
+    Schedule, Setpoint,
 };
 use quantities::{ActivePower, Bounds, Quantity, ReactivePower};
 use serde::Serialize;
@@ -72,6 +72,11 @@ pub struct Controller {
     window: RocofWindow,
     mode: ModeMachine,
     armed: bool,
+    /// The safe end has begun: nothing is decided any more.
+    resting: bool,
+    /// Devices that hear nothing, on purpose.
+    unplugged: BTreeSet<DeviceIx>,
+    loop_delay: Option<Duration>,
     schedules: Vec<Schedule>,
     safety: Safety,
     load_shedding: LoadShedding,
@@ -122,6 +127,9 @@ impl Controller {
             window: RocofWindow::default(),
             mode: ModeMachine::default(),
             armed: false,
+            resting: false,
+            unplugged: BTreeSet::new(),
+            loop_delay: None,
             schedules: Vec::new(),
             safety: Safety,
             load_shedding: LoadShedding::default(),
@@ -162,7 +170,7 @@ impl Controller {
         orders: &[Order],
     ) -> Outcome {
         let mut wishes = Wishes::default();
-        let rest = self.take_orders(now, orders, &mut wishes.events);
+        let rest = self.take_orders(now, image, orders, &mut wishes.events);
         let seen = estimate(&self.bench, now, image, &mut self.window);
         let storage = able_of(&self.limiter, &self.bench, Role::Ess, now, image);
         let look = Look {
@@ -177,7 +185,7 @@ impl Controller {
         self.look(now, rhythm, &seen, image, &storage, &mut wishes);
         let wanted = self.decide(now, image, &mut wishes);
         let mut dispatches = rest;
-        if self.armed {
+        if self.armed && !self.resting {
             dispatches.extend(self.release(now, wanted, image, &mut wishes.events));
         }
         Outcome {
@@ -197,11 +205,58 @@ impl Controller {
             .dispatches
     }
 
+    /// What a device was asked for last, since it was armed.
+    #[must_use]
+    pub fn last_sent(&self, device: DeviceIx) -> Option<Setpoint> {
+        self.sent.get(&device).map(|(_, setpoint)| *setpoint)
+    }
+
+    /// The devices that were asked for something since the bench was armed.
+    pub fn touched(&self) -> impl Iterator<Item = DeviceIx> {
+        self.sent.keys().copied()
+    }
+
     /// Brings every device to rest that was touched: the safe end of a run, or of being armed.
     #[must_use]
     pub fn rest(&mut self, now: Instant, why: &str) -> Vec<Dispatch> {
+        self.rest_of(now, why, |_| true)
+    }
+
+    /// Brings the devices of a step to rest, and opens the breaker in its step if the rig wants that.
+    fn rest_step(&mut self, now: Instant, step: RestStep, image: &ProcessImage) -> Vec<Dispatch> {
+        let why = format!("the bench comes to rest: {}", step.name());
+        if step != RestStep::Breaker {
+            return self.rest_of(now, &why, |spec| RestStep::of(spec) == Some(step));
+        }
+        let open = Setpoint::Switch { on: false };
+        let breaker = self.bench.first(Role::Breaker).map(|(device, _)| device);
+        let Some(device) = breaker.filter(|_| self.bench.settings.safe_opens_breaker) else {
+            return Vec::new();
+        };
+        let Ok(verdict) = self.limiter.approve(now, device, open, image) else {
+            return Vec::new();
+        };
+        self.sent.insert(device, (now, open));
+        vec![Dispatch {
+            device,
+            setpoint: verdict.approved,
+            function: Function::Safety,
+            why,
+            clamped: Vec::new(),
+            valid_until: now + REST_VALIDITY,
+            urgent: true,
+        }]
+    }
+
+    fn rest_of(
+        &mut self,
+        now: Instant,
+        why: &str,
+        wanted: impl Fn(&model::DeviceSpec) -> bool,
+    ) -> Vec<Dispatch> {
         let devices = 0..self.bench.devices.len();
         devices
+            .filter(|index| wanted(&self.bench.devices[*index]))
             .filter_map(|index| {
                 let device = DeviceIx(u16::try_from(index).ok()?);
                 // What was never touched is not touched at the end either.
@@ -224,6 +279,7 @@ impl Controller {
     fn take_orders(
         &mut self,
         now: Instant,
+        image: &ProcessImage,
         orders: &[Order],
         events: &mut Vec<Event>,
     ) -> Vec<Dispatch> {
@@ -254,7 +310,25 @@ impl Controller {
                     self.schedules.push(schedule);
                 }
                 Order::Mode(request) => self.mode.ask(*request),
+                Order::Rest(step) => {
+                    self.resting = true;
+                    self.schedules.clear();
+                    rest.extend(self.rest_step(now, *step, image));
+                }
+                Order::Unplug { device, out } => {
+                    if *out {
+                        self.unplugged.insert(*device);
+                    } else {
+                        self.unplugged.remove(device);
+                        // What it fell back to is not what it was told.
+                        self.sent.remove(device);
+                        self.limiter.forget(*device);
+                    }
+                }
+                Order::LoopDelay(delay) => self.loop_delay = Some(*delay),
                 Order::Arm(armed) => {
+                    self.resting = false;
+                    self.unplugged.clear();
                     if self.armed != *armed {
                         self.armed = *armed;
                         // Who lets go of a bench leaves it at rest: its own timers may be minutes long.
@@ -313,6 +387,7 @@ impl Controller {
             schedule: in_force(&self.schedules, now),
             storage,
             storage_sent,
+            loop_delay: self.loop_delay,
         };
         macro_rules! run {
             ($($function:ident),+) => {$(
@@ -523,10 +598,16 @@ impl Controller {
             if !takes && wish.function != Function::Operator {
                 continue;
             }
-            if !self.worth_sending(now, &wish, image) {
+            if self.unplugged.contains(&wish.device) || !self.worth_sending(now, &wish, image) {
                 continue;
             }
-            match self.limiter.approve(now, wish.device, wish.setpoint, image) {
+            // A stop is not slowed down by a ramp.
+            let verdict = if self.mode.mode() == Mode::Safe && wish.function == Function::Safety {
+                self.limiter.stop(now, wish.device, wish.setpoint, image)
+            } else {
+                self.limiter.approve(now, wish.device, wish.setpoint, image)
+            };
+            match verdict {
                 Ok(verdict) => {
                     self.refused.remove(&wish.device);
                     let approved = verdict.approved.get();

@@ -53,6 +53,8 @@ pub struct Settings {
     pub setpoint_validity: Duration,
     /// What may be exchanged at the point of common coupling, positive = import; a hard limit.
     pub exchange: Option<Bounds<ActivePower>>,
+    /// Whether the coupling breaker is opened at a safe end and in the safe mode.
+    pub safe_opens_breaker: bool,
     /// Delay at which a droop over the network begins to swing, where the rig states the island.
     pub delay_margin: Option<Duration>,
 }
@@ -89,6 +91,7 @@ impl Settings {
             settle_time: Duration::from_secs(2),
             setpoint_validity: Duration::from_secs(2),
             exchange: None,
+            safe_opens_breaker: false,
             delay_margin: None,
         }
     }

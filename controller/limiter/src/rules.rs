@@ -119,6 +119,32 @@ impl Limiter {
         }
     }
 
+    /// As [`approve`](Self::approve), for a wish that stops a device: a storage that shall give nothing
+    /// does so at once, however steep that is. Anything else takes the usual way.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn stop(
+        &mut self,
+        now: Instant,
+        device: DeviceIx,
+        wish: Setpoint,
+        image: &ProcessImage,
+    ) -> Result<Verdict, Refusal> {
+        let nothing = Setpoint::Power {
+            p: ActivePower::ZERO,
+            q: ReactivePower::ZERO,
+        };
+        if wish == nothing {
+            let spec = self.specs.get(device.index());
+            let ramp = self.ramps.get_mut(device.index());
+            if let (Some(spec), Some(ramp)) = (spec, ramp) {
+                *ramp = Some((now, spec.rating.p.clamp(ActivePower::ZERO)));
+            }
+        }
+        self.approve(now, device, wish, image)
+    }
+
     /// What was approved last did not reach the device, or is long ago: its next setpoint moves from
     /// where the device is measured to be. A source still counts as one that was set.
     pub fn forget(&mut self, device: DeviceIx) {

@@ -1,9 +1,11 @@
 //! What may be asked of a device, and what may be asked of the controller.
 
+use std::time::Duration;
+
 use quantities::{ActivePower, Frequency, PhaseAngle, ReactivePower, Voltage};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceIx, Instant, ModeRequest, Role};
+use crate::{DeviceIx, DeviceSpec, Instant, ModeRequest, Role};
 
 /// What a device is asked to do. Only the limiter turns one into something that drivers take.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,4 +103,73 @@ pub enum Order {
     Mode(ModeRequest),
     /// Allow (or stop) writing to devices at all.
     Arm(bool),
+    /// Bring the devices of a step to rest and decide nothing more: the safe end, step by step.
+    Rest(RestStep),
+    /// A device hears nothing any more (or hears us again): what is asked of it waits.
+    Unplug {
+        /// Which device.
+        device: DeviceIx,
+        /// Whether its plug is out.
+        out: bool,
+    },
+    /// How long it has lately taken from a frequency to a setpoint that a storage has taken over.
+    LoopDelay(Duration),
+}
+
+/// A step of the safe end. Their order is the rig's to say; this is the usual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestStep {
+    /// Grid simulators go back to the site's nominal values.
+    Sources,
+    /// Loads that take a setpoint go to their safe power.
+    Loads,
+    /// Storages, and sets that can be told, go to their safe power.
+    Storages,
+    /// Ceilings of photovoltaics go to their safe value: they are lifted.
+    Pv,
+    /// Switched loads go to their safe position.
+    Plugs,
+    /// The coupling breaker is opened, where the rig wants that.
+    Breaker,
+}
+
+impl RestStep {
+    /// All steps in the usual order, with their names in a rig file: what disturbs a bench stops
+    /// first, what carries it stops last.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("sources", Self::Sources),
+        ("loads", Self::Loads),
+        ("storages", Self::Storages),
+        ("pv", Self::Pv),
+        ("plugs", Self::Plugs),
+        ("breaker", Self::Breaker),
+    ];
+
+    /// The name in a rig file and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sources => "sources",
+            Self::Loads => "loads",
+            Self::Storages => "storages",
+            Self::Pv => "pv",
+            Self::Plugs => "plugs",
+            Self::Breaker => "breaker",
+        }
+    }
+
+    /// The step in which a device is brought to rest; `None` for one that only measures.
+    #[must_use]
+    pub fn of(spec: &DeviceSpec) -> Option<Self> {
+        match spec.role {
+            Role::Source => Some(Self::Sources),
+            Role::Ess | Role::Genset => Some(Self::Storages),
+            Role::Pv => Some(Self::Pv),
+            Role::Breaker => Some(Self::Breaker),
+            Role::Load if spec.takes_power || spec.takes_ceiling => Some(Self::Loads),
+            Role::Load => Some(Self::Plugs),
+            Role::Pcc | Role::Battery | Role::Meter => None,
+        }
+    }
 }

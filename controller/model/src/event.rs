@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceIx, Flaw, Function, Mode, Setpoint};
+use crate::{DeviceIx, Flaw, Function, Mode, RestStep, Setpoint};
 
 /// How far a setpoint has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,5 +194,46 @@ pub enum Event {
         why: String,
         /// Number of devices that were told.
         devices: u64,
+    },
+    /// A step of the safe end is over.
+    Rested {
+        /// Which step.
+        step: RestStep,
+        /// Number of devices that were told.
+        devices: u64,
+        /// Number of those that did not confirm it in time.
+        missed: u64,
+        /// How long it took, in seconds.
+        after_s: f64,
+        /// How long it might have taken, in seconds.
+        within_s: f64,
+    },
+    /// Somebody has the bench to himself for a time, or has renewed that.
+    LeaseTaken {
+        /// Who.
+        by: String,
+        /// For how long, in seconds.
+        for_s: f64,
+    },
+    /// The bench is free again.
+    LeaseEnded {
+        /// Who had it.
+        by: String,
+        /// Whether it was given back; otherwise it ran out.
+        given_back: bool,
+    },
+    /// A device hears nothing any more, on purpose: it is to prove that it falls back by itself.
+    Unplugged {
+        /// Which device.
+        device: DeviceIx,
+    },
+    /// A device that heard nothing has left what it was held at.
+    FellBack {
+        /// Which device.
+        device: DeviceIx,
+        /// How long after its plug was pulled, in seconds.
+        after_s: f64,
+        /// Within which time it has to, as rig and profile say, in seconds.
+        stated_s: Option<f64>,
     },
 }

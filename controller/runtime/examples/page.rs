@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         };
         tokio::select! {
-            served = serve(listener, Arc::clone(&view), commands, access) => served,
+            served = serve(listener, Arc::clone(&view), commands, access, runtime::lease::Lease::new(Arc::new(runtime::clock::SystemClock::start()))) => served,
             () = bench => Ok(()),
         }
     })?;

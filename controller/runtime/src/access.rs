@@ -682,7 +682,10 @@ fn store_of(rig: &Rig) -> Arc<ImageStore> {
     ImageStore::new(
         rig.devices.iter().map(|d| d.invert).collect(),
         // Nobody waits for a fast path here.
-        Bounds::unbounded(),
+        crate::image::Alarm {
+            calm: Bounds::unbounded(),
+            estop: None,
+        },
         Box::new(|| ()),
     )
 }

@@ -1,5 +1,6 @@
 //! Where buses put what they hear, and where the cycle takes it from: frozen, all at once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bus::{LinkEvent, Sink};
@@ -27,8 +28,31 @@ struct Inner {
 pub struct ImageStore {
     inner: Mutex<Inner>,
     inverted: Vec<bool>,
-    calm: Bounds<Frequency>,
+    alarm: Alarm,
     wake: Wake,
+    /// Words of the buses so far: samples and events.
+    words: AtomicU64,
+}
+
+/// What calls for the fast path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alarm {
+    /// Frequencies outside of this.
+    pub calm: Bounds<Frequency>,
+    /// The device whose switch is the emergency stop: anything but closed.
+    pub estop: Option<DeviceIx>,
+}
+
+impl Alarm {
+    fn is_raised_by(&self, sample: &PointSample) -> bool {
+        match (sample.point, sample.sample.reading) {
+            (Point::Frequency, Reading::Good(f)) => !self.calm.contains(Frequency::from_hertz(f)),
+            (Point::SwitchOn, Reading::Good(closed)) => {
+                self.estop == Some(sample.device) && closed < 0.5
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Arrivals kept between two cycles. Chosen: ten times what 100 devices with 20 points say in
@@ -37,17 +61,18 @@ const ARRIVALS_MAX: usize = 20_000;
 
 impl ImageStore {
     /// A store for so many devices. Power of `inverted` devices is measured with the opposite
-    /// sign; frequency samples outside `calm` wake the fast path.
+    /// sign; samples that raise the alarm wake the fast path.
     #[must_use]
-    pub fn new(inverted: Vec<bool>, calm: Bounds<Frequency>, wake: Wake) -> Arc<Self> {
+    pub fn new(inverted: Vec<bool>, alarm: Alarm, wake: Wake) -> Arc<Self> {
         Arc::new(Self {
             inner: Mutex::new(Inner {
                 image: ProcessImage::unread(inverted.len()),
                 arrivals: Arrivals::default(),
             }),
             inverted,
-            calm,
+            alarm,
             wake,
+            words: AtomicU64::new(0),
         })
     }
 
@@ -57,6 +82,16 @@ impl ImageStore {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.image.taken_at = now;
         (inner.image.clone(), std::mem::take(&mut inner.arrivals))
+    }
+
+    /// How often the buses have said something. Where no device answers, nobody can expect a word.
+    #[must_use]
+    pub fn words(&self) -> Option<u64> {
+        let mut anybody = false;
+        self.with(|inner| {
+            anybody = inner.image.devices.iter().any(|d| d.link == Link::Online);
+        });
+        anybody.then(|| self.words.load(Ordering::Relaxed))
     }
 
     fn with(&self, change: impl FnOnce(&mut Inner)) {
@@ -82,21 +117,20 @@ impl Sink for ImageStore {
         if inverted {
             sample = turned(sample);
         }
+        self.words.fetch_add(1, Ordering::Relaxed);
         self.with(|inner| {
             inner.image.observe(sample);
             if inner.arrivals.samples.len() < ARRIVALS_MAX {
                 inner.arrivals.samples.push(sample);
             }
         });
-        if sample.point == Point::Frequency
-            && let Reading::Good(f) = sample.sample.reading
-            && !self.calm.contains(Frequency::from_hertz(f))
-        {
+        if self.alarm.is_raised_by(&sample) {
             (self.wake)();
         }
     }
 
     fn event(&self, event: LinkEvent) {
+        self.words.fetch_add(1, Ordering::Relaxed);
         match &event {
             LinkEvent::Online(device) => self.set_link(*device, Link::Online),
             LinkEvent::Offline(device, _) => self.set_link(*device, Link::Offline),

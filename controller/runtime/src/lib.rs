@@ -14,6 +14,8 @@ pub mod evidence;
 pub mod heartbeat;
 pub mod image;
 pub mod journal;
+pub mod lease;
+pub mod notify;
 pub mod rig;
 pub mod rights;
 pub mod session;

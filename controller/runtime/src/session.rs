@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{BusSpec, DispatchId, WriteJob};
+use bus::BusSpec;
 use control::Rhythm;
 use document::{Actor, Diagnostic};
 use model::Clock;
@@ -14,15 +14,17 @@ use tokio::sync::Notify;
 
 use crate::clock::{SimClock, SystemClock};
 use crate::desk::Desk;
-use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse};
+use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse, job_of};
 use crate::evidence::{self, CONTROLLER, Evidence, KeySource};
 use crate::heartbeat;
-use crate::image::ImageStore;
+use crate::image::{Alarm, ImageStore};
 use crate::journal::Journal;
+use crate::lease::Lease;
+use crate::notify;
 use crate::rig::{OnLost, Rig};
 use crate::rights::Rights;
 use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Servers, Telemetry};
-use crate::thread::{ControlThread, Waker};
+use crate::thread::{ControlThread, Waker, stepped};
 use crate::view::{DeviceLabel, LiveView, RigView};
 use crate::write_path::WritePath;
 
@@ -74,8 +76,11 @@ pub struct Session {
     rig: Arc<Rig>,
     run_dir: PathBuf,
     pulse: Arc<Pulse>,
+    store: Arc<ImageStore>,
     /// Where orders are given.
     pub orders: OrderQueue,
+    /// Who has the bench.
+    pub lease: Lease,
     /// What the page shows.
     pub view: Arc<LiveView>,
 }
@@ -171,7 +176,10 @@ impl Session {
         let view = Arc::new(LiveView::new(rig_view(&rig, utc, time.is_virtual())));
         let store = ImageStore::new(
             rig.devices.iter().map(|d| d.invert).collect(),
-            calm(&rig),
+            Alarm {
+                calm: calm(&rig),
+                estop: rig.safety.estop.map(|index| model::DeviceIx(index as u16)),
+            },
             match &time {
                 Time::Real(_, waker) => {
                     let waker = waker.clone();
@@ -198,10 +206,11 @@ impl Session {
             .collect();
         let orders = OrderQueue::default();
         let pulse = Arc::new(Pulse::default());
+        let lease = Lease::new(Arc::clone(&clock));
         let engine = Engine::new(Parts {
             rig: Arc::clone(&rig),
             clock,
-            store,
+            store: Arc::clone(&store),
             path: WritePath::new(handles),
             evidence,
             desk,
@@ -209,6 +218,7 @@ impl Session {
             telemetry,
             view: Arc::clone(&view),
             orders: orders.clone(),
+            lease: lease.clone(),
             listeners,
             pulse: Arc::clone(&pulse),
             arms: armed,
@@ -219,7 +229,9 @@ impl Session {
             rig,
             run_dir,
             pulse,
+            store,
             orders,
+            lease,
             view,
         })
     }
@@ -250,19 +262,23 @@ impl Session {
         let mut due = clock.now() + period;
         let mut stop = std::pin::pin!(stop);
         let mut why = None;
-        while why.is_none() && !engine.must_end() {
+        let hand = engine.rest_in_hand();
+        let mut panicked = false;
+        while why.is_none() && !engine.must_end() && !panicked {
             tokio::select! {
                 biased;
                 reason = &mut stop => why = Some(reason),
                 () = tokio::time::sleep(due.since(clock.now())) => {
-                    engine.step(Rhythm::Supervisory, due);
+                    panicked = !stepped(&mut engine, Rhythm::Supervisory, due, &hand);
                     due = due + period;
                 }
-                () = notify.notified() => engine.step(Rhythm::Fast, clock.now()),
+                () = notify.notified() => {
+                    panicked = !stepped(&mut engine, Rhythm::Fast, clock.now(), &hand);
+                }
             }
         }
-        wind_down(&mut engine, &clock, why.as_deref()).await;
-        let fault = ledger_fault(&engine);
+        wind_down(&mut engine, &clock, why.as_deref(), panicked).await;
+        let fault = fault_of(&engine, panicked);
         Ended {
             finished: engine.finish(&run_dir),
             fault,
@@ -277,21 +293,26 @@ impl Session {
         stop: impl Future<Output = String>,
     ) -> Result<Ended, Box<Diagnostic>> {
         let Self {
-            mut engine,
+            engine,
             rig,
             run_dir,
             pulse,
+            store,
             orders,
             ..
         } = self;
-        let rest = rest_by_the_buses(&mut engine, &rig, clock);
+        let rest = rest_by_the_buses(&engine, &rig, clock);
         let guard = tokio::spawn(heartbeat::guard(
             rig.safety.heartbeat,
             Arc::new(clock),
-            pulse,
+            Arc::clone(&pulse),
             orders.clone(),
             rest,
         ));
+        let manager = notify::Manager::from_environment();
+        let fed = manager.is_some();
+        let feeding =
+            manager.map(|manager| tokio::spawn(notify::feed(manager, counts(pulse, store))));
         let thread = ControlThread::start(engine, clock, waker).map_err(|e| {
             Box::new(Diagnostic::error(
                 "R026",
@@ -318,11 +339,17 @@ impl Session {
             () = ended_by_itself => None,
         };
         guard.abort();
-        let mut engine = thread
+        if let Some(feeding) = feeding {
+            feeding.abort();
+        }
+        if let Some(manager) = notify::Manager::from_environment().filter(|_| fed) {
+            manager.say("STOPPING=1");
+        }
+        let (mut engine, panicked) = thread
             .stop()
             .map_err(|why| Box::new(Diagnostic::error("R026", Actor::Us, why)))?;
-        wind_down(&mut engine, &clock, why.as_deref()).await;
-        let fault = ledger_fault(&engine);
+        wind_down(&mut engine, &clock, why.as_deref(), panicked).await;
+        let fault = fault_of(&engine, panicked);
         let finished = tokio::task::spawn_blocking(move || engine.finish(&run_dir))
             .await
             .map_err(|e| Box::new(Diagnostic::error("R026", Actor::Us, e.to_string())))?;
@@ -334,23 +361,43 @@ impl Session {
     }
 }
 
-fn ledger_fault(engine: &Engine) -> Option<String> {
+/// What goes on while all is well: the steps of control, by the time of the last one, and the words of
+/// the buses. Where no device answers there are no words, and none are waited for.
+fn counts(pulse: Arc<Pulse>, store: Arc<ImageStore>) -> impl Fn() -> (u64, u64) + Send {
+    let looks = std::sync::atomic::AtomicU64::new(0);
+    move || {
+        let look = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        (pulse.last().as_nanos(), store.words().unwrap_or(look))
+    }
+}
+
+fn fault_of(engine: &Engine, panicked: bool) -> Option<String> {
+    if panicked {
+        return Some("a step of the control panicked; devices were brought to rest".to_owned());
+    }
     engine
         .must_end()
         .then(|| "the ledger stopped: without evidence nothing is dispatched".to_owned())
 }
 
-/// How long the safe end may take. Chosen: 1.5 s, three time-outs of the slowest bundled profile.
+/// How long rest may still be on its way after a panic. Chosen: 1.5 s, three time-outs of the slowest
+/// bundled profile.
 const WIND_DOWN: Duration = Duration::from_millis(1500);
 
-/// The safe end: rest is sent, and the bus is listened to until it is confirmed.
-async fn wind_down(engine: &mut Engine, clock: &dyn Clock, why: Option<&str>) {
-    let touched = engine.come_to_rest(why.unwrap_or("the ledger stopped"));
+/// The safe end: devices come to rest step by step, and the buses are listened to until they are.
+async fn wind_down(engine: &mut Engine, clock: &dyn Clock, why: Option<&str>, panicked: bool) {
+    if panicked {
+        // Rest has left already; the buses need their time for it.
+        tokio::time::sleep(WIND_DOWN).await;
+        return;
+    }
+    engine.come_to_rest(why.unwrap_or("the ledger stopped"));
     let period = engine.period();
-    let end = clock.now() + WIND_DOWN;
-    let mut first = true;
-    while first || (touched > 0 && clock.now() < end) {
-        first = false;
+    let end = clock.now() + engine.rests_within();
+    let mut last = false;
+    // Once more after the last step, to hear what the buses still say of it.
+    while !last && clock.now() < end {
+        last = engine.is_at_rest();
         tokio::time::sleep(period).await;
         engine.listen();
     }
@@ -358,11 +405,7 @@ async fn wind_down(engine: &mut Engine, clock: &dyn Clock, why: Option<&str>) {
 
 /// What the heartbeat guard does: hands every bus the rest of its devices, approved beforehand,
 /// so that it needs neither the core nor a new decision.
-fn rest_by_the_buses(
-    engine: &mut Engine,
-    rig: &Rig,
-    clock: SystemClock,
-) -> impl Fn() + Send + use<> {
+fn rest_by_the_buses(engine: &Engine, rig: &Rig, clock: SystemClock) -> impl Fn() + Send + use<> {
     let rests = match rig.safety.on_lost {
         OnLost::Safe => engine.rest_in_hand(),
         OnLost::Hold => Vec::new(),
@@ -374,23 +417,13 @@ fn rest_by_the_buses(
             return;
         }
         for (bus, device, setpoint) in &rests {
-            let job = WriteJob {
-                // Outside the tracker's numbers: nobody waits for these.
-                dispatch: DispatchId(0),
-                device: *device,
-                setpoint: *setpoint,
-                valid_until: clock.now() + REST_VALIDITY,
-                urgent: true,
-            };
+            let job = job_of(*device, *setpoint, clock.now());
             if let Err(e) = path.write(*bus, job) {
                 tracing::error!(message = "A device could not be brought to rest.", %e);
             }
         }
     }
 }
-
-/// How long the rest of the heartbeat guard may be on its way. Chosen: 10 s: rest is never too late.
-const REST_VALIDITY: Duration = Duration::from_secs(10);
 
 /// Frequencies at which the fast path has nothing to do: inside the droop's deadband.
 fn calm(rig: &Rig) -> Bounds<Frequency> {

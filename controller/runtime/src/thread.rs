@@ -18,7 +18,7 @@ use rustix::time::{
 };
 
 use crate::clock::SystemClock;
-use crate::engine::Engine;
+use crate::engine::{Engine, RestInHand};
 use crate::rights::{self, Rights};
 
 /// Raises the event that wakes the control thread.
@@ -52,7 +52,7 @@ impl Waker {
 pub struct ControlThread {
     stop: Arc<AtomicBool>,
     waker: Waker,
-    thread: std::thread::JoinHandle<Engine>,
+    thread: std::thread::JoinHandle<(Engine, bool)>,
     /// What the process was allowed to do for its timing.
     pub rights: Rights,
 }
@@ -91,11 +91,12 @@ impl ControlThread {
         self.thread.is_finished()
     }
 
-    /// Stops the cycle and gives the engine back for the safe end.
+    /// Stops the cycle and gives the engine back for the safe end, and whether a step of it panicked:
+    /// then rest that was approved beforehand has left already, and the core is not to be asked again.
     ///
     /// # Errors
-    /// When the control thread has panicked.
-    pub fn stop(self) -> Result<Engine, String> {
+    /// When the control thread itself ended badly.
+    pub fn stop(self) -> Result<(Engine, bool), String> {
         self.stop.store(true, Ordering::Release);
         self.waker.wake();
         self.thread
@@ -110,20 +111,41 @@ fn run(
     timer: &OwnedFd,
     waker: &Waker,
     stop: &AtomicBool,
-) -> Engine {
+) -> (Engine, bool) {
+    let hand = engine.rest_in_hand();
     let period = engine.period();
     let mut due = clock.now() + period;
     while !stop.load(Ordering::Acquire) && !engine.must_end() {
         if sleep_until(timer, waker, clock.monotonic(due)) {
-            engine.step(Rhythm::Supervisory, due);
+            if !stepped(&mut engine, Rhythm::Supervisory, due, &hand) {
+                return (engine, true);
+            }
             due = next_due(due, period, clock.now());
         } else if !stop.load(Ordering::Acquire) {
             waker.lower();
             let now = clock.now();
-            engine.step(Rhythm::Fast, now);
+            if !stepped(&mut engine, Rhythm::Fast, now, &hand) {
+                return (engine, true);
+            }
         }
     }
-    engine
+    (engine, false)
+}
+
+/// Takes a step. When it panics, the devices are brought to rest without asking the core again: what it
+/// holds may be half done, while rest was approved before anything went wrong.
+pub(crate) fn stepped(
+    engine: &mut Engine,
+    rhythm: Rhythm,
+    due: Instant,
+    hand: &RestInHand,
+) -> bool {
+    let step = std::panic::AssertUnwindSafe(|| engine.step(rhythm, due));
+    if std::panic::catch_unwind(step).is_ok() {
+        return true;
+    }
+    engine.rest_without_the_core(hand, "a step of the control panicked");
+    false
 }
 
 /// The next point of the grid that lies ahead: missed cycles are not made up for.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bus::{BusHandle, Rejected, WriteJob, Writer};
 
-/// One writer for each bus, in the order of the rig.
-type Writers = Vec<Writer>;
+/// One writer for each bus, in the order of the rig; none for a bus whose plug is out.
+type Writers = Vec<Mutex<Option<Writer>>>;
 
 /// The running buses and, while the bench is armed, the way to write to them.
 #[derive(Debug)]
@@ -49,7 +49,12 @@ impl WritePath {
     /// Makes the path, unless it is there.
     pub fn open(&mut self) {
         if self.open.is_none() {
-            let writers = Arc::new(self.buses.iter().map(BusHandle::arm).collect());
+            let writers = Arc::new(
+                self.buses
+                    .iter()
+                    .map(|bus| Mutex::new(Some(bus.arm())))
+                    .collect(),
+            );
             self.spare.set(Arc::downgrade(&writers));
             self.open = Some(writers);
         }
@@ -59,6 +64,24 @@ impl WritePath {
     pub fn close(&mut self) {
         self.spare.set(Weak::new());
         self.open = None;
+    }
+
+    /// Gives up the path to one bus: its devices hear nothing any more, and are read as before.
+    pub fn pull(&self, bus: usize) {
+        if let Some(writer) = self.open.as_ref().and_then(|writers| writers.get(bus)) {
+            *writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Makes the path to one bus again, if the bench is armed.
+    pub fn put_back(&self, bus: usize) {
+        let writer = self.open.as_ref().and_then(|writers| writers.get(bus));
+        if let (Some(writer), Some(handle)) = (writer, self.buses.get(bus)) {
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            if writer.is_none() {
+                *writer = Some(handle.arm());
+            }
+        }
     }
 
     /// Hands a setpoint to a bus; never waits.
@@ -104,6 +127,12 @@ impl Spare {
 fn write(writers: Option<&Writers>, bus: usize, job: WriteJob) -> Result<(), Rejected> {
     match writers {
         None => Err(Rejected::NotArmed),
-        Some(writers) => writers.get(bus).ok_or(Rejected::Ended)?.write(job),
+        Some(writers) => {
+            let writer = writers.get(bus).ok_or(Rejected::Ended)?;
+            match &*writer.lock().unwrap_or_else(PoisonError::into_inner) {
+                Some(writer) => writer.write(job),
+                None => Err(Rejected::NotArmed),
+            }
+        }
     }
 }

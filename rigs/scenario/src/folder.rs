@@ -10,7 +10,7 @@ use sha3::{Digest, Sha3_256};
 
 use crate::report::environment::Environment;
 use crate::report::junit::{InconclusiveAs, junit};
-use crate::report::result::{Counters, RunResult, SCHEMA};
+use crate::report::result::{Counters, FallbackTime, RunResult, SCHEMA, SafeStep};
 use crate::verdict::Verdict;
 
 /// SHA3-256 of a text, hexadecimal: the name by which a rig's content is known.
@@ -64,6 +64,8 @@ impl About {
             scenarios: Vec::new(),
             counters: Counters::default(),
             ledger: crate::report::result::LedgerSummary::default(),
+            safe_end: Vec::new(),
+            fallbacks: Vec::new(),
         }
     }
 
@@ -151,6 +153,25 @@ fn make_runnable(path: &Path) {
             tracing::debug!(message = "repro.sh stays a plain file.", %e);
         }
     }
+}
+
+/// The steps of the safe ends of a run, and how devices fell back, as the result holds them.
+#[must_use]
+pub fn safety(finished: &Finished) -> (Vec<SafeStep>, Vec<FallbackTime>) {
+    let steps = finished.rested.iter().map(|rested| SafeStep {
+        step: rested.step.name().to_owned(),
+        devices: rested.devices.clone(),
+        missed: rested.missed.clone(),
+        took_s: rested.after.as_secs_f64(),
+        within_s: rested.within.as_secs_f64(),
+    });
+    let fallbacks = finished.fallbacks.iter().map(|fallback| FallbackTime {
+        device: fallback.device.clone(),
+        measured_s: fallback.after.map(|after| after.as_secs_f64()),
+        out_s: fallback.out.as_secs_f64(),
+        stated_s: fallback.stated.map(|stated| stated.as_secs_f64()),
+    });
+    (steps.collect(), fallbacks.collect())
 }
 
 /// The counters of a finished run as the result holds them.

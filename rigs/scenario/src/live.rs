@@ -278,8 +278,9 @@ fn serve(listener: TcpListener, session: &Session, token: Option<String>) {
         }
     });
     let view = Arc::clone(&session.view);
+    let lease = session.lease.clone();
     tokio::spawn(async move {
-        if let Err(e) = runtime::web::serve(listener, view, commands, access).await {
+        if let Err(e) = runtime::web::serve(listener, view, commands, access, lease).await {
             tracing::error!(message = "The page is not served any more.", %e);
         }
     });
@@ -338,6 +339,7 @@ fn judge(
 ) -> RunResult {
     let mut result = about.result(ended_utc.to_owned());
     result.counters = folder::counters(&ended.finished);
+    (result.safe_end, result.fallbacks) = folder::safety(&ended.finished);
     let verified = ledger_verify::verify(&options.run_dir);
     result.ledger = LedgerSummary {
         root: (!ended.finished.ledger_root.is_empty()).then(|| ended.finished.ledger_root.clone()),

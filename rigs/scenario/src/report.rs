@@ -10,6 +10,7 @@ pub mod junit;
 pub mod plot;
 pub mod result;
 pub mod run;
+mod safety;
 #[cfg(test)]
 mod tests;
 

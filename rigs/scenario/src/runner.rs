@@ -361,6 +361,7 @@ impl One<'_> {
         );
         result.seed = self.seed;
         result.duration_s = duration_s;
+        (result.safe_end, result.fallbacks) = folder::safety(&ended.finished);
         Done {
             result,
             counters: folder::counters(&ended.finished),

@@ -172,6 +172,13 @@ pub enum Action {
         /// Which device.
         device: String,
     },
+    /// The plug of a device pulled, so that it hears nothing, or put back.
+    Unplug {
+        /// Which device.
+        device: String,
+        /// Whether its plug is out.
+        out: bool,
+    },
     /// A fault put in or taken away.
     Fault {
         /// Bus or device.

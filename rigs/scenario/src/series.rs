@@ -186,6 +186,11 @@ pub const EVENT_KINDS: &[&str] = &[
     "market_resumed",
     "armed",
     "went_safe",
+    "rested",
+    "lease_taken",
+    "lease_ended",
+    "unplugged",
+    "fell_back",
     "noticed",
 ];
 
@@ -215,6 +220,11 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::MarketResumed { .. } => "market_resumed",
         Event::Armed { .. } => "armed",
         Event::WentSafe { .. } => "went_safe",
+        Event::Rested { .. } => "rested",
+        Event::LeaseTaken { .. } => "lease_taken",
+        Event::LeaseEnded { .. } => "lease_ended",
+        Event::Unplugged { .. } => "unplugged",
+        Event::FellBack { .. } => "fell_back",
         Event::Noticed { .. } => "noticed",
     }
 }
@@ -228,7 +238,9 @@ fn event_device(event: &Event) -> Option<model::DeviceIx> {
         | Event::DeviceOnline { device }
         | Event::DeviceOffline { device, .. }
         | Event::LoadShed { device, .. }
-        | Event::LoadRestored { device } => Some(*device),
+        | Event::LoadRestored { device }
+        | Event::Unplugged { device }
+        | Event::FellBack { device, .. } => Some(*device),
         _ => None,
     }
 }

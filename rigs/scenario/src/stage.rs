@@ -264,6 +264,13 @@ impl Stage<'_> {
                 self.orders.push(Order::Release { device });
                 Ok(())
             }
+            Action::Unplug { device, out } => {
+                let device = self
+                    .rig
+                    .device(device)
+                    .ok_or_else(|| at(format!("the rig has no device `{device}`")))?;
+                self.order(Order::Unplug { device, out: *out }).map_err(at)
+            }
             Action::Fault {
                 subject,
                 name,

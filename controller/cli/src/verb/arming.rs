@@ -1,4 +1,4 @@
-//! `gridrig arm`, `gridrig disarm` and `gridrig safe`: what a person tells a running bench.
+//! `gridrig arm`, `disarm`, `lock` and `safe`: what a person tells a running bench.
 //!
 //! They talk to the daemon's HTTP API and to nothing else. Arming shows first what would be written
 //! and asks; the daemon decides. They are not responsible for what is written (see the controller).
@@ -34,6 +34,20 @@ pub struct Daemon {
     /// Environment variable with the token that the daemon wants for commands.
     #[arg(long, value_name = "NAME")]
     token_env: Option<String>,
+    /// Name under which the bench is had [default: the user's].
+    #[arg(long = "as", value_name = "WHO")]
+    who: Option<String>,
+}
+
+impl Daemon {
+    /// The name under which the bench is had.
+    fn holder(&self) -> String {
+        let own = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+        self.who
+            .clone()
+            .or_else(own)
+            .unwrap_or_else(|| "operator".to_owned())
+    }
 }
 
 /// Arguments of `arm`.
@@ -44,6 +58,40 @@ pub struct Arm {
     /// Arm without asking; what would be written is shown all the same.
     #[arg(long)]
     yes: bool,
+    /// For how long: then the bench comes to rest and is disarmed, unless it is armed anew before.
+    #[arg(long = "for", value_name = "TIME", value_parser = super::live::time, default_value = "1h")]
+    time: Duration,
+}
+
+/// Arguments of `lock`.
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// What to do.
+    #[command(subcommand)]
+    what: LockVerb,
+}
+
+/// What can be done about the lease of a bench.
+#[derive(Debug, clap::Subcommand)]
+enum LockVerb {
+    /// Have the bench to oneself for a time, or renew that; nothing is armed.
+    Take {
+        #[command(flatten)]
+        daemon: Daemon,
+        /// For how long.
+        #[arg(long = "for", value_name = "TIME", value_parser = super::live::time, default_value = "1h")]
+        time: Duration,
+    },
+    /// Give the bench back; an armed one is brought to rest and disarmed.
+    Drop {
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Say who has the bench, and for how long.
+    Who {
+        #[command(flatten)]
+        daemon: Daemon,
+    },
 }
 
 /// Arguments of `disarm` and `safe`.
@@ -77,13 +125,28 @@ struct Change {
 
 /// Shows what would be written, asks, and arms.
 pub fn arm(arguments: &Arm, terminal: &Terminal) -> Outcome {
-    let found = ask(&arguments.daemon, Method::GET, "/api/v1/arming")?;
+    let found = ask(
+        &arguments.daemon,
+        Method::GET,
+        "/api/v1/arming",
+        &Value::Null,
+    )?;
     let ahead: Ahead = serde_json::from_value(found.clone()).map_err(|e| {
         refused(format!("the daemon's answer is not understood: {e}"))
             .help("use the `gridrig` that the daemon was started with")
     })?;
+    let lease = json!({ "for_s": arguments.time.as_secs_f64() });
     if ahead.armed {
-        terminal.result(|| found, || "The bench is armed already.".to_owned());
+        ask(&arguments.daemon, Method::POST, "/api/v1/arm", &lease)?;
+        terminal.result(
+            || found,
+            || {
+                format!(
+                    "The bench is armed already, and stays so for another {}.",
+                    words(arguments.time)
+                )
+            },
+        );
         return Ok(Verdict::Pass);
     }
     if let Some(why) = &ahead.blocked {
@@ -99,17 +162,27 @@ pub fn arm(arguments: &Arm, terminal: &Terminal) -> Outcome {
         terminal.say("Nothing was armed.");
         return Ok(Verdict::Interrupted);
     }
-    ask(&arguments.daemon, Method::POST, "/api/v1/arm")?;
+    ask(&arguments.daemon, Method::POST, "/api/v1/arm", &lease)?;
     terminal.result(
-        || json!({ "armed": true, "shown": found }),
-        || "The bench is armed from the next cycle on.".to_owned(),
+        || json!({ "armed": true, "shown": found, "for_s": arguments.time.as_secs_f64() }),
+        || {
+            format!(
+                "The bench is armed from the next cycle on, for {}; arm it anew before that is over.",
+                words(arguments.time)
+            )
+        },
     );
     Ok(Verdict::Pass)
 }
 
 /// Ends writing; what was touched is brought to rest first.
 pub fn disarm(arguments: &Tell, terminal: &Terminal) -> Outcome {
-    ask(&arguments.daemon, Method::POST, "/api/v1/disarm")?;
+    ask(
+        &arguments.daemon,
+        Method::POST,
+        "/api/v1/disarm",
+        &Value::Null,
+    )?;
     terminal.result(
         || json!({ "armed": false }),
         || {
@@ -122,12 +195,47 @@ pub fn disarm(arguments: &Tell, terminal: &Terminal) -> Outcome {
 
 /// Brings every device to its safe state; needs no token.
 pub fn safe(arguments: &Tell, terminal: &Terminal) -> Outcome {
-    ask(&arguments.daemon, Method::POST, "/api/v1/safe")?;
+    ask(
+        &arguments.daemon,
+        Method::POST,
+        "/api/v1/safe",
+        &Value::Null,
+    )?;
     terminal.result(
         || json!({ "mode": "safe" }),
         || "The bench goes to its safe state.".into(),
     );
     Ok(Verdict::Pass)
+}
+
+/// Who has the bench: taken, given back or told.
+pub fn lock(arguments: &Lock, terminal: &Terminal) -> Outcome {
+    let told = match &arguments.what {
+        LockVerb::Take { daemon, time } => {
+            let body = json!({ "for_s": time.as_secs_f64() });
+            ask(daemon, Method::POST, "/api/v1/lock/take", &body)?
+        }
+        LockVerb::Drop { daemon } => ask(daemon, Method::POST, "/api/v1/lock/drop", &Value::Null)?,
+        LockVerb::Who { daemon } => ask(daemon, Method::GET, "/api/v1/lock", &Value::Null)?,
+    };
+    let line = match (told["holder"].as_str(), told["left_s"].as_f64()) {
+        (Some(holder), Some(left)) => {
+            let left = Duration::from_secs_f64(left.max(0.0));
+            format!("{holder} has the bench for another {}.", words(left))
+        }
+        _ => "Nobody has the bench.".to_owned(),
+    };
+    terminal.result(|| told, || line);
+    Ok(Verdict::Pass)
+}
+
+/// A time as a person says it.
+fn words(time: Duration) -> String {
+    match time.as_secs() {
+        s if s >= 3600 && s.is_multiple_of(3600) => format!("{} h", s / 3600),
+        s if s >= 60 => format!("{} min {} s", s / 60, s % 60),
+        s => format!("{s} s"),
+    }
 }
 
 /// What would be written, one line for each control.
@@ -200,7 +308,7 @@ fn refused(message: String) -> Diagnostic {
 }
 
 /// Asks the daemon; its JSON answer.
-fn ask(daemon: &Daemon, method: Method, path: &str) -> Result<Value, Problem> {
+fn ask(daemon: &Daemon, method: Method, path: &str, body: &Value) -> Result<Value, Problem> {
     let token = match &daemon.token_env {
         None => None,
         Some(name) => Some(std::env::var(name).map_err(|_| {
@@ -216,7 +324,7 @@ fn ask(daemon: &Daemon, method: Method, path: &str) -> Result<Value, Problem> {
         .build()
         .map_err(|e| refused(format!("the system gives no sockets: {e}")))?;
     let answered = runtime.block_on(async {
-        let answer = request(&daemon.api, method, path, token.as_deref());
+        let answer = request(daemon, method, path, token.as_deref(), body);
         match tokio::time::timeout(ANSWER_WITHIN, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
@@ -242,11 +350,13 @@ fn ask(daemon: &Daemon, method: Method, path: &str) -> Result<Value, Problem> {
 }
 
 async fn request(
-    api: &Uri,
+    daemon: &Daemon,
     method: Method,
     path: &str,
     token: Option<&str>,
+    body: &Value,
 ) -> Result<(StatusCode, Bytes), String> {
+    let api = &daemon.api;
     let text = |e: &dyn std::fmt::Display| e.to_string();
     if api.scheme_str() != Some("http") {
         return Err("only `http://` is spoken, since the daemon listens on its own machine".into());
@@ -262,12 +372,17 @@ async fn request(
     let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(hyper::header::HOST, authority.as_str());
+        .header(hyper::header::HOST, authority.as_str())
+        .header("gridrig-holder", daemon.holder());
     if let Some(token) = token {
         request = request.header(hyper::header::AUTHORIZATION, format!("Bearer {token}"));
     }
+    let body = match body {
+        Value::Null => Bytes::new(),
+        body => Bytes::from(body.to_string()),
+    };
     let request = request
-        .body(Full::<Bytes>::default())
+        .body(Full::<Bytes>::new(body))
         .map_err(|e| text(&e))?;
     let answer = sender.send_request(request).await.map_err(|e| text(&e))?;
     let status = answer.status();

@@ -649,3 +649,127 @@ fn a_load_that_takes_a_setpoint_is_switched_by_nobody_but_its_holder() {
     );
     assert!(!sent.contains_key(&plug_2));
 }
+
+fn hold_ess(kw: f64) -> Order {
+    Order::Hold {
+        device: ESS,
+        setpoint: Setpoint::Power {
+            p: ActivePower::from_kilowatts(kw),
+            q: ReactivePower::ZERO,
+        },
+    }
+}
+
+#[test]
+fn a_safe_end_goes_step_by_step_and_nothing_is_decided_meanwhile() {
+    let mut desk = Desk::of(|devices| {
+        devices[PLUG_1.index()].safe_on = Some(false);
+    });
+    let plug_on = Order::Hold {
+        device: PLUG_1,
+        setpoint: Setpoint::Switch { on: true },
+    };
+    desk.orders(&[hold_ess(2.0), plug_on]);
+    desk.run(2.0);
+    let touched: Vec<DeviceIx> = desk.controller.touched().collect();
+    assert!(
+        touched.contains(&ESS) && touched.contains(&PLUG_1),
+        "{touched:?}"
+    );
+    let plugs = desk.orders(&[Order::Rest(RestStep::Plugs)]);
+    let [dispatch] = plugs.dispatches.as_slice() else {
+        unreachable!("{plugs:?}")
+    };
+    assert_eq!(dispatch.setpoint.get(), Setpoint::Switch { on: false });
+    assert_eq!(dispatch.why, "the bench comes to rest: plugs");
+    assert!(desk.run(1.0).is_empty(), "the storage waits for its step");
+    let storages = desk.orders(&[Order::Rest(RestStep::Storages)]);
+    assert_eq!(kw(storages.dispatches[0].setpoint.get()), 0.0);
+    assert!(desk.run(1.0).is_empty(), "nobody holds anything any more");
+    assert!(desk.orders(&[Order::Arm(false)]).dispatches.is_empty());
+    desk.orders(&[Order::Arm(true)]);
+    assert!(
+        desk.run(1.0).contains_key(&ESS),
+        "armed anew, it is held again"
+    );
+}
+
+#[test]
+fn the_breaker_is_opened_at_a_safe_end_only_where_the_rig_wants_it() {
+    for opens in [false, true] {
+        let mut desk = Desk::new();
+        desk.controller.bench.settings.safe_opens_breaker = opens;
+        let outcome = desk.orders(&[Order::Rest(RestStep::Breaker)]);
+        let open = Setpoint::Switch { on: false };
+        let opened = outcome
+            .dispatches
+            .iter()
+            .any(|d| d.device == BREAKER && d.setpoint.get() == open);
+        assert_eq!(opened, opens);
+        let mut desk = Desk::new();
+        desk.controller.bench.settings.safe_opens_breaker = opens;
+        let outcome = desk.orders(&[Order::Mode(ModeRequest::Safe)]);
+        let opened = outcome
+            .dispatches
+            .iter()
+            .any(|d| d.device == BREAKER && d.setpoint.get() == open);
+        assert_eq!(opened, opens, "in the safe mode");
+    }
+}
+
+#[test]
+fn the_safe_mode_stops_a_storage_at_once_whatever_its_ramp() {
+    let mut desk = Desk::of(|devices| {
+        devices[ESS.index()].rating.ramp = quantities::PowerRamp::from_watts_per_second(1_000.0);
+    });
+    desk.see(ESS, Point::ActivePower, 5_000.0);
+    desk.orders(&[hold_ess(5.0)]);
+    desk.run(1.0);
+    let stopped = desk.orders(&[Order::Mode(ModeRequest::Safe)]);
+    let own = stopped
+        .dispatches
+        .iter()
+        .find(|d| d.device == ESS)
+        .expect("sent");
+    assert_eq!(kw(own.setpoint.get()), 0.0);
+    assert!(own.urgent);
+}
+
+#[test]
+fn a_device_whose_plug_is_out_is_asked_nothing_and_is_asked_again_when_it_is_back() {
+    let mut desk = Desk::new();
+    desk.orders(&[hold_ess(2.0)]);
+    desk.run(1.0);
+    let plug = |out| Order::Unplug { device: ESS, out };
+    desk.orders(&[plug(true), hold_ess(4.0)]);
+    assert!(!desk.run(2.0).contains_key(&ESS));
+    desk.orders(&[plug(false)]);
+    assert_eq!(kw(desk.run(1.0)[&ESS].0), 4.0);
+}
+
+#[test]
+fn a_droop_over_a_loop_slower_than_half_its_margin_is_refused_and_told_once() {
+    let mut desk = Desk::new();
+    desk.controller.bench.settings.delay_margin = Some(Duration::from_millis(300));
+    let answers = |desk: &mut Desk, delay_ms: u64| {
+        desk.see(PCC, Point::Frequency, 50.0);
+        desk.orders(&[Order::LoopDelay(Duration::from_millis(delay_ms))]);
+        desk.run(1.0);
+        desk.see(PCC, Point::Frequency, 49.5);
+        desk.run(1.0);
+        sent_power(&desk.controller.sent, ESS).as_kilowatts() > 1.0
+    };
+    assert!(answers(&mut desk, 150));
+    assert!(!answers(&mut desk, 151));
+    assert!(answers(&mut desk, 100));
+    let told = |word: &str| {
+        let of = |e: &&Event| matches!(e, Event::Noticed { text, .. } if text.contains(word));
+        desk.events.iter().filter(of).count()
+    };
+    assert_eq!(
+        (told("R062"), told("fast enough")),
+        (1, 1),
+        "{:?}",
+        desk.events
+    );
+}

@@ -17,6 +17,8 @@ mod smoothed;
 mod synchronising;
 mod voltage_support;
 
+use std::time::Duration;
+
 use model::{DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule};
 use quantities::{ActivePower, Bounds, ReactivePower};
 
@@ -56,6 +58,8 @@ pub struct Situation<'a> {
     pub storage: &'a [(DeviceIx, Bounds<ActivePower>)],
     /// Total power of the storage setpoints that were sent last.
     pub storage_sent: ActivePower,
+    /// How long it lately took from a frequency to a setpoint that was taken over, where it is known.
+    pub loop_delay: Option<Duration>,
 }
 
 impl Situation<'_> {

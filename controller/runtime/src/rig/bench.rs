@@ -11,7 +11,7 @@ use model::{
     DeviceImage, DeviceIx, DeviceSpec, Point, Rating, Role, SourceRating, TemperatureRating,
 };
 use profile::Protocol;
-use profile::modbus::Poll;
+use profile::modbus::{CommsLoss, FieldValue, Poll};
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
 
 use crate::telemetry::{HomeConfig, HomeDevice};
@@ -24,6 +24,40 @@ const FRESH_PERIODS: u32 = 3;
 /// Shortest age that counts as stale: below it, one late answer would blind the controller.
 /// Chosen: 1 s, twice the longest time-out of the bundled profiles.
 const FRESH_AT_LEAST: Duration = Duration::from_secs(1);
+
+impl RigDevice {
+    /// Within which time the device falls back by itself when it hears nothing, as rig and profile say;
+    /// `None` for one that holds what it was told. Of several controls the slowest counts.
+    #[must_use]
+    pub fn falls_back_within(&self) -> Option<Duration> {
+        let of_loss = |loss: CommsLoss| match loss {
+            CommsLoss::Reverts { after } => Some(after),
+            CommsLoss::Holds => None,
+        };
+        match &self.profile.protocol {
+            Protocol::Modbus(modbus) => modbus
+                .controls
+                .iter()
+                .filter(|c| c.point != Point::ReactivePowerSet)
+                .filter_map(|c| {
+                    let told = c
+                        .fields
+                        .iter()
+                        .any(|f| f.value == FieldValue::RevertSeconds);
+                    // A rig's wish counts only where the device has a register for it.
+                    self.revert.filter(|_| told).or(of_loss(c.comms_loss))
+                })
+                .max(),
+            Protocol::Mqtt(mqtt) => mqtt.commands.iter().filter_map(|c| c.revert).max(),
+            Protocol::Can(can) => can
+                .controls
+                .iter()
+                .filter_map(|c| of_loss(c.comms_loss))
+                .max(),
+            Protocol::Scpi(_) => None,
+        }
+    }
+}
 
 impl Rig {
     /// The index of a device by name.

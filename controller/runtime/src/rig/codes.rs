@@ -143,6 +143,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A device says values that its own profile does not believe. The driver marks each of them as out of range and nobody uses it; the usual reason is a wrong type, word order or scale.",
     ),
     (
+        "R062",
+        "The loop from a measured frequency to a setpoint that a storage has taken over is slower than half of the delay that the island's droop bears (`control.inertia`, `control.lag` and `control.droop`, or `control.delay_margin`). Beyond the whole of it the frequency swings ever wider. Let the inverters do the droop by themselves, or poll and write faster. A running controller measures the loop and refuses the droop as long as it is too slow.",
+    ),
+    (
+        "R063",
+        "`safety.order` must name all steps of the safe end: what it left out would be left as it is.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
     ),

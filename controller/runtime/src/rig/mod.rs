@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use document::{Diagnostic, Source};
-use model::{Forming, Role};
+use model::{Forming, RestStep, Role};
 use profile::Profile;
 use profile::modbus::SerialSettings;
 use quantities::{
@@ -82,6 +82,10 @@ pub struct Safety {
     pub on_lost: OnLost,
     /// A device whose switch must be closed for the bench to run.
     pub estop: Option<usize>,
+    /// The steps of the safe end, in their order.
+    pub order: Vec<RestStep>,
+    /// Longest time of one step.
+    pub step: Duration,
 }
 
 /// What the buses do when control is lost.

@@ -207,17 +207,19 @@ impl<'a> Reader<'a> {
         let site = site?;
         emulate.network = network::network(self, &devices, &site);
         let sinks = telemetry::sinks(self);
+        let (safety, safe_opens_breaker) = sections::safety(self, &devices);
         let rig = Rig {
             source: Arc::clone(self.own().source()),
             title,
             site,
-            safety: sections::safety(self, &devices),
+            safety,
             control: control::Settings {
                 // The limit of the meter at the point of common coupling is that of the exchange.
                 exchange: devices
                     .iter()
                     .find(|(d, _)| d.role == model::Role::Pcc)
                     .and_then(|(d, _)| d.p),
+                safe_opens_breaker,
                 ..sections::control(self, &site)
             },
             market: trade::market(self, &devices),

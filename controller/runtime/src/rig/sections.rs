@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use document::{Document, Table};
+use model::RestStep;
 use quantities::{Frequency, Voltage};
 
 use super::parse::Reader;
@@ -54,15 +55,29 @@ pub(super) fn site(reader: &Reader<'_>) -> Option<Site> {
     })
 }
 
-pub(super) fn safety(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) -> Safety {
+/// The section `safety`, and whether a safe end opens the coupling breaker.
+pub(super) fn safety(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) -> (Safety, bool) {
     let mut safety = Safety {
         heartbeat: Duration::from_secs(1),
         on_lost: OnLost::Safe,
         estop: None,
+        order: RestStep::NAMES.iter().map(|(_, step)| *step).collect(),
+        step: REST_STEP,
     };
+    let mut opens_breaker = false;
     let Some(table) = reader.section("safety") else {
-        return safety;
+        return (safety, opens_breaker);
     };
+    if let Some(step) = table.duration("step") {
+        safety.step = step.value;
+    }
+    let words = [("leave", false), ("open", true)];
+    if let Some(breaker) = table.choice("breaker", &words) {
+        opens_breaker = breaker.value;
+    }
+    if table.has("order") {
+        safety.order = rest_order(&table);
+    }
     if let Some(heartbeat) = table.duration("heartbeat") {
         safety.heartbeat = heartbeat.value;
     }
@@ -89,7 +104,43 @@ pub(super) fn safety(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         }
     }
     table.finish();
-    safety
+    (safety, opens_breaker)
+}
+
+/// Longest time of one step of the safe end.
+/// Chosen: 1.5 s, three time-outs of the slowest bundled profile.
+const REST_STEP: Duration = Duration::from_millis(1500);
+
+/// The steps of the safe end as the rig orders them. One that is left out would leave its devices as
+/// they are, so none may be.
+fn rest_order(table: &Table<'_>) -> Vec<RestStep> {
+    let mut order = Vec::new();
+    for word in table.texts("order") {
+        let known = RestStep::NAMES.iter().find(|(name, _)| *name == word.value);
+        match known {
+            Some((_, step)) if !order.contains(step) => order.push(*step),
+            _ => table.document().error(
+                "D006",
+                word.span,
+                format!("`{}` is no step, or stands here twice", word.value),
+                "",
+                "the steps are sources, loads, storages, pv, plugs and breaker",
+            ),
+        }
+    }
+    if let Some((name, _)) = RestStep::NAMES
+        .iter()
+        .find(|(_, step)| !order.contains(step))
+    {
+        table.document().error(
+            "R063",
+            table.span_of("order"),
+            format!("the safe end leaves out `{name}`"),
+            "",
+            "name all six steps, in the order that you want",
+        );
+    }
+    order
 }
 
 pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {

@@ -362,5 +362,73 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("{devices} devices were told to go safe: {why}."),
             json!({ "why": why, "devices": devices }),
         ),
+        Event::Rested {
+            step,
+            devices,
+            missed,
+            after_s,
+            within_s,
+        } => row(
+            "rested",
+            if *missed > 0 { Error } else { Info },
+            None,
+            format!(
+                "The step {} of the safe end is over after {after_s:.3} s of {within_s} s: {devices} \
+                 devices were told, {missed} did not confirm it.",
+                step.name()
+            ),
+            json!({
+                "step": step.name(),
+                "devices": devices,
+                "missed": missed,
+                "after_s": after_s,
+                "within_s": within_s,
+            }),
+        ),
+        Event::LeaseTaken { by, for_s } => row(
+            "lease_taken",
+            Info,
+            None,
+            format!("{by} has the bench for {for_s:.0} s."),
+            json!({ "by": by, "for_s": for_s }),
+        ),
+        Event::LeaseEnded { by, given_back } => row(
+            "lease_ended",
+            if *given_back { Info } else { Warning },
+            None,
+            if *given_back {
+                format!("{by} has given the bench back.")
+            } else {
+                format!("The lease of {by} has run out.")
+            },
+            json!({ "by": by, "given_back": given_back }),
+        ),
+        Event::Unplugged { device } => row(
+            "unplugged",
+            Warning,
+            Some(device),
+            "The device hears nothing any more, to show that it falls back.".into(),
+            Value::Null,
+        ),
+        Event::FellBack {
+            device,
+            after_s,
+            stated_s,
+        } => row(
+            "fell_back",
+            if stated_s.is_some_and(|stated| *after_s <= stated) {
+                Info
+            } else {
+                Warning
+            },
+            Some(device),
+            match stated_s {
+                Some(stated) => {
+                    format!("It fell back after {after_s:.2} s; {stated} s are stated.")
+                }
+                None => format!("It fell back after {after_s:.2} s; no time is stated."),
+            },
+            json!({ "after_s": after_s, "stated_s": stated_s }),
+        ),
     }
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
 use super::answer::Problem;
-use super::{Desk, guard};
+use super::{Desk, guard, lock};
 
 /// How long `safe` waits for its place in the queue. Chosen: 1 s, ten cycles.
 const SAFE_WAIT: Duration = Duration::from_secs(1);
@@ -88,9 +88,9 @@ struct ReleaseBody {
     device: String,
 }
 
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
-fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
     let body = body.map_err(|rejection| Problem {
         status: rejection.status(),
         code: "body_not_read",
@@ -199,8 +199,14 @@ pub(super) async fn safe(State(desk): State<Desk>) -> Result<Response, Problem> 
         })
 }
 
-pub(super) async fn arm(State(desk): State<Desk>, headers: HeaderMap) -> Result<Response, Problem> {
+/// Arming is under a lease: it takes or renews it, and ends with it.
+pub(super) async fn arm(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     guard::check_token(&desk.access, &headers)?;
+    lock::taken(&desk, &headers, body)?;
     give(&desk, WebCommand::Arm(true))
 }
 
@@ -218,6 +224,7 @@ pub(super) async fn mode(
     body: Body,
 ) -> Result<Response, Problem> {
     guard::check_token(&desk.access, &headers)?;
+    lock::check(&desk, &headers)?;
     let request = parse::<ModeBody>(body)?.mode;
     give(&desk, WebCommand::Mode(request))
 }
@@ -228,6 +235,7 @@ pub(super) async fn hold(
     body: Body,
 ) -> Result<Response, Problem> {
     guard::check_token(&desk.access, &headers)?;
+    lock::check(&desk, &headers)?;
     let body: HoldBody = parse(body)?;
     let device = device(&desk, &body.device)?;
     let setpoint = body.setpoint.setpoint()?;
@@ -240,6 +248,7 @@ pub(super) async fn release(
     body: Body,
 ) -> Result<Response, Problem> {
     guard::check_token(&desk.access, &headers)?;
+    lock::check(&desk, &headers)?;
     let body: ReleaseBody = parse(body)?;
     let device = device(&desk, &body.device)?;
     give(&desk, WebCommand::Release { device })

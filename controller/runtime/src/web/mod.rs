@@ -10,6 +10,7 @@
 mod answer;
 mod command;
 mod guard;
+mod lock;
 mod metrics;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 
+use crate::lease::Lease;
 use crate::view::LiveView;
 use answer::{Problem, json};
 
@@ -50,6 +52,7 @@ struct Desk {
     view: Arc<LiveView>,
     commands: mpsc::Sender<WebCommand>,
     access: Arc<Access>,
+    lease: Lease,
     streams: Arc<Semaphore>,
 }
 
@@ -70,6 +73,7 @@ fn routes() -> Vec<Route> {
         ("get", "/api/v1/devices", get(devices)),
         ("get", "/api/v1/modes", get(modes)),
         ("get", "/api/v1/arming", get(arming)),
+        ("get", "/api/v1/lock", get(lock::who)),
         ("get", "/api/v1/dispatches", get(dispatches)),
         ("get", "/api/v1/market", get(market)),
         ("get", "/api/v1/ledger", get(ledger)),
@@ -77,6 +81,8 @@ fn routes() -> Vec<Route> {
         ("get", "/api/v1/history", get(history)),
         ("get", "/api/v1/stream", get(stream)),
         ("post", "/api/v1/safe", post(command::safe)),
+        ("post", "/api/v1/lock/take", post(lock::take)),
+        ("post", "/api/v1/lock/drop", post(lock::give_back)),
         ("post", "/api/v1/arm", post(command::arm)),
         ("post", "/api/v1/disarm", post(command::disarm)),
         ("post", "/api/v1/mode", post(command::mode)),
@@ -124,11 +130,17 @@ async fn file(asset: Asset) -> Response {
 }
 
 /// The application, ready to be served.
-fn app(view: Arc<LiveView>, commands: mpsc::Sender<WebCommand>, access: Access) -> Router {
+fn app(
+    view: Arc<LiveView>,
+    commands: mpsc::Sender<WebCommand>,
+    access: Access,
+    lease: Lease,
+) -> Router {
     let desk = Desk {
         view,
         commands,
         access: Arc::new(access),
+        lease,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     };
     routes()
@@ -155,8 +167,9 @@ pub async fn serve(
     view: Arc<LiveView>,
     commands: mpsc::Sender<WebCommand>,
     access: Access,
+    lease: Lease,
 ) -> std::io::Result<()> {
-    axum::serve(listener, app(view, commands, access)).await
+    axum::serve(listener, app(view, commands, access, lease)).await
 }
 
 async fn metrics_page(State(desk): State<Desk>) -> Response {

@@ -28,7 +28,8 @@ async fn server(token: Option<&str>, queue: usize) -> Server {
         loopback: true,
         token: token.map(String::from),
     };
-    tokio::spawn(serve(listener, Arc::clone(&view), tx, access));
+    let lease = Lease::new(Arc::new(crate::clock::SystemClock::start()));
+    tokio::spawn(serve(listener, Arc::clone(&view), tx, access, lease));
     Server {
         address,
         view,
@@ -186,6 +187,59 @@ async fn only_safe_works_without_a_token() {
         assert_eq!(got, 202);
         assert_eq!(server.commands.try_recv().unwrap(), WebCommand::Safe);
     }
+}
+
+#[tokio::test]
+async fn whoever_has_the_bench_commands_it_and_others_may_only_make_it_safe() {
+    let mut server = server(Some("s3cret"), 16).await;
+    let token = "Authorization: Bearer s3cret\r\n";
+    let ann = format!("{token}Gridrig-Holder: ann\r\n");
+    let bob = format!("{token}Gridrig-Holder: bob\r\n");
+    let rows: &[(&str, &str, &str, &str, u16)] = &[
+        ("POST", "lock/take", "", "", 401),
+        ("POST", "lock/take", &ann, r#"{"for_s":0}"#, 400),
+        ("POST", "lock/take", &ann, r#"{"for_s":600}"#, 202),
+        ("POST", "lock/take", &bob, "", 423),
+        ("POST", "arm", &bob, "", 423),
+        ("POST", "arm", token, "", 423),
+        ("POST", "mode", &bob, r#"{"mode":"island"}"#, 423),
+        ("POST", "release", &bob, r#"{"device":"bat1"}"#, 423),
+        (
+            "POST",
+            "hold",
+            &bob,
+            r#"{"device":"bat1","setpoint":{"p_w":5}}"#,
+            423,
+        ),
+        ("POST", "lock/drop", &bob, "", 423),
+        ("POST", "safe", "", "", 202),
+        ("POST", "disarm", &bob, "", 202),
+        ("POST", "arm", &ann, r#"{"for_s":60}"#, 202),
+        ("POST", "lock/drop", &ann, "", 202),
+        ("POST", "mode", &bob, r#"{"mode":"island"}"#, 202),
+    ];
+    for (method, path, headers, body, expected) in rows {
+        let path = format!("/api/v1/{path}");
+        let (status, answer) = ask(&server, method, &path, headers, body).await;
+        assert_eq!(status, *expected, "{path} {body}: {answer}");
+    }
+    let mut orders = Vec::new();
+    while let Ok(command) = server.commands.try_recv() {
+        orders.push(command.order());
+    }
+    let expected = [
+        Order::Mode(ModeRequest::Safe),
+        Order::Arm(false),
+        Order::Arm(true),
+        Order::Mode(ModeRequest::Island),
+    ];
+    assert_eq!(orders, expected);
+    ask(&server, "POST", "/api/v1/arm", &bob, "").await;
+    let (_, who) = ask(&server, "GET", "/api/v1/lock", "", "").await;
+    assert!(
+        who.contains(r#""holder":"bob""#),
+        "arming takes the bench: {who}"
+    );
 }
 
 #[tokio::test]

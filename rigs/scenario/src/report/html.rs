@@ -1,6 +1,7 @@
 //! `report.html` of scenarios: verdict and table first, then a picture for each check.
 
 use super::result::{LedgerSummary, RunResult, ScenarioResult};
+use super::safety::safety;
 use super::{charts, escape, number};
 use crate::check::CheckResult;
 use crate::verdict::Expect;
@@ -26,6 +27,7 @@ pub fn scenario_report(result: &RunResult) -> String {
     body.push_str(&overview(&result.scenarios));
     for (i, scenario) in result.scenarios.iter().enumerate() {
         body.push_str(&section(i, scenario));
+        body.push_str(&safety(&[], &scenario.fallbacks));
     }
     let rows = result.counters.rows();
     body.push_str("<h2>Counters</h2>");

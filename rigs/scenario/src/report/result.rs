@@ -44,6 +44,51 @@ pub struct RunResult {
     pub counters: Counters,
     /// The ledger of the run.
     pub ledger: LedgerSummary,
+    /// The steps of the safe end, as they went.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safe_end: Vec<SafeStep>,
+    /// How devices fell back whose plug was pulled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<FallbackTime>,
+}
+
+/// A step of the safe end, as it went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SafeStep {
+    /// Name of the step.
+    pub step: String,
+    /// Devices that were told.
+    pub devices: Vec<String>,
+    /// Those that did not confirm it in time.
+    pub missed: Vec<String>,
+    /// How long it took, in seconds.
+    pub took_s: f64,
+    /// How long it might have taken, in seconds.
+    pub within_s: f64,
+}
+
+/// How long a device took to fall back by itself, after it heard nothing any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FallbackTime {
+    /// Which device.
+    pub device: String,
+    /// What was measured, in seconds; `None` = it did not fall back while its plug was out.
+    pub measured_s: Option<f64>,
+    /// How long its plug was out, in seconds.
+    pub out_s: f64,
+    /// Within which time it has to, as rig and profile say, in seconds; `None` = they state none.
+    pub stated_s: Option<f64>,
+}
+
+impl FallbackTime {
+    /// Whether it fell back within the time that is stated.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        match (self.measured_s, self.stated_s) {
+            (Some(measured), Some(stated)) => measured <= stated,
+            _ => false,
+        }
+    }
 }
 
 /// The result of a scenario.
@@ -71,6 +116,12 @@ pub struct ScenarioResult {
     pub duration_s: f64,
     /// Checks in the order of the file.
     pub checks: Vec<CheckResult>,
+    /// The steps of the safe end, as they went.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safe_end: Vec<SafeStep>,
+    /// How devices fell back whose plug was pulled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<FallbackTime>,
 }
 
 impl ScenarioResult {
@@ -105,6 +156,8 @@ impl ScenarioResult {
             why: why.into(),
             duration_s: 0.0,
             checks,
+            safe_end: Vec::new(),
+            fallbacks: Vec::new(),
         }
     }
 

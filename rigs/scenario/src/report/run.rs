@@ -3,6 +3,7 @@
 use super::html::{facts, footer, head, page};
 use super::plot::{Plot, thinned};
 use super::result::RunResult;
+use super::safety::safety;
 use super::{charts, escape, number};
 
 /// What a `demo` or `run` has to show besides its result.
@@ -68,6 +69,7 @@ pub fn run_report(result: &RunResult, report: &RunReport) -> String {
         body.push_str(&chart_section(chart));
     }
     body.push_str(&modes(&report.modes));
+    body.push_str(&safety(&result.safe_end, &result.fallbacks));
     body.push_str(&dispatches(&report.dispatches));
     for (title, rows) in [("Market", &report.market), ("Ledger", &report.ledger)] {
         if !rows.is_empty() {

@@ -148,6 +148,8 @@ fn result() -> RunResult {
             entries: 61,
             verified: Some(true),
         },
+        safe_end: Vec::new(),
+        fallbacks: Vec::new(),
     }
     .judged(Verdict::Pass)
 }

@@ -65,6 +65,11 @@ impl Reader<'_> {
         for device in self.texts(&table, "release") {
             actions.push(Action::Release { device });
         }
+        for (key, out) in [("unplug", true), ("plug", false)] {
+            for device in self.texts(&table, key) {
+                actions.push(Action::Unplug { device, out });
+            }
+        }
         if let Some(request) = self.word(&table, "mode", ModeRequest::NAMES) {
             actions.push(Action::Mode(request));
         }
@@ -73,8 +78,8 @@ impl Reader<'_> {
             .and_then(|until| self.until(until, &actions));
         let mark = self.mark(&table);
         let keys = [
-            "set", "step", "for", "hold", "ramp", "play", "fault", "release", "mode", "until",
-            "mark",
+            "set", "step", "for", "hold", "ramp", "play", "fault", "release", "unplug", "plug",
+            "mode", "until", "mark",
         ];
         if keys.iter().filter(|key| table.has(key)).count() == 0 {
             self.document.error(

@@ -1,0 +1,177 @@
+//! Ledger before hardware: what is durable is handed to its bus, what is not does not leave.
+
+use bus::WriteJob;
+use control::Dispatch;
+use ledger_node::Receipt;
+use model::{Event, Instant, Order, Stage, UtcTime};
+
+use super::Engine;
+use crate::evidence::{CONTROLLER, NotDurable};
+
+impl Engine {
+    /// Makes dispatches durable, then hands them to their buses.
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        utc: UtcTime,
+        dispatches: &[Dispatch],
+        rests: bool,
+        events: &mut Vec<Event>,
+    ) {
+        if dispatches.is_empty() {
+            return;
+        }
+        if rests {
+            self.release_rest(now, utc, dispatches, events);
+            return;
+        }
+        if self.ledger_stopped {
+            self.forget(dispatches);
+            return;
+        }
+        let cause = self.parts.desk.as_ref().and_then(|d| d.cause);
+        let durable = self
+            .parts
+            .evidence
+            .before_release(utc, now, &self.names, dispatches, cause);
+        let receipts = match durable {
+            Ok(receipts) => receipts,
+            Err(NotDurable::Late(deadline)) => {
+                // The stated policy: hold. The next cycle decides anew with a newer image.
+                events.push(Event::LedgerLate {
+                    deadline_ms: deadline.as_millis() as u64,
+                    policy: "held back; the next cycle decides anew".into(),
+                });
+                self.forget(dispatches);
+                return;
+            }
+            Err(stopped) => {
+                self.ledger_failed(&stopped, events);
+                self.forget(dispatches);
+                return;
+            }
+        };
+        for (dispatch, receipt) in dispatches.iter().zip(&receipts) {
+            self.send(now, dispatch, Some(receipt), events);
+        }
+        self.counters.dispatches_logged = self.parts.evidence.dispatches_logged;
+    }
+
+    /// Hands the setpoints of a safe end to their buses: recorded first while the ledger still works,
+    /// and sent in any case.
+    pub(super) fn release_rest(
+        &mut self,
+        now: Instant,
+        utc: UtcTime,
+        dispatches: &[Dispatch],
+        events: &mut Vec<Event>,
+    ) {
+        let receipts = if self.ledger_stopped {
+            Vec::new()
+        } else {
+            self.parts
+                .evidence
+                .before_release(utc, now, &self.names, dispatches, None)
+                .unwrap_or_default()
+        };
+        if receipts.len() < dispatches.len() {
+            events.push(Event::LedgerLate {
+                deadline_ms: 0,
+                policy: "rest is sent without its record".into(),
+            });
+        }
+        for (index, dispatch) in dispatches.iter().enumerate() {
+            self.send(now, dispatch, receipts.get(index), events);
+        }
+        self.counters.dispatches_logged = self.parts.evidence.dispatches_logged;
+    }
+
+    /// Hands one setpoint to its bus. Without a receipt (only rest is sent so) it is not counted
+    /// as a dispatch, and the event before it says that the record is missing.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        dispatch: &Dispatch,
+        receipt: Option<&Receipt>,
+        events: &mut Vec<Event>,
+    ) {
+        let device = dispatch.device;
+        let number = self.tracker.number();
+        let atom = receipt.map_or_else(String::new, |r| r.atom_id.to_string());
+        if let Some(receipt) = receipt {
+            self.counters.dispatches += 1;
+            events.push(Event::Dispatched {
+                device,
+                setpoint: dispatch.setpoint.get(),
+                function: dispatch.function,
+                why: dispatch.why.clone(),
+                clamped: dispatch.clamped.clone(),
+                ledger_clock: receipt.clock,
+                atom: atom.clone(),
+            });
+            self.tracker.sent(
+                device,
+                number,
+                receipt.atom_id,
+                dispatch.setpoint.get(),
+                now,
+            );
+        }
+        let bus = self.parts.rig.devices[device.index()].bus;
+        let job = WriteJob {
+            dispatch: number,
+            device,
+            setpoint: dispatch.setpoint,
+            valid_until: dispatch.valid_until,
+            urgent: dispatch.urgent,
+        };
+        if let Err(rejected) = self.parts.path.write(bus, job) {
+            events.push(Event::SetpointMissed {
+                device,
+                stage: Stage::Written,
+                why: rejected.to_string(),
+                atom,
+            });
+            self.own_orders.push(Order::Forget { device });
+        }
+    }
+
+    pub(super) fn forget(&mut self, dispatches: &[Dispatch]) {
+        self.own_orders.extend(
+            dispatches
+                .iter()
+                .map(|d| Order::Forget { device: d.device }),
+        );
+    }
+
+    /// Records what nothing waits for.
+    pub(super) fn record(
+        &mut self,
+        utc: UtcTime,
+        notes: Vec<ledger_core::Payload>,
+        events: &mut Vec<Event>,
+    ) {
+        if self.ledger_stopped {
+            return;
+        }
+        let evidence = &mut self.parts.evidence;
+        let drafts = notes
+            .into_iter()
+            .map(|payload| evidence.draft(CONTROLLER, payload))
+            .collect();
+        if let Err(fault) = evidence.note(utc, drafts) {
+            self.ledger_failed(&fault, events);
+        }
+    }
+
+    /// Fail-stop: without evidence nothing is dispatched any more, and the bench comes to rest.
+    pub(super) fn ledger_failed(&mut self, fault: &NotDurable, events: &mut Vec<Event>) {
+        if self.ledger_stopped {
+            return;
+        }
+        self.ledger_stopped = true;
+        events.push(Event::LedgerStopped {
+            why: fault.to_string(),
+        });
+    }
+}

@@ -1,0 +1,149 @@
+//! The one fan-out at the edge: telemetry, log, page and listeners hear the same of a step.
+
+use std::time::Duration;
+
+use control::{Outcome, Rhythm};
+use model::{DeviceIx, Event, Instant, PointSample, ProcessImage, UtcTime};
+
+use super::Engine;
+use crate::telemetry::{Level, describe};
+use crate::view::{BusView, CycleReport, LedgerView, MarketView};
+
+/// A step counts as late when it begins more than this share of the period after it was due.
+const LATE_SHARE: f64 = 0.2;
+/// How often the page hears of buses, market and ledger. Chosen: once a second, as people read.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    #[allow(clippy::too_many_arguments, reason = "the one fan-out at the edge")]
+    pub(super) fn tell(
+        &mut self,
+        now: Instant,
+        utc: UtcTime,
+        rhythm: Rhythm,
+        due: Instant,
+        image: &ProcessImage,
+        samples: &[PointSample],
+        outcome: &Outcome,
+        events: &[Event],
+    ) {
+        let mut events = events.to_vec();
+        let supervisory = rhythm == Rhythm::Supervisory;
+        let late = now.since(due);
+        if supervisory {
+            self.counters.cycles += 1;
+            if late > self.period().mul_f64(LATE_SHARE) {
+                self.counters.cycles_late += 1;
+                events.push(Event::CycleLate {
+                    late_ms: late.as_secs_f64() * 1000.0,
+                });
+            }
+        }
+        self.parts.telemetry.samples(utc, now, samples);
+        for event in &events {
+            self.parts.telemetry.event(utc, now, event);
+            self.parts.view.event(utc, now, event);
+            self.trace(event);
+        }
+        for listener in &mut self.parts.listeners {
+            listener.samples(now, samples);
+            for event in &events {
+                listener.event(now, event);
+            }
+            if supervisory {
+                listener.cycle(now, outcome.mode);
+            }
+        }
+        if supervisory {
+            let took = self.parts.clock.now().since(now);
+            self.parts.view.cycle(CycleReport {
+                n: self.counters.cycles,
+                now,
+                utc,
+                late_ms: late.as_secs_f64() * 1000.0,
+                took_ms: took.as_secs_f64() * 1000.0,
+                mode: outcome.mode,
+                armed: self.parts.path.is_open(),
+                estimate: &outcome.estimate,
+                image,
+            });
+            if now.since(self.buses_told_at) >= TELL_EVERY {
+                self.tell_slowly(now);
+                if !self.parts.path.is_open() && self.ends.is_none() {
+                    let ahead = self.look_ahead(now, image);
+                    self.parts.view.arming(Some(ahead));
+                }
+            }
+        }
+    }
+
+    /// Tells the log, in the same words as everybody else.
+    pub(super) fn trace(&self, event: &Event) {
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return;
+        }
+        let name = |device: DeviceIx| {
+            self.names
+                .get(device.index())
+                .map_or_else(String::new, ToString::to_string)
+        };
+        let record = describe(event, &name);
+        let device = record.device.as_deref().unwrap_or("-");
+        match record.level {
+            Level::Info => tracing::info!(message = record.text, event = record.event, device),
+            Level::Warning => tracing::warn!(message = record.text, event = record.event, device),
+            Level::Error => tracing::error!(message = record.text, event = record.event, device),
+        }
+    }
+
+    /// What the page hears once a second.
+    pub(super) fn tell_slowly(&mut self, now: Instant) {
+        let elapsed = now.since(self.buses_told_at).as_nanos().max(1) as f64;
+        self.buses_told_at = now;
+        let buses = self
+            .parts
+            .path
+            .buses()
+            .iter()
+            .zip(&mut self.busy_before)
+            .map(|(bus, before)| {
+                let report = bus.stats.report();
+                let busy = report.busy_nanos.saturating_sub(*before) as f64 / elapsed;
+                *before = report.busy_nanos;
+                BusView {
+                    name: bus.id.to_string(),
+                    report,
+                    busy_percent: (busy * 100.0).min(100.0),
+                    devices: bus.stats.devices(),
+                }
+            })
+            .collect();
+        self.parts.view.buses(buses);
+        let telemetry = self.parts.telemetry.report();
+        self.counters.telemetry_written = telemetry.written;
+        self.counters.telemetry_lost = telemetry.lost;
+        self.counters.home_written = telemetry.home_written;
+        self.counters.home_lost = telemetry.home_lost;
+        self.parts.view.counters(self.counters);
+        self.parts.view.ledger(LedgerView {
+            clock: self.parts.evidence.clock,
+            root: self.parts.evidence.root_text(),
+            entries: self.parts.evidence.clock,
+        });
+        if let Some(desk) = &self.parts.desk {
+            let state = &desk.state;
+            self.parts.view.market(MarketView {
+                interval: state.interval,
+                mechanism: desk.mechanism_name(),
+                price_mc_per_kwh: state.price_mc_per_kwh,
+                energy_mwh: state.energy_mwh,
+                trades: state.trades,
+                accounts: state
+                    .accounts
+                    .iter()
+                    .map(|(name, amount)| (name.clone(), amount.to_string()))
+                    .collect(),
+            });
+        }
+    }
+}
