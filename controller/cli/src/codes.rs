@@ -135,7 +135,8 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         profile::EXPLANATIONS,
         runtime::rig::EXPLANATIONS,
         network::read::EXPLANATIONS,
-        der::settings::EXPLANATIONS,
+        der_model::settings::EXPLANATIONS,
+        services::definition::EXPLANATIONS,
         scenario::codes::EXPLANATIONS,
         scenario::bench::EXPLANATIONS,
         scenario::bench::COURSE_EXPLANATIONS,
@@ -186,6 +187,7 @@ mod tests {
             include_str!("verb/replay.rs"),
             include_str!("verb/scan.rs"),
             include_str!("verb/scan/target.rs"),
+            include_str!("verb/service.rs"),
             include_str!("verb/sim.rs"),
             include_str!("verb/test.rs"),
         ];

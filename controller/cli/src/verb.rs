@@ -15,6 +15,7 @@ pub mod plant;
 pub mod replay;
 pub mod run;
 pub mod scan;
+pub mod service;
 pub mod sim;
 pub mod test;
 
@@ -73,6 +74,8 @@ verbs! {
     Market => market;
     /// Drive the model of a DER to IEEE 1547-2018 through a series, offline.
     Der => der;
+    /// What a service of a market or a grid code asks for at a frequency or a voltage.
+    Service => service;
     /// Solve the network of an emulated bench.
     Plant => plant;
     /// Recompute every control cycle of a run from its journal.

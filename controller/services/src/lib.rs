@@ -8,11 +8,13 @@
 //! - [`Droop`]: proportional power around a nominal frequency, with a deadband.
 //! - [`Reduction`]: a generator's own reduction when the frequency is too high
 //!   (limited frequency sensitive mode).
+//! - [`definition`]: the services of markets and grid codes as data, with their sources.
 //! - [`Reactive`] and [`FrequencyWatt`]: what a device does by itself, IEEE 1547 and others alike.
 //!
 //! Nominal frequency is always a parameter: nothing here knows 50 or 60 Hz.
 
 mod curve;
+pub mod definition;
 mod droop;
 mod support;
 

@@ -86,10 +86,10 @@ enum Service {
 ///
 /// ```
 /// use document::Source;
-/// use der::{Der, Measured, Status, Volts};
+/// use der_model::{Der, Measured, Status, Volts};
 /// use quantities::Frequency;
 /// let file = Source::new("settings.toml", "[volt_var]\nenabled = true\n");
-/// let (settings, _) = der::settings::read(file).unwrap();
+/// let (settings, _) = der_model::settings::read(file).unwrap();
 /// let mut device = Der::new(settings);
 /// let given = device.step(0.05, &Measured {
 ///     v: Volts::Balanced(0.95),

@@ -57,7 +57,7 @@ impl Capability {
     pub fn limits(&self, p_pu: f64, storage: bool) -> (f64, f64) {
         let share = if storage || p_pu >= self.p_full_pu {
             1.0
-        } else if p_pu >= self.p_least_pu {
+        } else if p_pu >= self.p_least_pu - NEAR_PU {
             p_pu / self.p_full_pu
         } else {
             0.0
@@ -109,6 +109,9 @@ impl Capability {
         }
     }
 }
+
+/// How far below a limit rounding may carry a power that stands on it, per unit.
+const NEAR_PU: f64 = 1e-9;
 
 /// The active power beside a reactive one on the circle of the rating.
 fn beside(q: f64) -> f64 {

@@ -71,6 +71,7 @@ const NAMES: [(&str, Column); 11] = [
 pub struct Columns {
     order: Vec<Column>,
     phases: bool,
+    kind: Kind,
 }
 
 impl Columns {
@@ -130,7 +131,11 @@ impl Columns {
             ));
         }
         if faults.is_empty() {
-            Ok(Self { order, phases })
+            Ok(Self {
+                order,
+                phases,
+                kind,
+            })
         } else {
             Err(faults)
         }
@@ -187,6 +192,10 @@ impl Columns {
         }
         if self.phases {
             measured.v = Volts::Phases(phases);
+        }
+        if self.kind == Kind::Storage {
+            // The column is the sun's. A storage gives what is demanded, up to its rating.
+            measured.available_pu = 1.0;
         }
         Ok((t_s, t_at, measured))
     }

@@ -21,7 +21,7 @@ const PURE: &[(&str, &str)] = &[
     ("limiter", "controller/limiter"),
     ("market", "controller/market"),
     ("ledger-core", "ledger/core"),
-    ("der", "rigs/der"),
+    ("der-model", "rigs/der"),
 ];
 
 /// What the `clippy.toml` of each pure crate must ban.

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use der::series::{Columns, Fault, HEADER, Report, Series};
-use der::{Der, Settings};
+use der_model::series::{Columns, Fault, HEADER, Report, Series};
+use der_model::{Der, Settings};
 use document::{Actor, Diagnostic, Place, Source};
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ pub fn read_settings(path: &Path, terminal: &Terminal) -> Result<Settings, Probl
         let message = format!("{shown} cannot be read: {e}");
         Problem::usage(usage("C003", message, "name a TOML file with settings"))
     })?;
-    let (settings, warnings) = der::settings::read(Source::new(shown, text))?;
+    let (settings, warnings) = der_model::settings::read(Source::new(shown, text))?;
     terminal.draw(&warnings);
     Ok(settings)
 }
