@@ -138,14 +138,13 @@ impl Gate {
     pub(super) fn take_in(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.inbox.extend_from_slice(bytes);
         while let Some(length) = self.whole_frame()? {
-            let mut frame: Vec<u8> = self.inbox.drain(..length).collect();
-            let number = u16::from_be_bytes([frame[0], frame[1]]);
+            let number = u16::from_be_bytes([self.inbox[0], self.inbox[1]]);
             match self.numbers {
                 Numbers::Ignored => {
                     // A second frame is seen by the number of bytes received.
                     if let (Some(head), true) = (self.number(), self.passed.is_empty()) {
-                        frame[..2].copy_from_slice(&head.to_be_bytes());
-                        self.passed = frame;
+                        self.pass(length);
+                        self.passed[..2].copy_from_slice(&head.to_be_bytes());
                     }
                 }
                 Numbers::Repeated => {
@@ -157,14 +156,21 @@ impl Gate {
                     };
                     let owed = self.owed.remove(place);
                     if self.number() == Some(number) {
-                        self.passed = frame;
+                        self.pass(length);
                     } else {
                         self.late.extend(owed.map(|o| o.unit));
                     }
                 }
             }
+            self.inbox.drain(..length);
         }
         Ok(())
+    }
+
+    /// Lets the frame at the front of the inbox through.
+    fn pass(&mut self, length: usize) {
+        self.passed.clear();
+        self.passed.extend_from_slice(&self.inbox[..length]);
     }
 
     /// Length of the frame at the front of the inbox, once it is all there.

@@ -32,6 +32,8 @@ struct Inner {
     io: Box<dyn Port>,
     /// Time of the last byte in either direction.
     active_at: Instant,
+    /// When the last bytes of the request were written.
+    sent_at: Instant,
     /// Bytes of this transaction, without zeros before the first one of an RTU answer.
     received: usize,
     /// The other end has gone.
@@ -52,6 +54,17 @@ impl fmt::Debug for GuardedIo {
     }
 }
 
+/// What a port has heard since a request began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// How much.
+    pub(super) bytes: usize,
+    /// Time from the last bytes of the request to the last ones of the answer.
+    pub(super) after: Duration,
+    /// The other end has gone.
+    pub(super) ended: bool,
+}
+
 /// Why a line could not be made quiet.
 #[derive(Debug)]
 pub(super) enum NotQuiet {
@@ -66,9 +79,11 @@ pub(super) enum NotQuiet {
 impl GuardedIo {
     /// Watches a port; a gate makes it one of Modbus TCP.
     pub(super) fn new(io: impl Port + 'static, gate: Option<Gate>) -> Self {
+        let now = Instant::now();
         let inner = Inner {
             io: Box::new(io),
-            active_at: Instant::now(),
+            active_at: now,
+            sent_at: now,
             received: 0,
             ended: false,
             gate,
@@ -92,14 +107,14 @@ impl GuardedIo {
         }
     }
 
-    /// Bytes received since [`Self::begin`].
-    pub(super) fn received(&self) -> usize {
-        self.lock().received
-    }
-
-    /// Whether the other end has gone.
-    pub(super) fn ended(&self) -> bool {
-        self.lock().ended
+    /// What came since [`Self::begin`].
+    pub(super) fn heard(&self) -> Heard {
+        let inner = self.lock();
+        Heard {
+            bytes: inner.received,
+            after: inner.active_at - inner.sent_at,
+            ended: inner.ended,
+        }
     }
 
     /// Whether a numbered answer may still be on its way.
@@ -143,8 +158,8 @@ impl GuardedIo {
         if let Some(gate) = &mut self.lock().gate {
             gate.give_up();
         }
-        let mut buffer = [0; CHUNK_BYTES];
         while self.is_owed() && Instant::now() < until {
+            let mut buffer = [0; CHUNK_BYTES];
             tokio::select! {
                 biased;
                 read = self.read_some(&mut buffer) => {
@@ -256,7 +271,8 @@ impl AsyncWrite for GuardedIo {
     ) -> Poll<io::Result<usize>> {
         let mut inner = self.lock();
         let written = ready!(Pin::new(&mut inner.io).poll_write(cx, buf));
-        inner.active_at = Instant::now();
+        inner.sent_at = Instant::now();
+        inner.active_at = inner.sent_at;
         inner.ended |= written.is_err();
         if let (Ok(count), Some(gate)) = (&written, &mut inner.gate) {
             gate.sent(buf.get(..*count).unwrap_or_default());

@@ -25,6 +25,7 @@ use tokio_modbus::slave::{Slave, SlaveContext};
 
 pub use super::ask::Ask;
 use super::ask::{Shape, probe};
+use super::deadline::Deadline;
 use super::dial::{DialError, Opened, dial};
 use super::gate::{Gate, Numbers};
 use super::guard::{GuardedIo, NotQuiet};
@@ -160,6 +161,7 @@ pub struct ModbusLink {
     /// Bits per second, if it is known.
     baud: Option<u32>,
     wire: Wire,
+    deadline: Deadline,
     /// Whether the link was lost rather than closed by us.
     lost: bool,
     connected_before: bool,
@@ -170,6 +172,8 @@ pub struct ModbusLink {
     up_since: Instant,
     /// End of the last transaction.
     last_end: Instant,
+    /// How long the last transaction took, silence and proof in step included.
+    busy: Duration,
     /// Units whose answer to a request of this shape may still be on its way.
     suspects: BTreeMap<u8, Shape>,
     /// The unit that has not answered, while nothing came since.
@@ -210,6 +214,7 @@ impl ModbusLink {
             warm_up,
             baud,
             wire: Wire::Down { retry_at: now },
+            deadline: Deadline::new(now),
             lost: true,
             connected_before: false,
             failures: 0,
@@ -217,6 +222,7 @@ impl ModbusLink {
             quarantine_until: now,
             up_since: now,
             last_end: now,
+            busy: Duration::ZERO,
             suspects: BTreeMap::new(),
             silent_unit: None,
             silences: 0,
@@ -265,7 +271,8 @@ impl ModbusLink {
 
     /// What a person should know about the link, when it has just become clear.
     pub fn complaint(&mut self) -> Option<String> {
-        if self.is_line() {
+        let is_due = self.foreign >= FOREIGN_MAX || self.brief >= BRIEF_MAX;
+        if !is_due || self.is_line() {
             return None;
         }
         let server = match &self.endpoint {
@@ -278,13 +285,16 @@ impl ModbusLink {
                 "{server} answers with numbers that no request has; if it is a gateway that does not repeat transaction numbers, say tid = \"ignore\" at the bus in the rig"
             ));
         }
-        if self.brief >= BRIEF_MAX {
-            self.brief = 0;
-            return Some(format!(
-                "{server} closes each connection soon after it was opened; many devices serve one client only: end the other program that reads this device"
-            ));
-        }
-        None
+        self.brief = 0;
+        Some(format!(
+            "{server} closes each connection soon after it was opened; many devices serve one client only: end the other program that reads this device"
+        ))
+    }
+
+    /// When the last transaction ended, and how long it took.
+    #[must_use]
+    pub fn last(&self) -> (Instant, Duration) {
+        (self.last_end, self.busy)
     }
 
     /// Opens the link, after the back-off. May be dropped and called again without loss.
@@ -338,10 +348,10 @@ impl ModbusLink {
         let begin = Instant::now();
         let result = self.transact_in_step(unit, ask, timing).await;
         self.last_end = Instant::now();
-        let busy = (self.last_end - begin).as_nanos();
+        self.busy = self.last_end - begin;
         BusStats::add(
             &self.stats.busy_nanos,
-            u64::try_from(busy).unwrap_or(u64::MAX),
+            u64::try_from(self.busy.as_nanos()).unwrap_or(u64::MAX),
         );
         match result {
             Ok(_) | Err(LinkError::Exception(_)) => {
@@ -484,21 +494,24 @@ impl ModbusLink {
             return Err(LinkError::Down("not connected".to_owned()));
         };
         port.begin(unit);
+        let limit = (&mut self.deadline, timeout);
         let mut result = match client {
             Some(client) => {
                 client.set_slave(Slave(unit));
-                call(client, ask, timeout, &self.stats).await
+                call(client, ask, limit, &self.stats).await
             }
             None => {
                 // A fresh client per transaction: no decoder state outlives its request.
                 let mut client = client::rtu::attach_slave(port.clone(), Slave(unit));
-                call(&mut client, ask, timeout, &self.stats).await
+                call(&mut client, ask, limit, &self.stats).await
             }
         };
+        let heard = port.heard();
         if let Ok(answer) = &mut result {
+            answer.round_trip = heard.after;
             answer.latency = answer.round_trip.saturating_sub(wire);
         }
-        let (received, ended) = (port.received(), port.ended());
+        let (received, ended) = (heard.bytes, heard.ended);
         let expected = match &result {
             Ok(_) => ask.shape().bytes + more,
             Err(LinkError::Exception(_)) => EXCEPTION_BYTES + more,
@@ -596,26 +609,29 @@ fn attach(opened: Opened, framing: Framing) -> Wire {
 async fn call(
     context: &mut client::Context,
     ask: Ask<'_>,
-    timeout: Duration,
+    (deadline, timeout): (&mut Deadline, Duration),
     stats: &BusStats,
 ) -> Result<Answer, LinkError> {
     BusStats::add(&stats.requests, 1);
-    let sent = Instant::now();
-    let outcome = tokio::time::timeout(timeout, context.call(ask.request())).await;
+    let until = Instant::now() + timeout;
+    let outcome = deadline.keep(until, context.call(ask.request())).await;
     let result = match outcome {
-        Err(_) => Err(LinkError::Timeout(timeout)),
-        Ok(Ok(Ok(response))) => ask.accept(response).map_err(LinkError::Corrupt),
-        Ok(Ok(Err(exception))) => Err(LinkError::Exception(exception.into())),
-        Ok(Err(tokio_modbus::Error::Protocol(error))) => Err(LinkError::Corrupt(error.to_string())),
-        Ok(Err(tokio_modbus::Error::Transport(error))) => Err(match error.kind() {
+        None => Err(LinkError::Timeout(timeout)),
+        Some(Ok(Ok(response))) => ask.accept(response).map_err(LinkError::Corrupt),
+        Some(Ok(Err(exception))) => Err(LinkError::Exception(exception.into())),
+        Some(Err(tokio_modbus::Error::Protocol(error))) => {
+            Err(LinkError::Corrupt(error.to_string()))
+        }
+        Some(Err(tokio_modbus::Error::Transport(error))) => Err(match error.kind() {
             std::io::ErrorKind::InvalidData => LinkError::Corrupt(error.to_string()),
             _ => LinkError::Down(error.to_string()),
         }),
     };
+    // The port knows when bytes came and went.
     result.map(|words| Answer {
         words,
-        round_trip: sent.elapsed(),
-        latency: sent.elapsed(),
+        round_trip: Duration::ZERO,
+        latency: Duration::ZERO,
     })
 }
 

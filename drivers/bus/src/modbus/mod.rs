@@ -11,6 +11,7 @@ mod chores;
 pub mod codec;
 mod counter;
 mod curve_adoption;
+mod deadline;
 mod device;
 pub(crate) mod dial;
 mod gate;
@@ -268,6 +269,12 @@ impl Bus {
         Instant::START + self.epoch.elapsed()
     }
 
+    /// The plan's time at the end of the last transaction.
+    fn last_end(&self) -> Instant {
+        let (end, _) = self.link.last();
+        Instant::START + end.saturating_duration_since(self.epoch)
+    }
+
     /// The timer's instant for one of the plan.
     fn timer(&self, at: Option<Instant>) -> tokio::time::Instant {
         let after = at.map_or(FAR, |at| at.since(Instant::START).min(FAR));
@@ -502,9 +509,9 @@ impl Bus {
             ..device.timing
         };
         let unit = device.unit;
-        let begin = tokio::time::Instant::now();
         let result = self.link.transact(unit, ask, timing).await;
-        self.take_note(index, &result, begin.elapsed());
+        let (_, busy) = self.link.last();
+        self.take_note(index, &result, busy);
         self.show(unit, ask, &result);
         if let Some(complaint) = self.link.complaint() {
             self.notice_of_link(complaint);
@@ -742,8 +749,7 @@ impl Bus {
         match self.transact(index, question).await {
             Ok(answer) => {
                 self.publish(index, key, &answer);
-                let now = self.now();
-                self.plan.read_done(key, now);
+                self.plan.read_done(key, self.last_end());
                 if refused {
                     // The device takes it now: back to the usual blocks.
                     self.progress(index, Progress::Ready);
