@@ -309,6 +309,15 @@ impl Controller {
                     schedule.devices.retain(|(device, _)| known(device));
                     self.schedules.push(schedule);
                 }
+                Order::Agree(agreement) => match agreement.fault() {
+                    None => {
+                        self.bench.settings.agreement = *agreement;
+                        events.push(Event::Agreed {
+                            agreement: *agreement,
+                        });
+                    }
+                    Some(why) => events.push(Event::OrderRefused { why: why.into() }),
+                },
                 Order::Mode(request) => self.mode.ask(*request),
                 Order::Rest(step) => {
                     self.resting = true;

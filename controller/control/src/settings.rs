@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use limiter::{Fences, Limiter};
-use model::{DeviceIx, DeviceSpec, Role};
-use quantities::{
-    ActivePower, Bounds, Frequency, FrequencyRate, ReactivePower, StateOfCharge, Voltage,
-};
+use model::{Agreement, DeviceIx, DeviceSpec, Role};
+use quantities::{ActivePower, Bounds, Frequency, FrequencyRate, StateOfCharge, Voltage};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the control functions. Times are real time, powers positive into the bus.
@@ -22,14 +20,8 @@ pub struct Settings {
     pub droop: f64,
     /// Deviation from nominal in which the droop stays silent.
     pub deadband: Frequency,
-    /// Exchange to hold at the point of common coupling when the market says nothing.
-    pub pcc_target: Option<ActivePower>,
-    /// Exchange at the point of common coupling that was agreed with the utility; positive = import.
-    pub pcc_limits: Option<Bounds<ActivePower>>,
-    /// Least power factor there.
-    pub pcc_pf_min: Option<f64>,
-    /// Reactive power to hold there, in place of a power factor.
-    pub pcc_q: Option<ReactivePower>,
+    /// What is agreed with the utility at the start.
+    pub agreement: Agreement,
     /// Charge below which nothing is discharged while grid-connected.
     pub reserve_soc: Option<StateOfCharge>,
     /// Power of the storage that stays free while grid-connected, for a frequency event or an island.
@@ -76,10 +68,7 @@ impl Settings {
             period: Duration::from_millis(100),
             droop: 0.04,
             deadband: nominal_f * (0.036 / 60.0),
-            pcc_target: None,
-            pcc_limits: None,
-            pcc_pf_min: None,
-            pcc_q: None,
+            agreement: Agreement::default(),
             reserve_soc: None,
             reserve_p: None,
             island_v_gain_per_s: 4.0,

@@ -1,8 +1,9 @@
 //! What may be asked of a device, and what may be asked of the controller.
 
+use std::fmt;
 use std::time::Duration;
 
-use quantities::{ActivePower, Frequency, PhaseAngle, ReactivePower, Voltage};
+use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, Quantity, ReactivePower, Voltage};
 use serde::{Deserialize, Serialize};
 
 use crate::{DeviceIx, DeviceSpec, Instant, ModeRequest, Role};
@@ -99,6 +100,8 @@ pub enum Order {
     },
     /// The market's result for an interval.
     Schedule(Schedule),
+    /// The utility asks for something else at the point of common coupling: this holds from now on.
+    Agree(Agreement),
     /// A change of mode.
     Mode(ModeRequest),
     /// Allow (or stop) writing to devices at all.
@@ -114,6 +117,58 @@ pub enum Order {
     },
     /// How long it has lately taken from a frequency to a setpoint that a storage has taken over.
     LoopDelay(Duration),
+}
+
+/// What is agreed with the utility about the point of common coupling; `None` = nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Exchange to hold when the market says nothing; positive = import.
+    pub target: Option<ActivePower>,
+    /// Exchange that is allowed; positive = import.
+    pub limits: Option<Bounds<ActivePower>>,
+    /// Least power factor.
+    pub pf_min: Option<f64>,
+    /// Reactive power to hold, in place of a power factor.
+    pub q: Option<ReactivePower>,
+}
+
+impl Agreement {
+    /// Why it cannot be agreed; `None` when it can.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'static str> {
+        let finite = |q: Option<f64>| q.is_none_or(f64::is_finite);
+        let outside = match (self.target, self.limits) {
+            (Some(target), Some(limits)) => !limits.contains(target),
+            _ => false,
+        };
+        if !finite(self.target.map(Quantity::base)) || !finite(self.q.map(Quantity::base)) {
+            Some("the exchange to hold is not a finite number")
+        } else if outside {
+            Some("the exchange to hold must lie inside the limits")
+        } else if self.pf_min.is_some_and(|pf| !(0.5..=1.0).contains(&pf)) {
+            Some("the power factor must lie between 0.5 and 1")
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [
+            self.target.map(|p| format!("{p:.1} exchanged")),
+            self.limits.map(|limits| format!("within {limits:.1}")),
+            self.pf_min
+                .map(|pf| format!("power factor of {pf:.2} at least")),
+            self.q.map(|q| format!("{q:.1}")),
+        ];
+        let words: Vec<String> = words.into_iter().flatten().collect();
+        if words.is_empty() {
+            f.write_str("nothing")
+        } else {
+            f.write_str(&words.join(", "))
+        }
+    }
 }
 
 /// A step of the safe end. Their order is the rig's to say; this is the usual one.

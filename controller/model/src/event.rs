@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceIx, Flaw, Function, Mode, RestStep, Setpoint};
+use crate::{Agreement, DeviceIx, Flaw, Function, Mode, RestStep, Setpoint};
 
 /// How far a setpoint has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -163,6 +163,11 @@ pub enum Event {
     OrderRefused {
         /// Why.
         why: String,
+    },
+    /// Something else is agreed with the utility from now on.
+    Agreed {
+        /// What.
+        agreement: Agreement,
     },
     /// The market's schedule does not count any more, since the microgrid stands on its own.
     MarketSuspended {

@@ -16,7 +16,7 @@ pub mod sample;
 pub mod time;
 
 pub use characteristic::{Characteristic, Droop, NotACharacteristic};
-pub use command::{Order, RestStep, Schedule, Setpoint};
+pub use command::{Agreement, Order, RestStep, Schedule, Setpoint};
 pub use device::{
     DeviceId, DeviceIx, DeviceSpec, Forming, Rating, Role, SourceRating, TemperatureRating,
 };

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use emulator::course::Course;
 use emulator::faults::Fault;
-use model::{ModeRequest, Role};
+use model::{Agreement, ModeRequest, Role};
 
 pub use moment::{Anchor, Moment};
 pub use read::{Loaded, read};
@@ -190,6 +190,8 @@ pub enum Action {
     },
     /// A change of mode asked for.
     Mode(ModeRequest),
+    /// What is agreed with the utility from now on.
+    Agree(Agreement),
 }
 
 /// What happens after the last step, also after a failure.

@@ -280,6 +280,10 @@ impl Stage<'_> {
                 self.orders.push(Order::Mode(*request));
                 Ok(())
             }
+            Action::Agree(agreement) => {
+                self.orders.push(Order::Agree(*agreement));
+                Ok(())
+            }
         }
     }
 

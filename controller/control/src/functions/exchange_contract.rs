@@ -31,7 +31,7 @@ impl Propose for ExchangeContract {
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
         let (Some(limits), Some(exchange), Some(storage), Mode::GridConnected) = (
-            s.bench.settings.pcc_limits,
+            s.bench.settings.agreement.limits,
             s.seen.pcc,
             s.seen.storage,
             s.mode,

@@ -28,7 +28,7 @@ impl Propose for PccTracking {
         let target = if s.mode == Mode::Leaving {
             Some(ActivePower::ZERO)
         } else {
-            s.schedule.and_then(|x| x.pcc).or(settings.pcc_target)
+            s.schedule.and_then(|x| x.pcc).or(settings.agreement.target)
         };
         let (Some(target), Some(measured), true) = (target, s.seen.pcc, s.mode.is_coupled()) else {
             self.reference = None;

@@ -27,10 +27,10 @@ impl Propose for ReactiveExchange {
             self.need.forget();
             return;
         };
-        let settings = &s.bench.settings;
+        let agreement = &s.bench.settings.agreement;
         // What the utility would bring if the storage gave none.
         let need = self.need.take(s.now, exchanged + given);
-        let (left, agreed) = match (settings.pcc_q, settings.pcc_pf_min, s.seen.pcc) {
+        let (left, agreed) = match (agreement.q, agreement.pf_min, s.seen.pcc) {
             (Some(q), _, _) => (q, format!("{q:.1}")),
             (None, Some(pf), Some(p)) => {
                 let most = ReactivePower::from_vars(p.as_watts().abs() * tangent(pf) * USED);

@@ -41,7 +41,7 @@ fn bench() -> Bench {
         sample_age_max: Duration::from_secs(1),
     };
     let mut settings = Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));
-    settings.pcc_target = Some(ActivePower::ZERO);
+    settings.agreement.target = Some(ActivePower::ZERO);
     Bench {
         settings,
         devices: vec![device("pcc", Role::Pcc), device("ess1", Role::Ess)],

@@ -168,14 +168,16 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
         settings.droop = droop.value.as_fraction();
     }
     settings.mains_rocof_max = table.quantity("mains_rocof_max").map(|r| r.value);
-    settings.pcc_target = table.quantity("pcc_target").map(|p| p.value);
-    settings.pcc_limits = table.range("pcc_limits").map(|p| p.value);
-    settings.pcc_pf_min = table.number("pcc_pf_min").map(|pf| pf.value);
-    settings.pcc_q = table.quantity("pcc_q").map(|q| q.value);
+    settings.agreement = model::Agreement {
+        target: table.quantity("pcc_target").map(|p| p.value),
+        limits: table.range("pcc_limits").map(|p| p.value),
+        pf_min: table.number("pcc_pf_min").map(|pf| pf.value),
+        q: table.quantity("pcc_q").map(|q| q.value),
+    };
     settings.reserve_soc = table.quantity("reserve_soc").map(|soc| soc.value);
     settings.reserve_p = table.quantity("reserve_p").map(|p| p.value);
     settings.delay_margin = delay_margin(&table, settings.droop);
-    let checks: [(&str, bool, &str); 9] = [
+    let checks: [(&str, bool, &str); 7] = [
         (
             "period",
             (Duration::from_millis(10)..=Duration::from_secs(5)).contains(&settings.period),
@@ -202,21 +204,6 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
             "the gain must lie between 0 and 100 per second",
         ),
         (
-            "pcc_target",
-            match (settings.pcc_target, settings.pcc_limits) {
-                (Some(target), Some(limits)) => limits.contains(target),
-                _ => true,
-            },
-            "the exchange to hold must lie inside `pcc_limits`",
-        ),
-        (
-            "pcc_pf_min",
-            settings
-                .pcc_pf_min
-                .is_none_or(|pf| (0.5..=1.0).contains(&pf)),
-            "the power factor must lie between 0.5 and 1",
-        ),
-        (
             "reserve_soc",
             settings
                 .reserve_soc
@@ -229,6 +216,12 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
             "the power in reserve cannot be negative",
         ),
     ];
+    if let Some(message) = settings.agreement.fault() {
+        let keys = ["pcc_pf_min", "pcc_target", "pcc_q"];
+        let key = keys.into_iter().find(|key| table.has(key));
+        let span = key.map_or_else(|| table.span(), |key| table.span_of(key));
+        table.document().error("D005", span, message, "", "");
+    }
     for (key, fits, message) in checks {
         if !fits {
             table

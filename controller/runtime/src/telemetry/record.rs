@@ -4,6 +4,7 @@
 //! that the vocabulary inside can change without breaking a reader.
 
 use model::{DeviceIx, Event, Instant, Setpoint, Stage, UtcTime};
+use quantities::Quantity;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -326,6 +327,19 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             device.as_ref(),
             format!("{text}."),
             json!({ "text": text }),
+        ),
+        Event::Agreed { agreement } => row(
+            "agreed",
+            Info,
+            None,
+            format!("Agreed with the utility: {agreement}."),
+            json!({
+                "target_w": agreement.target.map(Quantity::base),
+                "import_min_w": agreement.limits.map(|limits| limits.lower().base()),
+                "import_max_w": agreement.limits.map(|limits| limits.upper().base()),
+                "pf_min": agreement.pf_min,
+                "q_var": agreement.q.map(Quantity::base),
+            }),
         ),
         Event::MarketSuspended { interval, mode } => row(
             "market_suspended",

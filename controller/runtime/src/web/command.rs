@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use model::{DeviceIx, ModeRequest, Order, Setpoint};
-use quantities::{ActivePower, Frequency, PhaseAngle, ReactivePower, Voltage};
+use model::{Agreement, DeviceIx, ModeRequest, Order, Setpoint};
+use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, ReactivePower, Voltage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
@@ -41,6 +41,8 @@ pub enum WebCommand {
         /// Which device.
         device: DeviceIx,
     },
+    /// Agree something else with the utility.
+    Agree(Agreement),
 }
 
 impl WebCommand {
@@ -53,6 +55,7 @@ impl WebCommand {
             Self::Mode(request) => Order::Mode(request),
             Self::Hold { device, setpoint } => Order::Hold { device, setpoint },
             Self::Release { device } => Order::Release { device },
+            Self::Agree(agreement) => Order::Agree(agreement),
         }
     }
 }
@@ -80,6 +83,47 @@ struct SetpointBody {
     v_v: Option<f64>,
     phase_deg: Option<f64>,
     on: Option<bool>,
+}
+
+/// What is agreed at the coupling; what is left out is not agreed any more.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgreementBody {
+    target_w: Option<f64>,
+    import_min_w: Option<f64>,
+    import_max_w: Option<f64>,
+    pf_min: Option<f64>,
+    q_var: Option<f64>,
+}
+
+impl AgreementBody {
+    fn agreement(&self) -> Result<Agreement, Problem> {
+        let refused = |why: &str| Problem {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: "bad_agreement",
+            message: why.to_owned(),
+            help: "positive = import; a limit has both ends, `import_min_w` and `import_max_w`",
+        };
+        let limits = match (self.import_min_w, self.import_max_w) {
+            (None, None) => None,
+            (Some(low), Some(high)) => {
+                let (low, high) = (ActivePower::from_watts(low), ActivePower::from_watts(high));
+                let limits = Bounds::new(low, high);
+                Some(limits.ok_or_else(|| refused("the limits leave nothing between them"))?)
+            }
+            _ => return Err(refused("one end of the limits is missing")),
+        };
+        let agreement = Agreement {
+            target: self.target_w.map(ActivePower::from_watts),
+            limits,
+            pf_min: self.pf_min,
+            q: self.q_var.map(ReactivePower::from_vars),
+        };
+        match agreement.fault() {
+            None => Ok(agreement),
+            Some(why) => Err(refused(why)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -252,4 +296,15 @@ pub(super) async fn release(
     let body: ReleaseBody = parse(body)?;
     let device = device(&desk, &body.device)?;
     give(&desk, WebCommand::Release { device })
+}
+
+pub(super) async fn agree(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    lock::check(&desk, &headers)?;
+    let body: AgreementBody = parse(body)?;
+    give(&desk, WebCommand::Agree(body.agreement()?))
 }

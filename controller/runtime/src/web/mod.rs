@@ -88,6 +88,7 @@ fn routes() -> Vec<Route> {
         ("post", "/api/v1/mode", post(command::mode)),
         ("post", "/api/v1/hold", post(command::hold)),
         ("post", "/api/v1/release", post(command::release)),
+        ("post", "/api/v1/agreement", post(command::agree)),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{DeviceIx, ModeRequest, Order, Role, Setpoint, UtcTime};
-use quantities::{ActivePower, ReactivePower};
+use quantities::{ActivePower, Bounds, ReactivePower};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -152,7 +152,7 @@ fn every_device_of_the_api_has_the_fields_of_the_document() {
 
 #[tokio::test]
 async fn only_safe_works_without_a_token() {
-    let commands = ["arm", "disarm", "mode", "hold", "release"];
+    let commands = ["arm", "disarm", "mode", "hold", "release", "agreement"];
     for (token, headers, status, code) in [
         (None, "", 403, "read_only"),
         (None, "Authorization: Bearer x\r\n", 403, "read_only"),
@@ -293,6 +293,18 @@ async fn a_command_with_the_token_becomes_an_order() {
             hold(Setpoint::Switch { on: false }),
         ),
         ("release", r#"{"device":"bat1"}"#, Order::Release { device }),
+        (
+            "agreement",
+            r#"{"import_min_w":-3000,"import_max_w":5000,"pf_min":0.95}"#,
+            Order::Agree(model::Agreement {
+                limits: Bounds::new(
+                    ActivePower::from_watts(-3000.0),
+                    ActivePower::from_watts(5000.0),
+                ),
+                pf_min: Some(0.95),
+                ..model::Agreement::default()
+            }),
+        ),
     ];
     for (command, body, order) in rows {
         let path = format!("/api/v1/{command}");
@@ -356,6 +368,14 @@ async fn a_malformed_command_is_refused_with_a_reason() {
             "unknown_device",
         ),
         ("release", r#"{"device":"bat9"}"#, 404, "unknown_device"),
+        ("agreement", r#"{"pf_min":1.2}"#, 422, "bad_agreement"),
+        ("agreement", r#"{"import_max_w":5}"#, 422, "bad_agreement"),
+        (
+            "agreement",
+            r#"{"import_min_w":6,"import_max_w":5}"#,
+            422,
+            "bad_agreement",
+        ),
         ("release", &long, 413, "body_not_read"),
     ];
     for (command, body, status, code) in rows {

@@ -97,7 +97,7 @@ fn every_action_is_read_in_its_unit() {
            { at = "1s", ramp = { "grid.f" = { to = "49.5Hz", over = "2s" } }, hold = { "bat1.p" = "-1kW" } },
            { at = "4s", mode = "island", release = ["bat1"], fault = { "inv1.stuck" = "on", "lan1.loss" = "off" } },
            { at = "4s", step = { "grid.v" = "46V" }, for = "150ms", hold = { "bat1.p" = "1kW" } },
-           { at = "5s", until = { mode = "islanded", within = "3s" } }"#,
+           { at = "5s", until = { mode = "islanded", within = "3s" }, agree = { pcc_target = "1kW", pcc_limits = "-3..5kW", pcc_pf_min = 0.95 } }"#,
         r#"{ ledger = "complete" }"#,
         "",
     );
@@ -151,8 +151,37 @@ fn every_action_is_read_in_its_unit() {
                 signal: p("bat1", SignalQuantity::ActivePower),
                 value: 1000.0
             },
+            &Action::Agree(model::Agreement {
+                target: Some(quantities::ActivePower::from_watts(1000.0)),
+                limits: quantities::Bounds::new(
+                    quantities::ActivePower::from_watts(-3000.0),
+                    quantities::ActivePower::from_watts(5000.0),
+                ),
+                pf_min: Some(0.95),
+                q: None,
+            }),
         ]
     );
+}
+
+#[test]
+fn an_agreement_that_nobody_can_keep_is_refused_with_its_place() {
+    for (agree, message) in [
+        (
+            r#"{ pcc_target = "6kW", pcc_limits = "-3..5kW" }"#,
+            "inside the limits",
+        ),
+        ("{ pcc_pf_min = 1.2 }", "power factor"),
+        (r#"{ pcc_q = "1kW" }"#, "var"),
+        (r#"{ pcc_limit = "1..2kW" }"#, "pcc_limit"),
+    ] {
+        let step = format!("{{ at = \"0s\", agree = {agree} }}");
+        let faults = load(&scenario(&step, r#"{ ledger = "complete" }"#, "")).expect_err("wrong");
+        assert!(
+            faults.iter().any(|f| f.contains(message)),
+            "{agree}: {faults:?}"
+        );
+    }
 }
 
 #[test]

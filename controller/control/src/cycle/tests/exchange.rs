@@ -58,7 +58,7 @@ fn run(desk: &mut Desk, site: Site, orders: &[Order], seconds: usize) -> (f64, f
 
 #[test]
 fn an_agreed_exchange_is_kept_by_the_storage_and_then_by_a_ceiling_on_the_sun() {
-    let agreed = |s: &mut Settings| s.pcc_limits = Bounds::new(kilo(-3.0), kilo(5.0));
+    let agreed = |s: &mut Settings| s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0));
     let check = |load_kw, sun_kw, orders: &[Order], expected_kw: f64| {
         let site = Site {
             load_kw,
@@ -93,7 +93,7 @@ fn schedule_of_storage(kw: f64) -> Order {
 
 #[test]
 fn a_ceiling_that_the_agreement_needed_is_lifted_when_the_sun_has_gone_down() {
-    let mut desk = desk(|s| s.pcc_limits = Bounds::new(kilo(-3.0), kilo(5.0)));
+    let mut desk = desk(|s| s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0)));
     let noon = Site {
         load_kw: 0.0,
         load_kvar: 0.0,
@@ -114,7 +114,7 @@ fn a_ceiling_that_the_agreement_needed_is_lifted_when_the_sun_has_gone_down() {
 #[test]
 fn a_frequency_answer_goes_before_the_agreed_exchange_and_the_reserve() {
     let mut desk = desk(|s| {
-        s.pcc_limits = Bounds::new(kilo(-1.0), kilo(1.0));
+        s.agreement.limits = Bounds::new(kilo(-1.0), kilo(1.0));
         s.reserve_p = Some(kilo(9.0));
     });
     desk.see(PCC, Point::Frequency, 49.0);
@@ -183,11 +183,11 @@ fn a_power_factor_or_a_reactive_power_is_kept_at_the_coupling() {
         );
     };
     // Nine tenths of 6 kW * tan(acos(0.95)) = 1.775 kvar.
-    let factor = |s: &mut Settings| s.pcc_pf_min = Some(0.95);
+    let factor = |s: &mut Settings| s.agreement.pf_min = Some(0.95);
     let none = |_: &mut Settings| ();
     let reactive = |s: &mut Settings| {
-        s.pcc_pf_min = Some(0.95);
-        s.pcc_q = Some(ReactivePower::from_vars(-500.0));
+        s.agreement.pf_min = Some(0.95);
+        s.agreement.q = Some(ReactivePower::from_vars(-500.0));
     };
     check(&none, 4.0, 4.0);
     check(&factor, 1.0, 1.0);
@@ -249,4 +249,33 @@ fn the_market_is_suspended_for_an_island_and_resumed_after_it() {
         mode: Mode::Islanding,
     };
     assert_eq!(told, [&suspended, &Event::MarketResumed { interval: 1 }]);
+}
+
+#[test]
+fn what_the_utility_asks_for_holds_from_then_on_and_nonsense_is_refused() {
+    let mut desk = desk(|s| s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0)));
+    let site = Site {
+        load_kw: 4.0,
+        load_kvar: 2.0,
+        sun_kw: 0.0,
+    };
+    run(&mut desk, site, &[], 3);
+    let asked = model::Agreement {
+        target: Some(kilo(1.0)),
+        q: Some(ReactivePower::ZERO),
+        ..model::Agreement::default()
+    };
+    // Settled by integral tracking within 1 % of the storage's rating.
+    let (kw, kvar) = run(&mut desk, site, &[Order::Agree(asked)], 10);
+    assert!((kw - 1.0).abs() <= 0.11 && kvar.abs() < 0.06, "{kw} {kvar}");
+    assert!(desk.events.contains(&Event::Agreed { agreement: asked }));
+    let nonsense = model::Agreement {
+        pf_min: Some(1.2),
+        ..asked
+    };
+    desk.orders(&[Order::Agree(nonsense)]);
+    assert_eq!(desk.controller.bench.settings.agreement, asked);
+    let refused =
+        |e: &Event| matches!(e, Event::OrderRefused { why } if why.contains("power factor"));
+    assert!(desk.events.iter().any(refused));
 }

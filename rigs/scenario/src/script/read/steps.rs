@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use document::{Spanned, Table};
 use emulator::faults::{Fault, FaultError};
-use model::{Mode, ModeRequest};
+use model::{Agreement, Mode, ModeRequest};
+use quantities::{ActivePower, Bounds, ReactivePower};
 
 use super::Reader;
 use super::words::nearest;
@@ -73,13 +74,14 @@ impl Reader<'_> {
         if let Some(request) = self.word(&table, "mode", ModeRequest::NAMES) {
             actions.push(Action::Mode(request));
         }
+        actions.extend(self.agreement(&table).map(Action::Agree));
         let until = self
             .optional(&table, "until")
             .and_then(|until| self.until(until, &actions));
         let mark = self.mark(&table);
         let keys = [
             "set", "step", "for", "hold", "ramp", "play", "fault", "release", "unplug", "plug",
-            "mode", "until", "mark",
+            "mode", "agree", "until", "mark",
         ];
         if keys.iter().filter(|key| table.has(key)).count() == 0 {
             self.document.error(
@@ -87,7 +89,7 @@ impl Reader<'_> {
                 table.span(),
                 "this step does nothing",
                 "",
-                "add `set`, `step`, `ramp`, `play`, `fault`, `mode`, `mark` or `until`, or take it out",
+                "add `set`, `step`, `ramp`, `play`, `fault`, `mode`, `agree`, `mark` or `until`, or take it out",
             );
         }
         table.finish();
@@ -98,6 +100,59 @@ impl Reader<'_> {
             until,
             line,
         })
+    }
+
+    /// What is agreed with the utility from this step on, in the words of a rig's `[control]`.
+    fn agreement(&self, table: &Table<'_>) -> Option<Agreement> {
+        let table = self.optional(table, "agree")?;
+        let agreement = Agreement {
+            target: self
+                .words_of(&table, "pcc_target", |text| {
+                    SignalQuantity::ActivePower.parse_value(text)
+                })
+                .map(ActivePower::from_watts),
+            limits: self
+                .words_of(&table, "pcc_limits", |text| {
+                    SignalQuantity::ActivePower.parse_range(text)
+                })
+                .map(|(low, high)| {
+                    Bounds::between(ActivePower::from_watts(low), ActivePower::from_watts(high))
+                }),
+            pf_min: table.number("pcc_pf_min").map(|pf| pf.value),
+            q: self
+                .words_of(&table, "pcc_q", |text| {
+                    SignalQuantity::ReactivePower.parse_value(text)
+                })
+                .map(ReactivePower::from_vars),
+        };
+        let span = table.span();
+        table.finish();
+        if let Some(why) = agreement.fault() {
+            self.document.error(codes::BAD_NUMBER, span, why, "", "");
+            return None;
+        }
+        Some(agreement)
+    }
+
+    /// What a text of a table says, if it is there and can be read.
+    fn words_of<T, E: std::fmt::Display>(
+        &self,
+        table: &Table<'_>,
+        key: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        if !table.has(key) {
+            return None;
+        }
+        let text = self.text(table, key)?;
+        match read(&text.value) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.document
+                    .error(codes::WRONG_UNIT, text.span, why.to_string(), "", "");
+                None
+            }
+        }
     }
 
     fn check_order(&self, previous: Option<&Step>, step: &Step, place: std::ops::Range<usize>) {
