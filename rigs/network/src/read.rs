@@ -39,6 +39,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "R056",
         "Two sources feed one island: both would hold its voltage. An open switch must stand between them.",
     ),
+    (
+        "R057",
+        "A switch of the network that is a device is the rig's breaker, which couples the bench to the utility and is closed at the start; nobody would command another. A switch without a device is moved by scenarios, by its name.",
+    ),
 ];
 
 /// A name with its place.
