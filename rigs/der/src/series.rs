@@ -205,15 +205,15 @@ impl Columns {
 fn cells(line: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
     let mut at = 0;
     line.split(',').map(move |cell| {
-        let start = at + (cell.len() - cell.trim_start().len());
+        let start = at + (cell.len() - cell.trim_ascii_start().len());
         at += cell.len() + 1;
-        let cell = cell.trim();
+        let cell = cell.trim_ascii();
         (start..start + cell.len(), cell)
     })
 }
 
 fn number(cell: &str, span: &Range<usize>, least: f64) -> Result<f64, Fault> {
-    match cell.parse::<f64>() {
+    match decimal(cell).map_or_else(|| cell.parse(), Ok) {
         Ok(value) if value.is_finite() && value >= least => Ok(value),
         Ok(value) if value.is_finite() => Err(Fault::new(
             "G011",
@@ -233,6 +233,39 @@ fn number(cell: &str, span: &Range<usize>, least: f64) -> Result<f64, Fault> {
         )),
     }
 }
+
+/// A plain decimal such as `-0.9823`, exactly as the general way reads it: its digits and the power
+/// of ten are both exact, so the quotient is rounded once. Everything else is left to that way.
+fn decimal(cell: &str) -> Option<f64> {
+    let (sign, digits) = match cell.as_bytes() {
+        [b'-', rest @ ..] => (-1.0, rest),
+        rest => (1.0, rest),
+    };
+    if digits.len() > DIGITS_EXACT || !digits.last()?.is_ascii_digit() {
+        return None;
+    }
+    let mut whole = 0_u64;
+    let mut decimals = None;
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                whole = whole * 10 + u64::from(byte - b'0');
+                decimals = decimals.map(|n| n + 1);
+            }
+            b'.' if decimals.is_none() => decimals = Some(0),
+            _ => return None,
+        }
+    }
+    Some(sign * whole as f64 / POWERS[decimals.unwrap_or(0)])
+}
+
+/// Digits, the point among them, that a double holds exactly.
+const DIGITS_EXACT: usize = 15;
+
+/// Powers of ten for them.
+const POWERS: [f64; DIGITS_EXACT] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
+];
 
 fn flag(cell: &str, span: &Range<usize>) -> Result<bool, Fault> {
     match cell {
@@ -354,7 +387,7 @@ const DECIMALS: usize = 9;
 /// Writes a number below a billion with a fixed number of decimals. By hand, as there are two for
 /// every row and the general way takes longer than the model.
 fn write_fixed(value: f64, out: &mut Vec<u8>) {
-    let whole = (value * 10_f64.powi(DECIMALS as i32)).round() as i64;
+    let whole = (value * POWERS[DECIMALS]).round() as i64;
     if whole < 0 {
         out.push(b'-');
     }
@@ -444,6 +477,37 @@ mod tests {
             let found = columns.row(line).err().map(|f| (f.code, f.span));
             assert_eq!(found, expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_plain_decimal_is_read_as_the_general_way_reads_it() {
+        for cell in [
+            "0",
+            "1",
+            "-1",
+            "0.05",
+            "59.964",
+            "0.1",
+            "-0.0733333",
+            "1.",
+            ".5",
+            "123456789.12345",
+            "9007199254740993",
+            "1e3",
+            "+1",
+            "",
+            "-",
+            "1.2.3",
+            "NaN",
+            "0.30000000000000004",
+        ] {
+            let general = cell.parse::<f64>().ok().map(f64::to_bits);
+            if let Some(found) = decimal(cell) {
+                assert_eq!(Some(found.to_bits()), general, "{cell}");
+            }
+        }
+        assert_eq!(decimal("59.964"), Some(59.964));
+        assert_eq!(decimal("1.2.3"), None);
     }
 
     #[test]

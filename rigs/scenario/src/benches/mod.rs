@@ -10,6 +10,7 @@
 
 mod cadence;
 mod child;
+mod der;
 mod idle;
 mod late;
 mod meters;
@@ -84,6 +85,11 @@ pub struct Bench {
 
 /// All benches of this crate; each takes half a minute at most, unless it says more.
 pub const BENCHES: &[Bench] = &[
+    Bench {
+        name: "der",
+        what: "steps per second of the DER model, beside OpenDER",
+        measure: der::measure,
+    },
     Bench {
         name: "modbus",
         what: "100 Modbus TCP devices at 50 Hz, beside pymodbus",
