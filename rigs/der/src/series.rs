@@ -480,6 +480,29 @@ mod tests {
     }
 
     #[test]
+    fn time_goes_forward_and_the_report_counts() {
+        let file = document::Source::new("s.toml", "");
+        let (settings, _) = crate::settings::read(file).expect("settings");
+        let columns = header("t_s,v_pu,f_hz,p_avail_pu", Kind::Pv).expect("a header");
+        let mut series = Series::new(Der::new(settings), columns);
+        let mut out = Vec::new();
+        for (line, code) in [
+            ("10,1,60,1", None),
+            ("10,1,60,1", Some("G012")),
+            ("9,1,60,1", Some("G012")),
+            ("10.5,1.21,60,1", None),
+            ("10.6,1.21,60,1", None),
+        ] {
+            let found = series.row(line, &mut out).err().map(|fault| fault.code);
+            assert_eq!(found, code, "{line}");
+        }
+        let report = series.report();
+        assert_eq!((report.rows, report.trips), (3, 1));
+        assert_eq!(report.by_status, [1, 0, 2, 0, 0]);
+        assert_eq!(report.step_s, Some((0.1, 0.5)));
+    }
+
+    #[test]
     fn a_plain_decimal_is_read_as_the_general_way_reads_it() {
         for cell in [
             "0",

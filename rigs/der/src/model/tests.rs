@@ -250,6 +250,27 @@ fn the_power_before_the_event_is_held_and_not_followed() {
 }
 
 #[test]
+fn the_recovery_takes_the_response_time_as_well() {
+    let mut bench = Bench::new("");
+    bench.hold(1.0);
+    near(bench.f(60.6).hold(25.0).p_pu, 0.812, "the event");
+    let p = bench.f(60.0).hold(5.0).p_pu;
+    assert!((p - (1.0 - 0.188 * 0.1)).abs() < 1e-3, "{p}");
+    near(bench.hold(20.0).p_pu, 1.0, "recovered");
+}
+
+#[test]
+fn the_ramp_of_entering_service_holds_back_charging_as_well() {
+    let mut bench = Bench::new(
+        "kind = \"storage\"\nstart_on = false\n[enter_service]\ndelay_s = 1\nramp_s = 100\n",
+    );
+    bench.demand(-0.8).until(Status::Entering, 5.0);
+    let p = bench.hold(50.0).p_pu;
+    assert!((p + 0.5).abs() < 2e-3, "{p}");
+    near(bench.hold(40.0).p_pu, -0.8, "all that is demanded");
+}
+
+#[test]
 fn an_open_loop_response_leaves_a_tenth_after_its_time() {
     let mut bench = Bench::new(VOLT_VAR_B);
     bench.available(0.5).hold(1.0);

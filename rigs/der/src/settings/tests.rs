@@ -139,6 +139,20 @@ fn one_reactive_function_at_a_time() {
 }
 
 #[test]
+fn a_power_factor_absorbs_unless_it_is_said_to_inject() {
+    for (text, q) in [
+        ("excitation = \"inject\"", 0.2422),
+        ("excitation = \"absorb\"", -0.2422),
+        ("", -0.2422),
+    ] {
+        let text = format!("[const_pf]\npf = 0.9\n{text}\n");
+        let (settings, _) = read(Source::new("s.toml", text)).expect("settings");
+        let law = settings.reactive.expect("it is on").law;
+        assert!((law.q(1.0, 0.5) - q).abs() < 5e-5, "{law:?}");
+    }
+}
+
+#[test]
 fn a_point_of_a_curve_lies_where_its_category_allows_it() {
     let rows: [(&str, &[&str]); 9] = [
         // The most aggressive curve of 1547.1 touches its limits.
