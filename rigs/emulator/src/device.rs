@@ -25,7 +25,7 @@ use crate::plant::genset::Genset;
 use crate::plant::storage::Storage;
 use crate::plant::wires::Unit;
 use crate::plant::{Plant, Supply};
-use law::{Law, Phase};
+use law::{Event, Law, Phase};
 
 /// Which part of the plant a device is, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub struct Device {
     pub scale_shift: i16,
     /// Functions that it carries out by itself, each under a number, in phases by time.
     laws: BTreeMap<u16, Vec<Phase>>,
+    /// The event in which its droop acts.
+    event: Option<Event>,
     /// What it says while it is stuck.
     frozen: Option<BTreeMap<Point, f64>>,
     /// While it starts anew: until when, in the plant's time.
@@ -167,6 +169,7 @@ impl Device {
             held: BTreeMap::new(),
             scale_shift: 0,
             laws: BTreeMap::new(),
+            event: None,
             frozen: None,
             away_until: None,
             starts: 0,
@@ -486,7 +489,7 @@ impl Device {
     }
 
     /// Carries out the functions that the device follows by itself.
-    pub fn carry_on(&self, plant: &mut Plant) {
+    pub fn carry_on(&mut self, plant: &mut Plant) {
         if self.laws.is_empty() || self.faults.has(Fault::HoldOutput) {
             return;
         }
@@ -511,12 +514,22 @@ impl Device {
         if self.takes(Point::ActivePowerLimit) {
             let held = self.held.get(&Point::ActivePowerLimit).map(|h| h.value);
             let free = held.unwrap_or_else(|| self.unasked(Point::ActivePowerLimit));
-            let ceilings = laws.iter().filter_map(|law| law.ceiling(v, bus.f));
-            self.command(
-                plant,
-                Point::ActivePowerLimit,
-                ceilings.fold(free, f64::min),
-            );
+            let droop = laws.iter().find_map(|law| match law {
+                Law::FrequencyDroop(droop) => Some(*droop),
+                _ => None,
+            });
+            let ceiling = laws
+                .iter()
+                .filter_map(|law| law.ceiling(v))
+                .fold(f64::INFINITY, f64::min);
+            let event = droop.and_then(|droop| droop.event(bus.f, self.event, p?));
+            // Droop goes over the limit that was set, volt-watt caps both.
+            let wanted = match (droop, event) {
+                (Some(droop), Some(event)) => droop.power(bus.f, event),
+                _ => free,
+            };
+            self.command(plant, Point::ActivePowerLimit, wanted.min(ceiling));
+            self.event = event;
         }
     }
 
@@ -558,6 +571,7 @@ impl Device {
             self.command(plant, point, self.unasked(point));
         }
         self.laws.clear();
+        self.event = None;
         self.counted = [Point::EnergyImport, Point::EnergyExport]
             .into_iter()
             .filter_map(|point| Some((point, self.truth(plant, point)?)))

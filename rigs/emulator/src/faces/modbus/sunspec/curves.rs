@@ -7,12 +7,13 @@
 
 use std::time::Duration;
 
-use services::Curve;
+use quantities::Frequency;
+use services::{Curve, FrequencyWatt, Reactive};
 
 use super::super::image::Exception;
 use super::link::Link;
 use crate::device::Nameplate;
-use crate::device::law::{Law, Phase};
+use crate::device::law::{Droop, Law, Phase};
 use crate::world::World;
 
 /// Points of a curve, and curves (or sets of parameters) of a model.
@@ -249,14 +250,18 @@ impl Link {
         let of = |name: &str| self.number(&format!("{}[{curve}].{name}", adoption.group));
         let site = world.plant.site();
         if self.number == 711 {
-            let gain = of("KOf").filter(|k| *k > 0.0)?;
-            of("KUf").filter(|k| *k > 0.0)?;
-            return Some(Law::FrequencyDroop {
-                f_begin: site.f_nominal.as_hertz() + of("DbOf")?,
-                hz_per_rating: site.f_nominal.as_hertz() * gain,
+            let gain = |name| of(name).filter(|k| *k > 0.0);
+            return Some(Law::FrequencyDroop(Droop {
+                law: FrequencyWatt {
+                    nominal: site.f_nominal,
+                    deadband_over: Frequency::from_hertz(of("DbOf")?),
+                    deadband_under: Frequency::from_hertz(of("DbUf")?),
+                    droop_over: gain("KOf")?,
+                    droop_under: gain("KUf")?,
+                },
                 rating: nameplate.p,
                 p_min: of("PMin").unwrap_or(0.0) / 100.0 * nameplate.p,
-            });
+            }));
         }
         let count = of("ActPt").filter(|n| (1.0..=f64::from(POINTS)).contains(n))? as u16;
         let (x_name, y_name) = match self.number {
@@ -284,8 +289,8 @@ impl Link {
         let curve = Curve::new(points).ok()?;
         Some(match self.number {
             706 => Law::VoltWatt(curve),
-            712 => Law::WattVar(curve),
-            _ => Law::VoltVar(curve),
+            712 => Law::Reactive(Reactive::WattVar(curve)),
+            _ => Law::Reactive(Reactive::VoltVar(curve)),
         })
     }
 }

@@ -158,6 +158,8 @@ fn droop_parameters_are_adopted_and_lower_the_power_of_an_inverter() {
     assert_eq!(bench.read(711, 4, 1), [1]);
     assert_eq!(bench.write(711, 2, &[1]), Ok(()));
     bench.world.set("pv1.available", 3000.0).expect("settable");
+    // The power before the event counts.
+    bench.run(5.0);
     // 0.15 Hz above the dead band, and 0.3 Hz is the whole rating; below 50.2 Hz, where every
     // inverter goes down by itself.
     bench.world.set("grid.f", 50.19).expect("settable");
