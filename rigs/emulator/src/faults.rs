@@ -467,4 +467,27 @@ mod tests {
         }
         assert_eq!((lost, late), (100, 133));
     }
+
+    #[test]
+    fn what_befalls_a_device_and_what_befalls_its_bus_add_up() {
+        let ms = Duration::from_millis;
+        let after = |faults: [Fault; 2]| {
+            let mut wire = WireFaults::default();
+            for fault in faults {
+                let mut set = FaultSet::default();
+                set.set(fault, true);
+                set.befall(&mut wire, || 0.5);
+            }
+            wire
+        };
+        let delayed = after([Fault::Delay(ms(10)), Fault::Delay(ms(30))]);
+        assert_eq!(delayed.delay, ms(40));
+        // What one does the other does not undo.
+        for faults in [[1.0, 0.0], [0.0, 1.0]] {
+            assert!(after(faults.map(Fault::Loss)).lost, "{faults:?}");
+            assert!(after(faults.map(Fault::Crc)).damaged, "{faults:?}");
+        }
+        assert!(!after([Fault::Loss(0.0), Fault::Loss(0.0)]).lost);
+        assert!(after([Fault::BusOff, Fault::Stuck]).bus_off);
+    }
 }

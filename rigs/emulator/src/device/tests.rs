@@ -375,3 +375,23 @@ fn what_is_set_for_a_time_is_again_what_it_was_to_a_step() {
 }
 
 const STEP: Duration = Duration::from_millis(10);
+fn a_wrong_sign_turns_powers_and_the_current_of_a_battery_and_a_bias_comes_on_top() {
+    let mut made = world();
+    let (bat, bms) = ("bat1", made.device_index("bms1").expect("there"));
+    let ix = made.device_index(bat).expect("there");
+    made.write(ix, Point::ActivePowerSet, 1000.0, None)
+        .expect("taken");
+    run(&mut made, 5.0);
+    let right = made.value(bms, Point::BatteryCurrent).expect("known");
+    assert!(right.abs() > 1.0, "{right}");
+    for (device, fault) in [
+        (bat, Fault::SignFlip),
+        (bat, Fault::Bias(100.0)),
+        ("bms1", Fault::SignFlip),
+    ] {
+        made.set_fault(device, fault, true).expect("there");
+    }
+    let told = p(&made, bat).expect("known");
+    assert!((told + 900.0).abs() < 1.0, "{told}");
+    assert_eq!(made.value(bms, Point::BatteryCurrent), Some(-right));
+}

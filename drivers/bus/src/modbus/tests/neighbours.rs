@@ -78,7 +78,10 @@ async fn a_gateway_that_does_not_reach_a_device_puts_it_offline_at_once() {
     let bench = Bench::start(false, vec![meter(), meter()], &device);
     bench.runs(50 * MS).await;
     let offline = LinkEvent::Offline(DeviceIx(1), Flaw::Exception(0x0B));
-    assert!(bench.seen.events().contains(&offline), "at the first word");
+    assert!(bench.seen.events().contains(&offline));
+    let units = device.lock().expect("sound").heard.clone();
+    let asked = units.iter().filter(|h| h.unit == 2).count();
+    assert_eq!(asked, 1, "the gateway's word is enough");
     bench.runs(9950 * MS).await;
     let asked = device
         .lock()

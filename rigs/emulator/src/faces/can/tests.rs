@@ -2,6 +2,7 @@ use profile::Protocol;
 
 use super::*;
 use crate::device::tests::world;
+use crate::faults::Fault;
 
 fn frames(id: &str) -> Vec<Frame> {
     match &profile::bundled(id).expect(id).protocol {
@@ -171,6 +172,11 @@ async fn a_device_from_a_dbc_file_shows_what_it_was_told_and_falls_back_without_
         id: CanId::Standard(0x200),
         data: vec![mode, 0x7B, 0, 0, 0, 0, 0, 0],
     };
+    // A frame that is too short is none.
+    let mut short = command(1);
+    short.data.truncate(7);
+    bus.hear(client, short);
+    assert_eq!(latest(CanId::Standard(0x201), None).await[..2], [0, 0]);
     // In another mode the command is none; 123 tens of watts are 0x007b.
     bus.hear(client, command(2));
     assert_eq!(latest(CanId::Standard(0x201), None).await[..2], [0, 0]);
@@ -222,4 +228,60 @@ async fn a_battery_that_waits_for_its_inverter_is_silent_until_it_hears_one() {
         [0x13, 0x88, 0x27, 0x10]
     );
     assert!(heard[&CanId::Standard(0x2D0)].starts_with(b"\0BYD"));
+    // The inverter has gone: nobody is told any more.
+    crate::device::tests::run(&mut shared.lock(), 600.0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    while traffic.try_recv().is_ok() {}
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(traffic.try_recv().is_err(), "it has fallen silent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_of_the_wire_fall_on_frames() {
+    let shared = Shared::new(world());
+    let mut bus = CanBus::new(shared.clone());
+    let bms = shared.lock().device_index("bms1").expect("there");
+    let Protocol::Can(profile) = &profile::bundled("pylontech/lv-can")
+        .expect("bundled")
+        .protocol
+    else {
+        panic!("CAN")
+    };
+    bus.add(bms, profile.clone());
+    let bus = Arc::new(bus);
+    let (_, mut traffic) = bus.join();
+    tokio::spawn(Arc::clone(&bus).run());
+    let ms = Duration::from_millis;
+    tokio::time::sleep(ms(500)).await;
+    while traffic.try_recv().is_ok() {}
+    // Frames come once a second, half a second from now. (fault, after how long, frames, their
+    // length, whether every controller has left)
+    for (fault, after, frames, len, bus_off) in [
+        (Fault::Loss(1.0), 1000, 0, 0, false),
+        (Fault::Crc(1.0), 1000, 0, 0, false),
+        (Fault::Reboot(ms(3_600_000)), 1000, 0, 0, false),
+        (Fault::WrongLength, 1000, 6, 7, false),
+        (Fault::BusOff, 1000, 6, 8, true),
+        (Fault::Delay(ms(700)), 1000, 0, 0, false),
+        (Fault::Stuck, 1000, 12, 8, false),
+    ] {
+        shared.lock().set_fault("bms1", fault, true).expect("there");
+        tokio::time::sleep(ms(after)).await;
+        shared
+            .lock()
+            .set_fault("bms1", fault, false)
+            .expect("there");
+        let mut came = Vec::new();
+        while let Ok(sent) = traffic.try_recv() {
+            came.push(sent);
+        }
+        assert_eq!(came.len(), frames, "{fault}");
+        // Charge and discharge limits are eight bytes.
+        let limits = came
+            .iter()
+            .rev()
+            .find(|s| s.frame.id == CanId::Standard(0x351));
+        assert_eq!(limits.map_or(0, |s| s.frame.data.len()), len, "{fault}");
+        assert_eq!(came.iter().any(|s| s.bus_off), bus_off, "{fault}");
+    }
 }

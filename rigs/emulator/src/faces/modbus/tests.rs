@@ -534,3 +534,50 @@ fn what_is_written_is_noted_and_what_is_asked_is_not() {
         ["unit 3 function 6", "unit 3 function 5", "brk1 switch.on"]
     );
 }
+
+#[test]
+fn an_exception_carries_nothing_out_a_lost_answer_does_and_a_restart_undoes_it() {
+    let (port, world) = port(&[(1, "pv1", "sunspec/inverter")]);
+    let limit = 40070 + 52 + 28 + 32 + 5;
+    let before = read(&port, 1, 3, limit, 5);
+    let set = |fault, on| world.lock().set_fault("pv1", fault, on).expect("there");
+    let tell = || {
+        let mut pdu = vec![16];
+        pdu.extend(limit.to_be_bytes());
+        pdu.extend([0, 5, 10, 0, 10, 0, 0, 0, 30, 0, 0, 0, 1]);
+        let request = Request {
+            wrap: Wrap::Tcp { transaction: 9 },
+            unit: 1,
+            pdu,
+        };
+        port.answer(&request).len()
+    };
+    set(Fault::Exception(6), true);
+    assert_eq!(tell(), 1);
+    set(Fault::Exception(6), false);
+    assert_eq!(read(&port, 1, 3, limit, 5), before);
+    set(Fault::Loss(1.0), true);
+    assert_eq!(tell(), 0);
+    set(Fault::Loss(1.0), false);
+    assert_eq!(read(&port, 1, 3, limit, 5), [10, 0, 30, 0, 1]);
+    set(Fault::Reboot(Duration::from_secs(3)), true);
+    run(&mut world.lock(), 3.1);
+    assert_eq!(read(&port, 1, 3, limit, 5), before);
+}
+
+#[test]
+fn a_request_that_counts_its_bytes_wrong_is_refused_and_a_mixed_up_answer_keeps_its_length() {
+    let (pv, _) = port(&[(1, "pv1", "sunspec/inverter")]);
+    let limit = (40070_u16 + 52 + 28 + 32 + 5).to_be_bytes();
+    for (bytes, data) in [(4, &[0, 10][..]), (2, &[0, 10, 0, 0]), (1, &[0])] {
+        let head = [16, limit[0], limit[1], 0, 1, bytes];
+        let pdu = [&head[..], data].concat();
+        assert_eq!(ask(&pv, 1, &pdu), [0x90, 3], "{pdu:?}");
+    }
+    let (port, world) = port(&[(2, "lm1", "eastron/sdm630")]);
+    let power = read(&port, 2, 4, 0x34, 2);
+    read(&port, 2, 4, 0, 4);
+    let faults = |on| world.lock().set_fault("lm1", Fault::Previous, on);
+    faults(true).expect("there");
+    assert_eq!(read(&port, 2, 4, 0x46, 2), power);
+}

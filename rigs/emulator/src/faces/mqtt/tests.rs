@@ -322,8 +322,18 @@ fn a_gx_device_notifies_while_it_is_kept_awake_and_follows_a_setpoint_for_a_minu
         .set_fault("bat1", Fault::NotImplemented, true)
         .expect("there");
     assert_eq!(value(&gx.tick(), setpoint), Some(Value::Null));
-    run(&mut world.lock(), 60.0);
+    // Another keep-alive tells everything anew.
+    let again = gx.hear(&heard("R/c0619ab12345/keepalive", ""));
+    assert_eq!(
+        value(&again, "system/0/Serial"),
+        Some(json!("c0619ab12345"))
+    );
+    run(&mut world.lock(), 60.1);
     assert_eq!(watts(&world, "bat1.p"), 0.0, "nobody repeated it");
+    world
+        .lock()
+        .set_fault("bat1", Fault::NotImplemented, false)
+        .expect("there");
     assert!(gx.tick().is_empty(), "it has fallen asleep");
     let keep = r#"{"keepalive-options":["suppress-republish"]}"#;
     let awake = gx.hear(&heard("R/c0619ab12345/keepalive", keep));
@@ -440,5 +450,60 @@ fn every_bundled_profile_can_be_spoken_from_its_description_alone() {
             assert!(!answer.is_empty(), "{id} says nothing to {text}");
             assert_eq!(world.lock().get("plug1.on"), Ok(expected), "{id} {text}");
         }
+    }
+}
+
+#[test]
+fn a_new_connection_begins_anew_and_only_its_presence_is_kept() {
+    let (mut plug, world) = plug(Firmware::Tasmota);
+    let will = plug.will().expect("it has one");
+    assert!(will.retain);
+    for _ in 0..2 {
+        let greeting = plug.greet();
+        let kept: Vec<&str> = greeting
+            .iter()
+            .filter(|m| m.retain)
+            .map(|m| &*m.topic)
+            .collect();
+        assert_eq!(kept, ["tele/plug1/LWT"]);
+        assert!(said(&greeting, "tele/plug1/SENSOR").is_some(), "each time");
+    }
+    let set = |fault, on| world.lock().set_fault("plug1", fault, on).expect("there");
+    for (fault, expected) in [
+        (Fault::Loss(1.0), None),
+        (Fault::Loss(0.0), Some(0)),
+        (Fault::Delay(Duration::from_millis(80)), Some(80)),
+    ] {
+        set(fault, true);
+        assert_eq!(
+            plug.befall(),
+            expected.map(Duration::from_millis),
+            "{fault}"
+        );
+        set(fault, false);
+    }
+
+    let (mut gx, _) = talker("bat1", "c0619ab12345/257", Firmware::Victron);
+    gx.hear(&heard("R/c0619ab12345/keepalive", ""));
+    assert!(gx.greet().is_empty());
+    gx.world.lock().set("bat1.soc", 0.3).expect("there");
+    assert!(
+        gx.tick().is_empty(),
+        "nobody has woken it on this connection"
+    );
+    let keep = r#"{"keepalive-options":["suppress-republish"]}"#;
+    let told = gx.hear(&heard("R/c0619ab12345/keepalive", keep));
+    assert!(said(&told, "N/c0619ab12345/system/0/Serial").is_some());
+}
+
+#[test]
+fn an_opened_relay_has_no_timer_and_no_zero_has_a_sign() {
+    let (mut plug, world) = plug(Firmware::Tasmota);
+    plug.greet();
+    plug.hear(&heard("cmnd/plug1/Backlog", "PulseTime 160; Power OFF"));
+    run(&mut world.lock(), 70.0);
+    assert_eq!(world.lock().get("plug1.on"), Ok(0.0));
+    for value in [-0.04, -0.0, 0.04] {
+        assert!(rounded(value, 1).is_sign_positive(), "{value}");
     }
 }

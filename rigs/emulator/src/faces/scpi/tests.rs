@@ -190,6 +190,28 @@ fn faults_fall_on_what_is_answered() {
     assert_eq!(with(Fault::Exception(4), "FREQ?"), None);
     let (_, bytes) = with(Fault::NotImplemented, "MEAS:FREQ?").expect("there");
     assert_eq!(bytes, b"+9.910000E+37\n");
+    // A message without an answer is carried out or not heard at all.
+    for (fault, frequency) in [
+        (Fault::Silent, "50.0000"),
+        (Fault::Loss(1.0), "49.0000"),
+        (Fault::Exception(4), "48.0000"),
+        (Fault::Delay(STEP), "50.0000"),
+    ] {
+        let told = if frequency == "50.0000" {
+            "49.0000"
+        } else {
+            frequency
+        };
+        with(fault, &format!("FREQ {told}"));
+        if matches!(fault, Fault::Delay(_)) {
+            with(fault, "FREQ 50");
+        }
+        assert_eq!(
+            say(&instrument, "FREQ?").as_deref(),
+            Some(frequency),
+            "{fault}"
+        );
+    }
     with(Fault::IgnoreWrites, "FREQ 49");
     assert_eq!(say(&instrument, "FREQ?").as_deref(), Some("50.0000"));
     assert_eq!(
