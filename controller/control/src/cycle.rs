@@ -175,6 +175,7 @@ impl Controller {
         let storage = able_of(&self.limiter, &self.bench, Role::Ess, now, image);
         let look = Look {
             now,
+            held_open: self.operator.holds_open(&self.bench),
             seen: &seen,
             bench: &self.bench,
             storage: &storage,

@@ -77,6 +77,8 @@ pub struct Look<'a> {
     pub now: Instant,
     /// What is true on the bus.
     pub seen: &'a Estimate,
+    /// Whether a person holds the coupling breaker open.
+    pub held_open: bool,
     /// Settings and devices.
     pub bench: &'a Bench,
     /// What each storage inverter that answers can do now.
@@ -317,7 +319,10 @@ impl ModeMachine {
             );
         }
         if self.mode == Mode::Resynchronising {
-            if self.healthy_since.is_none() {
+            if look.held_open {
+                let why = "a person holds the coupling breaker open";
+                self.see(look, Trigger::ReturnFailed, why, events);
+            } else if self.healthy_since.is_none() {
                 let why = "the utility is not healthy any more";
                 self.see(look, Trigger::ReturnFailed, why, events);
             } else if look.now.since(self.since) >= settings.sync_timeout {
@@ -334,6 +339,7 @@ impl ModeMachine {
 
     fn sight<'a>(&self, look: &Look<'a>) -> Sight<'a> {
         Sight {
+            held_open: look.held_open,
             seen: look.seen,
             bench: look.bench,
             storage: look.storage,

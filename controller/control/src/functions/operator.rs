@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::{DeviceIx, Function, Proposal, Setpoint, Target};
+use model::{DeviceIx, Function, Proposal, Role, Setpoint, Target};
+
+use crate::Bench;
 
 use super::{Propose, Situation, Wishes};
 
@@ -16,6 +18,14 @@ impl Operator {
     /// Holds a device until it is released.
     pub fn hold(&mut self, device: DeviceIx, setpoint: Setpoint) {
         self.held.insert(device, setpoint);
+    }
+
+    /// Whether the coupling breaker is held open.
+    #[must_use]
+    pub fn holds_open(&self, bench: &Bench) -> bool {
+        let breaker = bench.first(Role::Breaker);
+        let held = breaker.and_then(|(breaker, _)| self.held.get(&breaker));
+        matches!(held, Some(Setpoint::Switch { on: false }))
     }
 
     /// Lets go of a device.

@@ -15,6 +15,8 @@ pub enum Guard {
     BreakerThere,
     /// The breaker is seen open; not known is not open.
     BreakerOpen,
+    /// Nobody holds the breaker open by hand.
+    BreakerFree,
     /// A storage answers and can give power.
     StorageReady,
     /// The lowest charge is above the reserve that an island needs.
@@ -38,6 +40,8 @@ pub struct Sight<'a> {
     pub bench: &'a Bench,
     /// What each storage inverter that answers can do now.
     pub storage: &'a [(DeviceIx, Bounds<ActivePower>)],
+    /// Whether a person holds the coupling breaker open.
+    pub held_open: bool,
     /// How long the bus has been without voltage.
     pub dead_for: Option<Duration>,
     /// How long the utility has been healthy.
@@ -73,6 +77,7 @@ impl Guard {
         match self {
             Self::BreakerThere => "breaker_there",
             Self::BreakerOpen => "breaker_open",
+            Self::BreakerFree => "breaker_free",
             Self::StorageReady => "storage_ready",
             Self::ChargeAboveReserve => "charge_above_reserve",
             Self::ReserveCoversLoads => "reserve_covers_loads",
@@ -99,6 +104,9 @@ impl Guard {
                 Some(true) => Err("the coupling breaker is closed".into()),
                 None => Err("the position of the coupling breaker is not known".into()),
             },
+            Self::BreakerFree => demand(!sight.held_open, &|| {
+                "a person holds the coupling breaker open; release it first".into()
+            }),
             Self::StorageReady => demand(sight.dischargeable() > ActivePower::ZERO, &|| {
                 "no storage answers that could form the island".into()
             }),

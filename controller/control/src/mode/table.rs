@@ -145,7 +145,7 @@ pub const TABLE: &[Row] = {
             M::Islanded,
             T::ReturnWanted,
             M::Resynchronising,
-            &[G::UtilityHealthy],
+            &[G::BreakerFree, G::UtilityHealthy],
         ),
         row(M::Islanded, T::SeenClosed, M::GridConnected, &[]),
         row(M::Islanded, T::SeenDead, M::Blackout, &[]),

@@ -43,6 +43,7 @@ struct Desk {
     bench: Bench,
     seen: Estimate,
     able_kw: f64,
+    held_open: bool,
     now: Instant,
     events: Vec<Event>,
 }
@@ -79,6 +80,7 @@ impl Desk {
                 grid_v: Some(Voltage::from_volts(230.0)),
             },
             able_kw: 10.0,
+            held_open: false,
             now: Instant::START,
             events: Vec::new(),
         }
@@ -91,6 +93,7 @@ impl Desk {
         for _ in 0..(seconds * 10.0).round() as usize {
             self.now = self.now + Duration::from_millis(100);
             let look = Look {
+                held_open: self.held_open,
                 now: self.now,
                 seen: &self.seen,
                 bench: &self.bench,
@@ -395,6 +398,22 @@ fn a_dead_bus_behind_a_closed_breaker_is_no_grid_until_the_utility_is_back() {
 }
 
 #[test]
+fn an_island_does_not_return_through_a_breaker_that_a_person_holds_open() {
+    let mut desk = Desk::islanded();
+    desk.held_open = true;
+    desk.see(|s| s.grid_v = Some(Voltage::from_volts(230.0)));
+    desk.run(20.0).is(Mode::Islanded);
+    assert_eq!(
+        desk.refusal_of("ReturnWanted"),
+        Some("breaker_free: a person holds the coupling breaker open; release it first")
+    );
+    desk.held_open = false;
+    desk.run(0.3).is(Mode::Resynchronising);
+    desk.held_open = true;
+    desk.run(0.1).is(Mode::Islanded);
+}
+
+#[test]
 fn an_island_returns_when_the_utility_was_healthy_long_enough_and_a_person_hears_why_not_yet() {
     let mut desk = Desk::islanded();
     desk.ask(ModeRequest::Reconnect);
@@ -490,7 +509,7 @@ mod any_order {
                 desk.run(0.1);
                 prop_assert!(!desk.machine.is_opening() || desk.machine.mode() == Mode::Leaving);
                 let mut ahead = desk.machine.clone();
-                let look = Look { now: desk.now, seen: &desk.seen, bench: &desk.bench, storage: &[] };
+                let look = Look { now: desk.now, held_open: false, seen: &desk.seen, bench: &desk.bench, storage: &[] };
                 ahead.ask(ModeRequest::Safe);
                 ahead.advance(&look, &mut Vec::new());
                 prop_assert_eq!(ahead.mode(), Mode::Safe);
