@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bus::{DispatchId, LinkEvent};
 use ledger_core::AtomId;
-use model::{DeviceImage, DeviceIx, Event, Instant, ProcessImage, Role, Setpoint, Stage};
+use model::{
+    DeviceImage, DeviceIx, Event, Flaw, Instant, ProcessImage, Reading, Role, Setpoint, Stage,
+};
 use quantities::{ActivePower, Frequency, Quantity, Voltage};
 
 /// A setpoint under way.
@@ -178,6 +180,12 @@ impl Tracker {
                 return false;
             }
             let seen = &image.devices[device.index()];
+            // Some devices cannot tell their position: their register is all that there is to see.
+            let never_read = Reading::Bad(Flaw::NeverRead);
+            let is_switch = matches!(flight.setpoint, Setpoint::Switch { .. });
+            if is_switch && seen.switch_on.latest.reading == never_read {
+                return false;
+            }
             let widest = Quantity::max(spec.rating.p.upper().abs(), spec.rating.p.lower().abs());
             let close = Quantity::max(widest * POWER_SHARE, POWER_AT_LEAST);
             let newer = |at: Instant| at > register_at;
@@ -279,4 +287,48 @@ fn source_followed(
         }
     }
     (true, String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use control::{Bench, Settings};
+    use model::Sample;
+
+    use super::*;
+
+    /// Whether a switch whose register was proved is missed when it is not seen to have moved.
+    fn is_missed(seen: Option<bool>) -> bool {
+        let bench = Bench {
+            settings: Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0)),
+            devices: vec![crate::journal::tests::device("plug1", Role::Load)],
+        };
+        let (device, setpoint) = (DeviceIx(0), Setpoint::Switch { on: true });
+        let mut tracker = Tracker::default();
+        let dispatch = tracker.number();
+        let at = |s: u64| Instant::START + Duration::from_secs(s);
+        tracker.sent(device, dispatch, AtomId([7; 32]), setpoint, at(1));
+        let confirmed = LinkEvent::Confirmed {
+            dispatch,
+            device,
+            stage: Stage::Register,
+            at: at(2),
+        };
+        assert!(tracker.heard(at(2), &confirmed).is_some());
+        let mut image = ProcessImage::unread(1);
+        if let Some(on) = seen {
+            image.devices[0].switch_on.observe(Sample {
+                measured_at: at(3),
+                reading: Reading::Good(on),
+            });
+        }
+        let told = tracker.look(at(20), &image, &bench, false);
+        told.iter().any(|progress| progress.missed.is_some())
+    }
+
+    #[test]
+    fn a_switch_that_is_seen_where_it_was_is_missed_and_one_that_cannot_be_seen_is_not() {
+        assert!(is_missed(Some(false)));
+        assert!(!is_missed(Some(true)));
+        assert!(!is_missed(None));
+    }
 }

@@ -10,8 +10,9 @@ use quantities::{
 
 use super::*;
 
-fn bench() -> Bench {
-    let device = |name: &str, role: Role| DeviceSpec {
+/// A device of this name and role, with 5 kW to either side.
+pub(crate) fn device(name: &str, role: Role) -> DeviceSpec {
+    DeviceSpec {
         id: name.into(),
         role,
         rating: Rating {
@@ -39,7 +40,10 @@ fn bench() -> Bench {
         safe_on: None,
         forming: model::Forming::Droops,
         sample_age_max: Duration::from_secs(1),
-    };
+    }
+}
+
+fn bench() -> Bench {
     let mut settings = Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));
     settings.agreement.target = Some(ActivePower::ZERO);
     Bench {
