@@ -494,35 +494,43 @@ impl<const N: usize> Flow<N> {
     /// Power that a load draws at its present voltage, in watts and var.
     #[must_use]
     pub fn load_power(&self, load: usize) -> Phasor {
-        let Some(draw) = self.draws.get(load) else {
-            return ZERO;
-        };
-        let v = self.voltage(draw.bus);
-        let drawn = (0..N).map(|n| {
-            let v = v[n].norm();
+        let draw = self.draws.get(load);
+        draw.map_or(ZERO, |draw| self.drawn(draw, &self.voltage(draw.bus)))
+    }
+
+    /// What a load draws at a voltage.
+    fn drawn(&self, draw: &Draw<N>, v: &Phases<N>) -> Phasor {
+        let drawn = v.iter().zip(&draw.power).map(|(v, power)| {
             let zip = draw.zip;
-            let square = v * v;
+            let square = v.norm_sqr();
             let held = square.max(self.least_square);
             // A dead load draws nothing, whatever its share of constant power.
-            let constant = if v > 0.0 { 1.0 - zip.z - zip.i } else { 0.0 };
-            let falling = (constant + zip.i * held.sqrt()) * square;
-            let falling = if held > 0.0 { falling / held } else { 0.0 };
-            draw.power[n] * (falling + zip.z * square)
+            let falling = if square > 0.0 {
+                (1.0 - zip.z - zip.i + zip.i * held.sqrt()) * square / held
+            } else {
+                0.0
+            };
+            power * (falling + zip.z * square)
         });
         drawn.sum::<Phasor>() * base::volt_amperes(1.0, N)
     }
 
-    /// What all loads of a source's island draw together, in watts and var.
+    /// What all loads of a source's island draw together, in watts and var; nothing where it has
+    /// no voltage.
     #[must_use]
     pub fn drawn_from(&self, source: usize) -> Phasor {
-        let of_source = |load: &usize| {
-            let bus = self.draws.get(*load).map(|draw| draw.bus);
-            bus.and_then(|bus| self.source_of(bus)) == Some(source)
+        let mut islands = self.tree.islands.iter().zip(&self.outcomes);
+        let solved = |outcome: &Outcome| matches!(outcome, Outcome::Solved { .. });
+        let found = islands.find(|(island, outcome)| island.source == source && solved(outcome));
+        let Some((island, _)) = found else {
+            return ZERO;
         };
-        (0..self.draws.len())
-            .filter(of_source)
-            .map(|load| self.load_power(load))
-            .sum()
+        let places = island.first..island.end;
+        let drawn = self.draws.iter().filter_map(|draw| {
+            let at = self.tree.position.get(draw.bus)?;
+            places.contains(at).then(|| self.drawn(draw, &self.v[*at]))
+        });
+        drawn.sum()
     }
 
     /// Loads in all.
