@@ -671,6 +671,8 @@ impl Controller {
             return true;
         }
         match wish.setpoint {
+            // What a device may give changes while what is wished stays: the limiter looks each time.
+            Setpoint::Power { .. } | Setpoint::Ceiling { .. } => true,
             // A switch is asked again when it is seen not to have followed.
             Setpoint::Switch { on } => {
                 let seen = image.devices[wish.device.index()]
@@ -678,9 +680,7 @@ impl Controller {
                     .fresh(now, spec.sample_age_max);
                 *last != wish.setpoint || (seen == Some(!on) && now.since(*at) >= ASK_AGAIN_AFTER)
             }
-            Setpoint::Power { .. } | Setpoint::Ceiling { .. } | Setpoint::Source { .. } => {
-                !same_enough(last, &wish.setpoint, spec)
-            }
+            Setpoint::Source { .. } => !same_enough(last, &wish.setpoint, spec),
         }
     }
 }

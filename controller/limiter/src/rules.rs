@@ -17,6 +17,8 @@ pub struct Limiter {
     fences: Fences,
     /// What each device was last approved for, and when.
     ramps: Vec<Option<(Instant, ActivePower)>>,
+    /// What each device was approved for lately, which the limit of the exchange needs.
+    past: Vec<exchange::Past>,
     /// The memory of each source that was ever set.
     sources: Vec<Option<SourceMemory>>,
 }
@@ -26,11 +28,13 @@ impl Limiter {
     #[must_use]
     pub fn new(specs: Vec<DeviceSpec>, fences: Fences) -> Self {
         let ramps = vec![None; specs.len()];
+        let past = vec![exchange::Past::default(); specs.len()];
         let sources = vec![None; specs.len()];
         Self {
             specs,
             fences,
             ramps,
+            past,
             sources,
         }
     }
@@ -78,6 +82,11 @@ impl Limiter {
             .ok_or(Refusal::NoSuchDevice)?;
         if own.link == Link::Offline {
             return Err(Refusal::Offline);
+        }
+        if self.fences.exchange.is_some() {
+            for (past, own) in self.past.iter_mut().zip(&image.devices) {
+                past.see(now, own);
+            }
         }
         match wish {
             Setpoint::Power { p, q } if p.is_finite() && q.is_finite() => {
@@ -213,6 +222,7 @@ impl Limiter {
         }
         if spec.takes_power {
             self.ramps[device.index()] = Some((now, p));
+            self.past[device.index()].ask(p);
             Some(Approved::new(Setpoint::Power {
                 p,
                 q: ReactivePower::ZERO,
@@ -295,6 +305,7 @@ impl Limiter {
             clamps.push(Clamp::Apparent { wished: q });
         }
         self.ramps[device.index()] = Some((now, able));
+        self.past[device.index()].ask(able);
         Ok(Verdict {
             approved: Approved::new(Setpoint::Power { p: able, q: turned }),
             clamps,
@@ -315,8 +326,7 @@ impl Limiter {
         let Some(limit) = self.fences.exchange.filter(|_| gives) else {
             return p;
         };
-        let (allowed, seen) =
-            exchange::allowed(now, limit, device, &self.specs, &self.ramps, image);
+        let (allowed, seen) = exchange::allowed(now, limit, device, &self.specs, &self.past, image);
         let left = allowed.clamp(p);
         if left != p {
             clamps.push(Clamp::Exchange { wished: p, seen });

@@ -773,3 +773,43 @@ fn a_droop_over_a_loop_slower_than_half_its_margin_is_refused_and_told_once() {
         desk.events
     );
 }
+
+#[test]
+fn a_storage_that_is_held_is_stopped_when_its_battery_is_empty_though_nobody_asks_anew() {
+    let mut desk = Desk::new();
+    desk.orders(&[hold_ess(2.0)]);
+    desk.run(2.0);
+    assert_eq!(sent_power(&desk.controller.sent, ESS).as_kilowatts(), 2.0);
+    desk.see(BAT, Point::StateOfCharge, 0.05);
+    let last = desk.run(0.5);
+    assert_eq!(kw(last[&ESS].0), 0.0, "{last:?}");
+    assert!(desk.run(1.0).is_empty(), "and told once");
+}
+
+#[test]
+fn a_frozen_frequency_meter_is_outvoted_by_two_that_agree_and_by_no_single_one() {
+    // Storage and photovoltaics, and what is believed; the meter at the coupling stays at 50 Hz.
+    let rows = [
+        (Some(49.5), Some(49.52), 49.5),
+        (Some(49.5), Some(49.7), 50.0),
+        (Some(49.5), None, 50.0),
+        (Some(49.95), Some(49.94), 50.0),
+    ];
+    for (ess, pv, believed) in rows {
+        let mut desk = Desk::new();
+        for (device, f) in [(ESS, ess), (PV, pv)] {
+            if let Some(f) = f {
+                desk.see(device, Point::Frequency, f);
+            }
+        }
+        let seen = desk
+            .step(Rhythm::Supervisory, &[])
+            .estimate
+            .f
+            .expect("seen");
+        assert!(
+            (seen.as_hertz() - believed).abs() < 1e-9,
+            "{ess:?} {pv:?}: {seen}"
+        );
+    }
+}

@@ -56,7 +56,7 @@ pub fn estimate(
     window: &mut RocofWindow,
 ) -> Estimate {
     let view = View { bench, now, image };
-    let f = view.first_of(TRUST, |d| d.f);
+    let f = view.believed_frequency();
     if let Some((at, f)) = f {
         window.observe(at, f);
     }
@@ -110,7 +110,37 @@ struct View<'a> {
     image: &'a ProcessImage,
 }
 
+/// How far the most trusted frequency must be from two others for them to be believed.
+/// Chosen: 0.1 Hz, ten times the accuracy of a usual meter, and what 2 Hz/s change within 50 ms.
+const OUTVOTED_HZ: f64 = 0.1;
+/// How close those two must be to each other. Chosen: 0.05 Hz, twice what their accuracies add up to.
+const AGREED_HZ: f64 = 0.05;
+
 impl View<'_> {
+    /// The frequency of the most trusted device that has a fresh one, unless two others agree with each
+    /// other and not with it: a meter that has frozen tells fresh values, and they are wrong.
+    fn believed_frequency(&self) -> Option<(Instant, Frequency)> {
+        let all: Vec<(Instant, Frequency)> = TRUST
+            .iter()
+            .flat_map(|role| self.bench.of_role(*role))
+            .filter_map(|(device, spec)| self.fresh(device, spec, &|d| d.f))
+            .collect();
+        let (first, others) = all.split_first()?;
+        let apart =
+            |a: &(Instant, Frequency), b: &(Instant, Frequency)| (a.1 - b.1).as_hertz().abs();
+        let against: Vec<_> = others
+            .iter()
+            .filter(|o| apart(o, first) > OUTVOTED_HZ)
+            .collect();
+        let agreed = against.iter().enumerate().find(|(n, one)| {
+            let later = against[n + 1..].iter();
+            later
+                .into_iter()
+                .any(|other| apart(one, other) <= AGREED_HZ)
+        });
+        Some(agreed.map_or(*first, |(_, one)| **one))
+    }
+
     /// The first fresh value of the most trusted role that has one, with its time.
     fn first_of<Q: Quantity>(
         &self,

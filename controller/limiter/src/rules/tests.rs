@@ -531,6 +531,43 @@ fn a_wish_is_held_back_where_the_exchange_would_leave_its_limits_and_rest_is_alw
 }
 
 #[test]
+fn what_a_storage_has_moved_since_the_meter_was_read_is_not_counted_twice() {
+    let (mut limiter, mut image) = limited_bench();
+    // 6 kW of loads are imported while the storage rests; the meter is not read again for a second.
+    see(&mut image, PCC, model::Point::ActivePower, 6000.0, 1.0);
+    let mut last = 0.0;
+    for cycle in 1..10 {
+        let now = 1.0 + f64::from(cycle) * 0.1;
+        last = approved_kw(&mut limiter, &image, now, 9.0);
+        // It follows at once, and is read at once.
+        see(
+            &mut image,
+            ESS,
+            model::Point::ActivePower,
+            last * 1e3,
+            now + 0.05,
+        );
+    }
+    assert_eq!(
+        last, 8.0,
+        "6 kW of loads and 2 kW of export, not one watt more"
+    );
+    // The meter is read again, and tells what came of it: nothing changes.
+    see(&mut image, PCC, model::Point::ActivePower, -2000.0, 1.97);
+    assert_eq!(approved_kw(&mut limiter, &image, 2.0, 9.0), 8.0);
+    for cycle in 1..40 {
+        let now = 2.0 + f64::from(cycle) * 0.1;
+        see(&mut image, PCC, model::Point::ActivePower, -2000.0, now);
+        see(&mut image, ESS, model::Point::ActivePower, 8000.0, now);
+        assert_eq!(
+            approved_kw(&mut limiter, &image, now, 9.0),
+            8.0,
+            "at {now} s"
+        );
+    }
+}
+
+#[test]
 fn two_storages_share_the_room_of_the_exchange_whether_or_not_the_first_follows() {
     let (mut limiter, mut image) = limited_bench();
     see(&mut image, PCC, model::Point::ActivePower, 1000.0, 1.0);

@@ -151,6 +151,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`safety.order` must name all steps of the safe end: what it left out would be left as it is.",
     ),
     (
+        "R064",
+        "A guard of the modes that nothing on this bench could ever make true: an island would be refused for ever. The message names the guard and the numbers that contradict each other.",
+    ),
+    (
+        "R065",
+        "An interlock that keeps itself from ever being met: a breaker that nobody could close again, units that wait for each other, an emergency stop that the safe state holds open.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
     ),

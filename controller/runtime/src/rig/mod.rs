@@ -10,6 +10,7 @@ mod checks;
 mod codes;
 mod devices;
 mod emulated;
+mod interlocks;
 mod network;
 mod parse;
 mod sections;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
-use super::{Rig, buses, checks, devices, network, sections, telemetry, trade};
+use super::{Rig, buses, checks, devices, interlocks, network, sections, telemetry, trade};
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
 const INHERIT_MAX: usize = 8;
@@ -208,20 +208,22 @@ impl<'a> Reader<'a> {
         emulate.network = network::network(self, &devices, &site);
         let sinks = telemetry::sinks(self);
         let (safety, safe_opens_breaker) = sections::safety(self, &devices);
+        let control = control::Settings {
+            // The limit of the meter at the point of common coupling is that of the exchange.
+            exchange: devices
+                .iter()
+                .find(|(d, _)| d.role == model::Role::Pcc)
+                .and_then(|(d, _)| d.p),
+            safe_opens_breaker,
+            ..sections::control(self, &site)
+        };
+        interlocks::check(self, &devices, &control, &safety);
         let rig = Rig {
             source: Arc::clone(self.own().source()),
             title,
             site,
             safety,
-            control: control::Settings {
-                // The limit of the meter at the point of common coupling is that of the exchange.
-                exchange: devices
-                    .iter()
-                    .find(|(d, _)| d.role == model::Role::Pcc)
-                    .and_then(|(d, _)| d.p),
-                safe_opens_breaker,
-                ..sections::control(self, &site)
-            },
+            control,
             market: trade::market(self, &devices),
             influx: sinks.influx,
             home_assistant: sinks.home_assistant,

@@ -320,6 +320,89 @@ fn limits_of_exchange_temperature_and_forming_reach_the_core() {
     );
 }
 
+/// A rig with storage and breaker, with one piece replaced, must give exactly these codes at these lines.
+fn check_island(from: &str, to: &str, expected: &[(&str, usize)]) {
+    let island = format!(
+        "{}\n{}",
+        GOOD.trim_end(),
+        r#"brk1 = { profile = "generic/sync-breaker", bus = "rs1", unit = 3, role = "breaker" }
+ess1 = { profile = "sunspec/storage-inverter", bus = "lan1", unit = 3, role = "ess", limits = { p = "-1..1kW", soc = "15..90%" }, revert = "30s" }
+io1 = { profile = "shelly/gen2-plug", bus = "mq", topic = "io1", role = "load" }
+[safety]
+estop = "io1"
+[control]
+reserve_p = "1kW"
+"#
+    );
+    assert!(
+        island.contains(from),
+        "the row must change something: {from}"
+    );
+    let faults = match load_file(&island.replace(from, to)) {
+        Ok(rig) => rig.warnings,
+        Err(faults) => faults,
+    };
+    let line = |d: &Diagnostic| d.place.as_ref().map_or(0, |p| p.line_and_column().0);
+    let got: Vec<(&str, usize)> = faults.iter().map(|d| (d.code, line(d))).collect();
+    assert_eq!(got, expected, "{faults:#?}");
+}
+
+#[test]
+fn a_rig_that_contradicts_itself_is_told_so_with_its_place() {
+    check_island("reserve_p", "reserve_p", &[]);
+    check_island("15..90%", "15..20%", &[("R064", 13)]);
+    check_island("15..90%", "15..21%", &[]);
+    check_island("-1..1kW", "-1..0kW", &[("R064", 13), ("R064", 18)]);
+    check_island(
+        "reserve_p = \"1kW\"",
+        "reserve_p = \"1.1kW\"",
+        &[("R064", 18)],
+    );
+    check_island(
+        "generic/sync-breaker\", bus = \"rs1\", unit = 3",
+        "tasmota/plug\", bus = \"mq\", topic = \"brk\"",
+        &[("R065", 12)],
+    );
+    check_island(
+        "role = \"load\" }\n[safety]",
+        "role = \"load\", shed = 1 }\n[safety]",
+        &[("R065", 14)],
+    );
+    check_island(
+        "estop = \"io1\"",
+        "estop = \"brk1\"\nbreaker = \"open\"",
+        &[("R065", 12)],
+    );
+    check_island("estop = \"io1\"", "estop = \"brk1\"", &[]);
+    // 1 s of a slow line and 100 ms of a write, against a half of the margin.
+    check_island(
+        "[control]",
+        "[control]\ndelay_margin = \"2.1s\"",
+        &[("R062", 18)],
+    );
+    check_island("[control]", "[control]\ndelay_margin = \"2.2s\"", &[]);
+    check_island(
+        "[safety]",
+        "[safety]\norder = [\"pv\", \"pv\"]",
+        &[("R063", 16), ("D006", 16)],
+    );
+}
+
+#[test]
+fn units_without_droop_that_wait_for_each_other_are_told() {
+    let stiff = |name: &str, unit: u8| {
+        format!(
+            "{name} = {{ profile = \"sunspec/storage-inverter\", bus = \"lan1\", unit = {unit}, role = \"ess\", forming = \"isochronous\", limits = {{ p = \"-1..1kW\" }} }}\n"
+        )
+    };
+    let one = format!("{GOOD}{}", stiff("ess1", 3));
+    assert!(load_file(&one).is_ok());
+    let two = format!("{one}{}", stiff("ess2", 4));
+    let faults = load_file(&two).expect_err("neither tells whether it is on");
+    let codes: Vec<&str> = faults.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["R065", "R065"]);
+}
+
 #[test]
 fn a_sample_is_fresh_for_three_polls_of_what_control_looks_at_and_a_second_at_least() {
     let bench = load_file(GOOD).expect("good").bench();
