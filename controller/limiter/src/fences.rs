@@ -54,7 +54,7 @@ impl SyncWindow {
     pub fn of(specs: &[DeviceSpec]) -> Self {
         let rated: f64 = specs
             .iter()
-            .filter(|spec| matches!(spec.role, Role::Ess | Role::Pv))
+            .filter(|spec| matches!(spec.role, Role::Ess | Role::Genset | Role::Pv))
             .map(|spec| spec.rating.s_max.as_volt_amperes())
             .sum();
         let (_, df, dv, angle) = *ROWS

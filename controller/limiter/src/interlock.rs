@@ -86,12 +86,12 @@ impl Sight<'_> {
         let spec = &self.specs[device.index()];
         match (spec.role, spec.forming) {
             (Role::Breaker, _) => self.may_couple(device),
-            (Role::Ess | Role::Pv, Forming::Follows) => match self.bus() {
+            (Role::Ess | Role::Genset | Role::Pv, Forming::Follows) => match self.bus() {
                 Bus::Alive(_) => Ok(()),
                 Bus::Dead => Err(Refusal::NoFormer),
                 unclear => Err(unclear.refusal()),
             },
-            (Role::Ess | Role::Pv, forming) => {
+            (Role::Ess | Role::Genset | Role::Pv, forming) => {
                 match self.bus() {
                     Bus::Alive(_) => {}
                     Bus::Dead if self.breaker_open() == Some(true) => {}

@@ -13,6 +13,7 @@ const FORMER: DeviceIx = DeviceIx(2);
 const FOLLOWER: DeviceIx = DeviceIx(3);
 const STIFF: DeviceIx = DeviceIx(4);
 const STIFF_TOO: DeviceIx = DeviceIx(5);
+const SET: DeviceIx = DeviceIx(6);
 
 fn spec(role: Role, forming: Forming, kva: f64) -> DeviceSpec {
     DeviceSpec {
@@ -54,6 +55,7 @@ fn bench(kva: f64) -> Limiter {
         spec(Role::Ess, Forming::Follows, 0.0),
         spec(Role::Ess, Forming::Isochronous, 0.0),
         spec(Role::Ess, Forming::Isochronous, 0.0),
+        spec(Role::Genset, Forming::Droops, 0.0),
     ];
     Limiter::new(specs, Fences::of(Voltage::from_volts(230.0)))
 }
@@ -67,7 +69,7 @@ type Seen = (DeviceIx, Point, f64);
 
 /// An image in which all of this was measured at 1 s.
 fn seen(values: &[Seen]) -> ProcessImage {
-    let mut image = ProcessImage::unread(6);
+    let mut image = ProcessImage::unread(7);
     for (device, point, value) in values {
         image.observe(PointSample {
             device: *device,
@@ -185,6 +187,8 @@ fn the_matrix_of_interlocks() {
         (FOLLOWER, &[dead, open], Some(Refusal::NoFormer)),
         (FOLLOWER, &[open], Some(Refusal::BusNotKnown)),
         (FOLLOWER, &[alive, open], None),
+        (SET, &[dead, open], None),
+        (SET, &[dead, closed], Some(Refusal::BackFeed)),
         (STIFF, &[dead, open], Some(Refusal::TwoUndrooped)),
         (
             STIFF,
@@ -263,7 +267,7 @@ proptest! {
         let mut limiter = bench(kva);
         let window = SyncWindow::of(&[spec(Role::Ess, Forming::Droops, kva)]);
         let angle = |t: f64| turned(start + 360.0 * df * t);
-        let mut image = ProcessImage::unread(6);
+        let mut image = ProcessImage::unread(7);
         let mut now = 1.0;
         let read = |now: f64, image: &mut ProcessImage| {
             for (device, point, value) in [

@@ -205,7 +205,7 @@ fn permitted(profile: Arc<Profile>, keep_alives: KeepAlives, table: &Table<'_>) 
     Arc::new(closed)
 }
 
-/// What a device does where no utility is: a storage forms along a droop unless the rig says otherwise.
+/// What a device does where no utility is: a storage or a set forms along a droop unless the rig says otherwise.
 fn forming(table: &Table<'_>, role: Option<Role>) -> Forming {
     let words = [
         ("droop", Forming::Droops),
@@ -213,19 +213,19 @@ fn forming(table: &Table<'_>, role: Option<Role>) -> Forming {
         ("follows", Forming::Follows),
     ];
     let wish = table.choice("forming", &words);
-    let is_storage = role == Some(Role::Ess);
-    if let Some(wish) = wish.as_ref().filter(|_| !is_storage) {
+    let can_form = matches!(role, Some(Role::Ess | Role::Genset));
+    if let Some(wish) = wish.as_ref().filter(|_| !can_form) {
         table.document().error(
             "D005",
             wish.span.clone(),
-            "only a storage inverter forms a voltage",
+            "only a storage inverter or a generating set forms a voltage",
             "",
             "leave `forming` out",
         );
     }
     match wish {
         Some(wish) => wish.value,
-        None if is_storage => Forming::Droops,
+        None if can_form => Forming::Droops,
         None => Forming::Follows,
     }
 }
