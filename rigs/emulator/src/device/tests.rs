@@ -375,6 +375,8 @@ fn what_is_set_for_a_time_is_again_what_it_was_to_a_step() {
 }
 
 const STEP: Duration = Duration::from_millis(10);
+
+#[test]
 fn a_wrong_sign_turns_powers_and_the_current_of_a_battery_and_a_bias_comes_on_top() {
     let mut made = world();
     let (bat, bms) = ("bat1", made.device_index("bms1").expect("there"));
