@@ -1,7 +1,9 @@
 //! The core as a whole, on images written by hand and time that is an argument.
 
-use model::{DeviceSpec, ModeRequest, Point, PointSample, Rating, Reading, Sample};
-use quantities::{ApparentPower, Energy, Frequency, PowerRamp, StateOfCharge, Voltage};
+use model::{DeviceSpec, ModeRequest, Point, PointSample, Rating, Reading, RestStep, Sample};
+use quantities::{
+    ApparentPower, Energy, Frequency, PowerRamp, ReactivePower, StateOfCharge, Voltage,
+};
 
 use super::*;
 use crate::Settings;

@@ -1,7 +1,5 @@
 //! The exchange with the utility and what is kept back, on a site that answers with its own balance.
 
-use quantities::ReactivePower;
-
 use super::*;
 
 /// A site behind the coupling: what loads and sun do by themselves.

@@ -1,0 +1,144 @@
+//! From wishes to dispatches: through the limiter, and only what says something new.
+
+use std::time::Duration;
+
+use model::{Event, Function, Instant, Mode, ProcessImage, Setpoint};
+use quantities::{ActivePower, Quantity};
+
+use super::{Controller, Dispatch};
+use crate::arbitrate::DeviceWish;
+
+/// Change of a power setpoint that is not worth a message, as a share of the device's rating.
+/// Chosen: 0.5 %, the usual accuracy class of an inverter's power.
+const NOT_WORTH_SENDING: f64 = 0.005;
+/// Time after which a switch that did not follow is asked again.
+/// Chosen: 3 s, the confirmation deadline of the slowest plug.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+
+impl Controller {
+    /// Passes the wishes through the limiter; what has not changed is not sent again.
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        wanted: Vec<DeviceWish>,
+        image: &ProcessImage,
+        events: &mut Vec<Event>,
+    ) -> Vec<Dispatch> {
+        let mut dispatches = Vec::new();
+        for wish in wanted {
+            let spec = &self.bench.devices[wish.device.index()];
+            let takes = match wish.setpoint {
+                Setpoint::Power { .. } => spec.takes_power,
+                Setpoint::Ceiling { .. } => spec.takes_ceiling,
+                Setpoint::Switch { .. } => spec.takes_switch,
+                Setpoint::Source { .. } => spec.rating.source.is_some(),
+            };
+            // A device that cannot be asked is left alone, unless a person asked for it.
+            if !takes && wish.function != Function::Operator {
+                continue;
+            }
+            if self.unplugged.contains(&wish.device) || !self.worth_sending(now, &wish, image) {
+                continue;
+            }
+            // A stop is not slowed down by a ramp.
+            let verdict = if self.mode.mode() == Mode::Safe && wish.function == Function::Safety {
+                self.limiter.stop(now, wish.device, wish.setpoint, image)
+            } else {
+                self.limiter.approve(now, wish.device, wish.setpoint, image)
+            };
+            match verdict {
+                Ok(verdict) => {
+                    self.refused.remove(&wish.device);
+                    let approved = verdict.approved.get();
+                    let same = !self.said_again.remove(&wish.device)
+                        && self
+                            .sent
+                            .get(&wish.device)
+                            .is_some_and(|(_, last)| same_enough(last, &approved, spec));
+                    if same && !matches!(approved, Setpoint::Switch { .. }) {
+                        continue;
+                    }
+                    self.sent.insert(wish.device, (now, approved));
+                    dispatches.push(Dispatch {
+                        device: wish.device,
+                        setpoint: verdict.approved,
+                        function: wish.function,
+                        why: wish.why,
+                        clamped: verdict.clamps.iter().map(ToString::to_string).collect(),
+                        valid_until: now + self.bench.settings.setpoint_validity,
+                        urgent: matches!(
+                            wish.function,
+                            Function::Safety
+                                | Function::LoadShedding
+                                | Function::Separating
+                                | Function::FrequencyDroop
+                        ),
+                    });
+                }
+                Err(refusal) => {
+                    let before = self.refused.insert(wish.device, refusal);
+                    // The numbers change from cycle to cycle; the reason is told once.
+                    if !before.is_some_and(|before| before.is_like(&refusal)) {
+                        events.push(Event::SetpointRefused {
+                            device: wish.device,
+                            function: wish.function,
+                            why: refusal.to_string(),
+                        });
+                    }
+                }
+            }
+        }
+        dispatches
+    }
+
+    fn worth_sending(&self, now: Instant, wish: &DeviceWish, image: &ProcessImage) -> bool {
+        let spec = &self.bench.devices[wish.device.index()];
+        let Some((at, last)) = self.sent.get(&wish.device) else {
+            return !is_so_already(now, wish, spec, image);
+        };
+        if self.said_again.contains(&wish.device) {
+            return true;
+        }
+        match wish.setpoint {
+            // What a device may give changes while what is wished stays: the limiter looks each time.
+            Setpoint::Power { .. } | Setpoint::Ceiling { .. } => true,
+            // A switch is asked again when it is seen not to have followed.
+            Setpoint::Switch { on } => {
+                let seen = image.devices[wish.device.index()]
+                    .switch_on
+                    .fresh(now, spec.sample_age_max);
+                *last != wish.setpoint || (seen == Some(!on) && now.since(*at) >= ASK_AGAIN_AFTER)
+            }
+            Setpoint::Source { .. } => !same_enough(last, &wish.setpoint, spec),
+        }
+    }
+}
+
+/// Whether a switch is seen where it is wanted: then it is not touched. A power setpoint is sent even
+/// where the device holds it already, since it has to be repeated to stay.
+fn is_so_already(
+    now: Instant,
+    wish: &DeviceWish,
+    spec: &model::DeviceSpec,
+    image: &ProcessImage,
+) -> bool {
+    let seen = image.devices[wish.device.index()].switch_on;
+    matches!(wish.setpoint, Setpoint::Switch { on } if seen.fresh(now, spec.sample_age_max) == Some(on))
+}
+
+fn same_enough(a: &Setpoint, b: &Setpoint, spec: &model::DeviceSpec) -> bool {
+    let small =
+        Quantity::max(spec.rating.p.upper().abs(), spec.rating.p.lower().abs()) * NOT_WORTH_SENDING;
+    match (a, b) {
+        (Setpoint::Power { p: p1, q: q1 }, Setpoint::Power { p: p2, q: q2 }) => {
+            // Coming to rest is always worth a message.
+            let rest = *p2 == ActivePower::ZERO && *p1 != ActivePower::ZERO;
+            !rest && (*p1 - *p2).abs() <= small && (*q1 - *q2).as_vars().abs() <= small.as_watts()
+        }
+        (Setpoint::Ceiling { p: p1 }, Setpoint::Ceiling { p: p2 }) => (*p1 - *p2).abs() <= small,
+        (Setpoint::Switch { on: a }, Setpoint::Switch { on: b }) => a == b,
+        // A source is asked for steps of millihertz on purpose: every change is worth a message.
+        (Setpoint::Source { .. }, Setpoint::Source { .. }) => a == b,
+        _ => false,
+    }
+}
