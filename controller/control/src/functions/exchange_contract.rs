@@ -30,16 +30,17 @@ impl Propose for ExchangeContract {
     const FAST: bool = false;
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
-        let (Some(limits), Some(exchange), Some(storage), Mode::GridConnected) = (
-            s.bench.settings.agreement.limits,
-            s.seen.pcc,
-            s.seen.storage,
-            s.mode,
-        ) else {
+        let (Some(limits), Mode::GridConnected) = (s.bench.settings.agreement.limits, s.mode)
+        else {
             self.rest.forget();
             let why = "no limit of the exchange counts now";
             self.ceiling
                 .lift(Function::ExchangeContract, s, why, wishes);
+            return;
+        };
+        let (Some(exchange), Some(storage)) = (s.seen.pcc, s.seen.storage) else {
+            // What is not known lifts no ceiling: the one that was told stands.
+            self.rest.forget();
             return;
         };
         let margin = s.storage_rated() * MARGIN;

@@ -110,6 +110,22 @@ fn a_ceiling_that_the_agreement_needed_is_lifted_when_the_sun_has_gone_down() {
 }
 
 #[test]
+fn a_ceiling_stands_while_the_exchange_is_not_known() {
+    let mut desk = desk(|s| s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0)));
+    let noon = Site {
+        load_kw: 0.0,
+        load_kvar: 0.0,
+        sun_kw: 18.0,
+    };
+    run(&mut desk, noon, &[], 10);
+    let held = desk.controller.sent[&PV].1;
+    assert!(kw(held) < 13.0, "{held:?}");
+    desk.image.devices[PCC.index()].p = model::Signal::unread();
+    desk.run(5.0);
+    assert_eq!(desk.controller.sent[&PV].1, held);
+}
+
+#[test]
 fn a_frequency_answer_goes_before_the_agreed_exchange_and_the_reserve() {
     let mut desk = desk(|s| {
         s.agreement.limits = Bounds::new(kilo(-1.0), kilo(1.0));
