@@ -30,6 +30,11 @@ impl Propose for VoltageSupport {
             }
         };
         let (Some(v), Some(given)) = (s.seen.v, s.seen.storage_q) else {
+            // To let go of the reference would step the voltage that nobody sees.
+            if let Some((_, last)) = self.reference {
+                let why = "the voltage of the island is not known: the last reference stands";
+                wishes.proposals.push(proposal(last, why.into()));
+            }
             return;
         };
         let rated = s.storage_reactive_rated();
@@ -45,13 +50,18 @@ impl Propose for VoltageSupport {
         // The limiter cuts it to what apparent power leaves; here it only must not wind up.
         let reference = Bounds::between(-rated, rated).clamp(last + rated * step);
         self.reference = Some((s.now, reference));
-        wishes.proposals.push(Proposal {
-            function: Function::VoltageSupport,
-            target: Target::Reactive {
-                group: Group::Storage,
-                wish: reference,
-            },
-            why: format!("island at {v:.1}, wanted {target:.1}"),
-        });
+        let why = format!("island at {v:.1}, wanted {target:.1}");
+        wishes.proposals.push(proposal(reference, why));
+    }
+}
+
+fn proposal(wish: ReactivePower, why: String) -> Proposal {
+    Proposal {
+        function: Function::VoltageSupport,
+        target: Target::Reactive {
+            group: Group::Storage,
+            wish,
+        },
+        why,
     }
 }

@@ -234,6 +234,15 @@ fn an_islands_voltage_comes_back_to_nominal_and_meets_the_utilitys_before_they_a
     };
     assert!((live(&mut desk, 30) - 230.0).abs() <= 0.5, "{v}");
     assert_eq!(desk.mode(), Mode::Islanded);
+    // While the voltage is not known the reference stands.
+    let reference = desk.controller.sent[&ESS].1;
+    let seen = desk.image.clone();
+    for device in [PCC, ESS] {
+        desk.image.devices[device.index()].v = model::Signal::unread();
+    }
+    desk.run(3.0);
+    assert_eq!(desk.controller.sent[&ESS].1, reference);
+    desk.image = seen;
     desk.orders(&[Order::Mode(ModeRequest::Reconnect)]);
     let met = live(&mut desk, 30);
     assert!((met - 234.0).abs() <= 0.5, "{met}");
