@@ -377,6 +377,15 @@ impl<'d> Table<'d> {
         })
     }
 
+    /// A list of pairs of texts, such as the points of a curve with their units.
+    pub fn text_pairs(&self, key: &str) -> Vec<Spanned<[String; 2]>> {
+        self.list(key, "a list of pairs of texts", |value| {
+            let pair = value.as_array().filter(|pair| pair.len() == 2)?;
+            let text = |index| pair.get(index).and_then(Value::as_str).map(str::to_owned);
+            Some([text(0)?, text(1)?])
+        })
+    }
+
     /// A list of whole numbers.
     pub fn integers(&self, key: &str) -> Vec<Spanned<i64>> {
         self.list(key, "a list of whole numbers", Value::as_integer)

@@ -14,6 +14,8 @@
 //! matters. The true time lies between that measurement and the one before it; the value
 //! told is the middle, and the verdict holds for both ends.
 
+mod acceptance;
+mod curve;
 mod discrete;
 mod evidence;
 mod kpi;
@@ -28,6 +30,8 @@ use std::time::Duration;
 use model::{Instant, Mode};
 use serde::{Deserialize, Serialize};
 
+pub use acceptance::Acceptance;
+pub use curve::Characteristic;
 pub use evidence::{Evidence, LedgerEvidence, MarketEvidence, Verification};
 pub use kpi::{Figure, LoadClass};
 
@@ -194,6 +198,17 @@ pub enum CheckKind {
         /// Longest hole that is overlooked.
         max_gap: Duration,
     },
+    /// The signal answers another one as a characteristic says.
+    Curve {
+        /// Which signal.
+        signal: Signal,
+        /// What it answers, and how.
+        characteristic: Characteristic,
+        /// When; with a response time it begins at the step.
+        window: Window,
+        /// Longest hole that is overlooked, in both signals.
+        max_gap: Duration,
+    },
     /// A condition is at no time true.
     Never {
         /// The condition.
@@ -250,6 +265,7 @@ impl CheckKind {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Band { .. } => "band",
+            Self::Curve { .. } => "curve",
             Self::ResponseTime { .. } => "t90",
             Self::Never { .. } => "never",
             Self::Mode { .. } => "mode",
@@ -260,11 +276,21 @@ impl CheckKind {
         }
     }
 
-    /// The signal that must be recorded, if it looks at one.
+    /// The signals that must be recorded.
+    pub fn signals(&self) -> impl Iterator<Item = &Signal> {
+        let other = match self {
+            Self::Curve { characteristic, .. } => Some(&characteristic.of),
+            _ => None,
+        };
+        self.signal().into_iter().chain(other)
+    }
+
+    /// The signal that it judges, if it judges one.
     #[must_use]
     pub fn signal(&self) -> Option<&Signal> {
         match self {
             Self::Band { signal, .. }
+            | Self::Curve { signal, .. }
             | Self::ResponseTime { signal, .. }
             | Self::Never {
                 condition: Condition::Signal { signal, .. },
@@ -284,6 +310,20 @@ impl fmt::Display for CheckKind {
                 signal.show(within.0),
                 signal.show(within.1)
             ),
+            Self::Curve {
+                signal,
+                characteristic,
+                ..
+            } => {
+                write!(f, "{signal} answers {}", characteristic.of)?;
+                match characteristic.response {
+                    Some(time) => {
+                        let time = crate::report::number(time.as_secs_f64());
+                        write!(f, " in {time} s")
+                    }
+                    None => f.write_str(" as its curve says"),
+                }
+            }
             Self::ResponseTime { signal, max, .. } => {
                 let max = crate::report::number(max.as_secs_f64());
                 write!(f, "t90 of {signal} at most {max} s")
@@ -347,7 +387,7 @@ pub struct Worst {
 pub struct CheckResult {
     /// Name of the check.
     pub name: String,
-    /// Its kind: `band`, `t90`, `never`, `mode`, `event`, `kpi`, `ledger` or `market`.
+    /// Its kind: `band`, `curve`, `t90`, `never`, `mode`, `event`, `kpi`, `ledger` or `market`.
     pub kind: String,
     /// Line in the scenario, counted from 1.
     pub line: usize,
@@ -377,6 +417,10 @@ pub struct CheckResult {
     pub worst: Option<Worst>,
     /// Why, in one sentence with numbers.
     pub why: String,
+    /// Where the band goes in time: seconds since the run began, lower and upper end; empty for a
+    /// band that stands still. Not part of `result.json`.
+    #[serde(skip)]
+    pub band: Vec<(f64, f64, f64)>,
     /// Picture of the evidence; not part of `result.json`.
     #[serde(skip)]
     pub plot: Option<Plot>,
@@ -403,6 +447,7 @@ impl CheckResult {
             samples: 0,
             worst: None,
             why: String::new(),
+            band: Vec::new(),
             plot: None,
         }
     }
@@ -442,6 +487,18 @@ pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> Ch
             max_gap,
             ..
         } => values::band(result, recording, &window, signal, *within, *max_gap),
+        CheckKind::Curve {
+            signal,
+            characteristic,
+            max_gap,
+            ..
+        } => curve::curve(
+            result,
+            recording,
+            &window,
+            (signal, characteristic),
+            *max_gap,
+        ),
         CheckKind::Never {
             condition:
                 Condition::Signal {
@@ -533,6 +590,7 @@ impl Span {
 fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
     let (from, to) = match kind {
         CheckKind::Band { window, .. }
+        | CheckKind::Curve { window, .. }
         | CheckKind::Never { window, .. }
         | CheckKind::Event { window, .. }
         | CheckKind::Kpi { window, .. } => (&window.from, window.to.clone()),

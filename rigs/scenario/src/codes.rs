@@ -26,7 +26,7 @@ codes! {
     IDLE_STEP = "S006",
         "The step does nothing: it sets nothing, puts in no fault, asks for no mode, marks nothing and waits for nothing. Probably a key is misspelt, or the step can go.";
     ONE_CHECK = "S007",
-        "Each check says one thing, by exactly one of the keys band, t90, never, mode, event, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
+        "Each check says one thing, by exactly one of the keys band, curve, t90, never, mode, event, kpi, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
     BAD_WINDOW = "S008",
         "The window of a check has one end: either `for = \"5s\"` or `to = \"t1\"`, not both, and it ends after it begins.";
     BAD_CONDITION = "S009",
@@ -53,6 +53,8 @@ codes! {
         "This kind of check does not fit this signal. A response time or a wait for settling needs a quantity that can have values in between, not a switch.";
     NO_RETURN = "S020",
         "`for` says how long what the step sets with `set` or `step` lasts; then it is again what it was. It needs one of the two, and a signal that has a value to return to, which the random wander of the utility has not.";
+    BAD_CURVE = "S021",
+        "A `curve` needs `of`, the signal that the device looks at, and `points`, a list of pairs such as [\"230V\", \"0kvar\"] in ascending order: what it looks at, then what it shall answer. `mra_of` and `mra` are the accuracies of the two measurements, and neither is negative. A response time counts from the begin of the window and needs one that lasts more than twice as long.";
 }
 
 /// The longer explanation of a code.

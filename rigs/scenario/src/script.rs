@@ -76,7 +76,7 @@ impl Scenario {
         let mut signals: Vec<Signal> = self
             .checks
             .iter()
-            .filter_map(|check| check.kind.signal())
+            .flat_map(|check| check.kind.signals())
             .chain(
                 self.steps
                     .iter()

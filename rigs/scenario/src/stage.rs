@@ -562,6 +562,7 @@ impl Stage<'_> {
         for check in &scenario.checks {
             let needs = match &check.kind {
                 CheckKind::Band { window, .. }
+                | CheckKind::Curve { window, .. }
                 | CheckKind::Never { window, .. }
                 | CheckKind::Event { window, .. }
                 | CheckKind::Kpi { window, .. } => match &window.to {

@@ -123,12 +123,7 @@ fn every(
     if let Some(why) = hole(signal, series, (window.from, window.seen_to), max_gap) {
         return result.says(Verdict::Inconclusive, why);
     }
-    if !window.is_complete() {
-        let why = format!(
-            "the record ended at {} s, before the window did at {} s",
-            number(window.seen_to.as_seconds()),
-            number(window.to.as_seconds())
-        );
+    if let Some(why) = incomplete(window) {
         return result.says(Verdict::Inconclusive, why);
     }
     let why = format!(
@@ -137,6 +132,17 @@ fn every(
         signal.show(value)
     );
     result.says(Verdict::Pass, why)
+}
+
+/// That the record does not go to the end of the window, in words; `None` when it does.
+pub(super) fn incomplete(window: &Span) -> Option<String> {
+    (!window.is_complete()).then(|| {
+        format!(
+            "the record ended at {} s, before the window did at {} s",
+            number(window.seen_to.as_seconds()),
+            number(window.to.as_seconds())
+        )
+    })
 }
 
 /// Why there is nothing to judge.

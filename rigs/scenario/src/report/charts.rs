@@ -38,6 +38,7 @@ impl Scale {
             .flat_map(|line| line.points.iter().filter_map(|(_, v)| *v))
             .chain(plot.lower)
             .chain(plot.upper)
+            .chain(plot.band.iter().flat_map(|(_, low, high)| [*low, *high]))
             .chain(plot.worst.map(|(_, v)| v))
             .filter(|v| v.is_finite());
         let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
@@ -175,7 +176,23 @@ fn stretch(out: &mut String, scale: &Scale, fault: &Stretch) {
     );
 }
 
+/// A band that moves, as one closed shape: along its upper end and back along the lower one.
+fn moving_band(out: &mut String, scale: &Scale, band: &[(f64, f64, f64)]) {
+    let upper = band.iter().map(|(t, _, high)| (*t, *high));
+    let lower = band.iter().rev().map(|(t, low, _)| (*t, *low));
+    let mut d = String::new();
+    for (i, (t, v)) in upper.chain(lower).enumerate() {
+        let pen = if i == 0 { 'M' } else { 'L' };
+        let _ = write!(d, "{pen}{:.1} {:.1}", scale.at(t), scale.height(v));
+    }
+    let _ = write!(out, "<path class=\"band\" d=\"{d}Z\"/>");
+}
+
 fn band(out: &mut String, scale: &Scale, plot: &Plot) {
+    if !plot.band.is_empty() {
+        moving_band(out, scale, &plot.band);
+        return;
+    }
     let (from, to) = plot.window.unwrap_or(scale.x);
     let (left, right) = (scale.at(from), scale.at(to));
     let top = plot.upper.map_or(TOP, |v| scale.height(v));

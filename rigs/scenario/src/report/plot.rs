@@ -56,6 +56,8 @@ pub struct Plot {
     pub lower: Option<f64>,
     /// Upper end of the band.
     pub upper: Option<f64>,
+    /// A band that moves: time in seconds, lower and upper end; in place of the two above.
+    pub band: Vec<(f64, f64, f64)>,
     /// Where the band counts; `None` = everywhere.
     pub window: Option<(f64, f64)>,
     /// Marks with their times in seconds.
@@ -94,6 +96,7 @@ impl Plot {
             })
             .unwrap_or_default();
         let is_time = result.kind == "t90";
+        let moves = !result.band.is_empty();
         let end = window.from.as_seconds() + result.upper.unwrap_or_default();
         Self {
             title: signal.to_string(),
@@ -109,8 +112,10 @@ impl Plot {
                 ),
             }],
             // The limit of a response time is a time and no value of the signal.
-            lower: result.lower.filter(|_| !is_time),
-            upper: result.upper.filter(|_| !is_time),
+            // Those of one that moves belong to the worst measurement only.
+            lower: result.lower.filter(|_| !is_time && !moves),
+            upper: result.upper.filter(|_| !is_time && !moves),
+            band: result.band.clone(),
             window: Some(if is_time { (from, end) } else { (from, to) }),
             marks: recording
                 .marks

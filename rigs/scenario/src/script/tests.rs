@@ -6,7 +6,7 @@ use document::Source;
 use model::{Instant, Mode, Reading};
 
 use super::*;
-use crate::check::{CheckKind, Comparison, Condition, WindowEnd};
+use crate::check::{Acceptance, Characteristic, CheckKind, Comparison, Condition, WindowEnd};
 use crate::series::Recording;
 use crate::signal::SignalQuantity;
 
@@ -349,6 +349,34 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "no value to return to",
         ),
         (
+            check(&curve(r#"[["1V", "1var"], ["0V", "0var"]]"#, "")),
+            "S021",
+            "point 2 of the curve stands left of the one before it",
+        ),
+        (
+            check(&curve(
+                r#"[["0V", "1var"]]"#,
+                r#"response = "5s", for = "10s""#,
+            )),
+            "S021",
+            "does not last twice the response time",
+        ),
+        (
+            check(&curve(r#"[["0V", "1W"]]"#, "")),
+            "S004",
+            "no value of `a.q`",
+        ),
+        (
+            check(&curve(r#"[["0V", "1var"], "1V"]"#, "")),
+            "D003",
+            "a list of pairs of texts",
+        ),
+        (
+            check(&curve(r#"[["0V", "1var"]]"#, "").replace("1V", "-1V")),
+            "S018",
+            "`mra_of` is a distance",
+        ),
+        (
             check(r#"{ band = "a.p", within = "0..1W", maxgap = "1s" }"#),
             "D002",
             "did you mean `max_gap`?",
@@ -376,6 +404,39 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
     for (code, _) in codes_of_scenarios() {
         assert!(rows.iter().any(|(_, c, _)| c == code), "{code} has no row");
     }
+}
+
+/// A check of a characteristic through these points, with further keys.
+fn curve(points: &str, more: &str) -> String {
+    format!(
+        r#"{{ curve = "a.q", of = "a.v", points = {points}, mra_of = "1V", mra = "5var", {more} }}"#
+    )
+}
+
+#[test]
+fn a_characteristic_is_read_in_the_units_of_both_of_its_axes() {
+    let text = curve(
+        r#"[["{low}", "4.4kvar"], ["230V", "0var"]]"#,
+        r#"response = "5s", for = "20s""#,
+    );
+    let text = scenario("", &text, r#"matrix = { low = ["211.6V"] }"#);
+    let scenarios = load(&text).expect("it is right");
+    let CheckKind::Curve { characteristic, .. } = &scenarios[0].checks[0].kind else {
+        unreachable!("the check is a characteristic")
+    };
+    let acceptance = Acceptance::new(vec![(211.6, 4400.0), (230.0, 0.0)], 1.0, 5.0);
+    assert_eq!(
+        *characteristic,
+        Characteristic {
+            of: Signal::new("a", SignalQuantity::Voltage),
+            acceptance: acceptance.expect("a curve"),
+            response: Some(Duration::from_secs(5)),
+        }
+    );
+    let both = [SignalQuantity::ReactivePower, SignalQuantity::Voltage];
+    let mut watched = both.map(|quantity| Signal::new("a", quantity));
+    watched.sort();
+    assert_eq!(scenarios[0].watched(), watched, "both are recorded");
 }
 
 fn codes_of_scenarios() -> &'static [(&'static str, &'static str)] {

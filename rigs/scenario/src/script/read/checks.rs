@@ -25,6 +25,7 @@ type Kind = fn(&Reader<'_>, &Table<'_>) -> Option<CheckKind>;
 /// The key of each kind of check, with its reader.
 const KINDS: &[(&str, Kind)] = &[
     ("band", |r, t| r.band(t)),
+    ("curve", |r, t| r.curve(t)),
     ("t90", |r, t| r.response_time(t)),
     ("never", |r, t| r.never(t)),
     ("mode", |r, t| r.mode_reached(t)),
@@ -351,7 +352,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text_that_must_be(
+    pub(super) fn text_that_must_be(
         &self,
         table: &Table<'_>,
         key: &str,
@@ -364,7 +365,7 @@ impl Reader<'_> {
         }
     }
 
-    fn window(&self, table: &Table<'_>) -> Option<Window> {
+    pub(super) fn window(&self, table: &Table<'_>) -> Option<Window> {
         let from = self.optional_moment(table, "from", Moment::START);
         if table.has("for") && table.has("to") {
             self.document.error(
@@ -398,7 +399,7 @@ impl Reader<'_> {
         Some(Window { from, to })
     }
 
-    fn max_gap(&self, table: &Table<'_>) -> Option<Duration> {
+    pub(super) fn max_gap(&self, table: &Table<'_>) -> Option<Duration> {
         if table.has("max_gap") {
             self.optional_time(table, "max_gap")
         } else {
