@@ -11,6 +11,8 @@ use super::{Propose, Situation, Wishes};
 #[derive(Clone, Debug, Default)]
 pub struct ReactiveExchange {
     need: Smoothed<ReactivePower>,
+    /// What the storage was last asked to give for it.
+    held: Option<ReactivePower>,
 }
 
 /// Share of the reactive power that a power factor allows that is used.
@@ -21,13 +23,18 @@ impl Propose for ReactiveExchange {
     const FAST: bool = false;
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
-        let (Some(exchanged), Some(given), Mode::GridConnected) =
-            (s.seen.pcc_q, s.seen.storage_q, s.mode)
-        else {
+        let agreement = &s.bench.settings.agreement;
+        let is_agreed = agreement.q.is_some() || agreement.pf_min.is_some();
+        if s.mode != Mode::GridConnected || !is_agreed {
             self.need.forget();
+            self.held = None;
+            return;
+        }
+        let (Some(exchanged), Some(given)) = (s.seen.pcc_q, s.seen.storage_q) else {
+            self.need.forget();
+            self.stand_by_the_last(wishes);
             return;
         };
-        let agreement = &s.bench.settings.agreement;
         // What the utility would bring if the storage gave none.
         let need = self.need.take(s.now, exchanged + given);
         let (left, agreed) = match (agreement.q, agreement.pf_min, s.seen.pcc) {
@@ -37,16 +44,35 @@ impl Propose for ReactiveExchange {
                 let left = Bounds::between(-most, most).clamp(need);
                 (left, format!("a power factor of {pf:.2} at {p:.1}"))
             }
-            _ => return,
+            _ => {
+                self.stand_by_the_last(wishes);
+                return;
+            }
         };
-        wishes.proposals.push(Proposal {
-            function: Function::ReactiveExchange,
-            target: Target::Reactive {
-                group: Group::Storage,
-                wish: need - left,
-            },
-            why: format!("{exchanged:.1} exchanged, agreed {agreed}"),
-        });
+        self.held = Some(need - left);
+        let why = format!("{exchanged:.1} exchanged, agreed {agreed}");
+        wishes.proposals.push(proposal(need - left, why));
+    }
+}
+
+impl ReactiveExchange {
+    /// To let go of it would step the exchange that nobody sees.
+    fn stand_by_the_last(&self, wishes: &mut Wishes) {
+        if let Some(held) = self.held {
+            let why = "the exchange is not known: the last reactive power stands";
+            wishes.proposals.push(proposal(held, why.into()));
+        }
+    }
+}
+
+fn proposal(wish: ReactivePower, why: String) -> Proposal {
+    Proposal {
+        function: Function::ReactiveExchange,
+        target: Target::Reactive {
+            group: Group::Storage,
+            wish,
+        },
+        why,
     }
 }
 

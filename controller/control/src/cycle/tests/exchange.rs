@@ -1,5 +1,7 @@
 //! The exchange with the utility and what is kept back, on a site that answers with its own balance.
 
+use model::Signal;
+
 use super::*;
 
 /// A site behind the coupling: what loads and sun do by themselves.
@@ -208,6 +210,48 @@ fn a_power_factor_or_a_reactive_power_is_kept_at_the_coupling() {
     check(&factor, 4.0, 1.775);
     check(&factor, -4.0, -1.775);
     check(&reactive, 4.0, -0.5);
+}
+
+#[test]
+fn a_reactive_power_stands_while_the_exchange_is_not_known() {
+    let site = Site {
+        load_kw: 6.0,
+        load_kvar: 4.0,
+        sun_kw: 0.0,
+    };
+    let reactive = |s: &mut Settings| s.agreement.q = Some(ReactivePower::ZERO);
+    let factor = |s: &mut Settings| s.agreement.pf_min = Some(0.95);
+    let check = |change: &dyn Fn(&mut Settings), lost: &dyn Fn(&mut ProcessImage)| {
+        let mut desk = desk(|s| change(s));
+        run(&mut desk, site, &[], 5);
+        let held = desk.controller.sent[&ESS].1;
+        assert!(
+            matches!(held, Setpoint::Power { q, .. } if q.as_vars() > 2_000.0),
+            "{held:?}"
+        );
+        lost(&mut desk.image);
+        desk.run(3.0);
+        assert_eq!(desk.controller.sent[&ESS].1, held);
+        // It is let go with the agreement.
+        let nothing = model::Agreement::default();
+        desk.orders(&[Order::Agree(nothing)]);
+        desk.run(0.5);
+        assert_eq!(kvar(desk.controller.sent[&ESS].1), 0.0);
+    };
+    let exchange = |image: &mut ProcessImage| image.devices[PCC.index()].q = Signal::unread();
+    let storage = |image: &mut ProcessImage| image.devices[ESS.index()].q = Signal::unread();
+    let active = |image: &mut ProcessImage| image.devices[PCC.index()].p = Signal::unread();
+    check(&reactive, &exchange);
+    check(&reactive, &storage);
+    check(&factor, &exchange);
+    check(&factor, &active);
+}
+
+fn kvar(setpoint: Setpoint) -> f64 {
+    match setpoint {
+        Setpoint::Power { q, .. } => q.as_vars() / 1e3,
+        _ => f64::NAN,
+    }
 }
 
 #[test]
