@@ -17,9 +17,9 @@ use serde::Serialize;
 
 use crate::estimate::{Estimate, RocofWindow, estimate};
 use crate::functions::{
-    BlackStart, ExchangeContract, FrequencyDroop, IslandBalance, LoadShedding, MarketSchedule,
-    Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety, Separating, Situation,
-    Synchronising, VoltageSupport, Wishes,
+    BlackStart, ExchangeContract, FrequencyDroop, HandOver, IslandBalance, LoadShedding,
+    MarketSchedule, Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety, Separating,
+    Situation, Synchronising, VoltageSupport, Wishes,
 };
 use crate::mode::{Look, ModeMachine};
 use crate::settings::Bench;
@@ -84,6 +84,7 @@ pub struct Controller {
     load_shedding: LoadShedding,
     separating: Separating,
     black_start: BlackStart,
+    hand_over: HandOver,
     frequency_droop: FrequencyDroop,
     island_balance: IslandBalance,
     synchronising: Synchronising,
@@ -125,6 +126,7 @@ impl Controller {
             load_shedding: LoadShedding::default(),
             separating: Separating,
             black_start: BlackStart::default(),
+            hand_over: HandOver::default(),
             frequency_droop: FrequencyDroop::default(),
             island_balance: IslandBalance::default(),
             synchronising: Synchronising::default(),
@@ -221,12 +223,15 @@ impl Controller {
                         self.said_again.insert(*device);
                     }
                 }
+                Order::HandOver { to } if known(to) => self.hand_over.ask(*to),
                 Order::Release { device } if known(device) => self.operator.release(*device),
                 Order::Forget { device } => {
                     self.sent.remove(device);
                     self.limiter.forget(*device);
                 }
-                Order::Hold { device, .. } | Order::Release { device } => {
+                Order::Hold { device, .. }
+                | Order::Release { device }
+                | Order::HandOver { to: device } => {
                     events.push(Event::OrderRefused {
                         why: format!("there is no device number {}", device.0),
                     });
@@ -313,6 +318,8 @@ impl Controller {
             .iter()
             .map(|(device, _)| sent_power(&self.sent, *device))
             .sum();
+        let held_off = self.operator.held_off();
+        let on = connected(&self.bench, self.mode.mode(), now, image, storage);
         let situation = Situation {
             now,
             mode: self.mode.mode(),
@@ -321,7 +328,9 @@ impl Controller {
             image,
             bench: &self.bench,
             schedule: in_force(&self.schedules, now),
-            storage,
+            storage: &on,
+            storage_answering: storage,
+            held_off: &held_off,
             storage_sent,
             loop_delay: self.loop_delay,
         };
@@ -338,6 +347,7 @@ impl Controller {
             load_shedding,
             separating,
             black_start,
+            hand_over,
             frequency_droop,
             island_balance,
             synchronising,
@@ -375,6 +385,23 @@ fn turn<F: Propose>(
         standing.extend(own.proposals);
         wishes.events.extend(own.events);
     }
+}
+
+/// The storages that are not seen off. On a dead bus all of them are, and are meant to come back.
+fn connected(
+    bench: &Bench,
+    mode: Mode,
+    now: Instant,
+    image: &ProcessImage,
+    storage: &[(DeviceIx, Bounds<ActivePower>)],
+) -> Vec<(DeviceIx, Bounds<ActivePower>)> {
+    let is_off = |device: DeviceIx| {
+        let age_max = bench.devices[device.index()].sample_age_max;
+        image.devices[device.index()].switch_on.fresh(now, age_max) == Some(false)
+    };
+    let all = storage.iter().copied();
+    all.filter(|(device, _)| mode.is_dark() || !is_off(*device))
+        .collect()
 }
 
 fn able_of(

@@ -117,6 +117,11 @@ pub enum Order {
     },
     /// How long it has lately taken from a frequency to a setpoint that a storage has taken over.
     LoopDelay(Duration),
+    /// Another unit is to form the island, now or when there is one.
+    HandOver {
+        /// Which unit.
+        to: DeviceIx,
+    },
 }
 
 /// What is agreed with the utility about the point of common coupling; `None` = nothing.

@@ -241,4 +241,27 @@ pub enum Event {
         /// Within which time it has to, as rig and profile say, in seconds.
         stated_s: Option<f64>,
     },
+    /// Another unit is brought up to form the island in place of the present one.
+    HandOverBegan {
+        /// Which unit.
+        to: DeviceIx,
+        /// Who wanted it, or what made it necessary, with numbers.
+        why: String,
+    },
+    /// A unit forms the island, and those before it were taken off.
+    HandedOver {
+        /// Which unit.
+        to: DeviceIx,
+        /// Number of units that were taken off.
+        parted: u64,
+        /// How long it took in the island, in seconds.
+        after_s: f64,
+    },
+    /// The part of the former stays with those who had it.
+    HandOverFailed {
+        /// The unit that was to have it.
+        to: DeviceIx,
+        /// What was missing.
+        why: String,
+    },
 }

@@ -17,6 +17,8 @@ pub enum Function {
     Separating,
     /// Bring up a dead bus.
     BlackStart,
+    /// Hand the part of an island's former to another unit.
+    HandOver,
     /// Answer a frequency deviation.
     FrequencyDroop,
     /// Keep an island in balance.
@@ -50,6 +52,7 @@ impl Function {
             Self::LoadShedding => "load_shedding",
             Self::Separating => "separating",
             Self::BlackStart => "black_start",
+            Self::HandOver => "hand_over",
             Self::FrequencyDroop => "frequency_droop",
             Self::IslandBalance => "island_balance",
             Self::Synchronising => "synchronising",

@@ -138,7 +138,7 @@ impl FakeBench {
             WebCommand::Hold { device, setpoint } => {
                 self.dispatch(device, setpoint, Function::Operator, "a person holds it");
             }
-            WebCommand::Release { .. } | WebCommand::Agree(_) => {}
+            WebCommand::Release { .. } | WebCommand::Agree(_) | WebCommand::HandOver { .. } => {}
         }
     }
 

@@ -179,6 +179,10 @@ impl Tracker {
             if islanded && spec.role == Role::Ess {
                 return false;
             }
+            // An engine warms up and comes into step first, which takes as long as it takes.
+            if spec.role == Role::Genset && flight.setpoint == (Setpoint::Switch { on: true }) {
+                return false;
+            }
             let seen = &image.devices[device.index()];
             // Some devices cannot tell their position: their register is all that there is to see.
             let never_read = Reading::Bad(Flaw::NeverRead);

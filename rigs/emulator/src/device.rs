@@ -596,6 +596,17 @@ impl Device {
         }
     }
 
+    /// Whether its own breaker is closed. A set that was told to run is not there before it is in step.
+    pub(crate) fn is_connected(&self, plant: &Plant) -> bool {
+        let connected = match self.kind {
+            Kind::Pv(ix) => plant.pv.get(ix).map(|pv| pv.is_connected()),
+            Kind::Storage(ix) => plant.storage.get(ix).map(|s| s.is_connected()),
+            Kind::Genset(ix) => plant.gensets.get(ix).map(|set| set.is_on_load()),
+            _ => None,
+        };
+        connected.unwrap_or(true)
+    }
+
     /// What a setpoint is when nobody asks: no power for a storage, no ceiling for the sun.
     fn unasked(&self, point: Point) -> f64 {
         match point {

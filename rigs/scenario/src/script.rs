@@ -192,6 +192,11 @@ pub enum Action {
     Mode(ModeRequest),
     /// What is agreed with the utility from now on.
     Agree(Agreement),
+    /// The part of the former handed to a unit.
+    HandOver {
+        /// Which unit.
+        to: String,
+    },
 }
 
 /// What happens after the last step, also after a failure.

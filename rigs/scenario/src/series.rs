@@ -192,6 +192,9 @@ pub const EVENT_KINDS: &[&str] = &[
     "lease_ended",
     "unplugged",
     "fell_back",
+    "hand_over_began",
+    "handed_over",
+    "hand_over_failed",
     "noticed",
 ];
 
@@ -227,6 +230,9 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::LeaseEnded { .. } => "lease_ended",
         Event::Unplugged { .. } => "unplugged",
         Event::FellBack { .. } => "fell_back",
+        Event::HandOverBegan { .. } => "hand_over_began",
+        Event::HandedOver { .. } => "handed_over",
+        Event::HandOverFailed { .. } => "hand_over_failed",
         Event::Noticed { .. } => "noticed",
     }
 }
@@ -243,6 +249,9 @@ fn event_device(event: &Event) -> Option<model::DeviceIx> {
         | Event::LoadRestored { device }
         | Event::Unplugged { device }
         | Event::FellBack { device, .. } => Some(*device),
+        Event::HandOverBegan { to, .. }
+        | Event::HandedOver { to, .. }
+        | Event::HandOverFailed { to, .. } => Some(*to),
         _ => None,
     }
 }

@@ -276,6 +276,13 @@ impl Stage<'_> {
                 name,
                 fault,
             } => self.fault(subject, name, fault.as_ref()).map_err(at),
+            Action::HandOver { to } => {
+                let to = self
+                    .rig
+                    .device(to)
+                    .ok_or_else(|| at(format!("the rig has no device `{to}`")))?;
+                self.order(Order::HandOver { to }).map_err(at)
+            }
             Action::Mode(request) => {
                 self.orders.push(Order::Mode(*request));
                 Ok(())

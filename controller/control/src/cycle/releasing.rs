@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Event, Function, Instant, Mode, ProcessImage, Setpoint};
+use model::{Event, Function, Instant, Mode, ProcessImage, Role, Setpoint};
 use quantities::{ActivePower, Quantity};
 
 use super::{Controller, Dispatch};
@@ -14,6 +14,9 @@ const NOT_WORTH_SENDING: f64 = 0.005;
 /// Time after which a switch that did not follow is asked again.
 /// Chosen: 3 s, the confirmation deadline of the slowest plug.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// The same for an engine set: it warms up and comes into step first.
+/// Chosen: 60 s, in which a cold set takes load; to be told to run twice does it no harm.
+const ASK_A_SET_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 impl Controller {
     /// Passes the wishes through the limiter; what has not changed is not sent again.
@@ -107,7 +110,11 @@ impl Controller {
                 let seen = image.devices[wish.device.index()]
                     .switch_on
                     .fresh(now, spec.sample_age_max);
-                *last != wish.setpoint || (seen == Some(!on) && now.since(*at) >= ASK_AGAIN_AFTER)
+                let again_after = match spec.role {
+                    Role::Genset if on => ASK_A_SET_AGAIN_AFTER,
+                    _ => ASK_AGAIN_AFTER,
+                };
+                *last != wish.setpoint || (seen == Some(!on) && now.since(*at) >= again_after)
             }
             Setpoint::Source { .. } => !same_enough(last, &wish.setpoint, spec),
         }

@@ -9,6 +9,7 @@ use super::*;
 use crate::Settings;
 
 mod exchange;
+mod hand_over;
 
 const PCC: DeviceIx = DeviceIx(0);
 const BREAKER: DeviceIx = DeviceIx(1);

@@ -44,6 +44,11 @@ impl LoadShedding {
         {
             return Some(format!("frequency fell to {f:.2}"));
         }
+        if s.storage.is_empty() {
+            // A set forms alone: its frequency says all that there is to say.
+            self.strained_since = None;
+            return None;
+        }
         let able = s.storage_able();
         let strained = s
             .seen
@@ -95,11 +100,12 @@ impl LoadShedding {
             .f
             .is_some_and(|f| f > settings.nominal_f * ((1.0 + SHED_BELOW_F_PU) / 2.0));
         let needs = s.spec(next).rating.p.lower().abs() * RETURN_ROOM;
-        let room = s
-            .seen
-            .storage
-            .is_some_and(|p| s.storage_able().upper() - p >= needs);
-        calm && room
+        let room = if s.storage.is_empty() {
+            s.room_of_sets()
+        } else {
+            s.seen.storage.map(|p| s.storage_able().upper() - p)
+        };
+        calm && room.is_some_and(|room| room >= needs)
     }
 }
 

@@ -4,6 +4,7 @@ mod black_start;
 mod ceiling;
 mod exchange_contract;
 mod frequency_droop;
+mod hand_over;
 mod island_balance;
 mod load_shedding;
 mod market_schedule;
@@ -26,6 +27,7 @@ use crate::{Bench, Estimate};
 pub use black_start::BlackStart;
 pub use exchange_contract::ExchangeContract;
 pub use frequency_droop::FrequencyDroop;
+pub use hand_over::HandOver;
 pub use island_balance::IslandBalance;
 pub use load_shedding::LoadShedding;
 pub use market_schedule::MarketSchedule;
@@ -54,8 +56,12 @@ pub struct Situation<'a> {
     pub bench: &'a Bench,
     /// The market's schedule, if one counts now.
     pub schedule: Option<&'a Schedule>,
-    /// What each storage inverter can do now.
+    /// What each storage inverter can do now that is not seen off, unless the bus is dead.
     pub storage: &'a [(DeviceIx, Bounds<ActivePower>)],
+    /// What each one could do that answers, on or off.
+    pub storage_answering: &'a [(DeviceIx, Bounds<ActivePower>)],
+    /// Devices that a person holds off.
+    pub held_off: &'a [DeviceIx],
     /// Total power of the storage setpoints that were sent last.
     pub storage_sent: ActivePower,
     /// How long it lately took from a frequency to a setpoint that was taken over, where it is known.
@@ -71,6 +77,23 @@ impl Situation<'_> {
             .fold(Bounds::exactly(ActivePower::ZERO), |sum, (_, b)| {
                 sum.plus(*b)
             })
+    }
+
+    /// What the generating sets that are seen on could give beyond what they give; `None` when the
+    /// power of one is not known.
+    #[must_use]
+    pub fn room_of_sets(&self) -> Option<ActivePower> {
+        self.bench
+            .of_role(Role::Genset)
+            .filter(|(device, spec)| {
+                let own = &self.image.devices[device.index()];
+                own.switch_on.fresh(self.now, spec.sample_age_max) == Some(true)
+            })
+            .map(|(device, spec)| {
+                let own = &self.image.devices[device.index()];
+                Some(spec.rating.p.upper() - own.p.fresh(self.now, spec.sample_age_max)?)
+            })
+            .sum()
     }
 
     /// Rated power of the storage in total, as a magnitude.

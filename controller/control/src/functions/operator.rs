@@ -28,6 +28,14 @@ impl Operator {
         matches!(held, Some(Setpoint::Switch { on: false }))
     }
 
+    /// Devices that are held off, in the order of the rig.
+    #[must_use]
+    pub fn held_off(&self) -> Vec<DeviceIx> {
+        let off = Setpoint::Switch { on: false };
+        let held = self.held.iter().filter(|(_, setpoint)| **setpoint == off);
+        held.map(|(device, _)| *device).collect()
+    }
+
     /// Lets go of a device.
     pub fn release(&mut self, device: DeviceIx) {
         self.held.remove(&device);

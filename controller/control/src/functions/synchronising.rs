@@ -52,7 +52,8 @@ impl Propose for Synchronising {
             let reach = s.storage_rated() * 0.5;
             let offset = Bounds::between(-reach, reach).clamp(offset + step);
             self.offset = Some((s.now, offset));
-            wishes.proposals.push(Proposal {
+            // A set alone slips by its own droop; nobody can be told how much to give.
+            let steered = Proposal {
                 function: Function::Synchronising,
                 target: Target::Group {
                     group: Group::Storage,
@@ -60,7 +61,12 @@ impl Propose for Synchronising {
                     bounds: Bounds::unbounded(),
                 },
                 why: format!("island at {f:.3}, utility at {grid_f:.3}"),
-            });
+            };
+            if s.storage.is_empty() {
+                self.offset = None;
+            } else {
+                wishes.proposals.push(steered);
+            }
             wishes.proposals.push(switch(
                 true,
                 format!("island at {f:.3}, utility at {grid_f:.3}; the relay waits for the angle"),

@@ -29,6 +29,11 @@ impl Propose for VoltageSupport {
                 return;
             }
         };
+        if s.storage.is_empty() {
+            // A set forms alone: a reference that nobody takes would only wind up.
+            self.reference = None;
+            return;
+        }
         let (Some(v), Some(given)) = (s.seen.v, s.seen.storage_q) else {
             // To let go of the reference would step the voltage that nobody sees.
             if let Some((_, last)) = self.reference {

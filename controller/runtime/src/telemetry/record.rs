@@ -424,6 +424,31 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             "The device hears nothing any more, to show that it falls back.".into(),
             Value::Null,
         ),
+        Event::HandOverBegan { to, why } => row(
+            "hand_over_began",
+            Info,
+            Some(to),
+            format!("It is to form the island: {why}."),
+            json!({ "why": why }),
+        ),
+        Event::HandedOver {
+            to,
+            parted,
+            after_s,
+        } => row(
+            "handed_over",
+            Info,
+            Some(to),
+            format!("It forms the island after {after_s:.1} s; {parted} units were taken off."),
+            json!({ "parted": parted, "after_s": after_s }),
+        ),
+        Event::HandOverFailed { to, why } => row(
+            "hand_over_failed",
+            Warning,
+            Some(to),
+            format!("It does not take over the island: {why}."),
+            json!({ "why": why }),
+        ),
         Event::FellBack {
             device,
             after_s,

@@ -43,6 +43,11 @@ pub enum WebCommand {
     },
     /// Agree something else with the utility.
     Agree(Agreement),
+    /// Let another unit form the island.
+    HandOver {
+        /// Which unit.
+        to: DeviceIx,
+    },
 }
 
 impl WebCommand {
@@ -56,6 +61,7 @@ impl WebCommand {
             Self::Hold { device, setpoint } => Order::Hold { device, setpoint },
             Self::Release { device } => Order::Release { device },
             Self::Agree(agreement) => Order::Agree(agreement),
+            Self::HandOver { to } => Order::HandOver { to },
         }
     }
 }
@@ -130,6 +136,12 @@ impl AgreementBody {
 #[serde(deny_unknown_fields)]
 struct ReleaseBody {
     device: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HandOverBody {
+    to: String,
 }
 
 pub(super) type Body = Result<Bytes, BytesRejection>;
@@ -307,4 +319,16 @@ pub(super) async fn agree(
     lock::check(&desk, &headers)?;
     let body: AgreementBody = parse(body)?;
     give(&desk, WebCommand::Agree(body.agreement()?))
+}
+
+pub(super) async fn hand_over(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    lock::check(&desk, &headers)?;
+    let body: HandOverBody = parse(body)?;
+    let to = device(&desk, &body.to)?;
+    give(&desk, WebCommand::HandOver { to })
 }

@@ -89,6 +89,7 @@ fn routes() -> Vec<Route> {
         ("post", "/api/v1/hold", post(command::hold)),
         ("post", "/api/v1/release", post(command::release)),
         ("post", "/api/v1/agreement", post(command::agree)),
+        ("post", "/api/v1/hand_over", post(command::hand_over)),
     ]
 }
 

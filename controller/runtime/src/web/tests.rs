@@ -152,7 +152,15 @@ fn every_device_of_the_api_has_the_fields_of_the_document() {
 
 #[tokio::test]
 async fn only_safe_works_without_a_token() {
-    let commands = ["arm", "disarm", "mode", "hold", "release", "agreement"];
+    let commands = [
+        "arm",
+        "disarm",
+        "mode",
+        "hold",
+        "release",
+        "agreement",
+        "hand_over",
+    ];
     for (token, headers, status, code) in [
         (None, "", 403, "read_only"),
         (None, "Authorization: Bearer x\r\n", 403, "read_only"),
@@ -294,6 +302,11 @@ async fn a_command_with_the_token_becomes_an_order() {
         ),
         ("release", r#"{"device":"bat1"}"#, Order::Release { device }),
         (
+            "hand_over",
+            r#"{"to":"bat1"}"#,
+            Order::HandOver { to: device },
+        ),
+        (
             "agreement",
             r#"{"import_min_w":-3000,"import_max_w":5000,"pf_min":0.95}"#,
             Order::Agree(model::Agreement {
@@ -368,6 +381,8 @@ async fn a_malformed_command_is_refused_with_a_reason() {
             "unknown_device",
         ),
         ("release", r#"{"device":"bat9"}"#, 404, "unknown_device"),
+        ("hand_over", r#"{"to":"bat9"}"#, 404, "unknown_device"),
+        ("hand_over", r#"{"device":"bat1"}"#, 400, "bad_json"),
         ("agreement", r#"{"pf_min":1.2}"#, 422, "bad_agreement"),
         ("agreement", r#"{"import_max_w":5}"#, 422, "bad_agreement"),
         (

@@ -75,13 +75,30 @@ impl Reader<'_> {
             actions.push(Action::Mode(request));
         }
         actions.extend(self.agreement(&table).map(Action::Agree));
+        if table.has("hand_over") {
+            let to = self.text(&table, "hand_over");
+            actions.extend(to.map(|to| Action::HandOver { to: to.value }));
+        }
         let until = self
             .optional(&table, "until")
             .and_then(|until| self.until(until, &actions));
         let mark = self.mark(&table);
         let keys = [
-            "set", "step", "for", "hold", "ramp", "play", "fault", "release", "unplug", "plug",
-            "mode", "agree", "until", "mark",
+            "set",
+            "step",
+            "for",
+            "hold",
+            "ramp",
+            "play",
+            "fault",
+            "release",
+            "unplug",
+            "plug",
+            "mode",
+            "agree",
+            "hand_over",
+            "until",
+            "mark",
         ];
         if keys.iter().filter(|key| table.has(key)).count() == 0 {
             self.document.error(
@@ -89,7 +106,7 @@ impl Reader<'_> {
                 table.span(),
                 "this step does nothing",
                 "",
-                "add `set`, `step`, `ramp`, `play`, `fault`, `mode`, `agree`, `mark` or `until`, or take it out",
+                "add `set`, `step`, `ramp`, `play`, `fault`, `mode`, `agree`, `hand_over`, `mark` or `until`, or take it out",
             );
         }
         table.finish();

@@ -45,6 +45,8 @@ pub(super) enum Content {
         /// What was written.
         written: u16,
     },
+    /// Whether it is connected to the bus: 1 or 0.
+    Connected,
     /// Seconds until a setpoint is taken back.
     Remaining(Point),
     /// Seconds that the device has been on: a heartbeat.
@@ -198,7 +200,6 @@ pub(super) const FIXED: &[(u16, &str, f64)] = &[
     (124, "InOutWRte_RmpTms", 0.0),
     (124, "ChaGriSet", 1.0),
     (160, "N", MODULES as f64),
-    (701, "ConnSt", 1.0),
     // Categories B and III of IEEE 1547; CtrlModes: those of models 704 to 712 that are here
     // (maximum and fixed active power, fixed reactive power and factor, volt-var, frequency-watt,
     // watt-var, volt-watt).
@@ -313,6 +314,7 @@ pub(super) fn content(
         {
             return Err(Some(identity.nameplate.p));
         }
+        (701, "ConnSt") => return Ok(Content::Connected),
         (123, "Conn") | (703, "ES") => return Ok(Content::Switch { written: 1 }),
         // IEEE 1547-2018 default enter-service window: half a hertz below to a tenth above.
         (703, "ESHzHi") => return Err(Some(site.f_nominal.as_hertz() + 0.1)),

@@ -109,6 +109,10 @@ impl Link {
                 let position = world.value(device, model::Point::SwitchOn);
                 cell.encode(position, 0)
             }
+            Content::Connected => {
+                let connected = world.is_connected(device);
+                cell.encode(Some(f64::from(u8::from(connected))), 0)
+            }
             Content::Remaining(point) => {
                 let left = world.remaining(device, *point).unwrap_or_default();
                 cell.encode(Some(left.as_secs_f64().ceil()), 0)
@@ -167,7 +171,10 @@ impl Link {
                 }
             }
             Content::Enable { written, .. } | Content::Switch { written } => *written = value,
-            Content::Measured(..) | Content::Remaining(_) | Content::Uptime => {}
+            Content::Measured(..)
+            | Content::Connected
+            | Content::Remaining(_)
+            | Content::Uptime => {}
         }
         Some(cell.offset)
     }
