@@ -129,10 +129,15 @@ impl Document {
 
     /// Whether an error (not only a warning) was found so far.
     pub fn has_errors(&self) -> bool {
-        self.faults
-            .borrow()
-            .iter()
-            .any(|d| d.severity == Severity::Error)
+        self.errors() > 0
+    }
+
+    /// How many errors (warnings left out) were found so far: a part of a document is right when
+    /// reading it added none.
+    pub fn errors(&self) -> usize {
+        let faults = self.faults.borrow();
+        let errors = faults.iter().filter(|d| d.severity == Severity::Error);
+        errors.count()
     }
 }
 
@@ -396,6 +401,12 @@ impl<'d> Table<'d> {
     pub fn is_list(&self, key: &str) -> bool {
         self.item(key)
             .is_some_and(|(item, _)| item.is_array() || item.is_array_of_tables())
+    }
+
+    /// Whether what stands under `key` is a table.
+    #[must_use]
+    pub fn is_table(&self, key: &str) -> bool {
+        self.item(key).is_some_and(|(item, _)| item.is_table_like())
     }
 
     fn list<T>(

@@ -6,6 +6,7 @@
 use quantities::Frequency;
 use services::Side;
 
+use crate::defect::Defect;
 use crate::filter::{Lag, Ramp};
 use crate::settings::{Droop, Kind, PLimit, Settings, VoltWatt};
 
@@ -28,6 +29,8 @@ pub struct Asked {
     pub available_pu: f64,
     /// What is wanted of a storage.
     pub demand_pu: f64,
+    /// What a storage could take.
+    pub absorbable_pu: f64,
     /// Share of the rating that entering service allows.
     pub share: f64,
     /// Whether service is being entered.
@@ -39,17 +42,20 @@ pub struct Asked {
 impl ActivePower {
     /// The active power that is wanted at the end of a step.
     pub fn step(&mut self, settings: &Settings, asked: &Asked, dt_s: f64) -> f64 {
-        let cap = settings.volt_watt.as_ref();
-        let cap = cap.map_or(f64::INFINITY, |f| self.cap(f, asked.v_pu, dt_s));
-        let limit = settings.p_limit.as_ref();
-        let limit = limit.map_or(f64::INFINITY, |l| self.limit(l, dt_s));
+        let cap = self.cap(settings.volt_watt.as_ref(), asked.v_pu, dt_s);
+        let limit = self.limit(settings.p_limit.as_ref(), settings.told.limit_s, dt_s);
+        let has = |defect| settings.defect == Some(defect);
         let wanted = match settings.kind {
             Kind::Pv => asked.available_pu,
             Kind::Storage => asked.demand_pu,
         };
         let droop = settings.droop.as_ref();
-        let droop = droop.and_then(|d| self.droop.step(d, asked, wanted, limit.min(cap), dt_s));
+        let latches = !has(Defect::NoLatch);
+        let ceiling = limit.min(cap);
+        let droop = droop.and_then(|d| self.droop.step(d, asked, wanted, (ceiling, latches), dt_s));
         let p = match (droop, settings.kind) {
+            (Some(droop), _) if has(Defect::DroopOverVoltWatt) => droop,
+            (Some(droop), _) if has(Defect::DroopBelowLimit) => droop.min(ceiling),
             (Some(droop), _) => droop.min(cap),
             (None, Kind::Pv) => wanted.min(asked.share).min(limit).min(cap),
             // The ramp holds back charging as well.
@@ -57,18 +63,38 @@ impl ActivePower {
         };
         match settings.kind {
             Kind::Pv => p.min(asked.available_pu).min(1.0),
-            Kind::Storage => p.min(asked.available_pu).clamp(-1.0, 1.0),
+            Kind::Storage => p
+                .min(asked.available_pu)
+                .max(-asked.absorbable_pu)
+                .clamp(-1.0, 1.0),
         }
     }
 
-    fn cap(&mut self, function: &VoltWatt, v_pu: f64, dt_s: f64) -> f64 {
+    /// The ceiling of volt-watt; switched on, it comes down from the rating.
+    fn cap(&mut self, function: Option<&VoltWatt>, v_pu: f64, dt_s: f64) -> f64 {
+        let Some(function) = function else {
+            self.volt_watt.reset(1.0);
+            return f64::INFINITY;
+        };
         let ceiling = function.curve.value(v_pu);
         self.volt_watt.step(ceiling, function.olrt_s, dt_s)
     }
 
-    fn limit(&mut self, limit: &PLimit, dt_s: f64) -> f64 {
-        let time_s = limit.response_s;
-        self.limit.step(limit.p_pu, time_s, time_s, dt_s)
+    /// The limit that was asked for; it comes and goes with its response, from and to the rating.
+    fn limit(&mut self, limit: Option<&PLimit>, goes_s: f64, dt_s: f64) -> f64 {
+        match limit {
+            Some(limit) => {
+                let time_s = limit.response_s;
+                self.limit.step(limit.p_pu, time_s, time_s, dt_s)
+            }
+            None if self.limit.value().is_some_and(|limit| limit < 1.0) => {
+                self.limit.step(1.0, goes_s, goes_s, dt_s)
+            }
+            None => {
+                self.limit.reset(1.0);
+                f64::INFINITY
+            }
+        }
     }
 
     /// Out of service: every function begins anew.
@@ -96,13 +122,13 @@ impl Latched {
         droop: &Droop,
         asked: &Asked,
         wanted_pu: f64,
-        ceiling_pu: f64,
+        (ceiling_pu, latches): (f64, bool),
         dt_s: f64,
     ) -> Option<f64> {
         let usual_pu = wanted_pu.min(ceiling_pu);
         let side = droop.law.side(asked.f);
         // Held only while the frequency stays on its side: on the other one an event begins anew.
-        if side.is_none() || side != self.side {
+        if side.is_none() || side != self.side || !latches {
             self.before_pu = asked.before_pu.unwrap_or(usual_pu);
         }
         self.side = side;

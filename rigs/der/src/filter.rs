@@ -67,6 +67,12 @@ impl Timer {
         self.held_s += dt_s;
         self.held_s + NEAR_S >= limit_s
     }
+
+    /// Time in seconds for which it has held so far.
+    #[must_use]
+    pub fn held_s(&self) -> f64 {
+        self.held_s
+    }
 }
 
 /// A value that changes no faster than from 0 to 1 in a time.
@@ -98,6 +104,12 @@ impl Ramp {
     /// Jumps to a value.
     pub fn reset(&mut self, value: f64) {
         self.value = Some(value);
+    }
+
+    /// Where it is, once it has begun.
+    #[must_use]
+    pub fn value(&self) -> Option<f64> {
+        self.value
     }
 }
 

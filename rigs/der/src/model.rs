@@ -6,6 +6,7 @@
 use quantities::Frequency;
 
 use crate::active::{ActivePower, Asked};
+use crate::defect::Defect;
 use crate::filter::Lag;
 use crate::reactive::ReactivePower;
 use crate::ride::Cessation;
@@ -25,6 +26,8 @@ pub struct Measured {
     pub available_pu: f64,
     /// Active power that is wanted of a storage, per unit, positive = into the bus.
     pub demand_pu: f64,
+    /// Active power that a storage could take now, per unit; a PV does not look at it.
+    pub absorbable_pu: f64,
     /// Whether it may be in service.
     pub permit: bool,
     /// Angle of the voltage against a steady reference in degrees, where somebody knows it.
@@ -96,6 +99,7 @@ enum Service {
 ///     f: Frequency::from_hertz(60.0),
 ///     available_pu: 0.5,
 ///     demand_pu: 0.0,
+///     absorbable_pu: 0.0,
 ///     permit: true,
 ///     angle_deg: None,
 ///     island: false,
@@ -106,6 +110,8 @@ enum Service {
 #[derive(Clone, Debug)]
 pub struct Der {
     settings: Settings,
+    /// What the device makes of them.
+    obeyed: Settings,
     service: Service,
     entering: Entering,
     /// The ramp of entering service has ended; the status follows with the next step.
@@ -131,7 +137,8 @@ impl Der {
             Service::Out(None)
         };
         Self {
-            settings,
+            settings: settings.clone(),
+            obeyed: obeyed(settings),
             service,
             entering,
             entered: false,
@@ -144,10 +151,18 @@ impl Der {
         }
     }
 
-    /// Its settings.
+    /// Its settings, as somebody would read them.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Time in seconds until it may enter service if all stays as it is; nothing while it is in
+    /// service.
+    #[must_use]
+    pub fn enters_in_s(&self) -> Option<f64> {
+        let out = matches!(self.service, Service::Out(_));
+        out.then(|| self.entering.left_s(&self.obeyed.enter))
     }
 
     /// Why it has tripped, while it is out of service for that.
@@ -159,17 +174,33 @@ impl Der {
         }
     }
 
-    /// Takes other settings from the next step on; what the functions remember stays.
+    /// Takes other settings from the next step on; what the functions remember stays, so that each
+    /// goes from where it is to where it shall be with its own response.
     pub fn adopt(&mut self, settings: Settings) {
-        self.settings = settings;
+        self.settings = settings.clone();
+        self.obeyed = obeyed(settings);
+    }
+
+    /// Changes some of its settings in the same way.
+    pub fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        self.adopt(settings);
     }
 
     /// One step of a length in seconds; zero for the first, before which nothing is known.
     pub fn step(&mut self, dt_s: f64, measured: &Measured) -> Output {
+        match self.obeyed.defect {
+            None => self.sound_step(dt_s, measured),
+            Some(defect) => defect.given(self.sound_step(dt_s, &defect.seen(measured))),
+        }
+    }
+
+    fn sound_step(&mut self, dt_s: f64, measured: &Measured) -> Output {
         self.decide(dt_s, measured);
         let ceased = self
             .cessation
-            .step(&self.settings.ride.cease, measured.v, dt_s);
+            .step(&self.obeyed.ride.cease, measured.v, dt_s);
         let (p_pu, q_pu) = match self.service {
             Service::Out(_) => {
                 self.leave(measured.v.average());
@@ -193,11 +224,16 @@ impl Der {
 
     /// In service or not.
     fn decide(&mut self, dt_s: f64, measured: &Measured) {
-        let settings = &self.settings;
+        let settings = &self.obeyed;
         let f_hz = measured.f.as_hertz();
-        let may = self
-            .entering
-            .may_enter(&settings.enter, measured.v, f_hz, measured.permit, dt_s);
+        let may = self.entering.may_enter(
+            &settings.enter,
+            measured.v,
+            f_hz,
+            measured.permit,
+            settings.defect != Some(Defect::TimerNotRestarted),
+            dt_s,
+        );
         let seen = Seen {
             v: measured.v,
             f_hz,
@@ -228,9 +264,7 @@ impl Der {
     fn leave(&mut self, v_pu: f64) {
         self.entering.leave();
         self.active.leave();
-        if let Some(reactive) = &self.settings.reactive {
-            self.reactive.leave(reactive, v_pu);
-        }
+        self.reactive.leave(self.obeyed.reactive.as_ref(), v_pu);
         self.rest();
     }
 
@@ -240,7 +274,7 @@ impl Der {
     }
 
     fn give(&mut self, dt_s: f64, measured: &Measured, ceased: bool) -> (f64, f64) {
-        let settings = &self.settings;
+        let settings = &self.obeyed;
         let share = self.entering.share(&settings.enter, dt_s);
         let v_pu = measured.v.average();
         let asked = Asked {
@@ -248,15 +282,23 @@ impl Der {
             f: measured.f,
             available_pu: measured.available_pu,
             demand_pu: measured.demand_pu,
+            absorbable_pu: measured.absorbable_pu,
             share,
             entering: self.service == Service::Entering,
             before_pu: self.before_pu,
         };
         let p = self.active.step(settings, &asked, dt_s);
         let reactive = settings.reactive.as_ref();
-        let q = reactive.map_or(0.0, |r| self.reactive.step(r, v_pu, p, dt_s));
+        let change_s = settings.told.mode_change_s;
+        let q = self.reactive.step(reactive, change_s, v_pu, p, dt_s);
         let storage = settings.kind == Kind::Storage;
         let capability = settings.capability;
+        let q = if settings.defect == Some(Defect::ActivePowerPriority) {
+            let room = (1.0 - p * p).max(0.0).sqrt();
+            q.clamp(-room, room)
+        } else {
+            q
+        };
         let (p, q) = capability.share(reactive.map(|r| &r.law), p, q, storage);
         self.entered = share > 1.0;
         if ceased {
@@ -287,6 +329,14 @@ impl Der {
         let reactive = self.current.1.step(reactive, response_s, dt_s);
         (active * v_pu, reactive * v_pu)
     }
+}
+
+/// What a device makes of its settings: nothing else, unless it has a defect.
+fn obeyed(mut settings: Settings) -> Settings {
+    if let Some(defect) = settings.defect {
+        defect.spoil(&mut settings);
+    }
+    settings
 }
 
 /// Voltage that currents are computed with at least, per unit. As OpenDER 2.2.0 has it: only to

@@ -4,6 +4,8 @@
 //! Near the rating, reactive power goes before active power; a power factor is kept by giving up
 //! both, and watt-var stays on its curve.
 
+use std::mem::{Discriminant, discriminant};
+
 use services::{Curve, Reactive};
 
 use crate::filter::Lag;
@@ -14,19 +16,78 @@ use crate::settings::{Capability, ReactiveSettings, Vref};
 pub struct ReactivePower {
     response: Lag,
     reference: Lag,
+    mode: Mode,
+    giving_way: Option<GivingWay>,
+}
+
+/// Which function was on in the step before, if any, and with what response.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Mode {
+    begun: bool,
+    law: Option<Discriminant<Reactive>>,
+    olrt_s: f64,
+    q_pu: f64,
+}
+
+/// One function gives way to another: from where, and since when.
+#[derive(Clone, Copy, Debug)]
+struct GivingWay {
+    from_pu: f64,
+    since_s: f64,
 }
 
 impl ReactivePower {
-    /// The reactive power that is wanted at a voltage and a wanted active power.
-    pub fn step(&mut self, settings: &ReactiveSettings, v_pu: f64, p_pu: f64, dt_s: f64) -> f64 {
-        let target = match &settings.law {
+    /// The reactive power that is wanted at a voltage and a wanted active power; without a function
+    /// what is left of the one before, and then nothing.
+    pub fn step(
+        &mut self,
+        settings: Option<&ReactiveSettings>,
+        change_s: f64,
+        v_pu: f64,
+        p_pu: f64,
+        dt_s: f64,
+    ) -> f64 {
+        let law = settings.map(|settings| discriminant(&settings.law));
+        if self.mode.begun && law != self.mode.law {
+            let from_pu = self.mode.q_pu;
+            self.giving_way = Some(GivingWay {
+                from_pu,
+                since_s: 0.0,
+            });
+        }
+        let target = match settings {
             // The points are written for a reference voltage of 1.
-            Reactive::VoltVar(curve) => {
-                curve.value(v_pu - (self.reference(&settings.vref, v_pu, dt_s) - 1.0))
-            }
-            law => law.q(v_pu, p_pu),
+            Some(ReactiveSettings {
+                law: Reactive::VoltVar(curve),
+                vref,
+                ..
+            }) => curve.value(v_pu - (self.reference(vref, v_pu, dt_s) - 1.0)),
+            Some(settings) => settings.law.q(v_pu, p_pu),
+            None => 0.0,
         };
-        self.response.step(target, settings.olrt_s, dt_s)
+        let target = self.given_way(target, change_s, dt_s);
+        let olrt_s = settings.map_or(self.mode.olrt_s, |settings| settings.olrt_s);
+        let q_pu = self.response.step(target, olrt_s, dt_s);
+        self.mode = Mode {
+            begun: true,
+            law,
+            olrt_s,
+            q_pu,
+        };
+        q_pu
+    }
+
+    /// The target on its way from one function to another.
+    fn given_way(&mut self, target: f64, change_s: f64, dt_s: f64) -> f64 {
+        let Some(way) = &mut self.giving_way else {
+            return target;
+        };
+        way.since_s += dt_s;
+        if way.since_s >= change_s {
+            self.giving_way = None;
+            return target;
+        }
+        way.from_pu + (target - way.from_pu) * way.since_s / change_s
     }
 
     fn reference(&mut self, vref: &Vref, v_pu: f64, dt_s: f64) -> f64 {
@@ -42,12 +103,16 @@ impl ReactivePower {
 
     /// Out of service: nothing is given, and the reference is where the voltage is. A constant
     /// reactive power waits for its return, as OpenDER 2.2.0 has it.
-    pub fn leave(&mut self, settings: &ReactiveSettings, v_pu: f64) {
-        self.response.reset(match settings.law {
-            Reactive::Constant(q) => q,
+    pub fn leave(&mut self, settings: Option<&ReactiveSettings>, v_pu: f64) {
+        let waits_pu = match settings.map(|settings| &settings.law) {
+            Some(Reactive::Constant(q)) => *q,
             _ => 0.0,
-        });
+        };
+        self.response.reset(waits_pu);
         self.reference.reset(v_pu);
+        // Whatever is on then, it begins anew.
+        self.mode = Mode::default();
+        self.giving_way = None;
     }
 }
 
@@ -74,8 +139,8 @@ impl Capability {
         };
         let fits = p * p + q * q < 1.0;
         match law {
-            None => (p, 0.0),
-            Some(Reactive::VoltVar(_) | Reactive::Constant(_)) => {
+            // Of a function that was switched off something may be left.
+            None | Some(Reactive::VoltVar(_) | Reactive::Constant(_)) => {
                 let q = within(p, q);
                 if p * p + q * q < 1.0 {
                     (p, q)
@@ -220,6 +285,6 @@ mod tests {
         assert_eq!(B.share(Some(&law), 0.0, -0.44, true), (0.0, -0.44));
         let (p, q) = B.share(Some(&law), -1.0, -0.44, true);
         assert!((p + 0.8980).abs() < 5e-5 && q == -0.44, "{p} {q}");
-        assert_eq!(B.share(None, 0.5, 0.1, true), (0.5, 0.0));
+        assert_eq!(B.share(None, 0.5, 0.1, true), (0.5, 0.1));
     }
 }

@@ -151,6 +151,7 @@ impl Columns {
             f: Frequency::from_hertz(f64::NAN),
             available_pu: f64::NAN,
             demand_pu: 0.0,
+            absorbable_pu: 1.0,
             permit: true,
             angle_deg: None,
             island: false,

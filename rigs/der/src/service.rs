@@ -17,20 +17,28 @@ pub struct Entering {
 
 impl Entering {
     /// Whether all that is asked has held for the delay. It is looked at in service, too, so that an
-    /// excursion shortly before a trip counts.
+    /// excursion shortly before a trip counts. Unless it `restarts`, an excursion only holds it up.
     pub fn may_enter(
         &mut self,
         settings: &EnterService,
         v: Volts,
         f_hz: f64,
         permit: bool,
+        restarts: bool,
         dt_s: f64,
     ) -> bool {
         let window = v.low() >= settings.v_lo_pu
             && v.high() <= settings.v_hi_pu
             && f_hz >= settings.f_lo_hz
             && f_hz <= settings.f_hi_hz;
-        self.delay.step(window && permit, settings.delay_s, dt_s)
+        let holds = window && permit;
+        (holds || restarts) && self.delay.step(holds, settings.delay_s, dt_s)
+    }
+
+    /// Time in seconds that is left of the delay.
+    #[must_use]
+    pub fn left_s(&self, settings: &EnterService) -> f64 {
+        (settings.delay_s - self.delay.held_s()).max(0.0)
     }
 
     /// The share of the rating that the ramp allows; more than 1 when it is over.

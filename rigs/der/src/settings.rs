@@ -9,7 +9,9 @@ mod read;
 use quantities::Frequency;
 use services::{Curve, FrequencyWatt, Reactive};
 
-pub use read::{EXPLANATIONS, read};
+use crate::defect::Defect;
+
+pub use read::{EXPLANATIONS, Emulated, read, read_emulated};
 
 /// Category of performance under normal conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,29 @@ pub struct Settings {
     pub trip: Trip,
     /// What it does while voltage and frequency are abnormal.
     pub ride: RideThrough,
+    /// How it answers to what it is told while it runs.
+    pub told: Told,
+    /// What it does wrong on purpose.
+    pub defect: Option<Defect>,
+}
+
+/// Response times, in seconds, of functions that are off until somebody asks for them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told {
+    /// Limit of active power, from nothing to everything.
+    pub limit_s: f64,
+    /// Volt-var.
+    pub volt_var_s: f64,
+    /// Watt-var.
+    pub watt_var_s: f64,
+    /// Constant power factor.
+    pub const_pf_s: f64,
+    /// Constant reactive power.
+    pub const_q_s: f64,
+    /// Volt-watt.
+    pub volt_watt_s: f64,
+    /// Time over which one reactive function gives way to another.
+    pub mode_change_s: f64,
 }
 
 /// Reactive power and current that the device can give.
@@ -112,6 +137,16 @@ pub struct Vref {
     pub lo_pu: f64,
     /// Where it may go by itself.
     pub hi_pu: f64,
+}
+
+impl Vref {
+    /// Nominal voltage, for functions that look at no other.
+    pub const NOMINAL: Self = Self {
+        fixed_pu: 1.0,
+        tau_s: None,
+        lo_pu: 1.0,
+        hi_pu: 1.0,
+    };
 }
 
 /// Ceiling of active power by voltage.

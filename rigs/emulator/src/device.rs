@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use der_model::Status;
 use model::Point;
 use network::island::Engine;
 use quantities::{Frequency, Voltage};
@@ -21,6 +22,7 @@ use quantities::{Frequency, Voltage};
 use crate::faults::{Fault, FaultSet};
 use crate::plant::breaker::Refusal;
 use crate::plant::counter::Counter;
+use crate::plant::der::{Change, Functions};
 use crate::plant::genset::Genset;
 use crate::plant::storage::Storage;
 use crate::plant::wires::Unit;
@@ -105,6 +107,8 @@ pub struct Device {
     laws: BTreeMap<u16, Vec<Phase>>,
     /// The event in which its droop acts.
     event: Option<Event>,
+    /// Changes of what it does as a DER, each under a number and with its time; the next last.
+    changes: Vec<(u16, Duration, Change)>,
     /// What it says while it is stuck.
     frozen: Option<BTreeMap<Point, f64>>,
     /// While it starts anew: until when, in the plant's time.
@@ -170,6 +174,7 @@ impl Device {
             scale_shift: 0,
             laws: BTreeMap::new(),
             event: None,
+            changes: Vec::new(),
             frozen: None,
             away_until: None,
             starts: 0,
@@ -248,13 +253,15 @@ impl Device {
                     Point::ActivePowerLimit => self.told(point).or(Some(pv.ceiling())),
                     Point::ReactivePowerSet => self.told(point).or(Some(pv.q_set())),
                     Point::SwitchOn => Some(f64::from(u8::from(pv.is_connected()))),
-                    Point::State => Some(inverter_state(
-                        plant,
-                        unit,
-                        pv.is_connected(),
-                        pv.p(),
-                        pv.ceiling().min(pv.available()) < pv.available(),
-                    )),
+                    Point::State => {
+                        let throttled = pv.ceiling().min(pv.available()) < pv.available();
+                        Some(match pv.functions() {
+                            Some(functions) => der_state(functions, pv.p(), throttled),
+                            None => {
+                                inverter_state(plant, unit, pv.is_connected(), pv.p(), throttled)
+                            }
+                        })
+                    }
                     _ => bus_ac(pv.p(), pv.q(), pv.counter()),
                 }
             }
@@ -267,13 +274,16 @@ impl Device {
                     Point::DcVoltage => Some(pack_voltage(storage)),
                     Point::DcPower => Some(storage.dc_power()),
                     Point::DcCurrent => Some(storage.dc_power() / pack_voltage(storage)),
-                    Point::State => Some(inverter_state(
-                        plant,
-                        unit,
-                        storage.is_connected(),
-                        storage.p().abs(),
-                        false,
-                    )),
+                    Point::State => Some(match storage.functions() {
+                        Some(functions) => der_state(functions, storage.p().abs(), false),
+                        None => inverter_state(
+                            plant,
+                            unit,
+                            storage.is_connected(),
+                            storage.p().abs(),
+                            false,
+                        ),
+                    }),
                     _ => battery(storage, point)
                         .or_else(|| bus_ac(storage.p(), storage.q(), storage.counter())),
                 }
@@ -390,7 +400,57 @@ impl Device {
     /// Lets go of a setpoint: the device returns to what it does unasked.
     pub fn release(&mut self, plant: &mut Plant, point: Point) {
         if !self.faults.has(Fault::IgnoreWrites) && self.held.remove(&point).is_some() {
-            self.command(plant, point, self.unasked(point));
+            self.let_go(plant, point);
+        }
+    }
+
+    /// Returns to what it does unasked; a DER to its own reactive function.
+    fn let_go(&self, plant: &mut Plant, point: Point) {
+        self.command(plant, point, self.unasked(point));
+        if point == Point::ReactivePowerSet
+            && let Some(functions) = self.functions_mut(plant)
+        {
+            functions.hold_q(None);
+        }
+    }
+
+    /// What it does as a DER to IEEE 1547-2018, if it is one.
+    #[must_use]
+    pub fn functions<'p>(&self, plant: &'p Plant) -> Option<&'p Functions> {
+        match self.kind {
+            Kind::Pv(ix) => plant.pv.get(ix)?.functions(),
+            Kind::Storage(ix) => plant.storage.get(ix)?.functions(),
+            _ => None,
+        }
+    }
+
+    fn functions_mut<'p>(&self, plant: &'p mut Plant) -> Option<&'p mut Functions> {
+        match self.kind {
+            Kind::Pv(ix) => plant.pv.get_mut(ix)?.functions_mut(),
+            Kind::Storage(ix) => plant.storage.get_mut(ix)?.functions_mut(),
+            _ => None,
+        }
+    }
+
+    /// Lets what it does as a DER change at these times; what was to come under the number does not.
+    pub fn change(&mut self, number: u16, changes: Vec<(Duration, Change)>) {
+        self.changes.retain(|(known, ..)| *known != number);
+        let all = changes.into_iter();
+        self.changes
+            .extend(all.map(|(at, change)| (number, at, change)));
+        self.changes
+            .sort_by_key(|(_, at, _)| std::cmp::Reverse(*at));
+    }
+
+    /// Carries out the changes that are due.
+    fn carry_out_changes(&mut self, plant: &mut Plant) {
+        let now = plant.now();
+        while self.changes.last().is_some_and(|(_, at, _)| *at <= now) {
+            if let (Some((_, _, change)), Some(functions)) =
+                (self.changes.pop(), self.functions_mut(plant))
+            {
+                functions.change(change);
+            }
         }
     }
 
@@ -459,12 +519,11 @@ impl Device {
             .collect();
         for (point, held) in due {
             self.held.remove(&point);
-            let back = match (held.back, point) {
-                (Some(back), _) => back,
-                (None, Point::SwitchOn) => 1.0 - held.value,
-                (None, _) => self.unasked(point),
-            };
-            self.command(plant, point, back);
+            match (held.back, point) {
+                (Some(back), _) => self.command(plant, point, back),
+                (None, Point::SwitchOn) => self.command(plant, point, 1.0 - held.value),
+                (None, _) => self.let_go(plant, point),
+            }
         }
     }
 
@@ -490,6 +549,9 @@ impl Device {
 
     /// Carries out the functions that the device follows by itself.
     pub fn carry_on(&mut self, plant: &mut Plant) {
+        if !self.changes.is_empty() && !self.faults.has(Fault::HoldOutput) {
+            self.carry_out_changes(plant);
+        }
         if self.laws.is_empty() || self.faults.has(Fault::HoldOutput) {
             return;
         }
@@ -568,10 +630,14 @@ impl Device {
     /// Everything that it was told is gone, and its counters begin at zero.
     fn start_anew(&mut self, plant: &mut Plant, away: Duration) {
         for (point, _) in std::mem::take(&mut self.held) {
-            self.command(plant, point, self.unasked(point));
+            self.let_go(plant, point);
         }
         self.laws.clear();
         self.event = None;
+        self.changes.clear();
+        if let Some(functions) = self.functions_mut(plant) {
+            functions.start_anew();
+        }
         self.counted = [Point::EnergyImport, Point::EnergyExport]
             .into_iter()
             .filter_map(|point| Some((point, self.truth(plant, point)?)))
@@ -687,6 +753,9 @@ impl Device {
                 plant.breaker.has_tripped()
                     || (!plant.breaker.is_armed() && plant.breaker.blocked_by().is_some())
             }
+            Kind::Pv(_) | Kind::Storage(_) => self
+                .functions(plant)
+                .is_some_and(|functions| functions.status() == Status::Tripped),
             _ => false,
         }
     }
@@ -759,6 +828,20 @@ fn inverter_state(plant: &Plant, unit: Unit, connected: bool, p: f64, throttled:
         4.0
     } else {
         2.0
+    }
+}
+
+/// The same states of one that is a DER to IEEE 1547-2018.
+//= SunSpec model 103, point St: 1 off, 2 sleeping, 3 starting, 4 MPPT, 5 throttled, 7 fault, 8 standby.
+fn der_state(functions: &Functions, p: f64, throttled: bool) -> f64 {
+    match functions.status() {
+        Status::Off => 1.0,
+        Status::Tripped => 7.0,
+        Status::Ceased => 8.0,
+        Status::Entering => 3.0,
+        Status::On if throttled => 5.0,
+        Status::On if p > 1.0 => 4.0,
+        Status::On => 2.0,
     }
 }
 

@@ -21,6 +21,7 @@
 
 pub mod breaker;
 pub mod counter;
+pub mod der;
 pub mod genset;
 pub mod grid;
 mod islanded;
@@ -36,10 +37,12 @@ pub mod zones;
 
 use std::time::Duration;
 
+use der_model::Volts;
 use quantities::{Frequency, Voltage};
 
 use breaker::{Breaker, BusSide, SyncCheck};
 use counter::Counter;
+use der::Terminals;
 use genset::{Around, Genset};
 use grid::Grid;
 use load::Load;
@@ -163,6 +166,8 @@ pub struct Plant {
     pcc: Exchange,
     /// The grid's voltage in the last step, in volts.
     v_grid_before: f64,
+    /// By how many degrees the grid's phase has jumped so far.
+    jumped_deg: f64,
     now: Duration,
 }
 
@@ -192,6 +197,7 @@ impl Plant {
             parts: vec![Part::new(v, f)],
             pcc: Exchange::default(),
             v_grid_before: v,
+            jumped_deg: 0.0,
             now: Duration::ZERO,
         }
     }
@@ -302,6 +308,7 @@ impl Plant {
         self.now += dt;
         self.grid.step(dt_s);
         let jump = self.grid.take_phase_jump();
+        self.jumped_deg += jump;
         for part in &mut self.parts {
             part.turn(self.grid.f(), jump, dt_s);
         }
@@ -419,12 +426,24 @@ impl Plant {
         let v_grid = (self.grid.v(), self.v_grid_before);
         let v_nominal = self.site.v_nominal.as_volts();
         let around = |part: &Part| around(part, v_grid, v_nominal);
+        let jumped_deg = self.jumped_deg;
+        let wires = self.wires.as_ref();
+        let terminals = |part: &Part, unit| Terminals {
+            v: terminal_volts(around(part), wires, unit),
+            f: Frequency::from_hertz(part.bus.f),
+            angle_deg: jumped_deg + part.bus.angle,
+            island: false,
+        };
         for (n, pv) in self.pv.iter_mut().enumerate() {
             let part = &mut self.parts[self.zones.part(Unit::Pv(n))];
-            let (v_pu, _) = around(part);
-            let follows = part.starting_s.is_none() || v_pu >= FOLLOW_V_PU;
-            let v_pu = if follows { v_pu } else { 0.0 };
-            pv.step(dt_s, v_pu, Frequency::from_hertz(part.bus.f));
+            if pv.functions().is_some() {
+                pv.carry_out(dt_s, &terminals(part, Unit::Pv(n)));
+            } else {
+                let (v_pu, _) = around(part);
+                let follows = part.starting_s.is_none() || v_pu >= FOLLOW_V_PU;
+                let v_pu = if follows { v_pu } else { 0.0 };
+                pv.step(dt_s, v_pu, Frequency::from_hertz(part.bus.f));
+            }
             part.drawn.p -= pv.p();
             part.drawn.q -= pv.q();
         }
@@ -444,6 +463,12 @@ impl Plant {
         }
         for (n, storage) in self.storage.iter_mut().enumerate() {
             let part = &mut self.parts[self.zones.part(Unit::Storage(n))];
+            if storage.functions().is_some() {
+                storage.carry_out(dt_s, &terminals(part, Unit::Storage(n)));
+                part.drawn.p -= storage.p();
+                part.drawn.q -= storage.q();
+                continue;
+            }
             let follows = match part.bus.supply {
                 Supply::Grid => {
                     storage.reset();
@@ -637,6 +662,20 @@ fn around(part: &Part, (v_grid, v_before): (f64, f64), v_nominal: f64) -> (f64, 
         _ => 1.0,
     };
     (before, moved)
+}
+
+/// What a unit measures of the voltage in per unit, given that of its part and how much it has moved:
+/// of a network that of its own bus, and of an unbalanced one each phase.
+fn terminal_volts((v_pu, moved): (f64, f64), wires: Option<&Wires>, unit: Unit) -> Volts {
+    let Some(wires) = wires.filter(|_| v_pu > 0.0) else {
+        return Volts::Balanced(v_pu);
+    };
+    // Just connected, nothing has been solved yet.
+    match (wires.per_phase(unit), wires.per_unit(unit) * moved) {
+        (Some(phases), own) if own > 0.0 => Volts::Phases(phases.map(|v| v * moved)),
+        (None, own) if own > 0.0 => Volts::Balanced(own),
+        _ => Volts::Balanced(v_pu),
+    }
 }
 
 fn mean(volts: [f64; 3]) -> f64 {

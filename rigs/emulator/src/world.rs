@@ -12,6 +12,7 @@ use rand_core::{RngCore, SeedableRng};
 use crate::device::law::Phase;
 use crate::device::{Device, Kind, Metered, NotTaken, Revert, refusal_text};
 use crate::faults::{Fault, FaultSet, WireFaults};
+use crate::plant::der::{Change, Functions};
 use crate::plant::zones::NotSwitched;
 use crate::plant::{Plant, Supply};
 
@@ -246,6 +247,19 @@ impl World {
         if let Some(device) = self.devices.get_mut(device) {
             device.follow(number, phases);
         }
+    }
+
+    /// Lets what a device does as a DER change at these times.
+    pub fn change(&mut self, device: usize, number: u16, changes: Vec<(Duration, Change)>) {
+        if let Some(device) = self.devices.get_mut(device) {
+            device.change(number, changes);
+        }
+    }
+
+    /// What a device does as a DER to IEEE 1547-2018, if it is one.
+    #[must_use]
+    pub fn functions(&self, device: usize) -> Option<&Functions> {
+        self.devices.get(device)?.functions(&self.plant)
     }
 
     /// Powers of ten by which a device's SunSpec scale factors stand away from where they began.

@@ -304,6 +304,7 @@ fn emulate(
             .map(|(current, length)| Inrush { current, length }),
         law: (device.role == Role::Ess).then(|| law(&physics)),
         forms: physics.forms,
+        der: physics.der,
         set: EmulatedSet {
             droop: physics.droop,
             inertia: physics.inertia,

@@ -112,7 +112,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R028",
-        "The file with the course of the day (`plant.day`), or with a recorded course (`plant.course`, `play` in a scenario), cannot be read.",
+        "The file with the course of the day (`plant.day`), with a recorded course (`plant.course`, `play` in a scenario), or with the settings of a DER (`der` in `[emulate]`), cannot be read.",
     ),
     (
         "R029",

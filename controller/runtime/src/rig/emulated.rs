@@ -3,13 +3,16 @@
 //! Read here, understood by the emulator. A key that its role does not have is read by nobody, and
 //! so told as a misspelt one (`D002`).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use document::Table;
+use der_model::settings::{Emulated, Kind, Settings, read_emulated};
+use document::{Document, Source, Table};
 use model::Role;
+use quantities::Frequency;
 
 /// What an emulated device is made of; what is `None` is the emulator's choice. Shares in per unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Physics {
     /// Frequency droop at rated power, of a storage or a set.
     pub droop: Option<f64>,
@@ -39,6 +42,8 @@ pub struct Physics {
     pub damping: Option<f64>,
     /// Current of a motor that starts, in units of its rated one, and for how long.
     pub inrush: Option<(f64, Duration)>,
+    /// Settings of an inverter that is a DER to IEEE 1547-2018.
+    pub der: Option<Settings>,
 }
 
 /// Reads the keys that a device of this role has.
@@ -126,6 +131,61 @@ pub(super) fn physics(table: &Table<'_>, role: Option<Role>) -> Physics {
         _ => {}
     }
     physics
+}
+
+/// Reads what a photovoltaic or storage inverter does as a DER: a table of settings, or the name of
+/// a file with them. `found` makes the path that is meant of the one that is written.
+pub(super) fn der(
+    table: &Table<'_>,
+    role: Option<Role>,
+    nominal: Option<Frequency>,
+    found: impl Fn(&str) -> PathBuf,
+) -> Option<Settings> {
+    let kind = match role {
+        Some(Role::Pv) => Kind::Pv,
+        Some(Role::Ess) => Kind::Storage,
+        _ => return None,
+    };
+    if !table.has("der") {
+        return None;
+    }
+    // Without a site, which is told elsewhere, nothing can be judged.
+    let emulated = Emulated {
+        kind,
+        nominal: nominal?,
+    };
+    if table.boolean("forms").is_some_and(|forms| forms.value) {
+        table.document().error(
+            "D005",
+            table.span_of("forms"),
+            "a DER to IEEE 1547-2018 forms no island",
+            "",
+            "leave `forms` out, or `der`",
+        );
+    }
+    if table.is_table("der") {
+        return read_emulated(table.table("der")?, emulated);
+    }
+    let named = table.text("der")?;
+    let path = found(&named.value);
+    let text = std::fs::read_to_string(&path).map_err(|e| {
+        let what = format!("the settings {} cannot be read: {e}", path.display());
+        let help = "name a TOML file beside the rig, or write a table";
+        table
+            .document()
+            .error("R028", named.span.clone(), what, "", help);
+    });
+    let source = Source::new(path.display().to_string(), text.ok()?);
+    let document = match Document::parse(source) {
+        Ok(document) => document,
+        Err(fault) => {
+            table.document().adopt(vec![*fault]);
+            return None;
+        }
+    };
+    let settings = read_emulated(document.root(), emulated);
+    table.document().adopt(document.into_faults());
+    settings
 }
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ impl<'a> Reader<'a> {
         let mut buses = buses::buses(self);
         let devices = devices::devices(self, &buses);
         buses::settle_serial(&mut buses, &devices);
-        let mut emulate = sections::emulation(self, &devices);
+        let mut emulate = sections::emulation(self, &devices, site.as_ref().map(|site| site.f));
         checks::check_devices(&buses, &devices, &emulate);
         let site = site?;
         emulate.network = network::network(self, &devices, &site);

@@ -264,10 +264,17 @@ fn delay_margin(table: &Table<'_>, droop: f64) -> Option<Duration> {
     }
 }
 
-pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) -> Emulation {
+pub(super) fn emulation(
+    reader: &Reader<'_>,
+    devices: &[(RigDevice, Place<'_>)],
+    f_nominal: Option<Frequency>,
+) -> Emulation {
     let mut emulation = Emulation::default();
     for (name, table) in reader.entries("emulate") {
         let role = named(devices, &name).map(|index| devices[index].0.role);
+        let mut physics = super::emulated::physics(&table, role);
+        let found = |path: &str| reader.path(&table, path);
+        physics.der = super::emulated::der(&table, role, f_nominal, found);
         let options = EmulatedDevice {
             rated: table.quantity("rated").map(|x| x.value),
             soc: table.quantity("soc").map(|x| x.value),
@@ -277,7 +284,7 @@ pub(super) fn emulation(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)])
             port: table.integer("port", 0..=65_535).map(|x| x.value as u16),
             faults: table.texts("faults").into_iter().map(|x| x.value).collect(),
             measures: table.text("measures").map(|x| x.value),
-            physics: super::emulated::physics(&table, role),
+            physics,
         };
         match named(devices, &name) {
             Some(index) => emulation.devices.push((index, options)),

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use quantities::Frequency;
 
 use super::*;
-use crate::settings;
+use crate::settings::{self, PLimit, VoltWatt};
+use services::{Curve, Reactive};
 
 /// Step of the series in seconds: that of the golden points.
 const STEP_S: f64 = 0.05;
@@ -30,6 +31,7 @@ impl Bench {
                 f,
                 available_pu: 1.0,
                 demand_pu: 0.0,
+                absorbable_pu: 1.0,
                 permit: true,
                 angle_deg: None,
                 island: false,
@@ -627,4 +629,138 @@ proptest! {
             prop_assert!(!out || (given.p_pu, given.q_pu) == (0.0, 0.0), "{given:?}");
         }
     }
+}
+
+/// A device on which volt-var follows a voltage of 0.95 at half of its power.
+fn running(settings: &str) -> Bench {
+    let mut bench = Bench::new(settings);
+    bench.available(0.5).v(0.95).hold(1.0);
+    bench
+}
+
+#[test]
+fn a_setting_that_changes_while_it_runs_is_there_within_thirty_seconds_and_not_at_once() {
+    type Change = fn(&mut Settings);
+    // What changes, and the powers that belong to it in the end.
+    let rows: [(&str, Change, (f64, f64)); 6] = [
+        ("const_q", |s| on(s, Reactive::Constant(-0.3)), (0.5, -0.3)),
+        (
+            "const_pf",
+            |s| {
+                on(
+                    s,
+                    Reactive::power_factor(0.9, true).expect("a power factor"),
+                )
+            },
+            (0.5, -0.242_161),
+        ),
+        (
+            "another curve",
+            |s| {
+                let points = vec![(0.94, 0.3), (0.96, 0.3), (1.04, -0.3)];
+                on(s, Reactive::VoltVar(Curve::new(points).expect("a curve")));
+            },
+            (0.5, 0.3),
+        ),
+        ("nothing", |s| s.reactive = None, (0.5, 0.0)),
+        (
+            "a limit",
+            |s| {
+                s.p_limit = Some(PLimit {
+                    p_pu: 0.1,
+                    response_s: s.told.limit_s,
+                });
+            },
+            // At a tenth of the rating half of the reactive power is there, as the curve wants it.
+            (0.1, 0.22),
+        ),
+        (
+            "volt-watt",
+            |s| {
+                s.volt_watt = Some(VoltWatt {
+                    curve: Curve::new(vec![(0.90, 1.0), (1.00, 0.0)]).expect("a curve"),
+                    olrt_s: s.told.volt_watt_s,
+                });
+                s.reactive = None;
+            },
+            (0.5, 0.0),
+        ),
+    ];
+    for (what, change, (p, q)) in rows {
+        let mut bench = running("[volt_var]\n");
+        let before = bench.hold(0.05);
+        bench.device.change(change);
+        let soon = bench.hold(0.5);
+        assert!(
+            (soon.q_pu - before.q_pu).abs() < 0.1 && (soon.p_pu - before.p_pu).abs() < 0.1,
+            "{what} is there at once: {soon:?} after {before:?}"
+        );
+        let late = bench.hold(29.5);
+        assert!(
+            (late.p_pu - p).abs() < 0.005 && (late.q_pu - q).abs() < 0.005,
+            "{what}: {late:?}"
+        );
+    }
+}
+
+fn on(settings: &mut Settings, law: Reactive) {
+    if let Some(reactive) = &mut settings.reactive {
+        reactive.law = law;
+    }
+}
+
+#[test]
+fn one_reactive_function_gives_way_to_another_over_the_time_that_is_set() {
+    let mut bench = running("[volt_var]\n[mode_change]\nover_s = 20\n");
+    bench.device.change(|s| {
+        on(s, Reactive::Constant(-0.22));
+        if let Some(reactive) = &mut s.reactive {
+            reactive.olrt_s = 0.1;
+        }
+    });
+    // From 0.22 to -0.22: half way after half of the time.
+    let found: Vec<f64> = [5.0, 5.0, 10.0].map(|s| bench.hold(s).q_pu).into();
+    for (found, expected) in found.iter().zip([0.11, 0.0, -0.22]) {
+        assert!((found - expected).abs() < 0.005, "{found}, not {expected}");
+    }
+}
+
+#[test]
+fn a_limit_goes_as_it_came_and_volt_watt_comes_down_from_the_rating() {
+    let mut bench = Bench::new("");
+    bench.hold(1.0);
+    let limit = PLimit {
+        p_pu: 0.4,
+        response_s: 10.0,
+    };
+    bench.device.change(|s| s.p_limit = Some(limit));
+    assert!((bench.hold(3.0).p_pu - 0.7).abs() < 0.01);
+    assert!((bench.hold(10.0).p_pu - 0.4).abs() < 1e-6);
+    bench.device.change(|s| {
+        s.p_limit = None;
+        s.told.limit_s = 10.0;
+    });
+    assert!((bench.hold(3.0).p_pu - 0.7).abs() < 0.01, "it goes at once");
+    assert!((bench.hold(10.0).p_pu - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn a_full_storage_takes_nothing_whatever_the_frequency_asks() {
+    let mut bench = Bench::new("kind = \"storage\"\n");
+    bench.seen.absorbable_pu = 0.1;
+    bench.demand(-0.5).hold(1.0);
+    let given = bench.f(61.0).hold(20.0);
+    assert!((given.p_pu + 0.1).abs() < 1e-6, "{given:?}");
+}
+
+#[test]
+fn the_time_until_it_enters_service_counts_down_and_begins_anew() {
+    let mut bench = Bench::new("start_on = false\n[enter_service]\ndelay_s = 10\n");
+    bench.hold(4.0);
+    let left = bench.device.enters_in_s().expect("out of service");
+    assert!((left - 6.0).abs() < 0.11, "{left}");
+    bench.v(0.8).hold(0.1);
+    assert_eq!(bench.device.enters_in_s(), Some(10.0));
+    bench.v(1.0).hold(10.2);
+    assert_eq!(bench.device.enters_in_s(), None);
 }

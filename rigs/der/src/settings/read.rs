@@ -9,9 +9,10 @@ use services::{Curve, FrequencyWatt, Reactive};
 
 use super::{
     Abnormal, Capability, Category, Cease, Droop, EnterService, Kind, PLimit, ReactiveSettings,
-    RideThrough, Settings, Threshold, Trip, VoltWatt, Vref,
+    RideThrough, Settings, Threshold, Told, Trip, VoltWatt, Vref,
 };
 use crate::defaults::Defaults;
+use crate::defect::Defect;
 
 /// What the codes of settings and series mean, for `gridrig explain`.
 pub const EXPLANATIONS: &[(&str, &str)] = &[
@@ -30,6 +31,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "G004",
         "Two reactive functions are on at once. A device has one reactive power, so it follows one of volt-var, watt-var, constant power factor and constant reactive power.",
+    ),
+    (
+        "G005",
+        "The settings are those of another kind of device than the one that is emulated with them: a `pv` is photovoltaics, an `ess` a storage. Leave `kind` out, or take other settings.",
     ),
     (
         "G010",
@@ -59,14 +64,31 @@ const NEAR: f64 = 1e-9;
 /// All faults of the file, each with its place.
 pub fn read(source: Arc<Source>) -> Result<(Settings, Vec<Diagnostic>), Vec<Diagnostic>> {
     let document = Document::parse(source).map_err(|fault| vec![*fault])?;
-    let defaults = Defaults::load()?;
-    let settings = settings(&document, &defaults);
+    let settings = settings(document.root(), None);
     let wrong = document.has_errors();
     let told = document.into_faults();
     match settings {
         Some(settings) if !wrong => Ok((settings, told)),
         _ => Err(told),
     }
+}
+
+/// What a bench says of a device that it emulates, before the settings do.
+#[derive(Clone, Copy, Debug)]
+pub struct Emulated {
+    /// What is behind the inverter.
+    pub kind: Kind,
+    /// Nominal frequency of the bench.
+    pub nominal: Frequency,
+}
+
+/// Reads the settings of an emulated device out of a table of a larger document. Such a table may
+/// also name a `defect`. Faults and warnings are told to the document.
+///
+/// The result is `None` when something in the table is wrong.
+#[must_use]
+pub fn read_emulated(table: Table<'_>, emulated: Emulated) -> Option<Settings> {
+    settings(table, Some(emulated))
 }
 
 /// What all parts of the reading need.
@@ -85,18 +107,35 @@ struct Section<'d> {
     table: Option<Table<'d>>,
 }
 
-fn settings(document: &Document, defaults: &Defaults) -> Option<Settings> {
-    let root = document.root();
+fn settings(root: Table<'_>, emulated: Option<Emulated>) -> Option<Settings> {
+    let document = root.document();
+    let defaults = match Defaults::load() {
+        Ok(defaults) => defaults,
+        Err(mistakes) => {
+            document.adopt(mistakes);
+            return None;
+        }
+    };
+    let errors_before = document.errors();
     let one_of = |section: Option<Spanned<usize>>, usual: usize| section.map_or(usual, |s| s.value);
     let category = one_of(root.choice("category", &[("A", 0), ("B", 1)]), 1);
     let abnormal = one_of(
         root.choice("abnormal", &[("I", 0), ("II", 1), ("III", 2)]),
         2,
     );
-    let kind = one_of(root.choice("kind", &[("pv", 0), ("storage", 1)]), 0);
+    let of_bench = emulated.map_or(0, |emulated| usize::from(emulated.kind == Kind::Storage));
+    let given = root.choice("kind", &[("pv", 0), ("storage", 1)]);
+    let kind = given.as_ref().map_or(of_bench, |kind| kind.value);
+    if let (Some(given), Some(_)) = (given, emulated)
+        && kind != of_bench
+    {
+        let what = "the settings are those of another kind of device";
+        let label = ["it is photovoltaics", "it is a storage"][of_bench];
+        document.error("G005", given.span, what, label, "leave `kind` out");
+    }
     let mut reader = Reader {
         document,
-        defaults,
+        defaults: &defaults,
         categories: [
             ["A", "B"][category],
             ["I", "II", "III"][abnormal],
@@ -106,11 +145,23 @@ fn settings(document: &Document, defaults: &Defaults) -> Option<Settings> {
         scale: 1.0,
     };
     let series = |key: &'static str| reader.of_table(&root, "series", key, 1.0);
-    let (f_nom_hz, step_s) = (series("f_nom_hz"), series("step_s"));
+    let f_nom_hz = match emulated {
+        Some(bench) if !root.has("f_nom_hz") => bench.nominal.as_hertz(),
+        _ => series("f_nom_hz"),
+    };
+    let step_s = series("step_s");
     reader.scale = f_nom_hz / defaults.f_nom_hz;
     let abnormal = [Abnormal::I, Abnormal::II, Abnormal::III][abnormal];
     let kind = [Kind::Pv, Kind::Storage][kind];
     let capability = reader.capability(&root);
+    let reactive = reader.reactive(&root, &capability);
+    let (volt_watt, p_limit) = (reader.volt_watt(&root), reader.p_limit(&root, kind));
+    let told = reader.told(
+        &root,
+        reactive.as_ref(),
+        volt_watt.as_ref(),
+        p_limit.as_ref(),
+    );
     let settings = Settings {
         nominal: Frequency::from_hertz(f_nom_hz),
         category: [Category::A, Category::B][category],
@@ -118,17 +169,19 @@ fn settings(document: &Document, defaults: &Defaults) -> Option<Settings> {
         kind,
         start_on: root.boolean("start_on").is_none_or(|b| b.value),
         step_s,
-        reactive: reader.reactive(&root, &capability),
+        reactive,
         capability,
-        volt_watt: reader.volt_watt(&root),
+        volt_watt,
         droop: reader.droop(&root, f_nom_hz),
-        p_limit: reader.p_limit(&root, kind),
+        p_limit,
         enter: reader.enter_service(&root),
         trip: reader.trip(&root),
         ride: reader.ride_through(&root, abnormal),
+        told,
+        defect: emulated.and_then(|_| root.choice("defect", &Defect::ALL).map(|d| d.value)),
     };
     root.finish();
-    (!document.has_errors()).then_some(settings)
+    (document.errors() == errors_before).then_some(settings)
 }
 
 impl<'d> Reader<'d> {
@@ -344,12 +397,7 @@ impl<'d> Reader<'d> {
 
     fn vref(&self, section: &Section<'d>) -> Vref {
         if section.name != "volt_var" {
-            return Vref {
-                fixed_pu: 1.0,
-                tau_s: None,
-                lo_pu: 1.0,
-                hi_pu: 1.0,
-            };
+            return Vref::NOMINAL;
         }
         let auto = section
             .table
@@ -550,6 +598,54 @@ impl<'d> Reader<'d> {
         }
         section.finish();
         Some(found)
+    }
+
+    /// Response times of functions that are off; of one that is on it is its own.
+    fn told(
+        &self,
+        root: &Table<'d>,
+        reactive: Option<&ReactiveSettings>,
+        volt_watt: Option<&VoltWatt>,
+        limit: Option<&PLimit>,
+    ) -> Told {
+        let time = |name: &'static str, key: &'static str, on: Option<f64>| {
+            on.unwrap_or_else(|| match root.table(name) {
+                Some(table) => self.of_table(&table, name, key, 1.0),
+                None => self.usual(name, key),
+            })
+        };
+        let of = |is: fn(&Reactive) -> bool| {
+            let on = reactive.filter(|function| is(&function.law));
+            on.map(|function| function.olrt_s)
+        };
+        let change = self.section(root, "mode_change");
+        let mode_change_s = self.number(&change, "over_s");
+        change.finish();
+        Told {
+            limit_s: time("p_limit", "response_s", limit.map(|l| l.response_s)),
+            volt_var_s: time(
+                "volt_var",
+                "olrt_s",
+                of(|l| matches!(l, Reactive::VoltVar(_))),
+            ),
+            watt_var_s: time(
+                "watt_var",
+                "olrt_s",
+                of(|l| matches!(l, Reactive::WattVar(_))),
+            ),
+            const_pf_s: time(
+                "const_pf",
+                "olrt_s",
+                of(|l| matches!(l, Reactive::PowerFactor { .. })),
+            ),
+            const_q_s: time(
+                "const_q",
+                "olrt_s",
+                of(|l| matches!(l, Reactive::Constant(_))),
+            ),
+            volt_watt_s: time("volt_watt", "olrt_s", volt_watt.map(|f| f.olrt_s)),
+            mode_change_s,
+        }
     }
 
     fn enter_service(&self, root: &Table<'d>) -> EnterService {

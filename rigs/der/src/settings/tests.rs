@@ -1,4 +1,4 @@
-use document::Source;
+use document::{Document, Source};
 
 use super::*;
 
@@ -221,4 +221,31 @@ fn ranges_of_frequency_scale_with_the_nominal_one() {
             "error[G001]: `enter_service.f_lo_hz` is 59.5 at s.toml:3:11 (help: it lies in 49.166667..=49.916667",
         ],
     );
+}
+
+#[test]
+fn the_bench_says_kind_and_nominal_frequency_before_the_settings_do() {
+    let check = |kind, text: &str, expected: Result<(Kind, f64), &str>| {
+        let document = Document::parse(Source::new("rig.toml", text)).expect("TOML");
+        let emulated = Emulated {
+            kind,
+            nominal: Frequency::from_hertz(50.0),
+        };
+        let settings = read_emulated(document.root(), emulated);
+        let found = settings.map(|s| (s.kind, s.nominal.as_hertz()));
+        let faults = document.into_faults();
+        match expected {
+            Ok(expected) => assert_eq!(found, Some(expected), "{text}: {faults:?}"),
+            Err(code) => assert_eq!(faults[0].code, code, "{text}"),
+        }
+    };
+    check(Kind::Pv, "", Ok((Kind::Pv, 50.0)));
+    check(Kind::Storage, "", Ok((Kind::Storage, 50.0)));
+    check(
+        Kind::Storage,
+        "kind = \"storage\"",
+        Ok((Kind::Storage, 50.0)),
+    );
+    check(Kind::Pv, "f_nom_hz = 60", Ok((Kind::Pv, 60.0)));
+    check(Kind::Pv, "kind = \"storage\"", Err("G005"));
 }

@@ -9,6 +9,7 @@ use quantities::{ActivePower, Energy, Frequency, PowerRamp, StateOfCharge};
 
 use super::{BenchError, DeviceSpec, Emulate};
 use crate::device::{Kind, Metered, Nameplate};
+use crate::plant::der::Functions;
 use crate::plant::genset::{Genset, POWER_FACTOR};
 use crate::plant::load::Load;
 use crate::plant::pv::Pv;
@@ -46,6 +47,9 @@ pub(super) fn own_part(plant: &mut Plant, device: &DeviceSpec, site: Site) -> Op
         Role::Pv => {
             let mut pv = Pv::new(rated, ramp, site.f_nominal);
             pv.set_available(emulate.available.map_or(rated, ActivePower::as_watts));
+            if let Some(settings) = &emulate.der {
+                pv.set_functions(Functions::new(settings.clone()));
+            }
             plant.pv.push(pv);
             Some(Kind::Pv(plant.pv.len() - 1))
         }
@@ -62,6 +66,9 @@ pub(super) fn own_part(plant: &mut Plant, device: &DeviceSpec, site: Site) -> Op
             }
             if emulate.forms == Some(false) {
                 storage.follow_only();
+            }
+            if let Some(settings) = &emulate.der {
+                storage.set_functions(Functions::new(settings.clone()));
             }
             plant.storage.push(storage);
             Some(Kind::Storage(plant.storage.len() - 1))

@@ -124,6 +124,8 @@ pub struct Emulate {
     pub law: Option<FormingLaw>,
     /// Whether a storage can form an island; it can unless said otherwise.
     pub forms: Option<bool>,
+    /// Settings of a photovoltaic or storage inverter that is a DER to IEEE 1547-2018.
+    pub der: Option<der_model::Settings>,
     /// What a diesel set is made of.
     pub set: EmulatedSet,
     /// The device that a meter measures; without one, a meter has a load of its own.

@@ -397,3 +397,27 @@ fn a_wrong_sign_turns_powers_and_the_current_of_a_battery_and_a_bias_comes_on_to
     assert!((told + 900.0).abs() < 1.0, "{told}");
     assert_eq!(made.value(bms, Point::BatteryCurrent), Some(-right));
 }
+
+#[test]
+fn a_der_returns_to_its_own_function_when_nobody_repeats_what_it_was_held_at() {
+    let mut world = world();
+    let settings = "[volt_var]\ncurve = [[0.92, 0.44], [0.97, 0.44], [1.03, -0.44], [1.08, -0.44]]\nolrt_s = 1\n[const_q]\nenabled = false\nolrt_s = 1\n";
+    let functions = crate::plant::der::tests::functions(der_model::settings::Kind::Pv, settings);
+    world.plant.pv[0].set_functions(functions);
+    world.plant.pv[0].set_available(1000.0);
+    world.plant.grid.set_v(Voltage::from_volts(0.97 * 230.0));
+    let pv = world.device_index("pv1").expect("there");
+    let check = |world: &World, expected: f64| {
+        let q = world.value(pv, Point::ReactivePower).expect("measured");
+        assert!((q - expected).abs() < 40.0, "{q}, not {expected}");
+    };
+    run(&mut world, 10.0);
+    check(&world, 1320.0);
+    let revert = Revert::from(Duration::from_secs(20));
+    let taken = world.write(pv, Point::ReactivePowerSet, -600.0, Some(revert));
+    assert_eq!(taken, Ok(()));
+    run(&mut world, 15.0);
+    check(&world, -600.0);
+    run(&mut world, 20.0);
+    check(&world, 1320.0);
+}

@@ -4,6 +4,7 @@ use quantities::Frequency;
 use services::Reduction;
 
 use super::counter::Counter;
+use super::der::{Functions, Offer, Terminals};
 use super::storage::CEASE_V_PU;
 
 /// Time constant of the power control, in seconds.
@@ -21,7 +22,7 @@ const REDUCTION_LAG_S: f64 = 0.04;
 const REDUCTION: (f64, f64) = (0.004, 0.025);
 
 /// A photovoltaic inverter with its modules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Pv {
     rated: f64,
     available: f64,
@@ -32,6 +33,10 @@ pub struct Pv {
     reduction: Reduction,
     /// Power when the over-frequency threshold was crossed: the reference of the reduction.
     before: Option<f64>,
+    /// What it does to IEEE 1547-2018, in place of the simple laws of this file.
+    functions: Option<Box<Functions>>,
+    /// What its modules give, after the ramp.
+    offered: f64,
     p: f64,
     q: f64,
     counter: Counter,
@@ -54,10 +59,29 @@ impl Pv {
                 droop: REDUCTION.1,
             },
             before: None,
+            functions: None,
+            offered: 0.0,
             p: 0.0,
             q: 0.0,
             counter: Counter::default(),
         }
+    }
+
+    /// Lets it carry out the functions of a DER to IEEE 1547-2018.
+    pub fn set_functions(&mut self, functions: Functions) {
+        self.offered = self.available();
+        self.functions = Some(Box::new(functions));
+    }
+
+    /// The functions of a DER that it carries out, if it does.
+    #[must_use]
+    pub fn functions(&self) -> Option<&Functions> {
+        self.functions.as_deref()
+    }
+
+    /// The same, to be told something.
+    pub fn functions_mut(&mut self) -> Option<&mut Functions> {
+        self.functions.as_deref_mut()
     }
 
     /// Sets the power that the sun offers, in watts.
@@ -68,11 +92,19 @@ impl Pv {
     /// Sets the ceiling in watts; held inside the rating.
     pub fn set_ceiling(&mut self, p: f64) {
         self.ceiling = p.clamp(0.0, self.rated);
+        let limit_pu = (self.ceiling < self.rated).then(|| self.ceiling / self.rated);
+        if let Some(functions) = &mut self.functions {
+            functions.limit(limit_pu);
+        }
     }
 
     /// Sets the reactive power in var; held inside the rating.
     pub fn set_q(&mut self, q: f64) {
         self.q_set = q.clamp(-self.rated, self.rated);
+        let q_pu = self.q_set / self.rated;
+        if let Some(functions) = &mut self.functions {
+            functions.hold_q(Some(q_pu));
+        }
     }
 
     /// Connects to the bus or leaves it.
@@ -151,6 +183,22 @@ impl Pv {
         }
         let room = (self.rated * self.rated - self.p * self.p).max(0.0).sqrt();
         self.q = self.q_set.clamp(-room, room);
+    }
+
+    /// A step of one that carries out the functions of a DER.
+    pub(super) fn carry_out(&mut self, dt_s: f64, at: &Terminals) {
+        let step = self.ramp * dt_s;
+        self.offered += (self.available() - self.offered).clamp(-step, step);
+        let offer = Offer {
+            available_pu: self.offered / self.rated,
+            demand_pu: 0.0,
+            absorbable_pu: 0.0,
+            permit: self.connected,
+        };
+        if let Some(functions) = &mut self.functions {
+            let (p_pu, q_pu) = functions.step(dt_s, at, offer);
+            (self.p, self.q) = (p_pu * self.rated, q_pu * self.rated);
+        }
     }
 
     fn frequency_limit(&mut self, f: Frequency) -> f64 {

@@ -9,6 +9,7 @@ use network::island::Former;
 
 use super::FormingLaw;
 use super::counter::Counter;
+use super::der::{Functions, Offer, Terminals};
 
 /// Time constant of the power control, in seconds.
 /// Chosen: battery inverters with a current loop settle within a few mains cycles.
@@ -43,7 +44,7 @@ pub struct StorageRating {
 }
 
 /// A storage inverter with its battery.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Storage {
     rating: StorageRating,
     p_set: f64,
@@ -53,6 +54,8 @@ pub struct Storage {
     forms: bool,
     /// How it forms one, where it differs from the rest of the plant.
     law: Option<FormingLaw>,
+    /// What it does to IEEE 1547-2018, in place of following its setpoints at once.
+    functions: Option<Box<Functions>>,
     /// Its island went down under it.
     tripped: bool,
     /// It was told to connect, and nobody has taken that up yet.
@@ -77,6 +80,7 @@ impl Storage {
             connected: true,
             forms: true,
             law: None,
+            functions: None,
             tripped: false,
             asked: false,
             forming: false,
@@ -91,6 +95,23 @@ impl Storage {
     /// Lets it follow only, as an inverter without an island mode.
     pub fn follow_only(&mut self) {
         self.forms = false;
+    }
+
+    /// Lets it carry out the functions of a DER to IEEE 1547-2018; it forms no island then.
+    pub fn set_functions(&mut self, functions: Functions) {
+        self.follow_only();
+        self.functions = Some(Box::new(functions));
+    }
+
+    /// The functions of a DER that it carries out, if it does.
+    #[must_use]
+    pub fn functions(&self) -> Option<&Functions> {
+        self.functions.as_deref()
+    }
+
+    /// The same, to be told something.
+    pub fn functions_mut(&mut self) -> Option<&mut Functions> {
+        self.functions.as_deref_mut()
     }
 
     /// Gives it a law of its own by which it forms an island.
@@ -112,6 +133,10 @@ impl Storage {
     /// Sets reactive power in var; held inside the rating.
     pub fn set_q(&mut self, q: f64) {
         self.q_set = q.clamp(-self.rating.p, self.rating.p);
+        let q_pu = self.q_set / self.rating.p;
+        if let Some(functions) = &mut self.functions {
+            functions.hold_q(Some(q_pu));
+        }
     }
 
     /// Sets the state of charge as a fraction.
@@ -292,6 +317,22 @@ impl Storage {
             0.0
         };
         self.q += (q_target - self.q) * rise;
+    }
+
+    /// A step of one that carries out the functions of a DER, whoever holds its bus.
+    pub(super) fn carry_out(&mut self, dt_s: f64, at: &Terminals) {
+        self.track_setpoint(dt_s);
+        let rated = self.rating.p;
+        let offer = Offer {
+            available_pu: self.discharge_max() / rated,
+            demand_pu: self.p_ramped / rated,
+            absorbable_pu: self.charge_max() / rated,
+            permit: self.is_connected(),
+        };
+        if let Some(functions) = &mut self.functions {
+            let (p_pu, q_pu) = functions.step(dt_s, at, offer);
+            (self.p, self.q) = (p_pu * rated, q_pu * rated);
+        }
     }
 
     /// A step in an island: the bus takes what it takes.

@@ -353,6 +353,16 @@ impl Wires {
         }
     }
 
+    /// Voltage at a unit of all phases where they differ, in per unit of its bus.
+    #[must_use]
+    pub fn per_phase(&self, unit: Unit) -> Option<[f64; 3]> {
+        let Solver::Unbalanced(flow) = &self.solver else {
+            return None;
+        };
+        let hang = self.place(unit)?.hang;
+        (hang.on == On::All).then(|| three(&flow.voltage(hang.bus)).map(|v| v.norm()))
+    }
+
     /// Angle of the main busbar in degrees, against what the utility gives it without a load.
     #[must_use]
     pub fn angle(&self) -> f64 {

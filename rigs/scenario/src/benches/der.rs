@@ -83,6 +83,7 @@ fn steps_alone(rows: &[[f64; 3]]) -> Result<f64, BenchError> {
             f: Frequency::from_hertz(*f),
             available_pu: *p,
             demand_pu: 0.0,
+            absorbable_pu: 1.0,
             permit: true,
             angle_deg: None,
             island: false,

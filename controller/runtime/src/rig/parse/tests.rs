@@ -117,6 +117,39 @@ fn each_fault_of_a_rig_has_its_code_and_its_line() {
 }
 
 #[test]
+fn an_emulated_inverter_is_a_der_by_a_table_or_by_a_file_of_settings() {
+    let rig = |der: &str| GOOD.replace("[device]", &format!("[emulate.inv1]\n{der}\n[device]"));
+    let read = |der: &str| {
+        let rig = load_file(&rig(der)).expect("good");
+        let (_, device) = &rig.emulate.devices[0];
+        device.physics.der.clone().expect("settings")
+    };
+    let by_table = read("der = { volt_var = { olrt_s = 7 }, defect = \"no_latch\" }");
+    assert_eq!(by_table.nominal.as_hertz(), 50.0);
+    let reactive = by_table.reactive.expect("volt-var is on");
+    assert_eq!(reactive.olrt_s, 7.0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("der.toml");
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    let named = format!("der = {:?}", file.display().to_string());
+    write("[volt_var]\nolrt_s = 7\n");
+    assert_eq!(read(&named).reactive, Some(reactive));
+    let check = |der: &str, expected: &[&str]| {
+        let told = load_file(&rig(der)).expect_err("bad");
+        let codes: Vec<&str> = told.iter().map(|d| d.code).collect();
+        assert_eq!(codes, expected, "{told:?}");
+    };
+    check("der = { volt_var = { olrt_s = 700 } }", &["G001"]);
+    check("der = { kind = \"storage\" }", &["G005"]);
+    check("der = { defect = \"no_lach\" }", &["D006"]);
+    check("der = { volt_vra = {} }", &["D002"]);
+    check("der = \"not-there.toml\"", &["R028"]);
+    check("der = 3", &["D003"]);
+    write("[volt_var]\nolrt_s = 700\n");
+    check(&named, &["G001"]);
+}
+
+#[test]
 fn all_faults_of_a_rig_are_told_at_once() {
     let bad = GOOD
         .replace("unit = 2", "unti = 2")

@@ -157,3 +157,25 @@ fn more_than_the_cable_can_carry_trips_the_coupling_breaker() {
     assert_eq!(plant.volts(Unit::Load(0)), [0.0; 3]);
     assert!(!plant.breaker.is_closed());
 }
+
+#[test]
+fn a_der_in_an_unbalanced_network_trips_by_its_worst_phase() {
+    // A heavy load on one phase at the end of the cable, where the storage hangs.
+    let check = |on, p, expected| {
+        let mut plant = plant("unbalanced = true\n", (2, On::All), (2, on), p);
+        plant.storage[0].set_functions(crate::plant::der::tests::functions(
+            der_model::settings::Kind::Storage,
+            "",
+        ));
+        run(&mut plant, 22.0);
+        let functions = plant.storage[0].functions().expect("a DER");
+        assert_eq!(
+            functions.status(),
+            expected,
+            "{:?}",
+            plant.volts(Unit::Storage(0))
+        );
+    };
+    check(On::One(1), 50e3, der_model::Status::Tripped);
+    check(On::All, 50e3, der_model::Status::On);
+}
