@@ -14,6 +14,7 @@ pub mod broker;
 pub mod course;
 pub mod day;
 pub mod device;
+mod eager;
 pub mod faces;
 pub mod faults;
 pub mod hub;

@@ -121,6 +121,11 @@ impl Gate {
         !self.owed.is_empty()
     }
 
+    /// Whether nothing is owed and nobody has to be told of a late answer.
+    pub(super) fn is_clear(&self) -> bool {
+        self.owed.is_empty() && self.late.is_empty()
+    }
+
     /// Whether an answer came with a number that no request had.
     pub(super) fn is_foreign(&self) -> bool {
         self.foreign

@@ -59,6 +59,8 @@ impl fmt::Debug for GuardedIo {
 pub(super) struct Heard {
     /// How much.
     pub(super) bytes: usize,
+    /// When the last ones came.
+    pub(super) at: Instant,
     /// Time from the last bytes of the request to the last ones of the answer.
     pub(super) after: Duration,
     /// The other end has gone.
@@ -112,6 +114,7 @@ impl GuardedIo {
         let inner = self.lock();
         Heard {
             bytes: inner.received,
+            at: inner.active_at,
             after: inner.active_at - inner.sent_at,
             ended: inner.ended,
         }
@@ -154,9 +157,14 @@ impl GuardedIo {
     }
 
     /// Waits for the numbered answers that are still on their way, until `until` at most.
-    pub(super) async fn settle(&self, until: Instant) -> Result<(), NotQuiet> {
+    ///
+    /// Gives back whether there was anything to wait for, or to tell.
+    pub(super) async fn settle(&self, until: Instant) -> Result<bool, NotQuiet> {
         if let Some(gate) = &mut self.lock().gate {
             gate.give_up();
+            if gate.is_clear() {
+                return Ok(false);
+            }
         }
         while self.is_owed() && Instant::now() < until {
             let mut buffer = [0; CHUNK_BYTES];
@@ -172,7 +180,7 @@ impl GuardedIo {
                 () = tokio::time::sleep_until(until) => {}
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads at least one byte, past the gate.

@@ -347,7 +347,9 @@ impl ModbusLink {
     ) -> Result<Answer, LinkError> {
         let begin = Instant::now();
         let result = self.transact_in_step(unit, ask, timing).await;
-        self.last_end = Instant::now();
+        if result.is_err() {
+            self.last_end = Instant::now();
+        }
         self.busy = self.last_end - begin;
         BusStats::add(
             &self.stats.busy_nanos,
@@ -449,10 +451,13 @@ impl ModbusLink {
         };
         let quiet = if self.is_numbered() {
             let port = port.clone();
-            let quiet = port.settle(self.quarantine_until).await.map(|()| 0);
-            let late = port.take_late();
-            self.suspects.retain(|unit, _| !late.contains(unit));
-            self.late.extend(late);
+            let settled = port.settle(self.quarantine_until).await;
+            if !matches!(settled, Ok(false)) {
+                let late = port.take_late();
+                self.suspects.retain(|unit, _| !late.contains(unit));
+                self.late.extend(late);
+            }
+            let quiet = settled.map(|_| 0);
             if quiet.is_ok() && !timing.min_gap.is_zero() {
                 tokio::time::sleep_until(self.last_end + timing.min_gap).await;
             }
@@ -508,6 +513,8 @@ impl ModbusLink {
         };
         let heard = port.heard();
         if let Ok(answer) = &mut result {
+            // The port has looked at the clock when the answer came.
+            self.last_end = heard.at;
             answer.round_trip = heard.after;
             answer.latency = answer.round_trip.saturating_sub(wire);
         }
