@@ -323,6 +323,7 @@ impl Controller {
         let situation = Situation {
             now,
             mode: self.mode.mode(),
+            armed: self.armed,
             opening: self.mode.is_opening(),
             seen,
             image,

@@ -264,4 +264,18 @@ pub enum Event {
         /// What was missing.
         why: String,
     },
+    /// The exchange has left what was agreed with the utility, and nothing brings it back.
+    ExchangeMissed {
+        /// Power beyond the nearest limit in watts, positive = import.
+        missing_w: f64,
+        /// What stands in the way, with numbers.
+        why: String,
+    },
+    /// What was agreed with the utility is kept again, or does not count any more.
+    ExchangeKept {
+        /// How long it was not, in seconds.
+        after_s: f64,
+        /// Which of the two.
+        why: String,
+    },
 }

@@ -1,11 +1,14 @@
 //! Keeps the exchange at the point of common coupling inside what was agreed with the utility.
 
+mod breach;
+
 use model::{Function, Group, Mode, Proposal, Target};
 use quantities::{ActivePower, Bounds};
 
 use super::ceiling::{self, Ceiling};
 use super::smoothed::Smoothed;
 use super::{Propose, Situation, Wishes};
+use breach::Breach;
 
 /// The agreed exchange: the storage may move only where the exchange stays inside, and the sun is
 /// held under a ceiling when the storage cannot take what is too much.
@@ -15,6 +18,7 @@ use super::{Propose, Situation, Wishes};
 pub struct ExchangeContract {
     ceiling: Ceiling,
     rest: Smoothed<ActivePower>,
+    breach: Breach,
 }
 
 /// Distance that is kept from either limit, as a share of the storage's rating.
@@ -33,6 +37,7 @@ impl Propose for ExchangeContract {
         let (Some(limits), Mode::GridConnected) = (s.bench.settings.agreement.limits, s.mode)
         else {
             self.rest.forget();
+            self.breach.lapse(s.now, wishes);
             let why = "no limit of the exchange counts now";
             self.ceiling
                 .lift(Function::ExchangeContract, s, why, wishes);
@@ -47,6 +52,7 @@ impl Propose for ExchangeContract {
         let inner = Bounds::new(limits.lower() + margin, limits.upper() - margin).unwrap_or(limits);
         // What the utility would bring if the storage rested; the storage carries the rest.
         let rest = self.rest.take(s.now, exchange + storage);
+        self.breach.look(s, limits, exchange, rest, wishes);
         wishes.proposals.push(Proposal {
             function: Function::ExchangeContract,
             target: Target::Group {

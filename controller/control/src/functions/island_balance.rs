@@ -48,12 +48,13 @@ impl Propose for IslandBalance {
         }
         if let (Some(load), Some(_)) = (s.seen.load, s.seen.pv) {
             let charge_max = -s.storage_able().lower();
-            let room = if s.storage.is_empty() {
-                -load * SET_SHARE
+            let (room, what) = if s.storage.is_empty() {
+                (-load * SET_SHARE, "no storage is on".to_owned())
             } else {
-                charge_max * (1.0 - CHARGE_MARGIN)
+                let room = charge_max * (1.0 - CHARGE_MARGIN);
+                (room, format!("the storage can charge {charge_max:.1}"))
             };
-            let why = format!("loads take {load:.1}, the storage can charge {charge_max:.1}");
+            let why = format!("loads take {load:.1}, {what}");
             self.ceiling
                 .hold(Function::IslandBalance, load + room, why, wishes);
         }

@@ -46,6 +46,8 @@ pub struct Situation<'a> {
     pub now: Instant,
     /// Operating mode.
     pub mode: Mode,
+    /// Whether devices may be written to.
+    pub armed: bool,
     /// Whether the coupling breaker shall be opened now.
     pub opening: bool,
     /// What is true on the bus.

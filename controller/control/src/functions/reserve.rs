@@ -43,9 +43,9 @@ impl Propose for Reserve {
             if self.at_floor {
                 let charge = s.seen.soc.map_or_else(
                     || "the charge is not known".to_owned(),
-                    |soc| format!("charge {soc:.1}"),
+                    |soc| format!("charge {:.0} %", soc.as_percent()),
                 );
-                let why = format!("{charge}, reserve {floor:.1}");
+                let why = format!("{charge}, reserve {:.0} %", floor.as_percent());
                 wishes.proposals.push(rule(ActivePower::ZERO, why));
             }
         }

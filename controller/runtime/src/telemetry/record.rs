@@ -424,6 +424,20 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             "The device hears nothing any more, to show that it falls back.".into(),
             Value::Null,
         ),
+        Event::ExchangeMissed { missing_w, why } => row(
+            "exchange_missed",
+            Warning,
+            None,
+            format!("The exchange is {missing_w:.0} W beyond what was agreed: {why}."),
+            json!({ "missing_w": missing_w, "why": why }),
+        ),
+        Event::ExchangeKept { after_s, why } => row(
+            "exchange_kept",
+            Info,
+            None,
+            format!("What was agreed was not kept for {after_s:.1} s: {why}."),
+            json!({ "after_s": after_s, "why": why }),
+        ),
         Event::HandOverBegan { to, why } => row(
             "hand_over_began",
             Info,

@@ -92,6 +92,128 @@ fn schedule_of_storage(kw: f64) -> Order {
 }
 
 #[test]
+fn an_agreement_that_is_not_kept_is_told_once_with_its_cause_and_once_at_its_end() {
+    let check = |change: &dyn Fn(&mut Settings),
+                 situation: &dyn Fn(&mut Desk),
+                 (load_kw, sun_kw): (f64, f64),
+                 missing_kw: f64,
+                 expected: &str| {
+        let mut desk = desk(|s| {
+            s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0));
+            change(s);
+        });
+        situation(&mut desk);
+        let site = Site {
+            load_kw,
+            load_kvar: 0.0,
+            sun_kw,
+        };
+        run(&mut desk, site, &[], 20);
+        let quiet = Site {
+            load_kw: 1.0,
+            sun_kw: 0.0,
+            ..site
+        };
+        run(&mut desk, quiet, &[], 10);
+        let told: Vec<&Event> = desk
+            .events
+            .iter()
+            .filter(|e| matches!(e, Event::ExchangeMissed { .. } | Event::ExchangeKept { .. }))
+            .collect();
+        let [
+            Event::ExchangeMissed { missing_w, why },
+            Event::ExchangeKept {
+                after_s,
+                why: ended,
+            },
+        ] = told.as_slice()
+        else {
+            panic!("{expected}: {told:?}");
+        };
+        assert!((missing_w - missing_kw * 1e3).abs() < 10.0, "{missing_w}");
+        assert!(why.contains(expected), "{why}");
+        assert!((after_s - 20.0).abs() < 0.5, "{after_s}");
+        assert!(ended.contains("inside again"), "{ended}");
+    };
+    let same = |_: &mut Settings| ();
+    let none = |_: &mut Desk| ();
+    check(
+        &same,
+        &none,
+        (17.0, 0.0),
+        2.0,
+        "12.0 kW are needed, the storage can give 10.0 kW",
+    );
+    let power = |s: &mut Settings| s.reserve_p = Some(kilo(4.0));
+    check(
+        &power,
+        &none,
+        (12.0, 0.0),
+        1.0,
+        "7.0 kW are needed; 4.0 kW stay in reserve, 6.0 kW are free",
+    );
+    let floor = |s: &mut Settings| s.reserve_soc = Some(StateOfCharge::from_percent(60.0));
+    check(
+        &floor,
+        &none,
+        (8.0, 0.0),
+        3.0,
+        "3.0 kW are needed of the storage; charge 50 %, reserve 60 %",
+    );
+    let full = |desk: &mut Desk| desk.see(BAT, Point::StateOfCharge, 0.9);
+    let no_ceiling = |desk: &mut Desk| {
+        let mut bench = desk.controller.bench.clone();
+        bench.devices[PV.index()].takes_ceiling = false;
+        desk.controller = Controller::new(bench);
+        full(desk);
+    };
+    check(
+        &same,
+        &no_ceiling,
+        (0.0, 8.0),
+        -5.0,
+        "5.0 kW are too much, the storage can take 0.0 W, not all of the sun can be held",
+    );
+}
+
+#[test]
+fn an_agreement_that_is_kept_in_time_or_by_nobody_is_not_told() {
+    let is_told = |e: &Event| matches!(e, Event::ExchangeMissed { .. });
+    let agreed = |s: &mut Settings| s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0));
+    let heavy = Site {
+        load_kw: 8.0,
+        load_kvar: 0.0,
+        sun_kw: 0.0,
+    };
+    let mut kept = desk(agreed);
+    run(&mut kept, heavy, &[], 20);
+    assert!(!kept.events.iter().any(is_told));
+    // A bench that only looks keeps nothing.
+    let mut looks = desk(agreed);
+    looks.see(PCC, Point::ActivePower, 20_000.0);
+    looks.run(10.0);
+    assert!(!looks.events.iter().any(is_told));
+}
+
+#[test]
+fn an_agreement_that_is_given_up_is_not_missed_any_more() {
+    let mut desk = desk(|s| s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0)));
+    let heavy = Site {
+        load_kw: 20.0,
+        load_kvar: 0.0,
+        sun_kw: 0.0,
+    };
+    run(&mut desk, heavy, &[], 10);
+    let nothing = model::Agreement::default();
+    desk.orders(&[Order::Agree(nothing)]);
+    let last = desk.events.last();
+    assert!(
+        matches!(last, Some(Event::ExchangeKept { why, .. }) if why.contains("no limit")),
+        "{last:?}"
+    );
+}
+
+#[test]
 fn a_ceiling_that_the_agreement_needed_is_lifted_when_the_sun_has_gone_down() {
     let mut desk = desk(|s| s.agreement.limits = Bounds::new(kilo(-3.0), kilo(5.0)));
     let noon = Site {
