@@ -278,4 +278,9 @@ pub enum Event {
         /// Which of the two.
         why: String,
     },
+    /// The wall clock of the controller was stepped. Control goes on by monotonic time.
+    ClockStepped {
+        /// By how much in seconds, positive = forward.
+        by_s: f64,
+    },
 }

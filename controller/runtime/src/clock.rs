@@ -1,5 +1,7 @@
 //! The two clocks, and there are no others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use model::{Clock, Instant, UtcTime};
@@ -46,9 +48,11 @@ fn monotonic_nanos() -> u64 {
 /// The clock of virtual time: it follows the paused clock of a tokio runtime.
 ///
 /// Its wall clock begins at a fixed day, so that records of the same seed are the same bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SimClock {
     start: tokio::time::Instant,
+    /// By how much the wall clock has been stepped, in nanoseconds; all clones show the same.
+    stepped: Arc<AtomicI64>,
 }
 
 /// Wall-clock time at which every virtual run begins: 2026-01-01T00:00:00 UTC.
@@ -61,7 +65,14 @@ impl SimClock {
     pub fn start() -> Self {
         Self {
             start: tokio::time::Instant::now(),
+            stepped: Arc::default(),
         }
+    }
+
+    /// Steps the wall clock, as a person or a time server does; monotonic time goes on.
+    pub fn step_wall(&self, by_s: f64) {
+        self.stepped
+            .fetch_add((by_s * 1e9) as i64, Ordering::Relaxed);
     }
 }
 
@@ -72,7 +83,9 @@ impl Clock for SimClock {
 
     fn utc(&self) -> UtcTime {
         let nanos = i64::try_from(self.now().as_nanos()).unwrap_or(i64::MAX);
-        UtcTime::from_unix_nanos(SIM_EPOCH.unix_nanos().saturating_add(nanos))
+        let wall = SIM_EPOCH.unix_nanos().saturating_add(nanos);
+        let stepped = self.stepped.load(Ordering::Relaxed);
+        UtcTime::from_unix_nanos(wall.saturating_add(stepped))
     }
 }
 
@@ -87,6 +100,9 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(3600)).await;
         assert_eq!(clock.now().as_seconds(), 3600.0);
         assert_eq!(clock.utc().to_string(), "2026-01-01T01:00:00.000Z");
+        clock.clone().step_wall(-600.0);
+        assert_eq!(clock.now().as_seconds(), 3600.0);
+        assert_eq!(clock.utc().to_string(), "2026-01-01T00:50:00.000Z");
     }
 
     #[test]

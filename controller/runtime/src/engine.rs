@@ -137,7 +137,14 @@ pub struct Engine {
     own_orders: Vec<Order>,
     buses_told_at: Instant,
     busy_before: Vec<u64>,
+    /// Wall-clock time at which the run began, by the wall clock of the last step.
+    wall_start: Option<i64>,
 }
+
+/// Change of the wall clock against monotonic time from which it was stepped, in nanoseconds.
+/// Chosen: 500 ms; time servers slew by 500 parts per million, which is a thousandth of that in a period,
+/// and step what is more than 128 ms off (NTP's usual threshold, recalled).
+const STEPPED_FROM_NS: i64 = 500_000_000;
 
 /// Setpoints of storages whose loop delay is remembered; the longest counts.
 /// Chosen: 20, two seconds of a supervisory cycle, so that one lost answer does not forbid a droop for long.
@@ -171,6 +178,7 @@ impl Engine {
             own_orders: Vec::new(),
             buses_told_at: Instant::START,
             busy_before,
+            wall_start: None,
             parts,
         }
     }
@@ -205,6 +213,7 @@ impl Engine {
         if self.ends.is_some() {
             orders.retain(|order| *order != Order::Arm(true));
         }
+        self.watch_clock(now, utc, &mut events);
         self.hear(now, &arrivals.events, &mut events, &mut notes);
         self.watch_estop(now, &image, &mut orders);
         self.arm_when_known(now, &image, &mut orders);
@@ -293,6 +302,20 @@ impl Engine {
             orders.push(Order::Arm(false));
         }
         events.extend(news);
+    }
+
+    /// Tells when the wall clock was stepped. Nothing is timed by it; records carry it as it is.
+    fn watch_clock(&mut self, now: Instant, utc: UtcTime, events: &mut Vec<Event>) {
+        let elapsed = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let start = utc.unix_nanos().saturating_sub(elapsed);
+        if let Some(before) = self.wall_start.replace(start) {
+            let by = start.saturating_sub(before);
+            if by.saturating_abs() >= STEPPED_FROM_NS {
+                events.push(Event::ClockStepped {
+                    by_s: by as f64 / 1e9,
+                });
+            }
+        }
     }
 
     /// How old the frequency is that this step decides by: that of the first role that has one.

@@ -60,7 +60,7 @@ impl Time {
     fn clock(&self) -> Arc<dyn Clock> {
         match self {
             Self::Real(clock, _) => Arc::new(*clock),
-            Self::Virtual(clock, _) => Arc::new(*clock),
+            Self::Virtual(clock, _) => Arc::new(clock.clone()),
         }
     }
 

@@ -117,7 +117,7 @@ pub(crate) fn time(virtual_time: bool) -> Result<(Time, Arc<dyn Clock>), Vec<Dia
     if virtual_time {
         let clock = SimClock::start();
         Ok((
-            Time::Virtual(clock, Arc::new(Notify::new())),
+            Time::Virtual(clock.clone(), Arc::new(Notify::new())),
             Arc::new(clock),
         ))
     } else {

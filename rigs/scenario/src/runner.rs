@@ -7,7 +7,7 @@ use std::sync::Arc;
 use document::Diagnostic;
 use model::{Clock, Instant};
 use runtime::rig::Rig;
-use runtime::session::{Ended, Options, Session};
+use runtime::session::{Ended, Options, Session, Time};
 
 use crate::check::CheckResult;
 use crate::check::{Evidence, LedgerEvidence, MarketEvidence, Verification, evaluate};
@@ -279,6 +279,10 @@ impl One<'_> {
         let (bench, buses) = open_buses(&rig, self.options.emulated, virtual_time, self.seed)
             .await
             .map_err(|f| Broken::of(&f))?;
+        let wall = match &time {
+            Time::Virtual(clock, _) => Some(clock.clone()),
+            Time::Real(..) => None,
+        };
         let recording = SharedRecording::new(rig.control.period);
         let session = Session::open(
             Options {
@@ -295,6 +299,7 @@ impl One<'_> {
         let mut stage = Stage {
             rig: &rig,
             clock: &*clock,
+            wall,
             bench: bench.as_ref().map(crate::bench::EmulatedBench::handle),
             orders: session.orders.clone(),
             recording: recording.clone(),

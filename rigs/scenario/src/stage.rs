@@ -9,8 +9,10 @@ use std::time::Duration;
 use document::{Actor, Diagnostic};
 use emulator::bench::Handle;
 use emulator::course::Course;
+use emulator::faults::Fault;
 use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Role, Setpoint};
 use quantities::{ActivePower, ReactivePower};
+use runtime::clock::SimClock;
 use runtime::engine::OrderQueue;
 use runtime::rig::Rig;
 
@@ -25,6 +27,8 @@ use source::{HeldSource, source_of};
 /// Time for the bench to answer before a scenario begins.
 /// Chosen: 10 s, the longest first contact of the bundled profiles with one lost connection.
 const READY_WITHIN: Duration = Duration::from_secs(10);
+/// Whose fault it is when no device and no bus is meant: its clock can jump.
+const CONTROLLER: &str = "controller";
 /// How often waiting steps look. Chosen: half a control period.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Record kept after the last step when no check asks for more. Chosen: 1 s, ten cycles.
@@ -69,6 +73,8 @@ impl Broken {
 pub(crate) struct Stage<'a> {
     pub(crate) rig: &'a Rig,
     pub(crate) clock: &'a dyn Clock,
+    /// The controller's own clock, where its wall side can be stepped: in virtual time.
+    pub(crate) wall: Option<SimClock>,
     pub(crate) bench: Option<Handle>,
     pub(crate) orders: OrderQueue,
     pub(crate) recording: SharedRecording,
@@ -519,12 +525,10 @@ impl Stage<'_> {
         }
     }
 
-    fn fault(
-        &self,
-        subject: &str,
-        name: &str,
-        fault: Option<&emulator::faults::Fault>,
-    ) -> Result<(), String> {
+    fn fault(&self, subject: &str, name: &str, fault: Option<&Fault>) -> Result<(), String> {
+        if subject == CONTROLLER && self.rig.device(subject).is_none() {
+            return self.step_wall(name, fault);
+        }
         let Some(bench) = &self.bench else {
             return Err("faults can only be put into an emulated bench".into());
         };
@@ -544,10 +548,10 @@ impl Stage<'_> {
                 });
             }
             None => {
-                let fault = emulator::faults::Fault::parse(name)
-                    .or_else(|_| emulator::faults::Fault::parse(&format!("{name}=1")))
-                    .or_else(|_| emulator::faults::Fault::parse(&format!("{name}=1s")))
-                    .or_else(|_| emulator::faults::Fault::parse(&format!("{name}=1%")))
+                let fault = Fault::parse(name)
+                    .or_else(|_| Fault::parse(&format!("{name}=1")))
+                    .or_else(|_| Fault::parse(&format!("{name}=1s")))
+                    .or_else(|_| Fault::parse(&format!("{name}=1%")))
                     .map_err(|e| e.to_string())?;
                 bench
                     .set_fault(subject, fault, false)
@@ -561,6 +565,21 @@ impl Stage<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Steps the wall clock of the controller itself.
+    fn step_wall(&self, name: &str, fault: Option<&Fault>) -> Result<(), String> {
+        match (fault, &self.wall) {
+            (Some(Fault::ClockJump(by_s)), Some(clock)) => {
+                clock.step_wall(*by_s);
+                Ok(())
+            }
+            (Some(Fault::ClockJump(_)), None) => {
+                Err("the machine's clock is not ours to step: use `--speed max`".into())
+            }
+            (Some(_), _) => Err(format!("the controller has no fault `{name}`")),
+            (None, _) => Err("a clock that has jumped is set back by another jump".into()),
+        }
     }
 
     /// The latest moment that a check looks at.

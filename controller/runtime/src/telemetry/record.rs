@@ -424,6 +424,13 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             "The device hears nothing any more, to show that it falls back.".into(),
             Value::Null,
         ),
+        Event::ClockStepped { by_s } => row(
+            "clock_stepped",
+            Warning,
+            None,
+            format!("The wall clock was stepped by {by_s:.1} s; control goes on by its own time."),
+            json!({ "by_s": by_s }),
+        ),
         Event::ExchangeMissed { missing_w, why } => row(
             "exchange_missed",
             Warning,
