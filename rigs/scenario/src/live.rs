@@ -348,7 +348,16 @@ fn judge(
     };
     let mut faults: Vec<String> = ended.fault.iter().cloned().collect();
     faults.extend(ended.finished.faults.iter().cloned());
-    let run = if !verified.is_ok() {
+    let run = verdict(verified.is_ok(), &mut faults, stopped);
+    result.why = faults.join("; ");
+    result.verdict = run;
+    result.exit_code = run.exit_code();
+    result
+}
+
+/// The verdict of a run; what led to it is added to the faults.
+fn verdict(verified: bool, faults: &mut Vec<String>, stopped: Option<Stop>) -> Verdict {
+    if !verified {
         faults.push("the ledger does not verify".into());
         Verdict::Ledger
     } else if !faults.is_empty() {
@@ -358,11 +367,7 @@ fn judge(
         Verdict::Interrupted
     } else {
         Verdict::Pass
-    };
-    result.why = faults.join("; ");
-    result.verdict = run;
-    result.exit_code = run.exit_code();
-    result
+    }
 }
 
 fn report(rig: &Rig, view: &LiveView, ended: &Ended) -> RunReport {
@@ -453,5 +458,28 @@ fn euros(amount_u: &str) -> String {
             format!("{verb} {:.5} EUR", u.unsigned_abs() as f64 / 1e11)
         }
         Err(_) => amount_u.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_whose_control_panicked_ends_with_exit_code_3_and_a_broken_ledger_is_worse() {
+        let panicked = "a step of the control panicked; devices were brought to rest";
+        let rows: [(bool, &[&str], Option<Stop>, i32); 6] = [
+            (true, &[], Some(Stop::TimeOver), 0),
+            (true, &[], Some(Stop::Terminated), 0),
+            (true, &[], Some(Stop::Interrupted), 130),
+            (true, &[panicked], None, 3),
+            (true, &[panicked], Some(Stop::Interrupted), 3),
+            (false, &[panicked], None, 6),
+        ];
+        for (verified, faults, stopped, code) in rows {
+            let mut faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            let verdict = verdict(verified, &mut faults, stopped);
+            assert_eq!(i32::from(verdict.exit_code()), code, "{faults:?}");
+        }
     }
 }
