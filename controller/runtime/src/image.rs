@@ -53,6 +53,11 @@ impl Alarm {
             _ => false,
         }
     }
+
+    /// A contact that has fallen silent is one that is not seen closed.
+    fn is_raised_by_event(&self, event: &LinkEvent) -> bool {
+        matches!(event, LinkEvent::Offline(device, _) if self.estop == Some(*device))
+    }
 }
 
 /// Arrivals kept between two cycles. Chosen: ten times what 100 devices with 20 points say in
@@ -61,7 +66,7 @@ const ARRIVALS_MAX: usize = 20_000;
 
 impl ImageStore {
     /// A store for so many devices. Power of `inverted` devices is measured with the opposite
-    /// sign; samples that raise the alarm wake the fast path.
+    /// sign; samples and silence that raise the alarm wake the fast path.
     #[must_use]
     pub fn new(inverted: Vec<bool>, alarm: Alarm, wake: Wake) -> Arc<Self> {
         Arc::new(Self {
@@ -136,7 +141,11 @@ impl Sink for ImageStore {
             LinkEvent::Offline(device, _) => self.set_link(*device, Link::Offline),
             _ => {}
         }
+        let alarming = self.alarm.is_raised_by_event(&event);
         self.with(|inner| inner.arrivals.events.push(event));
+        if alarming {
+            (self.wake)();
+        }
     }
 }
 
@@ -156,4 +165,61 @@ fn turned(mut sample: PointSample) -> PointSample {
         _ => {}
     }
     sample
+}
+
+#[cfg(test)]
+mod tests {
+    use bus::LinkEvent;
+    use model::{Flaw, Sample};
+
+    use super::*;
+
+    const ESTOP: DeviceIx = DeviceIx(1);
+    const OTHER: DeviceIx = DeviceIx(0);
+
+    #[test]
+    fn the_fast_path_is_woken_by_an_odd_frequency_and_by_a_stop_that_is_not_closed() {
+        let check = |say: &dyn Fn(&ImageStore), expected: u64| {
+            let woken = Arc::new(AtomicU64::new(0));
+            let alarm = Alarm {
+                calm: Bounds::between(Frequency::from_hertz(49.9), Frequency::from_hertz(50.1)),
+                estop: Some(ESTOP),
+            };
+            let count = Arc::clone(&woken);
+            let wake = Box::new(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            let store = ImageStore::new(vec![false; 2], alarm, wake);
+            say(&store);
+            assert_eq!(woken.load(Ordering::Relaxed), expected);
+        };
+        let sample = |device, point, value| {
+            move |store: &ImageStore| {
+                let reading = Reading::Good(value);
+                let measured_at = Instant::START;
+                store.sample(PointSample {
+                    device,
+                    point,
+                    sample: Sample {
+                        measured_at,
+                        reading,
+                    },
+                });
+            }
+        };
+        check(&sample(OTHER, Point::Frequency, 50.0), 0);
+        check(&sample(OTHER, Point::Frequency, 49.8), 1);
+        check(&sample(OTHER, Point::SwitchOn, 0.0), 0);
+        check(&sample(ESTOP, Point::SwitchOn, 1.0), 0);
+        check(&sample(ESTOP, Point::SwitchOn, 0.0), 1);
+        let gone = |device| {
+            move |store: &ImageStore| store.event(LinkEvent::Offline(device, Flaw::Timeout))
+        };
+        check(&gone(OTHER), 0);
+        check(&gone(ESTOP), 1);
+        check(
+            &|store: &ImageStore| store.event(LinkEvent::Online(ESTOP)),
+            0,
+        );
+    }
 }
