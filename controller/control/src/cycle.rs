@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use limiter::{Approved, Limiter};
 use model::{
-    DeviceIx, Event, Function, Group, Instant, Mode, Order, ProcessImage, Proposal, Role, Schedule,
-    Setpoint,
+    DeviceIx, Event, Function, Group, Instant, Mode, ModeRequest, Order, ProcessImage, Proposal,
+    Role, Schedule, Setpoint,
 };
 use quantities::{ActivePower, Bounds, Quantity};
 use serde::Serialize;
@@ -122,7 +122,7 @@ impl Controller {
             unplugged: BTreeSet::new(),
             loop_delay: None,
             schedules: Vec::new(),
-            safety: Safety,
+            safety: Safety::default(),
             load_shedding: LoadShedding::default(),
             separating: Separating,
             black_start: BlackStart::default(),
@@ -251,6 +251,10 @@ impl Controller {
                     Some(why) => events.push(Event::OrderRefused { why: why.into() }),
                 },
                 Order::Mode(request) => self.mode.ask(*request),
+                Order::EmergencyStop => {
+                    self.safety.stop();
+                    self.mode.ask(ModeRequest::Safe);
+                }
                 Order::Rest(step) => {
                     self.resting = true;
                     self.schedules.clear();
@@ -319,6 +323,7 @@ impl Controller {
             .map(|(device, _)| sent_power(&self.sent, *device))
             .sum();
         let held_off = self.operator.held_off();
+        let touched = self.sent.keys().copied().collect();
         let on = connected(&self.bench, self.mode.mode(), now, image, storage);
         let situation = Situation {
             now,
@@ -331,6 +336,7 @@ impl Controller {
             schedule: in_force(&self.schedules, now),
             storage: &on,
             storage_answering: storage,
+            touched: &touched,
             held_off: &held_off,
             storage_sent,
             loop_delay: self.loop_delay,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use limiter::{Fences, Limiter};
-use model::{Agreement, DeviceIx, DeviceSpec, Role};
+use model::{Agreement, DeviceIx, DeviceSpec, RestStep, Role};
 use quantities::{ActivePower, Bounds, Frequency, FrequencyRate, StateOfCharge, Voltage};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,10 @@ pub struct Settings {
     pub exchange: Option<Bounds<ActivePower>>,
     /// Whether the coupling breaker is opened at a safe end and in the safe mode.
     pub safe_opens_breaker: bool,
+    /// Steps of a safe end and of the safe mode, in their order.
+    pub safe_order: Vec<RestStep>,
+    /// Longest time of one step of the safe mode.
+    pub safe_step: Duration,
     /// Delay at which a droop over the network begins to swing, where the rig states the island.
     pub delay_margin: Option<Duration>,
 }
@@ -59,7 +63,8 @@ impl Settings {
     /// is its enter-service default. Chosen: tracking gain 1.0 /s, a third of what a loop delay of
     /// 0.5 s would bear (pi/2 / 0.5 s); voltage gain 4 /s, which with the usual droop of 5 % closes the
     /// loop in 5 s, the lower end of what is usual for secondary control (5 to 30 s); settle time 2 s; sync time-out 60 s, six beat periods at
-    /// 0.1 Hz slip; setpoint validity 2 s, longer than any healthy bus needs.
+    /// 0.1 Hz slip; setpoint validity 2 s, longer than any healthy bus needs; a step of the safe mode as one of the
+    /// safe end, three time-outs of the slowest bundled profile.
     #[must_use]
     pub fn nominal(nominal_f: Frequency, nominal_v: Voltage) -> Self {
         Self {
@@ -81,6 +86,8 @@ impl Settings {
             setpoint_validity: Duration::from_secs(2),
             exchange: None,
             safe_opens_breaker: false,
+            safe_order: RestStep::NAMES.iter().map(|(_, step)| *step).collect(),
+            safe_step: Duration::from_millis(1500),
             delay_margin: None,
         }
     }

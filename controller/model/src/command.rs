@@ -117,6 +117,8 @@ pub enum Order {
     },
     /// How long it has lately taken from a frequency to a setpoint that a storage has taken over.
     LoopDelay(Duration),
+    /// The emergency stop is not seen closed: the safe mode, and the coupling breaker first.
+    EmergencyStop,
     /// Another unit is to form the island, now or when there is one.
     HandOver {
         /// Which unit.

@@ -1,6 +1,8 @@
 //! From proposals to one wish per device: arbitrated, then split over what each can give.
 
-use model::{DeviceIx, Event, Function, Group, Instant, Mode, ProcessImage, Role, Setpoint};
+use model::{
+    DeviceIx, Event, Function, Group, Instant, Mode, ProcessImage, RestStep, Role, Setpoint,
+};
 use quantities::{ActivePower, Quantity, ReactivePower};
 
 use super::{Controller, able_of, sent_power};
@@ -24,14 +26,20 @@ impl Controller {
         let safe = self.mode.mode() == Mode::Safe;
         if safe {
             wanted.retain(|w| {
-                !matches!(
-                    w.setpoint,
-                    Setpoint::Power { .. } | Setpoint::Ceiling { .. } | Setpoint::Source { .. }
-                )
+                w.function == Function::Safety || matches!(w.setpoint, Setpoint::Switch { .. })
             });
-            wanted.extend(self.nominal_sources());
+            if self.safety.has_reached(RestStep::Sources) {
+                wanted.extend(self.nominal_sources());
+            }
         }
-        for (group, role) in [(Group::Storage, Role::Ess), (Group::Pv, Role::Pv)] {
+        for (group, role, step) in [
+            (Group::Storage, Role::Ess, RestStep::Storages),
+            (Group::Pv, Role::Pv, RestStep::Pv),
+        ] {
+            // In the safe mode each is left as it is until its step has come.
+            if safe && !self.safety.has_reached(step) {
+                continue;
+            }
             let reactive = arbitrate::reactive(group, &wishes.proposals);
             let idle = self.idle(group, reactive.is_some());
             let Some(wish) = arbitrate::group(group, &wishes.proposals, idle) else {

@@ -711,13 +711,123 @@ fn the_breaker_is_opened_at_a_safe_end_only_where_the_rig_wants_it() {
         assert_eq!(opened, opens);
         let mut desk = Desk::new();
         desk.controller.bench.settings.safe_opens_breaker = opens;
-        let outcome = desk.orders(&[Order::Mode(ModeRequest::Safe)]);
+        let outcome = desk.orders(&[Order::EmergencyStop]);
         let opened = outcome
             .dispatches
             .iter()
             .any(|d| d.device == BREAKER && d.setpoint.get() == open);
-        assert_eq!(opened, opens, "in the safe mode");
+        assert_eq!(opened, opens, "by an emergency stop");
     }
+}
+
+/// Who is told what when, in the safe mode, in milliseconds after it was asked for. Devices are at rest
+/// 200 ms after they were told, if they come to rest at all, and seen so in the step after.
+fn rests(order: &[RestStep], asked: Order, deaf: Option<DeviceIx>) -> Vec<(DeviceIx, u64)> {
+    let mut desk = Desk::of(|devices| {
+        let mut load = spec("load1", Role::Load, -5.0, 0.0);
+        load.takes_power = true;
+        devices.push(load);
+    });
+    const LOAD: DeviceIx = DeviceIx(8);
+    let settings = &mut desk.controller.bench.settings;
+    settings.safe_opens_breaker = true;
+    settings.safe_order = order.to_vec();
+    let hold = |device, p| Order::Hold {
+        device,
+        setpoint: Setpoint::Power {
+            p: ActivePower::from_kilowatts(p),
+            q: ReactivePower::ZERO,
+        },
+    };
+    let sources = hold_source(Some(49.0), None);
+    desk.orders(&[hold(ESS, 5.0), hold(LOAD, -4.0), sources]);
+    for (device, point, value) in [
+        (ESS, Point::ActivePower, 5_000.0),
+        (LOAD, Point::ActivePower, -4_000.0),
+        (PV, Point::ActivePower, 3_000.0),
+        (SOURCE, Point::Frequency, 49.0),
+    ] {
+        desk.see(device, point, value);
+    }
+    desk.run(1.0);
+    let began = desk.now_ms + 100;
+    let mut told: Vec<(DeviceIx, u64)> = Vec::new();
+    for step in 0..100 {
+        let now = desk.now_ms;
+        for (device, at) in &told {
+            if deaf == Some(*device) || now < began + at + 200 {
+                continue;
+            }
+            match *device {
+                SOURCE => desk.see(SOURCE, Point::Frequency, 50.0),
+                BREAKER => desk.see(BREAKER, Point::SwitchOn, 0.0),
+                device => desk.see(device, Point::ActivePower, 0.0),
+            }
+        }
+        let orders = if step == 0 {
+            vec![asked.clone()]
+        } else {
+            vec![]
+        };
+        for dispatch in desk.orders(&orders).dispatches {
+            if told.iter().all(|(device, _)| *device != dispatch.device) {
+                told.push((dispatch.device, desk.now_ms - began));
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn the_safe_mode_goes_in_the_order_of_the_safe_end_and_waits_for_each_step_in_its_time() {
+    use RestStep::{Breaker, Loads, Plugs, Pv, Sources, Storages};
+    const LOAD: DeviceIx = DeviceIx(8);
+    let usual = [Sources, Loads, Storages, Pv, Plugs, Breaker];
+    let safe = || Order::Mode(ModeRequest::Safe);
+    assert_eq!(
+        rests(&usual, safe(), None),
+        [
+            (SOURCE, 0),
+            (LOAD, 300),
+            (ESS, 600),
+            (PV, 900),
+            (BREAKER, 1200)
+        ]
+    );
+    // With the breaker open the storage carries an island, and is waited for no longer than a sample.
+    let turned = [Breaker, Pv, Plugs, Storages, Loads, Sources];
+    assert_eq!(
+        rests(&turned, safe(), None),
+        [
+            (BREAKER, 0),
+            (PV, 300),
+            (ESS, 600),
+            (LOAD, 700),
+            (SOURCE, 1000)
+        ]
+    );
+    // A storage that does not follow has its second and a half.
+    assert_eq!(
+        rests(&usual, safe(), Some(ESS)),
+        [
+            (SOURCE, 0),
+            (LOAD, 300),
+            (ESS, 600),
+            (PV, 2100),
+            (BREAKER, 2400)
+        ]
+    );
+    // An emergency stop opens the breaker at once, and so leaves an island that the storage carries.
+    assert_eq!(
+        rests(&usual, Order::EmergencyStop, Some(ESS)),
+        [
+            (BREAKER, 0),
+            (SOURCE, 0),
+            (LOAD, 300),
+            (ESS, 600),
+            (PV, 700)
+        ]
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod smoothed;
 mod synchronising;
 mod voltage_support;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule};
@@ -62,6 +63,8 @@ pub struct Situation<'a> {
     pub storage: &'a [(DeviceIx, Bounds<ActivePower>)],
     /// What each one could do that answers, on or off.
     pub storage_answering: &'a [(DeviceIx, Bounds<ActivePower>)],
+    /// Devices that were asked for something since the bench was armed.
+    pub touched: &'a BTreeSet<DeviceIx>,
     /// Devices that a person holds off.
     pub held_off: &'a [DeviceIx],
     /// Total power of the storage setpoints that were sent last.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use model::{
-    DeviceIx, Event, Instant, Mode, ModeRequest, Order, Point, PointSample, ProcessImage, Setpoint,
-};
+use model::{DeviceIx, Event, Instant, Mode, Order, Point, PointSample, ProcessImage, Setpoint};
 
 use super::Engine;
 use crate::view::{ArmingView, Change};
@@ -175,7 +173,7 @@ impl Engine {
         self.estop_seen |= closed.is_some();
         // Before the circuit was read for the first time the bench is not armed anyway.
         if self.estop_seen && closed != Some(true) && self.mode != Mode::Safe {
-            orders.push(Order::Mode(ModeRequest::Safe));
+            orders.push(Order::EmergencyStop);
         }
     }
 }

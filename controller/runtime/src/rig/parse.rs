@@ -215,6 +215,8 @@ impl<'a> Reader<'a> {
                 .find(|(d, _)| d.role == model::Role::Pcc)
                 .and_then(|(d, _)| d.p),
             safe_opens_breaker,
+            safe_order: safety.order.clone(),
+            safe_step: safety.step,
             ..sections::control(self, &site)
         };
         interlocks::check(self, &devices, &control, &safety);
