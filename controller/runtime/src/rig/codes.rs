@@ -159,6 +159,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "An interlock that keeps itself from ever being met: a breaker that nobody could close again, units that wait for each other, an emergency stop that the safe state holds open.",
     ),
     (
+        "R066",
+        "The limit of exports at the point of common coupling (`limits.p` of the `pcc`) is broken by the sun alone where an inverter takes no ceiling: its profile has none, or it may not be written to. The controller's limit narrows what is asked of devices and forces nothing: no load is switched on for it, no storage is charged, and the coupling breaker is not opened. `control.pcc_limits` charges the storage as far as it can. What must never be exceeded needs a device that keeps it by itself.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
     ),

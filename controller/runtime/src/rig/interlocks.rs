@@ -34,6 +34,7 @@ pub(super) fn check(
     check_isochronous(devices);
     check_estop(devices, settings, safety);
     check_loop(reader, devices, settings);
+    check_export(devices, settings);
 }
 
 fn never(place: &Place<'_>, guard: &str, message: String, help: &str) {
@@ -236,6 +237,37 @@ fn check_loop(
                 WRITE_USUAL.as_millis()
             ),
             "poll its fast points more often, or let the inverters do the droop by themselves",
+        );
+    }
+}
+
+/// A hard limit of exports that the sun alone could break, since nobody can tell it a ceiling.
+fn check_export(devices: &[(RigDevice, Place<'_>)], settings: &control::Settings) {
+    let Some(limits) = settings.exchange else {
+        return;
+    };
+    let allowed = Quantity::max(-limits.lower(), ActivePower::ZERO);
+    let free: Vec<_> = devices
+        .iter()
+        .filter(|(d, _)| d.role == Role::Pv && !takes(d, Point::ActivePowerLimit))
+        .collect();
+    // One that states no power may give any.
+    let most: Option<ActivePower> = free.iter().map(|(d, _)| Some(d.p?.upper())).sum();
+    if most.is_some_and(|most| most <= allowed) {
+        return;
+    }
+    let gives = most.map_or("as much as it likes".into(), |most| format!("{most:.1}"));
+    for (device, (document, span)) in &free {
+        document.warning(
+            "R066",
+            span.clone(),
+            format!(
+                "the export of {allowed:.1} at most cannot be held: `{}` takes no ceiling, and the sun \
+                 alone may give {gives}",
+                device.id
+            ),
+            "the limit still holds back what the controller asks of others; let the inverter, or a relay \
+             at the coupling, keep the limit by itself",
         );
     }
 }

@@ -422,6 +422,26 @@ fn a_rig_that_contradicts_itself_is_told_so_with_its_place() {
 }
 
 #[test]
+fn a_limit_of_exports_that_the_sun_alone_could_break_is_told_where_it_takes_no_ceiling() {
+    let check = |pcc: &str, pv: &str, expected: &[(&str, usize)]| {
+        let text = GOOD
+            .replace("role = \"pcc\"", &format!("role = \"pcc\"{pcc}"))
+            .replace("revert = \"60s\"", &format!("revert = \"60s\"{pv}"));
+        let rig = load_file(&text).expect("a warning at most");
+        let line = |d: &Diagnostic| d.place.as_ref().map_or(0, |p| p.line_and_column().0);
+        let mut warnings: Vec<_> = rig.warnings.iter().map(|d| (d.code, line(d))).collect();
+        warnings.retain(|(code, _)| *code == "R066");
+        assert_eq!(warnings, expected, "{pcc} {pv}");
+    };
+    let closed = ", allow_writes = false";
+    check(", limits = { p = \"-2..8kW\" }", closed, &[("R066", 9)]);
+    check(", limits = { p = \"-3..8kW\" }", closed, &[]);
+    check(", limits = { p = \"1..8kW\" }", closed, &[("R066", 9)]);
+    check(", limits = { p = \"-2..8kW\" }", "", &[]);
+    check("", closed, &[]);
+}
+
+#[test]
 fn units_without_droop_that_wait_for_each_other_are_told() {
     let stiff = |name: &str, unit: u8| {
         format!(
