@@ -626,14 +626,21 @@ impl Bus {
         let words = match &result {
             Ok(answer) => Some(answer.words.as_slice()),
             Err(LinkError::Exception(1..=4)) => None,
-            Err(_) => {
+            Err(error) => {
                 let now = self.now();
                 let at = self.clock.now();
-                let flaw = result.as_ref().err().map_or(Flaw::Offline, LinkError::flaw);
                 if !self.plan.is_offline(index) {
-                    self.devices[index].flaw_all(flaw, at, &*self.sink);
+                    self.devices[index].flaw_all(error.flaw(), at, &*self.sink);
                 }
-                self.plan.setup_failed(index, now);
+                match error {
+                    // The time-out was wait enough, and three in a row put the device offline.
+                    LinkError::Timeout(_) | LinkError::Corrupt(_) => {
+                        self.plan.begin_setup(index, now);
+                    }
+                    LinkError::Exception(_) | LinkError::Down(_) => {
+                        self.plan.setup_failed(index, now);
+                    }
+                }
                 return;
             }
         };

@@ -254,7 +254,7 @@ fn nothing_is_written_to_a_device_that_is_not_ready_or_does_not_answer() {
     // A trip is tried all the same, an ordinary write waits.
     assert!(matches!(plan.next(at(0)), Task::Write(_)));
     plan.push_write(write(2, 0, false));
-    assert_eq!(plan.next(at(0)), Task::Wait(Some(at(2000))));
+    assert_eq!(plan.next(at(0)), Task::Wait(Some(at(500))));
     assert_eq!(plan.answered(0), Some(Change::Online));
     assert_eq!(plan.answered(0), None);
     assert!(matches!(plan.next(at(0)), Task::Write(_)));
@@ -270,13 +270,13 @@ fn a_silent_device_is_probed_ever_more_rarely_but_at_least_once_a_minute() {
         let Task::Wait(Some(then)) = plan.next(now) else {
             panic!("nothing is due")
         };
-        waits.push(then.since(now).as_secs());
+        waits.push(then.since(now).as_millis());
         assert_eq!(plan.next(then), Task::Probe(0));
         now = then;
         plan.probe_failed(0, now, MS * 500);
     }
-    assert_eq!(waits[..4], [2, 4, 6, 8]);
-    assert_eq!(waits[35..], [60; 5]);
+    assert_eq!(waits[..5], [500, 2000, 4000, 6000, 8000]);
+    assert_eq!(waits[35..], [60_000; 5]);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn a_refresh_is_due_anew_after_each_write() {
     assert_eq!(plan.next(at(160)), Task::Wait(Some(at(260))));
     // Nobody keeps alive what does not answer.
     offline(&mut plan, 0, at(160));
-    assert_eq!(plan.next(at(260)), Task::Wait(Some(at(2160))));
+    assert_eq!(plan.next(at(260)), Task::Wait(Some(at(660))));
     plan.answered(0);
     assert_eq!(plan.next(at(260)), Task::Refresh { device: 0, point });
     plan.set_refresh(0, point, None, at(260));
