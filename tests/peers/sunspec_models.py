@@ -18,7 +18,7 @@ MODELS = [
     *range(101, 104), *range(111, 114),
     *range(120, 125), 160,
     *range(201, 205), *range(211, 215),
-    *range(701, 707), *range(711, 716), 802,
+    *range(701, 716), 802,
 ]
 # Registers of a type that has a fixed size.
 SIZES = {
@@ -34,7 +34,8 @@ HEAD = """\
 # runs to the end of the line. Offsets count registers from the model's ID register. Members
 # of a nested group carry its name and a dot. `length` leaves out the ID and length registers.
 # A `group` stands behind the points, as often as its `count` point says (`*`: as often as the
-# length register leaves room for); its offsets count from where one of them begins.
+# length register leaves room for; `1`: once, inside one that repeats); its offsets count from
+# where one of them begins.
 """
 
 
@@ -69,9 +70,7 @@ def array(points):
 
 def group_text(group, path):
     points, length = lines(group["points"], 0)
-    if single(group.get("groups", [])):
-        raise ValueError(f"{path}: a single group inside a repeated one")
-    count = group["count"] or "*"
+    count = group.get("count", 1) or "*"
     text = f'\n[[{path}]]\nname = "{group["name"]}"\ncount = "{count}"\nlength = {length}\n'
     text += array(points)
     for inner in group.get("groups", []):

@@ -734,6 +734,7 @@ fn groups(groups: &[sunspec::Group]) -> String {
         let count = match &group.count {
             sunspec::Count::Point(point) => point.as_str(),
             sunspec::Count::Rest => "any number",
+            sunspec::Count::Once => "once",
         };
         let inner = self::groups(&group.groups);
         let _ = write!(

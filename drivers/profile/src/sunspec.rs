@@ -70,6 +70,8 @@ pub enum Count {
     Point(String),
     /// As often as the length register leaves room for.
     Rest,
+    /// Once, inside a group that repeats.
+    Once,
 }
 
 /// One point of a model.
@@ -241,6 +243,7 @@ fn read_group(table: &Table<'_>) -> Option<Group> {
         name: table.text("name")?.value,
         count: match table.text("count")?.value {
             rest if rest == "*" => Count::Rest,
+            once if once == "1" => Count::Once,
             point => Count::Point(point),
         },
         length: read_length(table)?,
@@ -283,7 +286,8 @@ mod tests {
             all,
             [
                 1, 101, 102, 103, 111, 112, 113, 120, 121, 122, 123, 124, 160, 201, 202, 203, 204,
-                211, 212, 213, 214, 701, 702, 703, 704, 705, 706, 711, 712, 713, 714, 715, 802
+                211, 212, 213, 214, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712,
+                713, 714, 715, 802
             ]
         );
         for number in all {

@@ -486,6 +486,7 @@ impl Bench {
             _ => "gridrig",
         };
         Identity {
+            der: device.emulate.der.clone(),
             maker: maker.into(),
             model: device.profile.id.to_string(),
             serial: format!("EMU-{}", device.id),

@@ -424,6 +424,15 @@ impl Device {
         }
     }
 
+    /// Whether a set has closed its breaker; `None` for what is no set.
+    #[must_use]
+    pub fn is_on_load(&self, plant: &Plant) -> Option<bool> {
+        match self.kind {
+            Kind::Genset(ix) => Some(plant.gensets.get(ix)?.is_on_load()),
+            _ => None,
+        }
+    }
+
     fn functions_mut<'p>(&self, plant: &'p mut Plant) -> Option<&'p mut Functions> {
         match self.kind {
             Kind::Pv(ix) => plant.pv.get_mut(ix)?.functions_mut(),
@@ -660,17 +669,6 @@ impl Device {
                 until.saturating_sub(by)
             };
         }
-    }
-
-    /// Whether its own breaker is closed. A set that was told to run is not there before it is in step.
-    pub(crate) fn is_connected(&self, plant: &Plant) -> bool {
-        let connected = match self.kind {
-            Kind::Pv(ix) => plant.pv.get(ix).map(|pv| pv.is_connected()),
-            Kind::Storage(ix) => plant.storage.get(ix).map(|s| s.is_connected()),
-            Kind::Genset(ix) => plant.gensets.get(ix).map(|set| set.is_on_load()),
-            _ => None,
-        };
-        connected.unwrap_or(true)
     }
 
     /// What a setpoint is when nobody asks: no power for a storage, no ceiling for the sun.

@@ -168,13 +168,6 @@ impl World {
         self.devices.get(device)?.value(&self.plant, point)
     }
 
-    /// Whether a device's own breaker is closed; one without a breaker always is.
-    #[must_use]
-    pub fn is_connected(&self, device: usize) -> bool {
-        let device = self.devices.get(device);
-        device.is_none_or(|device| device.is_connected(&self.plant))
-    }
-
     /// The setpoint as a device's own register shows it.
     #[must_use]
     pub fn setpoint(&self, device: usize, point: Point) -> Option<f64> {

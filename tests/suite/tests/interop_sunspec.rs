@@ -114,6 +114,71 @@ fn pysunspec2_limits_our_inverter_and_the_limit_ends_by_itself() {
 
 #[test]
 #[ignore = "needs peers"]
+fn pysunspec2_lets_our_der_adopt_a_curve_and_its_reactive_power_follows_the_voltage() {
+    const RATED_VA: f64 = 10e3;
+    let sim = Sim::start(&root().join("rigs/virtual/der.toml"));
+    let (port, source) = (sim.port("pv1").to_string(), sim.port("grid1"));
+    let unit = sim.device("pv1")["unit"].to_string();
+    let source = format!("127.0.0.1:{source}");
+    let device = ["--port", &port, "--unit", &unit];
+    let steps = ["--step", "0.95", "--step", "1.08", "--step", "1.0"];
+    let bench = ["--source", &source, "--nominal", "277"];
+    let arguments = [&device[..], &bench[..], &steps[..]].concat();
+    let seen = json_of("der_volt_var.py", arguments);
+    let chain: Vec<u16> = [1].into_iter().chain(701..=712).chain([714, 715]).collect();
+    assert_eq!(seen["models"], json!(chain));
+    assert_eq!(seen["errors"], json!({}), "malformed in their eyes");
+    // The settings of the rig, as a client of a DER expects to find them.
+    for (point, value) in [
+        ("701.ConnSt", 1.0),
+        ("701.Alrm", 0.0),
+        ("702.WMaxRtg", RATED_VA),
+        ("702.AbnOpCatRtg", 2.0),
+        ("703.ES", 1.0),
+        ("703.ESDlyTms", 10.0),
+        ("706.Ena", 0.0),
+        ("707.Crv[0].MustTrip.Pt[0].Tms", 2.0),
+        ("708.Crv[0].MustTrip.Pt[0].V", 120.0),
+        ("709.Crv[0].MustTrip.Pt[1].Hz", 58.5),
+        ("710.Crv[0].MustTrip.Pt[1].Hz", 61.2),
+        ("711.Ctl[0].KOf", 0.05),
+        ("714.NPrt", 1.0),
+    ] {
+        let told = seen["told"][point].as_f64().unwrap_or(f64::NAN);
+        assert!((told - value).abs() < 1e-6, "{point}: {told}");
+    }
+    assert_eq!(seen["adopted"], 1, "the device said that it failed");
+    assert_eq!(seen["shown"][1], json!([97.0, 20.0]), "the active curve");
+    // Straight between the points (97 %, 20 %) and (92 %, 40 %), on the outermost one, and back; with
+    // a response, and at first over the five seconds in which one function gives way to another.
+    for (step, share) in seen["steps"]
+        .as_array()
+        .expect("steps")
+        .iter()
+        .zip([0.28, -0.4, 0.0])
+    {
+        let powers: Vec<f64> = step["var"]
+            .as_array()
+            .expect("powers")
+            .iter()
+            .filter_map(Value::as_f64)
+            .collect();
+        let last = powers.last().copied().unwrap_or(f64::NAN);
+        let expected = share * RATED_VA;
+        assert!(
+            (last - expected).abs() < 0.02 * RATED_VA,
+            "{step}: not {expected}"
+        );
+        assert!(
+            (powers[0] - last).abs() > 0.01 * RATED_VA,
+            "it is there at once, which no open-loop response is: {step}"
+        );
+    }
+    sim.end();
+}
+
+#[test]
+#[ignore = "needs peers"]
 fn mbpoll_reads_the_sunspec_mark_of_our_inverter() {
     let sim = steady();
     let text = text_of(mbpoll_tcp(sim.port("pv1"), 40000, 2, "4:hex"));

@@ -43,7 +43,9 @@ fn pysunspec2_finds_every_model_of_the_zoo_whole_and_reads_the_same_plant_in_all
         ),
         (
             "pv_sunspec_der",
-            &[1, 701, 702, 703, 704, 705, 706, 711, 712, 714, 715],
+            &[
+                1, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 714, 715,
+            ],
             &[
                 ("701.Hz", 50.0, 0.2),
                 ("703.ES", 1.0, 0.0),
@@ -56,7 +58,9 @@ fn pysunspec2_finds_every_model_of_the_zoo_whole_and_reads_the_same_plant_in_all
         ),
         (
             "ess_sunspec_der",
-            &[1, 701, 702, 703, 704, 705, 706, 711, 712, 713, 714, 715],
+            &[
+                1, 701, 702, 703, 704, 705, 706, 707, 708, 709, 710, 711, 712, 713, 714, 715,
+            ],
             &[("713.SoC", 50.0, 1.0), ("714.Prt[0].PrtTyp", 1.0, 0.0)],
         ),
         (

@@ -1,7 +1,7 @@
 //! Where each point of a model stands, also those in groups that repeat.
 //!
 //! Names count from one, as the specification does: `Crv[1]` is the active curve,
-//! `Crv[2].Pt[3].V` the third voltage of the second curve. It is not responsible for
+//! `Crv[2].Pt[3].V` the third voltage of the second curve; what stands once inside has no number. It is not responsible for
 //! how often a group is there: a device says so in its own registers.
 
 use super::{Count, Group, Model, ModelPoint};
@@ -68,6 +68,7 @@ fn length_of(groups: &[Group], counts: &dyn Fn(&str) -> Option<u16>) -> Option<u
         let count = match &group.count {
             Count::Point(point) => counts(point)?,
             Count::Rest => counts("*")?,
+            Count::Once => 1,
         };
         let one = group
             .length
@@ -89,9 +90,13 @@ fn lay_out(
         let count = match &group.count {
             Count::Point(point) => counts(point)?,
             Count::Rest => end.saturating_sub(at).checked_div(group.length)?,
+            Count::Once => 1,
         };
         for number in 1..=count {
-            let name = format!("{prefix}{}[{number}].", group.name);
+            let name = match group.count {
+                Count::Once => format!("{prefix}{}.", group.name),
+                _ => format!("{prefix}{}[{number}].", group.name),
+            };
             // Looked at before anything is stored: a device may claim whatever it likes.
             if at.checked_add(group.length)? > end {
                 return None;
@@ -114,7 +119,7 @@ mod tests {
     fn counts(name: &str) -> Option<u16> {
         match name {
             "NPt" => Some(4),
-            "NCrv" => Some(3),
+            "NCrv" | "NCrvSet" => Some(3),
             _ => None,
         }
     }
@@ -138,6 +143,20 @@ mod tests {
             next += point.size;
         }
         assert_eq!(next, length + 2);
+    }
+
+    #[test]
+    fn a_set_of_trip_curves_holds_three_curves_by_name() {
+        let model = model(707).expect("bundled");
+        let length = model.length_with(&counts).expect("fits");
+        // 7 registers, and three sets of one register and three curves of a count and four points.
+        assert_eq!(length, 7 + 3 * (1 + 3 * (1 + 4 * 3)));
+        let points = model.lay_out(&counts, length).expect("fits");
+        let at = |name: &str| points.iter().find(|p| p.name == name).map(|p| p.offset);
+        assert_eq!(at("Crv[1].MustTrip.ActPt"), Some(10));
+        assert_eq!(at("Crv[1].MustTrip.Pt[2].V"), Some(14));
+        assert_eq!(at("Crv[1].MomCess.Pt[4].Tms"), Some(47));
+        assert_eq!(at("Crv[2].ReadOnly"), Some(49));
     }
 
     #[test]

@@ -63,7 +63,9 @@ pub enum Change {
     Droop(Option<Droop>),
     /// When it may enter service, and how.
     Enter(EnterService),
-    /// One pair of trip thresholds.
+    /// Whether it leaves an island that nobody holds.
+    LeavesIslands(bool),
+    /// One pair of trip thresholds, the nearer to nominal first.
     Trip(Protects, [Threshold; 2]),
 }
 
@@ -217,6 +219,12 @@ impl Functions {
             Change::VoltWatt(on) => self.model.change(|settings| settings.volt_watt = on),
             Change::Droop(on) => self.model.change(|settings| settings.droop = on),
             Change::Enter(enter) => self.model.change(|settings| settings.enter = enter),
+            Change::LeavesIslands(on) => {
+                let own_s = self.own.ride.island_s;
+                let island_s = if on { own_s } else { f64::INFINITY };
+                self.model
+                    .change(|settings| settings.ride.island_s = island_s);
+            }
             Change::Trip(from, pair) => self.model.change(|settings| {
                 let trip = &mut settings.trip;
                 *match from {

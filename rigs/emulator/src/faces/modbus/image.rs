@@ -115,6 +115,8 @@ impl Image {
 /// Who a unit says it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
+    /// Its settings, for a DER to IEEE 1547-2018.
+    pub der: Option<der_model::Settings>,
     /// Maker.
     pub maker: String,
     /// Model.

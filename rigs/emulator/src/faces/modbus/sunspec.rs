@@ -1,15 +1,17 @@
 //! A chain of complete SunSpec models: every point of every model is there.
 //!
 //! This file is the chain: where its models stand, and what a request touches. What a point
-//! shows is in `content`, what the device does about what is written in `act` and
-//! `curves`. Controls act as the models say, not as any client's recipe does, so that
+//! shows is in `content`, what the device does about what is written in `act`,
+//! `curves` and, where it is a DER to IEEE 1547, `der`. Controls act as the models say, not as any client's recipe does, so that
 //! foreign clients are obeyed as well.
 
 mod act;
 mod content;
 mod curves;
+mod der;
 mod link;
 mod scales;
+mod state;
 
 use std::collections::BTreeMap;
 

@@ -32,6 +32,7 @@ fn port(units: &[(u8, &str, &str)]) -> (Port, Shared) {
             (ix, world.devices()[ix].nameplate)
         };
         let identity = Identity {
+            der: None,
             maker: "gridrig".into(),
             model: "test".into(),
             serial: "1".into(),
@@ -160,6 +161,7 @@ fn every_model_is_complete_and_unimplemented_points_carry_their_pattern() {
     let mut world = world();
     run(&mut world, 5.0);
     let identity = Identity {
+        der: None,
         maker: "gridrig".into(),
         model: "test".into(),
         serial: "1".into(),

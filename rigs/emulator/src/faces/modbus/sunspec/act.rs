@@ -6,14 +6,17 @@ use model::Point;
 
 use super::super::image::Exception;
 use super::link::Link;
+use der_model::settings::{ReactiveSettings, Vref};
+
 use crate::device::law::{Law, Phase};
 use crate::device::{Nameplate, Revert};
+use crate::plant::der::{Change, ReactiveFunction};
 use crate::world::World;
 
 /// The number under which a device keeps its constant power factor; that of no model.
 const PF: u16 = 0;
 
-/// Lets a device follow a law from now on, and another one after a time.
+/// Lets a device follow a power factor from now on, and another one after a time.
 fn follow(
     world: &mut World,
     device: usize,
@@ -23,6 +26,25 @@ fn follow(
     back: Option<Law>,
 ) {
     let now = world.plant.now();
+    if let Some(olrt_s) = world.functions(device).map(|der| der.own().told.const_pf_s) {
+        let change = |law: Option<Law>| {
+            let on = law.and_then(|law| match law {
+                Law::Reactive(law) => Some(ReactiveSettings {
+                    law,
+                    olrt_s,
+                    vref: Vref::NOMINAL,
+                }),
+                _ => None,
+            });
+            Change::Reactive(ReactiveFunction::PowerFactor, on)
+        };
+        let mut changes = vec![(now, change(law))];
+        if let Some(until) = until.filter(|until| !until.is_zero()) {
+            changes.push((now + until, change(back)));
+        }
+        world.change(device, number, changes);
+        return;
+    }
     let mut phases = vec![Phase { from: now, law }];
     if let Some(until) = until.filter(|until| !until.is_zero()) {
         phases.push(Phase {
@@ -151,8 +173,17 @@ impl Link {
                     )?;
                 }
             }
-            703 if any(&["ES"]) => {
-                hold(world, Point::SwitchOn, n("ES"), "", None)?;
+            703 => {
+                let window = ["ESVHi", "ESVLo", "ESHzHi", "ESHzLo"];
+                let times = ["ESDlyTms", "ESRndTms", "ESRmpTms"];
+                if world.functions(device).is_some() && (any(&window) || any(&times)) {
+                    let enter = self.enter_service().ok_or(Exception::IllegalValue)?;
+                    let now = world.plant.now();
+                    world.change(device, self.number, vec![(now, Change::Enter(enter))]);
+                }
+                if any(&["ES"]) {
+                    hold(world, Point::SwitchOn, n("ES"), "", None)?;
+                }
             }
             715 if any(&["OpCtl"]) => {
                 // 0 stop, 1 start, 2 enter and 3 leave standby (SunSpec model 715, OpCtl).
@@ -165,6 +196,11 @@ impl Link {
                 hold(world, Point::SwitchOn, connect, "", None)?;
             }
             704 => {
+                if any(&["AntiIslEna"]) && world.functions(device).is_some() {
+                    let on = on("AntiIslEna");
+                    let now = world.plant.now();
+                    world.change(device, self.number, vec![(now, Change::LeavesIslands(on))]);
+                }
                 if any(&["PFWInjEna", "PFWInj.PF", "PFWInj.Ext", "PFWInjRvrtTms"]) {
                     let of = |pf: &str, ext: &str| {
                         Law::power_factor(n(pf)?, n(ext).is_some_and(|ext| ext == 1.0))
@@ -218,8 +254,14 @@ impl Link {
                         let (value, to) = match n("VarSetMod") {
                             Some(4.0) => (n("VarSet"), n("VarSetRvrt")),
                             Some(0.0) => (percent("VarSetPct"), percent("VarSetPctRvrt")),
-                            _ => {
-                                let share = |name| n(name).map(|pct| pct / 100.0 * nameplate.s);
+                            mode => {
+                                // Of the largest reactive power, which a DER tells in model 702.
+                                let own = world.functions(device).map(|der| der.own().capability);
+                                let base = match (mode, own) {
+                                    (Some(1.0), Some(own)) => own.inject_pu * nameplate.s,
+                                    _ => nameplate.s,
+                                };
+                                let share = |name| n(name).map(|pct| pct / 100.0 * base);
                                 (share("VarSetPct"), share("VarSetPctRvrt"))
                             }
                         };

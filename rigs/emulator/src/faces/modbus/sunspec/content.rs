@@ -7,10 +7,11 @@ use model::Point;
 use profile::sunspec::{ModelPoint, PointType};
 
 use super::super::image::Identity;
-use super::curves;
 use super::scales::Scales;
+use super::{curves, der, state};
 use crate::device::Nameplate;
 use crate::plant::Site;
+use crate::world::World;
 
 /// Modules of model 160; they share the DC power evenly. Chosen: the usual two trackers.
 pub(super) const MODULES: u16 = 2;
@@ -45,12 +46,12 @@ pub(super) enum Content {
         /// What was written.
         written: u16,
     },
-    /// Whether it is connected to the bus: 1 or 0.
-    Connected,
     /// Seconds until a setpoint is taken back.
     Remaining(Point),
     /// Seconds that the device has been on: a heartbeat.
     Uptime,
+    /// What the device tells of its state.
+    Told(fn(&World, usize) -> Option<f64>),
 }
 
 /// Points that are measured, by name: canonical point and factor from its base unit.
@@ -211,7 +212,6 @@ pub(super) const FIXED: &[(u16, &str, f64)] = &[
     (703, "ESDlyTms", 0.0),
     (703, "ESRndTms", 0.0),
     (703, "ESRmpTms", 0.0),
-    (703, "ESDlyRemTms", 0.0),
     (704, "PFWInjEna", 0.0),
     (704, "PFWInjEnaRvrt", 0.0),
     (704, "PFWInjRvrtTms", 0.0),
@@ -278,6 +278,11 @@ pub(super) fn content(
     if point.kind == PointType::Sunssf {
         return Err(scales.of(name).map(f64::from));
     }
+    let settings = identity.der.as_ref();
+    let number = settings.and_then(|s| der::begin(model, &point.name, s, &identity.nameplate));
+    if number.is_some() {
+        return Err(number);
+    }
     if let Some(number) = curves::begin(model, &point.name) {
         return Err(Some(number));
     }
@@ -305,16 +310,17 @@ pub(super) fn content(
         (121, "ECPNomHz") => return Err(Some(site.f_nominal.as_hertz())),
         // 0 single phase, 1 split phase, 2 three phases (SunSpec model 701, point ACType).
         (701, "ACType") => return Err(Some(f64::from(site.phases.clamp(1, 3) - 1))),
-        (701, "St") => return Err(Some(1.0)),
-        // 3 is "running" in this model's own enumeration.
-        (701, "InvSt") => return Err(Some(3.0)),
+        (701, "St") => return Ok(Content::Told(state::operates)),
+        (701, "InvSt") => return Ok(Content::Told(state::inverter)),
+        (701, "ConnSt") => return Ok(Content::Told(state::connected)),
+        (701, "Alrm") => return Ok(Content::Told(state::alarms)),
+        (703, "ESDlyRemTms") => return Ok(Content::Told(state::enters_in)),
         (702, "VNomRtg" | "VNom") => return Err(Some(site.v_nominal.as_volts())),
         (702, "WChaRteMaxRtg" | "WDisChaRteMaxRtg" | "WChaRteMax" | "WDisChaRteMax")
             if identity.is_storage =>
         {
             return Err(Some(identity.nameplate.p));
         }
-        (701, "ConnSt") => return Ok(Content::Connected),
         (123, "Conn") | (703, "ES") => return Ok(Content::Switch { written: 1 }),
         // IEEE 1547-2018 default enter-service window: half a hertz below to a tenth above.
         (703, "ESHzHi") => return Err(Some(site.f_nominal.as_hertz() + 0.1)),

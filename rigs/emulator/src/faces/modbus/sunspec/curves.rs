@@ -1,4 +1,4 @@
-//! Curves that a client writes and lets the device adopt: models 705, 706, 711 and 712.
+//! Curves that a client writes and lets the device adopt: models 705 to 712.
 //!
 //! The first curve is the active one and read-only. A client writes another one, writes its
 //! number to the request, and looks at the result until the device has copied it to the first
@@ -18,7 +18,7 @@ use crate::world::World;
 
 /// Points of a curve, and curves (or sets of parameters) of a model.
 /// Chosen: the four points of the IEEE 1547 volt-var curve, and two curves to write besides the active one.
-const POINTS: u16 = 4;
+pub(super) const POINTS: u16 = 4;
 const CURVES: u16 = 3;
 
 /// Time that a device takes to adopt a curve.
@@ -34,7 +34,7 @@ const FAILED: f64 = 2.0;
 pub(super) fn counts(point: &str) -> Option<u16> {
     match point {
         "NPt" => Some(POINTS),
-        "NCrv" | "NCtl" => Some(CURVES),
+        "NCrv" | "NCrvSet" | "NCtl" => Some(CURVES),
         _ => None,
     }
 }
@@ -52,7 +52,7 @@ const WATT_VAR: [(f64, f64); 4] = [(-100.0, 44.0), (-50.0, 0.0), (50.0, 0.0), (1
 
 /// The number with which a point of these models begins; `None` for other points.
 pub(super) fn begin(model: u16, name: &str) -> Option<f64> {
-    if !matches!(model, 705 | 706 | 711 | 712) {
+    if !(705..=712).contains(&model) {
         return None;
     }
     if let Some(count) = counts(name) {
@@ -78,6 +78,8 @@ pub(super) fn begin(model: u16, name: &str) -> Option<f64> {
             _,
             "Ena" | "AdptCrvReq" | "AdptCtlReq" | "RvrtTms" | "RvrtRem" | "RvrtCrv" | "RvrtCtl",
         ) => Some(0.0),
+        // A device without trips of its own has none to tell.
+        (707..=710, "MustTrip.ActPt" | "MayTrip.ActPt" | "MomCess.ActPt") => Some(0.0),
         (706, "ActPt") => Some(2.0),
         (_, "ActPt") => Some(4.0),
         // Percent of the largest active power (706), of the largest apparent power (705, 712).
@@ -119,6 +121,7 @@ impl Adoption {
     pub(super) fn of(model: u16) -> Option<Self> {
         let (group, request, result, back) = match model {
             705 | 706 | 712 => ("Crv", "AdptCrvReq", "AdptCrvRslt", "RvrtCrv"),
+            707..=710 => ("Crv", "AdptCrvReq", "AdptCrvRslt", ""),
             711 => ("Ctl", "AdptCtlReq", "AdptCtlRslt", "RvrtCtl"),
             _ => return None,
         };
@@ -141,20 +144,13 @@ impl Adoption {
         }
         if self.revert_at.is_some_and(|at| at <= now) {
             self.revert_at = None;
-            match self.curve_to_go_back_to(link) {
+            match link.curve_to_go_back_to(self) {
                 Some(curve) => self.copy(link, curve),
                 None => link.put("Ena", Some(0.0)),
             }
         }
         let left = self.revert_at.map_or(0.0, |at| (at - now).as_secs_f64());
         link.put("RvrtRem", Some(left.ceil()));
-    }
-
-    fn curve_to_go_back_to(&self, link: &Link) -> Option<u16> {
-        let curve = link.number(self.back)?;
-        (1.0..=f64::from(CURVES))
-            .contains(&curve)
-            .then_some(curve as u16)
     }
 
     /// Copies a curve to the first place.
@@ -189,14 +185,18 @@ impl Link {
             return Ok(());
         };
         let now = world.plant.now();
+        let settings = world.functions(device).map(|der| der.own().clone());
         let is_touched = |link: &Self, name: &str| {
             link.cell(name)
                 .is_some_and(|cell| touched.contains(&cell.offset))
         };
         if is_touched(self, adoption.request) {
             let curve = self.number(adoption.request).unwrap_or(0.0) as u16;
-            let known = (1..=CURVES).contains(&curve);
-            if known && self.law(&adoption, curve, nameplate, world).is_some() {
+            let fits = match &settings {
+                Some(der) => self.change_of_set(adoption.group, curve, der).is_some(),
+                None => self.law(&adoption, curve, nameplate, world).is_some(),
+            };
+            if (1..=CURVES).contains(&curve) && fits {
                 adoption.pending = Some((curve, now + ADOPTING));
                 self.put(adoption.result, Some(BUSY));
             } else {
@@ -213,30 +213,41 @@ impl Link {
                 .map(|after| now + after);
         }
         // Disabled is disabled, whatever is adopted meanwhile.
-        let law = |curve| {
-            self.law(&adoption, curve, nameplate, world)
-                .filter(|_| enabled)
-        };
-        let mut phases = vec![Phase {
-            from: now,
-            law: law(1),
-        }];
-        if let Some((curve, due)) = adoption.pending {
-            phases.push(Phase {
-                from: due,
-                law: law(curve),
-            });
+        let mut followed = vec![(now, Some(1))];
+        followed.extend(adoption.pending.map(|(curve, due)| (due, Some(curve))));
+        let back = self.curve_to_go_back_to(&adoption);
+        followed.extend(adoption.revert_at.map(|at| (at, back)));
+        let followed = followed
+            .into_iter()
+            .map(|(from, curve)| (from, curve.filter(|_| enabled)));
+        match settings {
+            Some(der) => {
+                let change = |curve: Option<u16>| match curve {
+                    Some(curve) => self.change_of_set(adoption.group, curve, &der),
+                    None => self.change_off(),
+                };
+                let changes = followed.filter_map(|(from, curve)| Some((from, change(curve)?)));
+                world.change(device, self.number, changes.collect());
+            }
+            None => {
+                let law = |curve: u16| self.law(&adoption, curve, nameplate, world);
+                let phases = followed.map(|(from, curve)| Phase {
+                    from,
+                    law: curve.and_then(law),
+                });
+                let phases = phases.collect();
+                world.follow(device, self.number, phases);
+            }
         }
-        if let Some(at) = adoption.revert_at {
-            let back = adoption.curve_to_go_back_to(self);
-            phases.push(Phase {
-                from: at,
-                law: back.and_then(law),
-            });
-        }
-        world.follow(device, self.number, phases);
         self.adoption = Some(adoption);
         Ok(())
+    }
+
+    fn curve_to_go_back_to(&self, adoption: &Adoption) -> Option<u16> {
+        let curve = self.number(adoption.back)?;
+        (1.0..=f64::from(CURVES))
+            .contains(&curve)
+            .then_some(curve as u16)
     }
 
     /// What a curve makes the device do; `None` when it is no curve that a device would adopt.

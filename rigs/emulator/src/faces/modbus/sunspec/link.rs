@@ -109,14 +109,11 @@ impl Link {
                 let position = world.value(device, model::Point::SwitchOn);
                 cell.encode(position, 0)
             }
-            Content::Connected => {
-                let connected = world.is_connected(device);
-                cell.encode(Some(f64::from(u8::from(connected))), 0)
-            }
             Content::Remaining(point) => {
                 let left = world.remaining(device, *point).unwrap_or_default();
                 cell.encode(Some(left.as_secs_f64().ceil()), 0)
             }
+            Content::Told(told) => cell.encode(told(world, device), 0),
             Content::Uptime => {
                 // It rolls over, as a heartbeat may.
                 let seconds = world.plant.now().as_secs() % 0xffff;
@@ -172,9 +169,9 @@ impl Link {
             }
             Content::Enable { written, .. } | Content::Switch { written } => *written = value,
             Content::Measured(..)
-            | Content::Connected
             | Content::Remaining(_)
-            | Content::Uptime => {}
+            | Content::Uptime
+            | Content::Told(_) => {}
         }
         Some(cell.offset)
     }

@@ -62,6 +62,8 @@ pub(super) fn scales(model: &Model, nameplate: &Nameplate, site: Site) -> Scales
             .iter()
             .find(|(known, _)| *known == unit)
             .map_or(-2, |(_, scale)| *scale);
+        // Clearing times are told in hundredths: the shortest is 0.16 s.
+        let finest = if sf == "Tms_SF" { -2 } else { finest };
         let finest = if unit == "Hz" && point.kind == PointType::Uint32 {
             -3
         } else {

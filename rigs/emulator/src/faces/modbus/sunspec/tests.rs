@@ -1,3 +1,4 @@
+use der_model::settings::Kind;
 use model::Point;
 use profile::modbus::Table;
 
@@ -16,13 +17,29 @@ struct Bench {
 
 impl Bench {
     fn new(device: &str, models: &[u16]) -> Self {
+        Self::of(world(), device, models)
+    }
+
+    /// Of an inverter, or a storage, that is a DER with these settings.
+    fn der(device: &str, models: &[u16], settings: &str) -> Self {
+        use crate::plant::der::tests::functions;
         let mut world = world();
+        if device == "pv1" {
+            world.plant.pv[0].set_functions(functions(Kind::Pv, settings));
+        } else {
+            world.plant.storage[0].set_functions(functions(Kind::Storage, settings));
+        }
+        Self::of(world, device, models)
+    }
+
+    fn of(mut world: World, device: &str, models: &[u16]) -> Self {
         // Half of the rating: there is room for reactive power.
         world.set("pv1.available", 1500.0).expect("settable");
         run(&mut world, 5.0);
         let device = world.device_index(device).expect("there");
         let nameplate: Nameplate = world.devices()[device].nameplate;
         let identity = Identity {
+            der: world.functions(device).map(|der| der.own().clone()),
             maker: "gridrig".into(),
             model: "test".into(),
             serial: "1".into(),
@@ -63,6 +80,19 @@ impl Bench {
 
     fn run(&mut self, seconds: f64) {
         run(&mut self.world, seconds);
+    }
+
+    /// The number of a register, given that of its scale factor.
+    fn scaled(&mut self, model: u16, offset: u16, sf: u16) -> f64 {
+        let raw = self.read(model, offset, 1)[0].cast_signed();
+        let scale = self.read(model, sf, 1)[0].cast_signed();
+        f64::from(raw) * 10_f64.powi(scale.into())
+    }
+
+    fn p(&self) -> f64 {
+        self.world
+            .value(self.device, Point::ActivePower)
+            .expect("measured")
     }
 
     fn q(&self) -> f64 {
@@ -271,4 +301,143 @@ fn scale_factors_that_move_leave_every_value_as_it_was() {
     assert_eq!(bench.write(123, 5, &[50]), Ok(()));
     bench.world.set_scale_shift(bench.device, 0);
     assert_eq!(bench.read(123, 5, 1), [5000]);
+}
+
+#[test]
+fn a_der_adopts_a_volt_var_curve_and_follows_it_with_its_response() {
+    let mut bench = Bench::der("pv1", &[1, 701, 702, 704, 705], "");
+    assert_eq!(bench.read(705, 2, 1), [0], "its settings have no volt-var");
+    // Within 44 % of 3 kVA; the response time in tenths of a second.
+    let curve = [9200, 4400, 9500, 4400, 10500, 0xeed0, 10800, 0xeed0];
+    assert_eq!(bench.write(705, SECOND + 7, &[0, 20]), Ok(()));
+    assert_eq!(bench.write(705, SECOND + 10, &curve), Ok(()));
+    assert_eq!(bench.write(705, 3, &[2]), Ok(()));
+    assert_eq!(bench.write(705, 2, &[1]), Ok(()));
+    bench.run(10.0);
+    assert_eq!(bench.read(705, 4, 1), [1], "done");
+    assert!(bench.q().abs() < 30.0, "at nominal: {}", bench.q());
+    bench.world.set("grid.v", 0.95 * 230.0).expect("settable");
+    bench.run(2.0);
+    let s = bench.world.devices()[bench.device].nameplate.s;
+    assert!((bench.q() / (0.44 * s) - 0.9).abs() < 0.02, "{}", bench.q());
+    bench.run(10.0);
+    assert!((bench.q() / (0.44 * s) - 1.0).abs() < 0.01, "{}", bench.q());
+    // Disabled, it gives way to nothing.
+    assert_eq!(bench.write(705, 2, &[0]), Ok(()));
+    bench.run(20.0);
+    assert!(bench.q().abs() < 1.0, "{}", bench.q());
+}
+
+#[test]
+fn a_der_adopts_no_curve_that_rises_or_that_it_cannot_give() {
+    let mut bench = Bench::der("pv1", &[1, 705], "");
+    for y in [[4400, 0, 1000, 0xeed0_u16], [6000, 0, 0, 0xeed0]] {
+        let curve = [9200, y[0], 9800, y[1], 10200, y[2], 10800, y[3]];
+        assert_eq!(bench.write(705, SECOND + 10, &curve), Ok(()));
+        assert_eq!(bench.write(705, 3, &[2]), Ok(()));
+        assert_eq!(bench.read(705, 4, 1), [2], "{y:?}");
+    }
+}
+
+#[test]
+fn registers_of_a_der_begin_with_its_settings() {
+    let settings = "category = \"A\"\nabnormal = \"II\"\n[watt_var]\n[volt_watt]\nv1 = 1.05\n[enter_service]\ndelay_s = 42\nramp_s = 7\n[trip]\nov1 = [1.13, 3]\n";
+    let mut bench = Bench::der(
+        "pv1",
+        &[1, 702, 703, 705, 706, 707, 708, 711, 712],
+        settings,
+    );
+    assert_eq!(bench.read(702, 21, 2), [0, 1], "categories");
+    assert_eq!(bench.read(703, 10, 1), [42]);
+    assert_eq!(bench.read(703, 14, 1), [7]);
+    let enabled = [705, 706, 707, 711, 712].map(|model| bench.read(model, 2, 1)[0]);
+    assert_eq!(enabled, [0, 1, 1, 1, 1]);
+    assert_eq!(bench.read(706, 20, 2), [10500, 10000]);
+    // The farther threshold first: 1.20 after 0.16 s, then 1.13 after 3 s.
+    assert_eq!(bench.read(708, 10, 7), [2, 12000, 0, 16, 11300, 0, 300]);
+    assert_eq!(bench.read(707, 10, 7), [2, 4500, 0, 16, 7000, 0, 1000]);
+    // 4 % of 50 Hz and the like stand in 711; 12 registers, and the gain of the first set.
+    assert!((bench.scaled(711, 18, 12) - 0.05).abs() < 1e-9);
+}
+
+#[test]
+fn adopted_trip_curves_trip_in_their_time_and_the_alarm_says_why() {
+    let mut bench = Bench::der("pv1", &[1, 701, 703, 708], "[enter_service]\ndelay_s = 5\n");
+    let state = |bench: &mut Bench| (bench.read(701, 3, 3), bench.read(701, 6, 2));
+    assert_eq!(state(&mut bench), (vec![1, 3, 1], vec![0, 0]));
+    // A set has 40 registers; the second begins at 49: 1.20 after 0.16 s and 1.10 after 1 s.
+    assert_eq!(
+        bench.write(708, 50, &[2, 12000, 0, 16, 11000, 0, 100]),
+        Ok(())
+    );
+    assert_eq!(bench.write(708, 3, &[2]), Ok(()));
+    bench.run(0.4);
+    assert_eq!(bench.read(708, 4, 1), [1]);
+    bench.world.set("grid.v", 1.12 * 230.0).expect("settable");
+    bench.run(0.9);
+    assert_eq!(state(&mut bench).0[2], 1, "still connected");
+    bench.run(0.2);
+    assert_eq!(state(&mut bench), (vec![1, 6, 0], vec![0, 1 << 10]));
+    bench.world.set("grid.v", 230.0).expect("settable");
+    bench.run(1.0);
+    assert_eq!(bench.read(703, 15, 2), [0, 4], "seconds until it enters");
+    bench.run(5.0);
+    assert_eq!(state(&mut bench), (vec![1, 2, 1], vec![0, 0]));
+    // The farther threshold must not be the slower one.
+    assert_eq!(
+        bench.write(708, 50, &[2, 12000, 0, 200, 11000, 0, 100]),
+        Ok(())
+    );
+    assert_eq!(bench.write(708, 3, &[2]), Ok(()));
+    assert_eq!(bench.read(708, 4, 1), [2]);
+}
+
+#[test]
+fn enter_service_is_set_and_withdrawn_over_model_703() {
+    let mut bench = Bench::der("pv1", &[1, 701, 703], "");
+    // Delay 3 s and a ramp of 10 s, by 32 bits each.
+    assert_eq!(bench.write(703, 9, &[0, 3]), Ok(()));
+    assert_eq!(bench.write(703, 13, &[0, 10]), Ok(()));
+    assert_eq!(bench.write(703, 2, &[0]), Ok(()));
+    bench.run(0.1);
+    assert_eq!((bench.read(701, 3, 3), bench.p()), (vec![0, 0, 0], 0.0));
+    assert_eq!(bench.write(703, 2, &[1]), Ok(()));
+    bench.run(2.8);
+    assert_eq!(bench.p(), 0.0);
+    bench.run(2.7);
+    assert!(
+        (bench.p() - 750.0).abs() < 60.0,
+        "a quarter of 3 kW: {}",
+        bench.p()
+    );
+    // A window that cannot be is not taken.
+    assert_eq!(bench.write(703, 4, &[12000]), Err(Exception::IllegalValue));
+}
+
+#[test]
+fn a_reverted_setpoint_of_model_704_gives_way_to_the_function_that_is_on() {
+    let mut bench = Bench::der("bat1", &[1, 704, 705], "[volt_var]\nolrt_s = 1\n");
+    bench.world.set("grid.v", 0.95 * 230.0).expect("settable");
+    bench.run(10.0);
+    assert!((bench.q() - 440.0).abs() < 20.0, "{}", bench.q());
+    // 300 var absorbed for 30 s; mode 4 is var, and nothing stays enabled behind.
+    let minus = (-300_i32).cast_unsigned();
+    let words = [(minus >> 16) as u16, minus as u16];
+    assert_eq!(bench.write(704, 45, &[0, 30]), Ok(()));
+    assert_eq!(bench.write(704, 36, &[4]), Ok(()));
+    assert_eq!(bench.write(704, 38, &words), Ok(()));
+    assert_eq!(bench.write(704, 35, &[1]), Ok(()));
+    bench.run(25.0);
+    assert!((bench.q() + 300.0).abs() < 5.0, "{}", bench.q());
+    bench.run(25.0);
+    assert!((bench.q() - 440.0).abs() < 20.0, "{}", bench.q());
+    // A power factor goes before volt-var, too: 0.8 under-excited at 1 kW of discharge.
+    assert_eq!(bench.write(704, 24, &[0, 1000]), Ok(()));
+    assert_eq!(bench.write(704, 22, &[1]), Ok(()));
+    let sf = bench.read(704, 53, 1)[0].cast_signed();
+    let pf = (0.92 / 10_f64.powi(sf.into())).round() as u16;
+    assert_eq!(bench.write(704, 59, &[pf, 1]), Ok(()));
+    assert_eq!(bench.write(704, 2, &[1]), Ok(()));
+    bench.run(30.0);
+    assert!((bench.q() + 426.0).abs() < 10.0, "{}", bench.q());
 }
