@@ -109,6 +109,9 @@ impl Bench {
     /// When devices, buses and profiles do not fit together.
     pub fn new(spec: BenchSpec) -> Result<Self, BenchError> {
         let mut plant = Plant::new(spec.site, spec.feeder, spec.forming, spec.sync, spec.seed);
+        if !spec.relay {
+            plant.breaker.without_relay();
+        }
         let mut kinds: Vec<Option<Kind>> = Vec::with_capacity(spec.devices.len());
         for device in &spec.devices {
             kinds.push(own_part(&mut plant, device, spec.site));

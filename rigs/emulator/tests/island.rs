@@ -66,6 +66,7 @@ fn island(mut devices: Vec<DeviceSpec>, settle_s: f64) -> Shared {
         network: None,
         forming: Forming::default(),
         sync: SyncCheck::default(),
+        relay: true,
         buses: vec![BusSpec {
             id: "lan1".into(),
             kind: BusKind::ModbusTcp,

@@ -206,6 +206,7 @@ impl EmulatedBench {
             network: rig.emulate.network.clone(),
             forming: Forming::default(),
             sync: SyncCheck::default(),
+            relay: rig.emulate.relay.unwrap_or(true),
             buses: rig
                 .buses
                 .iter()

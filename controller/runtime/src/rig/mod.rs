@@ -374,6 +374,8 @@ pub struct Emulation {
     pub feeder_r_ohm: Option<f64>,
     /// The grid behind the coupling breaker.
     pub feeder_x_ohm: Option<f64>,
+    /// Whether the relay at the coupling breaker opens it when the utility is lost.
+    pub relay: Option<bool>,
     /// The network between the devices; without one they share a busbar behind the feeder.
     pub network: Option<Arc<::network::description::Network>>,
     /// File with the course of the day, relative to the rig.

@@ -301,6 +301,7 @@ pub(super) fn emulation(
     if let Some(plant) = reader.section("plant") {
         emulation.feeder_r_ohm = plant.number("feeder_r_ohm").map(|x| x.value);
         emulation.feeder_x_ohm = plant.number("feeder_x_ohm").map(|x| x.value);
+        emulation.relay = plant.boolean("relay").map(|x| x.value);
         emulation.day = plant.text("day").map(|x| reader.path(&plant, &x.value));
         emulation.course = plant.text("course").map(|x| reader.path(&plant, &x.value));
         plant.finish();

@@ -30,6 +30,8 @@ pub struct BenchSpec {
     pub forming: Forming,
     /// Windows of the breaker's sync-check.
     pub sync: SyncCheck,
+    /// Whether the breaker opens by itself when the utility is lost.
+    pub relay: bool,
     /// Buses.
     pub buses: Vec<BusSpec>,
     /// Devices, in the order of the rig.

@@ -42,6 +42,7 @@ fn spec() -> BenchSpec {
         network: None,
         forming: Forming::default(),
         sync: SyncCheck::default(),
+        relay: true,
         buses: vec![
             bus("lan1", BusKind::ModbusTcp),
             bus("rs1", BusKind::ModbusRtu),

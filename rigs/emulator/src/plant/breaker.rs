@@ -89,6 +89,8 @@ pub struct Breaker {
     position: Position,
     blocked_by: Option<Refusal>,
     tripped: bool,
+    /// Whether its relay looks at the mains.
+    relay: bool,
 }
 
 impl Breaker {
@@ -98,7 +100,13 @@ impl Breaker {
             position: Position::Closed { mains_bad_s: 0.0 },
             blocked_by: None,
             tripped: false,
+            relay: true,
         }
+    }
+
+    /// Takes the loss-of-mains relay away: it stays closed, whatever the utility does.
+    pub fn without_relay(&mut self) {
+        self.relay = false;
     }
 
     /// Opens at once; also takes back a close command that waits.
@@ -146,7 +154,7 @@ impl Breaker {
         self.position = match self.position {
             Position::Open => Position::Open,
             Position::Closed { mains_bad_s } => {
-                let bad = if mains_good(grid, site) {
+                let bad = if !self.relay || mains_good(grid, site) {
                     0.0
                 } else {
                     mains_bad_s + dt_s

@@ -84,6 +84,7 @@ pub(super) fn serve(count: usize, wiring: Wiring) -> Result<(), BenchError> {
         },
         forming: Forming::default(),
         sync: SyncCheck::default(),
+        relay: true,
         buses: (0..buses)
             .map(|n| BusSpec {
                 id: name(n),
