@@ -1,15 +1,17 @@
 //! Services as data: what fraction of a contract belongs to a frequency.
 //!
 //! The data is `definitions.toml` beside this file, each entry with its source, edition and mark of
-//! origin; a settings file changes single numbers. Response times stand beside the characteristic
-//! and are not evaluated here.
+//! origin; a settings file changes single numbers. Response times stand beside the characteristic;
+//! what they mean for the course of an answer is said by [`Definition::course`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use document::{Actor, Diagnostic, Document, Source, Table};
 use quantities::Frequency;
+use serde::{Deserialize, Serialize};
 
-use crate::{Curve, FrequencyWatt};
+use crate::{Course, Curve, FrequencyWatt};
 
 /// The data.
 const TEXT: &str = include_str!("definitions.toml");
@@ -35,7 +37,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
 ];
 
 /// Where a definition comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// Its source was read.
     Read,
@@ -55,7 +57,7 @@ impl Origin {
 }
 
 /// The characteristic of a service, by distance from nominal in hertz.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Shape {
     /// Straight lines.
     Points {
@@ -85,7 +87,7 @@ pub enum Shape {
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
     /// Its name on the command line.
     pub name: String,
@@ -103,6 +105,12 @@ pub struct Definition {
     pub shape: Shape,
     /// Seconds until it begins, is full, and for which it is held, where somebody says so.
     pub times_s: [Option<f64>; 3],
+    /// Whether it is answered on the fast path, at every sample of the frequency.
+    pub fast: bool,
+    /// Fastest return of the answer, as a share of the contract per second, where somebody says so.
+    pub release_per_s: Option<f64>,
+    /// Seconds after an activation by which it must be ready for the next one, where somebody says so.
+    pub ready_s: Option<f64>,
 }
 
 /// Distances are rounded to this part of a hertz: 49.7 less 50 is not quite -0.3, and a step would
@@ -112,7 +120,43 @@ const RESOLUTION: f64 = 1e9;
 /// Nominal frequencies that a service without one of its own may have.
 const NOMINAL_HZ: [f64; 2] = [50.0, 60.0];
 
+/// Share of the time until full that the ramp of an answer takes; the rest is left for the way of a
+/// setpoint and for the device. Chosen: 0.6, which leaves 0.4 s of the one second of the fastest services, four
+/// cycles of 100 ms.
+const RAMP_SHARE: f64 = 0.6;
+
 impl Definition {
+    /// How an answer moves: full in its time with a margin, all or nothing where the shape is a step.
+    #[must_use]
+    pub fn course(&self) -> Course {
+        let [_, full_s, hold_s] = self.times_s;
+        let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or_default();
+        let all_or_nothing = matches!(self.shape, Shape::Step { .. });
+        Course {
+            ramp_per_s: full_s.map(|full_s| 1.0 / (full_s * RAMP_SHARE)),
+            release_per_s: self.release_per_s,
+            held_for: all_or_nothing.then(|| seconds(hold_s.unwrap_or_default())),
+            ready_within: self.ready_s.map(seconds),
+        }
+    }
+
+    /// Whether it ever asks for more power, and whether for less; a signal may ask for both.
+    #[must_use]
+    pub fn directions(&self) -> (bool, bool) {
+        match &self.shape {
+            Shape::Signal => (true, true),
+            Shape::Step { at_hz } => (*at_hz <= 0.0, *at_hz > 0.0),
+            Shape::Slope { over, under, .. } => (under.is_some(), over.is_some()),
+            Shape::Points { curve, .. } => {
+                let mut points = curve.points().iter();
+                (
+                    points.clone().any(|(_, y)| *y > 0.0),
+                    points.any(|(_, y)| *y < 0.0),
+                )
+            }
+        }
+    }
+
     /// The nominal frequency: its own, or the nearer one.
     #[must_use]
     pub fn nominal_at(&self, f: Frequency) -> Frequency {
@@ -241,6 +285,9 @@ fn definition(name: &str, table: &Table<'_>) -> Option<Definition> {
         nominal: number("f_nom_hz").map(Frequency::from_hertz),
         shape,
         times_s: ["start_s", "full_s", "hold_s"].map(number),
+        fast: table.boolean("fast").is_some_and(|fast| fast.value),
+        release_per_s: number("release_per_s"),
+        ready_s: number("ready_s"),
     })
 }
 
