@@ -10,7 +10,7 @@ use std::time::Duration;
 use limiter::{Approved, Limiter};
 use model::{
     DeviceIx, Event, Function, Group, Instant, Mode, ModeRequest, Order, ProcessImage, Proposal,
-    Role, Schedule, Setpoint,
+    Role, Schedule, ServiceReport, Setpoint,
 };
 use quantities::{ActivePower, Bounds, Quantity};
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::estimate::{Estimate, RocofWindow, estimate};
 use crate::functions::{
     BlackStart, ExchangeContract, FrequencyDroop, HandOver, IslandBalance, LoadShedding,
     MarketSchedule, Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety, Separating,
-    Situation, Synchronising, VoltageSupport, Wishes,
+    ServiceDelivery, Situation, Synchronising, VoltageSupport, Wishes,
 };
 use crate::mode::{Look, ModeMachine};
 use crate::settings::Bench;
@@ -62,6 +62,8 @@ pub struct Outcome {
     pub estimate: Estimate,
     /// Setpoints to send, in the order of the rig.
     pub dispatches: Vec<Dispatch>,
+    /// What each service is asked for and could give.
+    pub services: Vec<ServiceReport>,
     /// What happened.
     pub events: Vec<Event>,
 }
@@ -89,6 +91,7 @@ pub struct Controller {
     island_balance: IslandBalance,
     synchronising: Synchronising,
     operator: Operator,
+    service_delivery: ServiceDelivery,
     exchange_contract: ExchangeContract,
     reserve: Reserve,
     voltage_support: VoltageSupport,
@@ -131,6 +134,7 @@ impl Controller {
             island_balance: IslandBalance::default(),
             synchronising: Synchronising::default(),
             operator: Operator::default(),
+            service_delivery: ServiceDelivery::default(),
             exchange_contract: ExchangeContract::default(),
             reserve: Reserve::default(),
             voltage_support: VoltageSupport::default(),
@@ -185,6 +189,7 @@ impl Controller {
             mode: self.mode.mode(),
             estimate: seen,
             dispatches,
+            services: self.service_delivery.reports().to_vec(),
             events: wishes.events,
         }
     }
@@ -250,6 +255,30 @@ impl Controller {
                     }
                     Some(why) => events.push(Event::OrderRefused { why: why.into() }),
                 },
+                Order::Signal { service, fraction } => {
+                    let services = &self.bench.settings.services;
+                    if !self.service_delivery.signal(services, *service, *fraction) {
+                        let why = match services.get(service.index()) {
+                            None => format!("there is no service number {}", service.0),
+                            Some(spec) => format!(
+                                "{} takes no signal of {fraction}: it follows the frequency, or the \
+                                 signal is not within -1 to 1",
+                                spec.name
+                            ),
+                        };
+                        events.push(Event::OrderRefused { why });
+                    }
+                }
+                Order::Baseline { device, p } => {
+                    let mut services = self.bench.settings.services.iter();
+                    if services.any(|spec| spec.devices.contains(device)) && p.is_finite() {
+                        self.service_delivery.declare(*device, *p);
+                    } else {
+                        events.push(Event::OrderRefused {
+                            why: format!("device number {} delivers no service", device.0),
+                        });
+                    }
+                }
                 Order::Mode(request) => self.mode.ask(*request),
                 Order::EmergencyStop => {
                     self.safety.stop();
@@ -308,6 +337,19 @@ impl Controller {
         }
     }
 
+    /// The storages that follow their baseline and deliver services on top: those that were promised and
+    /// that nobody holds, while the bench is coupled.
+    fn in_service(&self) -> BTreeSet<DeviceIx> {
+        if self.mode.mode() != Mode::GridConnected {
+            return BTreeSet::new();
+        }
+        let services = self.bench.settings.services.iter();
+        services
+            .flat_map(|spec| spec.devices.iter().copied())
+            .filter(|device| !self.operator.holds(*device))
+            .collect()
+    }
+
     /// Lets the functions look at the situation; those that are not fast stand by what they said.
     fn look(
         &mut self,
@@ -318,15 +360,21 @@ impl Controller {
         storage: &[(DeviceIx, Bounds<ActivePower>)],
         wishes: &mut Wishes,
     ) {
+        let in_service = self.in_service();
+        let is_free = |device: &DeviceIx| !in_service.contains(device);
         let storage_sent = storage
             .iter()
+            .filter(|(device, _)| is_free(device))
             .map(|(device, _)| sent_power(&self.sent, *device))
             .sum();
         let held_off = self.operator.held_off();
         let touched = self.sent.keys().copied().collect();
         let on = connected(&self.bench, self.mode.mode(), now, image, storage);
+        let (free, serving): (Vec<_>, Vec<_>) =
+            on.iter().copied().partition(|(device, _)| is_free(device));
         let situation = Situation {
             now,
+            rhythm,
             mode: self.mode.mode(),
             armed: self.armed,
             opening: self.mode.is_opening(),
@@ -334,11 +382,14 @@ impl Controller {
             image,
             bench: &self.bench,
             schedule: in_force(&self.schedules, now),
-            storage: &on,
+            storage: &free,
             storage_answering: storage,
             touched: &touched,
             held_off: &held_off,
             storage_sent,
+            serving: &serving,
+            in_service: &in_service,
+            served: self.service_delivery.served(),
             loop_delay: self.loop_delay,
         };
         macro_rules! run {
@@ -359,6 +410,7 @@ impl Controller {
             island_balance,
             synchronising,
             operator,
+            service_delivery,
             exchange_contract,
             reserve,
             voltage_support,

@@ -14,8 +14,10 @@ pub mod cycle;
 pub mod estimate;
 pub mod functions;
 pub mod mode;
+pub mod reservation;
 pub mod settings;
 
 pub use cycle::{Controller, Dispatch, Outcome, Rhythm};
 pub use estimate::Estimate;
+pub use reservation::{Reserved, ServiceSpec, Side};
 pub use settings::{Bench, Settings};

@@ -7,6 +7,8 @@ use model::{Agreement, DeviceIx, DeviceSpec, RestStep, Role};
 use quantities::{ActivePower, Bounds, Frequency, FrequencyRate, StateOfCharge, Voltage};
 use serde::{Deserialize, Serialize};
 
+use crate::reservation::ServiceSpec;
+
 /// Settings of the control functions. Times are real time, powers positive into the bus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -53,6 +55,8 @@ pub struct Settings {
     pub safe_step: Duration,
     /// Delay at which a droop over the network begins to swing, where the rig states the island.
     pub delay_margin: Option<Duration>,
+    /// Frequency services that were sold, in the order of the rig.
+    pub services: Vec<ServiceSpec>,
 }
 
 impl Settings {
@@ -89,6 +93,7 @@ impl Settings {
             safe_order: RestStep::NAMES.iter().map(|(_, step)| *step).collect(),
             safe_step: Duration::from_millis(1500),
             delay_margin: None,
+            services: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, Quantity, ReactivePower, Voltage};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceIx, DeviceSpec, Instant, ModeRequest, Role};
+use crate::{DeviceIx, DeviceSpec, Instant, ModeRequest, Role, ServiceIx};
 
 /// What a device is asked to do. Only the limiter turns one into something that drivers take.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +102,22 @@ pub enum Order {
     Schedule(Schedule),
     /// The utility asks for something else at the point of common coupling: this holds from now on.
     Agree(Agreement),
+    /// The set point of a service that follows one: a fraction of its contract, positive = more into
+    /// the bus.
+    Signal {
+        /// Which service.
+        service: ServiceIx,
+        /// From -1 to 1.
+        fraction: f64,
+    },
+    /// The operational baseline of a device that delivers services: what it would do without them. It
+    /// counts from now on, or from the end of an event under way.
+    Baseline {
+        /// Which device.
+        device: DeviceIx,
+        /// Power, positive = into the bus.
+        p: ActivePower,
+    },
     /// A change of mode.
     Mode(ModeRequest),
     /// Allow (or stop) writing to devices at all.

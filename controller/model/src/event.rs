@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Agreement, DeviceIx, Flaw, Function, Mode, RestStep, Setpoint};
+use crate::{Agreement, DeviceIx, Flaw, Function, Mode, RestStep, ServicePhase, Setpoint};
 
 /// How far a setpoint has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -180,6 +180,65 @@ pub enum Event {
     MarketResumed {
         /// The interval whose schedule is followed from now on.
         interval: u64,
+    },
+    /// A service has come to another phase.
+    ServicePhaseChanged {
+        /// Name of the service.
+        service: String,
+        /// Old phase.
+        from: ServicePhase,
+        /// New phase.
+        to: ServicePhase,
+        /// Power that it is asked for on top of the baseline, in watts.
+        asked_w: f64,
+        /// Power of its devices that was declared before, in watts.
+        baseline_w: f64,
+    },
+    /// A device does not give its share of a service any more, and the others were asked for it.
+    ServiceReallocated {
+        /// Name of the service.
+        service: String,
+        /// The device that failed.
+        device: DeviceIx,
+        /// Why it is thought so.
+        why: String,
+        /// Power that it owes, in watts, signed as the service.
+        lost_w: f64,
+        /// Power of that which the others were asked for, in watts.
+        moved_w: f64,
+        /// Power that nobody can give, in watts.
+        missing_w: f64,
+    },
+    /// A service is given in part only.
+    ServiceFellShort {
+        /// Name of the service.
+        service: String,
+        /// Power that it is asked for on top of the baseline, in watts.
+        asked_w: f64,
+        /// Power of that which its devices can give, in watts.
+        achieved_w: f64,
+        /// Why, with the devices that give less than their share.
+        why: String,
+    },
+    /// A service could not give all that was sold, if it were asked now.
+    ServiceUnavailable {
+        /// Name of the service.
+        service: String,
+        /// Power upwards that is there, in watts.
+        up_w: f64,
+        /// Power downwards that is there, in watts.
+        down_w: f64,
+        /// Why.
+        why: String,
+    },
+    /// A service can give all that was sold again.
+    ServiceAvailable {
+        /// Name of the service.
+        service: String,
+        /// Power upwards that is there, in watts.
+        up_w: f64,
+        /// Power downwards that is there, in watts.
+        down_w: f64,
     },
     /// Writing to devices was allowed or stopped.
     Armed {

@@ -13,6 +13,7 @@ pub mod mode;
 pub mod point;
 pub mod proposal;
 pub mod sample;
+pub mod service;
 pub mod time;
 
 pub use characteristic::{Characteristic, Droop, NotACharacteristic};
@@ -26,4 +27,5 @@ pub use mode::{Mode, ModeRequest};
 pub use point::Point;
 pub use proposal::{Function, Group, Proposal, Target};
 pub use sample::{Flaw, PointSample, Reading, Sample, Signal};
+pub use service::{ServiceIx, ServicePhase, ServiceReport};
 pub use time::{Clock, Instant, LogicalTime, UtcTime};

@@ -27,6 +27,8 @@ pub enum Function {
     Synchronising,
     /// A person or a scenario.
     Operator,
+    /// Deliver the frequency services that were sold.
+    ServiceDelivery,
     /// Keep charge and power back for what may come.
     Reserve,
     /// Keep the exchange inside what was agreed with the utility.
@@ -58,6 +60,7 @@ impl Function {
             Self::Synchronising => "synchronising",
             Self::Operator => "operator",
             Self::ExchangeContract => "exchange_contract",
+            Self::ServiceDelivery => "service_delivery",
             Self::Reserve => "reserve",
             Self::VoltageSupport => "voltage_support",
             Self::ReactiveExchange => "reactive_exchange",

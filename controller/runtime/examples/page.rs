@@ -52,6 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 sample_age_max: Duration::from_secs(3),
             })
             .collect(),
+        services: Vec::new(),
         buses: ["lan1", "rs1", "can0", "mq"].map(String::from).into(),
         started_utc: UtcTime::from_unix_nanos(STARTED),
         virtual_time: true,
@@ -138,7 +139,11 @@ impl FakeBench {
             WebCommand::Hold { device, setpoint } => {
                 self.dispatch(device, setpoint, Function::Operator, "a person holds it");
             }
-            WebCommand::Release { .. } | WebCommand::Agree(_) | WebCommand::HandOver { .. } => {}
+            WebCommand::Release { .. }
+            | WebCommand::Agree(_)
+            | WebCommand::HandOver { .. }
+            | WebCommand::Signal { .. }
+            | WebCommand::Baseline { .. } => {}
         }
     }
 
@@ -320,6 +325,7 @@ impl FakeBench {
             armed: self.armed,
             estimate: &estimate,
             image: &self.image,
+            services: &[],
         });
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use control::Reserved;
 use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload, ReadingQuality};
 use ledger_node::AtomDraft;
@@ -21,7 +22,7 @@ use market::settlement::{Account, Basis, CouplingMeter, Item};
 use market::utility::{Coupling, Parity};
 use market::{Agent, AgentId, Book, BookRules, Interval, MarketView, Mwh, Price, Side};
 use model::{DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, Schedule, UtcTime};
-use quantities::{ActivePower, Quantity};
+use quantities::{ActivePower, Bounds, Quantity};
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{self, CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
@@ -201,8 +202,12 @@ impl Desk {
                 let device = &rig.devices[*index];
                 let agent = AgentId::from(&*device.id);
                 Ok(Seat {
-                    participant: participant(&agent, how, &bench.devices[*index])
-                        .map_err(|e| wrong(&e))?,
+                    participant: participant(
+                        &agent,
+                        how,
+                        &left_by_reserves(&bench, DeviceIx(*index as u16)),
+                    )
+                    .map_err(|e| wrong(&e))?,
                     agent,
                     device: DeviceIx(*index as u16),
                     meter: meter()?,
@@ -532,6 +537,19 @@ impl Desk {
         });
         Ok(())
     }
+}
+
+/// A device as the market may use it: without the power and the charge that services reserve of it.
+fn left_by_reserves(bench: &control::Bench, device: DeviceIx) -> model::DeviceSpec {
+    let mut spec = bench.devices[device.index()].clone();
+    let reserved = Reserved::of(device, &bench.settings.services, &bench.devices);
+    if reserved != Reserved::default() {
+        let nothing = Bounds::exactly(ActivePower::ZERO);
+        spec.rating.p = reserved.leaves(spec.rating.p).unwrap_or(nothing);
+        // The rig was refused if no charge were left.
+        spec.rating.soc = reserved.charge(&spec).unwrap_or(spec.rating.soc);
+    }
+    spec
 }
 
 fn participant(

@@ -22,7 +22,7 @@ use bus::LinkEvent;
 use control::{Controller, Rhythm};
 use model::{
     Clock, DeviceId, DeviceIx, DeviceSpec, Event, Instant, Mode, Order, Point, PointSample,
-    ProcessImage, Role, Stage, UtcTime,
+    ProcessImage, Role, ServiceReport, Stage, UtcTime,
 };
 
 use crate::desk::Desk;
@@ -45,6 +45,8 @@ pub use safe_end::{RestInHand, Rested};
 pub trait Listener: Send {
     /// Samples of a step.
     fn samples(&mut self, now: Instant, samples: &[PointSample]);
+    /// What each service is asked for and could give, after a step.
+    fn services(&mut self, now: Instant, services: &[ServiceReport]);
     /// Something happened.
     fn event(&mut self, now: Instant, event: &Event);
     /// A supervisory cycle is over.

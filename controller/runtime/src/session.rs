@@ -9,7 +9,7 @@ use bus::BusSpec;
 use control::Rhythm;
 use document::{Actor, Diagnostic};
 use model::Clock;
-use quantities::{Bounds, Frequency};
+use quantities::{Bounds, Frequency, Quantity};
 use tokio::sync::Notify;
 
 use crate::clock::{SimClock, SystemClock};
@@ -25,7 +25,7 @@ use crate::rig::{OnLost, Rig};
 use crate::rights::Rights;
 use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Servers, Telemetry};
 use crate::thread::{ControlThread, Waker, stepped};
-use crate::view::{DeviceLabel, LiveView, RigView};
+use crate::view::{DeviceLabel, LiveView, RigView, ServiceLabel};
 use crate::write_path::WritePath;
 
 /// Name of the journal in the run folder.
@@ -425,10 +425,23 @@ fn rest_by_the_buses(engine: &Engine, rig: &Rig, clock: SystemClock) -> impl Fn(
     }
 }
 
-/// Frequencies at which the fast path has nothing to do: inside the droop's deadband.
+/// Distance from nominal that is not worth a step of its own, whatever a service asks for.
+/// Chosen: 10 mHz, the accuracy that (EU) 2017/1485 asks of a measured frequency.
+const NOT_WORTH_A_STEP: Frequency = Frequency::from_hertz(0.01);
+
+/// Frequencies at which the fast path has nothing to do: inside the deadband of the droop and of every fast
+/// service.
 fn calm(rig: &Rig) -> Bounds<Frequency> {
     let (nominal, band) = (rig.control.nominal_f, rig.control.deadband);
-    Bounds::between(nominal - band, nominal + band)
+    let fast = rig.control.services.iter().filter(|s| s.definition.fast);
+    let (under, over) = fast.fold((band, band), |(under, over), service| {
+        let quiet = service.definition.quiet();
+        (
+            Quantity::min(under, Quantity::max(quiet.0, NOT_WORTH_A_STEP)),
+            Quantity::min(over, Quantity::max(quiet.1, NOT_WORTH_A_STEP)),
+        )
+    });
+    Bounds::between(nominal - under, nominal + over)
 }
 
 fn influx(rig: &Rig, run_dir: &Path) -> Result<Option<InfluxConfig>, Box<Diagnostic>> {
@@ -476,6 +489,17 @@ fn rig_view(rig: &Rig, started_utc: model::UtcTime, virtual_time: bool) -> RigVi
                 profile: device.profile.id.to_string(),
                 bus: rig.buses[device.bus].id.to_string(),
                 sample_age_max: spec.sample_age_max,
+            })
+            .collect(),
+        services: rig
+            .control
+            .services
+            .iter()
+            .map(|sold| ServiceLabel {
+                name: sold.name.clone(),
+                service: sold.definition.name.clone(),
+                up: sold.up,
+                down: sold.down,
             })
             .collect(),
         buses: rig.buses.iter().map(|b| b.id.to_string()).collect(),

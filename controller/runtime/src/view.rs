@@ -18,9 +18,10 @@ use std::time::Duration;
 use bus::{BusReport, DeviceReport};
 use control::Estimate;
 use model::{
-    DeviceImage, DeviceIx, Event, Function, Instant, Mode, Point, ProcessImage, Role, Setpoint,
-    Stage, UtcTime,
+    DeviceImage, DeviceIx, Event, Function, Instant, Mode, Point, ProcessImage, Role, ServiceIx,
+    ServiceReport, Setpoint, Stage, UtcTime,
 };
+use quantities::ActivePower;
 use tokio::sync::watch;
 
 pub use history::{DeviceTrace, History};
@@ -45,6 +46,19 @@ pub struct DeviceLabel {
     pub sample_age_max: Duration,
 }
 
+/// A service that was sold, as a reader of the page knows it.
+#[derive(Clone, Debug)]
+pub struct ServiceLabel {
+    /// Name in the rig.
+    pub name: String,
+    /// What it is, such as `fcr-ce`.
+    pub service: String,
+    /// Power that was sold upwards.
+    pub up: ActivePower,
+    /// Power that was sold downwards, as a magnitude.
+    pub down: ActivePower,
+}
+
 /// The rig, as far as it does not change during a run.
 #[derive(Clone, Debug)]
 pub struct RigView {
@@ -56,6 +70,8 @@ pub struct RigView {
     pub site: String,
     /// The devices, in the order of the rig: [`DeviceIx`] points into this list.
     pub devices: Vec<DeviceLabel>,
+    /// The services, in the order of the rig: [`ServiceIx`] points into this list.
+    pub services: Vec<ServiceLabel>,
     /// Names of the buses.
     pub buses: Vec<String>,
     /// When the run began.
@@ -85,6 +101,8 @@ pub struct CycleReport<'a> {
     pub estimate: &'a Estimate,
     /// What every device said.
     pub image: &'a ProcessImage,
+    /// What each service is asked for and could give.
+    pub services: &'a [ServiceReport],
 }
 
 /// The latest of the market.
@@ -227,6 +245,7 @@ struct Inner {
     dispatches: VecDeque<SeenDispatch>,
     market: Option<MarketView>,
     ledger: Option<LedgerView>,
+    services: Vec<ServiceReport>,
     buses: Vec<BusView>,
     counters: Counters,
     arming: Option<ArmingView>,
@@ -304,6 +323,8 @@ impl LiveView {
         // The list of images is reused: a cycle allocates nothing here.
         let mut devices = inner.cycle.take().map(|c| c.devices).unwrap_or_default();
         devices.clone_from(&report.image.devices);
+        inner.services.clear();
+        inner.services.extend_from_slice(report.services);
         inner.cycle = Some(LastCycle {
             n: report.n,
             now: report.now,
@@ -419,6 +440,20 @@ impl LiveView {
     #[must_use]
     pub fn latest_market(&self) -> Option<MarketView> {
         self.lock().market.clone()
+    }
+
+    /// The services as of the latest cycle, in the order of the rig.
+    #[must_use]
+    pub fn latest_services(&self) -> Vec<ServiceReport> {
+        self.lock().services.clone()
+    }
+
+    /// The place of a service in the rig, by name.
+    #[must_use]
+    pub fn service_named(&self, name: &str) -> Option<ServiceIx> {
+        let mut services = self.rig.services.iter();
+        let index = services.position(|service| service.name == name)?;
+        u16::try_from(index).ok().map(ServiceIx)
     }
 
     /// The latest of the ledger; `None` before the first entry.

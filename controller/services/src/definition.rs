@@ -157,6 +157,50 @@ impl Definition {
         }
     }
 
+    /// Distances from nominal, below and above it, up to which it asks for nothing.
+    #[must_use]
+    pub fn quiet(&self) -> (Frequency, Frequency) {
+        let (under, over) = match &self.shape {
+            Shape::Signal => (f64::INFINITY, f64::INFINITY),
+            Shape::Step { at_hz } => (
+                if *at_hz <= 0.0 { -at_hz } else { 0.0 },
+                if *at_hz <= 0.0 { f64::INFINITY } else { 0.0 },
+            ),
+            Shape::Slope { over, under, .. } => {
+                let at = |side: &Option<(f64, f64)>| side.map_or(f64::INFINITY, |(at, _)| at);
+                (at(under), at(over))
+            }
+            Shape::Points {
+                curve, deadband_hz, ..
+            } => {
+                let zeros = || {
+                    curve
+                        .points()
+                        .iter()
+                        .filter(|(_, y)| *y == 0.0)
+                        .map(|(x, _)| *x)
+                };
+                let silent = curve.value(0.0) == 0.0;
+                let reach = |sign: f64| {
+                    // Beyond the last point a curve goes on as it ends.
+                    let last = match sign > 0.0 {
+                        true => curve.points().last(),
+                        false => curve.points().first(),
+                    };
+                    let ends_silent = last.is_some_and(|(_, y)| *y == 0.0);
+                    let edge = zeros().map(|x| x * sign).fold(0.0, f64::max);
+                    match (silent, ends_silent) {
+                        (true, true) => f64::INFINITY,
+                        (true, false) => edge,
+                        (false, _) => 0.0,
+                    }
+                };
+                (reach(-1.0).max(*deadband_hz), reach(1.0).max(*deadband_hz))
+            }
+        };
+        (Frequency::from_hertz(under), Frequency::from_hertz(over))
+    }
+
     /// The nominal frequency: its own, or the nearer one.
     #[must_use]
     pub fn nominal_at(&self, f: Frequency) -> Frequency {
@@ -524,6 +568,26 @@ mod tests {
         );
         check("fcr-gb", &[(49.99, 0.0), (49.5, 1.0), (50.5, -1.0)]);
         check("aemo-vf-raise", &[(49.85, 0.0), (49.5, 1.0), (50.5, 0.0)]);
+    }
+
+    #[test]
+    fn each_service_knows_where_it_asks_for_nothing_and_which_way_it_goes() {
+        const EVER: f64 = f64::INFINITY;
+        for (name, quiet, directions) in [
+            ("fcr-ce", (0.0, 0.0), (true, true)),
+            ("dc", (0.015, 0.015), (true, true)),
+            ("ffr", (0.3, EVER), (true, false)),
+            ("fcr-d-up", (0.1, EVER), (true, false)),
+            ("fcr-d-down", (EVER, 0.1), (false, true)),
+            ("lfsm-o", (EVER, 0.2), (false, true)),
+            ("droop", (0.036, 0.036), (true, true)),
+            ("afrr", (EVER, EVER), (true, true)),
+        ] {
+            let service = named(name).expect("a service");
+            let (under, over) = service.quiet();
+            assert_eq!((under.as_hertz(), over.as_hertz()), quiet, "{name}");
+            assert_eq!(service.directions(), directions, "{name}");
+        }
     }
 
     #[test]

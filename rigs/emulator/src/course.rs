@@ -21,7 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use document::{Actor, Diagnostic, Place, Severity, Source};
-use quantities::{ActivePower, Frequency, Quantity, ReactivePower, Voltage, parse_quantity};
+use quantities::{
+    ActivePower, Frequency, Quantity, ReactivePower, StateOfCharge, Voltage, parse_quantity,
+};
 
 /// Faults of one file that are told. Chosen: a screenful; a wrong column has one in every row.
 const FAULTS_MAX: usize = 20;
@@ -34,7 +36,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "E104",
-        "The unit of a column does not fit its signal, or there is none. Power is in W, kW or MW, reactive power in var or kvar, voltage in V, frequency in Hz, a switch in 1. A minus before it (`[-kW]`) turns the sign round, for a published consumption.",
+        "The unit of a column does not fit its signal, or there is none. Power is in W, kW or MW, reactive power in var or kvar, voltage in V, frequency in Hz, a switch in 1, the signal of a service in % or 1. A minus before it (`[-kW]`) turns the sign round, for a published consumption.",
     ),
     (
         "E105",
@@ -130,7 +132,8 @@ fn factor(signal: &str, unit: &str) -> Option<f64> {
         None => (1.0, unit),
     };
     let factor = match signal.rsplit('.').next()? {
-        "p" | "available" => of::<ActivePower>(unit),
+        "p" | "available" | "baseline" => of::<ActivePower>(unit),
+        "signal" => of::<StateOfCharge>(unit).or((unit == "1").then_some(1.0)),
         "q" => of::<ReactivePower>(unit),
         "v" => of::<Voltage>(unit),
         "f" => of::<Frequency>(unit),

@@ -13,6 +13,7 @@ pub mod report;
 pub mod runner;
 pub mod script;
 pub mod series;
+mod services;
 pub mod signal;
 mod stage;
 pub mod verdict;

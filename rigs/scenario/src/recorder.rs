@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use model::{DeviceIx, Event, Instant, Mode, Point, PointSample, Role};
+use model::{DeviceIx, Event, Instant, Mode, Point, PointSample, Reading, Role, ServiceReport};
 use runtime::engine::Listener;
 use runtime::rig::Rig;
+
+use crate::services::Delivered;
 
 use crate::series::{BenchFacts, DeviceFacts, RecordedEvent, Recording};
 use crate::signal::{Signal, SignalQuantity};
@@ -60,6 +62,8 @@ pub struct Recorder {
     names: Vec<(String, Role)>,
     /// The device that is the utility, where there is one and no breaker looks at it.
     grid: Option<usize>,
+    /// What the services deliver.
+    delivered: Vec<Delivered>,
 }
 
 impl Recorder {
@@ -80,6 +84,7 @@ impl Recorder {
         Self {
             recording,
             grid: source.filter(|_| !several && breaker.is_none()),
+            delivered: Delivered::of(rig),
             names: rig
                 .devices
                 .iter()
@@ -116,6 +121,14 @@ impl Listener for Recorder {
                 let (at, reading) = (sample.sample.measured_at, sample.sample.reading);
                 if let Some(quantity) = quantity(HEARD, sample.point) {
                     recording.push(&Signal::new(name.as_str(), quantity), at, reading);
+                    if quantity == SignalQuantity::ActivePower {
+                        for service in &mut self.delivered {
+                            if let Some(reading) = service.observe(sample.device, at, reading) {
+                                let name = service.name.as_str();
+                                recording.push(&Signal::new(name, quantity), at, reading);
+                            }
+                        }
+                    }
                     // The coupling point is also known by its role.
                     if *role == Role::Pcc && name != "pcc" {
                         recording.push(&Signal::new("pcc", quantity), at, reading);
@@ -128,6 +141,26 @@ impl Listener for Recorder {
                 }
                 if let Some(quantity) = quantity(HEARD_OF_GRID, sample.point) {
                     recording.push(&Signal::new("grid", quantity), at, reading);
+                }
+            }
+        });
+    }
+
+    fn services(&mut self, now: Instant, services: &[ServiceReport]) {
+        self.recording.with(|recording| {
+            for (service, report) in self.delivered.iter_mut().zip(services) {
+                service.told(*report);
+                let told = [
+                    (SignalQuantity::AskedPower, Some(report.asked)),
+                    (SignalQuantity::ReserveUp, Some(report.up)),
+                    (SignalQuantity::ReserveDown, Some(report.down)),
+                    (SignalQuantity::Baseline, report.baseline),
+                ];
+                for (quantity, value) in told {
+                    if let Some(value) = value {
+                        let signal = Signal::new(service.name.as_str(), quantity);
+                        recording.push(&signal, now, Reading::Good(value.as_watts()));
+                    }
                 }
             }
         });

@@ -309,6 +309,7 @@ impl One<'_> {
             marks: BTreeMap::new(),
             held: BTreeMap::new(),
             sources: BTreeMap::new(),
+            said: BTreeMap::new(),
         };
         let mut played: Result<Instant, Broken> = Err(Broken::infrastructure("it was not played"));
         let ended = {

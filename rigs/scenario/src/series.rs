@@ -185,6 +185,11 @@ pub const EVENT_KINDS: &[&str] = &[
     "agreed",
     "market_suspended",
     "market_resumed",
+    "service_phase_changed",
+    "service_reallocated",
+    "service_fell_short",
+    "service_unavailable",
+    "service_available",
     "armed",
     "went_safe",
     "rested",
@@ -226,6 +231,11 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::Agreed { .. } => "agreed",
         Event::MarketSuspended { .. } => "market_suspended",
         Event::MarketResumed { .. } => "market_resumed",
+        Event::ServicePhaseChanged { .. } => "service_phase_changed",
+        Event::ServiceReallocated { .. } => "service_reallocated",
+        Event::ServiceFellShort { .. } => "service_fell_short",
+        Event::ServiceUnavailable { .. } => "service_unavailable",
+        Event::ServiceAvailable { .. } => "service_available",
         Event::Armed { .. } => "armed",
         Event::WentSafe { .. } => "went_safe",
         Event::Rested { .. } => "rested",
@@ -254,6 +264,7 @@ fn event_device(event: &Event) -> Option<model::DeviceIx> {
         | Event::LoadShed { device, .. }
         | Event::LoadRestored { device }
         | Event::Unplugged { device }
+        | Event::ServiceReallocated { device, .. }
         | Event::FellBack { device, .. } => Some(*device),
         Event::HandOverBegan { to, .. }
         | Event::HandedOver { to, .. }

@@ -39,6 +39,16 @@ pub enum SignalQuantity {
     Switch,
     /// Power that the sun or the wind would give now, watt.
     AvailablePower,
+    /// What a service is asked for on top of the baseline, watt.
+    AskedPower,
+    /// Power upwards that a service could give now, watt.
+    ReserveUp,
+    /// Power downwards that a service could give now, watt, as a magnitude.
+    ReserveDown,
+    /// What a device would do without its services, or all devices of a service, watt.
+    Baseline,
+    /// The set point of a service that follows one, a fraction of its contract; written and shown in percent.
+    ServiceSignal,
 }
 
 impl SignalQuantity {
@@ -55,6 +65,11 @@ impl SignalQuantity {
         ("soc", Self::StateOfCharge),
         ("on", Self::Switch),
         ("available", Self::AvailablePower),
+        ("asked", Self::AskedPower),
+        ("up", Self::ReserveUp),
+        ("down", Self::ReserveDown),
+        ("baseline", Self::Baseline),
+        ("signal", Self::ServiceSignal),
     ];
 
     /// The name behind the dot.
@@ -72,6 +87,11 @@ impl SignalQuantity {
             Self::StateOfCharge => "soc",
             Self::Switch => "on",
             Self::AvailablePower => "available",
+            Self::AskedPower => "asked",
+            Self::ReserveUp => "up",
+            Self::ReserveDown => "down",
+            Self::Baseline => "baseline",
+            Self::ServiceSignal => "signal",
         }
     }
 
@@ -79,12 +99,17 @@ impl SignalQuantity {
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
-            Self::ActivePower | Self::AvailablePower => "W",
+            Self::ActivePower
+            | Self::AvailablePower
+            | Self::AskedPower
+            | Self::ReserveUp
+            | Self::ReserveDown
+            | Self::Baseline => "W",
             Self::ReactivePower => "var",
             Self::Voltage => "V",
             Self::Frequency | Self::FrequencyNoise => "Hz",
             Self::PhaseAngle | Self::PhaseJump => "deg",
-            Self::StateOfCharge | Self::Switch | Self::Live => "1",
+            Self::StateOfCharge | Self::ServiceSignal | Self::Switch | Self::Live => "1",
         }
     }
 
@@ -92,7 +117,7 @@ impl SignalQuantity {
     #[must_use]
     pub fn shown_unit(self) -> (&'static str, f64) {
         match self {
-            Self::StateOfCharge => ("%", 100.0),
+            Self::StateOfCharge | Self::ServiceSignal => ("%", 100.0),
             Self::Switch | Self::Live => ("", 1.0),
             other => (other.unit(), 1.0),
         }
@@ -107,12 +132,17 @@ impl SignalQuantity {
             parse_quantity::<Q>(text).map(Q::base)
         }
         match self {
-            Self::ActivePower | Self::AvailablePower => read::<ActivePower>(text),
+            Self::ActivePower
+            | Self::AvailablePower
+            | Self::AskedPower
+            | Self::ReserveUp
+            | Self::ReserveDown
+            | Self::Baseline => read::<ActivePower>(text),
             Self::ReactivePower => read::<ReactivePower>(text),
             Self::Voltage => read::<Voltage>(text),
             Self::Frequency | Self::FrequencyNoise => read::<Frequency>(text),
             Self::PhaseAngle | Self::PhaseJump => read::<PhaseAngle>(text),
-            Self::StateOfCharge => read::<StateOfCharge>(text),
+            Self::StateOfCharge | Self::ServiceSignal => read::<StateOfCharge>(text),
             Self::Switch | Self::Live => parse_switch(text),
         }
     }
@@ -126,12 +156,17 @@ impl SignalQuantity {
             parse_range::<Q>(text).map(|b| (b.lower().base(), b.upper().base()))
         }
         match self {
-            Self::ActivePower | Self::AvailablePower => read::<ActivePower>(text),
+            Self::ActivePower
+            | Self::AvailablePower
+            | Self::AskedPower
+            | Self::ReserveUp
+            | Self::ReserveDown
+            | Self::Baseline => read::<ActivePower>(text),
             Self::ReactivePower => read::<ReactivePower>(text),
             Self::Voltage => read::<Voltage>(text),
             Self::Frequency | Self::FrequencyNoise => read::<Frequency>(text),
             Self::PhaseAngle | Self::PhaseJump => read::<PhaseAngle>(text),
-            Self::StateOfCharge => read::<StateOfCharge>(text),
+            Self::StateOfCharge | Self::ServiceSignal => read::<StateOfCharge>(text),
             Self::Switch | Self::Live => parse_switch(text).map(|position| (position, position)),
         }
     }

@@ -10,7 +10,7 @@ use document::{Actor, Diagnostic};
 use emulator::bench::Handle;
 use emulator::course::Course;
 use emulator::faults::Fault;
-use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Role, Setpoint};
+use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Role, ServiceIx, Setpoint};
 use quantities::{ActivePower, ReactivePower};
 use runtime::clock::SimClock;
 use runtime::engine::OrderQueue;
@@ -86,6 +86,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) held: BTreeMap<DeviceIx, (f64, f64)>,
     /// What sources are held to.
     pub(crate) sources: BTreeMap<DeviceIx, HeldSource>,
+    /// Set points and baselines that were said.
+    pub(crate) said: BTreeMap<Signal, f64>,
 }
 
 /// A recorded course that was begun.
@@ -302,7 +304,11 @@ impl Stage<'_> {
 
     /// Whether a signal is an input of the emulated bench, and not something that is asked of control.
     fn is_input(&self, signal: &Signal) -> bool {
-        if !matches!(source_of(self.rig, signal), Ok(None)) {
+        let of_service = matches!(
+            signal.quantity,
+            SignalQuantity::ServiceSignal | SignalQuantity::Baseline
+        );
+        if of_service || !matches!(source_of(self.rig, signal), Ok(None)) {
             return false;
         }
         match signal.quantity {
@@ -347,6 +353,9 @@ impl Stage<'_> {
                 .map_err(|e| e.to_string());
         }
         let before = match (signal.quantity, source_of(self.rig, signal)?) {
+            (SignalQuantity::ServiceSignal | SignalQuantity::Baseline, _) => {
+                Some(self.said.get(signal).copied().unwrap_or_default())
+            }
             // A phase is said as a jump: the way back is the same one.
             (SignalQuantity::PhaseJump, _) => Some(-value),
             (quantity, Some(source)) => {
@@ -423,7 +432,35 @@ impl Stage<'_> {
         }
     }
 
+    /// Says something to the services: the set point of one, or the baseline of a device.
+    fn say(&mut self, signal: &Signal, value: f64) -> Result<(), String> {
+        let name = &signal.subject;
+        let order = if signal.quantity == SignalQuantity::ServiceSignal {
+            let mut services = self.rig.control.services.iter();
+            let index = services.position(|sold| sold.name == *name);
+            let index = index.ok_or_else(|| format!("the rig has sold no service `{name}`"))?;
+            Order::Signal {
+                service: ServiceIx(index as u16),
+                fraction: value,
+            }
+        } else {
+            let device = self.rig.device(name);
+            Order::Baseline {
+                device: device.ok_or_else(|| format!("the rig has no device `{name}`"))?,
+                p: ActivePower::from_watts(value),
+            }
+        };
+        self.said.insert(signal.clone(), value);
+        self.order(order)
+    }
+
     fn hold(&mut self, signal: &Signal, value: f64) -> Result<(), String> {
+        if matches!(
+            signal.quantity,
+            SignalQuantity::ServiceSignal | SignalQuantity::Baseline
+        ) {
+            return self.say(signal, value);
+        }
         if let Some(device) = source_of(self.rig, signal)? {
             let held = self.sources.entry(device).or_default();
             let setpoint = held.take(signal.quantity, value);
@@ -477,8 +514,15 @@ impl Stage<'_> {
         }
         let now = self.clock.now();
         let source = source_of(self.rig, signal)?.and_then(|device| self.sources.get(&device));
+        // What was never said is nothing: that is what a service takes it for.
+        let of_service = matches!(
+            signal.quantity,
+            SignalQuantity::ServiceSignal | SignalQuantity::Baseline
+        );
+        let said = self.said.get(signal).copied();
         let from = source
             .and_then(|held| held.value(signal.quantity))
+            .or(said.or(of_service.then_some(0.0)))
             .or_else(|| {
                 self.recording.with(|r| {
                     let series = r.series.get(signal)?;

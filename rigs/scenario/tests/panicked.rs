@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Event, Instant, Mode, Order, PointSample, Setpoint};
+use model::{Event, Instant, Mode, Order, PointSample, ServiceReport, Setpoint};
 use quantities::{ActivePower, ReactivePower};
 use runtime::clock::SimClock;
 use runtime::engine::Listener;
@@ -24,6 +24,8 @@ struct Breaks {
 
 impl Listener for Breaks {
     fn samples(&mut self, _: Instant, _: &[PointSample]) {}
+
+    fn services(&mut self, _: Instant, _: &[ServiceReport]) {}
 
     fn event(&mut self, _: Instant, _: &Event) {}
 

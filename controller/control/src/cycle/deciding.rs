@@ -32,6 +32,15 @@ impl Controller {
                 wanted.extend(self.nominal_sources());
             }
         }
+        let in_service = self.in_service();
+        let reactive = arbitrate::reactive(Group::Storage, &wishes.proposals);
+        for wish in &mut wanted {
+            if let (Function::ServiceDelivery, Setpoint::Power { q, .. }, Some(reactive)) =
+                (wish.function, &mut wish.setpoint, &reactive)
+            {
+                *q = self.share_of(wish.device, reactive.q);
+            }
+        }
         for (group, role, step) in [
             (Group::Storage, Role::Ess, RestStep::Storages),
             (Group::Pv, Role::Pv, RestStep::Pv),
@@ -47,6 +56,8 @@ impl Controller {
                 continue;
             };
             let mut able = able_of(&self.limiter, &self.bench, role, now, image);
+            // What is in service is no part of the group, neither of its wish nor of what is held.
+            able.retain(|(device, _)| !in_service.contains(device));
             // A device that is held gives what it is held to; the others give the rest.
             let held: ActivePower = able
                 .iter()

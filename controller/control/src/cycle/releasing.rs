@@ -75,6 +75,7 @@ impl Controller {
                                 | Function::LoadShedding
                                 | Function::Separating
                                 | Function::FrequencyDroop
+                                | Function::ServiceDelivery
                         ),
                     });
                 }

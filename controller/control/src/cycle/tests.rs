@@ -8,6 +8,7 @@ use quantities::{
 use super::*;
 use crate::Settings;
 
+mod delivery;
 mod exchange;
 mod hand_over;
 
@@ -93,6 +94,11 @@ impl Desk {
 
     /// The desk with devices that are changed before the controller sees them.
     fn of(change: impl FnOnce(&mut Vec<DeviceSpec>)) -> Self {
+        Self::made(|devices, _| change(devices))
+    }
+
+    /// The desk with devices and settings that are changed before the controller sees them.
+    fn made(change: impl FnOnce(&mut Vec<DeviceSpec>, &mut Settings)) -> Self {
         let mut plug_1 = spec("plug1", Role::Load, -2.0, 0.0);
         plug_1.shed = Some(1);
         let mut plug_2 = spec("plug2", Role::Load, -2.0, 0.0);
@@ -107,10 +113,10 @@ impl Desk {
             plug_2,
             source(),
         ];
-        change(&mut devices);
         let mut settings =
             Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0));
         settings.reconnect_delay = Duration::from_secs(5);
+        change(&mut devices, &mut settings);
         let image = ProcessImage::unread(devices.len());
         let mut desk = Self {
             controller: Controller::new(Bench { settings, devices }),

@@ -43,7 +43,7 @@ impl Propose for ExchangeContract {
                 .lift(Function::ExchangeContract, s, why, wishes);
             return;
         };
-        let (Some(exchange), Some(storage)) = (s.seen.pcc, s.seen.storage) else {
+        let (Some(exchange), Some(storage)) = (s.exchange(), s.storage_measured()) else {
             // What is not known lifts no ceiling: the one that was told stands.
             self.rest.forget();
             return;

@@ -11,7 +11,7 @@ use super::{Propose, Situation, Wishes};
 ///
 /// The power from before the event is latched when the frequency leaves the deadband and the
 /// droop's answer is added to it, so that an answer is never mixed with what other functions do
-/// meanwhile. In an island the grid-forming inverter does the droop itself, faster than any
+/// meanwhile. Storage that delivers a service answers by that, and not by this droop. In an island the grid-forming inverter does the droop itself, faster than any
 /// supervisor can.
 #[derive(Clone, Debug, Default)]
 pub struct FrequencyDroop {

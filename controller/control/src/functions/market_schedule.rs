@@ -27,7 +27,7 @@ impl Propose for MarketSchedule {
             let storage: ActivePower = schedule
                 .devices
                 .iter()
-                .filter(|(device, _)| s.spec(*device).role == Role::Ess)
+                .filter(|(device, _)| s.is_free(*device) && s.spec(*device).role == Role::Ess)
                 .map(|(_, p)| *p)
                 .sum();
             wishes.proposals.push(Proposal {

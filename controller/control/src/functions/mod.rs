@@ -14,6 +14,7 @@ mod reactive_exchange;
 mod reserve;
 mod safety;
 mod separating;
+mod service_delivery;
 mod smoothed;
 mod synchronising;
 mod voltage_support;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use model::{DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule};
 use quantities::{ActivePower, Bounds, ReactivePower};
 
-use crate::{Bench, Estimate};
+use crate::{Bench, Estimate, Rhythm};
 pub use black_start::BlackStart;
 pub use exchange_contract::ExchangeContract;
 pub use frequency_droop::FrequencyDroop;
@@ -38,6 +39,7 @@ pub use reactive_exchange::ReactiveExchange;
 pub use reserve::Reserve;
 pub use safety::Safety;
 pub use separating::Separating;
+pub use service_delivery::ServiceDelivery;
 pub use synchronising::Synchronising;
 pub use voltage_support::VoltageSupport;
 
@@ -45,6 +47,8 @@ pub use voltage_support::VoltageSupport;
 pub struct Situation<'a> {
     /// Now.
     pub now: Instant,
+    /// Which of the two rhythms this step belongs to.
+    pub rhythm: Rhythm,
     /// Operating mode.
     pub mode: Mode,
     /// Whether devices may be written to.
@@ -59,7 +63,8 @@ pub struct Situation<'a> {
     pub bench: &'a Bench,
     /// The market's schedule, if one counts now.
     pub schedule: Option<&'a Schedule>,
-    /// What each storage inverter can do now that is not seen off, unless the bus is dead.
+    /// What each storage inverter can do now that is not seen off, unless the bus is dead, and is not
+    /// in service: the group that the others dispose of.
     pub storage: &'a [(DeviceIx, Bounds<ActivePower>)],
     /// What each one could do that answers, on or off.
     pub storage_answering: &'a [(DeviceIx, Bounds<ActivePower>)],
@@ -67,14 +72,20 @@ pub struct Situation<'a> {
     pub touched: &'a BTreeSet<DeviceIx>,
     /// Devices that a person holds off.
     pub held_off: &'a [DeviceIx],
-    /// Total power of the storage setpoints that were sent last.
+    /// Total power of the setpoints that the storage not in service was sent last.
     pub storage_sent: ActivePower,
+    /// What each storage inverter can do now that is in service.
+    pub serving: &'a [(DeviceIx, Bounds<ActivePower>)],
+    /// The storage inverters that are in service: they follow their baseline and deliver on top of it.
+    pub in_service: &'a BTreeSet<DeviceIx>,
+    /// Power that services lately gave on top of the baseline.
+    pub served: ActivePower,
     /// How long it lately took from a frequency to a setpoint that was taken over, where it is known.
     pub loop_delay: Option<Duration>,
 }
 
 impl Situation<'_> {
-    /// What the storage can do in total now.
+    /// What that storage can do in total now.
     #[must_use]
     pub fn storage_able(&self) -> Bounds<ActivePower> {
         self.storage
@@ -101,11 +112,41 @@ impl Situation<'_> {
             .sum()
     }
 
-    /// Rated power of the storage in total, as a magnitude.
+    /// Whether a device is not in service, so that the others dispose of it.
+    #[must_use]
+    pub fn is_free(&self, device: DeviceIx) -> bool {
+        !self.in_service.contains(&device)
+    }
+
+    /// Exchange at the coupling as it would be without the services: what they give is not to be
+    /// balanced by anybody else.
+    #[must_use]
+    pub fn exchange(&self) -> Option<ActivePower> {
+        Some(self.seen.pcc? + self.served)
+    }
+
+    /// Measured power of the storage that is not in service.
+    #[must_use]
+    pub fn storage_measured(&self) -> Option<ActivePower> {
+        if self.in_service.is_empty() {
+            return self.seen.storage;
+        }
+        self.bench
+            .of_role(Role::Ess)
+            .filter(|(device, _)| self.is_free(*device))
+            .map(|(device, spec)| {
+                let p = self.image.devices[device.index()].p;
+                p.fresh(self.now, spec.sample_age_max)
+            })
+            .sum()
+    }
+
+    /// Rated power of that storage in total, as a magnitude.
     #[must_use]
     pub fn storage_rated(&self) -> ActivePower {
         self.bench
             .of_role(Role::Ess)
+            .filter(|(device, _)| self.is_free(*device))
             .map(|(_, spec)| spec.rating.p.upper())
             .sum()
     }

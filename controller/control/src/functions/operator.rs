@@ -36,6 +36,12 @@ impl Operator {
         held.map(|(device, _)| *device).collect()
     }
 
+    /// Whether a device is held.
+    #[must_use]
+    pub fn holds(&self, device: DeviceIx) -> bool {
+        self.held.contains_key(&device)
+    }
+
     /// Lets go of a device.
     pub fn release(&mut self, device: DeviceIx) {
         self.held.remove(&device);

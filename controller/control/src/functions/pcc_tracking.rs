@@ -30,7 +30,8 @@ impl Propose for PccTracking {
         } else {
             s.schedule.and_then(|x| x.pcc).or(settings.agreement.target)
         };
-        let (Some(target), Some(measured), true) = (target, s.seen.pcc, s.mode.is_coupled()) else {
+        let (Some(target), Some(measured), true) = (target, s.exchange(), s.mode.is_coupled())
+        else {
             self.reference = None;
             self.updated_at = None;
             return;
@@ -42,6 +43,7 @@ impl Propose for PccTracking {
                 schedule
                     .devices
                     .iter()
+                    .filter(|(device, _)| s.is_free(*device))
                     .filter(|(device, _)| s.spec(*device).role == model::Role::Ess)
                     .map(|(_, p)| *p)
                     .sum()

@@ -47,6 +47,7 @@ impl Engine {
         }
         for listener in &mut self.parts.listeners {
             listener.samples(now, samples);
+            listener.services(now, &outcome.services);
             for event in &events {
                 listener.event(now, event);
             }
@@ -66,6 +67,7 @@ impl Engine {
                 armed: self.parts.path.is_open(),
                 estimate: &outcome.estimate,
                 image,
+                services: &outcome.services,
             });
             if now.since(self.buses_told_at) >= TELL_EVERY {
                 self.tell_slowly(now);

@@ -311,7 +311,7 @@ fn ends<Q: Quantity>(bounds: Bounds<Q>) -> (f64, f64) {
     (bounds.lower().base(), bounds.upper().base())
 }
 
-fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
+pub(super) fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
     let takes = |point: Point| takes(device, point);
     let p = device
         .p

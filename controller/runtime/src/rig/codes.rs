@@ -50,7 +50,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R009",
-        "`[emulate]`, `[market]` or `safety` names a device that the rig does not have.",
+        "`[emulate]`, `[market]`, `[service]` or `safety` names a device that the rig does not have.",
     ),
     (
         "R010",
@@ -161,6 +161,34 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "R066",
         "The limit of exports at the point of common coupling (`limits.p` of the `pcc`) is broken by the sun alone where an inverter takes no ceiling: its profile has none, or it may not be written to. The controller's limit narrows what is asked of devices and forces nothing: no load is switched on for it, no storage is charged, and the coupling breaker is not opened. `control.pcc_limits` charges the storage as far as it can. What must never be exceeded needs a device that keeps it by itself.",
+    ),
+    (
+        "R080",
+        "This service cannot be delivered at this site: it is defined for another nominal frequency, or it says what is left of a generator's power instead of what is given on top of it.",
+    ),
+    (
+        "R081",
+        "A service without a reserve: nothing was sold of it, a negative power, or power in a direction in which it never asks for any. `up` and `down` are magnitudes.",
+    ),
+    (
+        "R082",
+        "A service is delivered by storage inverters that take a power set point, named once: by `devices`, or all of them by `group = \"storage\"`.",
+    ),
+    (
+        "R083",
+        "More was sold than the devices can give. Each service is shared out over its devices in proportion to their ratings; what all services reserve of a device must fit into its limits, its ramp must be fast enough, and its charge must sustain every reserve for its time.",
+    ),
+    (
+        "R084",
+        "The energy that a service reserves is its power for the time that it must be sustained. Either that time (`hold`) or the `capacity` of a device is not known.",
+    ),
+    (
+        "R085",
+        "The file with the settings of a service cannot be read.",
+    ),
+    (
+        "R086",
+        "A service has the name of a device. Signals of scenarios name both, so `x.p` would be two things.",
     ),
     (
         "W001",

@@ -14,6 +14,7 @@ mod interlocks;
 mod network;
 mod parse;
 mod sections;
+mod services;
 mod telemetry;
 mod trade;
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
-use super::{Rig, buses, checks, devices, interlocks, network, sections, telemetry, trade};
+use super::{
+    Rig, buses, checks, devices, interlocks, network, sections, services, telemetry, trade,
+};
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
 const INHERIT_MAX: usize = 8;
@@ -104,6 +106,7 @@ const SECTIONS: &[&str] = &[
     "site",
     "safety",
     "control",
+    "service",
     "bus",
     "device",
     "telemetry",
@@ -217,6 +220,7 @@ impl<'a> Reader<'a> {
             safe_opens_breaker,
             safe_order: safety.order.clone(),
             safe_step: safety.step,
+            services: services::services(self, &devices, &site),
             ..sections::control(self, &site)
         };
         interlocks::check(self, &devices, &control, &safety);

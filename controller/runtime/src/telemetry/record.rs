@@ -358,6 +358,83 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("The schedule of interval {interval} counts again."),
             json!({ "interval": interval }),
         ),
+        Event::ServicePhaseChanged {
+            service,
+            from,
+            to,
+            asked_w,
+            baseline_w,
+        } => row(
+            "service_phase_changed",
+            Info,
+            None,
+            format!(
+                "{service} is {} after {}: {asked_w:.0} W on a baseline of {baseline_w:.0} W.",
+                to.name(),
+                from.name()
+            ),
+            json!({
+                "service": service, "from": from.name(), "to": to.name(),
+                "asked_w": asked_w, "baseline_w": baseline_w,
+            }),
+        ),
+        Event::ServiceReallocated {
+            service,
+            device,
+            why,
+            lost_w,
+            moved_w,
+            missing_w,
+        } => row(
+            "service_reallocated",
+            Warning,
+            Some(device),
+            format!(
+                "{service} has lost {lost_w:.0} W, {moved_w:.0} W of it were asked of other devices and \
+                 {missing_w:.0} W are missing: {why}."
+            ),
+            json!({
+                "service": service, "why": why,
+                "lost_w": lost_w, "moved_w": moved_w, "missing_w": missing_w,
+            }),
+        ),
+        Event::ServiceFellShort {
+            service,
+            asked_w,
+            achieved_w,
+            why,
+        } => row(
+            "service_fell_short",
+            Warning,
+            None,
+            format!("{service} gives {achieved_w:.0} W of {asked_w:.0} W: {why}."),
+            json!({
+                "service": service, "asked_w": asked_w, "achieved_w": achieved_w, "why": why,
+            }),
+        ),
+        Event::ServiceUnavailable {
+            service,
+            up_w,
+            down_w,
+            why,
+        } => row(
+            "service_unavailable",
+            Warning,
+            None,
+            format!("{service} could give only {up_w:.0} W up and {down_w:.0} W down: {why}."),
+            json!({ "service": service, "up_w": up_w, "down_w": down_w, "why": why }),
+        ),
+        Event::ServiceAvailable {
+            service,
+            up_w,
+            down_w,
+        } => row(
+            "service_available",
+            Info,
+            None,
+            format!("{service} could give {up_w:.0} W up and {down_w:.0} W down."),
+            json!({ "service": service, "up_w": up_w, "down_w": down_w }),
+        ),
         Event::Armed { armed } => row(
             "armed",
             if *armed { Warning } else { Info },

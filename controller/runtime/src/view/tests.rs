@@ -24,6 +24,12 @@ pub(crate) fn bench_view() -> LiveView {
             label("bat1", Role::Ess),
             label("plug1", Role::Load),
         ],
+        services: vec![super::ServiceLabel {
+            name: "fcr1".into(),
+            service: "fcr-ce".into(),
+            up: ActivePower::from_kilowatts(2.0),
+            down: ActivePower::from_kilowatts(1.0),
+        }],
         buses: vec!["lan1".into()],
         started_utc: UtcTime::default(),
         virtual_time: true,
@@ -75,6 +81,15 @@ fn turn(view: &LiveView, n: u64, t_s: f64, image: &ProcessImage) {
         armed: true,
         estimate: &estimate,
         image,
+        services: &[ServiceReport {
+            service: ServiceIx(0),
+            phase: model::ServicePhase::Holding,
+            asked: ActivePower::from_kilowatts(1.5),
+            baseline: Some(ActivePower::from_watts(-200.0)),
+            others: ActivePower::ZERO,
+            up: ActivePower::from_kilowatts(2.0),
+            down: ActivePower::from_kilowatts(1.0),
+        }],
     });
 }
 

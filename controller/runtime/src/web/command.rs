@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use model::{Agreement, DeviceIx, ModeRequest, Order, Setpoint};
+use model::{Agreement, DeviceIx, ModeRequest, Order, ServiceIx, Setpoint};
 use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, ReactivePower, Voltage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -48,6 +48,20 @@ pub enum WebCommand {
         /// Which unit.
         to: DeviceIx,
     },
+    /// Give a service the set point that it follows.
+    Signal {
+        /// Which service.
+        service: ServiceIx,
+        /// Fraction of its contract, positive = more into the bus.
+        fraction: f64,
+    },
+    /// Declare what a device would do without its services.
+    Baseline {
+        /// Which device.
+        device: DeviceIx,
+        /// Power, positive = into the bus.
+        p: ActivePower,
+    },
 }
 
 impl WebCommand {
@@ -62,6 +76,8 @@ impl WebCommand {
             Self::Release { device } => Order::Release { device },
             Self::Agree(agreement) => Order::Agree(agreement),
             Self::HandOver { to } => Order::HandOver { to },
+            Self::Signal { service, fraction } => Order::Signal { service, fraction },
+            Self::Baseline { device, p } => Order::Baseline { device, p },
         }
     }
 }
@@ -130,6 +146,20 @@ impl AgreementBody {
             Some(why) => Err(refused(why)),
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalBody {
+    service: String,
+    fraction: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BaselineBody {
+    device: String,
+    p_w: f64,
 }
 
 #[derive(Deserialize)]
@@ -331,4 +361,45 @@ pub(super) async fn hand_over(
     let body: HandOverBody = parse(body)?;
     let to = device(&desk, &body.to)?;
     give(&desk, WebCommand::HandOver { to })
+}
+
+pub(super) async fn signal(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    lock::check(&desk, &headers)?;
+    let SignalBody {
+        service: name,
+        fraction,
+    } = parse(body)?;
+    let service = desk.view.service_named(&name).ok_or_else(|| Problem {
+        status: StatusCode::NOT_FOUND,
+        code: "unknown_service",
+        message: format!("the rig has sold no service called {name:?}"),
+        help: "see /api/v1/services for the names",
+    })?;
+    if !(-1.0..=1.0).contains(&fraction) {
+        return Err(Problem {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: "bad_signal",
+            message: format!("a signal of {fraction} is more than was sold"),
+            help: "a signal is a fraction of the contract, from -1 to 1, positive = more into the bus",
+        });
+    }
+    give(&desk, WebCommand::Signal { service, fraction })
+}
+
+pub(super) async fn baseline(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    guard::check_token(&desk.access, &headers)?;
+    lock::check(&desk, &headers)?;
+    let body: BaselineBody = parse(body)?;
+    let device = device(&desk, &body.device)?;
+    let p = ActivePower::from_watts(body.p_w);
+    give(&desk, WebCommand::Baseline { device, p })
 }

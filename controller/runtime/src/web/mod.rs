@@ -76,6 +76,7 @@ fn routes() -> Vec<Route> {
         ("get", "/api/v1/lock", get(lock::who)),
         ("get", "/api/v1/dispatches", get(dispatches)),
         ("get", "/api/v1/market", get(market)),
+        ("get", "/api/v1/services", get(services)),
         ("get", "/api/v1/ledger", get(ledger)),
         ("get", "/api/v1/events", get(events)),
         ("get", "/api/v1/history", get(history)),
@@ -90,6 +91,8 @@ fn routes() -> Vec<Route> {
         ("post", "/api/v1/release", post(command::release)),
         ("post", "/api/v1/agreement", post(command::agree)),
         ("post", "/api/v1/hand_over", post(command::hand_over)),
+        ("post", "/api/v1/signal", post(command::signal)),
+        ("post", "/api/v1/baseline", post(command::baseline)),
     ]
 }
 
@@ -204,6 +207,10 @@ async fn dispatches(State(desk): State<Desk>) -> Response {
 
 async fn market(State(desk): State<Desk>) -> Response {
     json(&wire::market(&desk.view))
+}
+
+async fn services(State(desk): State<Desk>) -> Response {
+    json(&wire::services(&desk.view))
 }
 
 async fn ledger(State(desk): State<Desk>) -> Response {

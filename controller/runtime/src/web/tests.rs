@@ -160,6 +160,8 @@ async fn only_safe_works_without_a_token() {
         "release",
         "agreement",
         "hand_over",
+        "signal",
+        "baseline",
     ];
     for (token, headers, status, code) in [
         (None, "", 403, "read_only"),
@@ -307,6 +309,22 @@ async fn a_command_with_the_token_becomes_an_order() {
             Order::HandOver { to: device },
         ),
         (
+            "signal",
+            r#"{"service":"fcr1","fraction":-0.4}"#,
+            Order::Signal {
+                service: model::ServiceIx(0),
+                fraction: -0.4,
+            },
+        ),
+        (
+            "baseline",
+            r#"{"device":"bat1","p_w":250}"#,
+            Order::Baseline {
+                device,
+                p: ActivePower::from_watts(250.0),
+            },
+        ),
+        (
             "agreement",
             r#"{"import_min_w":-3000,"import_max_w":5000,"pf_min":0.95}"#,
             Order::Agree(model::Agreement {
@@ -384,6 +402,25 @@ async fn a_malformed_command_is_refused_with_a_reason() {
         ("hand_over", r#"{"to":"bat9"}"#, 404, "unknown_device"),
         ("hand_over", r#"{"device":"bat1"}"#, 400, "bad_json"),
         ("agreement", r#"{"pf_min":1.2}"#, 422, "bad_agreement"),
+        (
+            "signal",
+            r#"{"service":"fcr1","fraction":1.2}"#,
+            422,
+            "bad_signal",
+        ),
+        (
+            "signal",
+            r#"{"service":"fcr9","fraction":0.2}"#,
+            404,
+            "unknown_service",
+        ),
+        ("signal", r#"{"service":"fcr1"}"#, 400, "bad_json"),
+        (
+            "baseline",
+            r#"{"device":"bat9","p_w":0}"#,
+            404,
+            "unknown_device",
+        ),
         ("agreement", r#"{"import_max_w":5}"#, 422, "bad_agreement"),
         (
             "agreement",

@@ -712,6 +712,51 @@ pub fn market(view: &LiveView) -> Option<Market> {
     })
 }
 
+/// A service that was sold, and how far it is. Positive = more into the bus.
+#[derive(Debug, Serialize)]
+pub struct Service {
+    /// Its name in the rig.
+    pub name: String,
+    /// What it is, such as `fcr-ce`.
+    pub service: String,
+    /// Power that was sold upwards.
+    pub sold_up_w: f64,
+    /// Power that was sold downwards, as a magnitude.
+    pub sold_down_w: f64,
+    /// How far it is.
+    pub phase: &'static str,
+    /// Power that it is asked for on top of the baseline.
+    pub asked_w: f64,
+    /// Power of its devices that was declared before; null while nothing is delivered.
+    pub baseline_w: Option<f64>,
+    /// Additional power that it could give now.
+    pub up_w: f64,
+    /// The same downwards, as a magnitude.
+    pub down_w: f64,
+}
+
+/// The services, in the order of the rig; empty before the first cycle.
+#[must_use]
+pub fn services(view: &LiveView) -> Vec<Service> {
+    let labels = &view.rig().services;
+    let reports = view.latest_services();
+    labels
+        .iter()
+        .zip(&reports)
+        .map(|(label, report)| Service {
+            name: label.name.clone(),
+            service: label.service.clone(),
+            sold_up_w: label.up.as_watts(),
+            sold_down_w: label.down.as_watts(),
+            phase: report.phase.name(),
+            asked_w: report.asked.as_watts(),
+            baseline_w: report.baseline.map(quantities::ActivePower::as_watts),
+            up_w: report.up.as_watts(),
+            down_w: report.down.as_watts(),
+        })
+        .collect()
+}
+
 /// The latest of the ledger.
 #[must_use]
 pub fn ledger(view: &LiveView) -> Option<Ledger> {

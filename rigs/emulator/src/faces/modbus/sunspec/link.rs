@@ -168,10 +168,7 @@ impl Link {
                 }
             }
             Content::Enable { written, .. } | Content::Switch { written } => *written = value,
-            Content::Measured(..)
-            | Content::Remaining(_)
-            | Content::Uptime
-            | Content::Told(_) => {}
+            Content::Measured(..) | Content::Remaining(_) | Content::Uptime | Content::Told(_) => {}
         }
         Some(cell.offset)
     }

@@ -1,0 +1,371 @@
+//! Services on two storages that do what they are told, unless they are made to fail.
+
+use model::{Link, ServiceIx, ServicePhase};
+use services::definition::named;
+
+use super::*;
+use crate::ServiceSpec;
+
+/// The second storage: half of the first.
+const ESS_2: DeviceIx = DeviceIx(8);
+
+/// What the second gives along the droop at 49.5 Hz when it is in no service: (0.5 - 0.03) Hz of 2 Hz at 5 kW.
+const DROOP_KW: f64 = 5.0 * 0.47 / 2.0;
+
+fn sold(name: &str, of: &str, up_kw: f64, down_kw: f64, devices: &[DeviceIx]) -> ServiceSpec {
+    let definition = named(of).expect("a service");
+    let hold = definition.times_s[2].unwrap_or(900.0);
+    ServiceSpec {
+        name: name.to_owned(),
+        definition,
+        up: ActivePower::from_kilowatts(up_kw),
+        down: ActivePower::from_kilowatts(down_kw),
+        hold: Duration::from_secs_f64(hold),
+        devices: devices.to_vec(),
+    }
+}
+
+/// Two storages and what they have sold; the devices that are stuck where they are.
+struct Fleet {
+    desk: Desk,
+    stuck: Vec<DeviceIx>,
+}
+
+impl Fleet {
+    fn with(services: Vec<ServiceSpec>) -> Self {
+        let mut desk = Desk::made(|devices, settings| {
+            let mut second = spec("ess2", Role::Ess, -5.0, 5.0);
+            second.battery = None;
+            devices.push(second);
+            settings.services = services;
+        });
+        desk.see(ESS_2, Point::ActivePower, 0.0);
+        desk.see(ESS_2, Point::StateOfCharge, 0.5);
+        let mut fleet = Self {
+            desk,
+            stuck: Vec::new(),
+        };
+        fleet.run(0.5, &[]);
+        fleet
+    }
+
+    /// Runs for a time, in cycles and with a fast step between; storages do what they were sent.
+    fn run(&mut self, seconds: f64, orders: &[Order]) -> Outcome {
+        let mut outcome = self.desk.orders(orders);
+        for _ in 0..(seconds * 10.0).round() as usize {
+            self.obey();
+            self.desk.step(Rhythm::Fast, &[]);
+            self.obey();
+            self.desk.now_ms -= 20;
+            outcome = self.desk.orders(&[]);
+        }
+        outcome
+    }
+
+    fn obey(&mut self) {
+        for device in [ESS, ESS_2] {
+            if !self.stuck.contains(&device) {
+                let p = sent_power(&self.desk.controller.sent, device);
+                self.desk.see(device, Point::ActivePower, p.as_watts());
+            }
+        }
+    }
+
+    fn f(&mut self, hz: f64) {
+        self.desk.see(PCC, Point::Frequency, hz);
+        self.desk.see(BREAKER, Point::GridFrequency, hz);
+    }
+
+    /// What the two storages were sent, in kilowatts.
+    fn sent(&self) -> [f64; 2] {
+        [ESS, ESS_2].map(|device| sent_power(&self.desk.controller.sent, device).as_kilowatts())
+    }
+
+    #[track_caller]
+    fn sees(&self, kw: [f64; 2]) {
+        let sent = self.sent();
+        let near = sent.iter().zip(kw).all(|(a, b)| (a - b).abs() < 0.06);
+        assert!(near, "{sent:?}, not {kw:?}");
+    }
+
+    fn told(&self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let events = self.desk.events.iter();
+        events.filter(|event| wanted(event)).cloned().collect()
+    }
+}
+
+fn baseline(device: DeviceIx, kw: f64) -> Order {
+    Order::Baseline {
+        device,
+        p: ActivePower::from_kilowatts(kw),
+    }
+}
+
+fn signal(service: u16, fraction: f64) -> Order {
+    Order::Signal {
+        service: ServiceIx(service),
+        fraction,
+    }
+}
+
+#[test]
+fn an_answer_is_shared_by_the_room_that_each_has_on_top_of_the_declared_baseline() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS, ESS_2])]);
+    fleet.run(1.0, &[baseline(ESS, 1.0)]);
+    fleet.sees([1.0, 0.0]);
+    fleet.f(49.5);
+    let outcome = fleet.run(1.5, &[]);
+    // 9 kW and 5 kW of room: 6 kW are shared as 9 to 5.
+    fleet.sees([1.0 + 6.0 * 9.0 / 14.0, 6.0 * 5.0 / 14.0]);
+    let report = outcome.services[0];
+    assert_eq!(report.phase, ServicePhase::Holding);
+    assert_eq!(report.asked.as_kilowatts(), 6.0);
+    assert_eq!(report.baseline, Some(ActivePower::from_kilowatts(1.0)));
+    fleet.f(50.5);
+    fleet.run(2.0, &[]);
+    let total: f64 = fleet.sent().iter().sum();
+    assert!((total + 5.0).abs() < 0.1, "-6 kW on 1 kW: {total}");
+    fleet.f(50.0);
+    fleet.run(2.0, &[]);
+    fleet.sees([1.0, 0.0]);
+}
+
+#[test]
+fn the_baseline_is_what_was_declared_before_the_event_and_a_new_one_waits_for_its_end() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS])]);
+    fleet.run(1.0, &[baseline(ESS, 1.0)]);
+    fleet.f(49.5);
+    fleet.run(2.0, &[]);
+    fleet.run(2.0, &[baseline(ESS, -2.0)]);
+    assert!((fleet.sent()[0] - 7.0).abs() < 0.06, "{:?}", fleet.sent());
+    fleet.f(50.0);
+    fleet.run(2.0, &[]);
+    fleet.sees([-2.0, 0.0]);
+}
+
+#[test]
+fn a_schedule_uses_only_what_the_reserves_leave() {
+    let mut fleet = Fleet::with(vec![
+        sold("dc1", "dc", 4.0, 4.0, &[ESS]),
+        sold("ffr1", "ffr", 3.0, 0.0, &[ESS]),
+    ]);
+    // Of 10 kW out, 7 are sold; of 10 kW in, 4.
+    for (committed, left) in [(9.0, 3.0), (2.0, 2.0), (-9.0, -6.0)] {
+        fleet.run(1.0, &[schedule(0.0, committed)]);
+        fleet.sees([left, 0.0]);
+    }
+    fleet.run(1.0, &[schedule(0.0, 9.0)]);
+    fleet.f(49.5);
+    fleet.run(2.0, &[]);
+    fleet.sees([10.0, DROOP_KW]);
+}
+
+#[test]
+fn a_schedule_leaves_the_charge_that_the_reserves_need() {
+    // 4 kW for half an hour are 2 kWh of 10: not below 35 %, not above 70 %.
+    let mut fleet = Fleet::with(vec![sold("dm1", "dm", 4.0, 4.0, &[ESS])]);
+    for (soc, committed, left) in [
+        (0.36, 3.0, 3.0),
+        (0.34, 3.0, 0.0),
+        (0.34, -3.0, -3.0),
+        (0.69, -3.0, -3.0),
+        (0.71, -3.0, 0.0),
+        (0.71, 3.0, 3.0),
+    ] {
+        fleet.desk.see(BAT, Point::StateOfCharge, soc);
+        fleet.run(1.0, &[schedule(0.0, committed)]);
+        fleet.sees([left, 0.0]);
+    }
+    let unavailable = fleet.told(|e| matches!(e, Event::ServiceUnavailable { .. }));
+    assert_eq!(unavailable.len(), 0, "the edges are within what is enough");
+    fleet.desk.see(BAT, Point::StateOfCharge, 0.25);
+    let outcome = fleet.run(0.5, &[]);
+    // 1 kWh for half an hour is 2 kW.
+    assert!((outcome.services[0].up.as_kilowatts() - 2.0).abs() < 0.01);
+    let unavailable = fleet.told(|e| matches!(e, Event::ServiceUnavailable { .. }));
+    assert_eq!(unavailable.len(), 1);
+}
+
+#[test]
+fn a_storage_that_is_in_no_service_still_answers_along_its_droop() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS])]);
+    fleet.f(49.5);
+    fleet.run(2.0, &[]);
+    fleet.sees([6.0, DROOP_KW]);
+}
+
+#[test]
+fn a_signal_is_followed_and_one_that_is_none_is_refused() {
+    let mut fleet = Fleet::with(vec![
+        sold("agc1", "agc", 5.0, 3.0, &[ESS]),
+        sold("dc1", "dc", 2.0, 2.0, &[ESS]),
+    ]);
+    fleet.run(1.0, &[signal(0, 0.6)]);
+    fleet.sees([3.0, 0.0]);
+    fleet.run(1.0, &[signal(0, -1.0)]);
+    fleet.sees([-3.0, 0.0]);
+    for bad in [
+        signal(0, 1.5),
+        signal(0, f64::NAN),
+        signal(1, 0.5),
+        signal(7, 0.5),
+    ] {
+        fleet.run(0.1, &[bad]);
+    }
+    fleet.sees([-3.0, 0.0]);
+    let refused = fleet.told(|e| matches!(e, Event::OrderRefused { .. }));
+    assert_eq!(refused.len(), 4);
+    // Stacked: what the frequency asks for comes on top.
+    fleet.f(49.5);
+    fleet.run(1.5, &[]);
+    fleet.sees([-1.0, DROOP_KW]);
+}
+
+#[test]
+fn when_a_device_drops_out_in_the_middle_the_other_takes_its_share_and_what_is_missing_is_told() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 9.0, 9.0, &[ESS, ESS_2])]);
+    fleet.f(49.5);
+    fleet.run(2.0, &[]);
+    fleet.sees([6.0, 3.0]);
+    fleet.desk.image.devices[ESS_2.index()].link = Link::Offline;
+    fleet.run(1.0, &[]);
+    assert!((fleet.sent()[0] - 9.0).abs() < 0.06, "{:?}", fleet.sent());
+    let moved = fleet.told(|e| matches!(e, Event::ServiceReallocated { .. }));
+    let [
+        Event::ServiceReallocated {
+            device,
+            lost_w,
+            moved_w,
+            missing_w,
+            why,
+            ..
+        },
+    ] = moved.as_slice()
+    else {
+        unreachable!("{moved:?}")
+    };
+    assert_eq!((*device, why.as_str()), (ESS_2, "ess2 does not answer"));
+    assert!((lost_w - 3000.0).abs() < 1.0 && (moved_w - 3000.0).abs() < 1.0);
+    assert_eq!(*missing_w, 0.0);
+    assert!(
+        fleet
+            .told(|e| matches!(e, Event::ServiceFellShort { .. }))
+            .is_empty()
+    );
+    // What one alone could give is all of it still, in power; in energy 3.5 kWh for 9 kW and 900 s, too.
+    assert!(
+        fleet
+            .told(|e| matches!(e, Event::ServiceUnavailable { .. }))
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_device_that_does_not_follow_is_owed_for_by_the_other_as_far_as_that_goes() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 13.0, 0.0, &[ESS, ESS_2])]);
+    fleet.stuck.push(ESS_2);
+    fleet.f(49.5);
+    fleet.run(1.5, &[]);
+    fleet.sees([13.0 * 10.0 / 15.0, 13.0 * 5.0 / 15.0]);
+    fleet.run(2.0, &[]);
+    fleet.sees([10.0, 13.0 * 5.0 / 15.0]);
+    let short = fleet.told(|e| matches!(e, Event::ServiceFellShort { .. }));
+    let [
+        Event::ServiceFellShort {
+            asked_w,
+            achieved_w,
+            why,
+            ..
+        },
+    ] = short.as_slice()
+    else {
+        unreachable!("{short:?}")
+    };
+    assert_eq!((*asked_w, achieved_w.round()), (13_000.0, 10_000.0));
+    assert!(
+        why.contains("ess2 does not follow, it gives 0.0 W"),
+        "{why}"
+    );
+    // It follows again: nobody owes for it any more.
+    fleet.stuck.clear();
+    fleet.run(1.0, &[]);
+    fleet.sees([13.0 * 10.0 / 15.0, 13.0 * 5.0 / 15.0]);
+}
+
+#[test]
+fn a_device_that_somebody_holds_is_out_of_service() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS, ESS_2])]);
+    let held = Order::Hold {
+        device: ESS,
+        setpoint: Setpoint::Power {
+            p: ActivePower::from_kilowatts(-2.0),
+            q: ReactivePower::ZERO,
+        },
+    };
+    fleet.run(0.5, &[held]);
+    fleet.f(49.5);
+    let outcome = fleet.run(1.5, &[]);
+    fleet.sees([-2.0, 5.0]);
+    assert!((outcome.services[0].up.as_kilowatts() - 5.0).abs() < 1e-9);
+    let unavailable = fleet.told(|e| matches!(e, Event::ServiceUnavailable { .. }));
+    let [Event::ServiceUnavailable { why, .. }] = unavailable.as_slice() else {
+        unreachable!("{unavailable:?}")
+    };
+    assert_eq!(why, "ess1 is held by somebody");
+}
+
+#[test]
+fn an_island_has_no_reserve_and_a_bench_that_is_coupled_again_has_it_back() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS, ESS_2])]);
+    fleet.desk.see(BREAKER, Point::SwitchOn, 0.0);
+    fleet.f(49.5);
+    let outcome = fleet.run(0.5, &[]);
+    let report = outcome.services[0];
+    assert_eq!(
+        (report.up, report.down),
+        (ActivePower::ZERO, ActivePower::ZERO)
+    );
+    assert_eq!(report.baseline, None);
+    assert_eq!(report.asked, ActivePower::ZERO);
+    fleet.desk.see(BREAKER, Point::SwitchOn, 1.0);
+    fleet.f(50.0);
+    let outcome = fleet.run(1.0, &[]);
+    assert_eq!(outcome.services[0].up.as_kilowatts(), 6.0);
+    let told = fleet.told(|e| {
+        matches!(
+            e,
+            Event::ServiceUnavailable { .. } | Event::ServiceAvailable { .. }
+        )
+    });
+    let [
+        Event::ServiceAvailable { .. },
+        Event::ServiceUnavailable { why, .. },
+        Event::ServiceAvailable { .. },
+    ] = told.as_slice()
+    else {
+        unreachable!("{told:?}")
+    };
+    assert_eq!(why, "the mode is islanding");
+}
+
+#[test]
+fn only_what_is_fast_looks_again_between_two_cycles() {
+    for (of, looks) in [("dc", true), ("droop", false)] {
+        let mut fleet = Fleet::with(vec![sold("s1", of, 6.0, 6.0, &[ESS])]);
+        fleet.f(49.0);
+        let asked = fleet.desk.step(Rhythm::Fast, &[]).services[0].asked;
+        assert_eq!(asked > ActivePower::ZERO, looks, "{of}");
+    }
+}
+
+#[test]
+fn an_unknown_frequency_is_not_answered() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS])]);
+    fleet.f(49.5);
+    fleet.run(2.0, &[]);
+    for device in &mut fleet.desk.image.devices {
+        device.f.last_good = None;
+    }
+    fleet.run(2.0, &[]);
+    fleet.sees([0.0, 0.0]);
+}

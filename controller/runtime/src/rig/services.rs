@@ -1,0 +1,348 @@
+//! The `[service]` section: frequency services that the bench has sold, one entry each.
+
+use std::time::Duration;
+
+use control::{Reserved, ServiceSpec, Side};
+use document::{Diagnostic, Source, Table};
+use model::{DeviceSpec, Role};
+use quantities::{ActivePower, Frequency, Quantity};
+use services::definition::{self, Definition};
+
+use super::bench::{device_ix, spec};
+use super::parse::Reader;
+use super::sections::{Place, named};
+use super::{RigDevice, Site};
+
+pub(super) fn services(
+    reader: &Reader<'_>,
+    devices: &[(RigDevice, Place<'_>)],
+    site: &Site,
+) -> Vec<ServiceSpec> {
+    let specs: Vec<DeviceSpec> = devices.iter().map(|(d, _)| spec(d, site)).collect();
+    let mut sold: Vec<(ServiceSpec, Place<'_>)> = Vec::new();
+    for (name, table) in reader.entries("service") {
+        let entry = Entry {
+            reader,
+            table: &table,
+            name: &name,
+        };
+        let found = entry.read(devices, &specs, site);
+        if named(devices, &name).is_some() {
+            table.document().error(
+                "R086",
+                table.span(),
+                format!("`{name}` is a device and a service"),
+                "",
+                "give the service another name: scenarios ask for both by it",
+            );
+        }
+        let place = (table.document(), table.span());
+        table.finish();
+        if let Some(found) = found {
+            sold.push((found, place));
+        }
+    }
+    let services: Vec<ServiceSpec> = sold.iter().map(|(service, _)| service.clone()).collect();
+    for (service, place) in &sold {
+        check_power(service, &services, &specs, place);
+    }
+    services
+}
+
+/// One entry of the section.
+struct Entry<'a, 'd> {
+    reader: &'a Reader<'d>,
+    table: &'a Table<'d>,
+    name: &'a str,
+}
+
+impl Entry<'_, '_> {
+    fn read(
+        &self,
+        devices: &[(RigDevice, Place<'_>)],
+        specs: &[DeviceSpec],
+        site: &Site,
+    ) -> Option<ServiceSpec> {
+        let table = self.table;
+        let definition = self.definition(site);
+        let up = self.power("up");
+        let down = self.power("down");
+        let chosen = self.devices(devices, specs);
+        let hold = table.duration("hold").map(|hold| hold.value);
+        let definition = definition?;
+        self.check_directions(&definition, up?, down?);
+        let stated = definition.times_s[2].map(Duration::from_secs_f64);
+        let Some(hold) = hold.or(stated).filter(|hold| !hold.is_zero()) else {
+            self.fault(
+                "R084",
+                "hold",
+                format!("nobody says for how long `{}` must be sustained", self.name),
+                "add `hold = \"15min\"`: that much energy is kept for it",
+            );
+            return None;
+        };
+        Some(ServiceSpec {
+            name: self.name.to_owned(),
+            definition,
+            up: up?,
+            down: down?,
+            hold,
+            devices: chosen?.into_iter().map(device_ix).collect(),
+        })
+    }
+
+    fn fault(&self, code: &'static str, key: &str, message: String, help: &str) {
+        let span = match self.table.has(key) {
+            true => self.table.span_of(key),
+            false => self.table.span(),
+        };
+        self.table.document().error(code, span, message, "", help);
+    }
+
+    /// The definition with the settings of its file, at the frequency of the site.
+    fn definition(&self, site: &Site) -> Option<Definition> {
+        let table = self.table;
+        let of = table.required_text("service", "\"fcr-ce\"")?;
+        let settings = table.text("settings");
+        let mut definition = match definition::named(&of.value) {
+            Ok(definition) => definition,
+            Err(faults) => {
+                table.document().adopt(placed(faults, self, "service"));
+                return None;
+            }
+        };
+        if definition.nominal.is_none() && definition.fraction(site.f).is_some() {
+            definition.nominal = Some(site.f);
+        }
+        if let Some(file) = settings {
+            let path = self.reader.path(table, &file.value);
+            let text = match std::fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(e) => {
+                    let message = format!("{} cannot be read: {e}", path.display());
+                    self.fault(
+                        "R085",
+                        "settings",
+                        message,
+                        "name a TOML file with settings",
+                    );
+                    return None;
+                }
+            };
+            definition = match definition.with(Source::new(path.display().to_string(), text)) {
+                Ok(definition) => definition,
+                Err(faults) => {
+                    table.document().adopt(faults);
+                    return None;
+                }
+            };
+        }
+        let fits = definition.nominal.is_none_or(|f| f == site.f);
+        if !fits {
+            let nominal = definition.nominal.map_or(f64::NAN, Frequency::as_hertz);
+            self.fault(
+                "R080",
+                "service",
+                format!(
+                    "`{}` is a service at {nominal} Hz, and the site has {} Hz",
+                    of.value,
+                    site.f.as_hertz()
+                ),
+                "take a service of this frequency, or give it another nominal one with `settings`",
+            );
+            return None;
+        }
+        if definition
+            .fraction(site.f)
+            .is_some_and(|at_rest| at_rest != 0.0)
+        {
+            self.fault(
+                "R080",
+                "service",
+                format!(
+                    "`{}` says what is left of a power, not what is given on top of it",
+                    of.value
+                ),
+                "take a service that asks for nothing at the nominal frequency",
+            );
+            return None;
+        }
+        Some(definition)
+    }
+
+    /// A power that was sold; nothing where the key is not there.
+    fn power(&self, key: &str) -> Option<ActivePower> {
+        if !self.table.has(key) {
+            return Some(ActivePower::ZERO);
+        }
+        let power = self.table.quantity::<ActivePower>(key)?.value;
+        if power < ActivePower::ZERO || !power.is_finite() {
+            self.fault(
+                "R081",
+                key,
+                format!("`{key}` of `{}` is {power}", self.name),
+                "it is a magnitude: how much more, or how much less, was sold",
+            );
+            return None;
+        }
+        Some(power)
+    }
+
+    fn check_directions(&self, definition: &Definition, up: ActivePower, down: ActivePower) {
+        let (goes_up, goes_down) = definition.directions();
+        for (key, sold, goes) in [("up", up, goes_up), ("down", down, goes_down)] {
+            if sold > ActivePower::ZERO && !goes {
+                self.fault(
+                    "R081",
+                    key,
+                    format!(
+                        "`{}` never asks for power {key}, and {sold} of that was sold",
+                        definition.name
+                    ),
+                    "leave the key out",
+                );
+            }
+        }
+        if up == ActivePower::ZERO && down == ActivePower::ZERO {
+            self.fault(
+                "R081",
+                "up",
+                format!("nothing of `{}` was sold", self.name),
+                "add `up = \"5kW\"`, `down = \"5kW\"` or both: that much is kept in reserve",
+            );
+        }
+    }
+
+    /// The devices that deliver it, in the order of the rig.
+    fn devices(
+        &self,
+        devices: &[(RigDevice, Place<'_>)],
+        specs: &[DeviceSpec],
+    ) -> Option<Vec<usize>> {
+        let table = self.table;
+        let delivers = |index: usize| specs[index].role == Role::Ess && specs[index].takes_power;
+        let listed = table.texts("devices");
+        let group = table.choice("group", &[("storage", ())]);
+        let mut chosen: Vec<usize> = match (listed.is_empty(), group.is_some()) {
+            (true, true) => (0..devices.len())
+                .filter(|index| delivers(*index))
+                .collect(),
+            (false, false) => listed
+                .iter()
+                .map(|name| {
+                    let index = named(devices, &name.value);
+                    let (code, message) = match index {
+                        Some(index) if delivers(index) => return Some(index),
+                        Some(_) => ("R082", format!("`{}` cannot deliver a service", name.value)),
+                        None => (
+                            "R009",
+                            format!(
+                                "`service` speaks of `{}`, which the rig does not have",
+                                name.value
+                            ),
+                        ),
+                    };
+                    table.document().error(
+                        code,
+                        name.span.clone(),
+                        message,
+                        "",
+                        "name storage inverters that take a power set point",
+                    );
+                    None
+                })
+                .collect::<Option<_>>()?,
+            _ => Vec::new(),
+        };
+        let named = chosen.len();
+        chosen.sort_unstable();
+        chosen.dedup();
+        if chosen.is_empty() || chosen.len() < named {
+            self.fault(
+                "R082",
+                "devices",
+                format!("it is not said once who delivers `{}`", self.name),
+                "add either `devices = [\"ess1\"]` or `group = \"storage\"`",
+            );
+            return None;
+        }
+        Some(chosen)
+    }
+}
+
+/// Faults without a place of their own are told where the entry names them.
+fn placed(mut faults: Vec<Diagnostic>, entry: &Entry<'_, '_>, key: &str) -> Vec<Diagnostic> {
+    let document = entry.table.document();
+    for fault in faults.iter_mut().filter(|fault| fault.place.is_none()) {
+        fault.place = Some(document.place(entry.table.span_of(key)));
+    }
+    faults
+}
+
+/// Whether each device of a service can give what all services together reserve of it, in time and for as
+/// long as they must be sustained.
+fn check_power(
+    service: &ServiceSpec,
+    services: &[ServiceSpec],
+    specs: &[DeviceSpec],
+    (document, span): &Place<'_>,
+) {
+    let fault = |code, message: String, help: &str| {
+        document.error(code, span.clone(), message, "", help);
+    };
+    for device in &service.devices {
+        let of = &specs[device.index()];
+        let reserved = Reserved::of(*device, services, specs);
+        for (side, word, sum) in [
+            (Side::Up, "up", reserved.up),
+            (Side::Down, "down", reserved.down),
+        ] {
+            let rated = side.rated(of);
+            if service.sold(side) > ActivePower::ZERO && (sum > rated || rated == ActivePower::ZERO)
+            {
+                fault(
+                    "R083",
+                    format!(
+                        "services reserve {sum:.1} of `{}` {word}, and it can give {rated:.1}",
+                        of.id
+                    ),
+                    "sell less, or let more devices deliver it",
+                );
+            }
+            let share = service.share(side, *device, specs);
+            let full_s = service.definition.times_s[1];
+            let takes_s = share.as_watts() / of.rating.ramp.as_watts_per_second();
+            if full_s.is_some_and(|full_s| takes_s > full_s) {
+                fault(
+                    "R083",
+                    format!(
+                        "`{}` takes {takes_s:.1} s for its share of `{}`, which must be full after {} s",
+                        of.id,
+                        service.name,
+                        full_s.unwrap_or_default()
+                    ),
+                    "sell less, or give the device a faster `ramp`",
+                );
+            }
+        }
+        if of.rating.capacity.is_none() {
+            fault(
+                "R084",
+                format!("the rig does not say how much energy `{}` has", of.id),
+                "add its `capacity`",
+            );
+        } else if reserved.charge(of).is_none() {
+            fault(
+                "R083",
+                format!(
+                    "services reserve {:.1} and room for {:.1} of `{}`, more than it has between {:.1}",
+                    reserved.energy_up, reserved.energy_down, of.id, of.rating.soc
+                ),
+                "sell less, or let more devices deliver it",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Services of a rig: what is read, and what is refused at its place.
+
+use std::path::Path;
+
+use quantities::{Energy, StateOfCharge};
+
+use crate::rig::{Rig, load};
+
+const BENCH: &str = r#"schema = 1
+site = { v = "230V", f = "50Hz", phases = 3 }
+[bus]
+lan1 = { kind = "modbus-tcp", host = "10.0.0.1" }
+lan2 = { kind = "modbus-tcp", host = "10.0.0.2" }
+lan3 = { kind = "modbus-tcp", host = "10.0.0.3" }
+[device]
+ess1 = { profile = "sunspec/storage-inverter", bus = "lan1", role = "ess", limits = { p = "-10..10kW", soc = "10..90%" }, ramp = "10kW/s", capacity = "10kWh", revert = "30s" }
+ess2 = { profile = "sunspec/storage-inverter", bus = "lan2", role = "ess", limits = { p = "-5..5kW" }, capacity = "10kWh", revert = "30s" }
+pv1  = { profile = "sunspec/inverter", bus = "lan3", role = "pv", limits = { p = "0..3kW" }, revert = "60s" }
+[service]
+"#;
+/// The line of the first service.
+const FIRST: usize = 12;
+
+fn load_with(services: &str, files: &[(&str, &str)]) -> Result<Rig, Vec<document::Diagnostic>> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let write = |name: &Path, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("written");
+    };
+    write(Path::new("rig.toml"), &format!("{BENCH}{services}\n"));
+    for (name, text) in files {
+        write(Path::new(name), text);
+    }
+    load(&dir.path().join("rig.toml"))
+}
+
+#[test]
+fn what_was_sold_reaches_the_core_with_its_devices_and_its_time() {
+    let rig = load_with(
+        r#"fcr1 = { service = "fcr-ce", up = "4kW", down = "4kW", devices = ["ess2", "ess1"] }
+afrr1 = { service = "afrr", up = "3kW", group = "storage", hold = "30min" }
+own = { service = "droop", up = "2kW", down = "2kW", devices = ["ess1"], hold = "5min", settings = "own.toml" }"#,
+        &[("own.toml", "k_uf = 0.04\ndb_uf_hz = 0.0")],
+    )
+    .unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let bench = rig.bench();
+    let [fcr, afrr, own] = bench.settings.services.as_slice() else {
+        unreachable!("{:?}", bench.settings.services)
+    };
+    assert_eq!((fcr.hold.as_secs(), afrr.hold.as_secs()), (900, 1800));
+    let devices: Vec<u16> = fcr.devices.iter().map(|d| d.0).collect();
+    assert_eq!(devices, [0, 1]);
+    assert_eq!(afrr.devices, fcr.devices);
+    let at = |hz| {
+        own.definition
+            .fraction(quantities::Frequency::from_hertz(hz))
+    };
+    // One hertz of two at 4 % of 50 Hz.
+    assert!((at(49.0).expect("a fraction") - 0.5).abs() < 1e-9);
+    let reserved =
+        control::Reserved::of(model::DeviceIx(0), &bench.settings.services, &bench.devices);
+    // Two thirds of 4 kW, two thirds of 3 kW, and 2 kW.
+    assert!((reserved.up.as_kilowatts() - 20.0 / 3.0).abs() < 1e-9);
+    let energy = Energy::from_watt_hours(8000.0 / 3.0 / 4.0 + 1000.0 + 2000.0 / 12.0);
+    let lower = StateOfCharge::from_fraction(0.1 + energy.as_watt_hours() / 10_000.0);
+    let charge = reserved.charge(&bench.devices[0]).expect("some is left");
+    assert!((charge.lower().as_fraction() - lower.as_fraction()).abs() < 1e-9);
+}
+
+#[track_caller]
+fn check(services: &str, expected: &[(&str, usize)]) {
+    let files = [("zero.toml", "k_uf = 0")];
+    let faults = load_with(services, &files).expect_err("a bad rig");
+    let got: Vec<(&str, usize)> = faults
+        .iter()
+        .map(|d| {
+            let line = d.place.as_ref().map_or(0, |p| p.line_and_column().0);
+            (d.code, line)
+        })
+        .collect();
+    assert_eq!(got, expected, "{faults:#?}");
+}
+
+#[test]
+fn each_fault_of_a_service_has_its_code_and_its_line() {
+    let of = |text: &str| format!("s1 = {{ {text} }}");
+    let row = |text: &str, code: &str| check(&of(text), &[(code, FIRST)]);
+    row(r#"service = "fcr", up = "1kW", devices = ["ess1"]"#, "G020");
+    row(r#"up = "1kW", devices = ["ess1"]"#, "D004");
+    row(
+        r#"service = "dc", up = "1kW", devices = ["ess1"], hodl = "5min""#,
+        "D002",
+    );
+    row(r#"service = "dc", up = "1kV", devices = ["ess1"]"#, "D007");
+    // Nothing sold, less than nothing, and what it never asks for.
+    row(r#"service = "dc", devices = ["ess1"]"#, "R081");
+    row(r#"service = "dc", up = "-1kW", devices = ["ess1"]"#, "R081");
+    row(
+        r#"service = "ffr", up = "1kW", down = "1kW", devices = ["ess1"]"#,
+        "R081",
+    );
+    // Nobody, somebody who cannot, somebody who is not there, and twice.
+    row(r#"service = "dc", up = "1kW""#, "R082");
+    row(r#"service = "dc", up = "1kW", devices = ["pv1"]"#, "R082");
+    row(r#"service = "dc", up = "1kW", devices = ["ess9"]"#, "R009");
+    row(
+        r#"service = "dc", up = "1kW", devices = ["ess1", "ess1"]"#,
+        "R082",
+    );
+    row(
+        r#"service = "dc", up = "1kW", devices = ["ess1"], group = "storage""#,
+        "R082",
+    );
+    // For how long, and which file.
+    row(r#"service = "agc", up = "1kW", devices = ["ess1"]"#, "R084");
+    row(
+        r#"service = "dc", up = "1kW", devices = ["ess1"], settings = "none.toml""#,
+        "R085",
+    );
+    // What is left of a power is not a service; a droop of zero is told in its own file.
+    row(
+        r#"service = "vde-4105", up = "1kW", devices = ["ess1"], hold = "5min""#,
+        "R080",
+    );
+    check(
+        &of(
+            r#"service = "droop", up = "1kW", devices = ["ess1"], hold = "5min", settings = "zero.toml""#,
+        ),
+        &[("G023", 1)],
+    );
+    check(
+        r#"ess2 = { service = "dc", up = "1kW", devices = ["ess1"] }"#,
+        &[("R086", FIRST)],
+    );
+    // More than it has: in power, in time, and in energy.
+    row(
+        r#"service = "ffr", up = "11kW", devices = ["ess1"]"#,
+        "R083",
+    );
+    row(
+        r#"service = "dc", up = "9kW", down = "1kW", devices = ["ess2"]"#,
+        "R083",
+    );
+    row(
+        r#"service = "dm", up = "9kW", down = "9kW", devices = ["ess1"]"#,
+        "R083",
+    );
+    check(
+        r#"s1 = { service = "dc", up = "6kW", devices = ["ess1"] }
+s2 = { service = "ffr", up = "5kW", devices = ["ess1"] }"#,
+        &[("R083", FIRST), ("R083", FIRST + 1)],
+    );
+}
+
+#[test]
+fn a_device_that_is_too_slow_or_says_no_energy_cannot_deliver() {
+    let text = r#"s1 = { service = "ffr", up = "6kW", devices = ["ess1"] }"#;
+    for (from, to, code) in [
+        ("ramp = \"10kW/s\"", "ramp = \"4kW/s\"", "R083"),
+        (", capacity = \"10kWh\"", "", "R084"),
+        ("f = \"50Hz\"", "f = \"60Hz\"", "R080"),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("rig.toml");
+        let rig = format!("{BENCH}{text}\n").replacen(from, to, 1);
+        std::fs::write(&path, rig).expect("written");
+        let faults = load(&path).expect_err("a bad rig");
+        assert_eq!(faults[0].code, code, "{faults:#?}");
+    }
+}
