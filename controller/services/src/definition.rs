@@ -373,7 +373,8 @@ const OF_A_DER: [&str; 16] = [
 ];
 
 impl Definition {
-    /// The service with the numbers of a settings file: `f_nom_hz`; of a curve `points` and
+    /// The service with the numbers of a settings file: `f_nom_hz`, `start_s`, `full_s`, `hold_s`,
+    /// `release_per_s`, `ready_s`; of a curve `points` and
     /// `deadband_hz`; of a step or of one slope `threshold_hz`, of one slope `droop`; of two slopes
     /// `db_of_hz`, `db_uf_hz`, `k_of` and `k_uf`, also as `[freq_droop]` of a DER.
     ///
@@ -399,6 +400,14 @@ impl Definition {
         if let Some(f) = positive(&root, "f_nom_hz", 1.0) {
             self.nominal = Some(Frequency::from_hertz(f));
         }
+        for (key, into) in ["start_s", "full_s", "hold_s"]
+            .into_iter()
+            .zip(&mut self.times_s)
+        {
+            *into = positive(&root, key, 0.0).or(*into);
+        }
+        self.ready_s = positive(&root, "ready_s", 0.0).or(self.ready_s);
+        self.release_per_s = positive(&root, "release_per_s", LEAST_RELEASE).or(self.release_per_s);
         let nominal = self.nominal.map_or(f64::NAN, Frequency::as_hertz);
         match &mut self.shape {
             Shape::Points {
@@ -470,6 +479,8 @@ impl Definition {
     }
 }
 
+/// The slowest release, as a share of the contract per second. Chosen: 0.1 %, a quarter of an hour for all of it.
+const LEAST_RELEASE: f64 = 0.001;
 /// The steepest droop. Chosen: with less, a hundredth of a hertz would be a fifth of the power.
 const LEAST_DROOP: f64 = 0.001;
 
@@ -692,7 +703,15 @@ mod tests {
                 .expect("a fraction");
             assert!((found - fraction).abs() < 1e-9, "{name} {text}: {found}");
         }
+        let soon = with("ffr", "ready_s = 60\nhold_s = 30\nrelease_per_s = 1").expect("settings");
+        assert_eq!((soon.ready_s, soon.times_s[2]), (Some(60.0), Some(30.0)));
+        assert_eq!(soon.course().release_per_s, Some(1.0));
         for (name, text, told) in [
+            (
+                "ffr",
+                "release_per_s = 0",
+                "error[G023]: `release_per_s` is 0 at s.toml:1:17",
+            ),
             (
                 "droop",
                 "k_of = 0",

@@ -81,8 +81,8 @@ const QUIET: f64 = 0.025;
 const REACHED: f64 = 0.01;
 /// Distance at which it counts as on the way again. Chosen: ten times that.
 const LEFT: f64 = 0.1;
-/// Longest time that a ramp makes up for after a pause. Chosen: 1 s, ten cycles.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Longest time that a ramp makes up for after a pause. Chosen: 5 s, the longest period of a cycle that a rig may have.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The answer of a service, and how far it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

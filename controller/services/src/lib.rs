@@ -10,6 +10,7 @@
 //!   (limited frequency sensitive mode).
 //! - [`definition`]: the services of markets and grid codes as data, with their sources.
 //! - [`Delivery`]: the answer of one service over time, by the [`Course`] of its definition.
+//! - [`measure`]: what was delivered, from series: response, accuracy, overshoot, score, availability.
 //! - [`Reactive`] and [`FrequencyWatt`]: what a device does by itself, IEEE 1547 and others alike.
 //!
 //! Nominal frequency is always a parameter: nothing here knows 50 or 60 Hz.
@@ -18,6 +19,7 @@ mod curve;
 pub mod definition;
 mod delivery;
 mod droop;
+pub mod measure;
 mod support;
 
 pub use curve::{Curve, CurveError};

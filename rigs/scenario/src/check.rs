@@ -6,8 +6,8 @@
 //! too coarse to tell. A violation that was measured stays a failure, hole or not.
 //! Only measurements made inside the window are judged; nothing is interpolated.
 //!
-//! **Response time (`t90`).** Time from the mark to the first of two successive
-//! measurements that have covered 90 % of the step. The step goes from the median of the
+//! **Response time (`t_start`, `t90`, `t_full`).** Time from the mark to the first of two successive
+//! measurements that have covered 5 %, 90 % or 97 % of the step. The step goes from the median of the
 //! measurements in the second before the mark to `to`, or, without `to`, to the median
 //! of the last fifth of the observation (`over`, five times `max` unless told). Without
 //! `to` the check does not know which way the step should go: state it where the sign
@@ -20,6 +20,7 @@ mod discrete;
 mod evidence;
 mod kpi;
 mod response;
+mod service;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -34,6 +35,8 @@ pub use acceptance::Acceptance;
 pub use curve::Characteristic;
 pub use evidence::{Evidence, LedgerEvidence, MarketEvidence, Verification};
 pub use kpi::{Figure, LoadClass};
+pub use response::ResponseShare;
+pub use service::ServiceFigure;
 
 use crate::report::plot::Plot;
 use crate::script::{Anchor, Moment};
@@ -183,8 +186,10 @@ pub enum CheckKind {
         /// Longest hole that is overlooked.
         max_gap: Duration,
     },
-    /// 90 % of a step is reached in time; see the head of this module.
+    /// A share of a step is reached in time; see the head of this module.
     ResponseTime {
+        /// Which share.
+        share: ResponseShare,
         /// Which signal.
         signal: Signal,
         /// Moment of the stimulus.
@@ -253,6 +258,34 @@ pub enum CheckKind {
         /// Longest time for which a measurement is held.
         max_gap: Duration,
     },
+    /// A figure of what a service has delivered keeps its limit.
+    Service {
+        /// Which figure.
+        figure: ServiceFigure,
+        /// The signal of the service that a picture shows.
+        signal: Signal,
+        /// When.
+        window: Window,
+        /// Largest or least value, by the figure; a share for percentages.
+        limit: f64,
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
+    /// A signal goes no further beyond the end of its step than so much.
+    Overshoot {
+        /// Which signal.
+        signal: Signal,
+        /// Moment of the stimulus.
+        from: Moment,
+        /// Settled value in the base unit.
+        to: f64,
+        /// Length of the observation.
+        over: Duration,
+        /// Largest share of the step.
+        most: f64,
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
     /// Every dispatch is in the ledger, and the ledger verifies.
     Ledger,
     /// Every interval that ended was settled, and the sum over all accounts is zero.
@@ -266,7 +299,9 @@ impl CheckKind {
         match self {
             Self::Band { .. } => "band",
             Self::Curve { .. } => "curve",
-            Self::ResponseTime { .. } => "t90",
+            Self::ResponseTime { share, .. } => share.word(),
+            Self::Service { figure, .. } => figure.word(),
+            Self::Overshoot { .. } => "overshoot",
             Self::Never { .. } => "never",
             Self::Mode { .. } => "mode",
             Self::Event { .. } => "event",
@@ -292,6 +327,8 @@ impl CheckKind {
             Self::Band { signal, .. }
             | Self::Curve { signal, .. }
             | Self::ResponseTime { signal, .. }
+            | Self::Service { signal, .. }
+            | Self::Overshoot { signal, .. }
             | Self::Never {
                 condition: Condition::Signal { signal, .. },
                 ..
@@ -324,9 +361,34 @@ impl fmt::Display for CheckKind {
                     None => f.write_str(" as its curve says"),
                 }
             }
-            Self::ResponseTime { signal, max, .. } => {
+            Self::ResponseTime {
+                share, signal, max, ..
+            } => {
                 let max = crate::report::number(max.as_secs_f64());
-                write!(f, "t90 of {signal} at most {max} s")
+                write!(f, "{} of {signal} at most {max} s", share.word())
+            }
+            Self::Service {
+                figure,
+                signal,
+                limit,
+                ..
+            } => {
+                let (factor, unit) = figure.unit();
+                let word = match figure.is_limited_above() {
+                    true => "at most",
+                    false => "at least",
+                };
+                let limit = crate::report::number(limit * factor);
+                let text = format!(
+                    "{} of {} {word} {limit} {unit}",
+                    figure.word(),
+                    signal.subject
+                );
+                f.write_str(text.trim_end())
+            }
+            Self::Overshoot { signal, most, .. } => {
+                let most = crate::report::number(most * 100.0);
+                write!(f, "overshoot of {signal} at most {most} %")
             }
             Self::Never { condition, .. } => write!(f, "never {condition}"),
             Self::Mode { mode, within, .. } => {
@@ -387,7 +449,7 @@ pub struct Worst {
 pub struct CheckResult {
     /// Name of the check.
     pub name: String,
-    /// Its kind: `band`, `curve`, `t90`, `never`, `mode`, `event`, `kpi`, `ledger` or `market`.
+    /// Its kind: its key in the scenario, such as `band`, `t90` or `event`.
     pub kind: String,
     /// Line in the scenario, counted from 1.
     pub line: usize,
@@ -522,12 +584,31 @@ pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> Ch
             ..
         } => discrete::never_mode(result, recording, &window, *is, *mode),
         CheckKind::ResponseTime {
+            share,
             signal,
             max,
             to,
             max_gap,
             ..
-        } => response::t90(result, recording, &window, signal, *max, *to, *max_gap),
+        } => response::time(
+            result, recording, &window, signal, *share, *max, *to, *max_gap,
+        ),
+        CheckKind::Service {
+            figure,
+            signal,
+            limit,
+            max_gap,
+            ..
+        } => service::figure(
+            result, recording, &window, *figure, signal, *limit, *max_gap,
+        ),
+        CheckKind::Overshoot {
+            signal,
+            to,
+            most,
+            max_gap,
+            ..
+        } => service::overshoot(result, recording, &window, signal, *to, *most, *max_gap),
         CheckKind::Mode { mode, .. } => discrete::mode_reached(result, recording, &window, *mode),
         CheckKind::Event {
             kind,
@@ -560,7 +641,12 @@ pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> Ch
         CheckKind::Ledger | CheckKind::Market => result,
     };
     if let Some(signal) = check.kind.signal() {
-        result.plot = Some(Plot::of_check(&result, signal, recording, &window));
+        result.plot = Some(match check.kind {
+            CheckKind::Service { .. } | CheckKind::Overshoot { .. } => {
+                service::plot(&result, signal, recording, &window)
+            }
+            _ => Plot::of_check(&result, signal, recording, &window),
+        });
     }
     result
 }
@@ -591,10 +677,13 @@ fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
     let (from, to) = match kind {
         CheckKind::Band { window, .. }
         | CheckKind::Curve { window, .. }
+        | CheckKind::Service { window, .. }
         | CheckKind::Never { window, .. }
         | CheckKind::Event { window, .. }
         | CheckKind::Kpi { window, .. } => (&window.from, window.to.clone()),
-        CheckKind::ResponseTime { from, over, .. } => (from, WindowEnd::For(*over)),
+        CheckKind::ResponseTime { from, over, .. } | CheckKind::Overshoot { from, over, .. } => {
+            (from, WindowEnd::For(*over))
+        }
         CheckKind::Mode { from, within, .. } => (from, WindowEnd::For(*within)),
         CheckKind::Ledger | CheckKind::Market => (&Moment::START, WindowEnd::At(Moment::END)),
     };

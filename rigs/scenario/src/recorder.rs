@@ -8,7 +8,7 @@ use runtime::rig::Rig;
 
 use crate::services::Delivered;
 
-use crate::series::{BenchFacts, DeviceFacts, RecordedEvent, Recording};
+use crate::series::{BenchFacts, DeviceFacts, RecordedEvent, Recording, ServiceFacts};
 use crate::signal::{Signal, SignalQuantity};
 
 /// A record that grows while the run goes on.
@@ -104,6 +104,17 @@ fn facts(rig: &Rig) -> BenchFacts {
     BenchFacts {
         nominal_v: rig.site.v.as_volts(),
         devices: rig.devices.iter().map(device).collect(),
+        services: rig
+            .control
+            .services
+            .iter()
+            .map(|sold| ServiceFacts {
+                name: sold.name.clone(),
+                up_w: sold.up.as_watts(),
+                down_w: sold.down.as_watts(),
+                follows_signal: sold.definition.shape == services::definition::Shape::Signal,
+            })
+            .collect(),
     }
 }
 

@@ -303,6 +303,21 @@ pub struct BenchFacts {
     pub nominal_v: f64,
     /// The devices, in the order of the rig.
     pub devices: Vec<DeviceFacts>,
+    /// The services, in the order of the rig.
+    pub services: Vec<ServiceFacts>,
+}
+
+/// What checks need to know of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceFacts {
+    /// Name in the rig.
+    pub name: String,
+    /// Power that was sold upwards, in watts.
+    pub up_w: f64,
+    /// Power that was sold downwards, in watts, as a magnitude.
+    pub down_w: f64,
+    /// Whether it follows a signal.
+    pub follows_signal: bool,
 }
 
 /// What key figures need to know of a device.

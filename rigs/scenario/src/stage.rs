@@ -10,7 +10,9 @@ use document::{Actor, Diagnostic};
 use emulator::bench::Handle;
 use emulator::course::Course;
 use emulator::faults::Fault;
-use model::{Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Role, ServiceIx, Setpoint};
+use model::{
+    Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Reading, Role, ServiceIx, Setpoint,
+};
 use quantities::{ActivePower, ReactivePower};
 use runtime::clock::SimClock;
 use runtime::engine::OrderQueue;
@@ -451,6 +453,11 @@ impl Stage<'_> {
             }
         };
         self.said.insert(signal.clone(), value);
+        if signal.quantity == SignalQuantity::ServiceSignal {
+            let now = self.clock.now();
+            self.recording
+                .with(|r| r.push(signal, now, Reading::Good(value)));
+        }
         self.order(order)
     }
 
@@ -633,6 +640,7 @@ impl Stage<'_> {
             let needs = match &check.kind {
                 CheckKind::Band { window, .. }
                 | CheckKind::Curve { window, .. }
+                | CheckKind::Service { window, .. }
                 | CheckKind::Never { window, .. }
                 | CheckKind::Event { window, .. }
                 | CheckKind::Kpi { window, .. } => match &window.to {
@@ -640,7 +648,8 @@ impl Stage<'_> {
                     WindowEnd::At(moment) if moment.anchor == Anchor::End => continue,
                     WindowEnd::At(moment) => self.moment(moment, start, previous),
                 },
-                CheckKind::ResponseTime { from, over, .. } => {
+                CheckKind::ResponseTime { from, over, .. }
+                | CheckKind::Overshoot { from, over, .. } => {
                     self.moment(from, start, previous) + *over
                 }
                 CheckKind::Mode { from, within, .. } => {

@@ -371,7 +371,7 @@ impl ServiceDelivery {
             .zip(&self.ongoing)
             .filter_map(|(spec, ongoing)| {
                 let share = ongoing.shares.get(&place.device)?;
-                (*share != ActivePower::ZERO).then(|| format!("{} {share:+.1}", spec.name))
+                (*share != ActivePower::ZERO).then(|| format!("{} {share:.1}", spec.name))
             })
             .collect();
         words.push(format!("baseline {:.1}", place.baseline));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::Instant;
+use services::measure::{Reached, StepUnit, reached};
 
 use super::values::{hole, no_measurement};
 use super::{CheckResult, Span, Worst};
@@ -14,10 +15,44 @@ use crate::verdict::Verdict;
 /// Length of the stretch before the mark in which the value before the step is measured.
 ///
 /// Chosen: five control cycles of the slowest bundled rig (200 ms).
-const BEFORE: Duration = Duration::from_secs(1);
+pub(super) const BEFORE: Duration = Duration::from_secs(1);
 
-/// Share of the step that counts as reached, by the definition of t90.
-const REACHED: f64 = 0.9;
+/// Which share of a step a response time counts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseShare {
+    /// It has begun. Chosen: 5 %, above the noise of a meter.
+    Start,
+    /// Nearly there, by the definition of t90.
+    Ninety,
+    /// All of it. Source: 3 % of the curve, as of a delivery to NESO (recalled).
+    Full,
+}
+
+impl ResponseShare {
+    /// The key that it is written with.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "t_start",
+            Self::Ninety => "t90",
+            Self::Full => "t_full",
+        }
+    }
+
+    /// The share.
+    #[must_use]
+    pub fn fraction(self) -> f64 {
+        match self {
+            Self::Start => 0.05,
+            Self::Ninety => 0.9,
+            Self::Full => 0.97,
+        }
+    }
+
+    fn percent(self) -> String {
+        number(self.fraction() * 100.0)
+    }
+}
 
 /// Share of the observation, at its end, in which the settled value is measured.
 ///
@@ -25,12 +60,14 @@ const REACHED: f64 = 0.9;
 /// four allowed times after the step; a device that is still moving then is late anyway.
 const SETTLED: f64 = 0.2;
 
-/// 90 % of the step is reached within `max`.
-pub(super) fn t90(
+/// A share of the step is reached within `max`.
+#[allow(clippy::too_many_arguments, reason = "one check with all of its keys")]
+pub(super) fn time(
     mut result: CheckResult,
     recording: &Recording,
     window: &Span,
     signal: &Signal,
+    share: ResponseShare,
     max: Duration,
     to: Option<f64>,
     max_gap: Duration,
@@ -60,8 +97,9 @@ pub(super) fn t90(
         Ok(step) => step,
         Err((verdict, why)) => return result.says(verdict, why),
     };
-    match first_reached(&after, &step) {
-        Some(i) => {
+    let values = after.iter().map(|(_, value)| *value);
+    match reached(values, &step, share.fraction()) {
+        Some(Reached { index: i }) => {
             let at = after[i].0;
             let previous = if i == 0 { last_before } else { after[i - 1].0 };
             let upper = at.since(window.from);
@@ -75,23 +113,24 @@ pub(super) fn t90(
                 t_s: at.as_seconds(),
                 value: after[i].1 * signal.quantity.shown_unit().1,
             });
-            let reached = format!(
-                "90 % of the step from {} to {} was reached between {} s and {} s after it",
+            let told = format!(
+                "{} % of the step from {} to {} was reached between {} s and {} s after it",
+                share.percent(),
                 signal.show(step.from),
                 signal.show(step.to),
                 number(lower_s),
                 number(upper_s)
             );
             if lower >= max {
-                return result.says(Verdict::Fail, reached);
+                return result.says(Verdict::Fail, told);
             }
             if let Some(why) = hole(signal, series, (last_before, at), max_gap) {
                 return result.says(Verdict::Inconclusive, why);
             }
             if upper <= max {
-                return result.says(Verdict::Pass, reached);
+                return result.says(Verdict::Pass, told);
             }
-            let why = format!("{reached}: the sampling is too coarse to tell");
+            let why = format!("{told}: the sampling is too coarse to tell");
             result.says(Verdict::Inconclusive, why)
         }
         None => {
@@ -115,26 +154,14 @@ pub(super) fn t90(
                 });
             }
             let why = format!(
-                "90 % of the step from {} to {} was not reached; {signal} came to {}",
+                "{} % of the step from {} to {} was not reached; {signal} came to {}",
+                share.percent(),
                 signal.show(step.from),
                 signal.show(step.to),
                 furthest.map_or_else(|| "nothing".to_owned(), |(_, v)| signal.show(v))
             );
             result.says(Verdict::Fail, why)
         }
-    }
-}
-
-/// The step that a signal was to make.
-struct StepSize {
-    from: f64,
-    to: f64,
-}
-
-impl StepSize {
-    /// Share of the step that a value has covered; negative on the wrong side.
-    fn covered(&self, value: f64) -> f64 {
-        (value - self.from) / (self.to - self.from)
     }
 }
 
@@ -145,7 +172,7 @@ fn size_of_step(
     window: &Span,
     to: Option<f64>,
     max_gap: Duration,
-) -> Result<StepSize, (Verdict, String)> {
+) -> Result<StepUnit, (Verdict, String)> {
     let values = |rows: &[(Instant, f64)]| rows.iter().map(|(_, v)| *v).collect::<Vec<f64>>();
     let nothing = || {
         (
@@ -165,7 +192,7 @@ fn size_of_step(
             );
             return Err((Verdict::Inconclusive, why));
         }
-        return Ok(StepSize { from, to });
+        return Ok(StepUnit { from, to });
     }
     if !window.is_complete() {
         let why = "the record ended before the settled value could be measured".to_owned();
@@ -188,24 +215,17 @@ fn size_of_step(
         );
         return Err((Verdict::Fail, why));
     }
-    Ok(StepSize { from, to })
+    Ok(StepUnit { from, to })
 }
 
-/// The first measurement that has covered the step and whose successor has, too.
-fn first_reached(after: &[(Instant, f64)], step: &StepSize) -> Option<usize> {
-    after
-        .windows(2)
-        .position(|pair| pair.iter().all(|(_, v)| step.covered(*v) >= REACHED))
-}
-
-fn furthest(after: &[(Instant, f64)], step: &StepSize) -> Option<(Instant, f64)> {
+fn furthest(after: &[(Instant, f64)], step: &StepUnit) -> Option<(Instant, f64)> {
     after
         .iter()
         .copied()
         .max_by(|a, b| step.covered(a.1).total_cmp(&step.covered(b.1)))
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

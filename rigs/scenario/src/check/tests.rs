@@ -152,6 +152,7 @@ fn band(max_gap_ms: u64) -> CheckKind {
 
 fn t90(to: Option<f64>) -> CheckKind {
     CheckKind::ResponseTime {
+        share: ResponseShare::Ninety,
         signal: signal(),
         from: moment("t0"),
         max: Duration::from_secs(1),
@@ -285,6 +286,7 @@ fn a_response_time_that_the_sampling_cannot_tell_is_inconclusive() {
             unreachable!("made above")
         };
         CheckKind::ResponseTime {
+            share: ResponseShare::Ninety,
             signal,
             from,
             max: Duration::from_millis(ms),

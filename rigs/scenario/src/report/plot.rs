@@ -95,8 +95,8 @@ impl Plot {
                     .collect()
             })
             .unwrap_or_default();
-        let is_time = result.kind == "t90";
         let moves = !result.band.is_empty();
+        let is_time = matches!(result.kind.as_str(), "t_start" | "t90" | "t_full");
         let end = window.from.as_seconds() + result.upper.unwrap_or_default();
         Self {
             title: signal.to_string(),

@@ -30,6 +30,7 @@ fn record() -> Recording {
             (at(80_000), Mode::GridConnected),
         ],
         facts: BenchFacts {
+            services: Vec::new(),
             nominal_v: 230.0,
             devices: vec![
                 device("pcc", Role::Pcc, None),

@@ -8,12 +8,13 @@ use super::Reader;
 use super::steps::{is_switch, modes};
 use super::words::nearest;
 use crate::check::{
-    Check, CheckKind, Comparison, Condition, Figure, LoadClass, MAX_GAP, Window, WindowEnd,
+    Check, CheckKind, Comparison, Condition, Figure, LoadClass, MAX_GAP, ResponseShare,
+    ServiceFigure, Window, WindowEnd,
 };
 use crate::codes;
 use crate::script::{Anchor, Moment};
 use crate::series::EVENT_KINDS;
-use crate::signal::SignalQuantity;
+use crate::signal::{Signal, SignalQuantity};
 
 /// Length of the observation of a response time, in multiples of the allowed time.
 ///
@@ -26,7 +27,15 @@ type Kind = fn(&Reader<'_>, &Table<'_>) -> Option<CheckKind>;
 const KINDS: &[(&str, Kind)] = &[
     ("band", |r, t| r.band(t)),
     ("curve", |r, t| r.curve(t)),
-    ("t90", |r, t| r.response_time(t)),
+    ("t_start", |r, t| r.response_time(t, ResponseShare::Start)),
+    ("t90", |r, t| r.response_time(t, ResponseShare::Ninety)),
+    ("t_full", |r, t| r.response_time(t, ResponseShare::Full)),
+    ("overshoot", |r, t| r.overshoot(t)),
+    ("accuracy", |r, t| r.service(t, ServiceFigure::Accuracy)),
+    ("score", |r, t| r.service(t, ServiceFigure::Score)),
+    ("availability", |r, t| {
+        r.service(t, ServiceFigure::Availability)
+    }),
     ("never", |r, t| r.never(t)),
     ("mode", |r, t| r.mode_reached(t)),
     ("event", |r, t| r.event(t)),
@@ -108,8 +117,8 @@ impl Reader<'_> {
         })
     }
 
-    fn response_time(&self, table: &Table<'_>) -> Option<CheckKind> {
-        let signal = self.signal_of(table, "t90");
+    fn response_time(&self, table: &Table<'_>, share: ResponseShare) -> Option<CheckKind> {
+        let signal = self.signal_of(table, share.word());
         let from = if table.has("from") {
             self.optional_moment(table, "from", Moment::START)
         } else {
@@ -123,7 +132,7 @@ impl Reader<'_> {
         if is_switch(signal.quantity) {
             self.document.error(
                 codes::UNCHECKABLE,
-                table.span_of("t90"),
+                table.span_of(share.word()),
                 format!("`{signal}` has no values in between"),
                 "",
                 "",
@@ -147,6 +156,7 @@ impl Reader<'_> {
             return None;
         }
         Some(CheckKind::ResponseTime {
+            share,
             signal,
             from: from?,
             max,
@@ -154,6 +164,65 @@ impl Reader<'_> {
             over,
             max_gap: max_gap?,
         })
+    }
+
+    fn overshoot(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let signal = self.signal_of(table, "overshoot");
+        let from = if table.has("from") {
+            self.optional_moment(table, "from", Moment::START)
+        } else {
+            table.missing("from", "\"t0\"")
+        };
+        let to = self.text_that_must_be(table, "to", "2kW");
+        let over = self.time(table, "over", "5s");
+        let most = self.share(table, "at_most", "5%");
+        let max_gap = self.max_gap(table);
+        let signal = signal?;
+        let to = self.value(&signal, &to?)?;
+        Some(CheckKind::Overshoot {
+            signal,
+            from: from?,
+            to,
+            over: over?,
+            most: most?,
+            max_gap: max_gap?,
+        })
+    }
+
+    /// A figure of a service, by its name.
+    fn service(&self, table: &Table<'_>, figure: ServiceFigure) -> Option<CheckKind> {
+        let name = self.text(table, figure.word());
+        let window = self.window(table);
+        let max_gap = self.max_gap(table);
+        let limit = match figure {
+            ServiceFigure::Accuracy => self.share(table, "at_most", "5%"),
+            ServiceFigure::Availability => self.share(table, "at_least", "99.9%"),
+            ServiceFigure::Score => match table.number("at_least") {
+                Some(least) => Some(least.value),
+                None => table.missing("at_least", "0.75"),
+            },
+        };
+        Some(CheckKind::Service {
+            figure,
+            signal: Signal::new(name?.value, figure.shown()),
+            window: window?,
+            limit: limit?,
+            max_gap: max_gap?,
+        })
+    }
+
+    /// A share that must be there, such as `"5%"`.
+    fn share(&self, table: &Table<'_>, key: &str, example: &str) -> Option<f64> {
+        let text = self.text_that_must_be(table, key, example)?;
+        match SignalQuantity::ServiceSignal.parse_value(&text.value) {
+            Ok(share) => Some(share),
+            Err(e) => {
+                let message = format!("this is no share: {e}");
+                self.document
+                    .error(codes::WRONG_UNIT, text.span, message, "", "");
+                None
+            }
+        }
     }
 
     fn never(&self, table: &Table<'_>) -> Option<CheckKind> {
