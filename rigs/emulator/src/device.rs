@@ -903,7 +903,7 @@ fn breaker(plant: &Plant, point: Point) -> Option<f64> {
         Point::GridVoltage => Some(plant.grid.v()),
         Point::GridFrequency => plant.grid.is_live(plant.site()).then_some(plant.grid.f()),
         Point::SyncAngle => match bus.supply {
-            Supply::Island => Some(bus.angle),
+            Supply::Island | Supply::Drifting => Some(bus.angle),
             Supply::Grid => Some(0.0),
             Supply::Lost | Supply::Dead => None,
         },

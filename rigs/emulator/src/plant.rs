@@ -22,6 +22,7 @@
 pub mod breaker;
 pub mod counter;
 pub mod der;
+mod drifting;
 pub mod genset;
 pub mod grid;
 mod islanded;
@@ -333,6 +334,7 @@ impl Plant {
             match self.parts[n].bus.supply {
                 Supply::Grid => self.step_connected(n),
                 Supply::Island => self.step_islanded(n, dt_s),
+                Supply::Drifting => self.step_drifting(n, dt_s),
                 Supply::Lost | Supply::Dead => self.rest(n, dt_s),
             }
         }
@@ -352,7 +354,9 @@ impl Plant {
             let n = self.zones.part(Unit::Genset(g));
             let part = &self.parts[n];
             let around = match part.bus.supply {
-                Supply::Grid | Supply::Island if part.starting_s.is_none() => Around::Live,
+                Supply::Grid | Supply::Island | Supply::Drifting if part.starting_s.is_none() => {
+                    Around::Live
+                }
                 Supply::Dead if !part.joined => Around::Dead,
                 _ => Around::Closed,
             };
@@ -368,8 +372,10 @@ impl Plant {
         let supply = match (self.parts[n].bus.supply, self.parts[n].joined, grid_here) {
             (_, true, true) => Supply::Grid,
             (Supply::Dead, true, false) => Supply::Dead,
-            (_, true, false) => Supply::Lost,
+            // Without a voltage the utility is a short circuit, unless it is disconnected.
+            (_, true, false) => self.without_holder(n, self.grid.is_energised()),
             (Supply::Island, false, _) => Supply::Island,
+            (Supply::Drifting, false, _) => Supply::Drifting,
             (Supply::Dead, false, _) => {
                 let asked = self.storages(n).any(Storage::is_asked);
                 if asked {
@@ -385,7 +391,7 @@ impl Plant {
                     self.begin_island(n, self.parts[n].bus.f);
                     Supply::Island
                 } else {
-                    Supply::Dead
+                    self.without_holder(n, false)
                 }
             }
         };
@@ -425,6 +431,7 @@ impl Plant {
         }
         let v_grid = (self.grid.v(), self.v_grid_before);
         let v_nominal = self.site.v_nominal.as_volts();
+        let f_nominal = self.site.f_nominal.as_hertz();
         let around = |part: &Part| around(part, v_grid, v_nominal);
         let jumped_deg = self.jumped_deg;
         let wires = self.wires.as_ref();
@@ -432,7 +439,7 @@ impl Plant {
             v: terminal_volts(around(part), wires, unit),
             f: Frequency::from_hertz(part.bus.f),
             angle_deg: jumped_deg + part.bus.angle,
-            island: false,
+            island: part.bus.supply == Supply::Drifting,
         };
         for (n, pv) in self.pv.iter_mut().enumerate() {
             let part = &mut self.parts[self.zones.part(Unit::Pv(n))];
@@ -456,7 +463,8 @@ impl Plant {
                 .filter(|_| part.bus.v > 0.0 && v_pu > 0.0);
             let own = wires.map_or(v_pu, |wires| wires.per_unit(Unit::Load(n)) * moved);
             // Just connected, it has not been solved yet.
-            load.step(dt_s, if own > 0.0 { own } else { v_pu });
+            let own = if own > 0.0 { own } else { v_pu };
+            load.step(dt_s, own, part.bus.f / f_nominal);
             part.drawn.p -= load.p();
             part.drawn.q -= load.q();
             part.drawn.damping_w += load.damping_w();
@@ -480,6 +488,7 @@ impl Plant {
                     }
                     !storage.is_forming()
                 }
+                Supply::Drifting => true,
                 Supply::Lost | Supply::Dead => false,
             };
             if follows {
@@ -490,7 +499,6 @@ impl Plant {
                 storage.track_setpoint(dt_s);
             }
         }
-        let f_nominal = self.site.f_nominal.as_hertz();
         for (n, set) in self.gensets.iter_mut().enumerate() {
             let part = &mut self.parts[self.zones.part(Unit::Genset(n))];
             if part.bus.supply == Supply::Grid {
@@ -579,7 +587,8 @@ impl Plant {
                         None => Holder::Nobody,
                     }
                 }
-                Supply::Lost | Supply::Dead => Holder::Nobody,
+                // A network has no island that nobody holds.
+                Supply::Drifting | Supply::Lost | Supply::Dead => Holder::Nobody,
             })
             .collect();
         let Some(wires) = self.wires.as_mut() else {

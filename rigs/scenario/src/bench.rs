@@ -300,6 +300,7 @@ fn emulate(
         faults: parsed,
         shape: physics.zip.map(|(z, i)| Shape::Zip(Zip { z, i })),
         damping: physics.damping,
+        quality: physics.quality,
         inrush: physics
             .inrush
             .map(|(current, length)| Inrush { current, length }),

@@ -40,6 +40,8 @@ pub struct Physics {
     pub zip: Option<(f64, f64)>,
     /// Change of a load's power per change of frequency, both in per unit.
     pub damping: Option<f64>,
+    /// Quality factor with which a load resonates at nominal frequency.
+    pub quality: Option<f64>,
     /// Current of a motor that starts, in units of its rated one, and for how long.
     pub inrush: Option<(f64, Duration)>,
     /// Settings of an inverter that is a DER to IEEE 1547-2018.
@@ -116,6 +118,7 @@ pub(super) fn physics(table: &Table<'_>, role: Option<Role>) -> Physics {
                 );
             }
             physics.damping = share("damping_percent", 0.0, 1000.0);
+            physics.quality = share("quality_percent", 0.0, 1000.0);
             let (inrush, length) = (share("inrush_percent", 100.0, 2000.0), time("inrush_for"));
             physics.inrush = inrush.zip(length);
             if table.has("inrush_percent") != table.has("inrush_for") {

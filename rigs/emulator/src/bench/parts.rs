@@ -129,6 +129,9 @@ fn shape(load: &mut Load, emulate: &Emulate) {
     if let Some(damping) = emulate.damping {
         load.set_damping(damping);
     }
+    if let Some(quality) = emulate.quality {
+        load.set_quality(quality);
+    }
     if let Some(inrush) = emulate.inrush {
         load.set_inrush(inrush);
     }

@@ -120,6 +120,8 @@ pub struct Emulate {
     pub shape: Option<Shape>,
     /// Change of a load's power per change of frequency, both in per unit.
     pub damping: Option<f64>,
+    /// Quality factor with which a load resonates at nominal frequency.
+    pub quality: Option<f64>,
     /// What a load draws when it gets its voltage.
     pub inrush: Option<Inrush>,
     /// How a storage forms an island, where it differs from the rest of the plant.

@@ -181,7 +181,7 @@ impl Plant {
         self.trip(n);
         for (l, load) in self.loads.iter_mut().enumerate() {
             if self.zones.part(Unit::Load(l)) == n {
-                load.step(0.0, 0.0);
+                load.step(0.0, 0.0, 1.0);
             }
         }
         for (m, pv) in self.pv.iter_mut().enumerate() {

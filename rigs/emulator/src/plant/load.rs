@@ -1,6 +1,8 @@
 //! Loads: power that depends on voltage and frequency, behind a switch.
 //!
 //! `P = P0 g(V) (1 + D (f - f0) / f0)`, with `g(V) = V^a` or the shares of [`Zip`]. A motor that
+//! A load may resonate at nominal frequency, as those that tests of unintentional islands use: what its
+//! coil takes beyond what its capacitor gives is `V^2 Qf P0 (f0 / f - f / f0)`. A motor that
 //! has just got its voltage draws its inrush instead, as the impedance that a rotor at rest is.
 
 use std::time::Duration;
@@ -36,11 +38,15 @@ pub struct Load {
     /// Change of power per change of frequency, both in per unit.
     damping: f64,
     inrush: Option<Inrush>,
+    /// Quality factor of its resonance at nominal frequency.
+    quality: f64,
     on: bool,
     /// Time for which it has had a voltage, in seconds; `None` while it has none.
     live_s: Option<f64>,
     /// Power at nominal frequency.
     p_at_nominal: f64,
+    /// Reactive power in its coil, and in its capacitor, at nominal frequency.
+    tank_var: f64,
     p: f64,
     q: f64,
     counter: Counter,
@@ -74,9 +80,11 @@ impl Load {
             shape: Shape::Exponent(VOLTAGE_EXPONENT),
             damping: 0.0,
             inrush: None,
+            quality: 0.0,
             on,
             live_s: None,
             p_at_nominal: 0.0,
+            tank_var: 0.0,
             p: 0.0,
             q: 0.0,
             counter: Counter::default(),
@@ -104,6 +112,17 @@ impl Load {
     /// Makes it a motor with an inrush each time that it gets its voltage.
     pub fn set_inrush(&mut self, inrush: Inrush) {
         self.inrush = Some(inrush);
+    }
+
+    /// Lets it resonate at nominal frequency with a quality factor.
+    pub fn set_quality(&mut self, quality: f64) {
+        self.quality = quality;
+    }
+
+    /// Reactive power in its coil, and in its capacitor, at nominal frequency and this voltage.
+    #[must_use]
+    pub fn tank_var(&self) -> f64 {
+        self.tank_var
     }
 
     /// Sets the power at nominal voltage in watts, positive = consumption.
@@ -146,11 +165,12 @@ impl Load {
         self.counter
     }
 
-    /// A step at a voltage in per unit, zero where there is none, and nominal frequency; what
-    /// the frequency makes of it comes with [`Load::settle`].
-    pub(super) fn step(&mut self, dt_s: f64, v_pu: f64) {
+    /// A step at a voltage and a frequency in per unit, zero where there is none; what
+    /// the frequency makes of its active power comes with [`Load::settle`].
+    pub(super) fn step(&mut self, dt_s: f64, v_pu: f64, f_pu: f64) {
         if !(self.on && v_pu > 0.0) {
             self.live_s = None;
+            self.tank_var = 0.0;
             (self.p_at_nominal, self.p, self.q) = (0.0, 0.0, 0.0);
             return;
         }
@@ -166,6 +186,10 @@ impl Load {
             self.q = self.p_at_nominal * self.q_per_p;
         }
         *live_s += dt_s;
+        if self.quality > 0.0 {
+            self.tank_var = self.quality * self.p_nominal.abs() * v_pu * v_pu;
+            self.q -= self.tank_var * (1.0 / f_pu - f_pu);
+        }
         self.p = self.p_at_nominal;
     }
 

@@ -18,6 +18,8 @@ pub enum Supply {
     Grid,
     /// Storage inverters and diesel sets.
     Island,
+    /// Nobody on purpose: followers that were left alone with their loads.
+    Drifting,
     /// Nobody, but it is still joined to a dead grid.
     Lost,
     /// Nobody: black until the grid comes back or somebody starts.
@@ -42,7 +44,10 @@ impl Bus {
     /// Whether voltage stands on it.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self.supply, Supply::Grid | Supply::Island)
+        matches!(
+            self.supply,
+            Supply::Grid | Supply::Island | Supply::Drifting
+        )
     }
 }
 
@@ -172,7 +177,7 @@ impl Part {
 
     /// Lets it turn against the grid for a step in which the grid's phase jumps.
     pub(super) fn turn(&mut self, f_grid: f64, jump: f64, dt_s: f64) {
-        self.bus.angle = if self.bus.supply == Supply::Island {
+        self.bus.angle = if matches!(self.bus.supply, Supply::Island | Supply::Drifting) {
             let slip = self.bus.f - f_grid;
             wrap(self.bus.angle + 360.0 * slip * dt_s - jump)
         } else {

@@ -57,7 +57,7 @@ impl Plant {
         let weight = |n: &usize| match self.parts[*n].bus.supply {
             Supply::Grid => f64::INFINITY,
             Supply::Island => self.holding(*n).map(|share| share.s_va).sum(),
-            Supply::Lost => 0.0,
+            Supply::Drifting | Supply::Lost => 0.0,
             Supply::Dead => -1.0,
         };
         let heir = *from.iter().max_by(|a, b| weight(a).total_cmp(&weight(b)))?;
@@ -68,7 +68,7 @@ impl Plant {
             .copied()
             .filter(|n| *n != heir && !by_breaker && self.is_out_of_step(held, *n))
             .collect();
-        if !out_of_step.is_empty() && held.supply == Supply::Island {
+        if !out_of_step.is_empty() && matches!(held.supply, Supply::Island | Supply::Drifting) {
             self.trip(heir);
         }
         for n in out_of_step {
