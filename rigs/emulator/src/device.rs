@@ -378,7 +378,9 @@ impl Device {
         value: f64,
         revert: Option<Revert>,
     ) -> Result<(), NotTaken> {
-        if !self.takes(point) || !value.is_finite() {
+        // A storage has a limit beside its setpoint only where it is a DER.
+        let limits = point == Point::ActivePowerLimit && self.functions(plant).is_some();
+        if !(self.takes(point) || limits) || !value.is_finite() {
             return Err(NotTaken { point });
         }
         if self.faults.has(Fault::IgnoreWrites) {
@@ -421,6 +423,19 @@ impl Device {
             Kind::Pv(ix) => plant.pv.get(ix)?.functions(),
             Kind::Storage(ix) => plant.storage.get(ix)?.functions(),
             _ => None,
+        }
+    }
+
+    /// Whether it forms the island that it is in.
+    #[must_use]
+    pub fn forms(&self, plant: &Plant) -> bool {
+        match self.kind {
+            Kind::Storage(ix) => plant.storage.get(ix).is_some_and(Storage::is_forming),
+            Kind::Genset(ix) => {
+                let on_load = plant.gensets.get(ix).is_some_and(Genset::is_on_load);
+                on_load && plant.bus_at(self.unit()).supply == Supply::Island
+            }
+            _ => false,
         }
     }
 
@@ -709,6 +724,7 @@ impl Device {
                 if let Some(storage) = plant.storage.get_mut(ix) {
                     match point {
                         Point::ActivePowerSet => storage.set_p(value),
+                        Point::ActivePowerLimit => storage.limit(value),
                         Point::ReactivePowerSet => storage.set_q(value),
                         Point::SwitchOn => storage.connect(on),
                         _ => {}

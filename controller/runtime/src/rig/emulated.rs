@@ -248,4 +248,23 @@ mod tests {
         assert_eq!(physics.zip, Some((0.6, 0.0)));
         assert_eq!(physics.damping, Some(1.5));
     }
+
+    #[test]
+    fn a_storage_that_is_a_der_forms_no_island() {
+        for (text, code) in [
+            ("der = {}", None),
+            ("der = {}\nforms = false", None),
+            ("der = {}\nforms = true", Some("D005")),
+        ] {
+            let document = Document::parse(Source::new("rig.toml", text)).expect("TOML");
+            let root = document.root();
+            physics(&root, Some(Role::Ess));
+            let nominal = Some(Frequency::from_hertz(50.0));
+            let settings = der(&root, Some(Role::Ess), nominal, |path| path.into());
+            root.finish();
+            assert_eq!(settings.map(|s| s.kind), Some(Kind::Storage), "{text}");
+            let faults = document.into_faults();
+            assert_eq!(faults.first().map(|fault| fault.code), code, "{text}");
+        }
+    }
 }

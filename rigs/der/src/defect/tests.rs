@@ -185,3 +185,11 @@ fn a_settings_file_cannot_name_a_defect_and_an_emulated_device_only_a_known_one(
     assert_eq!(told[0].code, "D006");
     assert!(told[0].to_string().contains("no_latch"), "{}", told[0]);
 }
+
+#[test]
+fn the_page_of_the_rig_names_every_defect() {
+    let page = include_str!("../../../README.md");
+    for (name, _) in Defect::ALL {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}

@@ -139,6 +139,14 @@ impl Storage {
         }
     }
 
+    /// Sets the limit of active power in watts, of one that carries out the functions of a DER.
+    pub fn limit(&mut self, p: f64) {
+        let limit_pu = (p < self.rating.p).then(|| p / self.rating.p);
+        if let Some(functions) = &mut self.functions {
+            functions.limit(limit_pu);
+        }
+    }
+
     /// Sets the state of charge as a fraction.
     pub fn set_soc(&mut self, soc: f64) {
         self.soc = soc.clamp(0.0, 1.0);

@@ -313,6 +313,7 @@ pub(super) fn content(
         (701, "St") => return Ok(Content::Told(state::operates)),
         (701, "InvSt") => return Ok(Content::Told(state::inverter)),
         (701, "ConnSt") => return Ok(Content::Told(state::connected)),
+        (701, "DERMode") => return Ok(Content::Told(state::mode)),
         (701, "Alrm") => return Ok(Content::Told(state::alarms)),
         (703, "ESDlyRemTms") => return Ok(Content::Told(state::enters_in)),
         (702, "VNomRtg" | "VNom") => return Err(Some(site.v_nominal.as_volts())),

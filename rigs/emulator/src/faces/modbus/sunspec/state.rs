@@ -35,6 +35,13 @@ pub(super) fn connected(world: &World, device: usize) -> Option<f64> {
     }
 }
 
+/// How it works, as bits.
+//= SunSpec model 701, point DERMode: 0 grid following, 1 grid forming.
+pub(super) fn mode(world: &World, device: usize) -> Option<f64> {
+    let forms = world.devices().get(device)?.forms(&world.plant);
+    Some(if forms { 2.0 } else { 1.0 })
+}
+
 /// Its alarms as bits: why it has tripped.
 //= SunSpec model 701, point Alrm: 4 grid disconnect, 8 and 9 over- and under-frequency, 10 and 11
 // over- and under-voltage, 16 the manufacturer's own.

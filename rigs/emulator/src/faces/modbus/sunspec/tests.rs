@@ -365,6 +365,7 @@ fn adopted_trip_curves_trip_in_their_time_and_the_alarm_says_why() {
     let mut bench = Bench::der("pv1", &[1, 701, 703, 708], "[enter_service]\ndelay_s = 5\n");
     let state = |bench: &mut Bench| (bench.read(701, 3, 3), bench.read(701, 6, 2));
     assert_eq!(state(&mut bench), (vec![1, 3, 1], vec![0, 0]));
+    assert_eq!(bench.read(701, 8, 2), [0, 1], "it follows the grid");
     // A set has 40 registers; the second begins at 49: 1.20 after 0.16 s and 1.10 after 1 s.
     assert_eq!(
         bench.write(708, 50, &[2, 12000, 0, 16, 11000, 0, 100]),
@@ -440,4 +441,34 @@ fn a_reverted_setpoint_of_model_704_gives_way_to_the_function_that_is_on() {
     assert_eq!(bench.write(704, 2, &[1]), Ok(()));
     bench.run(30.0);
     assert!((bench.q() + 426.0).abs() < 10.0, "{}", bench.q());
+}
+
+#[test]
+fn a_limit_of_model_704_holds_down_both_kinds_of_der_and_reverts() {
+    let settings = "[p_limit]\nenabled = false\nresponse_s = 2\n";
+    for (device, rated, before) in [("pv1", 3000.0, 1500.0), ("bat1", 2000.0, 1600.0)] {
+        let mut bench = Bench::der(device, &[1, 704], settings);
+        if device == "bat1" {
+            assert_eq!(bench.write(704, 24, &[0, 1600]), Ok(()));
+            assert_eq!(bench.write(704, 22, &[1]), Ok(()));
+        }
+        bench.run(5.0);
+        assert!((bench.p() - before).abs() < 10.0, "{device}: {}", bench.p());
+        // 30 % for 20 s, with two decimals as the scale factor says.
+        assert_eq!(bench.write(704, 18, &[0, 20]), Ok(()));
+        assert_eq!(bench.write(704, 15, &[3000]), Ok(()));
+        assert_eq!(bench.write(704, 14, &[1]), Ok(()));
+        bench.run(10.0);
+        assert!(
+            (bench.p() - 0.3 * rated).abs() < 10.0,
+            "{device}: {}",
+            bench.p()
+        );
+        bench.run(15.0);
+        assert!((bench.p() - before).abs() < 10.0, "{device}: {}", bench.p());
+        assert_eq!(bench.read(704, 14, 1), [0], "disabled again");
+    }
+    // Without the functions of a DER a storage has no such limit.
+    let mut simple = Bench::new("bat1", &[1, 704]);
+    assert_eq!(simple.write(704, 14, &[1]), Err(Exception::IllegalValue));
 }
