@@ -8,9 +8,11 @@ use quantities::{
 use super::*;
 use crate::Settings;
 
+mod deciding;
 mod delivery;
 mod exchange;
 mod hand_over;
+mod shedding;
 
 const PCC: DeviceIx = DeviceIx(0);
 const BREAKER: DeviceIx = DeviceIx(1);
@@ -534,7 +536,7 @@ fn a_black_start_opens_every_load_before_it_starts_the_storage_and_closes_the_fi
     desk.see(PCC, Point::VoltageL1, 230.0);
     let up = desk.run(3.0);
     assert_eq!(desk.mode(), Mode::Islanded);
-    assert_eq!(up[&FIRM].0, on);
+    assert_eq!(up[&FIRM], (on, Function::BlackStart));
     assert!(
         !up.contains_key(&PLUG_1),
         "what may be shed comes back by itself, later"
@@ -724,6 +726,28 @@ fn the_breaker_is_opened_at_a_safe_end_only_where_the_rig_wants_it() {
             .any(|d| d.device == BREAKER && d.setpoint.get() == open);
         assert_eq!(opened, opens, "by an emergency stop");
     }
+}
+
+#[test]
+fn in_an_island_the_safe_mode_waits_for_a_storage_that_only_follows_and_not_for_its_former() {
+    let check = |forming: model::Forming, sun_after_ms: usize| {
+        let mut desk = Desk::of(|devices| devices[ESS.index()].forming = forming);
+        desk.see(BREAKER, Point::SwitchOn, 0.0);
+        desk.see(ESS, Point::ActivePower, 5_000.0);
+        desk.see(PV, Point::ActivePower, 3_000.0);
+        desk.run(1.0);
+        desk.orders(&[Order::Mode(ModeRequest::Safe)]);
+        let dark = Setpoint::Ceiling {
+            p: ActivePower::ZERO,
+        };
+        let steps = (1..30).find(|_| {
+            let told = desk.orders(&[]).dispatches;
+            told.iter().any(|d| d.setpoint.get() == dark)
+        });
+        assert_eq!(steps.map(|n| n * 100), Some(sun_after_ms), "{forming:?}");
+    };
+    check(model::Forming::Droops, 100);
+    check(model::Forming::Follows, 1500);
 }
 
 /// Who is told what when, in the safe mode, in milliseconds after it was asked for. Devices are at rest

@@ -332,6 +332,14 @@ fn a_power_factor_or_a_reactive_power_is_kept_at_the_coupling() {
     check(&factor, 4.0, 1.775);
     check(&factor, -4.0, -1.775);
     check(&reactive, 4.0, -0.5);
+    // The same while power is given.
+    let exports = Site {
+        load_kw: 0.0,
+        load_kvar: 4.0,
+        sun_kw: 6.0,
+    };
+    let (_, kvar) = run(&mut desk(factor), exports, &[], 5);
+    assert!((kvar - 1.775).abs() < 0.06, "{kvar}");
 }
 
 #[test]

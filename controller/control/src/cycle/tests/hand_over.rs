@@ -410,3 +410,73 @@ fn where_a_set_forms_alone_sun_and_loads_are_left_what_it_can_do() {
     desk.run(10.0);
     assert!(restored(&desk));
 }
+
+#[test]
+fn nobody_lets_go_of_an_island_that_is_not_at_ease_or_whose_new_former_is_not_there() {
+    let check = |spoil: &dyn Fn(&mut Desk)| {
+        let mut desk = islanded(|_| ());
+        desk.orders(&[hand_over(SET)]);
+        desk.see(SET, Point::SwitchOn, 1.0);
+        share(&mut desk, 0.3, 3.7);
+        spoil(&mut desk);
+        let switched = switched(&mut desk, 10.0);
+        assert!(!switched.contains(&(ESS, false)), "{switched:?}");
+    };
+    check(&|desk| desk.see(PCC, Point::Frequency, 49.4));
+    check(&|desk| desk.image.devices[SET.index()].link = model::Link::Offline);
+    check(&|desk| desk.image.devices[SET.index()].p = model::Signal::unread());
+    // Half of it still hangs on the storage.
+    check(&|desk| share(desk, 2.0, 2.0));
+}
+
+#[test]
+fn a_storage_that_charges_while_the_island_is_fed_does_not_share_it() {
+    let mut desk = islanded(|_| ());
+    desk.see(SET, Point::SwitchOn, 1.0);
+    desk.see(ESS, Point::SwitchOn, 0.0);
+    share(&mut desk, 0.0, 4.0);
+    desk.run(1.0);
+    desk.orders(&[hand_over(ESS)]);
+    desk.see(ESS, Point::SwitchOn, 1.0);
+    share(&mut desk, -2.0, 6.0);
+    assert_eq!(switched(&mut desk, 5.0), []);
+}
+
+#[test]
+fn a_storage_with_charge_comes_back_to_steer_the_way_to_the_utility() {
+    let check = |charge: f64, comes_back: bool| {
+        let mut desk = islanded(|_| ());
+        desk.orders(&[hand_over(SET)]);
+        desk.see(SET, Point::SwitchOn, 1.0);
+        share(&mut desk, 0.3, 3.7);
+        desk.run(3.0);
+        desk.see(ESS, Point::SwitchOn, 0.0);
+        share(&mut desk, 0.0, 4.0);
+        desk.see(BAT, Point::StateOfCharge, charge);
+        desk.run(5.0);
+        desk.orders(&[Order::Mode(ModeRequest::Reconnect)]);
+        assert_eq!(desk.mode(), Mode::Resynchronising);
+        let asked = desk.controller.sent[&ESS].1;
+        assert_eq!(asked, Setpoint::Switch { on: comes_back });
+    };
+    check(0.5, true);
+    check(0.19, false);
+}
+
+#[test]
+fn a_reference_of_voltage_does_not_wind_up_while_a_set_forms_alone() {
+    let mut desk = islanded(|_| ());
+    desk.see(SET, Point::SwitchOn, 1.0);
+    desk.see(ESS, Point::SwitchOn, 0.0);
+    for device in [PCC, ESS] {
+        desk.see(device, Point::VoltageL1, 224.0);
+    }
+    desk.run(30.0);
+    desk.see(ESS, Point::SwitchOn, 1.0);
+    let first = desk.orders(&[]).dispatches;
+    let q = first.iter().find_map(|d| match d.setpoint.get() {
+        Setpoint::Power { q, .. } if d.device == ESS => Some(q.as_vars()),
+        _ => None,
+    });
+    assert!(q.is_none_or(|q| q.abs() < 500.0), "{q:?}");
+}
