@@ -293,6 +293,19 @@ fn a_device_that_does_not_follow_is_owed_for_by_the_other_as_far_as_that_goes() 
 }
 
 #[test]
+fn a_device_on_its_slow_way_to_another_baseline_has_not_failed() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 4.0, 4.0, &[ESS])]);
+    fleet.run(0.5, &[baseline(ESS, 6.0)]);
+    fleet.stuck.push(ESS);
+    fleet.run(5.0, &[baseline(ESS, -6.0)]);
+    assert!(
+        fleet
+            .told(|e| matches!(e, Event::ServiceUnavailable { .. }))
+            .is_empty()
+    );
+}
+
+#[test]
 fn a_device_that_somebody_holds_is_out_of_service() {
     let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS, ESS_2])]);
     let held = Order::Hold {

@@ -37,8 +37,10 @@ impl Following {
         let rated = Quantity::max(spec.rating.p.upper().abs(), spec.rating.p.lower().abs());
         let near = Quantity::max(rated * NEAR, self.asked.abs() * NEAR_OF_ASKED);
         let given = measured.map(|p| p - baseline);
-        // What is not known is not given.
-        let off = given.is_none_or(|given| (given - self.asked).abs() > near);
+        // What is not known is not given. Of whom nothing is asked, nothing is owed: it may be on its way
+        // to another baseline.
+        let is_asked = self.asked.abs() > near;
+        let off = is_asked && given.is_none_or(|given| (given - self.asked).abs() > near);
         let since = *self.off_since.get_or_insert(s.now);
         if !off {
             self.off_since = None;
