@@ -24,6 +24,7 @@ impl Controller {
         let mut wanted = arbitrate::devices(&wishes.proposals);
         // Only the safe mode overrides what somebody holds a storage or inverter to.
         let safe = self.mode.mode() == Mode::Safe;
+        wanted.retain(|w| !self.is_on_anyway(w, now, image, safe));
         if safe {
             wanted.retain(|w| {
                 w.function == Function::Safety || matches!(w.setpoint, Setpoint::Switch { .. })
@@ -94,6 +95,26 @@ impl Controller {
         }
         wanted.sort_by_key(|w| w.device);
         wanted
+    }
+
+    /// Whether somebody only holds a storage or inverter on that is on: there is one setpoint for a
+    /// device, and a wish that changes nothing must not stand in the way of its power, least of all
+    /// of its rest.
+    fn is_on_anyway(
+        &self,
+        wish: &DeviceWish,
+        now: Instant,
+        image: &ProcessImage,
+        safe: bool,
+    ) -> bool {
+        let spec = &self.bench.devices[wish.device.index()];
+        let has_power = matches!(spec.role, Role::Ess | Role::Pv);
+        let only_on = wish.setpoint == Setpoint::Switch { on: true };
+        if !has_power || !only_on || wish.function == Function::Safety {
+            return false;
+        }
+        let own = &image.devices[wish.device.index()];
+        safe || own.switch_on.fresh(now, spec.sample_age_max) == Some(true)
     }
 
     /// In the safe mode a source that was set from here goes back to the site's nominal values.

@@ -58,6 +58,30 @@ fn what_is_held_counts_for_its_group_and_the_others_give_the_rest() {
 }
 
 #[test]
+fn a_storage_that_is_held_on_still_gets_its_power_and_its_rest() {
+    let on = Setpoint::Switch { on: true };
+    let with_switch = || Desk::of(|devices| devices[ESS.index()].takes_switch = true);
+    let mut desk = with_switch();
+    desk.see(ESS, Point::SwitchOn, 1.0);
+    desk.orders(&[hold(ESS, on), schedule_of(1, ESS, 3.0, 0, 900)]);
+    desk.run(1.0);
+    assert_eq!(kw(desk.controller.sent[&ESS].1), 3.0);
+    desk.orders(&[Order::Mode(ModeRequest::Safe)]);
+    desk.run(1.0);
+    assert_eq!(kw(desk.controller.sent[&ESS].1), 0.0);
+
+    // One that is off is switched on first, and rests in the safe mode as it is.
+    let mut desk = with_switch();
+    desk.see(ESS, Point::SwitchOn, 0.0);
+    desk.orders(&[hold(ESS, on)]);
+    desk.run(1.0);
+    assert_eq!(desk.controller.sent[&ESS].1, on);
+    desk.orders(&[Order::Mode(ModeRequest::Safe)]);
+    desk.run(1.0);
+    assert_eq!(kw(desk.controller.sent[&ESS].1), 0.0);
+}
+
+#[test]
 fn a_storage_that_does_not_answer_is_counted_on_for_nothing() {
     const ESS_2: DeviceIx = DeviceIx(8);
     let mut desk = Desk::of(|devices| devices.push(spec("ess2", Role::Ess, -10.0, 10.0)));
