@@ -82,15 +82,17 @@ impl WebCommand {
     }
 }
 
+/// Ask for a mode.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ModeBody {
+pub(super) struct ModeBody {
     mode: ModeRequest,
 }
 
+/// Hold a device to a setpoint.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HoldBody {
+pub(super) struct HoldBody {
     device: String,
     setpoint: SetpointBody,
 }
@@ -110,7 +112,7 @@ struct SetpointBody {
 /// What is agreed at the coupling; what is left out is not agreed any more.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AgreementBody {
+pub(super) struct AgreementBody {
     target_w: Option<f64>,
     import_min_w: Option<f64>,
     import_max_w: Option<f64>,
@@ -148,29 +150,33 @@ impl AgreementBody {
     }
 }
 
+/// Give a service the set point that it follows.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignalBody {
+pub(super) struct SignalBody {
     service: String,
     fraction: f64,
 }
 
+/// Declare what a device would do without its services.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BaselineBody {
+pub(super) struct BaselineBody {
     device: String,
     p_w: f64,
 }
 
+/// Let go of a device.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReleaseBody {
+pub(super) struct ReleaseBody {
     device: String,
 }
 
+/// Let another unit form the island.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HandOverBody {
+pub(super) struct HandOverBody {
     to: String,
 }
 
@@ -304,102 +310,86 @@ pub(super) async fn disarm(
     give(&desk, WebCommand::Arm(false))
 }
 
-pub(super) async fn mode(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
-    lock::check(&desk, &headers)?;
-    let request = parse::<ModeBody>(body)?.mode;
-    give(&desk, WebCommand::Mode(request))
+/// Something that is wanted of the bench, as the body of a request says it.
+pub(super) trait Wish: DeserializeOwned {
+    /// The command that it comes to.
+    fn command(self, desk: &Desk) -> Result<WebCommand, Problem>;
 }
 
-pub(super) async fn hold(
+/// Takes a wish of somebody with the token, unless somebody else has the lease.
+pub(super) async fn wish<W: Wish>(
     State(desk): State<Desk>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     guard::check_token(&desk.access, &headers)?;
     lock::check(&desk, &headers)?;
-    let body: HoldBody = parse(body)?;
-    let device = device(&desk, &body.device)?;
-    let setpoint = body.setpoint.setpoint()?;
-    give(&desk, WebCommand::Hold { device, setpoint })
+    let command = parse::<W>(body)?.command(&desk)?;
+    give(&desk, command)
 }
 
-pub(super) async fn release(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
-    lock::check(&desk, &headers)?;
-    let body: ReleaseBody = parse(body)?;
-    let device = device(&desk, &body.device)?;
-    give(&desk, WebCommand::Release { device })
-}
-
-pub(super) async fn agree(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
-    lock::check(&desk, &headers)?;
-    let body: AgreementBody = parse(body)?;
-    give(&desk, WebCommand::Agree(body.agreement()?))
-}
-
-pub(super) async fn hand_over(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
-    lock::check(&desk, &headers)?;
-    let body: HandOverBody = parse(body)?;
-    let to = device(&desk, &body.to)?;
-    give(&desk, WebCommand::HandOver { to })
-}
-
-pub(super) async fn signal(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
-    lock::check(&desk, &headers)?;
-    let SignalBody {
-        service: name,
-        fraction,
-    } = parse(body)?;
-    let service = desk.view.service_named(&name).ok_or_else(|| Problem {
-        status: StatusCode::NOT_FOUND,
-        code: "unknown_service",
-        message: format!("the rig has sold no service called {name:?}"),
-        help: "see /api/v1/services for the names",
-    })?;
-    if !(-1.0..=1.0).contains(&fraction) {
-        return Err(Problem {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            code: "bad_signal",
-            message: format!("a signal of {fraction} is more than was sold"),
-            help: "a signal is a fraction of the contract, from -1 to 1, positive = more into the bus",
-        });
+impl Wish for ModeBody {
+    fn command(self, _: &Desk) -> Result<WebCommand, Problem> {
+        Ok(WebCommand::Mode(self.mode))
     }
-    give(&desk, WebCommand::Signal { service, fraction })
 }
 
-pub(super) async fn baseline(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
-    lock::check(&desk, &headers)?;
-    let body: BaselineBody = parse(body)?;
-    let device = device(&desk, &body.device)?;
-    let p = ActivePower::from_watts(body.p_w);
-    give(&desk, WebCommand::Baseline { device, p })
+impl Wish for HoldBody {
+    fn command(self, desk: &Desk) -> Result<WebCommand, Problem> {
+        let device = device(desk, &self.device)?;
+        let setpoint = self.setpoint.setpoint()?;
+        Ok(WebCommand::Hold { device, setpoint })
+    }
+}
+
+impl Wish for ReleaseBody {
+    fn command(self, desk: &Desk) -> Result<WebCommand, Problem> {
+        let device = device(desk, &self.device)?;
+        Ok(WebCommand::Release { device })
+    }
+}
+
+impl Wish for AgreementBody {
+    fn command(self, _: &Desk) -> Result<WebCommand, Problem> {
+        Ok(WebCommand::Agree(self.agreement()?))
+    }
+}
+
+impl Wish for HandOverBody {
+    fn command(self, desk: &Desk) -> Result<WebCommand, Problem> {
+        let to = device(desk, &self.to)?;
+        Ok(WebCommand::HandOver { to })
+    }
+}
+
+impl Wish for SignalBody {
+    fn command(self, desk: &Desk) -> Result<WebCommand, Problem> {
+        let Self {
+            service: name,
+            fraction,
+        } = self;
+        let service = desk.view.service_named(&name).ok_or_else(|| Problem {
+            status: StatusCode::NOT_FOUND,
+            code: "unknown_service",
+            message: format!("the rig has sold no service called {name:?}"),
+            help: "see /api/v1/services for the names",
+        })?;
+        if !(-1.0..=1.0).contains(&fraction) {
+            return Err(Problem {
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                code: "bad_signal",
+                message: format!("a signal of {fraction} is more than was sold"),
+                help: "a signal is a fraction of the contract, from -1 to 1, positive = more into the bus",
+            });
+        }
+        Ok(WebCommand::Signal { service, fraction })
+    }
+}
+
+impl Wish for BaselineBody {
+    fn command(self, desk: &Desk) -> Result<WebCommand, Problem> {
+        let device = device(desk, &self.device)?;
+        let p = ActivePower::from_watts(self.p_w);
+        Ok(WebCommand::Baseline { device, p })
+    }
 }

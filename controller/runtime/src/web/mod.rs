@@ -86,13 +86,41 @@ fn routes() -> Vec<Route> {
         ("post", "/api/v1/lock/drop", post(lock::give_back)),
         ("post", "/api/v1/arm", post(command::arm)),
         ("post", "/api/v1/disarm", post(command::disarm)),
-        ("post", "/api/v1/mode", post(command::mode)),
-        ("post", "/api/v1/hold", post(command::hold)),
-        ("post", "/api/v1/release", post(command::release)),
-        ("post", "/api/v1/agreement", post(command::agree)),
-        ("post", "/api/v1/hand_over", post(command::hand_over)),
-        ("post", "/api/v1/signal", post(command::signal)),
-        ("post", "/api/v1/baseline", post(command::baseline)),
+        (
+            "post",
+            "/api/v1/mode",
+            post(command::wish::<command::ModeBody>),
+        ),
+        (
+            "post",
+            "/api/v1/hold",
+            post(command::wish::<command::HoldBody>),
+        ),
+        (
+            "post",
+            "/api/v1/release",
+            post(command::wish::<command::ReleaseBody>),
+        ),
+        (
+            "post",
+            "/api/v1/agreement",
+            post(command::wish::<command::AgreementBody>),
+        ),
+        (
+            "post",
+            "/api/v1/hand_over",
+            post(command::wish::<command::HandOverBody>),
+        ),
+        (
+            "post",
+            "/api/v1/signal",
+            post(command::wish::<command::SignalBody>),
+        ),
+        (
+            "post",
+            "/api/v1/baseline",
+            post(command::wish::<command::BaselineBody>),
+        ),
     ]
 }
 
