@@ -110,3 +110,33 @@ async fn a_device_that_was_away_is_asked_again_who_it_is() {
         Some(Reading::Bad(Flaw::Config))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_of_setting_up_is_tried_again_at_once_when_nobody_answered_and_later_when_it_was_refused()
+ {
+    let profile = || ModbusProfile {
+        identify: vec![Identify {
+            address: holding(70),
+            encoding: u16_plain(),
+            range: (45.0, 65.0),
+        }],
+        ..meter()
+    };
+    let timeout = profile().timeout;
+    // What becomes of the first request, and when the second one comes, since the first.
+    for (deed, from, to) in [
+        // Besides the time-out a late answer is waited for.
+        (Deed::Silent, timeout, MS * 400),
+        (Deed::Refuse(6), MS * 500, MS * 600),
+    ] {
+        let told = deed.clone();
+        let device = fake(move |n, _| if n == 0 { deed.clone() } else { NOW });
+        device.lock().expect("sound").registers.insert((1, 70), 50);
+        let bench = Bench::start(false, vec![profile()], &device);
+        bench.runs(3000 * MS).await;
+        let heard = device.lock().expect("sound").heard.clone();
+        let gap = heard[1].at - heard[0].at;
+        assert!((from..to).contains(&gap), "{told:?}: {gap:?}");
+        assert!(!bench.seen.good(0, Point::ActivePower).is_empty());
+    }
+}
