@@ -58,6 +58,11 @@ fn check(link: &Link) {
         obeys(&mut inverter, shown);
     };
     hold(-4000.0, -4000.0);
+    // One message tells the power and the setpoint that was taken.
+    wait_for("its power", PATIENCE, || {
+        let p = controller.shown("inv1", "p_w")?.as_f64()?;
+        ((p + 3920.0).abs() < 1e-6).then_some(())
+    });
     // The file counts in tens of watts.
     hold(2344.0, 2340.0);
     // For three times as long as it waits for a command, it is told again in time.
