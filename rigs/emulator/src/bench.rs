@@ -29,7 +29,6 @@ use tokio::time::MissedTickBehavior;
 use crate::broker;
 use crate::course::Course;
 use crate::device::{Device, Kind};
-use crate::eager::Eager;
 use crate::faces::can::CanBus;
 use crate::faces::modbus::Port;
 use crate::faces::modbus::frame::Framing;
@@ -196,7 +195,7 @@ impl Bench {
                         // A client that leaves in the middle is no fault of the bench.
                         let port = Arc::clone(&port);
                         async move {
-                            port.serve(Eager::new(stream), framing).await.ok();
+                            port.serve(stream, framing).await.ok();
                         }
                     }));
                     Address::ModbusTcp(address)

@@ -14,7 +14,6 @@ pub mod broker;
 pub mod course;
 pub mod day;
 pub mod device;
-mod eager;
 pub mod faces;
 pub mod faults;
 pub mod hub;
