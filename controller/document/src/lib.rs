@@ -9,7 +9,9 @@
 //! `scenario`) nor for how a fault is shown (see the command line).
 
 mod diagnostic;
+mod merge;
 mod table;
 
 pub use diagnostic::{Actor, Diagnostic, Place, Severity, Source};
+pub use merge::merged;
 pub use table::{Document, Spanned, Table};

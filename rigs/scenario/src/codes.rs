@@ -55,6 +55,8 @@ codes! {
         "`for` says how long what the step sets with `set` or `step` lasts; then it is again what it was. It needs one of the two, and a signal that has a value to return to, which the random wander of the utility has not.";
     BAD_CURVE = "S021",
         "A `curve` needs `of`, the signal that the device looks at, and `points`, a list of pairs such as [\"230V\", \"0kvar\"] in ascending order: what it looks at, then what it shall answer. `mra_of` and `mra` are the accuracies of the two measurements, and neither is negative. A response time counts from the begin of the window and needs one that lasts more than twice as long.";
+    BAD_MUTANT = "S022",
+        "`mutants` names, for a device, what is wrong with each of the devices that this scenario has to catch: `mutants = { pv1 = [{ defect = \"no_latch\" }, { freq_droop = { k_of = 0.03 } }] }`. Each is laid over the `der` of the device's entry in `[emulate]` of the rig.";
 }
 
 /// The longer explanation of a code.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use document::Diagnostic;
+use document::{Actor, Diagnostic};
 use model::{Clock, Instant};
 use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
@@ -178,18 +178,22 @@ fn slug(title: &str) -> String {
 /// # Errors
 /// All faults of the rig.
 fn rig_of(scenario: &Scenario, given: Option<&Path>) -> Result<Rig, Vec<Diagnostic>> {
-    if let Some(path) = given {
-        return runtime::rig::load(path);
-    }
-    match &scenario.rig {
-        None => runtime::rig::load_text(Path::new(demo::RIG_PATH), demo::RIG),
-        Some(name) => {
-            let beside = Path::new(&scenario.file)
-                .parent()
-                .unwrap_or(Path::new("."))
-                .join(name);
-            runtime::rig::load(&beside)
-        }
+    let beside = scenario.rig.as_ref().map(|name| {
+        let folder = Path::new(&scenario.file).parent();
+        folder.unwrap_or(Path::new(".")).join(name)
+    });
+    match (given.map(Path::to_path_buf).or(beside), &scenario.mutant) {
+        (Some(path), None) => runtime::rig::load(&path),
+        (Some(path), Some(mutant)) => runtime::rig::load_mutant(&path, &mutant.device, &mutant.der),
+        (None, None) => runtime::rig::load_text(Path::new(demo::RIG_PATH), demo::RIG),
+        (None, Some(mutant)) => Err(vec![Diagnostic::error(
+            "R067",
+            Actor::Author,
+            format!(
+                "mutants of {} need a rig that the scenario names",
+                mutant.device
+            ),
+        )]),
     }
 }
 
@@ -245,6 +249,12 @@ impl One<'_> {
         let rig = rig_of(self.scenario, self.options.rig.as_deref())
             .map_err(|faults| Broken::of(&faults))?;
         self.check_need(&rig)?;
+        if self.scenario.mutant.is_some() && !self.options.emulated {
+            return Err(Broken {
+                verdict: Verdict::Config,
+                why: "a device that is wrong on purpose exists on an emulated bench only".into(),
+            });
+        }
         std::fs::create_dir_all(&self.run_dir).map_err(|e| {
             Broken::infrastructure(format!("{} cannot be made: {e}", self.run_dir.display()))
         })?;

@@ -53,21 +53,48 @@ pub struct Scenario {
     pub after: Option<After>,
     /// Whether the checks are expected to pass.
     pub expect: Expect,
+    /// The device that is another one in this run, and is to be caught.
+    pub mutant: Option<Mutant>,
+}
+
+/// A device that is wrong on purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mutant {
+    /// Which device.
+    pub device: String,
+    /// What is laid over its `der` in the rig, as TOML.
+    pub der: String,
+}
+
+impl std::fmt::Display for Mutant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let der = self.der.strip_prefix('{').unwrap_or(&self.der);
+        let der = der.strip_suffix('}').unwrap_or(der).trim();
+        write!(f, "{}: {der}", self.device)
+    }
 }
 
 impl Scenario {
-    /// Name with the combination of the matrix: `FFR [loss=2%, soc=20%]`.
+    /// Name with the combination of the matrix and the mutant: `FFR [loss=2%, soc=20%]`.
     #[must_use]
     pub fn title(&self) -> String {
-        if self.matrix.is_empty() {
+        let combination = self.matrix.iter();
+        let combination = combination.map(|(name, value)| format!("{name}={value}"));
+        let mutant = self.mutant.iter().map(ToString::to_string);
+        let special: Vec<String> = combination.chain(mutant).collect();
+        if special.is_empty() {
             return self.name.clone();
         }
-        let combination: Vec<String> = self
-            .matrix
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        format!("{} [{}]", self.name, combination.join(", "))
+        format!("{} [{}]", self.name, special.join(", "))
+    }
+
+    /// The same run with a device that is wrong on purpose, which a check must catch.
+    fn spoilt_by(&self, mutant: Mutant) -> Self {
+        let mut spoilt = self.clone();
+        spoilt.tags.push("mutants".to_owned());
+        spoilt.expect = Expect::Fail;
+        spoilt.mutant = Some(mutant);
+        spoilt
     }
 
     /// Every signal that a check or a wait looks at, each once: what must be recorded.

@@ -163,6 +163,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The limit of exports at the point of common coupling (`limits.p` of the `pcc`) is broken by the sun alone where an inverter takes no ceiling: its profile has none, or it may not be written to. The controller's limit narrows what is asked of devices and forces nothing: no load is switched on for it, no storage is charged, and the coupling breaker is not opened. `control.pcc_limits` charges the storage as far as it can. What must never be exceeded needs a device that keeps it by itself.",
     ),
     (
+        "R067",
+        "A scenario's `mutants` name a device that its rig does not emulate by an entry of its own in `[emulate]`, or one whose `der` stands in a file. Give the device an entry, or write the settings into it.",
+    ),
+    (
         "R080",
         "This service cannot be delivered at this site: it is defined for another nominal frequency, or it says what is left of a generator's power instead of what is given on top of it.",
     ),

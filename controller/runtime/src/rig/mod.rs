@@ -33,7 +33,7 @@ use quantities::{
 
 pub use codes::EXPLANATIONS;
 pub use emulated::Physics;
-pub use parse::{load, load_text};
+pub use parse::{load, load_mutant, load_text};
 
 /// A checked rig.
 #[derive(Clone, Debug)]

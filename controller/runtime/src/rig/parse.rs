@@ -40,6 +40,29 @@ pub fn load_text(path: &Path, text: &str) -> Result<Rig, Vec<Diagnostic>> {
     check(path, vec![layer])
 }
 
+/// Loads and checks a rig file in which one emulated device is another one: what `der` says is laid
+/// over the `der` of its entry in `[emulate]`.
+///
+/// # Errors
+/// As [`load`], and where the rig has no such device or its `der` is no table.
+pub fn load_mutant(path: &Path, device: &str, der: &str) -> Result<Rig, Vec<Diagnostic>> {
+    let mut layers = layers(path).map_err(|d| vec![*d])?;
+    let entry = layers
+        .iter()
+        .rev()
+        .find_map(|layer| document::merged(&layer.source().text, "emulate", device, "der", der));
+    let Some(entry) = entry else {
+        let message = format!(
+            "{} has no `{device}` in [emulate] over whose `der` this could be laid",
+            path.display()
+        );
+        return Err(vec![Diagnostic::error("R067", Actor::Author, message)]);
+    };
+    let source = Source::new(format!("{} with another {device}", path.display()), entry);
+    layers.push(Document::parse(source).map_err(|d| vec![*d])?);
+    check(path, layers)
+}
+
 fn check(path: &Path, layers: Vec<Document>) -> Result<Rig, Vec<Diagnostic>> {
     let rig = Reader {
         layers: &layers,

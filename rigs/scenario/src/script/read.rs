@@ -14,7 +14,7 @@ use std::sync::Arc;
 use document::{Diagnostic, Document, Severity, Source, Spanned, Table};
 use model::Role;
 
-use super::{After, Need, Scenario};
+use super::{After, Mutant, Need, Scenario};
 use crate::codes;
 use crate::verdict::Expect;
 use words::nearest;
@@ -48,7 +48,12 @@ pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
         let scenario = Reader::new(&document, &matrix, matrix_is_bad).scenario();
         let is_bad = document.has_errors();
         faults.extend(document.into_faults());
-        scenarios.extend(scenario.filter(|_| !is_bad));
+        if let Some((scenario, mutants)) = scenario.filter(|_| !is_bad) {
+            let known_bad = mutants.into_iter().map(|mutant| scenario.spoilt_by(mutant));
+            let known_bad: Vec<Scenario> = known_bad.collect();
+            scenarios.push(scenario);
+            scenarios.extend(known_bad);
+        }
     }
     let mut known = BTreeSet::new();
     faults.retain(|f| {
@@ -132,7 +137,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn scenario(mut self) -> Option<Scenario> {
+    fn scenario(mut self) -> Option<(Scenario, Vec<Mutant>)> {
         let root = self.document.root();
         root.has("matrix");
         let name = if root.has("name") {
@@ -161,8 +166,9 @@ impl<'d> Reader<'d> {
                 "add `check = [{ band = \"bat1.p\", within = \"1.9..2.1kW\" }]`",
             );
         }
+        let mutants = self.mutants(&root);
         root.finish();
-        Some(Scenario {
+        let scenario = Scenario {
             name: name?.value,
             file: self.document.source().path.clone(),
             source,
@@ -175,7 +181,40 @@ impl<'d> Reader<'d> {
             checks: checks?,
             after,
             expect,
-        })
+            mutant: None,
+        };
+        Some((scenario, mutants))
+    }
+
+    /// Devices that this scenario has to catch, each a table that is laid over the device's `der`.
+    fn mutants(&self, root: &Table<'_>) -> Vec<Mutant> {
+        let Some(table) = self.optional(root, "mutants") else {
+            return Vec::new();
+        };
+        let mut mutants = Vec::new();
+        for device in table.keys() {
+            for der in table.tables(&device.value) {
+                let span = der.span();
+                if der.keys().is_empty() {
+                    self.document.error(
+                        codes::BAD_MUTANT,
+                        span,
+                        "a mutant that differs in nothing cannot be caught",
+                        "",
+                        "say what is wrong: `{ defect = \"no_latch\" }`",
+                    );
+                    continue;
+                }
+                let text = &self.document.source().text[span];
+                // A row of the file for each, however it is broken over lines there.
+                let der: Vec<&str> = text.split_whitespace().collect();
+                mutants.push(Mutant {
+                    device: device.value.clone(),
+                    der: der.join(" "),
+                });
+            }
+        }
+        mutants
     }
 
     fn need(&self, root: &Table<'_>) -> Need {

@@ -377,6 +377,15 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "`mra_of` is a distance",
         ),
         (
+            scenario(
+                r#"{ at = "0s", mark = "t0" }"#,
+                good,
+                "mutants = { pv1 = [{ }] }",
+            ),
+            "S022",
+            "differs in nothing",
+        ),
+        (
             check(r#"{ band = "a.p", within = "0..1W", maxgap = "1s" }"#),
             "D002",
             "did you mean `max_gap`?",
@@ -404,6 +413,36 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
     for (code, _) in codes_of_scenarios() {
         assert!(rows.iter().any(|(_, c, _)| c == code), "{code} has no row");
     }
+}
+
+#[test]
+fn each_mutant_is_one_more_run_of_the_same_scenario_that_must_fail() {
+    let more = r#"mutants = { pv1 = [{ defect = "no_latch" }, { freq_droop = { k_of = 0.03 } }], ess1 = [{ kind = "pv" }] }"#;
+    let text = scenario("", r#"{ ledger = "complete" }"#, more);
+    let scenarios = load(&text).expect("it is right");
+    let told: Vec<(String, Expect, usize)> = scenarios
+        .iter()
+        .map(|s| (s.title(), s.expect, s.tags.len()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("n".to_owned(), Expect::Pass, 0),
+            (
+                r#"n [pv1: defect = "no_latch"]"#.to_owned(),
+                Expect::Fail,
+                1
+            ),
+            (
+                "n [pv1: freq_droop = { k_of = 0.03 }]".to_owned(),
+                Expect::Fail,
+                1
+            ),
+            (r#"n [ess1: kind = "pv"]"#.to_owned(), Expect::Fail, 1),
+        ]
+    );
+    assert_eq!(scenarios[1].tags, ["mutants"]);
+    assert_eq!(scenarios[0].checks, scenarios[1].checks);
 }
 
 /// A check of a characteristic through these points, with further keys.

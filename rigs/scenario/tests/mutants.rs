@@ -1,0 +1,78 @@
+//! The qualification kit: devices that are wrong on purpose, each named by the scenario that catches it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use document::{Severity, Source};
+use scenario::script::{Scenario, read};
+use scenario::verdict::Expect;
+
+/// Mutants at least, as the kit promises.
+const AT_LEAST: usize = 40;
+
+fn mutants() -> Vec<Scenario> {
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/scenarios/ancillary"
+    );
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    files.sort();
+    let mut all = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let source: Arc<Source> = Source::new(path.display().to_string(), text);
+        let loaded = read(source).expect("the scenario is right");
+        all.extend(loaded.scenarios.into_iter().filter(|s| s.mutant.is_some()));
+    }
+    all
+}
+
+#[test]
+fn the_kit_holds_forty_devices_that_are_wrong_each_in_its_own_way() {
+    let mutants = mutants();
+    assert!(mutants.len() >= AT_LEAST, "{}", mutants.len());
+    let titles: BTreeSet<String> = mutants.iter().map(Scenario::title).collect();
+    assert_eq!(titles.len(), mutants.len(), "each one differs");
+    for scenario in &mutants {
+        assert_eq!(scenario.expect, Expect::Fail, "{}", scenario.title());
+        assert!(scenario.tags.iter().any(|tag| tag == "mutants"));
+    }
+}
+
+#[test]
+fn every_mutant_is_a_device_that_a_rig_can_have() {
+    for scenario in mutants() {
+        let mutant = scenario.mutant.as_ref().expect("one");
+        let rig = scenario.rig.as_ref().expect("a rig of its own");
+        let path = Path::new(&scenario.file)
+            .parent()
+            .expect("in a folder")
+            .join(rig);
+        let rig = runtime::rig::load_mutant(&path, &mutant.device, &mutant.der);
+        let rig = rig.unwrap_or_else(|faults| {
+            let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            panic!("{}: {}", scenario.title(), told.join("; "))
+        });
+        let sound = rig.warnings.iter().all(|w| w.severity != Severity::Error);
+        assert!(sound, "{}", scenario.title());
+    }
+}
+
+#[test]
+fn a_mutant_of_a_device_that_the_rig_does_not_emulate_is_refused_with_its_code() {
+    let der = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../virtual/der.toml"));
+    for (device, over, code) in [
+        ("pv9", "{ defect = \"no_latch\" }", "R067"),
+        ("grid1", "{ defect = \"no_latch\" }", "R067"),
+        ("pv1", "{ defect = \"no_lunch\" }", "D006"),
+    ] {
+        let faults = runtime::rig::load_mutant(der, device, over).expect_err("refused");
+        let codes: Vec<&str> = faults.iter().map(|f| f.code).collect();
+        assert_eq!(codes, [code], "{device} {over}");
+    }
+}
