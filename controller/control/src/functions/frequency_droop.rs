@@ -1,10 +1,10 @@
 //! Answers a frequency deviation of the utility with storage power, along a droop.
 
-use limiter::loop_delay::may_droop;
-use model::{Event, Function, Group, Mode, Proposal, Target};
+use model::{Function, Group, Mode, Proposal, Target};
 use quantities::{ActivePower, Bounds};
 use services::Droop;
 
+use super::loop_guard::LoopGuard;
 use super::{Propose, Situation, Wishes};
 
 /// Frequency droop while grid-connected.
@@ -16,36 +16,14 @@ use super::{Propose, Situation, Wishes};
 #[derive(Clone, Debug, Default)]
 pub struct FrequencyDroop {
     before: Option<ActivePower>,
-    /// Whether the loop was too slow when it was last looked at.
-    too_late: bool,
-}
-
-impl FrequencyDroop {
-    /// Whether the loop is fast enough for a droop, where the rig says what the island bears. Told when
-    /// it changes.
-    fn is_in_time(&mut self, s: &Situation<'_>, wishes: &mut Wishes) -> bool {
-        let (Some(delay), Some(margin)) = (s.loop_delay, s.bench.settings.delay_margin) else {
-            return true;
-        };
-        let verdict = may_droop(delay, margin);
-        let changed = verdict.is_err() != self.too_late;
-        self.too_late = verdict.is_err();
-        if changed {
-            let text = match verdict {
-                Err(late) => format!("R062: the frequency droop is refused: {late}"),
-                Ok(()) => "the loop is fast enough for the frequency droop again".into(),
-            };
-            wishes.events.push(Event::Noticed { device: None, text });
-        }
-        verdict.is_ok()
-    }
+    in_time: LoopGuard,
 }
 
 impl Propose for FrequencyDroop {
     const FAST: bool = true;
 
     fn propose(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
-        let in_time = self.is_in_time(s, wishes);
+        let in_time = self.in_time.look(s, "the frequency droop", wishes).is_ok();
         let Some(f) = s
             .seen
             .f

@@ -7,6 +7,7 @@ mod frequency_droop;
 mod hand_over;
 mod island_balance;
 mod load_shedding;
+mod loop_guard;
 mod market_schedule;
 mod operator;
 mod pcc_tracking;

@@ -9,6 +9,7 @@
 
 mod following;
 mod place;
+mod want;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use services::{Delivery, Phase};
 
 use self::following::Following;
 use self::place::{Place, could_give};
+use self::want::Want;
 use super::{Propose, Situation, Wishes};
 use crate::Rhythm;
 use crate::allocate::allocate;
@@ -50,8 +52,7 @@ pub struct ServiceDelivery {
 #[derive(Clone, Debug, Default)]
 struct Ongoing {
     delivery: Delivery,
-    /// The last set point of somebody, for a service that follows one.
-    signal: f64,
+    want: Want,
     asked: ActivePower,
     told: ServicePhase,
     available: Option<bool>,
@@ -68,7 +69,7 @@ impl ServiceDelivery {
             .is_some_and(|spec| spec.definition.shape == Shape::Signal);
         if follows && fraction.is_finite() && fraction.abs() <= 1.0 {
             self.ongoing.resize_with(services.len(), Ongoing::default);
-            self.ongoing[service.index()].signal = fraction;
+            self.ongoing[service.index()].want.signal = fraction;
             return true;
         }
         false
@@ -98,6 +99,7 @@ impl ServiceDelivery {
         self.reports.clear();
         for (index, (ongoing, spec)) in self.ongoing.iter_mut().zip(services).enumerate() {
             ongoing.delivery.reset();
+            ongoing.want.forget();
             ongoing.asked = ActivePower::ZERO;
             ongoing.shares.clear();
             ongoing.short = false;
@@ -136,7 +138,7 @@ impl ServiceDelivery {
         for (ongoing, spec) in self.ongoing.iter_mut().zip(services) {
             // Between two cycles only those look again that are answered fast.
             if s.rhythm == Rhythm::Supervisory || spec.definition.fast {
-                ongoing.asked = ongoing.look(s, spec);
+                ongoing.asked = ongoing.look(s, spec, wishes);
             }
             let theirs = Place::of(places, spec);
             let whole = allocate(ongoing.asked, &Place::rooms(places, &theirs, true));
@@ -220,16 +222,8 @@ impl ServiceDelivery {
 
 impl Ongoing {
     /// What the service asks for now, on top of the baseline.
-    fn look(&mut self, s: &Situation<'_>, spec: &ServiceSpec) -> ActivePower {
-        let wanted = match spec.definition.shape {
-            Shape::Signal => self.signal,
-            // An unknown frequency is not answered.
-            _ => s
-                .seen
-                .f
-                .and_then(|f| spec.definition.fraction(f))
-                .unwrap_or(0.0),
-        };
+    fn look(&mut self, s: &Situation<'_>, spec: &ServiceSpec, wishes: &mut Wishes) -> ActivePower {
+        let wanted = self.want.look(s, spec, wishes);
         let side = if wanted < 0.0 { Side::Down } else { Side::Up };
         // What was not sold is not answered either.
         let wanted = if spec.sold(side) == ActivePower::ZERO {
@@ -238,7 +232,7 @@ impl Ongoing {
             wanted
         };
         let since = s.now.since(model::Instant::START);
-        let answer = self.delivery.step(&spec.definition.course(), since, wanted);
+        let answer = self.delivery.step(&self.want.course(spec), since, wanted);
         let side = if answer < 0.0 { Side::Down } else { Side::Up };
         spec.sold(side) * answer
     }

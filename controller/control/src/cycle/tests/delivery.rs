@@ -371,14 +371,59 @@ fn only_what_is_fast_looks_again_between_two_cycles() {
     }
 }
 
-#[test]
-fn an_unknown_frequency_is_not_answered() {
-    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS])]);
+/// An event at 49.5 Hz in whose middle the frequency is not known any more; what is sent then after so many seconds.
+#[track_caller]
+fn blind(of: &str, rows: &[(f64, f64)]) -> Fleet {
+    let mut fleet = Fleet::with(vec![sold("s1", of, 6.0, 6.0, &[ESS])]);
     fleet.f(49.5);
-    fleet.run(2.0, &[]);
+    fleet.run(40.0, &[]);
+    for device in &mut fleet.desk.image.devices {
+        device.f.last_good = None;
+    }
+    let mut at = 0.0;
+    for (seconds, kw) in rows {
+        fleet.run(seconds - at, &[]);
+        at = *seconds;
+        let sent = fleet.sent()[0];
+        assert!(
+            (sent - kw).abs() < 0.2,
+            "{of} after {seconds} s: {sent}, not {kw}"
+        );
+    }
+    fleet
+}
+
+#[test]
+fn an_answer_stands_while_the_frequency_is_unknown_for_a_moment_and_then_returns_by_its_release() {
+    // The release of DC is its ramp, full within 0.6 s; FCR takes 18 s; a droop of 5 % gives 19 % of it at 0.5 Hz
+    // and names no ramp: it is given back within 5 s.
+    blind("dc", &[(0.1, 6.0), (3.9, 6.0), (5.8, 0.0)]);
+    blind("fcr-ce", &[(3.9, 6.0), (14.0, 3.0), (23.5, 0.0)]);
+    blind("droop", &[(0.1, 1.11), (3.9, 1.11), (9.9, 0.0)]);
+    let mut fleet = blind("dc", &[(3.0, 6.0)]);
+    let noticed = |fleet: &Fleet, word: &str| {
+        let of = |e: &Event| matches!(e, Event::Noticed { text, .. } if text.contains(word));
+        fleet.told(of).len()
+    };
+    assert_eq!(noticed(&fleet, "not known"), 1);
+    fleet.f(49.5);
+    fleet.run(8.0, &[]);
+    fleet.sees([6.0, DROOP_KW]);
+    assert_eq!(noticed(&fleet, "known again"), 1);
+    assert_eq!(noticed(&fleet, "returns"), 0);
+}
+
+#[test]
+fn a_frequency_that_was_never_known_is_not_answered() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 6.0, 6.0, &[ESS])]);
     for device in &mut fleet.desk.image.devices {
         device.f.last_good = None;
     }
     fleet.run(2.0, &[]);
     fleet.sees([0.0, 0.0]);
+    assert!(
+        fleet
+            .told(|e| matches!(e, Event::Noticed { .. }))
+            .is_empty()
+    );
 }
