@@ -86,6 +86,18 @@ pub enum Shape {
     Signal,
 }
 
+impl Shape {
+    /// Whether it answers more the further the frequency is off, so that the answer closes a loop over the
+    /// frequency as a droop does; a step is given once, and a signal comes from outside.
+    #[must_use]
+    pub fn closes_a_loop(&self) -> bool {
+        match self {
+            Self::Points { .. } | Self::Slope { .. } => true,
+            Self::Step { .. } | Self::Signal => false,
+        }
+    }
+}
+
 /// A service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {

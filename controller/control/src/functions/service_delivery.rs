@@ -178,7 +178,11 @@ impl ServiceDelivery {
                 let spent = |i: usize| self.ongoing[i].delivery.spent_s();
                 could_give(side, index, services, places, &s.bench.devices, &spent)
             };
-            let (up, down) = (could(Side::Up), could(Side::Down));
+            let refused = self.ongoing[index].want.refused();
+            let (up, down) = match refused {
+                Some(_) => (ActivePower::ZERO, ActivePower::ZERO),
+                None => (could(Side::Up), could(Side::Down)),
+            };
             let theirs: Vec<&Place> = places
                 .iter()
                 .filter(|place| spec.devices.contains(&place.device))
@@ -213,7 +217,10 @@ impl ServiceDelivery {
                     service,
                     up_w,
                     down_w,
-                    why: place::why_less(s, spec, places, &self.devices),
+                    why: match refused {
+                        Some(late) => late.to_string(),
+                        None => place::why_less(s, spec, places, &self.devices),
+                    },
                 }
             });
         }

@@ -144,7 +144,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R062",
-        "The loop from a measured frequency to a setpoint that a storage has taken over is slower than half of the delay that the island's droop bears (`control.inertia`, `control.lag` and `control.droop`, or `control.delay_margin`). Beyond the whole of it the frequency swings ever wider. Let the inverters do the droop by themselves, or poll and write faster. A running controller measures the loop and refuses the droop as long as it is too slow.",
+        "The loop from a measured frequency to a setpoint that a storage has taken over is slower than half of the delay that the island's droop bears (`control.inertia`, `control.lag` and `control.droop`, or `control.delay_margin`). Beyond the whole of it the frequency swings ever wider. Let the inverters do the droop by themselves, or poll and write faster. A running controller measures the loop and refuses the droop, and each frequency service whose answer grows with the deviation, as long as it is too slow.",
     ),
     (
         "R063",

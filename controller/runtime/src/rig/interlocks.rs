@@ -227,11 +227,17 @@ fn check_loop(
             .into_iter()
             .find(|key| table.has(key))
             .unwrap_or("delay_margin");
+        let services: String = settings
+            .services
+            .iter()
+            .filter(|spec| spec.definition.shape.closes_a_loop())
+            .map(|spec| format!(", the service {}", spec.name))
+            .collect();
         table.document().warning(
             "R062",
             table.span_of(key),
             format!(
-                "the frequency droop will be refused: {late} (`{}` is polled every {} ms, and a write takes {} ms)",
+                "the frequency droop{services} will be refused: {late} (`{}` is polled every {} ms, and a write takes {} ms)",
                 device.id,
                 device.poll.fast.as_millis(),
                 WRITE_USUAL.as_millis()

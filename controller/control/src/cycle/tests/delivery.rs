@@ -427,3 +427,47 @@ fn a_frequency_that_was_never_known_is_not_answered() {
             .is_empty()
     );
 }
+
+#[test]
+fn a_service_along_a_droop_is_refused_over_a_loop_slower_than_half_its_margin_and_one_that_is_none_is_not()
+ {
+    let late = |ms| Order::LoopDelay(Duration::from_millis(ms));
+    for (of, closes_a_loop, kw) in [
+        ("dc", true, 6.0),
+        ("fcr-ce", true, 6.0),
+        ("droop", true, 1.11),
+        ("ffr", false, 6.0),
+        ("agc", false, 6.0),
+    ] {
+        let mut fleet = Fleet::with(vec![sold("s1", of, 6.0, 0.0, &[ESS])]);
+        fleet.desk.controller.bench.settings.delay_margin = Some(Duration::from_millis(300));
+        fleet.f(49.5);
+        fleet.run(25.0, &[late(150), signal(0, 1.0)]);
+        let check = |fleet: &Fleet, kw: f64, when: &str| {
+            let sent = fleet.sent()[0];
+            assert!((sent - kw).abs() < 0.06, "{of} {when}: {sent} kW, not {kw}");
+        };
+        check(&fleet, kw, "at half of the margin");
+        let outcome = fleet.run(25.0, &[late(151)]);
+        check(&fleet, if closes_a_loop { 0.0 } else { kw }, "beyond it");
+        let up = outcome.services[0].up;
+        assert_eq!(up == ActivePower::ZERO, closes_a_loop, "{of}: {up}");
+        fleet.run(25.0, &[late(100)]);
+        check(&fleet, kw, "below it again");
+        let noticed = |words: &str| {
+            let of = |e: &Event| matches!(e, Event::Noticed { text, .. } if text.contains(words));
+            fleet.told(of).len()
+        };
+        let told = (
+            noticed(
+                "R062: the service s1 is refused: the loop from frequency to setpoint takes 151 ms",
+            ),
+            noticed("fast enough for the service s1 again"),
+        );
+        assert_eq!(told, if closes_a_loop { (1, 1) } else { (0, 0) }, "{of}");
+        let why = fleet.told(
+            |e| matches!(e, Event::ServiceUnavailable { why, .. } if why.contains("takes 151 ms")),
+        );
+        assert_eq!(why.len(), usize::from(closes_a_loop), "{of}");
+    }
+}

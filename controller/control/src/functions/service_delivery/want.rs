@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use limiter::loop_delay::TooLate;
 use model::{Event, Instant};
 use services::Course;
 use services::definition::Shape;
 
+use super::super::loop_guard::LoopGuard;
 use super::super::{Situation, Wishes};
 use crate::reservation::ServiceSpec;
 
@@ -13,7 +15,7 @@ use crate::reservation::ServiceSpec;
 /// Chosen: 5 s, in which a bus that has lost its connection is there again, and a sixtieth of the
 /// shortest reserve of energy of a service that is held for minutes.
 const STANDS: Duration = Duration::from_secs(5);
-/// Return of an answer to a frequency that stays unknown, per second, where its service names neither
+/// Return of an answer to a frequency that stays unknown, or over a loop that is too slow, per second, where its service names neither
 /// release nor ramp. Chosen: all of it within 5 s, as long as it stood.
 const RELEASE_PER_S: f64 = 0.2;
 
@@ -25,6 +27,9 @@ pub(super) struct Want {
     /// What the last known frequency asked for, and when.
     known: Option<(Instant, f64)>,
     told: Sight,
+    in_time: LoopGuard,
+    /// The loop is too slow for it.
+    too_late: Option<TooLate>,
 }
 
 /// How the frequency is known.
@@ -49,6 +54,10 @@ impl Want {
     ) -> f64 {
         if spec.definition.shape == Shape::Signal {
             return self.signal;
+        }
+        if spec.definition.shape.closes_a_loop() {
+            let what = format!("the service {}", spec.name);
+            self.too_late = self.in_time.look(s, &what, wishes).err();
         }
         let seen = s.seen.f.and_then(|f| spec.definition.fraction(f));
         if let Some(wanted) = seen {
@@ -75,15 +84,23 @@ impl Want {
             };
             wishes.events.push(Event::Noticed { device: None, text });
         }
-        wanted
+        match self.too_late {
+            Some(_) => 0.0,
+            None => wanted,
+        }
+    }
+
+    /// Why the service is refused, if it is: then nothing of it is in reserve.
+    pub(super) fn refused(&self) -> Option<TooLate> {
+        self.too_late
     }
 
     /// How the answer moves now.
     pub(super) fn course(&self, spec: &ServiceSpec) -> Course {
         let course = spec.definition.course();
-        match self.told {
-            Sight::Clear | Sight::Stands => course,
-            Sight::Returns => Course {
+        match (self.told, self.too_late) {
+            (Sight::Clear | Sight::Stands, None) => course,
+            (Sight::Returns, _) | (_, Some(_)) => Course {
                 release_per_s: course
                     .release_per_s
                     .or(course.ramp_per_s)
@@ -97,5 +114,6 @@ impl Want {
     pub(super) fn forget(&mut self) {
         self.known = None;
         self.told = Sight::Clear;
+        self.too_late = None;
     }
 }

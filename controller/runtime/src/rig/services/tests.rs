@@ -167,3 +167,18 @@ fn a_device_that_is_too_slow_or_says_no_energy_cannot_deliver() {
         assert_eq!(faults[0].code, code, "{faults:#?}");
     }
 }
+
+#[test]
+fn a_loop_that_is_expected_to_be_too_slow_is_told_with_each_service_that_closes_one() {
+    let services = r#"fcr1 = { service = "fcr-ce", up = "1kW", down = "1kW", devices = ["ess1"] }
+afrr1 = { service = "afrr", up = "1kW", group = "storage", hold = "30min" }
+[control]
+delay_margin = "150ms""#;
+    let rig = load_with(services, &[]).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let told: Vec<_> = rig.warnings.iter().filter(|d| d.code == "R062").collect();
+    let [late] = told.as_slice() else {
+        unreachable!("{:?}", rig.warnings)
+    };
+    let words = "the frequency droop, the service fcr1 will be refused";
+    assert!(late.message.starts_with(words), "{}", late.message);
+}
