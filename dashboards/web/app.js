@@ -21,6 +21,7 @@ function make(name, attributes, ...children) {
 const timeOf = (utc) => utc.slice(11, 23);
 const COLORS = 8, color = (i) => `--c${i % COLORS}`;
 const KEPT_S = 600;
+const SERVICES_EVERY_MS = 1000;
 
 const past = { t: [], f: [], v: [], devices: new Map() };
 let started = null, lastSeen = { n: -1, at: 0 }, drawn = 0;
@@ -82,6 +83,29 @@ function devices(state) {
     make("td", {}, d.switch_on.value == null ? "" : d.role === "breaker" ? (d.switch_on.value ? "closed" : "open") : d.switch_on.value ? "on" : "off"),
     make("td", { class: "r" }, Format.age(d.age_s)), make("td", { class: "dot" }, d.quality + (d.why ? `: ${d.why}` : "")),
     make("td", { class: "dim" }, d.profile), make("td", { class: "dim" }, d.bus))));
+}
+
+// Services are sold by few rigs: the card is there once there are some.
+function reserve(could, sold) {
+  return make("td", { class: could < 0.95 * sold ? "r short" : "r" }, sold > 0 ? `${Format.power(could, "W")} of ${Format.power(sold, "W")}` : "not sold");
+}
+function services(list) {
+  $("services-card").hidden = !list.length;
+  $("services").replaceChildren(...list.map((s) => make("tr", { "data-q": s.available ? "good" : "stale" },
+    make("th", { scope: "row" }, s.name), make("td", { class: "dim" }, s.service),
+    make("td", {}, make("span", { class: "pill", "data-phase": s.phase }, Format.words(s.phase))),
+    make("td", { class: "r" }, Format.power(s.asked_w, "W")),
+    make("td", { class: s.delivered_w == null ? "r old" : "r" }, Format.power(s.delivered_w, "W")),
+    make("td", { class: s.baseline_w == null ? "r old" : "r" }, Format.power(s.baseline_w, "W")),
+    reserve(s.up_w, s.sold_up_w), reserve(s.down_w, s.sold_down_w),
+    make("td", { class: "dot" }, s.available ? "available" : "not available"),
+    make("td", { class: "r" }, `${(s.availability * 100).toFixed(1)} %`))));
+}
+async function serve() {
+  try {
+    const answer = await fetch("/api/v1/services");
+    if (answer.ok) services(await answer.json());
+  } catch { /* the stream says that there is no connection */ }
 }
 
 const STAGES = { sent: "sent", written: "written", register: "read back", power: "power seen", missed: "missed" };
@@ -191,6 +215,8 @@ async function follow() {
   stream.addEventListener("state", (m) => { open = true; show(JSON.parse(m.data)); });
   stream.addEventListener("event", (m) => addEvents([JSON.parse(m.data)]));
   stream.onerror = () => { open = false; };
+  serve();
+  setInterval(serve, SERVICES_EVERY_MS);
   setInterval(() => {
     if (Date.now() < notedUntil) return;
     const silent = (Date.now() - lastSeen.at) / 1000;

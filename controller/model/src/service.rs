@@ -65,4 +65,6 @@ pub struct ServiceReport {
     pub up: ActivePower,
     /// The same downwards, as a magnitude.
     pub down: ActivePower,
+    /// Whether that is enough of what was sold to count as available.
+    pub available: bool,
 }

@@ -11,11 +11,12 @@ use bus::BusReport;
 use control::Estimate;
 use model::{
     DeviceIx, Event, Flaw, Function, Instant, Link, Mode, Point, PointSample, ProcessImage,
-    Reading, Role, Sample, Setpoint, Stage, UtcTime,
+    Reading, Role, Sample, ServiceIx, ServicePhase, ServiceReport, Setpoint, Stage, UtcTime,
 };
 use quantities::{ActivePower, Frequency, FrequencyRate, ReactivePower, StateOfCharge, Voltage};
 use runtime::view::{
     BusView, Counters, CycleReport, DeviceLabel, LedgerView, LiveView, MarketView, RigView,
+    ServiceLabel,
 };
 use runtime::web::{Access, WebCommand, serve};
 
@@ -52,7 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 sample_age_max: Duration::from_secs(3),
             })
             .collect(),
-        services: Vec::new(),
+        services: vec![
+            sold("dc1", "dc", 600.0, 600.0),
+            sold("ffr1", "ffr", 200.0, 0.0),
+        ],
         buses: ["lan1", "rs1", "can0", "mq"].map(String::from).into(),
         started_utc: UtcTime::from_unix_nanos(STARTED),
         virtual_time: true,
@@ -88,6 +92,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     })?;
     Ok(())
+}
+
+/// A service of the storage.
+fn sold(name: &str, service: &str, up_w: f64, down_w: f64) -> ServiceLabel {
+    ServiceLabel {
+        name: name.into(),
+        service: service.into(),
+        up: ActivePower::from_watts(up_w),
+        down: ActivePower::from_watts(down_w),
+        devices: vec![DeviceIx(4)],
+    }
 }
 
 /// A bench that is nothing but some sines.
@@ -325,8 +340,38 @@ impl FakeBench {
             armed: self.armed,
             estimate: &estimate,
             image: &self.image,
-            services: &[],
+            services: &self.services(islanded, 0.6 * ess),
         });
+    }
+
+    /// What services would say: the one follows the storage, the other has no reserve for half of the time.
+    fn services(&self, islanded: bool, asked_w: f64) -> [ServiceReport; 2] {
+        let watts = ActivePower::from_watts;
+        let report = |service, phase, asked, up, down, available| ServiceReport {
+            service: ServiceIx(service),
+            phase,
+            asked,
+            baseline: (!islanded).then_some(ActivePower::ZERO),
+            others: ActivePower::ZERO,
+            up,
+            down,
+            available,
+        };
+        let none = ActivePower::ZERO;
+        if islanded {
+            return [0, 1].map(|n| report(n, ServicePhase::Ready, none, none, none, false));
+        }
+        let phase = match asked_w.abs() {
+            p if p > 150.0 => ServicePhase::Holding,
+            p if p > 50.0 => ServicePhase::Activating,
+            _ => ServicePhase::Ready,
+        };
+        let full = (self.n / 200).is_multiple_of(2);
+        let up = watts(if full { 200.0 } else { 90.0 });
+        [
+            report(0, phase, watts(asked_w), watts(600.0), watts(600.0), true),
+            report(1, ServicePhase::Ready, none, up, none, full),
+        ]
     }
 
     /// What control, market, ledger and buses would say.

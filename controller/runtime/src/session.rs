@@ -500,6 +500,7 @@ fn rig_view(rig: &Rig, started_utc: model::UtcTime, virtual_time: bool) -> RigVi
                 service: sold.definition.name.clone(),
                 up: sold.up,
                 down: sold.down,
+                devices: sold.devices.clone(),
             })
             .collect(),
         buses: rig.buses.iter().map(|b| b.id.to_string()).collect(),

@@ -57,6 +57,8 @@ pub struct ServiceLabel {
     pub up: ActivePower,
     /// Power that was sold downwards, as a magnitude.
     pub down: ActivePower,
+    /// The devices that deliver it.
+    pub devices: Vec<DeviceIx>,
 }
 
 /// The rig, as far as it does not change during a run.
@@ -246,6 +248,9 @@ struct Inner {
     market: Option<MarketView>,
     ledger: Option<LedgerView>,
     services: Vec<ServiceReport>,
+    /// Cycles in which there was a report of the services, and of them those in which each was available.
+    service_cycles: u64,
+    available_cycles: Vec<u64>,
     buses: Vec<BusView>,
     counters: Counters,
     arming: Option<ArmingView>,
@@ -325,6 +330,13 @@ impl LiveView {
         devices.clone_from(&report.image.devices);
         inner.services.clear();
         inner.services.extend_from_slice(report.services);
+        if !report.services.is_empty() {
+            inner.service_cycles += 1;
+            inner.available_cycles.resize(report.services.len(), 0);
+            for (cycles, service) in inner.available_cycles.iter_mut().zip(report.services) {
+                *cycles += u64::from(service.available);
+            }
+        }
         inner.cycle = Some(LastCycle {
             n: report.n,
             now: report.now,
@@ -446,6 +458,15 @@ impl LiveView {
     #[must_use]
     pub fn latest_services(&self) -> Vec<ServiceReport> {
         self.lock().services.clone()
+    }
+
+    /// Share of the cycles so far in which each service was available, in the order of the rig; empty before
+    /// the first report.
+    #[must_use]
+    pub fn availability(&self) -> Vec<f64> {
+        let inner = self.lock();
+        let share = |cycles: &u64| *cycles as f64 / inner.service_cycles as f64;
+        inner.available_cycles.iter().map(share).collect()
     }
 
     /// The place of a service in the rig, by name.

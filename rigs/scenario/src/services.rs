@@ -114,6 +114,7 @@ mod tests {
             asked: kw(2.0),
             baseline: Some(kw(1.0)),
             others: kw(0.5),
+            available: true,
             up: kw(2.0),
             down: kw(2.0),
         };

@@ -46,6 +46,12 @@ fn the_page_shows_the_mode_every_device_and_its_power_without_complaint() {
     let moved = format!("document.querySelector('#cycle').innerText !== {cycle}");
     browser.wait_until("the cycle counter moves", &moved);
 
+    assert_eq!(
+        browser.evaluate("document.querySelector('#services-card').hidden"),
+        true,
+        "it sells no services"
+    );
+
     let picture = browser.picture();
     // A PNG in base64 begins with this; an empty page of this size is below 30 kB.
     assert!(
@@ -91,4 +97,25 @@ fn a_click_on_safe_brings_the_bench_to_its_safe_state() {
         changed.iter().any(|e| e["details"]["to"] == "safe"),
         "{changed:?}"
     );
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_bench_that_sells_services_shows_what_each_is_asked_for_and_gives() {
+    let card = "document.querySelector('#services-card')";
+    let dir = folder();
+    let rig = suite::root().join("rigs/virtual/services.toml");
+    let demo = Controller::demo(Some(&rig), &dir.path().join("run"), &[]);
+    let mut browser = Browser::open(dir.path(), &format!("http://127.0.0.1:{}/", demo.page));
+    browser.wait_until(
+        "both services are there, in reserve, with what they deliver",
+        &format!(
+            "!{card}.hidden && ['dc1', 'agc1'].every(n => [...document.querySelectorAll('#services tr')]\
+             .some(r => r.innerText.startsWith(n) && /\\bready\\b/.test(r.innerText) && /6000 W of 6000 W|3000 W of 3000 W/.test(r.innerText) && !/not available|– W/.test(r.innerText)))"
+        ),
+    );
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    let run_dir = demo.end();
+    assert_eq!(run::result(&run_dir)["verdict"], "pass");
 }

@@ -120,6 +120,7 @@ impl ServiceDelivery {
                 others: ActivePower::ZERO,
                 up: ActivePower::ZERO,
                 down: ActivePower::ZERO,
+                available: false,
             });
         }
     }
@@ -183,6 +184,7 @@ impl ServiceDelivery {
                 Some(_) => (ActivePower::ZERO, ActivePower::ZERO),
                 None => (could(Side::Up), could(Side::Down)),
             };
+            let enough = up >= spec.up * ENOUGH && down >= spec.down * ENOUGH;
             let theirs: Vec<&Place> = places
                 .iter()
                 .filter(|place| spec.devices.contains(&place.device))
@@ -200,8 +202,8 @@ impl ServiceDelivery {
                 others: given - own,
                 up,
                 down,
+                available: enough,
             });
-            let enough = up >= spec.up * ENOUGH && down >= spec.down * ENOUGH;
             if ongoing.available.replace(enough) == Some(enough) {
                 continue;
             }

@@ -29,6 +29,7 @@ pub(crate) fn bench_view() -> LiveView {
             service: "fcr-ce".into(),
             up: ActivePower::from_kilowatts(2.0),
             down: ActivePower::from_kilowatts(1.0),
+            devices: vec![DeviceIx(1)],
         }],
         buses: vec!["lan1".into()],
         started_utc: UtcTime::default(),
@@ -89,6 +90,7 @@ fn turn(view: &LiveView, n: u64, t_s: f64, image: &ProcessImage) {
             others: ActivePower::ZERO,
             up: ActivePower::from_kilowatts(2.0),
             down: ActivePower::from_kilowatts(1.0),
+            available: n.is_multiple_of(2),
         }],
     });
 }

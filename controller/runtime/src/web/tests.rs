@@ -706,3 +706,23 @@ fn a_host_is_this_machine_only_by_its_own_names() {
         assert_eq!(guard::is_this_machine(host), is, "{host}");
     }
 }
+
+#[tokio::test]
+async fn a_service_tells_what_it_delivers_and_for_which_share_of_the_time_it_was_available() {
+    let server = server(None, 1).await;
+    let services = async || {
+        let (status, body) = ask(&server, "GET", "/api/v1/services", "", "").await;
+        assert_eq!(status, 200);
+        serde_json::from_str::<serde_json::Value>(&body).unwrap()
+    };
+    assert_eq!(services().await, serde_json::json!([]));
+    cycle_of(&server.view, 1);
+    cycle_of(&server.view, 2);
+    let told = services().await;
+    // -1500 W measured on a baseline of -200 W.
+    assert_eq!(told[0]["delivered_w"], -1300.0);
+    assert_eq!(told[0]["available"], true);
+    assert_eq!(told[0]["availability"], 0.5);
+    stale_cycle(&server.view);
+    assert!(services().await[0]["delivered_w"].is_null());
+}

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use model::{DeviceImage, Flaw, Instant, Link, Mode, Reading, Role, Signal};
-use quantities::Quantity;
+use model::{DeviceImage, Flaw, Instant, Link, Mode, Reading, Role, ServiceReport, Signal};
+use quantities::{ActivePower, Quantity};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -733,6 +733,13 @@ pub struct Service {
     pub up_w: f64,
     /// The same downwards, as a magnitude.
     pub down_w: f64,
+    /// Measured power of its devices, less the baseline and what other services ask of them; null while
+    /// nothing is delivered or a device's power is not known.
+    pub delivered_w: Option<f64>,
+    /// Whether what it could give now is enough of what was sold.
+    pub available: bool,
+    /// Share of the time so far in which it was.
+    pub availability: f64,
 }
 
 /// The services, in the order of the rig; empty before the first cycle.
@@ -740,21 +747,47 @@ pub struct Service {
 pub fn services(view: &LiveView) -> Vec<Service> {
     let labels = &view.rig().services;
     let reports = view.latest_services();
+    let last = view.last_cycle();
     labels
         .iter()
         .zip(&reports)
-        .map(|(label, report)| Service {
+        .zip(view.availability())
+        .map(|((label, report), availability)| Service {
             name: label.name.clone(),
             service: label.service.clone(),
             sold_up_w: label.up.as_watts(),
             sold_down_w: label.down.as_watts(),
             phase: report.phase.name(),
             asked_w: report.asked.as_watts(),
-            baseline_w: report.baseline.map(quantities::ActivePower::as_watts),
+            baseline_w: report.baseline.map(ActivePower::as_watts),
             up_w: report.up.as_watts(),
             down_w: report.down.as_watts(),
+            delivered_w: last
+                .as_ref()
+                .and_then(|last| delivered(view, last, label, report))
+                .map(ActivePower::as_watts),
+            available: report.available,
+            availability,
         })
         .collect()
+}
+
+fn delivered(
+    view: &LiveView,
+    last: &view::LastCycle,
+    label: &view::ServiceLabel,
+    report: &ServiceReport,
+) -> Option<ActivePower> {
+    let baseline = report.baseline?;
+    let measured: Option<ActivePower> = label
+        .devices
+        .iter()
+        .map(|device| {
+            let age_max = view.rig().devices.get(device.index())?.sample_age_max;
+            last.devices.get(device.index())?.p.fresh(last.now, age_max)
+        })
+        .sum();
+    Some(measured? - baseline - report.others)
 }
 
 /// The latest of the ledger.
