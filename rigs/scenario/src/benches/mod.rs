@@ -11,6 +11,7 @@
 mod cadence;
 mod child;
 mod der;
+mod fast_path;
 mod idle;
 mod late;
 mod meters;
@@ -89,6 +90,11 @@ pub const BENCHES: &[Bench] = &[
         name: "der",
         what: "steps per second of the DER model, beside OpenDER",
         measure: der::measure,
+    },
+    Bench {
+        name: "fast-path",
+        what: "from a step of the frequency to a setpoint and to measured power, and what the ledger costs (three minutes)",
+        measure: fast_path::measure,
     },
     Bench {
         name: "modbus",
