@@ -302,7 +302,7 @@ mod tests {
         let mounts =
             "none / overlay rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\ndev /dev devtmpfs rw 0 0\n";
         for (folder, kind) in [
-            ("/tmp/a", Some("overlay")),
+            ("/var/a", Some("overlay")),
             ("/dev/shm/b", Some("tmpfs")),
             ("/dev/shmx", Some("devtmpfs")),
         ] {
