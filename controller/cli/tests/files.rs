@@ -68,6 +68,29 @@ fn every_fault_of_a_rig_is_drawn_with_its_place_and_its_mend() {
 }
 
 #[test]
+fn check_looks_into_the_devices_that_a_scenario_has_to_catch() {
+    let place = Place::new();
+    place.file("der.toml", include_str!("../../../rigs/virtual/der.toml"));
+    for (mutants, code) in [
+        ("{ pv1 = [{ defect = \"no_latch\" }] }", None),
+        ("{ pv1 = [{ defect = \"no_lunch\" }] }", Some("D006")),
+        ("{ pv9 = [{ defect = \"no_latch\" }] }", Some("R067")),
+        ("{ pv1 = [{ }] }", Some("S022")),
+    ] {
+        let text = format!(
+            "name = \"n\"\nrig = \"der.toml\"\nmutants = {mutants}\ncheck = [{{ ledger = \"complete\" }}]\n"
+        );
+        place.file("s.toml", &text);
+        let done = place.gridrig(&["check", "s.toml"]);
+        let done = done.exits(if code.is_some() { 2 } else { 0 });
+        if let Some(code) = code {
+            let head = format!("error[{code}]");
+            assert!(done.stderr.contains(&head), "{mutants}: {}", done.stderr);
+        }
+    }
+}
+
+#[test]
 fn check_tells_machines_the_same() {
     let place = Place::new();
     place.file("rig.toml", BAD_RIG);

@@ -77,7 +77,10 @@ pub fn run(
     let mut number = 0;
     let mut interrupted = false;
     let interrupt = Interrupt::listen();
-    'all: for scenario in &options.scenarios {
+    // A device that is wrong on purpose exists on an emulated bench only.
+    let can_be = |scenario: &&Scenario| options.emulated || scenario.mutant.is_none();
+    let scenarios: Vec<&Scenario> = options.scenarios.iter().filter(can_be).collect();
+    'all: for scenario in &scenarios {
         for repetition in 0..u64::from(options.repeat.max(1)) {
             number += 1;
             let seed = scenario
@@ -119,7 +122,7 @@ pub fn run(
     };
     let result = result.judged(if interrupted {
         Verdict::Interrupted
-    } else if options.scenarios.is_empty() {
+    } else if scenarios.is_empty() {
         Verdict::NothingSelected
     } else {
         Verdict::Pass
@@ -171,6 +174,17 @@ fn slug(title: &str) -> String {
         .collect::<String>()
         .trim_matches('-')
         .to_owned()
+}
+
+/// What is wrong with the devices that scenarios are to catch, beyond what they are wrong in: each
+/// must be one that its rig can have.
+#[must_use]
+pub fn faults_of_mutants(scenarios: &[Scenario]) -> Vec<Diagnostic> {
+    let mutants = scenarios.iter().filter(|s| s.mutant.is_some());
+    mutants
+        .filter_map(|scenario| rig_of(scenario, None).err())
+        .flatten()
+        .collect()
 }
 
 /// The rig of a scenario.
@@ -249,12 +263,6 @@ impl One<'_> {
         let rig = rig_of(self.scenario, self.options.rig.as_deref())
             .map_err(|faults| Broken::of(&faults))?;
         self.check_need(&rig)?;
-        if self.scenario.mutant.is_some() && !self.options.emulated {
-            return Err(Broken {
-                verdict: Verdict::Config,
-                why: "a device that is wrong on purpose exists on an emulated bench only".into(),
-            });
-        }
         std::fs::create_dir_all(&self.run_dir).map_err(|e| {
             Broken::infrastructure(format!("{} cannot be made: {e}", self.run_dir.display()))
         })?;

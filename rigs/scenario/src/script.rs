@@ -69,8 +69,10 @@ pub struct Mutant {
 impl std::fmt::Display for Mutant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let der = self.der.strip_prefix('{').unwrap_or(&self.der);
-        let der = der.strip_suffix('}').unwrap_or(der).trim();
-        write!(f, "{}: {der}", self.device)
+        let der = der.strip_suffix('}').unwrap_or(der);
+        // In one line, however it is broken over lines in the file.
+        let words: Vec<&str> = der.split_whitespace().collect();
+        write!(f, "{}: {}", self.device, words.join(" "))
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use document::{Severity, Source};
+use scenario::runner::{TestOptions, run};
 use scenario::script::{Scenario, read};
-use scenario::verdict::Expect;
+use scenario::verdict::{Expect, Verdict};
 
 /// Mutants at least, as the kit promises.
 const AT_LEAST: usize = 40;
@@ -75,4 +76,24 @@ fn a_mutant_of_a_device_that_the_rig_does_not_emulate_is_refused_with_its_code()
         let codes: Vec<&str> = faults.iter().map(|f| f.code).collect();
         assert_eq!(codes, [code], "{device} {over}");
     }
+}
+
+#[test]
+fn a_real_bench_leaves_wrong_devices_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = TestOptions {
+        scenarios: mutants(),
+        rig: None,
+        emulated: false,
+        virtual_time: false,
+        seed: 1,
+        repeat: 1,
+        ignore_expect: false,
+        inconclusive_as_skipped: false,
+        run_dir: folder.path().to_path_buf(),
+        command: Vec::new(),
+        id: "test".into(),
+    };
+    let result = run(options, |one| panic!("{} was run", one.name)).expect("it ends");
+    assert_eq!(result.verdict, Verdict::NothingSelected);
 }

@@ -12,6 +12,7 @@ use profile::{Profile, Protocol};
 use runtime::access::plausible::{self, Observations};
 use runtime::access::points_of;
 use runtime::rig::Rig;
+use scenario::runner;
 use scenario::script;
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
@@ -194,6 +195,8 @@ fn check(path: &Path) -> Result<Checked, Problem> {
         FileKind::Scenario => match script::read(source) {
             Ok(loaded) => {
                 checked.diagnostics = loaded.warnings;
+                let wrong = runner::faults_of_mutants(&loaded.scenarios);
+                checked.diagnostics.extend(wrong);
                 let names: Vec<String> = loaded.scenarios.iter().map(|s| s.title()).collect();
                 checked.text = names.iter().map(|n| format!("scenario {n}")).collect();
                 checked.summary = json!({"scenarios": names});

@@ -205,12 +205,9 @@ impl<'d> Reader<'d> {
                     );
                     continue;
                 }
-                let text = &self.document.source().text[span];
-                // A row of the file for each, however it is broken over lines there.
-                let der: Vec<&str> = text.split_whitespace().collect();
                 mutants.push(Mutant {
                     device: device.value.clone(),
-                    der: der.join(" "),
+                    der: self.document.source().text[span].to_owned(),
                 });
             }
         }
