@@ -144,6 +144,7 @@ impl Evidence {
                     key: key.public(),
                 })
                 .collect(),
+            federation: None,
         };
         let keyring = parties
             .into_iter()

@@ -225,6 +225,33 @@ pub enum AtomError {
     },
 }
 
+fn check_list(sigs: &[Signed]) -> Result<(), AtomError> {
+    let is_sorted = sigs.is_sorted_by(|a, b| a.key < b.key);
+    match is_sorted && (1..=SIGNATURES_MAX).contains(&sigs.len()) {
+        true => Ok(()),
+        false => Err(AtomError::SignatureList),
+    }
+}
+
+/// Verifies a list of signatures over an atom, and that the author's is in it.
+pub(crate) fn verify_signatures(
+    universe: &UniverseId,
+    id: &AtomId,
+    author: &Address,
+    sigs: &[Signed],
+) -> Result<(), AtomError> {
+    check_list(sigs)?;
+    let mut keys = sigs.iter().map(|signed| &signed.key);
+    if !keys.any(|key| Address::of_key(universe, key) == *author) {
+        return Err(AtomError::AuthorMissing { author: *author });
+    }
+    for Signed { key, signature } in sigs {
+        let verified = key.verify(&id.0, signature);
+        verified.map_err(|source| AtomError::Signature { key: *key, source })?;
+    }
+    Ok(())
+}
+
 /// A signed statement. Its parts are private: what is inside was canonical.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Atom {
@@ -278,10 +305,7 @@ impl Atom {
                 found: body.universe,
             });
         }
-        let is_sorted = parts.sigs.is_sorted_by(|a, b| a.key < b.key);
-        if !is_sorted || !(1..=SIGNATURES_MAX).contains(&parts.sigs.len()) {
-            return Err(AtomError::SignatureList);
-        }
+        check_list(&parts.sigs)?;
         let id = AtomId(tagged(Tag::Atom, universe, &[&parts.body.0]));
         Ok(Atom {
             id,
@@ -296,12 +320,7 @@ impl Atom {
     /// # Errors
     /// Longer than the limit of the encoding.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SchemaError> {
-        let body = crate::record::Opaque(self.body_bytes.clone());
-        Ok(AtomParts {
-            body,
-            sigs: self.sigs.clone(),
-        }
-        .to_bytes()?)
+        self.bytes_with(&self.sigs)
     }
 
     /// Verifies every signature and that the author's is among them.
@@ -309,21 +328,46 @@ impl Atom {
     /// # Errors
     /// The first signature that does not verify.
     pub fn verify(&self) -> Result<(), AtomError> {
-        let universe = &self.body.universe;
-        if !self
-            .sigs
-            .iter()
-            .any(|s| Address::of_key(universe, &s.key) == self.body.author)
-        {
-            return Err(AtomError::AuthorMissing {
-                author: self.body.author,
-            });
+        verify_signatures(&self.body.universe, &self.id, &self.body.author, &self.sigs)
+    }
+
+    /// Adds a signature by another key, or replaces the one by the same key.
+    ///
+    /// # Errors
+    /// The key refuses to sign, or there would be too many signatures.
+    pub fn cosign(&mut self, key: &SecretKey) -> Result<(), AtomError> {
+        let public = key.public();
+        let signature = key
+            .sign(&self.id.0)
+            .map_err(|source| AtomError::Signature {
+                key: public,
+                source,
+            })?;
+        self.sigs.retain(|signed| signed.key != public);
+        if self.sigs.len() == SIGNATURES_MAX {
+            return Err(AtomError::SignatureList);
         }
-        for Signed { key, signature } in &self.sigs {
-            let verified = key.verify(&self.id.0, signature);
-            verified.map_err(|source| AtomError::Signature { key: *key, source })?;
-        }
+        let at = self.sigs.partition_point(|signed| signed.key < public);
+        self.sigs.insert(
+            at,
+            Signed {
+                key: public,
+                signature,
+            },
+        );
         Ok(())
+    }
+
+    /// The canonical bytes with these signatures in place of its own.
+    ///
+    /// # Errors
+    /// Longer than the limit of the encoding.
+    pub fn bytes_with(&self, sigs: &[Signed]) -> Result<Vec<u8>, SchemaError> {
+        let parts = AtomParts {
+            body: crate::record::Opaque(self.body_bytes.clone()),
+            sigs: sigs.to_vec(),
+        };
+        Ok(parts.to_bytes()?)
     }
 
     /// The id.

@@ -16,6 +16,14 @@
 //! - A [`Vertex`] says that a node saw an atom as its event number `l`.
 //! - A [`SignedHead`] is the node's commitment to all its entries so far.
 //!
+//! Where several nodes keep one universe ([`Federation`]):
+//!
+//! - A [`Vote`] is a vertex that can be shown alone: with the Merkle path to a
+//!   head that its node signed.
+//! - A [`Quorum`] of votes makes an atom final; [`Level`] says how far it is.
+//! - A [`Contradiction`] is two signed objects that one honest signer would never
+//!   have made both.
+//!
 //! Signed bytes hold integers, byte strings, texts and arrays only (see
 //! [`cbor`]); there are no floats and no maps in them.
 
@@ -25,6 +33,8 @@ mod record;
 pub mod address;
 pub mod atom;
 pub mod entry;
+pub mod evidence;
+pub mod federation;
 pub mod hash;
 pub mod head;
 pub mod hlc;
@@ -35,11 +45,14 @@ pub mod payload;
 pub mod segment;
 pub mod universe;
 pub mod vertex;
+pub mod vote;
 
 pub use address::{Address, Shard};
 pub use atom::{Atom, AtomError, Body};
 pub use cbor::{CborError, Value};
 pub use entry::Entry;
+pub use evidence::{Contradiction, EvidenceError, Testimony};
+pub use federation::{Directory, Federation, Level, Member, Quorum};
 pub use hash::{AtomId, Digest32, HeadId, ParticleId, UniverseId, VertexId};
 pub use head::{Head, SignedHead};
 pub use hlc::{ClockQuality, ClockSource, Hlc};
@@ -50,3 +63,4 @@ pub use record::{Amount, Field, SchemaError, Shown};
 pub use segment::SegmentHeader;
 pub use universe::{Party, Role, Universe, UniverseError};
 pub use vertex::Vertex;
+pub use vote::{Vote, VoteError, Witness};

@@ -14,13 +14,18 @@ use std::fmt::Write as _;
 use thiserror::Error;
 
 use crate::address::Address;
+use crate::cbor::Value;
+use crate::federation::Federation;
 use crate::hash::{Tag, UniverseId, from_hex, hex, tagged};
 use crate::keys::{KeyError, PublicKey};
 use crate::payload::Kind;
-use crate::record::{Field, SchemaError};
+use crate::record::{Field, SchemaError, Shown, next_field, open_record};
 
-/// The only format version there is.
+/// The format version of a universe that one node keeps.
 pub const UNIVERSE_VERSION: u64 = 1;
+
+/// The format version of a universe that several nodes keep.
+pub const UNIVERSE_VERSION_FEDERATED: u64 = 2;
 
 /// Default number of shard bits: 16 groups.
 /// Chosen: ledger design 2.1; a laboratory has fewer nodes than that.
@@ -109,23 +114,82 @@ record! {
     }
 }
 
-record! {
-    /// The genesis configuration.
-    Universe {
-        /// Format version, [`UNIVERSE_VERSION`].
-        version: u64,
-        /// The hash and signature scheme.
-        suite: Suite,
-        /// Name of the instance, for people.
-        name: String,
-        /// Creation time in nanoseconds since the Unix epoch, UTC.
-        created_utc_ns: i64,
-        /// The first so many bits of a shard are its group.
-        shard_bits: u8,
-        /// The nodes, in the order of their names.
-        nodes: Vec<NodeMember>,
-        /// The parties, in the order of their names.
-        parties: Vec<Party>,
+/// The genesis configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Universe {
+    /// Format version: [`UNIVERSE_VERSION_FEDERATED`] exactly with a federation.
+    pub version: u64,
+    /// The hash and signature scheme.
+    pub suite: Suite,
+    /// Name of the instance, for people.
+    pub name: String,
+    /// Creation time in nanoseconds since the Unix epoch, UTC.
+    pub created_utc_ns: i64,
+    /// The first so many bits of a shard are its group.
+    pub shard_bits: u8,
+    /// The nodes, in the order of their names.
+    pub nodes: Vec<NodeMember>,
+    /// The parties, in the order of their names.
+    pub parties: Vec<Party>,
+    /// How several nodes work together; absent where one node keeps all.
+    pub federation: Option<Federation>,
+}
+
+/// Fields on the wire of a universe of one node; a federation is one more.
+const UNIVERSE_FIELDS: usize = 7;
+
+/// The version decides how many fields there are, so that the bytes, and with
+/// them the id, of every universe of one node stay what they were.
+impl Field for Universe {
+    fn to_value(&self) -> Value {
+        let mut fields = vec![
+            self.version.to_value(),
+            self.suite.to_value(),
+            self.name.to_value(),
+            self.created_utc_ns.to_value(),
+            self.shard_bits.to_value(),
+            self.nodes.to_value(),
+            self.parties.to_value(),
+        ];
+        fields.extend(self.federation.iter().map(Field::to_value));
+        Value::Array(fields)
+    }
+
+    fn from_value(value: Value) -> Result<Self, SchemaError> {
+        const RECORD: &str = "Universe";
+        let is_federated = match &value {
+            Value::Array(fields) => fields.first() == Some(&UNIVERSE_VERSION_FEDERATED.to_value()),
+            _ => false,
+        };
+        let count = UNIVERSE_FIELDS + usize::from(is_federated);
+        let fields = &mut open_record(value, RECORD, count)?;
+        Ok(Universe {
+            version: next_field(fields, RECORD, "version")?,
+            suite: next_field(fields, RECORD, "suite")?,
+            name: next_field(fields, RECORD, "name")?,
+            created_utc_ns: next_field(fields, RECORD, "created_utc_ns")?,
+            shard_bits: next_field(fields, RECORD, "shard_bits")?,
+            nodes: next_field(fields, RECORD, "nodes")?,
+            parties: next_field(fields, RECORD, "parties")?,
+            federation: match is_federated {
+                true => Some(next_field(fields, RECORD, "federation")?),
+                false => None,
+            },
+        })
+    }
+
+    fn shown(&self) -> Shown {
+        let mut fields = vec![
+            ("version", self.version.shown()),
+            ("suite", self.suite.shown()),
+            ("name", self.name.shown()),
+            ("created_utc_ns", self.created_utc_ns.shown()),
+            ("shard_bits", self.shard_bits.shown()),
+            ("nodes", self.nodes.shown()),
+            ("parties", self.parties.shown()),
+        ];
+        fields.extend(self.federation.iter().map(|f| ("federation", f.shown())));
+        Shown::Record(fields)
     }
 }
 
@@ -165,7 +229,14 @@ impl Universe {
         let (nodes, parties) = names.split_at(self.nodes.len());
         let keys: BTreeSet<&PublicKey> = self.names().map(|(_, key)| key).collect();
         let rules = [
-            (self.version == UNIVERSE_VERSION, "The version is 1."),
+            (
+                self.version
+                    == match self.federation {
+                        None => UNIVERSE_VERSION,
+                        Some(_) => UNIVERSE_VERSION_FEDERATED,
+                    },
+                "The version is 1, or 2 with a federation.",
+            ),
             (!self.name.is_empty(), "The universe has a name."),
             (
                 self.shard_bits <= SHARD_BITS_MAX,
@@ -188,6 +259,8 @@ impl Universe {
                 "Each party has roles, sorted and unique.",
             ),
         ];
+        let shared = self.federation.as_ref().map(|f| f.rules(self));
+        let rules = rules.into_iter().chain(shared.into_iter().flatten());
         if let Some((_, rule)) = rules.into_iter().find(|(holds, _)| !holds) {
             return Err(UniverseError::Rule { rule });
         }
@@ -203,6 +276,12 @@ impl Universe {
     fn names(&self) -> impl Iterator<Item = (&String, &PublicKey)> {
         let nodes = self.nodes.iter().map(|n| (&n.name, &n.key));
         nodes.chain(self.parties.iter().map(|p| (&p.name, &p.key)))
+    }
+
+    /// The parties that may change the configuration.
+    pub fn admins(&self) -> impl Iterator<Item = &Party> {
+        let mut parties = self.parties.iter();
+        std::iter::from_fn(move || parties.find(|party| party.roles.contains(&Role::Admin)))
     }
 
     /// The canonical bytes.
@@ -281,7 +360,7 @@ impl Universe {
                 p.key
             )
         });
-        let rows = [
+        let mut rows = vec![
             ("universe_id", json_text(&self.id()?.to_string())),
             ("version", self.version.to_string()),
             ("suite", json_text(self.suite.name())),
@@ -291,6 +370,18 @@ impl Universe {
             ("nodes", members(nodes.collect())),
             ("parties", members(parties.collect())),
         ];
+        if let Some(federation) = &self.federation {
+            let keys = federation.transport_keys.iter().map(|key| hex(key));
+            let keys = keys.map(|key| json_text(&key));
+            let groups = federation.replicas.iter().map(|group| {
+                let nodes = group.iter().filter_map(|n| self.nodes.get(*n as usize));
+                let names: Vec<String> = nodes.map(|n| json_text(&n.name)).collect();
+                format!("[{}]", names.join(", "))
+            });
+            rows.push(("admin_threshold", federation.admin_threshold.to_string()));
+            rows.push(("transport_keys", members(keys.collect())));
+            rows.push(("replicas_by_group", members(groups.collect())));
+        }
         out.push_str("{\n");
         for (key, value) in rows {
             // Writing to a text cannot fail.

@@ -32,6 +32,7 @@ fn universe(node: &SecretKey, controller: &SecretKey) -> Universe {
             key: node.public(),
         }],
         parties: vec![party],
+        federation: None,
     }
 }
 

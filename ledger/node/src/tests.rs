@@ -37,6 +37,7 @@ fn universe() -> Universe {
             party("controller", &[Role::Dispatcher, Role::Meter], 2),
             party("market", &[Role::MarketOperator], 3),
         ],
+        federation: None,
     }
 }
 

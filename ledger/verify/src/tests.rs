@@ -46,6 +46,7 @@ fn universe() -> Universe {
             party("controller", &[Role::Dispatcher], 2),
             party("market", &[Role::MarketOperator], 3),
         ],
+        federation: None,
     }
 }
 

@@ -40,6 +40,7 @@ fn append_for_ever(run: &Path) -> Result<(), Box<dyn Error>> {
             key: key(1).public(),
         }],
         parties: vec![controller],
+        federation: None,
     };
     let mut log = NodeLog::create(run, &universe, keys(), Durability::Buffered)?;
     for now in 0.. {

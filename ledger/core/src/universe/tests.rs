@@ -28,6 +28,7 @@ fn bench() -> Universe {
                 key: key(3),
             },
         ],
+        federation: None,
     }
 }
 
@@ -59,6 +60,52 @@ fn each_single_changed_byte_of_the_file_is_refused_or_names_another_universe() {
     }
 }
 
+/// As [`bench`], kept by four nodes.
+fn federated() -> Universe {
+    let nodes = (1..=4).map(|n| NodeMember {
+        name: format!("node-{n}"),
+        key: key(20 + n),
+    });
+    Universe {
+        version: 2,
+        nodes: nodes.collect(),
+        federation: Some(Federation {
+            admin_threshold: 1,
+            transport_keys: (1..=4).map(|n| [n; 32]).collect(),
+            replicas: Federation::full_replication(4, SHARD_BITS_DEFAULT),
+        }),
+        ..bench()
+    }
+}
+
+#[test]
+fn a_universe_of_several_nodes_reads_back_and_is_another_one() {
+    let universe = federated();
+    let bytes = universe.canonical().unwrap();
+    assert_eq!(Universe::from_canonical(&bytes).unwrap(), universe);
+    let json = universe.to_json().unwrap();
+    assert_eq!(Universe::from_json(&json).unwrap(), universe);
+    let mut other = federated();
+    let replicas = &mut other.federation.as_mut().unwrap().replicas;
+    replicas[3].pop();
+    assert_ne!(other.id().unwrap(), universe.id().unwrap());
+}
+
+#[test]
+fn a_broken_rule_of_a_federation_is_named() {
+    let check = |break_it: &dyn Fn(&mut Federation), expected: &str| {
+        let mut universe = federated();
+        break_it(universe.federation.as_mut().unwrap());
+        let found = universe.canonical().unwrap_err().to_string();
+        assert!(found.contains(expected), "{found}");
+    };
+    check(&|f| f.transport_keys.truncate(3), "has a transport key");
+    check(&|f| f.replicas.truncate(15), "has its list of replicas");
+    check(&|f| f.replicas[5].clear(), "at least one");
+    check(&|f| f.replicas[5].swap(0, 1), "sorted and unique");
+    check(&|f| f.replicas[5][3] = 4, "among the nodes");
+}
+
 #[test]
 fn a_broken_rule_is_named() {
     let check = |break_it: &dyn Fn(&mut Universe), expected: &str| {
@@ -67,7 +114,7 @@ fn a_broken_rule_is_named() {
         let found = universe.canonical().unwrap_err().to_string();
         assert!(found.contains(expected), "{found}");
     };
-    check(&|u| u.version = 2, "The version is 1.");
+    check(&|u| u.version = 2, "The version is 1, or 2");
     check(&|u| u.name.clear(), "has a name");
     check(&|u| u.shard_bits = 17, "at most 16 shard bits");
     check(&|u| u.nodes.clear(), "at least one node");
