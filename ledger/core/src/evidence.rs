@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::atom::{Atom, AtomError};
 use crate::federation::Directory;
 use crate::head::SignedHead;
+use crate::particle::Particle;
 use crate::payload::governance::FraudProof;
 use crate::record::{Field, Opaque, SchemaError};
 use crate::universe::Universe;
@@ -31,6 +32,8 @@ record! {
 pub enum Contradiction {
     /// An author wrote two atoms for one place of its sequence.
     TwoAtoms(Box<Atom>, Box<Atom>),
+    /// An owner consumes one particle in two atoms.
+    TwoSpends(Box<Atom>, Box<Atom>),
     /// A node gave one value of its clock to two events.
     TwoVertices(Box<Testimony>, Box<Testimony>),
     /// A node witnessed two atoms that consume one particle.
@@ -40,7 +43,13 @@ pub enum Contradiction {
 }
 
 /// The names on the wire, in the order of [`Contradiction`].
-const NAMES: [&str; 4] = ["two-atoms", "two-vertices", "two-locks", "two-heads"];
+const NAMES: [&str; 5] = [
+    "two-atoms",
+    "two-spends",
+    "two-vertices",
+    "two-locks",
+    "two-heads",
+];
 
 /// Why two objects are no evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -70,9 +79,10 @@ impl Contradiction {
     pub fn name(&self) -> &'static str {
         match self {
             Contradiction::TwoAtoms(..) => NAMES[0],
-            Contradiction::TwoVertices(..) => NAMES[1],
-            Contradiction::TwoLocks(..) => NAMES[2],
-            Contradiction::TwoHeads(..) => NAMES[3],
+            Contradiction::TwoSpends(..) => NAMES[1],
+            Contradiction::TwoVertices(..) => NAMES[2],
+            Contradiction::TwoLocks(..) => NAMES[3],
+            Contradiction::TwoHeads(..) => NAMES[4],
         }
     }
 
@@ -82,7 +92,9 @@ impl Contradiction {
     /// Objects over a limit of the encoding.
     pub fn to_payload(&self) -> Result<FraudProof, SchemaError> {
         let (first, second) = match self {
-            Contradiction::TwoAtoms(a, b) => (a.to_bytes()?, b.to_bytes()?),
+            Contradiction::TwoAtoms(a, b) | Contradiction::TwoSpends(a, b) => {
+                (a.to_bytes()?, b.to_bytes()?)
+            }
             Contradiction::TwoVertices(a, b) | Contradiction::TwoLocks(a, b) => {
                 (a.to_bytes()?, b.to_bytes()?)
             }
@@ -110,9 +122,10 @@ impl Contradiction {
         let kind = NAMES.iter().position(|name| *name == proof.what);
         Ok(match kind {
             Some(0) => Contradiction::TwoAtoms(atom(first)?, atom(second)?),
-            Some(1) => Contradiction::TwoVertices(shown(first)?, shown(second)?),
-            Some(2) => Contradiction::TwoLocks(shown(first)?, shown(second)?),
-            Some(3) => Contradiction::TwoHeads(head(first)?, head(second)?),
+            Some(1) => Contradiction::TwoSpends(atom(first)?, atom(second)?),
+            Some(2) => Contradiction::TwoVertices(shown(first)?, shown(second)?),
+            Some(3) => Contradiction::TwoLocks(shown(first)?, shown(second)?),
+            Some(4) => Contradiction::TwoHeads(head(first)?, head(second)?),
             _ => return Err(EvidenceError::UnknownKind(proof.what.clone())),
         })
     }
@@ -137,6 +150,16 @@ impl Contradiction {
                 let (one, other) = (a.body(), b.body());
                 let same_place = one.author == other.author && one.author_seq == other.author_seq;
                 contradicts(same_place && a.id() != b.id(), one.author)
+            }
+            Contradiction::TwoSpends(a, b) => {
+                a.verify()?;
+                b.verify()?;
+                let (one, other) = (a.body(), b.body());
+                let shared = one.particles.iter().any(|particle| {
+                    matches!(particle, Particle::Down(_)) && other.particles.contains(particle)
+                });
+                let same_author = one.author == other.author;
+                contradicts(same_author && shared && a.id() != b.id(), one.author)
             }
             Contradiction::TwoVertices(a, b) => {
                 let (one, other) = (a.check(universe, directory)?, b.check(universe, directory)?);

@@ -168,7 +168,7 @@ pub enum Member {
 }
 
 /// Kinds that a node itself may author: what it saw of others.
-const KINDS_OF_NODES: [Kind; 2] = [Kind::FraudProof, Kind::Checkpoint];
+pub const KINDS_OF_NODES: [Kind; 2] = [Kind::FraudProof, Kind::Checkpoint];
 
 impl Directory {
     /// The directory of a configuration of universe `id`.
@@ -235,6 +235,13 @@ impl Directory {
     /// Whether a node keeps the shard of any of the addresses.
     pub fn serves_any(&self, node: usize, addresses: &[Address]) -> bool {
         addresses.iter().any(|address| self.serves(node, address))
+    }
+
+    /// Whether a node keeps every shard.
+    pub fn keeps_all(&self, node: usize) -> bool {
+        self.replicas
+            .iter()
+            .all(|group| group.binary_search(&node).is_ok())
     }
 
     /// The quorum that decides about the atoms of an author: the replicas of

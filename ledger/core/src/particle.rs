@@ -152,7 +152,13 @@ pub enum ParticleError {
 pub struct ParticleStates {
     /// Every particle ever put up; `None` once it is down.
     states: BTreeMap<ParticleId, Option<Up>>,
+    /// What each change since the last [`ParticleStates::settle`] replaced.
+    replaced: Vec<(ParticleId, Option<Option<Up>>)>,
 }
+
+/// A place to which changes can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(usize);
 
 impl ParticleStates {
     /// Applies all particles of an atom, or none and says why.
@@ -227,8 +233,67 @@ impl ParticleStates {
                 });
             }
         }
-        self.states.extend(changes);
+        for (id, state) in changes {
+            let before = self.states.insert(id, state);
+            self.replaced.push((id, before));
+        }
         Ok(())
+    }
+
+    /// Notes what an atom of another group puts up. Whether it may is decided by
+    /// the replicas of its author; here its sums are unknown, because what it
+    /// takes down is not kept here.
+    ///
+    /// # Errors
+    /// A particle that was put up before, or one without a canonical form.
+    pub fn observe(
+        &mut self,
+        universe: &UniverseId,
+        particles: &[Particle],
+    ) -> Result<(), ParticleError> {
+        let mark = self.mark();
+        for particle in particles {
+            let Particle::Up(up) = particle else { continue };
+            let id = up.id(universe)?;
+            if self.states.contains_key(&id) {
+                self.roll_back(mark);
+                return Err(ParticleError::UpTwice { particle: id });
+            }
+            self.states.insert(id, Some(up.clone()));
+            self.replaced.push((id, None));
+        }
+        Ok(())
+    }
+
+    /// The place before the next change.
+    pub fn mark(&self) -> Mark {
+        Mark(self.replaced.len())
+    }
+
+    /// Takes back every change since `mark`, which is not before the last
+    /// [`ParticleStates::settle`].
+    pub fn roll_back(&mut self, mark: Mark) {
+        while self.replaced.len() > mark.0 {
+            match self.replaced.pop() {
+                Some((id, Some(before))) => {
+                    self.states.insert(id, before);
+                }
+                Some((id, None)) => {
+                    self.states.remove(&id);
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Keeps every change for good.
+    pub fn settle(&mut self) {
+        self.replaced.clear();
+    }
+
+    /// The particle, if it is up.
+    pub fn up(&self, id: &ParticleId) -> Option<&Up> {
+        self.states.get(id)?.as_ref()
     }
 
     /// The sum of all particles of `asset` that are up, in its smallest unit;

@@ -12,6 +12,7 @@ pub mod market;
 use crate::address::Address;
 use crate::cbor::Value;
 use crate::hash::{AtomId, UniverseId};
+use crate::particle::Particle;
 use crate::record::{Field, SchemaError, Shown};
 
 pub use control::{
@@ -127,6 +128,17 @@ macro_rules! for_each_kind {
     };
 }
 
+impl Kind {
+    /// Whether every node keeps atoms of this kind, whatever their shards: what
+    /// all must know to judge others.
+    pub fn is_for_all(self) -> bool {
+        matches!(
+            self,
+            Kind::AuthorityGrant | Kind::FraudProof | Kind::Resolve
+        )
+    }
+}
+
 impl Payload {
     /// The kind of this payload.
     pub fn kind(&self) -> Kind {
@@ -202,26 +214,31 @@ impl Payload {
         }
     }
 
-    /// The destinations of an atom with this payload: its author, then its
-    /// subjects, sorted and unique. When they are more than `limit` the atom
-    /// belongs to the author's shard only: a settlement of a large market is
-    /// found through the market operator.
+    /// The destinations of an atom with this payload: its author, its subjects
+    /// and the owners of what it puts up, sorted and unique. When subjects make
+    /// them more than `limit` the atom belongs to the author's shard only: a
+    /// settlement of a large market is found through the market operator.
     pub fn destinations(
         &self,
         universe: &UniverseId,
         author: &Address,
+        particles: &[Particle],
         limit: usize,
     ) -> Vec<Address> {
         let subjects = self.subjects();
         let named = subjects.iter().map(|name| Address::of_name(universe, name));
-        let mut all: Vec<Address> = named.chain([*author]).collect();
-        all.sort_unstable();
-        all.dedup();
-        if all.len() > limit {
-            vec![*author]
-        } else {
+        let owners = particles.iter().filter_map(|particle| match particle {
+            Particle::Up(up) => Some(up.owner),
+            Particle::Down(_) => None,
+        });
+        let sorted = |mut all: Vec<Address>| {
+            all.sort_unstable();
+            all.dedup();
             all
-        }
+        };
+        let kept: Vec<Address> = owners.chain([*author]).collect();
+        let all = sorted(named.chain(kept.iter().copied()).collect());
+        if all.len() > limit { sorted(kept) } else { all }
     }
 
     /// The atoms that this payload names, with the kind that each must have.

@@ -1,6 +1,6 @@
 //! Drafts and receipts: what a caller gives and gets.
 
-use ledger_core::{AtomId, ClockQuality, Particle, Payload};
+use ledger_core::{Atom, AtomId, ClockQuality, Entry, Particle, Payload};
 
 /// What a caller wants said. The node adds the author's sequence number, the
 /// previous atom, the destinations, the time and the signature.
@@ -49,4 +49,25 @@ pub struct Receipt {
     pub clock: u64,
     /// The id of the atom.
     pub atom_id: AtomId,
+}
+
+/// What becomes an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// What a party of this node says.
+    Draft(Box<AtomDraft>),
+    /// What somebody else has said, verified, and is seen here for the first time.
+    Seen(Box<Atom>),
+}
+
+/// A batch that is in the log, as it may be sent to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// For each group whether it was taken.
+    pub results: Vec<Result<Vec<Receipt>, crate::AppendError>>,
+    /// The entries of the batch, in their order.
+    pub entries: Vec<Entry>,
+    /// The batch: frames as they stand in the segment. Empty when nothing was
+    /// taken.
+    pub bytes: Vec<u8>,
 }

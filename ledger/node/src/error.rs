@@ -75,7 +75,8 @@ pub struct StorageError {
 }
 
 impl StorageError {
-    pub(crate) fn new(operation: &'static str, file: &str, error: &io::Error) -> StorageError {
+    /// What an operating system's error means to a log.
+    pub fn new(operation: &'static str, file: &str, error: &io::Error) -> StorageError {
         let (fault, detail) = (StorageFault::of(error), error.to_string());
         StorageError {
             fault,
@@ -155,6 +156,51 @@ pub enum Refusal {
         found: u64,
         /// The highest epoch so far.
         seen: u64,
+    },
+    /// The epoch of a dispatch was granted to somebody else.
+    #[error("authority epoch {epoch} for `{device}` was granted to another issuer")]
+    NotItsAuthority {
+        /// The device.
+        device: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The author's shard is kept by other nodes; one of those takes the draft.
+    #[error("this node does not keep the shard of `{author}`")]
+    NotKeptHere {
+        /// The author.
+        author: String,
+    },
+    /// The atom does not follow the author's latest one.
+    #[error("atom {seq} of {author} does not follow the one before")]
+    OutOfSequence {
+        /// The author.
+        author: ledger_core::Address,
+        /// Number of the atom in the author's sequence.
+        seq: u64,
+    },
+    /// The draft had expired when it came to be appended.
+    #[error("the draft has expired")]
+    Expired,
+    /// The author is frozen.
+    #[error("`{author}` has contradicted itself and is frozen")]
+    Accused {
+        /// The author.
+        author: String,
+    },
+    /// What the draft spends was spent.
+    #[error("particle {particle} is spent by atom {by}")]
+    Spent {
+        /// The particle.
+        particle: ledger_core::ParticleId,
+        /// The atom that spends it.
+        by: ledger_core::AtomId,
+    },
+    /// What the draft spends is not final, so it may still come to nothing.
+    #[error("particle {particle} is not final yet")]
+    NotFinal {
+        /// The particle.
+        particle: ledger_core::ParticleId,
     },
     /// The particles are refused.
     #[error(transparent)]

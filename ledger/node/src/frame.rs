@@ -15,14 +15,17 @@ pub(crate) enum FrameKind {
     Entry = 3,
     Head = 4,
     End = 5,
+    /// The hash of an entry that is kept elsewhere; in a copy of another's log.
+    Leaf = 6,
 }
 
-const KINDS: [FrameKind; 5] = [
+const KINDS: [FrameKind; 6] = [
     FrameKind::Segment,
     FrameKind::Begin,
     FrameKind::Entry,
     FrameKind::Head,
     FrameKind::End,
+    FrameKind::Leaf,
 ];
 
 /// An intact frame in a segment.

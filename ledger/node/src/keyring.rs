@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ledger_core::{Address, Role, SecretKey, Universe, UniverseId};
+use ledger_core::federation::KINDS_OF_NODES;
+use ledger_core::{Address, Kind, SecretKey, Universe, UniverseId};
 
 use crate::error::LedgerError;
 
@@ -13,12 +14,12 @@ pub struct Keyring {
     parties: BTreeMap<String, SecretKey>,
 }
 
-/// A party's key together with what the universe says about it.
+/// A key together with what the universe says about whoever has it.
 #[derive(Debug, Clone)]
 pub(crate) struct Author {
     pub key: SecretKey,
     pub address: Address,
-    pub roles: Vec<Role>,
+    pub kinds: Vec<Kind>,
 }
 
 impl Keyring {
@@ -35,6 +36,11 @@ impl Keyring {
     pub fn with_party(mut self, name: &str, key: SecretKey) -> Keyring {
         self.parties.insert(name.to_owned(), key);
         self
+    }
+
+    /// The node's name.
+    pub(crate) fn node_name(&self) -> &str {
+        &self.node.0
     }
 
     /// The node's key.
@@ -65,16 +71,22 @@ impl Keyring {
                 .party(name)
                 .filter(|p| p.key == public)
                 .ok_or_else(|| foreign(name))?;
-            let (address, roles) = (Address::of_key(id, &public), party.roles.clone());
+            let kinds = party.roles.iter().flat_map(|role| role.kinds());
             Ok((
                 name.clone(),
                 Author {
                     key: key.clone(),
-                    address,
-                    roles,
+                    address: Address::of_key(id, &public),
+                    kinds: kinds.copied().collect(),
                 },
             ))
         };
-        self.parties.iter().map(author).collect()
+        let itself = Author {
+            key: key.clone(),
+            address: Address::of_key(id, &public),
+            kinds: KINDS_OF_NODES.to_vec(),
+        };
+        let parties = self.parties.iter().map(author);
+        parties.chain([Ok((name.clone(), itself))]).collect()
     }
 }

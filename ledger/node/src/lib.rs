@@ -37,20 +37,25 @@ pub mod error;
 mod frame;
 pub mod keyring;
 pub mod log;
+pub mod memory;
+pub mod mirror;
 pub mod read;
 mod segment;
+mod segments;
 mod state;
 pub mod storage;
 pub mod writer;
 
-pub use draft::{AtomDraft, Receipt};
+pub use draft::{Appended, AtomDraft, Receipt, Record};
 pub use error::{AppendError, LedgerError, Refusal, StorageError, StorageFault};
 pub use keyring::Keyring;
 pub use log::{Durability, NodeLog, NodeLogOptions};
+pub use memory::MemoryStorage;
+pub use mirror::{Mirror, MirrorFault, Sighting};
 pub use read::{LogEntry, entries, show};
+pub use state::Place;
+pub use storage::{FileStorage, Storage};
 pub use writer::{LedgerWriter, Ticket, WaitError};
 
-#[cfg(test)]
-mod faulty;
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,19 @@
 //! The log itself: create, open, append, close.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use ledger_core::{
-    Address, Entry, Field as _, HeadId, ParticleStates, SegmentHeader, SignedHead, Universe,
-    UniverseId,
+    Address, Directory, Entry, Field as _, HeadId, ParticleStates, SignedHead, Universe, UniverseId,
 };
 
-use crate::draft::{AtomDraft, Receipt};
+use crate::draft::{Appended, AtomDraft, Receipt, Record};
 use crate::error::{AppendError, LedgerError, Refusal, StorageError};
 use crate::keyring::{Author, Keyring};
-use crate::segment::{
-    Fault, HeaderFound, batch_bytes, header_frame, read_batch, read_header, segment_name,
-    segment_number,
-};
-use crate::state::Chain;
+use crate::segment::{Item, RawBatch, batch_bytes};
+use crate::segments::{Follower, Segments, create_file, read_file};
+use crate::state::{Chain, Place};
 use crate::storage::{FileStorage, Storage};
 
 /// Name of the ledger's folder inside a run folder.
@@ -64,23 +61,15 @@ impl From<Durability> for NodeLogOptions {
 
 /// One node's log, open for appending.
 pub struct NodeLog {
-    storage: Box<dyn Storage>,
+    segments: Segments,
     options: NodeLogOptions,
     universe: UniverseId,
     keys: Keyring,
     authors: BTreeMap<String, Author>,
-    segment: OpenSegment,
     chain: Chain,
     particles: ParticleStates,
     /// Why the log has stopped; every later append says the same.
     stopped: Option<StorageError>,
-    torn_bytes: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct OpenSegment {
-    number: u64,
-    length: u64,
 }
 
 impl std::fmt::Debug for NodeLog {
@@ -90,6 +79,60 @@ impl std::fmt::Debug for NodeLog {
             .field("universe", &self.universe)
             .field("clock", &clock)
             .finish()
+    }
+}
+
+/// What is told of each entry while a log is read back: its clock, the entry.
+pub type Visit<'a> = &'a mut dyn FnMut(&Entry);
+
+/// A log that is being read back.
+struct Reading<'a> {
+    chain: Chain,
+    particles: ParticleStates,
+    last_head: Option<(String, usize, SignedHead)>,
+    visit: Visit<'a>,
+}
+
+impl Follower for Reading<'_> {
+    fn next_clock(&self) -> u64 {
+        self.chain.next_clock()
+    }
+
+    fn last_head(&self) -> HeadId {
+        self.chain.last_head()
+    }
+
+    fn follow(&mut self, file: &str, batch: &RawBatch<'_>) -> Result<(), LedgerError> {
+        let corrupt = |offset: usize, what: String| LedgerError::Corrupt {
+            file: file.to_owned(),
+            offset: offset as u64,
+            what,
+        };
+        let id = self.chain.universe();
+        for (offset, item) in &batch.items {
+            let Item::Entry(bytes) = item else {
+                let what = "an entry of this node's own log is missing";
+                return Err(corrupt(*offset, what.to_owned()));
+            };
+            let entry = Entry::from_bytes(bytes, &id)
+                .map_err(|e| corrupt(*offset, format!("the entry: {e}")))?;
+            self.chain
+                .follow_entry(&entry, bytes, &mut self.particles)
+                .map_err(|what| corrupt(*offset, what.to_owned()))?;
+            (self.visit)(&entry);
+        }
+        self.particles.settle();
+        let head = SignedHead::from_bytes(batch.head)
+            .map_err(|e| corrupt(batch.head_at, format!("the head: {e}")))?;
+        self.chain
+            .follow_head(&head.head)
+            .map_err(|what| corrupt(batch.head_at, what.to_owned()))?;
+        if self.chain.last_head().0 != batch.head_id {
+            let what = "the end of the batch names another head";
+            return Err(corrupt(batch.head_at, what.to_owned()));
+        }
+        self.last_head = Some((file.to_owned(), batch.head_at, head));
+        Ok(())
     }
 }
 
@@ -128,7 +171,7 @@ impl NodeLog {
         let name = folder.display().to_string();
         let storage =
             FileStorage::open(&folder).map_err(|e| StorageError::new("open", &name, &e))?;
-        NodeLog::open_on(Box::new(storage), keys, options)
+        NodeLog::open_on(Box::new(storage), keys, options, &mut |_| {})
     }
 
     /// As [`NodeLog::create`], in an empty storage.
@@ -141,30 +184,25 @@ impl NodeLog {
         keys: Keyring,
         options: impl Into<NodeLogOptions>,
     ) -> Result<NodeLog, LedgerError> {
+        let options = options.into();
         let id = universe.id()?;
         let authors = keys.authors(universe, &id)?;
+        let chain = empty_chain(universe, id, &keys)?;
         create_file(&mut *storage, UNIVERSE_FILE, universe.to_json()?.as_bytes())?;
-        let header = header_frame(&SegmentHeader::new(1, id, 1, HeadId::NONE));
-        create_file(&mut *storage, &segment_name(1), &header)?;
-        let node = Address::of_key(&id, &keys.node_key().public());
+        let is_shared = universe.federation.is_some();
         Ok(NodeLog {
-            storage,
-            options: options.into(),
+            segments: Segments::create(storage, id, options.segment_bytes, is_shared)?,
+            options,
             universe: id,
             keys,
             authors,
-            segment: OpenSegment {
-                number: 1,
-                length: header.len() as u64,
-            },
-            chain: Chain::new(id, node),
+            chain,
             particles: ParticleStates::default(),
             stopped: None,
-            torn_bytes: 0,
         })
     }
 
-    /// As [`NodeLog::open`], from a storage.
+    /// As [`NodeLog::open`], from a storage; tells `visit` every entry.
     ///
     /// # Errors
     /// As [`NodeLog::open`].
@@ -172,93 +210,24 @@ impl NodeLog {
         mut storage: Box<dyn Storage>,
         keys: Keyring,
         options: impl Into<NodeLogOptions>,
+        visit: Visit<'_>,
     ) -> Result<NodeLog, LedgerError> {
+        let options = options.into();
         let universe = read_universe(&mut *storage)?;
         let id = universe.id()?;
         let authors = keys.authors(&universe, &id)?;
-        let node_key = keys.node_key().public();
-        let mut chain = Chain::new(id, Address::of_key(&id, &node_key));
-        let mut particles = ParticleStates::default();
-        let mut last_head: Option<(String, usize, SignedHead)> = None;
-        let mut segment = OpenSegment {
-            number: 0,
-            length: 0,
+        let mut reading = Reading {
+            chain: empty_chain(&universe, id, &keys)?,
+            particles: ParticleStates::default(),
+            last_head: None,
+            visit,
         };
-        let mut torn_bytes = 0;
-        let numbers = segment_numbers(&mut *storage)?;
-        for number in numbers.iter().copied() {
-            let is_last = Some(&number) == numbers.last();
-            let file = segment_name(number);
-            let bytes = read_file(&mut *storage, &file)?;
-            let corrupt = |offset: usize, what: &str| LedgerError::Corrupt {
-                file: file.clone(),
-                offset: offset as u64,
-                what: what.to_owned(),
-            };
-            let header = SegmentHeader::new(number, id, chain.next_clock(), chain.last_head());
-            let mut at = match read_header(&file, &bytes, &header)? {
-                HeaderFound::Whole(at) => at,
-                HeaderFound::Torn if is_last => {
-                    torn_bytes = bytes.len() as u64;
-                    cut(&mut *storage, &file, 0)?;
-                    let frame = header_frame(&header);
-                    write_all(&mut *storage, &file, &frame)?;
-                    sync(&mut *storage, &file)?;
-                    segment = OpenSegment {
-                        number,
-                        length: frame.len() as u64,
-                    };
-                    break;
-                }
-                HeaderFound::Torn => {
-                    return Err(corrupt(0, "the header of the segment is cut off"));
-                }
-            };
-            while at < bytes.len() {
-                let batch = match read_batch(&bytes, at) {
-                    Ok(batch) => batch,
-                    Err(Fault::Torn) if is_last => {
-                        torn_bytes = (bytes.len() - at) as u64;
-                        cut(&mut *storage, &file, at as u64)?;
-                        sync(&mut *storage, &file)?;
-                        break;
-                    }
-                    Err(Fault::Torn) => return Err(corrupt(at, "a batch is cut off")),
-                    Err(Fault::Damaged { offset, what }) => return Err(corrupt(offset, what)),
-                };
-                if batch.first_clock != chain.next_clock() {
-                    return Err(corrupt(at, "the batch does not follow the one before"));
-                }
-                for (offset, entry_bytes) in &batch.entries {
-                    let entry = Entry::from_bytes(entry_bytes, &id)
-                        .map_err(|e| corrupt(*offset, &format!("the entry: {e}")))?;
-                    chain
-                        .follow_entry(&entry, entry_bytes, &mut particles)
-                        .map_err(|what| corrupt(*offset, what))?;
-                }
-                let head = SignedHead::from_bytes(batch.head)
-                    .map_err(|e| corrupt(batch.head_at, &format!("the head: {e}")))?;
-                chain
-                    .follow_head(&head.head)
-                    .map_err(|what| corrupt(batch.head_at, what))?;
-                if chain.last_head().0 != batch.head_id {
-                    return Err(corrupt(
-                        batch.head_at,
-                        "the end of the batch names another head",
-                    ));
-                }
-                last_head = Some((file.clone(), batch.head_at, head));
-                at = batch.next;
-            }
-            segment = OpenSegment {
-                number,
-                length: at as u64,
-            };
-        }
+        let is_shared = universe.federation.is_some();
+        let segments = Segments::open(storage, id, options.segment_bytes, is_shared, &mut reading)?;
         // One signature covers all of it: the last head is over the root of all
         // entries and the chain of all heads.
-        if let Some((file, offset, head)) = last_head {
-            head.verify(&id, &node_key)
+        if let Some((file, offset, head)) = reading.last_head {
+            head.verify(&id, &keys.node_key().public())
                 .map_err(|e| LedgerError::Corrupt {
                     file,
                     offset: offset as u64,
@@ -266,16 +235,14 @@ impl NodeLog {
                 })?;
         }
         Ok(NodeLog {
-            storage,
-            options: options.into(),
+            segments,
+            options,
             universe: id,
             keys,
             authors,
-            segment,
-            chain,
-            particles,
+            chain: reading.chain,
+            particles: reading.particles,
             stopped: None,
-            torn_bytes,
         })
     }
 
@@ -296,7 +263,103 @@ impl NodeLog {
 
     /// Bytes of a torn tail that opening cut off. None of them was acknowledged.
     pub fn torn_bytes(&self) -> u64 {
-        self.torn_bytes
+        self.segments.torn_bytes
+    }
+
+    /// This node, by its place in the configuration.
+    pub fn place_of_node(&self) -> usize {
+        self.chain.me()
+    }
+
+    /// The latest atom of an author whose shard this node keeps.
+    pub fn place(&self, author: &Address) -> Option<Place> {
+        self.chain.place(author)
+    }
+
+    /// What is up in the shards that this node keeps.
+    pub fn particles(&self) -> &ParticleStates {
+        &self.particles
+    }
+
+    /// The address of an author whose key this node has.
+    pub fn author(&self, name: &str) -> Option<Address> {
+        self.authors.get(name).map(|author| author.address)
+    }
+
+    /// Batches behind the entry `clock` as they may be sent to others: at most
+    /// `bytes_max`, but at least one where there is one.
+    ///
+    /// # Errors
+    /// Storage.
+    pub fn batches_after(
+        &mut self,
+        clock: u64,
+        bytes_max: u64,
+    ) -> Result<Vec<Vec<u8>>, StorageError> {
+        self.segments.after(clock, bytes_max)
+    }
+
+    /// The atom of the entry `clock` of a log with several nodes; `None` when
+    /// there is no such entry.
+    ///
+    /// # Errors
+    /// Storage.
+    pub fn atom_at(&mut self, clock: u64) -> Result<Option<ledger_core::Atom>, StorageError> {
+        let batches = self.segments.after(clock.saturating_sub(1), 0)?;
+        let universe = self.universe;
+        Ok(batches.first().and_then(|bytes| {
+            let batch = crate::segment::read_batch(bytes, 0).ok()?;
+            let at = usize::try_from(clock.checked_sub(batch.first_clock)?).ok()?;
+            match batch.items.get(at)?.1 {
+                Item::Entry(bytes) => Some(Entry::from_bytes(bytes, &universe).ok()?.atom),
+                Item::Leaf(_) => None,
+            }
+        }))
+    }
+
+    /// Takes back a batch of its own that others still have and this log has
+    /// lost: a restored backup catches up with what its node once signed.
+    ///
+    /// # Errors
+    /// Bytes that are not the next batch of this log, signed by its own key, or
+    /// storage.
+    pub fn take_back(&mut self, bytes: &[u8], visit: Visit<'_>) -> Result<(), LedgerError> {
+        let corrupt = |what: &str| LedgerError::Corrupt {
+            file: "a batch from a peer".to_owned(),
+            offset: 0,
+            what: what.to_owned(),
+        };
+        let batch =
+            crate::segment::read_batch(bytes, 0).map_err(|_| corrupt("the batch does not read"))?;
+        if batch.first_clock != self.chain.next_clock() || batch.next != bytes.len() {
+            return Err(corrupt("the batch does not follow the one before"));
+        }
+        let mut reading = Reading {
+            chain: self.chain.clone(),
+            particles: std::mem::take(&mut self.particles),
+            last_head: None,
+            visit,
+        };
+        let mark = reading.particles.mark();
+        let before = (self.chain.next_clock(), self.chain.last_head());
+        let followed = reading.follow("a batch from a peer", &batch);
+        let signed = reading.last_head.take().ok_or(()).and_then(|(_, _, head)| {
+            head.verify(&self.universe, &self.keys.node_key().public())
+                .map_err(|_| ())
+        });
+        self.particles = reading.particles;
+        if let Err(e) = followed.and(signed.map_err(|()| corrupt("the head is not ours"))) {
+            self.particles.roll_back(mark);
+            return Err(e);
+        }
+        let last_clock = reading.chain.next_clock() - 1;
+        if let Err(e) = self.segments.append(bytes, before, last_clock, true) {
+            self.stopped = Some(e.clone());
+            return Err(e.into());
+        }
+        self.particles.settle();
+        self.chain = reading.chain;
+        Ok(())
     }
 
     /// Appends all drafts as one batch, or none. When it returns, the batch is
@@ -322,44 +385,75 @@ impl NodeLog {
         &mut self,
         groups: Vec<(i64, Vec<AtomDraft>)>,
     ) -> Vec<Result<Vec<Receipt>, AppendError>> {
+        let records = |drafts: Vec<AtomDraft>| {
+            let records = drafts
+                .into_iter()
+                .map(|draft| Record::Draft(Box::new(draft)));
+            records.collect()
+        };
+        let groups = groups
+            .into_iter()
+            .map(|(now_utc_ns, drafts)| (now_utc_ns, records(drafts)))
+            .collect();
+        self.append_records(groups).results
+    }
+
+    /// As [`NodeLog::append_groups`], also for what others have said; gives the
+    /// batch for those who follow this log.
+    pub fn append_records(&mut self, groups: Vec<(i64, Vec<Record>)>) -> Appended {
+        let mut appended = Appended {
+            results: Vec::with_capacity(groups.len()),
+            entries: vec![],
+            bytes: vec![],
+        };
         if let Some(e) = &self.stopped {
-            return groups
-                .iter()
-                .map(|_| Err(AppendError::Stopped(e.clone())))
-                .collect();
+            let stopped = groups.iter().map(|_| Err(AppendError::Stopped(e.clone())));
+            appended.results = stopped.collect();
+            return appended;
         }
         let mut chain = self.chain.clone();
-        let mut entries = Vec::new();
-        let mut results = Vec::with_capacity(groups.len());
+        let mut leaves = Vec::new();
         let mut now = i64::MIN;
-        let particles_before = groups
-            .iter()
-            .any(|(_, drafts)| carry_particles(drafts))
-            .then(|| self.particles.clone());
-        for (now_utc_ns, drafts) in groups {
+        let mark = self.particles.mark();
+        for (now_utc_ns, records) in groups {
             now = now.max(now_utc_ns);
-            let made = self.make_group(&mut chain, now_utc_ns, drafts);
-            results.push(made.map(|(receipts, bytes)| {
-                entries.extend(bytes);
+            let made = self.make_group(&mut chain, now_utc_ns, records);
+            let receipts = made.map(|made| {
+                let receipts = made.iter().map(|(entry, _)| Receipt {
+                    clock: entry.vertex.l,
+                    atom_id: entry.atom.id(),
+                });
+                let receipts = receipts.collect();
+                for (entry, bytes) in made {
+                    appended.entries.push(entry);
+                    leaves.push(bytes);
+                }
                 receipts
-            }));
+            });
+            appended.results.push(receipts);
         }
-        if entries.is_empty() {
-            return results;
+        if leaves.is_empty() {
+            return appended;
         }
-        if let Err(e) = self.write_batch(chain, &entries, false, now) {
-            // What was not written must not stay taken down.
-            if let Some(before) = particles_before {
-                self.particles = before;
+        match self.write_batch(chain, &leaves, false, now) {
+            Ok((_, bytes)) => {
+                self.particles.settle();
+                appended.bytes = bytes;
             }
-            for result in results
-                .iter_mut()
-                .filter(|r| r.as_ref().is_ok_and(|r| !r.is_empty()))
-            {
-                *result = Err(e.clone());
+            Err(e) => {
+                // What was not written must not stay taken down.
+                self.particles.roll_back(mark);
+                appended.entries.clear();
+                for result in appended
+                    .results
+                    .iter_mut()
+                    .filter(|r| r.as_ref().is_ok_and(|r| !r.is_empty()))
+                {
+                    *result = Err(e.clone());
+                }
             }
         }
-        results
+        appended
     }
 
     /// Makes the entries of one group on top of `chain`, or leaves it.
@@ -367,44 +461,37 @@ impl NodeLog {
         &mut self,
         chain: &mut Chain,
         now_utc_ns: i64,
-        drafts: Vec<AtomDraft>,
-    ) -> Result<(Vec<Receipt>, Vec<Vec<u8>>), AppendError> {
+        records: Vec<Record>,
+    ) -> Result<Vec<(Entry, Vec<u8>)>, AppendError> {
         let refused = |draft, reason| AppendError::Refused { draft, reason };
-        if drafts.len() > BATCH_DRAFTS_MAX {
+        if records.len() > BATCH_DRAFTS_MAX {
             let reason = Refusal::TooMany {
-                count: drafts.len(),
+                count: records.len(),
                 max: BATCH_DRAFTS_MAX,
             };
             return Err(refused(BATCH_DRAFTS_MAX, reason));
         }
-        let before = carry_particles(&drafts).then(|| self.particles.clone());
+        let mark = self.particles.mark();
         let mut staged = chain.clone();
-        let mut made = (
-            Vec::with_capacity(drafts.len()),
-            Vec::with_capacity(drafts.len()),
-        );
-        for (index, draft) in drafts.into_iter().enumerate() {
-            let entry = match self.authors.get(&draft.author) {
-                None => Err(Refusal::NoKey {
-                    author: draft.author,
-                }),
-                Some(author) => {
-                    let node_key = self.keys.node_key();
-                    staged.make_entry(draft, author, node_key, &mut self.particles, now_utc_ns)
-                }
+        let mut made = Vec::with_capacity(records.len());
+        let node_key = self.keys.node_key();
+        for (index, record) in records.into_iter().enumerate() {
+            let particles = &mut self.particles;
+            let entry = match record {
+                Record::Seen(atom) => staged.witness(*atom, node_key, particles, now_utc_ns),
+                Record::Draft(draft) => match self.authors.get(&draft.author) {
+                    None => Err(Refusal::NoKey {
+                        author: draft.author,
+                    }),
+                    Some(author) => {
+                        staged.make_entry(*draft, author, node_key, particles, now_utc_ns)
+                    }
+                },
             };
             match entry {
-                Ok((entry, bytes)) => {
-                    made.0.push(Receipt {
-                        clock: entry.vertex.l,
-                        atom_id: entry.atom.id(),
-                    });
-                    made.1.push(bytes);
-                }
+                Ok(entry) => made.push(entry),
                 Err(reason) => {
-                    if let Some(before) = before {
-                        self.particles = before;
-                    }
+                    self.particles.roll_back(mark);
                     return Err(refused(index, reason));
                 }
             }
@@ -421,41 +508,24 @@ impl NodeLog {
         entries: &[Vec<u8>],
         closed: bool,
         now_utc_ns: i64,
-    ) -> Result<SignedHead, AppendError> {
-        let first_clock = self.chain.next_clock();
+    ) -> Result<(SignedHead, Vec<u8>), AppendError> {
+        let before = (self.chain.next_clock(), self.chain.last_head());
         let head = chain
             .make_head(closed, self.keys.node_key(), now_utc_ns)
             .map_err(AppendError::Sign)?;
-        let bytes = batch_bytes(first_clock, entries, &head, &chain.last_head());
+        let items: Vec<Item<'_>> = entries.iter().map(|bytes| Item::Entry(bytes)).collect();
+        let head_bytes = head
+            .to_bytes()
+            .map_err(|_| AppendError::Sign(ledger_core::KeyError::Sign))?;
+        let bytes = batch_bytes(before.0, &items, &head_bytes, &chain.last_head());
         let must_sync = closed || self.options.durability == Durability::Fsync;
-        if let Err(e) = self.write(&bytes, must_sync) {
+        let last_clock = chain.next_clock() - 1;
+        if let Err(e) = self.segments.append(&bytes, before, last_clock, must_sync) {
             self.stopped = Some(e.clone());
             return Err(AppendError::Stopped(e));
         }
         self.chain = chain;
-        Ok(head)
-    }
-
-    fn write(&mut self, bytes: &[u8], must_sync: bool) -> Result<(), StorageError> {
-        if self.segment.length >= self.options.segment_bytes {
-            // A finished segment is on stable storage before the next begins.
-            sync(&mut *self.storage, &segment_name(self.segment.number))?;
-            let number = self.segment.number + 1;
-            let (clock, head) = (self.chain.next_clock(), self.chain.last_head());
-            let header = header_frame(&SegmentHeader::new(number, self.universe, clock, head));
-            create_file(&mut *self.storage, &segment_name(number), &header)?;
-            self.segment = OpenSegment {
-                number,
-                length: header.len() as u64,
-            };
-        }
-        let name = segment_name(self.segment.number);
-        write_all(&mut *self.storage, &name, bytes)?;
-        if must_sync {
-            sync(&mut *self.storage, &name)?;
-        }
-        self.segment.length += bytes.len() as u64;
-        Ok(())
+        Ok((head, bytes))
     }
 
     /// Ends the log in good order: a last head, marked closed and always on
@@ -470,13 +540,24 @@ impl NodeLog {
     pub(crate) fn close_here(&mut self, now_utc_ns: i64) -> Result<SignedHead, AppendError> {
         match &self.stopped {
             Some(e) => Err(AppendError::Stopped(e.clone())),
-            None => self.write_batch(self.chain.clone(), &[], true, now_utc_ns),
+            None => {
+                let closed = self.write_batch(self.chain.clone(), &[], true, now_utc_ns);
+                closed.map(|(head, _)| head)
+            }
         }
     }
 }
 
-fn carry_particles(drafts: &[AtomDraft]) -> bool {
-    drafts.iter().any(|d| !d.particles.is_empty())
+/// The state of an empty log of the node whose key is in the keyring.
+fn empty_chain(universe: &Universe, id: UniverseId, keys: &Keyring) -> Result<Chain, LedgerError> {
+    let node = Address::of_key(&id, &keys.node_key().public());
+    let directory = Directory::new(universe, id);
+    let me = directory
+        .node(&node)
+        .ok_or_else(|| LedgerError::ForeignKey {
+            name: keys.node_name().to_owned(),
+        })?;
+    Ok(Chain::new(Arc::new(directory), me, node))
 }
 
 /// Reads and checks the genesis configuration.
@@ -493,86 +574,4 @@ pub(crate) fn universe_of(bytes: &[u8]) -> Result<Universe, LedgerError> {
         what: "the text is not UTF-8".to_owned(),
     })?;
     Ok(Universe::from_json(text)?)
-}
-
-/// The numbers of the segments, which run from 1 without a gap.
-fn segment_numbers(storage: &mut dyn Storage) -> Result<Vec<u64>, LedgerError> {
-    let names = storage
-        .names()
-        .map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
-    numbers_of(&names)
-}
-
-/// As [`segment_numbers`], from the names of all files.
-pub(crate) fn numbers_of(names: &[String]) -> Result<Vec<u64>, LedgerError> {
-    let mut numbers: Vec<u64> = names
-        .iter()
-        .filter_map(|name| segment_number(name))
-        .collect();
-    numbers.sort_unstable();
-    let expected = (1..)
-        .zip(&numbers)
-        .find(|(expected, found)| expected != *found);
-    let missing = if numbers.is_empty() {
-        Some(1)
-    } else {
-        expected.map(|(expected, _)| expected)
-    };
-    match missing {
-        None => Ok(numbers),
-        Some(number) => Err(LedgerError::Corrupt {
-            file: segment_name(number),
-            offset: 0,
-            what: "the segment is missing".to_owned(),
-        }),
-    }
-}
-
-fn read_file(storage: &mut dyn Storage, name: &str) -> Result<Vec<u8>, StorageError> {
-    storage
-        .read(name)
-        .map_err(|e| StorageError::new("read", name, &e))
-}
-
-fn cut(storage: &mut dyn Storage, name: &str, length: u64) -> Result<(), StorageError> {
-    storage
-        .truncate(name, length)
-        .map_err(|e| StorageError::new("truncate", name, &e))
-}
-
-fn sync(storage: &mut dyn Storage, name: &str) -> Result<(), StorageError> {
-    storage
-        .sync(name)
-        .map_err(|e| StorageError::new("synchronise", name, &e))
-}
-
-/// Writes all of `bytes`, in as many pieces as storage takes.
-fn write_all(storage: &mut dyn Storage, name: &str, mut bytes: &[u8]) -> Result<(), StorageError> {
-    while !bytes.is_empty() {
-        match storage.append(name, bytes) {
-            Ok(0) => {
-                return Err(StorageError::new(
-                    "append to",
-                    name,
-                    &io::ErrorKind::WriteZero.into(),
-                ));
-            }
-            Ok(count) => bytes = &bytes[count..],
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(StorageError::new("append to", name, &e)),
-        }
-    }
-    Ok(())
-}
-
-/// Creates a file with its first bytes; both name and bytes are durable then.
-fn create_file(storage: &mut dyn Storage, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
-    storage
-        .create(name)
-        .map_err(|e| StorageError::new("create", name, &e))?;
-    write_all(storage, name, bytes)?;
-    sync(storage, name)?;
-    storage
-        .sync_names()
-        .map_err(|e| StorageError::new("synchronise", LEDGER_FOLDER, &e))
 }

@@ -10,8 +10,9 @@ use ledger_core::{Field as _, HeadId};
 use serde_json::{Map, Value as Json};
 
 use crate::error::{LedgerError, StorageError};
-use crate::log::{LEDGER_FOLDER, UNIVERSE_FILE, numbers_of, universe_of};
-use crate::segment::{Fault, HeaderFound, read_batch, read_header, segment_name};
+use crate::log::{LEDGER_FOLDER, UNIVERSE_FILE, universe_of};
+use crate::segment::{Fault, HeaderFound, Item, read_batch, read_header, segment_name};
+use crate::segments::numbers_of;
 use crate::storage::list;
 
 /// One entry as it was read.
@@ -100,8 +101,12 @@ impl Entries {
                     return Err(corrupt(offset, what.to_owned()));
                 }
             };
-            let mut ready = Vec::with_capacity(batch.entries.len());
-            for (offset, entry) in &batch.entries {
+            let mut ready = Vec::with_capacity(batch.items.len());
+            for (offset, item) in &batch.items {
+                let Item::Entry(entry) = item else {
+                    self.next_clock += 1;
+                    continue;
+                };
                 let entry = Entry::from_bytes(entry, &self.id)
                     .map_err(|e| corrupt(*offset, e.to_string()))?;
                 if entry.vertex.l != self.next_clock {

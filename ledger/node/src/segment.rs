@@ -1,10 +1,10 @@
 //! Segments: batches framed on both ends, and what their absence means.
 
-use ledger_core::Field as _;
-use ledger_core::{HeadId, SegmentHeader, SignedHead};
+use ledger_core::merkle::leaf_hash;
+use ledger_core::{Digest32, Field as _, HeadId, SegmentHeader, UniverseId};
 
 use crate::error::LedgerError;
-use crate::frame::{FRAME_HEAD_BYTES, FrameKind, any_frame_from, frame_at, write_frame};
+use crate::frame::{FRAME_HEAD_BYTES, Frame, FrameKind, any_frame_from, frame_at, write_frame};
 
 /// Payload of a `Begin` frame: length of the batch, clock of its first entry
 /// (both u64 big-endian) and number of entries (u32 big-endian).
@@ -45,16 +45,18 @@ pub(crate) fn header_frame(header: &SegmentHeader) -> Vec<u8> {
 /// The bytes of a batch.
 pub(crate) fn batch_bytes(
     first_clock: u64,
-    entries: &[Vec<u8>],
-    head: &SignedHead,
+    items: &[Item<'_>],
+    head: &[u8],
     id: &HeadId,
 ) -> Vec<u8> {
-    let head = head.to_bytes().expect("a head is a few short fields");
-    let frames = entries.iter().map(Vec::len).chain([head.len()]);
+    let frames = items
+        .iter()
+        .map(|item| item.bytes().len())
+        .chain([head.len()]);
     let inner: usize = frames.map(|bytes| FRAME_HEAD_BYTES + bytes).sum();
     let length = (BEGIN_FRAME_BYTES + inner + END_FRAME_BYTES) as u64;
     let mut out = Vec::with_capacity(length as usize);
-    let count = (entries.len() as u32).to_be_bytes();
+    let count = (items.len() as u32).to_be_bytes();
     let begin = [
         &length.to_be_bytes()[..],
         &first_clock.to_be_bytes(),
@@ -62,10 +64,10 @@ pub(crate) fn batch_bytes(
     ]
     .concat();
     write_frame(&mut out, FrameKind::Begin, &begin);
-    for entry in entries {
-        write_frame(&mut out, FrameKind::Entry, entry);
+    for item in items {
+        write_frame(&mut out, item.kind(), item.bytes());
     }
-    write_frame(&mut out, FrameKind::Head, &head);
+    write_frame(&mut out, FrameKind::Head, head);
     write_frame(
         &mut out,
         FrameKind::End,
@@ -74,12 +76,45 @@ pub(crate) fn batch_bytes(
     out
 }
 
+/// One place of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Item<'a> {
+    /// The entry.
+    Entry(&'a [u8]),
+    /// The hash of an entry that is kept elsewhere.
+    Leaf(&'a Digest32),
+}
+
+impl<'a> Item<'a> {
+    fn kind(self) -> FrameKind {
+        match self {
+            Item::Entry(_) => FrameKind::Entry,
+            Item::Leaf(_) => FrameKind::Leaf,
+        }
+    }
+
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Item::Entry(bytes) => bytes,
+            Item::Leaf(hash) => hash,
+        }
+    }
+
+    /// The hash of the leaf.
+    pub(crate) fn leaf(self, universe: &UniverseId) -> Digest32 {
+        match self {
+            Item::Entry(bytes) => leaf_hash(universe, bytes),
+            Item::Leaf(hash) => *hash,
+        }
+    }
+}
+
 /// A batch whose frames are all intact. What they say is not yet checked.
 #[derive(Debug)]
 pub(crate) struct RawBatch<'a> {
     pub first_clock: u64,
-    /// Offset and bytes of each entry.
-    pub entries: Vec<(usize, &'a [u8])>,
+    /// Each place with its offset.
+    pub items: Vec<(usize, Item<'a>)>,
     /// Offset of the head frame.
     pub head_at: usize,
     pub head: &'a [u8],
@@ -120,11 +155,11 @@ pub(crate) fn read_batch(bytes: &[u8], at: usize) -> Result<RawBatch<'_>, Fault>
     // It fits, so it is a usize.
     let next = at + length as usize;
     let mut place = begin.next;
-    let mut entries = Vec::new();
+    let mut items = Vec::new();
     for _ in 0..count {
-        match frame_at(bytes, place) {
-            Some(frame) if frame.kind == FrameKind::Entry => {
-                entries.push((place, frame.payload));
+        match frame_at(bytes, place).map(|frame| (frame, item_of(&frame))) {
+            Some((frame, Some(item))) => {
+                items.push((place, item));
                 place = frame.next;
             }
             Some(_) => return damaged(place, "an entry is missing"),
@@ -159,12 +194,20 @@ pub(crate) fn read_batch(bytes: &[u8], at: usize) -> Result<RawBatch<'_>, Fault>
     };
     Ok(RawBatch {
         first_clock,
-        entries,
+        items,
         head_at,
         head: head.payload,
         head_id,
         next,
     })
+}
+
+fn item_of<'a>(frame: &Frame<'a>) -> Option<Item<'a>> {
+    match frame.kind {
+        FrameKind::Entry => Some(Item::Entry(frame.payload)),
+        FrameKind::Leaf => frame.payload.try_into().ok().map(Item::Leaf),
+        _ => None,
+    }
 }
 
 fn begin_fields(kind: FrameKind, payload: &[u8]) -> Option<(u64, u64, u32)> {

@@ -4,14 +4,15 @@
 //! reopened log goes on exactly where it stopped.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ledger_core::atom::{Body, DESTINATIONS_MAX};
 use ledger_core::hlc::Hlc;
 use ledger_core::merkle::{Frontier, leaf_hash};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Atom, AtomError, AtomId, Entry, Head, HeadId, ParticleStates, Payload, SecretKey,
-    SignedHead, UniverseId, Vertex, VertexId,
+    Address, Atom, AtomError, AtomId, Directory, Entry, Head, HeadId, Particle, ParticleId,
+    ParticleStates, Payload, SecretKey, SignedHead, UniverseId, Vertex, VertexId,
 };
 
 use crate::draft::AtomDraft;
@@ -19,10 +20,21 @@ use crate::error::Refusal;
 use crate::keyring::Author;
 
 /// An author's place: number and id of the latest atom.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    seq: u64,
-    id: AtomId,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Number in the author's sequence, from 1.
+    pub seq: u64,
+    /// The atom.
+    pub id: AtomId,
+}
+
+/// Who may command a device: from which epoch on, and who, where it was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Authority {
+    epoch: u64,
+    /// The issuer of exactly this epoch; an epoch that was only seen in a
+    /// dispatch is anybody's.
+    issuer: Option<Address>,
 }
 
 /// The small part of the state; it is cloned so that a refused batch leaves no
@@ -30,6 +42,9 @@ struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Chain {
     universe: UniverseId,
+    directory: Arc<Directory>,
+    /// The place of the node in the configuration.
+    me: usize,
     node: Address,
     incarnation: u64,
     frontier: Frontier,
@@ -37,8 +52,9 @@ pub(crate) struct Chain {
     last_head: HeadId,
     committed: Commitment,
     hlc: Hlc,
+    /// Of the authors whose shard this node keeps: it alone can tell their order.
     authors: BTreeMap<Address, Place>,
-    authority_epochs: BTreeMap<String, u64>,
+    authorities: BTreeMap<String, Authority>,
 }
 
 /// The epoch of the genesis configuration. Later epochs need an agreement among
@@ -50,7 +66,8 @@ const FIRST_INCARNATION: u64 = 0;
 
 impl Chain {
     /// The state of an empty log.
-    pub(crate) fn new(universe: UniverseId, node: Address) -> Chain {
+    pub(crate) fn new(directory: Arc<Directory>, me: usize, node: Address) -> Chain {
+        let universe = directory.id;
         let frontier = Frontier::new(universe);
         let committed = Commitment {
             size: 0,
@@ -58,6 +75,8 @@ impl Chain {
         };
         Chain {
             universe,
+            directory,
+            me,
             node,
             incarnation: FIRST_INCARNATION,
             frontier,
@@ -66,13 +85,23 @@ impl Chain {
             committed,
             hlc: Hlc::default(),
             authors: BTreeMap::new(),
-            authority_epochs: BTreeMap::new(),
+            authorities: BTreeMap::new(),
         }
     }
 
     /// The clock of the next entry.
     pub(crate) fn next_clock(&self) -> u64 {
         self.frontier.size() + 1
+    }
+
+    /// The node, by its place in the configuration.
+    pub(crate) fn me(&self) -> usize {
+        self.me
+    }
+
+    /// The universe.
+    pub(crate) fn universe(&self) -> UniverseId {
+        self.universe
     }
 
     /// The id of the latest head.
@@ -95,24 +124,17 @@ impl Chain {
         now_utc_ns: i64,
     ) -> Result<(Entry, Vec<u8>), Refusal> {
         let kind = draft.payload.kind();
-        if !author.roles.iter().any(|role| role.kinds().contains(&kind)) {
+        if !author.kinds.contains(&kind) {
             return Err(Refusal::NotItsRole {
                 author: draft.author,
                 kind,
             });
         }
-        if let Payload::Dispatch(dispatch) = &draft.payload
-            && let Some(seen) = self.authority_epochs.get(&dispatch.device)
-            && dispatch.authority_epoch < *seen
-        {
-            let (device, found) = (dispatch.device.clone(), dispatch.authority_epoch);
-            return Err(Refusal::StaleAuthority {
-                device,
-                found,
-                seen: *seen,
+        if !self.keeps(&author.address) {
+            return Err(Refusal::NotKeptHere {
+                author: draft.author,
             });
         }
-        particles.apply(&self.universe, kind, &author.address, &draft.particles)?;
         let mut deps = draft.deps;
         deps.sort_unstable();
         deps.dedup();
@@ -126,6 +148,7 @@ impl Chain {
             destinations: draft.payload.destinations(
                 &self.universe,
                 &author.address,
+                &draft.particles,
                 DESTINATIONS_MAX,
             ),
             deps,
@@ -135,8 +158,47 @@ impl Chain {
             payload: draft.payload,
             expiry_utc_ns: draft.expiry_utc_ns,
         };
-        let hlc = body.hlc.tick(now_utc_ns);
         let atom = Atom::sign(body, &author.key)?;
+        self.enter(atom, node_key, particles, now_utc_ns)
+    }
+
+    /// Makes the entry of an atom that somebody else wrote, and advances. The
+    /// caller has verified its signatures and that its author may write it.
+    pub(crate) fn witness(
+        &mut self,
+        atom: Atom,
+        node_key: &SecretKey,
+        particles: &mut ParticleStates,
+        now_utc_ns: i64,
+    ) -> Result<(Entry, Vec<u8>), Refusal> {
+        let body = atom.body();
+        let place = self.authors.get(&body.author).copied();
+        let follows =
+            body.author_seq == place.map_or(0, |p| p.seq) + 1 && body.prev == place.map(|p| p.id);
+        if self.keeps(&body.author) && !follows {
+            return Err(Refusal::OutOfSequence {
+                author: body.author,
+                seq: body.author_seq,
+            });
+        }
+        self.enter(atom, node_key, particles, now_utc_ns)
+    }
+
+    fn enter(
+        &mut self,
+        atom: Atom,
+        node_key: &SecretKey,
+        particles: &mut ParticleStates,
+        now_utc_ns: i64,
+    ) -> Result<(Entry, Vec<u8>), Refusal> {
+        let body = atom.body();
+        self.check_authority(&body.author, &body.payload)?;
+        match self.keeps(&body.author) {
+            true => {
+                particles.apply(&self.universe, body.kind(), &body.author, &body.particles)?;
+            }
+            false => particles.observe(&self.universe, &body.particles)?,
+        }
         let vertex = Vertex {
             node: self.node,
             incarnation: self.incarnation,
@@ -145,11 +207,11 @@ impl Chain {
             n: GENESIS_EPOCH,
             c: self.committed.clone(),
             prev: self.last_vertex,
-            locks: vec![],
-            hlc,
+            locks: locks(body),
+            hlc: self.hlc.max(body.hlc).tick(now_utc_ns),
         };
         let vertex_id = vertex.id(&self.universe).map_err(AtomError::from)?;
-        let signature = Vertex::is_signed_for(kind)
+        let signature = Vertex::is_signed_for(body.kind())
             .then(|| node_key.sign(&vertex_id.0))
             .transpose()
             .map_err(|source| AtomError::Signature {
@@ -167,21 +229,85 @@ impl Chain {
         Ok((entry, bytes))
     }
 
+    /// Whether this node keeps the shard of an address.
+    pub(crate) fn keeps(&self, address: &Address) -> bool {
+        self.directory.serves(self.me, address)
+    }
+
+    /// The latest atom of an author whose shard this node keeps.
+    pub(crate) fn place(&self, author: &Address) -> Option<Place> {
+        self.authors.get(author).copied()
+    }
+
+    /// A dispatch is of an epoch that is not lower than any seen before, and by
+    /// the issuer to whom that epoch was granted, where it was.
+    pub(crate) fn check_authority(
+        &self,
+        author: &Address,
+        payload: &Payload,
+    ) -> Result<(), Refusal> {
+        let Payload::Dispatch(dispatch) = payload else {
+            return Ok(());
+        };
+        let Some(seen) = self.authorities.get(&dispatch.device) else {
+            return Ok(());
+        };
+        let found = dispatch.authority_epoch;
+        if found < seen.epoch {
+            return Err(Refusal::StaleAuthority {
+                device: dispatch.device.clone(),
+                found,
+                seen: seen.epoch,
+            });
+        }
+        match seen.issuer {
+            Some(issuer) if found == seen.epoch && issuer != *author => {
+                Err(Refusal::NotItsAuthority {
+                    device: dispatch.device.clone(),
+                    epoch: found,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn advance(&mut self, entry: &Entry, bytes: &[u8]) {
         let body = entry.atom.body();
         self.frontier.push(leaf_hash(&self.universe, bytes));
         self.last_vertex = entry.vertex_id;
         self.hlc = self.hlc.max(body.hlc).max(entry.vertex.hlc);
-        self.authors.insert(
-            body.author,
-            Place {
-                seq: body.author_seq,
-                id: entry.atom.id(),
-            },
-        );
-        if let Payload::Dispatch(dispatch) = &body.payload {
-            self.authority_epochs
-                .insert(dispatch.device.clone(), dispatch.authority_epoch);
+        if self.directory.serves(self.me, &body.author) {
+            self.authors.insert(
+                body.author,
+                Place {
+                    seq: body.author_seq,
+                    id: entry.atom.id(),
+                },
+            );
+        }
+        let (device, authority) = match &body.payload {
+            Payload::Dispatch(dispatch) => (
+                &dispatch.device,
+                Authority {
+                    epoch: dispatch.authority_epoch,
+                    issuer: None,
+                },
+            ),
+            Payload::AuthorityGrant(grant) => (
+                &grant.device,
+                Authority {
+                    epoch: grant.authority_epoch,
+                    issuer: Some(grant.issuer),
+                },
+            ),
+            _ => return,
+        };
+        match self.authorities.get(device) {
+            // A dispatch under a grant does not take the grant away.
+            Some(seen) if seen.epoch >= authority.epoch => {}
+            _ => {
+                self.authorities.insert(device.clone(), authority);
+            }
         }
     }
 
@@ -228,6 +354,7 @@ impl Chain {
     ) -> Result<(), &'static str> {
         let (body, vertex) = (entry.atom.body(), &entry.vertex);
         let place = self.authors.get(&body.author);
+        let keeps = self.keeps(&body.author);
         let rules = [
             (
                 vertex.l == self.next_clock(),
@@ -243,18 +370,25 @@ impl Chain {
                 "the vertex names another head than the one before",
             ),
             (
-                body.author_seq == place.map_or(0, |p| p.seq) + 1,
+                !keeps || body.author_seq == place.map_or(0, |p| p.seq) + 1,
                 "the author's sequence does not follow",
             ),
             (
-                body.prev == place.map(|p| p.id),
+                !keeps || body.prev == place.map(|p| p.id),
                 "the author's atom does not follow the one before",
+            ),
+            (
+                vertex.locks == locks(body),
+                "the vertex does not lock what the atom takes down",
             ),
         ];
         if let Some((_, what)) = rules.into_iter().find(|(holds, _)| !holds) {
             return Err(what);
         }
-        let applied = particles.apply(&self.universe, body.kind(), &body.author, &body.particles);
+        let applied = match keeps {
+            true => particles.apply(&self.universe, body.kind(), &body.author, &body.particles),
+            false => particles.observe(&self.universe, &body.particles),
+        };
         applied.map_err(|_| "the particles do not follow")?;
         self.advance(entry, bytes);
         Ok(())
@@ -287,4 +421,16 @@ impl Chain {
         self.commit(head)
             .map_err(|_| "the head has no canonical form")
     }
+}
+
+/// What a vertex locks for an atom: all that the atom takes down, sorted.
+fn locks(body: &Body) -> Vec<ParticleId> {
+    let downs = body.particles.iter().filter_map(|particle| match particle {
+        Particle::Down(id) => Some(*id),
+        Particle::Up(_) => None,
+    });
+    let mut locks: Vec<ParticleId> = downs.collect();
+    locks.sort_unstable();
+    locks.dedup();
+    locks
 }

@@ -19,6 +19,8 @@ pub trait Storage: Send {
     fn names(&mut self) -> io::Result<Vec<String>>;
     /// The content of a file.
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>>;
+    /// The `length` bytes from `offset` on.
+    fn read_at(&mut self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>>;
     /// Creates an empty file; it is an error if there is one.
     fn create(&mut self, name: &str) -> io::Result<()>;
     /// Appends at most all of `bytes` and says how many were taken.
@@ -79,6 +81,12 @@ impl Storage for FileStorage {
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(self.path.join(name))?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+    fn read_at(&mut self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let file = File::open(self.path.join(name))?;
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, offset)?;
         Ok(bytes)
     }
     fn create(&mut self, name: &str) -> io::Result<()> {

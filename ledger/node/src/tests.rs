@@ -8,7 +8,7 @@ use ledger_core::payload::{Dispatch, DispatchKind, MeterReading, Mode, ReadingQu
 use ledger_core::universe::{NodeMember, SHARD_BITS_DEFAULT, Suite};
 use ledger_core::{Party, Payload, Role, SecretKey, Universe};
 
-use crate::faulty::MemoryStorage;
+use crate::memory::MemoryStorage;
 use crate::{AtomDraft, Durability, Keyring, LedgerError, NodeLog, NodeLogOptions, Receipt};
 
 const NOW: i64 = 1_790_000_000_000_000_000;
@@ -89,7 +89,12 @@ fn create(storage: &MemoryStorage, durability: Durability) -> NodeLog {
 }
 
 fn open(storage: &MemoryStorage) -> Result<NodeLog, LedgerError> {
-    NodeLog::open_on(Box::new(storage.clone()), keys(), Durability::Fsync)
+    NodeLog::open_on(
+        Box::new(storage.clone()),
+        keys(),
+        Durability::Fsync,
+        &mut |_| {},
+    )
 }
 
 fn small_segments() -> NodeLogOptions {

@@ -388,7 +388,9 @@ impl<'a> Walk<'a> {
         );
 
         let max = ledger_core::atom::DESTINATIONS_MAX;
-        let destinations = body.payload.destinations(&chain.id, &body.author, max);
+        let destinations = body
+            .payload
+            .destinations(&chain.id, &body.author, &body.particles, max);
         let fits = destinations == body.destinations;
         tally.note(
             CheckName::Destinations,
@@ -433,6 +435,7 @@ impl<'a> Walk<'a> {
             .particles
             .apply(&chain.id, body.kind(), &body.author, &body.particles);
         tally.judge(CheckName::Particles, place, applied);
+        chain.particles.settle();
         let rises = chain.hlc < body.hlc && body.hlc < vertex.hlc;
         tally.note(CheckName::Time, rises, place, "the clock does not rise");
 

@@ -17,7 +17,7 @@ fn body(payload: Payload) -> Body {
         author,
         author_seq: 1,
         prev: None,
-        destinations: payload.destinations(&UNIVERSE, &author, DESTINATIONS_MAX),
+        destinations: payload.destinations(&UNIVERSE, &author, &[], DESTINATIONS_MAX),
         deps: vec![],
         hlc: Hlc(5),
         clock_quality: ClockQuality::VIRTUAL,

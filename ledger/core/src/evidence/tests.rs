@@ -37,6 +37,8 @@ fn each_kind_of_contradiction_accuses_the_one_who_signed_both() {
         atom(id, 12, 1, transfer("a")),
         atom(id, 12, 2, transfer("b")),
     ];
+    let [a, b] = spends.clone().map(Box::new);
+    check(&Contradiction::TwoSpends(a, b), Ok(12));
     let both = votes(id, 2, &spends);
     let two_locks = Contradiction::TwoLocks(
         testimony(&spends[0], &both[0]),

@@ -195,11 +195,11 @@ fn an_atom_belongs_to_its_author_and_its_subjects() {
     let mut expected = vec![author, device];
     expected.sort();
     assert_eq!(
-        Payload::Dispatch(dispatch()).destinations(&universe, &author, 16),
+        Payload::Dispatch(dispatch()).destinations(&universe, &author, &[], 16),
         expected
     );
     assert_eq!(
-        Payload::Dispatch(dispatch()).destinations(&universe, &author, 1),
+        Payload::Dispatch(dispatch()).destinations(&universe, &author, &[], 1),
         [author]
     );
 }

@@ -193,7 +193,7 @@ fn a_batch_has_a_largest_size() {
 
 #[test]
 fn a_full_disk_or_a_failed_synchronisation_stops_the_log_with_its_code() {
-    let check = |fault: &dyn Fn(&mut crate::faulty::Disk), code: &str| {
+    let check = |fault: &dyn Fn(&mut crate::memory::Disk), code: &str| {
         let storage = MemoryStorage::default();
         let mut log = create(&storage, Durability::Fsync);
         log.append_batch(NOW, vec![mode("island")]).unwrap();
@@ -251,7 +251,7 @@ fn durable_means_synchronised_and_buffered_means_not() {
 fn a_late_ticket_is_answered_when_the_disk_comes_back() {
     let storage = MemoryStorage::default();
     let writer = LedgerWriter::start(create(&storage, Durability::Fsync)).unwrap();
-    let stalled = storage.0.lock().unwrap();
+    let stalled = storage.stall();
     let mut first = writer.submit(NOW, vec![mode("island")]);
     let mut second = writer.submit(NOW, vec![mode("grid"), reading()]);
     assert_eq!(first.wait(Duration::ZERO), Err(WaitError::Late));
@@ -270,7 +270,7 @@ fn what_is_queued_while_the_disk_stalls_shares_batches() {
     let storage = MemoryStorage::default();
     let writer = LedgerWriter::start(create(&storage, Durability::Fsync)).unwrap();
     let mut tickets = {
-        let stalled = storage.0.lock().unwrap();
+        let stalled = storage.stall();
         let tickets: Vec<_> = (0..100)
             .map(|_| writer.submit(NOW, vec![mode("island")]))
             .collect();
@@ -291,7 +291,7 @@ fn what_is_queued_while_the_disk_stalls_shares_batches() {
 fn a_full_queue_refuses_at_once() {
     let storage = MemoryStorage::default();
     let writer = LedgerWriter::start(create(&storage, Durability::Buffered)).unwrap();
-    let stalled = storage.0.lock().unwrap();
+    let stalled = storage.stall();
     let tickets: Vec<_> = (0..3000).map(|_| writer.submit(NOW, vec![])).collect();
     let mut last = writer.submit(NOW, vec![mode("a")]);
     // Empty submissions need no disk, so fill the queue behind one that does.

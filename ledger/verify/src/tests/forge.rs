@@ -81,7 +81,7 @@ pub(super) fn write(run: &Path, payloads: &[&dyn Fn(AtomId) -> Payload], lies: &
             author,
             author_seq: place.map_or(0, |(seq, _)| *seq) + 1,
             prev: place.map(|(_, id)| *id),
-            destinations: payload.destinations(&id, &author, DESTINATIONS_MAX),
+            destinations: payload.destinations(&id, &author, &[], DESTINATIONS_MAX),
             deps: vec![],
             hlc: tick(),
             clock_quality: ClockQuality::VIRTUAL,

@@ -68,23 +68,22 @@ fn a_lie_in_an_atom_is_seen_by_its_check() {
     lie(2, &|b| b.config_epoch = 1, CheckName::Roles);
     lie(2, &|b| b.hlc = Hlc(1), CheckName::Time);
     lie(2, &|b| b.hlc = Hlc(u64::MAX), CheckName::Time);
-    let up = Up {
-        asset: "energy".to_owned(),
-        amount: Amount(1),
-        owner: Address([1; 32]),
-        nonce: 0,
+    // Each author puts something up for itself, so that its shard is enough.
+    let put_up = |b: &mut Body| {
+        b.particles = vec![Particle::Up(Up {
+            asset: "energy".to_owned(),
+            amount: Amount(1),
+            owner: b.author,
+            nonce: 0,
+        })];
     };
-    lie(
-        3,
-        &|b| b.particles = vec![Particle::Up(up.clone())],
-        CheckName::Particles,
-    );
+    lie(3, &put_up, CheckName::Particles);
     let transfer = |_| {
         Payload::Transfer(Transfer {
             memo: String::new(),
         })
     };
-    let body = |_, body: &mut Body| body.particles = vec![Particle::Up(up.clone())];
+    let body = |_, body: &mut Body| put_up(body);
     let market = |_| key(3);
     let lies = Lies {
         body: Some(&body),

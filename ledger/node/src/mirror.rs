@@ -1,0 +1,487 @@
+//! A copy of another node's log, as far as this node keeps its shards.
+//!
+//! A node follows the logs of the others: that is how it hears of atoms, how it
+//! counts who has witnessed what, and how it sees that a node contradicts
+//! itself. Entries of shards that are kept elsewhere stand as the hash of their
+//! leaf, so that the root can be checked all the same. The copy can be fetched
+//! again from anybody, so it is written without waiting for the disk.
+
+use std::collections::VecDeque;
+
+use ledger_core::merkle::{Frontier, inclusion_proof};
+use ledger_core::vertex::Commitment;
+use ledger_core::vote::Vote;
+use ledger_core::{
+    Address, Digest32, Entry, Field as _, HeadId, PublicKey, SignedHead, UniverseId, VertexId,
+};
+use thiserror::Error;
+
+use crate::error::{LedgerError, StorageError};
+use crate::log::SEGMENT_BYTES_DEFAULT;
+use crate::segment::{Item, RawBatch, batch_bytes, read_batch};
+use crate::segments::{Follower, Segments};
+use crate::storage::Storage;
+
+/// Heads that are kept in memory to compare with others of the same size.
+/// Chosen: at ten batches a second it is nearly two minutes, longer than a
+/// healthy peer is behind; it bounds the memory.
+const HEADS_KEPT: usize = 1024;
+
+/// What stands at one place of the other node's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// The entry.
+    Entry(Box<Entry>),
+    /// Something of a shard that is kept elsewhere.
+    Elsewhere,
+}
+
+/// Why a batch does not become a part of the copy.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MirrorFault {
+    /// It begins behind the next entry: what is between must come first.
+    #[error("the batch begins at {found}, the copy ends at {size}")]
+    Gap {
+        /// The clock of its first entry.
+        found: u64,
+        /// Number of entries of the copy.
+        size: u64,
+    },
+    /// It is in the copy already.
+    #[error("the batch is known")]
+    Known,
+    /// It is not what a node of this universe has signed: the fault of whoever
+    /// sent it.
+    #[error("the batch is not signed by its node: {what}")]
+    Unsigned {
+        /// What is wrong.
+        what: String,
+    },
+    /// The node has signed what no honest node signs.
+    #[error("the node signed a batch that does not hold: {what}")]
+    Lie {
+        /// What does not hold.
+        what: &'static str,
+    },
+    /// The node has signed two trees of one size.
+    #[error("the node signed two trees of size {}", .0.head.size)]
+    Fork(Box<SignedHead>, Box<SignedHead>),
+    /// The copy cannot be written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A copy of another node's log.
+pub struct Mirror {
+    segments: Segments,
+    state: State,
+    heads: Heads,
+}
+
+impl std::fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let size = self.size();
+        f.debug_struct("Mirror").field("size", &size).finish()
+    }
+}
+
+#[derive(Clone)]
+struct State {
+    universe: UniverseId,
+    node: Address,
+    key: PublicKey,
+    frontier: Frontier,
+    /// Not known behind an entry that is kept elsewhere.
+    last_vertex: Option<VertexId>,
+    last_head: HeadId,
+    committed: Commitment,
+}
+
+/// The latest heads, the newest last.
+#[derive(Debug, Default)]
+struct Heads(VecDeque<SignedHead>);
+
+impl Heads {
+    fn push(&mut self, signed: SignedHead) {
+        if self.0.len() == HEADS_KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(signed);
+    }
+
+    fn of(&self, size: u64) -> Option<&SignedHead> {
+        let at = self.0.partition_point(|signed| signed.head.size < size);
+        self.0.get(at).filter(|signed| signed.head.size == size)
+    }
+}
+
+impl Mirror {
+    /// The copy in `storage`, begun where there is none, read back otherwise;
+    /// `visit` is told every sighting with its clock.
+    ///
+    /// # Errors
+    /// Storage, or a copy that does not hold: remove it, it is fetched again.
+    pub fn open_on(
+        mut storage: Box<dyn Storage>,
+        universe: UniverseId,
+        key: PublicKey,
+        visit: &mut dyn FnMut(u64, Sighting),
+    ) -> Result<Mirror, LedgerError> {
+        let mut reading = Reading {
+            state: State::new(universe, key),
+            heads: Heads::default(),
+            visit,
+        };
+        let names = storage
+            .names()
+            .map_err(|e| StorageError::new("list", "the copy of a log", &e))?;
+        let segments = if names.is_empty() {
+            Segments::create(storage, universe, SEGMENT_BYTES_DEFAULT, true)?
+        } else {
+            Segments::open(storage, universe, SEGMENT_BYTES_DEFAULT, true, &mut reading)?
+        };
+        Ok(Mirror {
+            segments,
+            state: reading.state,
+            heads: reading.heads,
+        })
+    }
+
+    /// Number of entries.
+    pub fn size(&self) -> u64 {
+        self.state.frontier.size()
+    }
+
+    /// The root over them.
+    pub fn root(&self) -> Digest32 {
+        self.state.frontier.root()
+    }
+
+    /// The latest head.
+    pub fn head(&self) -> Option<&SignedHead> {
+        self.heads.0.back()
+    }
+
+    /// Takes the next batch into the copy.
+    ///
+    /// # Errors
+    /// See [`MirrorFault`]; the copy is then as it was.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<Vec<(u64, Sighting)>, MirrorFault> {
+        let unsigned = |what: String| MirrorFault::Unsigned { what };
+        let batch = read_batch(bytes, 0).map_err(|_| unsigned("it does not read".to_owned()))?;
+        if batch.next != bytes.len() {
+            return Err(unsigned("bytes follow it".to_owned()));
+        }
+        let head = SignedHead::from_bytes(batch.head).map_err(|e| unsigned(e.to_string()))?;
+        if head.head.node != self.state.node {
+            return Err(unsigned("it is of another node".to_owned()));
+        }
+        head.verify(&self.state.universe, &self.state.key)
+            .map_err(|e| unsigned(e.to_string()))?;
+        if let Some(known) = self.heads.of(head.head.size) {
+            let is_same = known.head.root == head.head.root;
+            return Err(match is_same {
+                true => MirrorFault::Known,
+                false => MirrorFault::Fork(Box::new(known.clone()), Box::new(head)),
+            });
+        }
+        let size = self.size();
+        if batch.first_clock > size + 1 {
+            return Err(MirrorFault::Gap {
+                found: batch.first_clock,
+                size,
+            });
+        }
+        let oldest = self.heads.0.front().map_or(0, |signed| signed.head.size);
+        if head.head.size < oldest {
+            return Err(MirrorFault::Known);
+        }
+        if batch.first_clock <= size {
+            return Err(MirrorFault::Lie {
+                what: "it says anew what it has said before",
+            });
+        }
+        let mut state = self.state.clone();
+        let seen = state.take(&batch, &head)?;
+        let before = (size + 1, self.state.last_head);
+        self.segments
+            .append(bytes, before, state.frontier.size(), false)?;
+        self.state = state;
+        self.heads.push(head);
+        Ok(seen)
+    }
+
+    /// Batches behind the entry `clock`, at most `bytes_max` but at least one
+    /// where there is one.
+    ///
+    /// # Errors
+    /// Storage.
+    pub fn batches_after(
+        &mut self,
+        clock: u64,
+        bytes_max: u64,
+    ) -> Result<Vec<Vec<u8>>, StorageError> {
+        self.segments.after(clock, bytes_max)
+    }
+
+    /// The entries behind `clock` that stand here in full, each with its clock,
+    /// out of about `bytes_max` bytes of batches; and the clock up to which that
+    /// goes.
+    ///
+    /// # Errors
+    /// Storage.
+    pub fn entries_after(
+        &mut self,
+        clock: u64,
+        bytes_max: u64,
+    ) -> Result<(Vec<(u64, Entry)>, u64), StorageError> {
+        let mut entries = Vec::new();
+        let mut last = clock;
+        for bytes in self.segments.after(clock, bytes_max)? {
+            let Ok(batch) = read_batch(&bytes, 0) else {
+                continue;
+            };
+            for (at, (_, item)) in (batch.first_clock..).zip(&batch.items) {
+                last = last.max(at);
+                if let Item::Entry(bytes) = item
+                    && let Ok(entry) = Entry::from_bytes(bytes, &self.state.universe)
+                    && at > clock
+                {
+                    entries.push((at, entry));
+                }
+            }
+        }
+        Ok((entries, last))
+    }
+
+    /// Puts the copy on stable storage.
+    ///
+    /// # Errors
+    /// Storage.
+    pub fn sync(&mut self) -> Result<(), StorageError> {
+        self.segments.sync()
+    }
+
+    /// The node's vote at `clock` out of this copy, and the atom's bytes; `None`
+    /// where there is none or it is kept elsewhere. It reads the whole copy.
+    ///
+    /// # Errors
+    /// Storage.
+    pub fn vote(&mut self, clock: u64) -> Result<Option<(Vec<u8>, Vote)>, StorageError> {
+        let batches = self.segments.after(0, u64::MAX)?;
+        Ok(self.head().cloned().and_then(|head| {
+            let refs: Vec<&[u8]> = batches.iter().map(Vec::as_slice).collect();
+            vote_of(&self.state.universe, &refs, clock, head)
+        }))
+    }
+
+    /// Two votes of the node for one value of its clock: the one in this copy
+    /// and the one in a signed batch that says something else. `None` when the
+    /// batch cannot be laid over the copy.
+    ///
+    /// # Errors
+    /// Storage.
+    #[allow(clippy::type_complexity)]
+    pub fn against(
+        &mut self,
+        bytes: &[u8],
+    ) -> Result<Option<((Vec<u8>, Vote), (Vec<u8>, Vote))>, StorageError> {
+        let Ok(batch) = read_batch(bytes, 0) else {
+            return Ok(None);
+        };
+        let Ok(other_head) = SignedHead::from_bytes(batch.head) else {
+            return Ok(None);
+        };
+        let own = self.segments.after(0, u64::MAX)?;
+        let before: Vec<&[u8]> = own
+            .iter()
+            .map(Vec::as_slice)
+            .take_while(|b| read_batch(b, 0).is_ok_and(|b| b.first_clock < batch.first_clock))
+            .collect();
+        let theirs: Vec<&[u8]> = before.into_iter().chain([bytes]).collect();
+        for clock in batch.first_clock..=other_head.head.size {
+            let Some(mine) = self.vote(clock)? else {
+                continue;
+            };
+            let id = &self.state.universe;
+            if let Some(other) = vote_of(id, &theirs, clock, other_head.clone())
+                && other.1.vertex != mine.1.vertex
+            {
+                return Ok(Some((mine, other)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The vote at `clock` under `head`, out of all batches up to that head.
+fn vote_of(
+    universe: &UniverseId,
+    batches: &[&[u8]],
+    clock: u64,
+    head: SignedHead,
+) -> Option<(Vec<u8>, Vote)> {
+    let mut leaves = Vec::new();
+    let mut found = None;
+    for bytes in batches {
+        let batch = read_batch(bytes, 0).ok()?;
+        for (_, item) in &batch.items {
+            leaves.push(item.leaf(universe));
+            if leaves.len() as u64 == clock
+                && let Item::Entry(bytes) = item
+            {
+                found = Entry::from_bytes(bytes, universe).ok();
+            }
+        }
+    }
+    leaves.truncate(usize::try_from(head.head.size).ok()?);
+    let entry = found?;
+    let vote = Vote {
+        vertex: ledger_core::Opaque(entry.vertex.to_bytes().ok()?),
+        signature: entry.signature,
+        sigs: entry.atom.sigs().to_vec(),
+        path: inclusion_proof(universe, &leaves, usize::try_from(clock - 1).ok()?)?,
+        head,
+    };
+    Some((entry.atom.to_bytes().ok()?, vote))
+}
+
+/// The bytes of a batch for a node that keeps other shards: entries for which
+/// `is_kept` is false stand as their hashes. `None` when the batch does not read.
+pub fn for_other_shards(
+    universe: &UniverseId,
+    bytes: &[u8],
+    is_kept: &dyn Fn(&Entry) -> bool,
+) -> Option<Vec<u8>> {
+    let batch = read_batch(bytes, 0).ok()?;
+    let leaves: Vec<Digest32> = batch
+        .items
+        .iter()
+        .map(|(_, item)| item.leaf(universe))
+        .collect();
+    let items: Vec<Item<'_>> = batch
+        .items
+        .iter()
+        .zip(&leaves)
+        .map(|((_, item), leaf)| match item {
+            Item::Entry(bytes) => match Entry::from_bytes(bytes, universe) {
+                Ok(entry) if !is_kept(&entry) => Item::Leaf(leaf),
+                _ => *item,
+            },
+            Item::Leaf(_) => *item,
+        })
+        .collect();
+    let id = HeadId(batch.head_id);
+    Some(batch_bytes(batch.first_clock, &items, batch.head, &id))
+}
+
+impl State {
+    fn new(universe: UniverseId, key: PublicKey) -> State {
+        let frontier = Frontier::new(universe);
+        State {
+            universe,
+            node: Address::of_key(&universe, &key),
+            key,
+            committed: Commitment {
+                size: 0,
+                root: frontier.root(),
+            },
+            frontier,
+            last_vertex: Some(VertexId::NONE),
+            last_head: HeadId::NONE,
+        }
+    }
+
+    /// Goes along with a batch whose head is signed by the node.
+    fn take(
+        &mut self,
+        batch: &RawBatch<'_>,
+        signed: &SignedHead,
+    ) -> Result<Vec<(u64, Sighting)>, MirrorFault> {
+        let lie = |what| Err(MirrorFault::Lie { what });
+        let mut seen = Vec::with_capacity(batch.items.len());
+        for (_, item) in &batch.items {
+            let clock = self.frontier.size() + 1;
+            let sighting = match item {
+                Item::Leaf(_) => {
+                    self.last_vertex = None;
+                    Sighting::Elsewhere
+                }
+                Item::Entry(bytes) => {
+                    let Ok(entry) = Entry::from_bytes(bytes, &self.universe) else {
+                        return lie("an entry is not canonical");
+                    };
+                    let vertex = &entry.vertex;
+                    if vertex.l != clock {
+                        return lie("its logical clock does not rise by one");
+                    }
+                    if vertex.node != self.node || vertex.incarnation != signed.head.incarnation {
+                        return lie("a vertex is of another node or incarnation");
+                    }
+                    if vertex.c != self.committed {
+                        return lie("a vertex names another head than the one before");
+                    }
+                    if self.last_vertex.is_some_and(|last| last != vertex.prev) {
+                        return lie("a vertex does not follow the one before");
+                    }
+                    self.last_vertex = Some(entry.vertex_id);
+                    Sighting::Entry(Box::new(entry))
+                }
+            };
+            self.frontier.push(item.leaf(&self.universe));
+            seen.push((clock, sighting));
+        }
+        let head = &signed.head;
+        if (head.size, head.root) != (self.frontier.size(), self.frontier.root()) {
+            return lie("its head is not over its entries");
+        }
+        if self
+            .last_vertex
+            .is_some_and(|last| last != head.last_vertex)
+        {
+            return lie("its head names another vertex");
+        }
+        self.last_vertex = Some(head.last_vertex);
+        let Ok(id) = head.id(&self.universe) else {
+            return lie("its head has no canonical form");
+        };
+        self.last_head = id;
+        self.committed = Commitment {
+            size: head.size,
+            root: head.root,
+        };
+        Ok(seen)
+    }
+}
+
+/// A copy that is being read back.
+struct Reading<'a> {
+    state: State,
+    heads: Heads,
+    visit: &'a mut dyn FnMut(u64, Sighting),
+}
+
+impl Follower for Reading<'_> {
+    fn next_clock(&self) -> u64 {
+        self.state.frontier.size() + 1
+    }
+
+    fn last_head(&self) -> HeadId {
+        self.state.last_head
+    }
+
+    fn follow(&mut self, file: &str, batch: &RawBatch<'_>) -> Result<(), LedgerError> {
+        let corrupt = |what: String| LedgerError::Corrupt {
+            file: file.to_owned(),
+            offset: batch.head_at as u64,
+            what,
+        };
+        let head = SignedHead::from_bytes(batch.head).map_err(|e| corrupt(e.to_string()))?;
+        let seen = self.state.take(batch, &head);
+        self.heads.push(head);
+        for (clock, sighting) in seen.map_err(|e| corrupt(e.to_string()))? {
+            (self.visit)(clock, sighting);
+        }
+        Ok(())
+    }
+}
