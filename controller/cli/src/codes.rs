@@ -131,6 +131,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         EXPLANATIONS,
+        ledger_net::EXPLANATIONS,
         market::fault::CODES,
         profile::EXPLANATIONS,
         runtime::rig::EXPLANATIONS,

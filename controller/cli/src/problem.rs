@@ -25,6 +25,8 @@ const INFRASTRUCTURE: &[&str] = &[
     "C011",
     "C013",
     "C014",
+    "L004",
+    "L005",
     "ledger-disk-full",
     "ledger-device-error",
     "ledger-file-too-large",

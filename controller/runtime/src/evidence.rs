@@ -392,7 +392,7 @@ fn secret_key(keys: KeySource, who: &str) -> Result<SecretKey, CreateError> {
 }
 
 /// The operating system's entropy.
-const ENTROPY: &str = "/dev/urandom";
+pub const ENTROPY: &str = "/dev/urandom";
 
 /// Whole milliwatts, nearest; the one place where a control value becomes a ledger value.
 #[must_use]

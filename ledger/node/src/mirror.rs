@@ -12,7 +12,8 @@ use ledger_core::merkle::{Frontier, inclusion_proof};
 use ledger_core::vertex::Commitment;
 use ledger_core::vote::Vote;
 use ledger_core::{
-    Address, Digest32, Entry, Field as _, HeadId, PublicKey, SignedHead, UniverseId, VertexId,
+    Address, Digest32, Entry, Field as _, HeadId, PublicKey, SignedHead, Testimony, UniverseId,
+    VertexId,
 };
 use thiserror::Error;
 
@@ -262,12 +263,12 @@ impl Mirror {
         self.segments.sync()
     }
 
-    /// The node's vote at `clock` out of this copy, and the atom's bytes; `None`
+    /// The node's vote at `clock` out of this copy, with its atom; `None`
     /// where there is none or it is kept elsewhere. It reads the whole copy.
     ///
     /// # Errors
     /// Storage.
-    pub fn vote(&mut self, clock: u64) -> Result<Option<(Vec<u8>, Vote)>, StorageError> {
+    pub fn vote(&mut self, clock: u64) -> Result<Option<Testimony>, StorageError> {
         let batches = self.segments.after(0, u64::MAX)?;
         Ok(self.head().cloned().and_then(|head| {
             let refs: Vec<&[u8]> = batches.iter().map(Vec::as_slice).collect();
@@ -281,11 +282,10 @@ impl Mirror {
     ///
     /// # Errors
     /// Storage.
-    #[allow(clippy::type_complexity)]
     pub fn against(
         &mut self,
         bytes: &[u8],
-    ) -> Result<Option<((Vec<u8>, Vote), (Vec<u8>, Vote))>, StorageError> {
+    ) -> Result<Option<(Testimony, Testimony)>, StorageError> {
         let Ok(batch) = read_batch(bytes, 0) else {
             return Ok(None);
         };
@@ -305,7 +305,7 @@ impl Mirror {
             };
             let id = &self.state.universe;
             if let Some(other) = vote_of(id, &theirs, clock, other_head.clone())
-                && other.1.vertex != mine.1.vertex
+                && other.vote.vertex != mine.vote.vertex
             {
                 return Ok(Some((mine, other)));
             }
@@ -320,7 +320,7 @@ fn vote_of(
     batches: &[&[u8]],
     clock: u64,
     head: SignedHead,
-) -> Option<(Vec<u8>, Vote)> {
+) -> Option<Testimony> {
     let mut leaves = Vec::new();
     let mut found = None;
     for bytes in batches {
@@ -343,7 +343,10 @@ fn vote_of(
         path: inclusion_proof(universe, &leaves, usize::try_from(clock - 1).ok()?)?,
         head,
     };
-    Some((entry.atom.to_bytes().ok()?, vote))
+    Some(Testimony {
+        atom: ledger_core::Opaque(entry.atom.to_bytes().ok()?),
+        vote,
+    })
 }
 
 /// The bytes of a batch for a node that keeps other shards: entries for which

@@ -42,6 +42,17 @@ enum Order {
 
 type Answer = Result<Vec<Receipt>, AppendError>;
 
+/// Where the answer to a submission goes.
+#[derive(Debug)]
+pub struct Reply(SyncSender<Answer>);
+
+impl Reply {
+    /// Answers; nobody listens any more when the ticket was dropped.
+    pub fn send(self, answer: Result<Vec<Receipt>, AppendError>) {
+        let _ = self.0.send(answer);
+    }
+}
+
 /// Why a ticket has no receipts.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WaitError {
@@ -88,6 +99,17 @@ enum Claim {
 }
 
 impl Ticket {
+    /// A ticket and where its answer goes, for another keeper of a log.
+    pub fn pair() -> (Reply, Ticket) {
+        let (answer, answers) = sync_channel(1);
+        (Reply(answer), Ticket(Claim::Waiting(answers)))
+    }
+
+    /// A ticket of a submission that was not taken.
+    pub fn refused(why: WaitError) -> Ticket {
+        Ticket(Claim::Refused(why))
+    }
+
     /// Waits at most `deadline` for the receipts.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ledger_core::payload::Payload;
 use ledger_core::{
-    Address, Atom, AtomId, Contradiction, Directory, Entry, Have, Held, Kind, Level, Opaque,
-    Particle, SignedHead, Testimony, Universe, UniverseError,
+    Address, Atom, AtomId, Contradiction, Directory, Entry, Have, Held, Kind, Level, Particle,
+    SignedHead, Universe, UniverseError,
 };
 use ledger_node::mirror::for_other_shards;
 use ledger_node::{
@@ -403,9 +403,9 @@ impl Replica {
         }
     }
 
-    /// Whether a step would append something at once.
-    pub fn has_work(&self) -> bool {
-        !self.submitted.is_empty() || self.waiting_count > 0 || !self.to_publish.is_empty()
+    /// Whether something that was submitted is not in the log yet.
+    pub fn has_submissions(&self) -> bool {
+        !self.submitted.is_empty()
     }
 
     fn have(&self, to: usize) -> Have {
@@ -536,13 +536,8 @@ impl Replica {
                 self.suspects.entry(node).or_insert((from, size));
                 self.faulty(node, e.to_string());
                 if let Ok(Some((one, other))) = against {
-                    let testimony = |(atom, vote)| {
-                        Box::new(Testimony {
-                            atom: Opaque(atom),
-                            vote,
-                        })
-                    };
-                    self.accuse(Contradiction::TwoVertices(testimony(one), testimony(other)));
+                    let (one, other) = (Box::new(one), Box::new(other));
+                    self.accuse(Contradiction::TwoVertices(one, other));
                 }
             }
             Err(MirrorFault::Storage(e)) => self.faulty(self.me, e.to_string()),

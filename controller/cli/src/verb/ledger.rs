@@ -1,5 +1,8 @@
 //! `gridrig ledger`: look at the evidence of a run, and verify it, offline.
 
+mod init;
+mod node;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -23,6 +26,10 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Make a new universe: keys, configuration and an empty log for each node.
+    Init(init::Arguments),
+    /// Keep one node's log among the others, until it is told to end.
+    Node(node::Arguments),
     /// Every entry, a line each; with --json, an object each.
     Show {
         /// The run folder.
@@ -41,6 +48,8 @@ enum What {
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     match arguments.what {
+        What::Init(arguments) => init::run(&arguments, terminal),
+        What::Node(arguments) => node::run(&arguments, terminal),
         What::Show { run } => show(&run, terminal),
         What::Verify { run, universe } => verify(&run, universe.as_deref(), terminal),
     }

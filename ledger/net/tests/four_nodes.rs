@@ -1,0 +1,216 @@
+//! Four nodes over real sockets on loopback.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ledger_core::payload::Mode;
+use ledger_core::{AtomId, Level, Payload, Role};
+use ledger_net::files::{Plan, init};
+use ledger_net::{Event, Node, NodeConfig};
+use ledger_node::AtomDraft;
+
+/// Longer than anything here takes, so that a test that fails ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.expect("it does").as_nanos() as i64
+}
+
+/// Addresses that were free a moment ago.
+fn addresses(count: usize) -> Vec<SocketAddr> {
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("it does"))
+        .collect();
+    held.iter().map(|l| l.local_addr().expect("it does")).collect()
+}
+
+fn universe(folder: &Path, nodes: usize) -> Vec<NodeConfig> {
+    universe_of(folder, nodes, 0)
+}
+
+/// As [`universe`], with keys of its own.
+fn universe_of(folder: &Path, nodes: usize, keys: u8) -> Vec<NodeConfig> {
+    let plan = Plan {
+        name: "lab".to_owned(),
+        created_utc_ns: now(),
+        addresses: addresses(nodes),
+        parties: vec![("controller".to_owned(), vec![Role::Dispatcher])],
+        admin_threshold: 1,
+        replicas: vec![],
+    };
+    let mut n = keys;
+    let mut entropy = |bytes: &mut [u8; 32]| {
+        n += 1;
+        *bytes = [n; 32];
+        Ok(())
+    };
+    let made = init(folder, &plan, &mut entropy).expect("it is right");
+    let read = |path| NodeConfig::load(path).expect("it is right");
+    made.configs.iter().map(|path| read(path)).collect()
+}
+
+fn start(config: &NodeConfig) -> Node {
+    let quiet = |_: Event| {};
+    Node::start(config, Arc::new(now), quiet).expect("it starts")
+}
+
+fn say(node: &Node, to: &str) -> AtomId {
+    let (from, to, reason) = ("grid".to_owned(), to.to_owned(), "asked".to_owned());
+    let draft = AtomDraft::new("controller", Payload::Mode(Mode { from, to, reason }));
+    let receipts = node.submit(now(), vec![draft]).wait(PATIENCE).expect("it does");
+    receipts[0].atom_id
+}
+
+/// Waits until what is asked for holds; says what it saw last if it never does.
+fn until<T: std::fmt::Debug + PartialEq>(what: &str, expected: &T, mut look: impl FnMut() -> T) {
+    let began = Instant::now();
+    loop {
+        let seen = look();
+        if seen == *expected {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: {seen:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_atom_becomes_final_and_survives_a_node_that_was_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 4);
+    let mut nodes: Vec<Option<Node>> = configs.iter().map(|c| Some(start(c))).collect();
+    let level = |node: &Option<Node>, atom| node.as_ref().unwrap().level(atom);
+    let first = say(nodes[0].as_ref().unwrap(), "island");
+    for node in &nodes {
+        until("the first atom", &Some(Level::Final), || level(node, first));
+    }
+    // One is away: three of four are a quorum still.
+    drop(nodes[3].take());
+    let second = say(nodes[0].as_ref().unwrap(), "grid");
+    until("with three of four", &Some(Level::Final), || {
+        level(&nodes[1], second)
+    });
+    // Two are away: the rest log, and nothing becomes final.
+    nodes[2].take().unwrap().close().unwrap();
+    let third = say(nodes[0].as_ref().unwrap(), "safe");
+    until("with two of four", &Some(Level::Replicated), || {
+        level(&nodes[1], third)
+    });
+    // They come back, and everything is final everywhere.
+    for at in [2, 3] {
+        nodes[at] = Some(start(&configs[at]));
+    }
+    for node in &nodes {
+        for atom in [first, second, third] {
+            until("after all are back", &Some(Level::Final), || {
+                level(node, atom)
+            });
+        }
+        let status = node.as_ref().unwrap().status();
+        assert_eq!(status.accused, Vec::<String>::new());
+        assert!(status.may_sign);
+    }
+    for node in nodes.into_iter().flatten() {
+        let head = node.close().unwrap().head;
+        assert_eq!((head.size, head.closed), (3, true));
+    }
+}
+
+#[test]
+fn a_node_that_was_in_use_signs_nothing_before_all_others_have_spoken() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 4);
+    let nodes: Vec<Node> = configs.iter().map(start).collect();
+    let atom = say(&nodes[0], "island");
+    until("all have it", &4, || {
+        let held = nodes.iter().filter(|n| n.level(atom) == Some(Level::Final));
+        held.count()
+    });
+    for node in nodes {
+        node.close().unwrap();
+    }
+    let alone = start(&configs[0]);
+    let names = ["node-2", "node-3", "node-4"].map(str::to_owned).to_vec();
+    until("whom it waits for", &names, || alone.status().unheard);
+    let draft = AtomDraft::new(
+        "controller",
+        Payload::Mode(Mode {
+            from: "island".to_owned(),
+            to: "grid".to_owned(),
+            reason: "asked".to_owned(),
+        }),
+    );
+    let mut ticket = alone.submit(now(), vec![draft]);
+    assert!(ticket.wait(Duration::from_millis(200)).is_err());
+    let others: Vec<Node> = configs[1..].iter().map(start).collect();
+    assert_eq!(ticket.wait(PATIENCE).unwrap()[0].clock, 2);
+    drop((alone, others));
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused_with_its_path() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 1);
+    let key = configs[0].keys.join("node-1.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let quiet = |_: Event| {};
+    let refused = Node::start(&configs[0], Arc::new(now), quiet).unwrap_err();
+    let diagnostic = refused.into_diagnostic();
+    assert_eq!(diagnostic.code, "L003");
+    assert!(diagnostic.message.contains("node-1.key"), "{diagnostic:?}");
+    assert!(diagnostic.message.contains("640"), "{diagnostic:?}");
+}
+
+#[test]
+fn two_processes_never_keep_one_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 1);
+    let node = start(&configs[0]);
+    let quiet = |_: Event| {};
+    let refused = Node::start(&configs[0], Arc::new(now), quiet).unwrap_err();
+    assert_eq!(refused.into_diagnostic().code, "L004");
+    node.close().unwrap();
+}
+
+#[test]
+fn a_stranger_and_garbage_on_the_wire_harm_nobody() {
+    use std::io::{Read as _, Write as _};
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 4);
+    let nodes: Vec<Node> = configs.iter().map(start).collect();
+    let strangers: Vec<_> = (0..20)
+        .map(|n| {
+            let mut stream = std::net::TcpStream::connect(nodes[1].listens_on()).unwrap();
+            // Some say nothing at all and hold the connection.
+            if n % 2 == 0 {
+                let _ = stream.write_all(&[n; 500]);
+            }
+            stream
+        })
+        .collect();
+    // A node of another universe has other keys.
+    let other = tempfile::tempdir().unwrap();
+    let mut foreign = universe_of(&other.path().join("other"), 4, 100);
+    foreign[0].peers = configs[0].peers.clone();
+    let foreign = start(&foreign[0]);
+    let atom = say(&nodes[0], "island");
+    for node in &nodes {
+        until("in spite of strangers", &Some(Level::Final), || {
+            node.level(atom)
+        });
+    }
+    let connected = foreign.status().nodes.into_iter().filter(|n| n.2);
+    let others: Vec<String> = connected.map(|n| n.0).filter(|n| n != "node-1").collect();
+    assert_eq!(others, Vec::<String>::new());
+    for mut stream in strangers.into_iter().step_by(2) {
+        // Whoever spoke garbage was told off or cut off.
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut told = Vec::new();
+        let _ = stream.read_to_end(&mut told);
+        assert!(told.len() < 100, "{} bytes", told.len());
+    }
+}
