@@ -186,6 +186,24 @@ impl Value {
         }
         Ok(value)
     }
+
+    /// Decodes the canonical item at the beginning of `bytes` and gives it with
+    /// its length, for a sequence of items (RFC 8742).
+    ///
+    /// # Errors
+    /// As [`Value::decode`], except that bytes may follow.
+    pub fn decode_first(bytes: &[u8]) -> Result<(Value, usize), CborError> {
+        let within = &bytes[..bytes.len().min(ENCODED_BYTES_MAX)];
+        let mut cursor = Cursor {
+            bytes: within,
+            at: 0,
+        };
+        let value = cursor.item(0)?;
+        match value.encode()? == within[..cursor.at] {
+            true => Ok((value, cursor.at)),
+            false => Err(CborError::NotCanonical),
+        }
+    }
 }
 
 fn write_head(out: &mut Vec<u8>, major: u8, n: u64) {

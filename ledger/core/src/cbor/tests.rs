@@ -94,6 +94,21 @@ fn only_the_shortest_definite_form_inside_the_subset_is_accepted() {
 }
 
 #[test]
+fn the_first_item_of_a_sequence_is_read_with_its_length() {
+    let sequence = [0x82, 0x01, 0x41, 0xaa, 0x05];
+    let first = Value::Array(vec![Value::Int(1), Value::Bytes(vec![0xaa])]);
+    assert_eq!(Value::decode_first(&sequence), Ok((first, 4)));
+    assert_eq!(Value::decode_first(&sequence[4..]), Ok((Value::Int(5), 1)));
+    for (bad, expected) in [
+        (&sequence[..3], CborError::Truncated { offset: 2 }),
+        (&[], CborError::Truncated { offset: 0 }),
+        (&[0x18, 0x05, 0x00], CborError::NotShortest { offset: 0 }),
+    ] {
+        assert_eq!(Value::decode_first(bad), Err(expected));
+    }
+}
+
+#[test]
 fn values_over_the_limits_are_refused_before_they_are_written() {
     let long = Value::Bytes(vec![0; ENCODED_BYTES_MAX]);
     assert!(matches!(long.encode(), Err(CborError::TooLong { .. })));

@@ -1,0 +1,266 @@
+//! Four nodes in miniature, and bundles out of their logs.
+
+use ledger_core::atom::Body;
+use ledger_core::entry::EntryParts;
+use ledger_core::merkle::{consistency_proof, inclusion_proof, leaf_hash, root};
+use ledger_core::particle::{Particle, Up};
+use ledger_core::payload::{
+    Clearing, Dispatch, DispatchAck, DispatchKind, DispatchStage, Fill, Order, Setpoint, Side,
+    Transfer,
+};
+use ledger_core::universe::{NodeMember, Suite};
+use ledger_core::vertex::Commitment;
+use ledger_core::{
+    Address, Amount, Atom, AtomId, ClockQuality, Digest32, Federation, Field as _, Head, HeadId,
+    Hlc, Kind, Opaque, ParticleId, Party, Payload, Role, SecretKey, SignedHead, Universe,
+    UniverseId, Vertex, VertexId, Vote,
+};
+
+use crate::{Bundle, Consistency, Proven};
+
+pub(super) const NOW: i64 = 1_790_000_000_000_000_000;
+
+pub(super) fn key(n: u8) -> SecretKey {
+    SecretKey::from_seed(&[n; 32])
+}
+
+/// `nodes` nodes (keys 1 and up), a buyer (21), a controller (22), a market (23).
+pub(super) fn universe(nodes: u8) -> Universe {
+    let party = |name: &str, role, n| Party {
+        name: name.to_owned(),
+        roles: vec![role],
+        key: key(n).public(),
+    };
+    Universe {
+        version: if nodes > 1 { 2 } else { 1 },
+        suite: Suite::Sha3Secp256k1,
+        name: "lab".to_owned(),
+        created_utc_ns: NOW,
+        shard_bits: 0,
+        nodes: (1..=nodes)
+            .map(|n| NodeMember {
+                name: format!("node-{n}"),
+                key: key(n).public(),
+            })
+            .collect(),
+        parties: vec![
+            party("buyer", Role::Participant, 21),
+            party("controller", Role::Dispatcher, 22),
+            party("market", Role::MarketOperator, 23),
+        ],
+        federation: (nodes > 1).then(|| Federation {
+            admin_threshold: 1,
+            transport_keys: (1..=nodes).map(|n| [n; 32]).collect(),
+            replicas: Federation::full_replication(nodes.into(), 0),
+        }),
+    }
+}
+
+/// What an author says, with everything that a test may want to be wrong.
+pub(super) struct Saying {
+    pub author: u8,
+    pub payload: Payload,
+    pub deps: Vec<AtomId>,
+    pub epoch: u64,
+}
+
+pub(super) fn say(author: u8, payload: Payload) -> Saying {
+    Saying {
+        author,
+        payload,
+        deps: vec![],
+        epoch: 0,
+    }
+}
+
+impl Saying {
+    pub(super) fn atom(self, id: UniverseId) -> Atom {
+        let key = key(self.author);
+        let author = Address::of_key(&id, &key.public());
+        let particles = match self.payload.kind() {
+            Kind::Transfer => vec![
+                Particle::Up(Up {
+                    asset: "energy".to_owned(),
+                    amount: Amount(5),
+                    owner: author,
+                    nonce: 1,
+                }),
+                Particle::Down(ParticleId([7; 32])),
+            ],
+            _ => vec![],
+        };
+        let body = Body {
+            universe: id,
+            config_epoch: self.epoch,
+            author,
+            author_seq: 1,
+            prev: None,
+            destinations: self.payload.destinations(&id, &author, 16),
+            deps: self.deps,
+            hlc: Hlc::default().tick(NOW),
+            clock_quality: ClockQuality::VIRTUAL,
+            particles,
+            payload: self.payload,
+            expiry_utc_ns: None,
+        };
+        Atom::sign(body, &key).unwrap()
+    }
+}
+
+pub(super) fn transfer() -> Payload {
+    Payload::Transfer(Transfer {
+        memo: "credit".to_owned(),
+    })
+}
+
+pub(super) fn dispatch(cause: Option<AtomId>) -> Payload {
+    Payload::Dispatch(Dispatch {
+        device: "inverter-1".to_owned(),
+        kind: DispatchKind::Power,
+        setpoint: Setpoint {
+            p_milliwatts: Some(-1_500_000),
+            ..Setpoint::NONE
+        },
+        authority_epoch: 0,
+        valid_from_utc_ns: NOW,
+        valid_until_utc_ns: NOW,
+        cause,
+        why: "price".to_owned(),
+    })
+}
+
+pub(super) fn ack(dispatch: AtomId) -> Payload {
+    Payload::DispatchAck(DispatchAck {
+        dispatch,
+        stage: DispatchStage::Power,
+        measured_p_milliwatts: Some(-1_499_000),
+        seen_utc_ns: NOW,
+    })
+}
+
+/// Order, clearing, dispatch and acknowledgement, each named by the next.
+pub(super) fn story(id: UniverseId) -> [Atom; 4] {
+    let order = Payload::Order(Order {
+        agent: "house-1".to_owned(),
+        interval: 1,
+        side: Side::Buy,
+        price_millicents_per_kwh: 100,
+        quantity_milliwatt_hours: 5,
+        rank: 0,
+    });
+    let order = say(21, order).atom(id);
+    let clearing = Payload::Clearing(Clearing {
+        interval: 1,
+        quantity_milliwatt_hours: 5,
+        price_millicents_per_kwh: Some(100),
+        price_low_millicents_per_kwh: None,
+        price_high_millicents_per_kwh: None,
+        fills: vec![Fill {
+            order: order.id(),
+            agent: "house-1".to_owned(),
+            quantity_milliwatt_hours: 5,
+        }],
+    });
+    let clearing = say(23, clearing).atom(id);
+    let command = say(22, dispatch(Some(clearing.id()))).atom(id);
+    let answer = say(22, ack(command.id())).atom(id);
+    [order, clearing, command, answer]
+}
+
+/// The log of one node.
+pub(super) struct Log {
+    pub leaves: Vec<Digest32>,
+    pub votes: Vec<Vote>,
+    pub node: Address,
+}
+
+/// The log of node `node` that has witnessed these atoms in this order; `change`
+/// may spoil each vertex before it is signed.
+pub(super) fn log(id: UniverseId, node: u8, atoms: &[Atom], change: impl Fn(&mut Vertex)) -> Log {
+    let secret = key(node);
+    let address = Address::of_key(&id, &secret.public());
+    let parts: Vec<EntryParts> = (1..)
+        .zip(atoms)
+        .map(|(l, atom)| {
+            let locks = match atom.body().kind() {
+                Kind::Transfer => vec![ParticleId([7; 32])],
+                _ => vec![],
+            };
+            let mut vertex = Vertex {
+                node: address,
+                incarnation: 0,
+                l,
+                e: atom.id(),
+                n: 0,
+                c: Commitment {
+                    size: 0,
+                    root: [0; 32],
+                },
+                prev: VertexId::NONE,
+                locks,
+                hlc: Hlc::default().tick(NOW + 3_000_000),
+            };
+            change(&mut vertex);
+            let vertex_id = vertex.id(&id).unwrap();
+            EntryParts {
+                vertex: Opaque(vertex.to_bytes().unwrap()),
+                signature: Vertex::is_signed_for(atom.body().kind())
+                    .then(|| secret.sign(&vertex_id.0).unwrap()),
+                atom: Opaque(atom.to_bytes().unwrap()),
+            }
+        })
+        .collect();
+    let leaf = |parts: &EntryParts| leaf_hash(&id, &parts.to_bytes().unwrap());
+    let leaves: Vec<Digest32> = parts.iter().map(leaf).collect();
+    let head = Head {
+        node: address,
+        incarnation: 0,
+        size: leaves.len() as u64,
+        root: root(&id, &leaves),
+        last_vertex: VertexId::NONE,
+        prev: HeadId::NONE,
+        hlc: Hlc::default().tick(NOW + 4_000_000),
+        closed: false,
+    };
+    let head = SignedHead::sign(head, &id, &secret).unwrap();
+    let votes = (0..).zip(parts.iter().zip(atoms));
+    let votes = votes.map(|(index, (parts, atom))| Vote {
+        vertex: parts.vertex.clone(),
+        signature: parts.signature,
+        sigs: atom.sigs().to_vec(),
+        path: inclusion_proof(&id, &leaves, index).unwrap(),
+        head: head.clone(),
+    });
+    Log {
+        votes: votes.collect(),
+        node: address,
+        leaves,
+    }
+}
+
+/// A bundle about the last of the atoms, with all the others behind it; the
+/// first node's log proves that it extends its first `since` entries.
+pub(super) fn bundle(universe: &Universe, atoms: &[Atom], logs: &[Log], since: usize) -> Bundle {
+    let id = universe.id().unwrap();
+    let proven = atoms.iter().enumerate().rev().map(|(at, atom)| Proven {
+        atom: atom.to_bytes().unwrap(),
+        votes: logs.iter().map(|log| log.votes[at].clone()).collect(),
+    });
+    let leaves = &logs[0].leaves;
+    let consistency = consistency_proof(&id, leaves, since).map(|path| Consistency {
+        node: logs[0].node,
+        since: Commitment {
+            size: since as u64,
+            root: root(&id, &leaves[..since]),
+        },
+        path,
+    });
+    Bundle {
+        universe_id: id,
+        subject: atoms[atoms.len() - 1].id(),
+        universe: universe.canonical().unwrap(),
+        proven: proven.collect(),
+        consistency: consistency.into_iter().collect(),
+        summary: Some("an acknowledgement".to_owned()),
+    }
+}
