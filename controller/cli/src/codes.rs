@@ -77,6 +77,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "Nothing answered that a bundled profile fits. A device at another unit or speed, a battery that waits for its inverter, and a plug that speaks only when asked are not found; `gridrig device read` with a rig of your own reaches them.",
     ),
     (
+        "C022",
+        "The ledger does not hold what a proof was asked of: no atom or several are named so, an atom that it depends on is missing, or no log ever had the head that was kept. The last of these ends with exit code 6: history is not what somebody has noted down.",
+    ),
+    (
         "E000",
         "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave.",
     ),
@@ -182,6 +186,7 @@ mod tests {
             include_str!("verb/device/watch.rs"),
             include_str!("verb/explain.rs"),
             include_str!("verb/ledger.rs"),
+            include_str!("verb/ledger/proof.rs"),
             include_str!("verb/live.rs"),
             include_str!("verb/market.rs"),
             include_str!("verb/plant.rs"),

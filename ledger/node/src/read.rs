@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use ledger_core::{Atom, Entry, SegmentHeader, Shown, SignedHead, Universe, UniverseId, Vertex};
+use ledger_core::{
+    Atom, Entry, SegmentHeader, Shown, Signature, SignedHead, Universe, UniverseId, Vertex,
+};
 use ledger_core::{Field as _, HeadId};
 use serde_json::{Map, Value as Json};
 
@@ -24,6 +26,8 @@ pub struct LogEntry {
     pub atom: Atom,
     /// The node's vertex.
     pub vertex: Vertex,
+    /// The node's signature over the vertex, where its kind has one.
+    pub vertex_signature: Option<Signature>,
 }
 
 /// The entries of a log in their order.
@@ -37,6 +41,7 @@ pub struct Entries {
     ready: std::vec::IntoIter<LogEntry>,
     next_clock: u64,
     last_head: HeadId,
+    signed_head: Option<SignedHead>,
     is_over: bool,
 }
 
@@ -57,6 +62,7 @@ pub fn entries(run_dir: &Path) -> Result<Entries, LedgerError> {
         ready: vec![].into_iter(),
         next_clock: 1,
         last_head: HeadId::NONE,
+        signed_head: None,
         is_over: false,
     })
 }
@@ -69,6 +75,12 @@ impl Entries {
     /// The genesis configuration of the log.
     pub fn universe(&self) -> &Universe {
         &self.universe
+    }
+
+    /// The head over all entries of the batches that were read so far; at the
+    /// end of the iteration, the last head of the log.
+    pub fn signed_head(&self) -> Option<&SignedHead> {
+        self.signed_head.as_ref()
     }
 
     /// Reads until at least one entry is ready; false at the end.
@@ -120,6 +132,7 @@ impl Entries {
                     clock: entry.vertex.l,
                     atom: entry.atom,
                     vertex: entry.vertex,
+                    vertex_signature: entry.signature,
                 });
             }
             let head = SignedHead::from_bytes(batch.head)
@@ -128,6 +141,7 @@ impl Entries {
                 .head
                 .id(&self.id)
                 .map_err(|e| corrupt(batch.head_at, e.to_string()))?;
+            self.signed_head = Some(head);
             let next = batch.next;
             self.ready = ready.into_iter();
             self.segment = Some((file, bytes, next));
@@ -230,7 +244,7 @@ fn shown_entry(universe: &Universe, id: &UniverseId, entry: &LogEntry) -> Json {
 }
 
 /// An absent value is null; an integer beyond JSON's reach is a text.
-fn json(shown: Shown) -> Json {
+pub(crate) fn json(shown: Shown) -> Json {
     match shown {
         Shown::Absent => Json::Null,
         Shown::Int(n) => match (i64::try_from(n), u64::try_from(n)) {
@@ -250,7 +264,7 @@ fn json(shown: Shown) -> Json {
 }
 
 /// A time as `2026-11-05T12:34:56.789Z` (RFC 3339), by the civil calendar.
-fn utc_text(milliseconds: u64) -> String {
+pub(crate) fn utc_text(milliseconds: u64) -> String {
     const MILLISECONDS_PER_DAY: u64 = 86_400_000;
     let (days, rest) = (
         milliseconds / MILLISECONDS_PER_DAY,

@@ -3,6 +3,7 @@
 mod append;
 mod damage;
 mod files;
+mod prove;
 
 use ledger_core::payload::{Dispatch, DispatchKind, MeterReading, Mode, ReadingQuality, Setpoint};
 use ledger_core::universe::{NodeMember, SHARD_BITS_DEFAULT, Suite};

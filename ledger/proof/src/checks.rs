@@ -25,6 +25,7 @@ pub(crate) fn run(bytes: &[u8], expected: &Expectation) -> Report {
         tally: Tally::default(),
         heads: BTreeMap::new(),
         vertices: BTreeMap::new(),
+        fewest: None,
     };
     let mut report = Report {
         checks: vec![],
@@ -48,6 +49,8 @@ struct Judge<'a> {
     heads: BTreeMap<(Address, u64, u64), Digest32>,
     /// Every vertex that was seen: node, incarnation and clock, and its id.
     vertices: BTreeMap<(Address, u64, u64), VertexId>,
+    /// The least number of replicas that have witnessed one of the atoms.
+    fewest: Option<usize>,
 }
 
 /// An atom of the bundle after its votes were judged.
@@ -153,7 +156,10 @@ impl Judge<'_> {
         let what = format!("{share}; {} is asked for", self.expected.level);
         let is_enough = level >= Some(self.expected.level);
         self.tally.note(CheckName::Quorum, is_enough, &place, &what);
-        self.tally.remark(CheckName::Quorum, share);
+        if self.fewest.is_none_or(|fewest| nodes.len() < fewest) {
+            self.fewest = Some(nodes.len());
+            self.tally.remark(CheckName::Quorum, share);
+        }
         Judged {
             level,
             witnesses,

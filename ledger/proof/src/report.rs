@@ -220,6 +220,8 @@ impl fmt::Display for Report {
             writeln!(f, "{check}")?;
         }
         if let Some(summary) = &self.summary {
+            // Anybody may have written it, so it does not get at the terminal.
+            let summary = summary.replace(char::is_control, " ");
             writeln!(
                 f,
                 "says of itself, and nothing authenticates this: {summary}"

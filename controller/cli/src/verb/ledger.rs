@@ -1,4 +1,6 @@
-//! `gridrig ledger`: look at the evidence of a run, and verify it, offline.
+//! `gridrig ledger`: look at the evidence of a run, verify it, and prove parts of it, offline.
+
+mod proof;
 
 mod init;
 mod node;
@@ -43,6 +45,10 @@ enum What {
         #[arg(long, value_name = "FILE")]
         universe: Option<PathBuf>,
     },
+    /// Write a proof of one atom that needs neither the run nor this bench.
+    Prove(proof::Prove),
+    /// Verify such a proof; one line per check, exit code 0 or 6.
+    VerifyProof(proof::VerifyProof),
 }
 
 /// Runs it.
@@ -52,6 +58,11 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         What::Node(arguments) => node::run(&arguments, terminal),
         What::Show { run } => show(&run, terminal),
         What::Verify { run, universe } => verify(&run, universe.as_deref(), terminal),
+        What::Prove(arguments) => proof::prove(&arguments, terminal),
+        What::VerifyProof(arguments) => {
+            let universe = universe_id(arguments.universe())?;
+            proof::verify(&arguments, universe, terminal)
+        }
     }
 }
 

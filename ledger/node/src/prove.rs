@@ -1,0 +1,368 @@
+//! Proving: out of the logs of nodes, a bundle that needs none of them.
+//!
+//! Each log gives one vote for each atom that it holds, all under the log's
+//! last head. The logs are read twice: once for the tree and for who names
+//! whom, and once for the entries that are wanted. Nothing is verified here: whoever
+//! gets the bundle verifies it, and so does whoever made it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ledger_core::entry::EntryParts;
+use ledger_core::merkle::{consistency_proof, leaf_hash, root};
+use ledger_core::vertex::Commitment;
+use ledger_core::{
+    Address, Atom, AtomId, Digest32, Directory, Field as _, Opaque, SchemaError, SignedHead,
+    Universe, UniverseId, Vote,
+};
+use ledger_proof::{Bundle, Consistency, Proven};
+use thiserror::Error;
+
+use crate::error::LedgerError;
+use crate::read::{LogEntry, entries, json, utc_text};
+
+/// Longest summary in bytes: what a text of a record may have.
+const SUMMARY_BYTES_MAX: usize = 1024;
+
+/// Which atom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// The one whose id begins with these digits, in lower case.
+    Id(String),
+    /// The one that the first log has witnessed as this event.
+    Clock(u64),
+}
+
+impl FromStr for Selector {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Selector, Self::Err> {
+        let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        match text.strip_prefix("clock:") {
+            Some(clock) => clock.parse().map(Selector::Clock).ok(),
+            None => (!text.is_empty() && text.chars().all(is_digit))
+                .then(|| Selector::Id(text.to_owned())),
+        }
+        .ok_or("an atom is named by `clock:N` or by the first digits of its id")
+    }
+}
+
+/// What is to be proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The atom.
+    pub atom: Selector,
+    /// A head that somebody has kept: number of entries and root.
+    pub since: Option<(u64, Digest32)>,
+    /// Whether all that the atom depends on is to be proved beside it.
+    pub with_dependencies: bool,
+}
+
+/// Why there is no proof.
+#[derive(Debug, Error)]
+pub enum ProveError {
+    /// A log does not read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A log ends before its first head, so nothing in it is proved.
+    #[error("the log in {folder} has no entry under a head")]
+    Empty {
+        /// The run folder.
+        folder: PathBuf,
+    },
+    /// The logs are of different universes.
+    #[error("the log in {folder} is of another universe than the first")]
+    OtherUniverse {
+        /// The run folder.
+        folder: PathBuf,
+    },
+    /// No log holds the atom.
+    #[error("no atom of the ledger is {what}")]
+    Absent {
+        /// The atom as it was asked for.
+        what: String,
+    },
+    /// The digits are the beginning of several ids.
+    #[error("{count} atoms begin with {digits}")]
+    Ambiguous {
+        /// The digits.
+        digits: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// An atom that is named is in no log.
+    #[error("atom {named}, which the atom depends on, is in none of the logs")]
+    Incomplete {
+        /// The missing atom.
+        named: AtomId,
+    },
+    /// No log has ever had this head.
+    #[error("no log had this root when it had {size} entries")]
+    UnknownHead {
+        /// The number of entries.
+        size: u64,
+    },
+    /// A part is over a limit of the encoding.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+/// Gathers a proof out of the logs in these run folders, one for each node.
+///
+/// # Errors
+/// See [`ProveError`].
+pub fn prove(folders: &[PathBuf], asked: &Asked) -> Result<Bundle, ProveError> {
+    let mut logs = Vec::with_capacity(folders.len());
+    for folder in folders {
+        let log = Log::read(folder)?;
+        let first: &Log = logs.first().unwrap_or(&log);
+        if log.id != first.id {
+            let folder = folder.clone();
+            return Err(ProveError::OtherUniverse { folder });
+        }
+        logs.push(log);
+    }
+    let subject = select(&logs, &asked.atom)?;
+    let wanted = match asked.with_dependencies {
+        true => closure(&logs, subject)?,
+        false => vec![subject],
+    };
+    let first = logs.first().ok_or(ProveError::Absent {
+        what: subject.to_string(),
+    })?;
+    let directory = Directory::new(&first.universe, first.id);
+    let wanted_ids: BTreeSet<AtomId> = wanted.iter().copied().collect();
+    let mut found: BTreeMap<AtomId, (Atom, BTreeMap<usize, Vote>)> = BTreeMap::new();
+    for log in &logs {
+        let Some(node) = directory.node(&log.node) else {
+            continue;
+        };
+        for entry in log.entries_of(&wanted_ids)? {
+            let vote = log.vote(&entry)?;
+            let author = entry.atom.body().author;
+            let (_, votes) = found
+                .entry(entry.atom.id())
+                .or_insert_with(|| (entry.atom, BTreeMap::new()));
+            if directory.serves(node, &author) {
+                votes.insert(node, vote);
+            }
+        }
+    }
+    let summary = found
+        .get(&subject)
+        .map(|(atom, votes)| summary(&first.universe, &first.id, atom, votes));
+    let mut proven = Vec::with_capacity(wanted.len());
+    for id in wanted {
+        let (atom, votes) = found
+            .remove(&id)
+            .ok_or(ProveError::Incomplete { named: id })?;
+        proven.push(Proven {
+            atom: atom.to_bytes()?,
+            votes: votes.into_values().collect(),
+        });
+    }
+    let consistency = match asked.since {
+        None => vec![],
+        Some((size, since)) => {
+            let mut proofs = logs.iter().filter_map(|log| log.extends(size, since));
+            vec![proofs.next().ok_or(ProveError::UnknownHead { size })?]
+        }
+    };
+    let universe = first.universe.canonical().map_err(LedgerError::from)?;
+    Ok(Bundle {
+        universe_id: first.id,
+        subject,
+        universe,
+        proven,
+        consistency,
+        summary,
+    })
+}
+
+/// What is kept of a log after it was read once.
+struct Log {
+    folder: PathBuf,
+    universe: Universe,
+    id: UniverseId,
+    node: Address,
+    head: SignedHead,
+    /// Hashes of the tree: leaves first, each further level half as long. A node
+    /// without a right neighbour goes up unchanged, so these are the subtrees
+    /// of RFC 9162.
+    levels: Vec<Vec<Digest32>>,
+    /// The place of each atom, from 0.
+    places: BTreeMap<AtomId, usize>,
+    /// What the atom at each place names.
+    names: Vec<Vec<AtomId>>,
+    /// The atom at each place.
+    ids: Vec<AtomId>,
+}
+
+impl Log {
+    fn read(folder: &Path) -> Result<Log, ProveError> {
+        let mut all = entries(folder)?;
+        let universe = all.universe().clone();
+        let id = universe.id().map_err(LedgerError::from)?;
+        let (mut leaves, mut names, mut ids) = (vec![], vec![], vec![]);
+        let mut places = BTreeMap::new();
+        for entry in all.by_ref() {
+            let entry = entry?;
+            leaves.push(leaf_hash(
+                &id,
+                &parts(&entry)?.to_bytes().map_err(SchemaError::from)?,
+            ));
+            places.insert(entry.atom.id(), ids.len());
+            ids.push(entry.atom.id());
+            let body = entry.atom.body();
+            let named = body.payload.references().into_iter().map(|(id, _)| id);
+            let mut named: Vec<AtomId> = named.chain(body.deps.iter().copied()).collect();
+            named.shrink_to_fit();
+            names.push(named);
+        }
+        let head = all.signed_head().cloned();
+        let empty = || ProveError::Empty {
+            folder: folder.to_path_buf(),
+        };
+        let head = head.filter(|h| h.head.size > 0).ok_or_else(empty)?;
+        Ok(Log {
+            folder: folder.to_path_buf(),
+            node: head.head.node,
+            levels: levels(&id, leaves),
+            universe,
+            id,
+            head,
+            places,
+            names,
+            ids,
+        })
+    }
+
+    /// Reads the entries of these atoms.
+    fn entries_of(&self, wanted: &BTreeSet<AtomId>) -> Result<Vec<LogEntry>, LedgerError> {
+        let places = wanted.iter().filter_map(|id| self.places.get(id));
+        let last = places.max().map_or(0, |place| place + 1);
+        let until_last = entries(&self.folder)?.take(last);
+        until_last
+            .filter(|entry| match entry {
+                Ok(entry) => wanted.contains(&entry.atom.id()),
+                Err(_) => true,
+            })
+            .collect()
+    }
+
+    fn vote(&self, entry: &LogEntry) -> Result<Vote, SchemaError> {
+        let parts = parts(entry)?;
+        Ok(Vote {
+            vertex: parts.vertex,
+            signature: parts.signature,
+            sigs: entry.atom.sigs().to_vec(),
+            path: path(&self.levels, (entry.clock - 1) as usize),
+            head: self.head.clone(),
+        })
+    }
+
+    /// The proof that this log's head extends an older one of it.
+    fn extends(&self, size: u64, since: Digest32) -> Option<Consistency> {
+        let leaves = self.levels.first()?;
+        let count = usize::try_from(size).ok()?;
+        let older = leaves.get(..count)?;
+        (root(&self.id, older) == since).then_some(())?;
+        Some(Consistency {
+            node: self.node,
+            since: Commitment { size, root: since },
+            path: consistency_proof(&self.id, leaves, count)?,
+        })
+    }
+}
+
+fn parts(entry: &LogEntry) -> Result<EntryParts, SchemaError> {
+    Ok(EntryParts {
+        vertex: Opaque(entry.vertex.to_bytes()?),
+        signature: entry.vertex_signature,
+        atom: Opaque(entry.atom.to_bytes()?),
+    })
+}
+
+fn levels(id: &UniverseId, leaves: Vec<Digest32>) -> Vec<Vec<Digest32>> {
+    let mut all = vec![leaves];
+    while let Some(last) = all.last()
+        && last.len() > 1
+    {
+        let above = last.chunks(2).map(|pair| root(id, pair)).collect();
+        all.push(above);
+    }
+    all
+}
+
+/// The path from a leaf to the root.
+fn path(levels: &[Vec<Digest32>], leaf: usize) -> Vec<Digest32> {
+    let numbered = levels.iter().zip(0u32..);
+    let siblings = numbered.filter_map(|(level, height)| level.get(leaf >> height ^ 1));
+    siblings.copied().collect()
+}
+
+fn select(logs: &[Log], selector: &Selector) -> Result<AtomId, ProveError> {
+    match selector {
+        Selector::Clock(clock) => {
+            let place = clock.checked_sub(1).and_then(|at| usize::try_from(at).ok());
+            let first = logs.first().zip(place);
+            let found = first.and_then(|(log, place)| log.ids.get(place));
+            found.copied().ok_or_else(|| ProveError::Absent {
+                what: format!("event {clock} of the first log"),
+            })
+        }
+        Selector::Id(digits) => {
+            let ids = logs.iter().flat_map(|log| &log.ids);
+            let fitting = ids.filter(|id| id.to_string().starts_with(digits));
+            let fitting: BTreeSet<AtomId> = fitting.copied().collect();
+            match fitting.first() {
+                Some(id) if fitting.len() == 1 => Ok(*id),
+                None => Err(ProveError::Absent {
+                    what: digits.clone(),
+                }),
+                Some(_) => Err(ProveError::Ambiguous {
+                    digits: digits.clone(),
+                    count: fitting.len(),
+                }),
+            }
+        }
+    }
+}
+
+/// The atom and all that it depends on, each after one that names it.
+fn closure(logs: &[Log], subject: AtomId) -> Result<Vec<AtomId>, ProveError> {
+    let mut seen = BTreeSet::from([subject]);
+    let (mut queue, mut all) = (VecDeque::from([subject]), vec![]);
+    while let Some(id) = queue.pop_front() {
+        all.push(id);
+        let mut places = logs
+            .iter()
+            .filter_map(|log| Some((log, *log.places.get(&id)?)));
+        let (log, place) = places.next().ok_or(ProveError::Incomplete { named: id })?;
+        let named = log.names.get(place).into_iter().flatten();
+        queue.extend(named.filter(|id| seen.insert(**id)));
+    }
+    Ok(all)
+}
+
+/// A line for people, as long as there is room for it.
+fn summary(
+    universe: &Universe,
+    id: &UniverseId,
+    atom: &Atom,
+    votes: &BTreeMap<usize, Vote>,
+) -> String {
+    let body = atom.body();
+    let author = universe.party_at(id, &body.author);
+    let author = author.map_or_else(|| body.author.to_string(), |party| party.name.clone());
+    let nodes = votes.keys().filter_map(|node| universe.nodes.get(*node));
+    let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+    let (kind, said) = (body.kind().name(), utc_text(body.hlc.utc_milliseconds()));
+    let (nodes, payload) = (nodes.join(", "), json(body.payload.shown()));
+    let mut text = format!("{kind} by {author} at {said}, witnessed by {nodes}: {payload}");
+    while text.len() > SUMMARY_BYTES_MAX {
+        text.pop();
+    }
+    text
+}
