@@ -95,7 +95,7 @@ impl Saying {
             author,
             author_seq: 1,
             prev: None,
-            destinations: self.payload.destinations(&id, &author, 16),
+            destinations: self.payload.destinations(&id, &author, &[], 16),
             deps: self.deps,
             hlc: Hlc::default().tick(NOW),
             clock_quality: ClockQuality::VIRTUAL,
