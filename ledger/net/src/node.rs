@@ -75,6 +75,8 @@ pub struct Status {
     pub nodes: Vec<(String, u64, bool)>,
     /// Atoms that have come to L1, L2 and L3 since this node was started.
     pub reached: [u64; 3],
+    /// Atoms in this node's log that are not final yet.
+    pub open: u64,
     /// Who has contradicted itself, by name or address.
     pub accused: Vec<String>,
     /// Why the log has stopped, if it has.
@@ -440,6 +442,7 @@ impl Worker {
                 })
                 .collect(),
             reached: self.reached,
+            open: self.replica.open_atoms(),
             accused: self
                 .replica
                 .accused()

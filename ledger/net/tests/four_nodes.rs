@@ -7,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ledger_core::payload::Mode;
 use ledger_core::{AtomId, Level, Payload, Role};
-use ledger_net::files::{Plan, init};
+use ledger_net::files::{OWN, Plan, init};
 use ledger_net::{Event, Node, NodeConfig};
 use ledger_node::AtomDraft;
+use ledger_verify::Expectation;
 
 /// Longer than anything here takes, so that a test that fails ends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,7 +25,9 @@ fn addresses(count: usize) -> Vec<SocketAddr> {
     let held: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("it does"))
         .collect();
-    held.iter().map(|l| l.local_addr().expect("it does")).collect()
+    held.iter()
+        .map(|l| l.local_addr().expect("it does"))
+        .collect()
 }
 
 fn universe(folder: &Path, nodes: usize) -> Vec<NodeConfig> {
@@ -60,7 +63,10 @@ fn start(config: &NodeConfig) -> Node {
 fn say(node: &Node, to: &str) -> AtomId {
     let (from, to, reason) = ("grid".to_owned(), to.to_owned(), "asked".to_owned());
     let draft = AtomDraft::new("controller", Payload::Mode(Mode { from, to, reason }));
-    let receipts = node.submit(now(), vec![draft]).wait(PATIENCE).expect("it does");
+    let receipts = node
+        .submit(now(), vec![draft])
+        .wait(PATIENCE)
+        .expect("it does");
     receipts[0].atom_id
 }
 
@@ -116,6 +122,10 @@ fn an_atom_becomes_final_and_survives_a_node_that_was_away() {
     for node in nodes.into_iter().flatten() {
         let head = node.close().unwrap().head;
         assert_eq!((head.size, head.closed), (3, true));
+    }
+    for config in &configs {
+        let report = ledger_verify::verify_folder(&config.log.join(OWN), &Expectation::default());
+        assert!(report.is_ok() && report.entries == 3, "{report}");
     }
 }
 

@@ -314,8 +314,8 @@ impl Replica {
         &self.accused
     }
 
-    /// Atoms that this node has witnessed and that are not final yet.
-    pub fn open_atoms(&self) -> impl Iterator<Item = (&AtomId, &Standing)> {
+    /// How many atoms this node has witnessed that are not final yet.
+    pub fn open_atoms(&self) -> u64 {
         self.standings.open()
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Standings {
     locks: BTreeMap<ParticleId, AtomId>,
     /// Which atom put a particle up.
     origins: BTreeMap<ParticleId, AtomId>,
+    /// How many this node has witnessed that are not final.
+    open: u64,
 }
 
 impl Standings {
@@ -111,6 +113,7 @@ impl Standings {
             seq,
             witnesses: 0,
         });
+        let was_open = standing.is_open();
         standing.witnesses |= 1u128.checked_shl(node as u32).unwrap_or(0);
         if let Some(clock) = own_clock {
             standing.clock = Some(clock);
@@ -122,19 +125,25 @@ impl Standings {
         let level = directory.quorum(&author).level(witnesses);
         let is_new = level > standing.level;
         standing.level = standing.level.max(level);
+        match (was_open, standing.is_open()) {
+            (false, true) => self.open += 1,
+            (true, false) => self.open -= 1,
+            _ => {}
+        }
         level.filter(|_| is_new)
     }
 
-    /// Every atom that is not final yet and that this node has witnessed, with
-    /// author and number.
-    pub(crate) fn open(&self) -> impl Iterator<Item = (&AtomId, &Standing)> {
-        self.atoms
-            .iter()
-            .filter(|(_, s)| s.clock.is_some() && s.level < Some(Level::Final))
+    /// How many atoms this node has witnessed that are not final yet.
+    pub(crate) fn open(&self) -> u64 {
+        self.open
     }
 }
 
 impl Standing {
+    fn is_open(&self) -> bool {
+        self.clock.is_some() && self.level < Some(Level::Final)
+    }
+
     /// Who wrote it, and as which of its sequence.
     pub fn place(&self) -> (Address, u64) {
         (self.author, self.seq)

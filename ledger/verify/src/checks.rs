@@ -11,8 +11,8 @@ use ledger_core::payload::Kind;
 use ledger_core::segment::SegmentHeader;
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, AtomId, Entry, Field as _, HeadId, Hlc, ParticleStates, Payload, PublicKey,
-    SignedHead, Universe, UniverseId, VertexId,
+    Address, AtomId, Directory, Entry, Field as _, HeadId, Hlc, Particle, ParticleId,
+    ParticleStates, Payload, PublicKey, SignedHead, Universe, UniverseId, VertexId,
 };
 
 use crate::Expectation;
@@ -84,6 +84,7 @@ struct Walk<'a> {
 /// What the next entry must continue.
 struct Chain<'u> {
     universe: &'u Universe,
+    directory: Directory,
     id: UniverseId,
     /// The node of this log, known from its first vertex or head.
     node: Option<(Address, PublicKey, u64)>,
@@ -94,7 +95,8 @@ struct Chain<'u> {
     hlc: Hlc,
     authors: BTreeMap<Address, (u64, AtomId)>,
     atoms: BTreeMap<AtomId, Kind>,
-    epochs: BTreeMap<String, u64>,
+    /// For each device the highest epoch, and to whom it was granted.
+    epochs: BTreeMap<String, (u64, Option<Address>)>,
     particles: ParticleStates,
 }
 
@@ -123,6 +125,7 @@ impl<'a> Walk<'a> {
         };
         let mut chain = Chain {
             universe: &universe,
+            directory: Directory::new(&universe, id),
             id,
             node: None,
             frontier,
@@ -343,6 +346,10 @@ impl<'a> Walk<'a> {
                 vertex.n == GENESIS_EPOCH,
                 "it is of another configuration epoch",
             ),
+            (
+                vertex.locks == downs(&body.particles),
+                "it does not lock what the atom takes down",
+            ),
         ];
         for (holds, what) in vertex_rules {
             tally.note(CheckName::Vertices, holds, place, what);
@@ -352,21 +359,18 @@ impl<'a> Walk<'a> {
         }
         tally.judge(CheckName::Signatures, place, entry.atom.verify());
 
-        let party = chain.universe.party_at(&chain.id, &body.author);
         tally.note(
             CheckName::Signatures,
-            party.is_some(),
+            chain.directory.member(&body.author).is_some(),
             place,
             "the author is not in the universe",
         );
-        let may = party.is_some_and(|p| {
-            p.roles
-                .iter()
-                .any(|role| role.kinds().contains(&body.kind()))
-        });
+        let kind = body.kind();
         tally.note(
             CheckName::Roles,
-            may,
+            chain
+                .directory
+                .may_author(chain.universe, &body.author, kind),
             place,
             "no role of the author allows this kind",
         );
@@ -377,9 +381,12 @@ impl<'a> Walk<'a> {
             "the atom is of another configuration epoch",
         );
 
+        // Only a node that keeps the author's shard sees the whole sequence.
+        let keeps = chain.keeps(&body.author);
         let before = chain.authors.get(&body.author);
-        let follows = body.author_seq == before.map_or(0, |(seq, _)| *seq) + 1
-            && body.prev == before.map(|(_, id)| *id);
+        let follows = !keeps
+            || body.author_seq == before.map_or(0, |(seq, _)| *seq) + 1
+                && body.prev == before.map(|(_, id)| *id);
         tally.note(
             CheckName::Sequences,
             follows,
@@ -407,9 +414,12 @@ impl<'a> Walk<'a> {
             "the atom stands in the log already",
         );
         let deps = body.deps.iter().map(|id| (*id, None));
+        // Among several nodes what is named may be kept by others.
+        let is_alone = chain.universe.federation.is_none();
         for (id, kind) in body.payload.references().into_iter().chain(deps) {
             let found = chain.atoms.get(&id);
-            let fits = found.is_some_and(|found| kind.is_none_or(|kind| kind == *found));
+            let of_kind = |found: &Kind| kind.is_none_or(|kind| kind == *found);
+            let fits = found.map_or(!is_alone, of_kind);
             tally.note(
                 CheckName::References,
                 fits,
@@ -419,24 +429,37 @@ impl<'a> Walk<'a> {
         }
 
         if let Payload::Dispatch(dispatch) = &body.payload {
-            let seen = chain.epochs.get(&dispatch.device).copied().unwrap_or(0);
+            let seen = chain.epochs.get(&dispatch.device).copied();
+            let (seen, issuer) = seen.unwrap_or((0, None));
+            let found = dispatch.authority_epoch;
             let what = format!("the epoch of `{}` falls from {seen}", dispatch.device);
-            tally.note(
-                CheckName::Authority,
-                dispatch.authority_epoch >= seen,
-                place,
-                &what,
-            );
-            chain
-                .epochs
-                .insert(dispatch.device.clone(), dispatch.authority_epoch.max(seen));
+            tally.note(CheckName::Authority, found >= seen, place, &what);
+            let is_granted = found > seen || issuer.is_none_or(|issuer| issuer == body.author);
+            let what = format!("epoch {seen} of `{}` is another's", dispatch.device);
+            tally.note(CheckName::Authority, is_granted, place, &what);
+            let issuer = issuer.filter(|_| found == seen);
+            let epoch = (found.max(seen), issuer);
+            chain.epochs.insert(dispatch.device.clone(), epoch);
         }
-        let applied = chain
-            .particles
-            .apply(&chain.id, body.kind(), &body.author, &body.particles);
+        if let Payload::AuthorityGrant(grant) = &body.payload {
+            let seen = chain.epochs.get(&grant.device).map(|(epoch, _)| *epoch);
+            if seen < Some(grant.authority_epoch) {
+                let epoch = (grant.authority_epoch, Some(grant.issuer));
+                chain.epochs.insert(grant.device.clone(), epoch);
+            }
+        }
+        let particles = &mut chain.particles;
+        let applied = match keeps {
+            true => particles.apply(&chain.id, kind, &body.author, &body.particles),
+            false => particles.observe(&chain.id, &body.particles),
+        };
         tally.judge(CheckName::Particles, place, applied);
         chain.particles.settle();
-        let rises = chain.hlc < body.hlc && body.hlc < vertex.hlc;
+        // What others wrote may be older than what this node saw last.
+        let rises = match is_alone {
+            true => chain.hlc < body.hlc && body.hlc < vertex.hlc,
+            false => chain.hlc < vertex.hlc && body.hlc < vertex.hlc,
+        };
         tally.note(CheckName::Time, rises, place, "the clock does not rise");
 
         chain.hlc = vertex.hlc.max(chain.hlc);
@@ -585,7 +608,27 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// What particles are taken down, sorted.
+fn downs(particles: &[Particle]) -> Vec<ParticleId> {
+    let downs = particles.iter().filter_map(|particle| match particle {
+        Particle::Down(id) => Some(*id),
+        Particle::Up(_) => None,
+    });
+    let mut downs: Vec<ParticleId> = downs.collect();
+    downs.sort_unstable();
+    downs.dedup();
+    downs
+}
+
 impl Chain<'_> {
+    /// Whether the node of this log keeps the shard of an address.
+    fn keeps(&self, address: &Address) -> bool {
+        let node = self
+            .node
+            .and_then(|(node, _, _)| self.directory.node(&node));
+        node.is_some_and(|node| self.directory.serves(node, address))
+    }
+
     /// Whether this is the node of the log. The first one that the universe
     /// names becomes it.
     fn node_is(&mut self, address: &Address, incarnation: u64) -> bool {

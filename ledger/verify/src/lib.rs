@@ -49,5 +49,11 @@ pub fn verify_against(run_dir: &Path, expected: &Expectation) -> Report {
     checks::run(&run_dir.join("ledger"), expected)
 }
 
+/// As [`verify_against`], for a folder that holds the files themselves: the own
+/// log of one node among several.
+pub fn verify_folder(folder: &Path, expected: &Expectation) -> Report {
+    checks::run(folder, expected)
+}
+
 #[cfg(test)]
 mod tests;

@@ -117,6 +117,7 @@ fn status_line(node: &Node) -> Value {
         "may_sign": status.may_sign,
         "waits_for": status.unheard,
         "L1": l1, "L2": l2, "L3": l3,
+        "not_final": status.open,
         "nodes": held,
         "accused": status.accused,
         "stopped": status.stopped,
