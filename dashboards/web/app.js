@@ -132,7 +132,9 @@ function side(state) {
     ["volume", `${(m.energy_mwh / 1000).toFixed(1)} Wh in ${m.trades} trades`], ["trades, all", Format.count(k.trades)]] : [["", "no interval cleared yet"]]);
   $("accounts").replaceChildren(...(m ? m.accounts : []).map((a) => make("tr", {}, make("td", {}, a.name), make("td", { class: "r" }, a.balance))));
   const root = l && make("code", { title: l.root }, l.root.length > 20 ? `${l.root.slice(0, 10)}…${l.root.slice(-8)}` : l.root);
-  pairs("ledger", l ? [["clock", Format.count(l.clock)], ["entries", Format.count(l.entries)], ["root", root], ["dispatches logged", `${Format.count(k.dispatches_logged)} of ${Format.count(k.dispatches)}`, k.dispatches_logged < k.dispatches]] : [["", "no entry yet"]]);
+  pairs("ledger", l ? [["clock", Format.count(l.clock)], ["entries", Format.count(l.entries)], ["root", root], ["dispatches logged", `${Format.count(k.dispatches_logged)} of ${Format.count(k.dispatches)}`, k.dispatches_logged < k.dispatches],
+    ...(l.federation ? [["not final yet", Format.count(l.federation.not_final), l.federation.not_final > 0], ["nodes", l.federation.nodes.map((n) => `${n.name} ${n.connected ? Format.count(n.entries) : "away"}`).join(", "), l.federation.nodes.some((n) => !n.connected)]] : []),
+    ...(l.federation && l.federation.accused.length ? [["contradicted itself", l.federation.accused.join(", "), true]] : [])] : [["", "no entry yet"]]);
   pairs("loop", [["cycles", Format.count(k.cycles)], ["late", Format.count(k.cycles_late), k.cycles_late > 0],
     ["latest", c ? `${c.took_ms.toFixed(2)} ms, ${c.late_ms.toFixed(2)} ms late` : "–"], ["samples", Format.count(k.samples)],
     ["telemetry", `${Format.count(k.telemetry_written)} written`], ["telemetry lost", Format.count(k.telemetry_lost), k.telemetry_lost > 0]]);

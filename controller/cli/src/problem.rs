@@ -25,6 +25,7 @@ const INFRASTRUCTURE: &[&str] = &[
     "C011",
     "C013",
     "C014",
+    "R089",
     "L004",
     "L005",
     "ledger-disk-full",

@@ -418,6 +418,7 @@ impl FakeBench {
                     u128::from(self.dispatches).wrapping_mul(0x9e37_79b9_7f4a_7c15_1234_5678)
                 ),
                 entries: 100 + self.dispatches,
+                federation: None,
             });
             let report = |rate: f64, timeouts: u64| BusReport {
                 requests: (t * rate) as u64,

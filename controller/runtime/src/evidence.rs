@@ -4,12 +4,15 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::Dispatch;
 use ledger_core::payload::{self, Config, DispatchAck, DispatchKind, DispatchStage, Mode, Payload};
 use ledger_core::universe::NodeMember;
 use ledger_core::{AtomId, ClockQuality, KeyError, Party, Role, SecretKey, Universe};
+use ledger_net::{Event, Node, NodeConfig};
+use ledger_node::log::LEDGER_FOLDER;
 use ledger_node::{
     AtomDraft, Durability, Keyring, LedgerError, LedgerWriter, NodeLog, Receipt, StorageError,
     Ticket, WaitError,
@@ -30,6 +33,12 @@ const DEADLINE: Duration = Duration::from_millis(20);
 /// Fencing token of this run: a run has one controller, so it does not rise.
 const AUTHORITY_EPOCH: u64 = 1;
 
+/// How long the start of a run waits for the word of the other nodes, and the end for what is
+/// not final yet (a fifth of it).
+/// Chosen: nodes on one network meet within a second; an operator is told in ten.
+const READY_STEP: Duration = Duration::from_millis(10);
+const READY_STEPS: u32 = 1000;
+
 /// Where keys come from.
 #[derive(Clone, Copy, Debug)]
 pub enum KeySource {
@@ -45,6 +54,8 @@ enum Log {
     Here(Box<NodeLog>),
     /// Behind a thread that groups commits.
     Writer(LedgerWriter),
+    /// A node among several, in threads of its own.
+    Node(Box<Node>),
     /// It has failed or ended.
     Stopped,
 }
@@ -63,6 +74,9 @@ pub enum NotDurable {
 /// Why the ledger of a run cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
+    /// The node among several.
+    #[error("{}", .0.message)]
+    Node(Box<document::Diagnostic>),
     /// The log itself.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -90,6 +104,58 @@ pub struct Evidence {
     /// The latest entry's clock.
     pub clock: u64,
     pending: Vec<Pending>,
+    /// How it stood with the other nodes when it ended.
+    at_end: Option<Federation>,
+}
+
+/// How a ledger stands with the other nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Federation {
+    /// Entries of this node's log that are not final (L3) yet.
+    pub not_final: u64,
+    /// Every node of the universe.
+    pub nodes: Vec<NodeView>,
+    /// Who has contradicted itself, by name.
+    pub accused: Vec<String>,
+}
+
+/// A node as this one sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// How much of its log is here.
+    pub entries: u64,
+    /// Whether there is a connection.
+    pub connected: bool,
+}
+
+fn federation_of(node: &Node) -> Option<Federation> {
+    let status = node.status();
+    Some(Federation {
+        not_final: status.open,
+        nodes: status
+            .nodes
+            .into_iter()
+            .map(|(name, entries, connected)| NodeView {
+                name,
+                entries,
+                connected,
+            })
+            .collect(),
+        accused: status.accused,
+    })
+}
+
+impl Log {
+    /// Queues drafts where a thread appends them; `None` where none does.
+    fn submit(&self, utc: UtcTime, drafts: Vec<AtomDraft>) -> Option<Ticket> {
+        match self {
+            Log::Writer(writer) => Some(writer.submit(utc.unix_nanos(), drafts)),
+            Log::Node(node) => Some(node.submit(utc.unix_nanos(), drafts)),
+            Log::Here(_) | Log::Stopped => None,
+        }
+    }
 }
 
 /// A record that is on its way to the disk and that nobody waits for any more.
@@ -163,7 +229,49 @@ impl Evidence {
         } else {
             Log::Writer(LedgerWriter::start(log)?)
         };
-        Ok(Self {
+        Ok(Self::of(log))
+    }
+
+    /// Goes on with the log of a node among several. `run_dir/ledger` becomes a link to it.
+    ///
+    /// # Errors
+    /// The node cannot be started, or may not sign because others have not been heard.
+    pub fn join(
+        run_dir: &Path,
+        config: &NodeConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CreateError> {
+        let wall = Arc::new(move || clock.utc().unix_nanos());
+        let node = Node::start(config, wall, |event| match event {
+            Event::Reached { .. } | Event::Ready => {}
+            other => tracing::warn!("the ledger: {other:?}"),
+        })
+        .map_err(|e| CreateError::Node(Box::new(e.into_diagnostic())))?;
+        let mut patience = READY_STEPS;
+        while !node.status().may_sign {
+            if patience == 0 {
+                let waits_for = node.status().unheard.join(", ");
+                let diagnostic = document::Diagnostic::error(
+                    "R089",
+                    document::Actor::Operator,
+                    format!("the ledger's node `{}` waits for {waits_for}", config.node),
+                )
+                .help("start them; one that is gone for good is listed under `lost`");
+                return Err(CreateError::Node(Box::new(diagnostic)));
+            }
+            patience -= 1;
+            std::thread::sleep(READY_STEP);
+        }
+        let own = config.log.join(ledger_net::files::OWN);
+        let linked = own
+            .canonicalize()
+            .and_then(|own| std::os::unix::fs::symlink(own, run_dir.join(LEDGER_FOLDER)));
+        linked.map_err(|e| CreateError::Thread(StorageError::new("link", LEDGER_FOLDER, &e)))?;
+        Ok(Self::of(Log::Node(Box::new(node))))
+    }
+
+    fn of(log: Log) -> Self {
+        Self {
             log,
             clock_quality: ClockQuality::UNKNOWN,
             deadline: DEADLINE,
@@ -171,7 +279,17 @@ impl Evidence {
             held_back: 0,
             clock: 0,
             pending: Vec::new(),
-        })
+            at_end: None,
+        }
+    }
+
+    /// How this ledger stands with the other nodes; `None` where there are none.
+    #[must_use]
+    pub fn federation(&self) -> Option<Federation> {
+        match &self.log {
+            Log::Node(node) => federation_of(node),
+            _ => self.at_end.clone(),
+        }
     }
 
     /// Makes the dispatches of a cycle durable. They may leave only when this returns `Ok`.
@@ -219,12 +337,13 @@ impl Evidence {
         }
         match &mut self.log {
             Log::Here(_) => self.append(utc, drafts, None).map(|_| ()),
-            Log::Writer(writer) => {
-                let ticket = writer.submit(utc.unix_nanos(), drafts);
-                self.pending.push(Pending {
-                    ticket,
-                    held_back: false,
-                });
+            Log::Writer(_) | Log::Node(_) => {
+                if let Some(ticket) = self.log.submit(utc, drafts) {
+                    self.pending.push(Pending {
+                        ticket,
+                        held_back: false,
+                    });
+                }
                 Ok(())
             }
             Log::Stopped => Err(NotDurable::Stopped("it has ended".into())),
@@ -250,8 +369,9 @@ impl Evidence {
             Log::Here(log) => log
                 .append_batch(utc.unix_nanos(), drafts)
                 .map_err(|e| NotDurable::Stopped(e.to_string())),
-            Log::Writer(writer) => {
-                let mut ticket = writer.submit(utc.unix_nanos(), drafts);
+            Log::Writer(_) | Log::Node(_) => {
+                let ticket = self.log.submit(utc, drafts);
+                let mut ticket = ticket.unwrap_or_else(|| Ticket::refused(WaitError::Closed));
                 match ticket.wait(deadline) {
                     Ok(receipts) => Ok(receipts),
                     Err(WaitError::Late) => {
@@ -311,8 +431,9 @@ impl Evidence {
                 self.draft(CONTROLLER, Payload::DispatchAck(told))
             })
             .collect();
-        if let (Log::Writer(writer), false) = (&self.log, drafts.is_empty()) {
-            let ticket = writer.submit(utc.unix_nanos(), drafts);
+        if !drafts.is_empty()
+            && let Some(ticket) = self.log.submit(utc, drafts)
+        {
             self.pending.push(Pending {
                 ticket,
                 held_back: false,
@@ -335,6 +456,7 @@ impl Evidence {
     pub fn root_text(&self) -> String {
         match &self.log {
             Log::Here(log) => hex(&log.root()),
+            Log::Node(node) => hex(&node.status().root),
             Log::Writer(_) | Log::Stopped => String::new(),
         }
     }
@@ -354,6 +476,17 @@ impl Evidence {
             Log::Writer(writer) => writer
                 .close(utc.unix_nanos())
                 .map_err(|e| stopped(e.to_string())),
+            Log::Node(node) => {
+                // What was said last is final in a moment, where the others are there.
+                let mut patience = READY_STEPS / 5;
+                while node.status().open > 0 && patience > 0 {
+                    patience -= 1;
+                    std::thread::sleep(READY_STEP);
+                }
+                self.at_end = federation_of(&node);
+                node.close()
+                    .map_err(|e| stopped(e.into_diagnostic().message))
+            }
             Log::Stopped => Err(stopped("it has ended".into())),
         }?;
         Ok(hex(&head.head.root))

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::clock::{SimClock, SystemClock};
 use crate::desk::Desk;
 use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse, job_of};
-use crate::evidence::{self, CONTROLLER, Evidence, KeySource};
+use crate::evidence::{self, CONTROLLER, CreateError, Evidence, KeySource};
 use crate::heartbeat;
 use crate::image::{Alarm, ImageStore};
 use crate::journal::Journal;
@@ -137,8 +137,15 @@ impl Session {
             KeySource::Entropy
         };
         let participants = Desk::participants(&rig);
-        let mut evidence = Evidence::create(&run_dir, &rig.title, &participants, keys, &*clock)
-            .map_err(|e| fault(&e))?;
+        // Virtual time has no other nodes: they live in real time.
+        let mut evidence = match rig.ledger.as_ref().filter(|_| !time.is_virtual()) {
+            Some(node) => Evidence::join(&run_dir, node, Arc::clone(&clock)),
+            None => Evidence::create(&run_dir, &rig.title, &participants, keys, &*clock),
+        }
+        .map_err(|e| match e {
+            CreateError::Node(diagnostic) => diagnostic,
+            e => fault(&e),
+        })?;
         let bind = evidence::document("rig", rig.source.text.as_bytes(), &rig.title);
         evidence
             .note(utc, vec![evidence.draft(CONTROLLER, bind)])

@@ -133,6 +133,8 @@ pub struct LedgerView {
     pub root: String,
     /// Number of entries.
     pub entries: u64,
+    /// How it stands with the other nodes; `None` where there are none.
+    pub federation: Option<crate::evidence::Federation>,
 }
 
 /// Counters since the run began.

@@ -52,7 +52,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
 pub struct ConfigError(pub Vec<Diagnostic>);
 
 /// The configuration of one node, read and checked against its universe.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NodeConfig {
     /// The universe.
     pub universe: Universe,

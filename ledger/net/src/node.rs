@@ -202,8 +202,9 @@ impl Node {
                     "raise the limits",
                 )
             })?;
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind(config.listen))
+        // Not by the runtime: this may itself be called from within another one.
+        let listener = std::net::TcpListener::bind(config.listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|e| {
                 let message = format!("`{}` cannot listen on {}: {e}", config.node, config.listen);
                 told(

@@ -76,7 +76,11 @@ pub(crate) struct Switchboard {
 }
 
 /// Accepts whoever proves to be a node that dials this one.
-pub(crate) async fn accept(board: Arc<Switchboard>, listener: TcpListener) {
+pub(crate) async fn accept(board: Arc<Switchboard>, listener: std::net::TcpListener) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(e) => return tracing::error!("the listener cannot be used: {e}"),
+    };
     let Ok(config) = board.key.server(board.pinned.clone()) else {
         return tracing::error!("there is no TLS 1.3");
     };

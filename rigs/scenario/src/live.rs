@@ -345,6 +345,11 @@ fn judge(
         root: (!ended.finished.ledger_root.is_empty()).then(|| ended.finished.ledger_root.clone()),
         entries: verified.entries,
         verified: Some(verified.is_ok()),
+        not_final: ended.finished.federation.as_ref().map(|f| f.not_final),
+        nodes: ended.finished.federation.as_ref().map(|f| {
+            let there = f.nodes.iter().filter(|node| node.connected).count();
+            (there as u64, f.nodes.len() as u64)
+        }),
     };
     let mut faults: Vec<String> = ended.fault.iter().cloned().collect();
     faults.extend(ended.finished.faults.iter().cloned());

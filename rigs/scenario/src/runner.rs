@@ -119,6 +119,7 @@ pub fn run(
         },
         entries,
         verified: None,
+        ..LedgerSummary::default()
     };
     let result = result.judged(if interrupted {
         Verdict::Interrupted

@@ -210,6 +210,7 @@ async fn adopt(
             root: Some(root),
             entries: verified.entries,
             verified: Some(verified.is_ok()),
+            ..LedgerSummary::default()
         };
     })?;
     let name = &rig.devices[device.index()].id;

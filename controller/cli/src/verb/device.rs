@@ -581,6 +581,7 @@ async fn write(
             root: Some(root),
             entries: verified.entries,
             verified: Some(verified.is_ok()),
+            ..LedgerSummary::default()
         };
     })?;
     if terminal.is_json() {

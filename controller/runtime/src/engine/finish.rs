@@ -45,6 +45,7 @@ impl Engine {
             counters,
             held_back: parts.evidence.held_back,
             ledger_root: root,
+            federation: parts.evidence.federation(),
             unaccounted_mwh: parts.desk.as_ref().map_or(0, |d| d.state.unaccounted_mwh),
             accounts: parts
                 .desk
@@ -72,6 +73,8 @@ pub struct Finished {
     pub held_back: u64,
     /// Root of the closed ledger, hexadecimal; empty when it could not be closed.
     pub ledger_root: String,
+    /// How the ledger stood with the other nodes at the end; `None` where there are none.
+    pub federation: Option<crate::evidence::Federation>,
     /// Balance of every account in 1e-11 EUR, positive = has paid.
     pub accounts: Vec<(String, String)>,
     /// Energy that no meter accounts for, in milliwatt-hours; zero without a market.

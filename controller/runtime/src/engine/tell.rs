@@ -131,6 +131,7 @@ impl Engine {
             clock: self.parts.evidence.clock,
             root: self.parts.evidence.root_text(),
             entries: self.parts.evidence.clock,
+            federation: self.parts.evidence.federation(),
         });
         if let Some(desk) = &self.parts.desk {
             let state = &desk.state;

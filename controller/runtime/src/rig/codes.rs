@@ -195,6 +195,18 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A service has the name of a device. Signals of scenarios name both, so `x.p` would be two things.",
     ),
     (
+        "R087",
+        "The rig names the configuration of a ledger's node, and that file, or one that it names, is not in order. What is wrong is told beside this code.",
+    ),
+    (
+        "R088",
+        "Whoever writes into the ledger is a party of its universe: the controller, with a market its operator and each participant. The universe was made for another rig; `gridrig ledger init --rig RIG` makes one for this.",
+    ),
+    (
+        "R089",
+        "The ledger's node may not sign yet. A node whose log was in use waits until every other node has said how far it went, since a restored backup would sign things twice. Start the nodes that are named; one that is gone for good is listed under `lost` in the node's configuration.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
     ),

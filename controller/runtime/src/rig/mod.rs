@@ -11,6 +11,7 @@ mod codes;
 mod devices;
 mod emulated;
 mod interlocks;
+mod ledger;
 mod network;
 mod parse;
 mod sections;
@@ -56,6 +57,9 @@ pub struct Rig {
     pub influx: Option<Influx>,
     /// The broker of a Home Assistant, if one is named.
     pub home_assistant: Option<HomeAssistant>,
+    /// The node of a ledger of several nodes, if the rig names one; otherwise each run has a ledger of
+    /// its own.
+    pub ledger: Option<ledger_net::NodeConfig>,
     /// The market, if the rig runs one.
     pub market: Option<Market>,
     /// What the emulated bench is told.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
 use super::{
-    Rig, buses, checks, devices, interlocks, network, sections, services, telemetry, trade,
+    Rig, buses, checks, devices, interlocks, ledger, network, sections, services, telemetry, trade,
 };
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
@@ -133,6 +133,7 @@ const SECTIONS: &[&str] = &[
     "bus",
     "device",
     "telemetry",
+    "ledger",
     "market",
     "emulate",
     "plant",
@@ -253,6 +254,7 @@ impl<'a> Reader<'a> {
             site,
             safety,
             control,
+            ledger: ledger::ledger(self),
             market: trade::market(self, &devices),
             influx: sinks.influx,
             home_assistant: sinks.home_assistant,
@@ -261,6 +263,7 @@ impl<'a> Reader<'a> {
             emulate,
             warnings: Vec::new(),
         };
+        ledger::check(self, &rig);
         Some(rig)
     }
 }

@@ -429,6 +429,31 @@ pub struct Ledger {
     pub root: String,
     /// Number of entries.
     pub entries: u64,
+    /// Where several nodes keep it: how it stands with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub federation: Option<Federation>,
+}
+
+/// How the ledger stands with the other nodes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Federation {
+    /// Entries that are not final (L3) yet.
+    pub not_final: u64,
+    /// Every node of the universe.
+    pub nodes: Vec<LedgerNode>,
+    /// Who has contradicted itself, by name.
+    pub accused: Vec<String>,
+}
+
+/// A node of the ledger as this one sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerNode {
+    /// Its name.
+    pub name: String,
+    /// How much of its log is here.
+    pub entries: u64,
+    /// Whether there is a connection.
+    pub connected: bool,
 }
 
 /// Counters since the run began.
@@ -797,6 +822,19 @@ pub fn ledger(view: &LiveView) -> Option<Ledger> {
         clock: l.clock,
         root: l.root,
         entries: l.entries,
+        federation: l.federation.map(|f| Federation {
+            not_final: f.not_final,
+            nodes: f
+                .nodes
+                .into_iter()
+                .map(|node| LedgerNode {
+                    name: node.name,
+                    entries: node.entries,
+                    connected: node.connected,
+                })
+                .collect(),
+            accused: f.accused,
+        }),
     })
 }
 

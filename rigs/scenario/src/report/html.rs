@@ -91,8 +91,14 @@ pub(super) fn footer(ledger: &LedgerSummary, gridrig: &str) -> String {
                 Some(false) => "does NOT verify",
                 None => "not verified",
             };
+            let shared = match (ledger.nodes, ledger.not_final) {
+                (Some((there, all)), Some(open)) => {
+                    format!("; {there} of {all} nodes at the end, {open} entries not final")
+                }
+                _ => String::new(),
+            };
             format!(
-                "Ledger: {} entries, {verified}, root <code>{}</code>",
+                "Ledger: {} entries, {verified}, root <code>{}</code>{shared}",
                 ledger.entries,
                 escape(root)
             )

@@ -242,6 +242,12 @@ pub struct LedgerSummary {
     pub entries: u64,
     /// Whether it was verified and holds; `None` when nobody tried.
     pub verified: Option<bool>,
+    /// Where several nodes keep it: entries that were not final (L3) at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_final: Option<u64>,
+    /// Where several nodes keep it: those that were there at the end, and all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<(u64, u64)>,
 }
 
 impl RunResult {

@@ -147,6 +147,7 @@ fn result() -> RunResult {
             root: Some("9c0f5e".to_owned()),
             entries: 61,
             verified: Some(true),
+            ..LedgerSummary::default()
         },
         safe_end: Vec::new(),
         fallbacks: Vec::new(),
