@@ -97,9 +97,38 @@ pub const CODES: &[(&str, &str)] = &[
          auction.",
     ),
     (
+        "M027",
+        "Energy bought and exported must be equal to energy sold and imported. The mechanism \
+         is at fault.",
+    ),
+    (
+        "M028",
+        "A fill of an outcome must be within an order of the same agent and side. The \
+         mechanism is at fault.",
+    ),
+    (
         "M030",
         "The name is none of the known mechanisms. Names are part of the record, so that \
          a replay uses the same rule.",
+    ),
+    (
+        "M031",
+        "McAfee's auction and the strongly budget-balanced one trade one lot per trader. Lots \
+         of different sizes would let a trader gain by splitting or by a false price.",
+    ),
+    (
+        "M032",
+        "A pool shares what its members save against the utility grid, so it needs the two \
+         prices of that grid.",
+    ),
+    (
+        "M033",
+        "An amount left 128 bits. Energies and prices that people have do not come near.",
+    ),
+    (
+        "M034",
+        "A rule in which everybody speaks with everybody takes time with the square of the \
+         traders, so it takes only so many.",
     ),
     (
         "M040",
@@ -196,7 +225,9 @@ mod tests {
             include_str!("interval.rs"),
             include_str!("book.rs"),
             include_str!("clearing.rs"),
+            include_str!("outcome.rs"),
             include_str!("mechanism.rs"),
+            include_str!("catalogue.rs"),
             include_str!("utility.rs"),
             include_str!("agent/battery.rs"),
             include_str!("schedule.rs"),

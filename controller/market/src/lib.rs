@@ -27,6 +27,8 @@
 pub mod fault;
 pub mod quantity;
 
+pub mod chance;
+
 pub mod interval;
 pub mod order;
 
@@ -35,6 +37,9 @@ pub mod book;
 pub mod clearing;
 pub mod crossing;
 pub mod mechanism;
+pub mod outcome;
+
+pub mod catalogue;
 
 pub mod agent;
 pub mod utility;
@@ -47,7 +52,6 @@ pub mod settlement;
 
 pub mod offline;
 pub mod replay;
-pub mod truthful;
 
 #[doc(hidden)]
 pub mod bench;

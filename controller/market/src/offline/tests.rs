@@ -1,3 +1,4 @@
+use super::out::EXACT_MAX;
 use super::*;
 
 /// The code of a refusal and a part of its place and message.

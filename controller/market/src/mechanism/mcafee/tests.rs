@@ -1,3 +1,4 @@
+use super::super::sbba::{Sbba, sbba};
 use super::*;
 use proptest::prelude::*;
 

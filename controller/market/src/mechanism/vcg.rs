@@ -6,16 +6,18 @@
 //! deficit, which somebody has to fund.
 
 use crate::book::Book;
+use crate::clearing::Fill;
 use crate::crossing::cross;
 use crate::mechanism::allocation;
-use crate::order::{AgentId, Side};
+use crate::order::Side;
+use crate::outcome::Outcome;
 use crate::quantity::{Money, Mwh, Price};
 
 /// Outcome of the auction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vcg {
     /// Who trades how much and pays what, per order that trades.
-    pub fills: Vec<(AgentId, Mwh, Money)>,
+    pub fills: Vec<Fill>,
     /// What sellers receive beyond what buyers pay.
     pub deficit: Money,
 }
@@ -78,9 +80,22 @@ pub fn vcg(book: &Book) -> Vcg {
             Side::Sell => -value(others.map(priced), traded),
         };
         deficit += -payment;
-        fills.push((order.agent.clone(), traded, payment));
+        fills.push(Fill {
+            agent: order.agent.clone(),
+            side: order.side,
+            quantity: traded,
+            payment,
+        });
     }
     Vcg { fills, deficit }
+}
+
+/// The same as an outcome.
+pub(crate) fn vcg_of(book: &Book) -> Outcome {
+    Outcome {
+        fills: vcg(book).fills,
+        ..Outcome::default()
+    }
 }
 
 /// Value of the first `quantity` of priced energies.

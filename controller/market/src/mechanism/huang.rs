@@ -7,6 +7,7 @@
 use crate::book::{Book, Entry};
 use crate::crossing::cross;
 use crate::order::{AgentId, Side};
+use crate::outcome::Outcome;
 use crate::quantity::{Money, Mwh, MwhTotal, Price};
 
 /// Outcome of the reduction.
@@ -18,6 +19,7 @@ pub struct Huang {
     pub prices: Option<(Price, Price)>,
     /// Who trades how much.
     pub fills: Vec<(AgentId, Mwh)>,
+    by_order: Vec<(usize, Mwh)>,
     /// What the operator keeps.
     pub surplus: Money,
 }
@@ -30,6 +32,7 @@ pub fn huang(book: &Book) -> Huang {
         quantity: MwhTotal(0),
         prices: None,
         fills: Vec::new(),
+        by_order: Vec::new(),
         surplus: Money(0),
     };
     let Some(crossing) = cross(book) else {
@@ -40,6 +43,9 @@ pub fn huang(book: &Book) -> Huang {
     let (Some(buy), Some(sell)) = (bids.pop(), offers.pop()) else {
         return nothing;
     };
+    // The cut knows no prices: single units go by rank, or a false price could move them.
+    bids.sort_by_key(|entry| entry.order);
+    offers.sort_by_key(|entry| entry.order);
     let total =
         |entries: &[Entry]| -> i128 { entries.iter().map(|e| i128::from(e.quantity)).sum() };
     let (bought, sold) = (total(&bids), total(&offers));
@@ -50,17 +56,33 @@ pub fn huang(book: &Book) -> Huang {
     cut(&mut bids, bought - quantity);
     cut(&mut offers, sold - quantity);
     let (buy, sell) = (Price(buy.price), Price(sell.price));
-    let fills = bids
+    let by_order: Vec<(usize, Mwh)> = bids
         .into_iter()
         .chain(offers)
-        .filter(|entry| entry.quantity > 0);
-    let named = |e: Entry| (book.orders()[e.order].agent.clone(), Mwh(e.quantity));
+        .filter(|entry| entry.quantity > 0)
+        .map(|entry| (entry.order, Mwh(entry.quantity)))
+        .collect();
+    let named = |&(order, energy): &(usize, Mwh)| (book.orders()[order].agent.clone(), energy);
     Huang {
         quantity: MwhTotal(quantity),
         prices: Some((buy, sell)),
-        fills: fills.map(named).collect(),
+        fills: by_order.iter().map(named).collect(),
+        by_order,
         surplus: Money(quantity * (i128::from(buy.0) - i128::from(sell.0))),
     }
+}
+
+/// The same as an outcome.
+pub(crate) fn huang_of(book: &Book) -> Outcome {
+    let found = huang(book);
+    let Some((buy, sell)) = found.prices else {
+        return Outcome::default();
+    };
+    let mut quantity = vec![0; book.orders().len()];
+    for (order, energy) in found.by_order {
+        quantity[order] += energy.0;
+    }
+    Outcome::at_prices(book, &quantity, buy, sell)
 }
 
 /// The entries of a side that reach into the crossing, best first, then by rank.
