@@ -10,9 +10,10 @@
 use std::collections::BTreeSet;
 
 use crate::book::{Book, BookError};
+use crate::continuous::TenderError;
 use crate::fault::Coded;
 use crate::mechanism::{
-    self, Mechanism, Negotiation, PairPrice, PayAsBid, Pool, Stackelberg, UniformPrice,
+    self, Mechanism, Negotiation, PairPrice, PayAsBid, Pool, Stackelberg, UniformPrice, distributed,
 };
 use crate::order::{AgentId, Side};
 use crate::outcome::{Outcome, OutcomeError};
@@ -169,6 +170,9 @@ pub enum RuleError {
     /// The utility's orders do not fit the book.
     #[error(transparent)]
     Utility(#[from] BookError),
+    /// The book has more prices, or more orders, than an order book holds.
+    #[error(transparent)]
+    Tender(#[from] TenderError),
     /// The rule broke what every outcome must keep.
     #[error(transparent)]
     Outcome(#[from] OutcomeError),
@@ -182,6 +186,7 @@ impl Coded for RuleError {
             Self::Overflow { .. } => "M033",
             Self::TooMany { .. } => "M034",
             Self::Utility(error) => error.code(),
+            Self::Tender(error) => error.code(),
             Self::Outcome(error) => error.code(),
         }
     }
@@ -192,6 +197,7 @@ impl Coded for RuleError {
                 format!("mechanism `{rule}`")
             }
             Self::Utility(error) => error.place(),
+            Self::Tender(error) => error.place(),
             Self::Outcome(error) => error.place(),
         }
     }
@@ -206,6 +212,7 @@ impl Coded for RuleError {
             Self::Overflow { .. } => "check the units: energy in mWh, prices in mc/kWh".into(),
             Self::TooMany { .. } => "use `bisection`, which takes any number".into(),
             Self::Utility(error) => error.help(),
+            Self::Tender(error) => error.help(),
             Self::Outcome(error) => error.help(),
         }
     }
@@ -360,6 +367,46 @@ pub const RULES: &[Rule] = &[
         utility: true,
         properties: promise(Rational::No, Balanced, Efficient::No, Truthful::NotAsked),
         answer: |book, around| Pool::BillSharing.clear(book, around),
+    },
+    Rule {
+        name: "cda",
+        summary: "One order after the other, by rank, trades at once with the best that rests.",
+        takes: Takes::Curves,
+        utility: false,
+        properties: promise(ThanNotTrading, Balanced, Efficient::No, Truthful::No),
+        answer: |book, _| mechanism::cda(book),
+    },
+    Rule {
+        name: "bisection",
+        summary: "The price is found by asking everybody, half of the range at a time.",
+        takes: Takes::Curves,
+        utility: false,
+        properties: promise(ThanNotTrading, Balanced, Efficient::Yes, Truthful::No),
+        answer: |book, _| distributed::bisection::bisection(book),
+    },
+    Rule {
+        name: "gradient",
+        summary: "The price follows the excess of demand, then the auction at that price.",
+        takes: Takes::Curves,
+        utility: false,
+        properties: promise(ThanNotTrading, Balanced, Efficient::Yes, Truthful::No),
+        answer: |book, _| distributed::gradient::gradient(book),
+    },
+    Rule {
+        name: "admm",
+        summary: "Everybody moves toward a reference, the price follows; then the auction at it.",
+        takes: Takes::Curves,
+        utility: false,
+        properties: promise(ThanNotTrading, Balanced, Efficient::Yes, Truthful::No),
+        answer: |book, _| distributed::admm::admm(book),
+    },
+    Rule {
+        name: "consensus",
+        summary: "Pairs agree on price and energy without a coordinator, in many rounds.",
+        takes: Takes::Curves,
+        utility: false,
+        properties: promise(ThanNotTrading, Balanced, Efficient::No, Truthful::No),
+        answer: |book, _| distributed::consensus::consensus(book),
     },
     Rule {
         name: "community",

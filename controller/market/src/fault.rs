@@ -203,6 +203,23 @@ pub const CODES: &[(&str, &str)] = &[
         "M102",
         "Results are told by id, so every order of a document needs its own.",
     ),
+    (
+        "M110",
+        "A continuous book keeps a queue per price, so its prices are bounded in number: \
+         at most 2^18 levels, rising, on a positive tick.",
+    ),
+    (
+        "M111",
+        "The limit of a tender must be one of the prices of the book.",
+    ),
+    (
+        "M112",
+        "A tender is for a positive energy; the side says the direction.",
+    ),
+    (
+        "M113",
+        "The book holds as many resting orders as it can number, which is 2^32 - 1.",
+    ),
 ];
 
 /// More about a code; `None` when this crate never gives it.
@@ -234,6 +251,7 @@ mod tests {
             include_str!("meter.rs"),
             include_str!("settlement.rs"),
             include_str!("balancing.rs"),
+            include_str!("continuous.rs"),
             include_str!("offline.rs"),
         ];
         let is_code = |word: &&str| {

@@ -40,6 +40,7 @@ pub mod mechanism;
 pub mod outcome;
 
 pub mod catalogue;
+pub mod continuous;
 
 pub mod agent;
 pub mod utility;

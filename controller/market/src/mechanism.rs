@@ -21,12 +21,15 @@ mod vcg;
 mod pool;
 
 mod all_or_nothing;
+mod cda;
 mod community;
+pub mod distributed;
 mod negotiation;
 mod stackelberg;
 
 pub(crate) use all_or_nothing::all_or_nothing;
 pub use all_or_nothing::{AllOrNothing, EXACT_MAX};
+pub(crate) use cda::cda;
 pub(crate) use community::community;
 
 pub(crate) use huang::huang_of;
@@ -147,6 +150,7 @@ pub fn by_name(name: &str) -> Result<Box<dyn Mechanism>, UnknownMechanism> {
 }
 
 /// Energy per entry of each side of a crossed book.
+#[derive(Debug)]
 pub(crate) struct Allocation {
     pub bids: Vec<i64>,
     pub offers: Vec<i64>,

@@ -11,6 +11,7 @@
 //!
 //! Not responsible for files: it takes text and gives text.
 
+mod distributed;
 mod forms;
 mod out;
 

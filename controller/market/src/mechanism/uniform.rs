@@ -25,7 +25,7 @@ impl KFactor {
         (den > 0 && num <= den).then_some(Self { num, den })
     }
 
-    fn price(self, lo: Price, hi: Price) -> Price {
+    pub(super) fn price(self, lo: Price, hi: Price) -> Price {
         let width = i128::from(hi.0) - i128::from(lo.0);
         let up = width * i128::from(self.num) / i128::from(self.den);
         // 0 <= up <= hi - lo, so the price lies between two prices.

@@ -11,6 +11,8 @@ pub(super) const EXACT_MAX: i128 = 1 << 53;
 pub(super) enum Out {
     Null,
     Integer(i128),
+    /// In parts of 10000. It is shown as a number with a point, never counted with.
+    Decimal(i128),
     Text(String),
     List(Vec<Out>),
     Map(Vec<(String, Out)>),
@@ -34,6 +36,15 @@ impl Serialize for Out {
                 serializer.serialize_i64(*n as i64)
             }
             Self::Integer(n) => serializer.collect_str(n),
+            // Within 2^53 the nearest double shows as these very digits.
+            Self::Decimal(n) if (-EXACT_MAX..=EXACT_MAX).contains(n) => {
+                serializer.serialize_f64(*n as f64 / 1e4)
+            }
+            Self::Decimal(n) => {
+                let sign = if *n < 0 { "-" } else { "" };
+                let (whole, part) = (n.abs() / 10_000, n.abs() % 10_000);
+                serializer.collect_str(&format_args!("{sign}{whole}.{part:04}"))
+            }
             Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
