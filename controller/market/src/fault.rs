@@ -220,6 +220,25 @@ pub const CODES: &[(&str, &str)] = &[
         "M113",
         "The book holds as many resting orders as it can number, which is 2^32 - 1.",
     ),
+    (
+        "M120",
+        "A feeder is a tree: each line leads from a node to one of a lower number, and has a \
+         capacity and a fee that are not negative.",
+    ),
+    (
+        "M121",
+        "A feeder is cleared with one book per node, the root's first.",
+    ),
+    (
+        "M122",
+        "A result must meet the conditions under which no other has more welfare. It does \
+         not, so the clearing is at fault or the record was changed.",
+    ),
+    (
+        "M130",
+        "A marginal loss of half or more is no line one trades over; check resistance, power \
+         and voltage.",
+    ),
 ];
 
 /// More about a code; `None` when this crate never gives it.
@@ -252,6 +271,8 @@ mod tests {
             include_str!("settlement.rs"),
             include_str!("balancing.rs"),
             include_str!("continuous.rs"),
+            include_str!("feeder.rs"),
+            include_str!("losses.rs"),
             include_str!("offline.rs"),
         ];
         let is_code = |word: &&str| {

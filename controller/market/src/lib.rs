@@ -42,6 +42,9 @@ pub mod outcome;
 pub mod catalogue;
 pub mod continuous;
 
+pub mod feeder;
+pub mod losses;
+
 pub mod agent;
 pub mod utility;
 

@@ -13,6 +13,7 @@
 
 mod distributed;
 mod forms;
+mod network;
 mod out;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use crate::book::{Book, BookError, BookRules};
 use crate::catalogue::{RULES, RuleError, rule};
 use crate::clearing::ClearError;
 use crate::fault::Coded;
+use crate::feeder::FeederError;
 use crate::interval::Interval;
 use crate::mechanism::{UnknownMechanism, by_name};
 use crate::order::{AgentId, Order, Side};
@@ -82,6 +84,9 @@ pub enum OfflineError {
     /// The balancing form is refused.
     #[error(transparent)]
     Balancing(#[from] BalancingError),
+    /// The feeder is refused.
+    #[error(transparent)]
+    Feeder(#[from] FeederError),
     /// A mechanism of the catalogue refuses the book.
     #[error(transparent)]
     Rule(#[from] RuleError),
@@ -102,6 +107,7 @@ impl Coded for OfflineError {
             Self::Orders(errors) => errors.first().map_or("M013", Coded::code),
             Self::Clear(error) => error.code(),
             Self::Balancing(error) => error.code(),
+            Self::Feeder(error) => error.code(),
             Self::Rule(error) => error.code(),
         }
     }
@@ -117,6 +123,7 @@ impl Coded for OfflineError {
             }
             Self::Clear(error) => error.place(),
             Self::Balancing(error) => error.place(),
+            Self::Feeder(error) => error.place(),
             Self::Rule(error) => error.place(),
         }
     }
@@ -140,6 +147,7 @@ impl Coded for OfflineError {
             Self::Orders(errors) => errors.first().map_or_else(String::new, Coded::help),
             Self::Clear(error) => error.help(),
             Self::Balancing(error) => error.help(),
+            Self::Feeder(error) => error.help(),
             Self::Rule(error) => error.help(),
         }
     }

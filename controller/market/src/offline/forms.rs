@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::out::Out;
-use super::{OfflineError, UNTIMED, book, distributed, integer, rows, shape};
+use super::{OfflineError, UNTIMED, book, distributed, integer, network, rows, shape};
 use crate::balancing::{Balancing, balance};
 use crate::book::{Book, BookRules};
 use crate::catalogue::{Rule, RuleError, Surroundings};
@@ -76,6 +76,7 @@ pub(super) const FORMS: &[Form] = &[
         takes: Value::is_array,
         ..form("cda", script)
     },
+    form("network_uniform", network::network),
     form("tatonnement|admm", distributed::both),
     form("tatonnement", distributed::tatonnement),
     Form {

@@ -48,6 +48,62 @@ fn a_document_of_another_shape_is_refused_with_the_place() {
             "M011",
             "bid of `b`",
         ),
+        (
+            r#"{"mech":"sbba","in":{"bids":[["b",1,1]],"offers":[["s",1,2]]}}"#,
+            "M031",
+            "order of `s`",
+        ),
+        (
+            r#"{"mech":"mmr","in":{"bids":[],"offers":[]}}"#,
+            "M032",
+            "mechanism `mmr`",
+        ),
+        (
+            r#"{"mech":"mmr","in":{"bids":[],"offers":[],"ls":9,"lb":8}}"#,
+            "M101",
+            "in.lb",
+        ),
+        (
+            r#"{"mech":"cda","in":{"bids":[],"offers":[],"price":9}}"#,
+            "M101",
+            "in.price",
+        ),
+        (
+            r#"{"mech":"all_or_nothing","in":{"bids":[],"offers":[],"indivisible":["b"]}}"#,
+            "M101",
+            "in.indivisible",
+        ),
+        (
+            r#"{"mech":"cda","in":[["a","buy",1,1,"GTC"],["a","sell",1,1,"GTC"]]}"#,
+            "M102",
+            "in[1]",
+        ),
+        (
+            r#"{"mech":"cda","in":[["a","buy",1,1,"DAY"]]}"#,
+            "M101",
+            "in[0][4]",
+        ),
+        (
+            r#"{"mech":"cda","in":[["a","buy",1,0,"GTC"]]}"#,
+            "M112",
+            "order 0",
+        ),
+        (r#"{"mech":"admm","in":{"g1":[0,5]}}"#, "M101", "in.g1"),
+        (
+            r#"{"mech":"sdr","in":{"ls":1,"lb":2,"rows":[[1]]}}"#,
+            "M101",
+            "in.rows[0]",
+        ),
+        (
+            r#"{"mech":"network_uniform","in":{"nodes":[{"name":"a"},{"name":"b","toward":"c"}]}}"#,
+            "M101",
+            "in.nodes[1].toward",
+        ),
+        (
+            r#"{"mech":"network_uniform","in":{"A":{},"B":{},"cap":-1,"fee":0}}"#,
+            "M120",
+            "line of node 1",
+        ),
         (r#"{"mech":"imbalance","in":{}}"#, "M101", "in.imbalance"),
         (
             r#"{"mech":"imbalance","in":{"imbalance":{"a":-1}}}"#,
@@ -100,4 +156,46 @@ fn deviations_that_cancel_settle_at_the_day_ahead_price() {
     let document = r#"{"mech":"imbalance","in":{"imbalance":{"a":-5,"b":5},"da":7}}"#;
     let expected = r#"{"activated":{},"p_imb":7,"single":{"a":35,"b":-35},"single_residual":0,"dual":{"a":35,"b":-35},"dual_residual":0}"#;
     assert_eq!(clear(document, None).as_deref(), Ok(expected));
+}
+
+#[test]
+fn a_feeder_of_named_nodes_tells_a_price_and_a_flow_for_each() {
+    let document = r#"{"mech":"network_uniform","in":{"nodes":[
+        {"name":"substation","bids":[["export",5000,9000]],"offers":[["import",30000,9000]]},
+        {"name":"street","toward":"substation","cap":400,"fee":1000,"bids":[["house",35000,500]]},
+        {"name":"farm","toward":"street","cap":900,"fee":0,"offers":[["sun",2000,1000]]}]}}"#;
+    let expected = r#"{"alloc":{"export":400,"import":0,"house":500,"sun":900},
+        "pay":{"export":2000000,"import":0,"house":2000000,"sun":-1800000},
+        "price":{"substation":5000,"street":4000,"farm":2000},
+        "flow_to_root":{"substation":0,"street":400,"farm":900},
+        "congestion_rent":1800000,"fee_rev":400000,"welfare":17300000}"#;
+    let out: Value = serde_json::from_str(&clear(document, None).unwrap()).unwrap();
+    assert_eq!(out, serde_json::from_str::<Value>(expected).unwrap());
+}
+
+#[test]
+fn every_rule_of_the_catalogue_is_reached_by_its_name() {
+    let document = r#"{"in":{"bids":[["a",30,5],["b",20,5]],"offers":[["s",4,5],["t",18,5]],
+        "ls":5,"lb":25,"seed":1}}"#;
+    for rule in RULES {
+        let out = clear(document, Some(rule.name));
+        // Keys that only the catalogue knows do not matter to a clearing mechanism.
+        let out: Value = serde_json::from_str(&out.expect(rule.name)).unwrap();
+        assert!(out.get("alloc").is_some(), "{}: {out}", rule.name);
+    }
+}
+
+#[test]
+fn names_that_are_joined_answer_one_after_the_other() {
+    let document = r#"{"bids":[["a",30,5]],"offers":[["s",4,5]]}"#;
+    let out = clear(document, Some("uniform_k_half|negotiation")).unwrap();
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(out["uniform_k_half"]["p"], 17);
+    assert_eq!(out["negotiation"]["trades"][0][3], 16);
+    assert_eq!(
+        clear(document, Some("uniform_k_half|roulette"))
+            .unwrap_err()
+            .code(),
+        "M030"
+    );
 }
