@@ -239,6 +239,35 @@ pub const CODES: &[(&str, &str)] = &[
         "A marginal loss of half or more is no line one trades over; check resistance, power \
          and voltage.",
     ),
+    (
+        "M140",
+        "Nothing keeps all the limits at once: more is needed than can be done.",
+    ),
+    ("M141", "Something has a negative cost and no limit."),
+    (
+        "M142",
+        "Exact pivots of this program leave 128 bits, which needs far larger coefficients \
+         than a market has.",
+    ),
+    (
+        "M143",
+        "A certificate holds a solution and the prices of its limits. It must keep the \
+         limits and cost what the limits are worth; this one does not.",
+    ),
+    (
+        "M144",
+        "A provider of reserve states a least and a most energy, in that order, and \
+         reserves that are not negative.",
+    ),
+    (
+        "M145",
+        "Energy and reserve together are one program, whose time grows with the square of \
+         the providers.",
+    ),
+    (
+        "M146",
+        "The offers of capacity do not cover what is needed.",
+    ),
 ];
 
 /// More about a code; `None` when this crate never gives it.
@@ -273,6 +302,8 @@ mod tests {
             include_str!("continuous.rs"),
             include_str!("feeder.rs"),
             include_str!("losses.rs"),
+            include_str!("lp.rs"),
+            include_str!("reserve.rs"),
             include_str!("offline.rs"),
         ];
         let is_code = |word: &&str| {

@@ -15,6 +15,7 @@ mod distributed;
 mod forms;
 mod network;
 mod out;
+mod reserve;
 
 use std::collections::BTreeSet;
 
@@ -30,6 +31,7 @@ use crate::interval::Interval;
 use crate::mechanism::{UnknownMechanism, by_name};
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Mwh, NS_PER_HOUR, Price};
+use crate::reserve::ReserveError;
 use forms::FORMS;
 use out::Out;
 
@@ -87,6 +89,9 @@ pub enum OfflineError {
     /// The feeder is refused.
     #[error(transparent)]
     Feeder(#[from] FeederError),
+    /// Reserve is refused.
+    #[error(transparent)]
+    Reserve(#[from] ReserveError),
     /// A mechanism of the catalogue refuses the book.
     #[error(transparent)]
     Rule(#[from] RuleError),
@@ -108,6 +113,7 @@ impl Coded for OfflineError {
             Self::Clear(error) => error.code(),
             Self::Balancing(error) => error.code(),
             Self::Feeder(error) => error.code(),
+            Self::Reserve(error) => error.code(),
             Self::Rule(error) => error.code(),
         }
     }
@@ -124,6 +130,7 @@ impl Coded for OfflineError {
             Self::Clear(error) => error.place(),
             Self::Balancing(error) => error.place(),
             Self::Feeder(error) => error.place(),
+            Self::Reserve(error) => error.place(),
             Self::Rule(error) => error.place(),
         }
     }
@@ -148,6 +155,7 @@ impl Coded for OfflineError {
             Self::Clear(error) => error.help(),
             Self::Balancing(error) => error.help(),
             Self::Feeder(error) => error.help(),
+            Self::Reserve(error) => error.help(),
             Self::Rule(error) => error.help(),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::out::Out;
-use super::{OfflineError, UNTIMED, book, distributed, integer, network, rows, shape};
+use super::{OfflineError, UNTIMED, book, distributed, integer, network, reserve, rows, shape};
 use crate::balancing::{Balancing, balance};
 use crate::book::{Book, BookRules};
 use crate::catalogue::{Rule, RuleError, Surroundings};
@@ -77,6 +77,7 @@ pub(super) const FORMS: &[Form] = &[
         ..form("cda", script)
     },
     form("network_uniform", network::network),
+    form("cooptimise", reserve::cooptimise),
     form("tatonnement|admm", distributed::both),
     form("tatonnement", distributed::tatonnement),
     Form {
