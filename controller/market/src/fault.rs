@@ -268,6 +268,29 @@ pub const CODES: &[(&str, &str)] = &[
         "M146",
         "The offers of capacity do not cover what is needed.",
     ),
+    (
+        "M150",
+        "A penalty is set from shares of a whole and from energies and a spread that are not \
+         negative.",
+    ),
+    (
+        "M151",
+        "Who orders must have an account that covers what the order could cost.",
+    ),
+    (
+        "M152",
+        "Who has broken its commitments again and again may not order for some time.",
+    ),
+    (
+        "M153",
+        "Who has broken its commitments several times may order only a part of what it could \
+         exchange.",
+    ),
+    (
+        "M154",
+        "An order holds what it could cost at worst: its own price, the imbalance of all its \
+         energy, and the penalty. The deposit does not cover that.",
+    ),
 ];
 
 /// More about a code; `None` when this crate never gives it.
@@ -304,6 +327,8 @@ mod tests {
             include_str!("losses.rs"),
             include_str!("lp.rs"),
             include_str!("reserve.rs"),
+            include_str!("penalty.rs"),
+            include_str!("collateral.rs"),
             include_str!("offline.rs"),
         ];
         let is_code = |word: &&str| {

@@ -45,6 +45,10 @@ pub mod continuous;
 pub mod feeder;
 pub mod losses;
 
+pub mod collateral;
+pub mod penalty;
+pub mod standing;
+
 pub mod activation;
 pub mod lp;
 pub mod reserve;
