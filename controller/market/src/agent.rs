@@ -1,4 +1,4 @@
-//! Market participants that post orders: price takers, one file each.
+//! Market participants that post orders, one file each.
 //!
 //! Every participant is declared as data and decides from what the view shows.
 //! What the view does not show is unknown, and nobody orders on the unknown.
@@ -7,22 +7,40 @@
 //! them assigns the canonical one.
 
 mod battery;
+mod planned_battery;
+
+mod climate;
+mod electric_vehicle;
 mod flexible_plug;
 mod must_run;
+mod quadratic_load;
+
+mod price_taker;
 mod pv;
 mod utility_grid;
+
+mod zero_intelligence;
+mod zip;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use battery::{Battery, BatteryError, Declaration, Thresholds};
+pub use climate::Climate;
+pub use electric_vehicle::{ElectricVehicle, VehicleDeclaration, VehicleError};
 pub use flexible_plug::FlexiblePlug;
 pub use must_run::MustRunLoad;
+pub use planned_battery::PlannedBattery;
+pub use price_taker::PriceTaker;
 pub use pv::Pv;
+pub use quadratic_load::QuadraticLoad;
 pub use utility_grid::UtilityGrid;
+pub use zero_intelligence::ZeroIntelligence;
+pub use zip::Zip;
 
 use crate::book::BookRules;
+use crate::clearing::Clearing;
 use crate::interval::Interval;
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Mwh, Price};
@@ -73,6 +91,11 @@ impl MarketView {
 pub trait Agent {
     /// The orders for one interval; at most one per side.
     fn orders(&mut self, view: &MarketView, interval: &Interval) -> Vec<Order>;
+
+    /// Takes in what an interval came to; who does not learn does nothing.
+    fn heed(&mut self, clearing: &Clearing) {
+        let _ = clearing;
+    }
 }
 
 /// Any of the built-in participants, as configuration declares them.
@@ -89,6 +112,20 @@ pub enum Participant {
     Battery(Battery),
     /// The grid behind the point of common coupling.
     UtilityGrid(UtilityGrid),
+    /// Takes any price that is better than doing without.
+    PriceTaker(PriceTaker),
+    /// Storage that plans over forecast prices.
+    PlannedBattery(PlannedBattery),
+    /// A vehicle that must be full by its departure.
+    ElectricVehicle(ElectricVehicle),
+    /// Heating or cooling that pays by the temperature of its room.
+    Climate(Climate),
+    /// A load that uses less the dearer it is.
+    QuadraticLoad(QuadraticLoad),
+    /// A trader that draws its prices.
+    ZeroIntelligence(ZeroIntelligence),
+    /// A trader that learns its margin.
+    Zip(Zip),
 }
 
 impl Participant {
@@ -101,19 +138,42 @@ impl Participant {
             Self::FlexiblePlug(it) => &it.agent,
             Self::Battery(it) => it.agent(),
             Self::UtilityGrid(it) => &it.agent,
+            Self::PriceTaker(it) => &it.agent,
+            Self::PlannedBattery(it) => it.agent(),
+            Self::ElectricVehicle(it) => it.agent(),
+            Self::Climate(it) => &it.agent,
+            Self::QuadraticLoad(it) => &it.agent,
+            Self::ZeroIntelligence(it) => &it.agent,
+            Self::Zip(it) => &it.agent,
+        }
+    }
+
+    /// The participant as what it does.
+    fn acting(&mut self) -> &mut dyn Agent {
+        match self {
+            Self::Pv(it) => it,
+            Self::MustRun(it) => it,
+            Self::FlexiblePlug(it) => it,
+            Self::Battery(it) => it,
+            Self::UtilityGrid(it) => it,
+            Self::PriceTaker(it) => it,
+            Self::PlannedBattery(it) => it,
+            Self::ElectricVehicle(it) => it,
+            Self::Climate(it) => it,
+            Self::QuadraticLoad(it) => it,
+            Self::ZeroIntelligence(it) => it,
+            Self::Zip(it) => it,
         }
     }
 }
 
 impl Agent for Participant {
     fn orders(&mut self, view: &MarketView, interval: &Interval) -> Vec<Order> {
-        match self {
-            Self::Pv(it) => it.orders(view, interval),
-            Self::MustRun(it) => it.orders(view, interval),
-            Self::FlexiblePlug(it) => it.orders(view, interval),
-            Self::Battery(it) => it.orders(view, interval),
-            Self::UtilityGrid(it) => it.orders(view, interval),
-        }
+        self.acting().orders(view, interval)
+    }
+
+    fn heed(&mut self, clearing: &Clearing) {
+        self.acting().heed(clearing);
     }
 }
 

@@ -148,6 +148,11 @@ pub const CODES: &[(&str, &str)] = &[
          trip.",
     ),
     (
+        "M051",
+        "A vehicle states a positive capacity, power and slack, shares of a whole, and how \
+         steeply its price rises as time runs out.",
+    ),
+    (
         "M060",
         "The power that delivers the energy within the interval does not fit 64-bit \
          milliwatts.",
@@ -318,6 +323,7 @@ mod tests {
             include_str!("catalogue.rs"),
             include_str!("utility.rs"),
             include_str!("agent/battery.rs"),
+            include_str!("agent/electric_vehicle.rs"),
             include_str!("schedule.rs"),
             include_str!("meter.rs"),
             include_str!("settlement.rs"),

@@ -1,6 +1,9 @@
 use super::*;
-use crate::quantity::MwhTotal;
+use crate::quantity::{MwhTotal, PPM};
 use crate::utility::Parity;
+
+mod flexible;
+mod traders;
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
