@@ -257,4 +257,11 @@ mod tests {
             assert!(bad.parse::<AtomId>().is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn the_format_page_names_every_tag() {
+        let rows = crate::page::rows("tag");
+        let tags: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+        assert_eq!(tags, TAG_TEXTS);
+    }
 }

@@ -66,3 +66,6 @@ pub use segment::SegmentHeader;
 pub use universe::{Party, Role, Universe, UniverseError};
 pub use vertex::Vertex;
 pub use vote::{Vote, VoteError, Witness};
+
+#[cfg(test)]
+mod page;

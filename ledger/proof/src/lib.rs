@@ -56,6 +56,3 @@ impl Expectation {
 pub fn verify(bytes: &[u8], expected: &Expectation) -> Report {
     checks::run(bytes, expected)
 }
-
-#[cfg(test)]
-mod tests;

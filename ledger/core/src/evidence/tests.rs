@@ -97,3 +97,10 @@ fn a_forged_signature_is_no_evidence() {
         Err(EvidenceError::Head)
     );
 }
+
+#[test]
+fn the_format_page_names_every_kind_of_evidence() {
+    let rows = crate::page::rows("evidence");
+    let names: Vec<&str> = rows.iter().map(|row| row[0]).collect();
+    assert_eq!(names, NAMES);
+}

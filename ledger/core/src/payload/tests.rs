@@ -203,3 +203,40 @@ fn an_atom_belongs_to_its_author_and_its_subjects() {
         [author]
     );
 }
+
+/// Whether a value may stand where the page says that this type does.
+fn is_of(value: &Value, shape: &str) -> bool {
+    match value {
+        Value::Int(_) => ["u64", "i64", "code"].contains(&shape),
+        Value::Text(_) => shape == "text",
+        Value::Bytes(bytes) if bytes.len() == 32 => {
+            ["id", "address", "digest", "bytes32"].contains(&shape)
+        }
+        Value::Bytes(_) => shape == "bytes",
+        Value::Array(_) => shape.ends_with('?') || shape == "record" || shape == "[record]",
+    }
+}
+
+#[test]
+fn the_format_page_lists_every_kind_with_its_fields() {
+    let rows = crate::page::rows("kind");
+    assert_eq!(rows.len(), Kind::ALL.len());
+    for (payload, row) in samples().iter().zip(rows) {
+        let kind = payload.kind();
+        assert_eq!(row[..2], [kind.name(), &kind.code().to_string()]);
+        let (Shown::Record(shown), Value::Array(values)) = (payload.shown(), payload.to_value())
+        else {
+            panic!("{kind:?} is no record");
+        };
+        let fields: Vec<(&str, &str)> = row[2]
+            .split(", ")
+            .filter_map(|field| field.split_once(' '))
+            .collect();
+        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        let expected: Vec<&str> = shown.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, expected, "{kind:?}");
+        for ((name, shape), value) in fields.iter().zip(&values) {
+            assert!(is_of(value, shape), "{kind:?} {name} {shape} {value:?}");
+        }
+    }
+}

@@ -131,3 +131,16 @@ fn a_broken_rule_is_named() {
         "key of `controller`",
     );
 }
+
+#[test]
+fn the_format_page_says_what_each_role_may_author() {
+    let roles = Role::ALL.iter().map(|role| {
+        let kinds: Vec<&str> = role.kinds().iter().map(|kind| kind.name()).collect();
+        vec![
+            role.name().to_owned(),
+            role.code().to_string(),
+            kinds.join(", "),
+        ]
+    });
+    assert_eq!(crate::page::rows("role"), roles.collect::<Vec<_>>());
+}

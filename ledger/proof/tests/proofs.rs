@@ -1,11 +1,14 @@
 //! What a proof promises: an honest one is believed, and nothing else is.
 
+// Everything in this file is a test, its small functions too.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod forge;
 
 use ledger_core::{Atom, Field as _, Level, Opaque, ParticleId, UniverseId};
 
-use crate::{Bundle, CheckName, Expectation, Report, Status, verify};
 use forge::{Log, ack, bundle, dispatch, log, say, story, transfer, universe};
+use ledger_proof::{Bundle, CHECKS, CheckName, Expectation, ItemCode, Report, Status, verify};
 
 const NONE: usize = usize::MAX;
 
@@ -312,4 +315,39 @@ fn a_bundle_that_is_cut_off_or_goes_on_is_refused() {
     for long in [twice, more] {
         assert_eq!(failure(&verify(&long, &expected)), Ok(CheckName::Format));
     }
+}
+
+/// The first two cells of each row of a table of the format page.
+fn rows(title: &str) -> Vec<(&'static str, &'static str)> {
+    let head = format!("| {title} |");
+    let page = include_str!("../../../docs/ledger-format.md");
+    let table = page.lines().skip_while(|line| !line.starts_with(&head));
+    let rows = table.skip(2).map_while(|line| line.strip_prefix("| "));
+    let cells = |row: &'static str| {
+        let mut cells = row.split(" | ");
+        Some((cells.next()?, cells.next()?))
+    };
+    rows.filter_map(cells).collect()
+}
+
+#[test]
+fn the_format_page_names_every_item_and_every_check() {
+    let names = [
+        "header",
+        "universe",
+        "epoch",
+        "atom",
+        "vote",
+        "consistency",
+        "summary",
+    ];
+    let codes = ItemCode::ALL.map(|code| (code as u8).to_string());
+    let items: Vec<(&str, &str)> = names
+        .into_iter()
+        .zip(codes.iter().map(String::as_str))
+        .collect();
+    assert_eq!(rows("item"), items);
+    let checks: Vec<&str> = rows("check").iter().map(|(name, _)| *name).collect();
+    let expected: Vec<&str> = CHECKS.iter().map(|(_, name)| *name).collect();
+    assert_eq!(checks, expected);
 }

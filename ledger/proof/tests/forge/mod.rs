@@ -1,5 +1,8 @@
 //! Four nodes in miniature, and bundles out of their logs.
 
+#![allow(clippy::unwrap_used, reason = "all of this is for tests")]
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use ledger_core::atom::Body;
 use ledger_core::entry::EntryParts;
 use ledger_core::merkle::{consistency_proof, inclusion_proof, leaf_hash, root};
@@ -16,16 +19,16 @@ use ledger_core::{
     UniverseId, Vertex, VertexId, Vote,
 };
 
-use crate::{Bundle, Consistency, Proven};
+use ledger_proof::{Bundle, Consistency, Proven};
 
-pub(super) const NOW: i64 = 1_790_000_000_000_000_000;
+pub const NOW: i64 = 1_790_000_000_000_000_000;
 
-pub(super) fn key(n: u8) -> SecretKey {
+pub fn key(n: u8) -> SecretKey {
     SecretKey::from_seed(&[n; 32])
 }
 
 /// `nodes` nodes (keys 1 and up), a buyer (21), a controller (22), a market (23).
-pub(super) fn universe(nodes: u8) -> Universe {
+pub fn universe(nodes: u8) -> Universe {
     let party = |name: &str, role, n| Party {
         name: name.to_owned(),
         roles: vec![role],
@@ -57,14 +60,14 @@ pub(super) fn universe(nodes: u8) -> Universe {
 }
 
 /// What an author says, with everything that a test may want to be wrong.
-pub(super) struct Saying {
+pub struct Saying {
     pub author: u8,
     pub payload: Payload,
     pub deps: Vec<AtomId>,
     pub epoch: u64,
 }
 
-pub(super) fn say(author: u8, payload: Payload) -> Saying {
+pub fn say(author: u8, payload: Payload) -> Saying {
     Saying {
         author,
         payload,
@@ -74,7 +77,7 @@ pub(super) fn say(author: u8, payload: Payload) -> Saying {
 }
 
 impl Saying {
-    pub(super) fn atom(self, id: UniverseId) -> Atom {
+    pub fn atom(self, id: UniverseId) -> Atom {
         let key = key(self.author);
         let author = Address::of_key(&id, &key.public());
         let particles = match self.payload.kind() {
@@ -107,13 +110,13 @@ impl Saying {
     }
 }
 
-pub(super) fn transfer() -> Payload {
+pub fn transfer() -> Payload {
     Payload::Transfer(Transfer {
         memo: "credit".to_owned(),
     })
 }
 
-pub(super) fn dispatch(cause: Option<AtomId>) -> Payload {
+pub fn dispatch(cause: Option<AtomId>) -> Payload {
     Payload::Dispatch(Dispatch {
         device: "inverter-1".to_owned(),
         kind: DispatchKind::Power,
@@ -129,7 +132,7 @@ pub(super) fn dispatch(cause: Option<AtomId>) -> Payload {
     })
 }
 
-pub(super) fn ack(dispatch: AtomId) -> Payload {
+pub fn ack(dispatch: AtomId) -> Payload {
     Payload::DispatchAck(DispatchAck {
         dispatch,
         stage: DispatchStage::Power,
@@ -139,7 +142,7 @@ pub(super) fn ack(dispatch: AtomId) -> Payload {
 }
 
 /// Order, clearing, dispatch and acknowledgement, each named by the next.
-pub(super) fn story(id: UniverseId) -> [Atom; 4] {
+pub fn story(id: UniverseId) -> [Atom; 4] {
     let order = Payload::Order(Order {
         agent: "house-1".to_owned(),
         interval: 1,
@@ -168,7 +171,7 @@ pub(super) fn story(id: UniverseId) -> [Atom; 4] {
 }
 
 /// The log of one node.
-pub(super) struct Log {
+pub struct Log {
     pub leaves: Vec<Digest32>,
     pub votes: Vec<Vote>,
     pub node: Address,
@@ -176,7 +179,7 @@ pub(super) struct Log {
 
 /// The log of node `node` that has witnessed these atoms in this order; `change`
 /// may spoil each vertex before it is signed.
-pub(super) fn log(id: UniverseId, node: u8, atoms: &[Atom], change: impl Fn(&mut Vertex)) -> Log {
+pub fn log(id: UniverseId, node: u8, atoms: &[Atom], change: impl Fn(&mut Vertex)) -> Log {
     let secret = key(node);
     let address = Address::of_key(&id, &secret.public());
     let parts: Vec<EntryParts> = (1..)
@@ -240,7 +243,7 @@ pub(super) fn log(id: UniverseId, node: u8, atoms: &[Atom], change: impl Fn(&mut
 
 /// A bundle about the last of the atoms, with all the others behind it; the
 /// first node's log proves that it extends its first `since` entries.
-pub(super) fn bundle(universe: &Universe, atoms: &[Atom], logs: &[Log], since: usize) -> Bundle {
+pub fn bundle(universe: &Universe, atoms: &[Atom], logs: &[Log], since: usize) -> Bundle {
     let id = universe.id().unwrap();
     let proven = atoms.iter().enumerate().rev().map(|(at, atom)| Proven {
         atom: atom.to_bytes().unwrap(),
