@@ -56,6 +56,7 @@ targets! {
     market_book: files::market_book;
     ledger_cbor: ledger::cbor;
     ledger_entry: ledger::entry;
+    ledger_proof: ledger::proof;
     ledger_universe: ledger::universe;
 }
 
