@@ -2,20 +2,25 @@
 //!
 //! First the frames of all segments are read; signatures are looked at only
 //! when the files are whole, because a changed byte is found much cheaper there.
+//! What one entry or head says of itself is looked at on all cores (see
+//! [`look`]); what it must be beside the others follows in their order.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
-use ledger_core::merkle::{Frontier, leaf_hash};
+use ledger_core::merkle::Frontier;
 use ledger_core::payload::Kind;
 use ledger_core::segment::SegmentHeader;
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, AtomId, Directory, Entry, Field as _, HeadId, Hlc, Particle, ParticleId,
-    ParticleStates, Payload, PublicKey, SignedHead, Universe, UniverseId, VertexId,
+    Address, AtomId, Directory, Field as _, HeadId, Hlc, Particle, ParticleId, ParticleStates,
+    Payload, PublicKey, Universe, UniverseId, VertexId,
 };
 
 use crate::Expectation;
+use crate::hands;
+use crate::look::{Look, LookedEntry, LookedHead, Part, look, parts_of, some_batches};
 use crate::reader::{self, Batch, Found, SEGMENT};
 use crate::report::{CHECKS, Check, CheckName, Report, Status};
 
@@ -62,8 +67,8 @@ impl Tally {
 }
 
 /// Verifies the files in `folder`.
-pub(crate) fn run(folder: &Path, expected: &Expectation) -> Report {
-    let mut walk = Walk::new(expected);
+pub(crate) fn run(folder: &Path, expected: &Expectation, cores: NonZeroUsize) -> Report {
+    let mut walk = Walk::new(expected, cores);
     // `None` only says that a check failed; the tally knows which.
     let finished = walk.all(folder).is_some();
     walk.report(finished)
@@ -72,6 +77,7 @@ pub(crate) fn run(folder: &Path, expected: &Expectation) -> Report {
 /// The state of the verification after a prefix of the log.
 struct Walk<'a> {
     expected: &'a Expectation,
+    cores: NonZeroUsize,
     tally: Tally,
     universe_id: Option<UniverseId>,
     entries: u64,
@@ -84,7 +90,7 @@ struct Walk<'a> {
 /// What the next entry must continue.
 struct Chain<'u> {
     universe: &'u Universe,
-    directory: Directory,
+    directory: &'u Directory,
     id: UniverseId,
     /// The node of this log, known from its first vertex or head.
     node: Option<(Address, PublicKey, u64)>,
@@ -101,9 +107,10 @@ struct Chain<'u> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(expected: &'a Expectation) -> Walk<'a> {
+    fn new(expected: &'a Expectation, cores: NonZeroUsize) -> Walk<'a> {
         Walk {
             expected,
+            cores,
             tally: Tally::default(),
             universe_id: None,
             entries: 0,
@@ -118,6 +125,7 @@ impl<'a> Walk<'a> {
         let universe = self.universe(folder)?;
         let id = universe.id().ok()?;
         let segments = self.frames(folder)?;
+        let directory = Directory::new(&universe, id);
         let frontier = Frontier::new(id);
         let committed = Commitment {
             size: 0,
@@ -125,7 +133,7 @@ impl<'a> Walk<'a> {
         };
         let mut chain = Chain {
             universe: &universe,
-            directory: Directory::new(&universe, id),
+            directory: &directory,
             id,
             node: None,
             frontier,
@@ -284,17 +292,48 @@ impl<'a> Walk<'a> {
             "the segment does not follow the one before",
         );
         let mut at = header.end();
-        while at < *end {
-            let Found::Batch(batch) = reader::batch(&bytes, at) else {
-                return None;
+        let (universe, directory, cores) = (chain.universe, chain.directory, self.cores);
+        let mut looked_at: Option<(Vec<Batch<'_>>, Vec<Look>)> = None;
+        loop {
+            let batches = some_batches(&bytes[..*end], &mut at)?;
+            let parts = batches.iter().flat_map(parts_of);
+            let parts: Vec<Part<'_>> = parts.collect();
+            let work = |part: &Part<'_>| look(part, universe, directory);
+            let meanwhile = || match looked_at.take() {
+                Some((batches, looks)) => self.follow(name, &batches, looks, chain),
+                None => Some(()),
             };
-            self.batch(name, &batch, chain)?;
-            at = batch.end;
+            let (looks, followed) = hands::many(cores, &parts, work, meanwhile);
+            followed?;
+            if batches.is_empty() {
+                return Some(());
+            }
+            looked_at = Some((batches, looks));
+        }
+    }
+
+    /// Follows the chain through batches whose parts were looked at.
+    fn follow(
+        &mut self,
+        file: &str,
+        batches: &[Batch<'_>],
+        looks: Vec<Look>,
+        chain: &mut Chain<'_>,
+    ) -> Option<()> {
+        let mut looks = looks.into_iter();
+        for batch in batches {
+            self.batch(file, batch, &mut looks, chain)?;
         }
         Some(())
     }
 
-    fn batch(&mut self, file: &str, batch: &Batch<'_>, chain: &mut Chain<'_>) -> Option<()> {
+    fn batch(
+        &mut self,
+        file: &str,
+        batch: &Batch<'_>,
+        looks: &mut impl Iterator<Item = Look>,
+        chain: &mut Chain<'_>,
+    ) -> Option<()> {
         let place = format!("{file} at byte {}", batch.at);
         let next_clock = chain.frontier.size() + 1;
         let what = "the batch begins with another clock";
@@ -306,17 +345,22 @@ impl<'a> Walk<'a> {
         );
         for frame in &batch.entries {
             let place = format!("{file} at byte {}", frame.at);
-            let entry = Entry::from_bytes(frame.payload, &chain.id);
-            let entry = self.tally.judge(CheckName::Canonical, &place, entry)?;
-            self.entry(&entry, frame.payload, chain);
+            let Some(Look::Entry(entry)) = looks.next() else {
+                return None;
+            };
+            let entry = self.tally.judge(CheckName::Canonical, &place, *entry)?;
+            self.entry(&entry, chain);
         }
         let place = format!("{file} at byte {}", batch.head.at);
-        let head = SignedHead::from_bytes(batch.head.payload);
-        let head = self.tally.judge(CheckName::Canonical, &place, head)?;
+        let Some(Look::Head(head)) = looks.next() else {
+            return None;
+        };
+        let head = self.tally.judge(CheckName::Canonical, &place, *head)?;
         self.head(&head, batch, &place, chain)
     }
 
-    fn entry(&mut self, entry: &Entry, bytes: &[u8], chain: &mut Chain<'_>) {
+    fn entry(&mut self, looked: &LookedEntry, chain: &mut Chain<'_>) {
+        let entry = &looked.entry;
         let (vertex, body) = (&entry.vertex, entry.atom.body());
         let clock = chain.frontier.size() + 1;
         let place = &format!("clock {clock}");
@@ -354,10 +398,14 @@ impl<'a> Walk<'a> {
         for (holds, what) in vertex_rules {
             tally.note(CheckName::Vertices, holds, place, what);
         }
-        if let Some((_, key, _)) = chain.node {
-            tally.judge(CheckName::Signatures, place, entry.verify_vertex(&key));
+        if let Some((node, key, _)) = chain.node {
+            let verified = match node == vertex.node {
+                true => looked.by_node,
+                false => entry.verify_vertex(&key),
+            };
+            tally.judge(CheckName::Signatures, place, verified);
         }
-        tally.judge(CheckName::Signatures, place, entry.atom.verify());
+        tally.judge(CheckName::Signatures, place, looked.by_author.as_ref());
 
         tally.note(
             CheckName::Signatures,
@@ -468,7 +516,7 @@ impl<'a> Walk<'a> {
             .authors
             .insert(body.author, (body.author_seq, entry.atom.id()));
         chain.atoms.insert(entry.atom.id(), body.kind());
-        chain.frontier.push(leaf_hash(&chain.id, bytes));
+        chain.frontier.push(looked.leaf);
         if let Some((size, root)) = self.expected.head
             && size == clock
         {
@@ -484,12 +532,12 @@ impl<'a> Walk<'a> {
 
     fn head(
         &mut self,
-        signed: &SignedHead,
+        looked: &LookedHead,
         batch: &Batch<'_>,
         place: &str,
         chain: &mut Chain<'_>,
     ) -> Option<()> {
-        let head = &signed.head;
+        let (signed, head) = (&looked.signed, &looked.signed.head);
         let id = self
             .tally
             .judge(CheckName::Canonical, place, head.id(&chain.id))?;
@@ -526,9 +574,12 @@ impl<'a> Walk<'a> {
         for (holds, what) in rules {
             self.tally.note(CheckName::Heads, holds, place, what);
         }
-        if let Some((_, key, _)) = chain.node {
-            self.tally
-                .judge(CheckName::Signatures, place, signed.verify(&chain.id, &key));
+        if let Some((node, key, _)) = chain.node {
+            let verified = match node == head.node {
+                true => looked.by_node,
+                false => signed.verify(&chain.id, &key),
+            };
+            self.tally.judge(CheckName::Signatures, place, verified);
         }
         self.tally.note(
             CheckName::Time,

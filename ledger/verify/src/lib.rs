@@ -7,6 +7,11 @@
 //! universe is the right one: whoever asks must know its id, or the node's key,
 //! from elsewhere, and may state it as an [`Expectation`].
 //!
+//! Entries are decoded and their signatures verified on all cores, a bounded
+//! number at a time, while one core follows the chain behind them. What is found
+//! is noted by that core alone, in the order of the log, so the report is the same
+//! however many there are.
+//!
 //! # The end of the log
 //!
 //! A log that was closed in good order ends with a head that says so. A log
@@ -17,9 +22,12 @@
 //! closed log, or for a size and root that were noted down during the run.
 
 mod checks;
+mod hands;
+mod look;
 mod reader;
 mod report;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use ledger_core::{Digest32, UniverseId};
@@ -46,13 +54,20 @@ pub fn verify(run_dir: &Path) -> Report {
 
 /// As [`verify`], and compares with what the asker knows.
 pub fn verify_against(run_dir: &Path, expected: &Expectation) -> Report {
-    checks::run(&run_dir.join("ledger"), expected)
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    verify_on(run_dir, expected, cores)
+}
+
+/// As [`verify_against`], on so many cores. The report does not depend on them.
+pub fn verify_on(run_dir: &Path, expected: &Expectation, cores: NonZeroUsize) -> Report {
+    checks::run(&run_dir.join("ledger"), expected, cores)
 }
 
 /// As [`verify_against`], for a folder that holds the files themselves: the own
 /// log of one node among several.
 pub fn verify_folder(folder: &Path, expected: &Expectation) -> Report {
-    checks::run(folder, expected)
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    checks::run(folder, expected, cores)
 }
 
 #[cfg(test)]

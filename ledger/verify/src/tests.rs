@@ -4,6 +4,7 @@
 mod forge;
 mod forged;
 mod honest;
+mod many;
 
 use std::path::Path;
 
