@@ -20,7 +20,7 @@ const KEY_MODE: u32 = 0o600;
 /// In a node's log folder: its own log.
 pub const OWN: &str = "own";
 /// In a node's log folder: the copies of the others' logs, by their names.
-pub const COPIES: &str = "copies";
+pub use ledger_node::prove::COPIES;
 /// In a node's log folder, from its making to its first start: the log has never
 /// been in use, so nobody has to be asked how far it went.
 pub const FRESH: &str = "fresh";

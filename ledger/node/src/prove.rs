@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ledger_core::entry::EntryParts;
+use ledger_core::hash::DIGEST_BYTES;
 use ledger_core::merkle::{consistency_proof, leaf_hash, root};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
@@ -20,7 +21,13 @@ use ledger_proof::{Bundle, Consistency, Proven};
 use thiserror::Error;
 
 use crate::error::LedgerError;
-use crate::read::{LogEntry, entries, json, utc_text};
+use crate::log::LEDGER_FOLDER;
+use crate::read::{Entries, LogEntry, entries, entries_in, json, utc_text};
+use crate::segment::segment_name;
+
+/// Beside the log of one node among several: the copies of the others' logs, a
+/// folder each.
+pub const COPIES: &str = "copies";
 
 /// Longest summary in bytes: what a text of a record may have.
 const SUMMARY_BYTES_MAX: usize = 1024;
@@ -115,13 +122,22 @@ pub enum ProveError {
 pub fn prove(folders: &[PathBuf], asked: &Asked) -> Result<Bundle, ProveError> {
     let mut logs = Vec::with_capacity(folders.len());
     for folder in folders {
-        let log = Log::read(folder)?;
+        let log = Log::read(Kept::Run(folder.clone()))?;
         let first: &Log = logs.first().unwrap_or(&log);
         if log.id != first.id {
             let folder = folder.clone();
             return Err(ProveError::OtherUniverse { folder });
         }
+        let universe = log.universe.clone();
         logs.push(log);
+        for copy in copies(folder) {
+            match Log::read(Kept::Copy(copy, Box::new(universe.clone()))) {
+                Ok(log) => logs.push(log),
+                // Nothing was heard of that node yet.
+                Err(ProveError::Empty { .. }) => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
     let subject = select(&logs, &asked.atom)?;
     let wanted = match asked.with_dependencies {
@@ -180,9 +196,45 @@ pub fn prove(folders: &[PathBuf], asked: &Asked) -> Result<Bundle, ProveError> {
     })
 }
 
+/// The copies of other nodes' logs that lie beside the log of a run.
+fn copies(run: &Path) -> Vec<PathBuf> {
+    let own = run.join(LEDGER_FOLDER).canonicalize();
+    let beside = own.ok().and_then(|own| Some(own.parent()?.join(COPIES)));
+    let listed = beside.and_then(|folder| std::fs::read_dir(folder).ok());
+    let paths = listed.into_iter().flatten().filter_map(Result::ok);
+    let mut folders: Vec<PathBuf> = paths.map(|entry| entry.path()).collect();
+    folders.retain(|folder| folder.join(segment_name(1)).exists());
+    folders.sort();
+    folders
+}
+
+/// Where a log is kept.
+#[derive(Clone)]
+enum Kept {
+    /// In the ledger's folder of a run folder, with its configuration.
+    Run(PathBuf),
+    /// In a folder of segments alone.
+    Copy(PathBuf, Box<Universe>),
+}
+
+impl Kept {
+    fn folder(&self) -> &Path {
+        match self {
+            Kept::Run(folder) | Kept::Copy(folder, _) => folder,
+        }
+    }
+
+    fn entries(&self) -> Result<Entries, LedgerError> {
+        match self {
+            Kept::Run(folder) => entries(folder),
+            Kept::Copy(folder, universe) => entries_in(folder, (**universe).clone()),
+        }
+    }
+}
+
 /// What is kept of a log after it was read once.
 struct Log {
-    folder: PathBuf,
+    kept: Kept,
     universe: Universe,
     id: UniverseId,
     node: Address,
@@ -200,14 +252,20 @@ struct Log {
 }
 
 impl Log {
-    fn read(folder: &Path) -> Result<Log, ProveError> {
-        let mut all = entries(folder)?;
+    fn read(kept: Kept) -> Result<Log, ProveError> {
+        let mut all = kept.entries()?;
         let universe = all.universe().clone();
         let id = universe.id().map_err(LedgerError::from)?;
         let (mut leaves, mut names, mut ids) = (vec![], vec![], vec![]);
         let mut places = BTreeMap::new();
+        // What is kept elsewhere leaves its place empty, and its leaf comes below.
+        let nothing = AtomId([0; DIGEST_BYTES]);
         for entry in all.by_ref() {
             let entry = entry?;
+            let place = (entry.clock - 1) as usize;
+            leaves.resize(place, [0; DIGEST_BYTES]);
+            names.resize(place, vec![]);
+            ids.resize(place, nothing);
             leaves.push(leaf_hash(
                 &id,
                 &parts(&entry)?.to_bytes().map_err(SchemaError::from)?,
@@ -220,17 +278,26 @@ impl Log {
             named.shrink_to_fit();
             names.push(named);
         }
+        for (clock, leaf) in all.elsewhere() {
+            let place = (*clock - 1) as usize;
+            if place >= leaves.len() {
+                leaves.resize(place + 1, [0; DIGEST_BYTES]);
+            }
+            leaves[place] = *leaf;
+        }
+        names.resize(leaves.len(), vec![]);
+        ids.resize(leaves.len(), nothing);
         let head = all.signed_head().cloned();
         let empty = || ProveError::Empty {
-            folder: folder.to_path_buf(),
+            folder: kept.folder().to_path_buf(),
         };
         let head = head.filter(|h| h.head.size > 0).ok_or_else(empty)?;
         Ok(Log {
-            folder: folder.to_path_buf(),
             node: head.head.node,
             levels: levels(&id, leaves),
             universe,
             id,
+            kept,
             head,
             places,
             names,
@@ -242,7 +309,11 @@ impl Log {
     fn entries_of(&self, wanted: &BTreeSet<AtomId>) -> Result<Vec<LogEntry>, LedgerError> {
         let places = wanted.iter().filter_map(|id| self.places.get(id));
         let last = places.max().map_or(0, |place| place + 1);
-        let until_last = entries(&self.folder)?.take(last);
+        let is_before = |entry: &Result<LogEntry, LedgerError>| match entry {
+            Ok(entry) => entry.clock <= last as u64,
+            Err(_) => true,
+        };
+        let until_last = self.kept.entries()?.take_while(is_before);
         until_last
             .filter(|entry| match entry {
                 Ok(entry) => wanted.contains(&entry.atom.id()),

@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use ledger_core::{
-    Atom, Entry, SegmentHeader, Shown, Signature, SignedHead, Universe, UniverseId, Vertex,
+    Atom, Digest32, Entry, SegmentHeader, Shown, Signature, SignedHead, Universe, UniverseId,
+    Vertex,
 };
 use ledger_core::{Field as _, HeadId};
 use serde_json::{Map, Value as Json};
@@ -42,6 +43,7 @@ pub struct Entries {
     next_clock: u64,
     last_head: HeadId,
     signed_head: Option<SignedHead>,
+    elsewhere: Vec<(u64, Digest32)>,
     is_over: bool,
 }
 
@@ -52,17 +54,27 @@ pub struct Entries {
 pub fn entries(run_dir: &Path) -> Result<Entries, LedgerError> {
     let folder = run_dir.join(LEDGER_FOLDER);
     let universe = universe_of(&read(&folder, UNIVERSE_FILE)?)?;
-    let names = list(&folder).map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
+    entries_in(&folder, universe)
+}
+
+/// The entries of the segments in `folder`, which may be a copy of another node's
+/// log and then has no configuration of its own.
+///
+/// # Errors
+/// A missing segment.
+pub fn entries_in(folder: &Path, universe: Universe) -> Result<Entries, LedgerError> {
+    let names = list(folder).map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
     Ok(Entries {
         id: universe.id()?,
         universe,
         numbers: numbers_of(&names)?.into_iter(),
-        folder,
+        folder: folder.to_owned(),
         segment: None,
         ready: vec![].into_iter(),
         next_clock: 1,
         last_head: HeadId::NONE,
         signed_head: None,
+        elsewhere: vec![],
         is_over: false,
     })
 }
@@ -81,6 +93,12 @@ impl Entries {
     /// end of the iteration, the last head of the log.
     pub fn signed_head(&self) -> Option<&SignedHead> {
         self.signed_head.as_ref()
+    }
+
+    /// Clock and leaf of each entry so far that is kept elsewhere: in a copy of the
+    /// log of a node that keeps other shards.
+    pub fn elsewhere(&self) -> &[(u64, Digest32)] {
+        &self.elsewhere
     }
 
     /// Reads until at least one entry is ready; false at the end.
@@ -115,9 +133,13 @@ impl Entries {
             };
             let mut ready = Vec::with_capacity(batch.items.len());
             for (offset, item) in &batch.items {
-                let Item::Entry(entry) = item else {
-                    self.next_clock += 1;
-                    continue;
+                let entry = match item {
+                    Item::Entry(entry) => entry,
+                    Item::Leaf(leaf) => {
+                        self.elsewhere.push((self.next_clock, **leaf));
+                        self.next_clock += 1;
+                        continue;
+                    }
                 };
                 let entry = Entry::from_bytes(entry, &self.id)
                     .map_err(|e| corrupt(*offset, e.to_string()))?;

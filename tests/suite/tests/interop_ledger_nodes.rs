@@ -1,0 +1,279 @@
+//! A bench whose ledger is kept by four nodes: real processes, one of them killed, and a network
+//! that comes apart and together again.
+
+// Everything in this file is a test, its small functions too.
+#![allow(clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use suite::http::try_request;
+use suite::process::{Running, WithArguments, gridrig, output, script};
+use suite::{PATIENCE, folder, free_port, root, wait_for};
+
+/// A cable between two nodes that can be pulled out.
+struct Cable {
+    port: u16,
+    is_whole: Arc<AtomicBool>,
+    ends: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Cable {
+    fn to(target: u16) -> Cable {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let is_whole = Arc::new(AtomicBool::new(true));
+        let ends: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let (whole, kept) = (Arc::clone(&is_whole), Arc::clone(&ends));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if !whole.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let Ok(other) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)) else {
+                    continue;
+                };
+                let copies = (stream.try_clone(), other.try_clone());
+                if let (Ok(one), Ok(two)) = copies {
+                    let mut kept = kept.lock().expect("nobody panics with it");
+                    kept.extend([
+                        one.try_clone().expect("a socket"),
+                        two.try_clone().expect("a socket"),
+                    ]);
+                    carry(stream, two);
+                    carry(other, one);
+                }
+            }
+        });
+        Cable {
+            port,
+            is_whole,
+            ends,
+        }
+    }
+
+    fn pull(&self) {
+        self.is_whole.store(false, Ordering::Relaxed);
+        for end in self.ends.lock().expect("nobody panics with it").drain(..) {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        self.is_whole.store(true, Ordering::Relaxed);
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    std::thread::spawn(move || {
+        let mut bytes = [0; 16_384];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    });
+}
+
+/// A universe of four nodes for the demo bench, and that bench with a node for its ledger.
+fn lab(dir: &Path) -> (PathBuf, PathBuf) {
+    let campus = root().join("rigs/virtual/campus.toml");
+    let lab = dir.join("lab");
+    // Four ports in a row that are free now.
+    let first = wait_for("four free ports", PATIENCE, || {
+        let first = free_port();
+        let free = |n| TcpListener::bind((Ipv4Addr::LOCALHOST, first.checked_add(n)?)).ok();
+        (1..4).map(free).all(|held| held.is_some()).then_some(first)
+    });
+    let made = gridrig()
+        .with(["ledger", "init"])
+        .with([&lab])
+        .with(["--rig"])
+        .with([&campus])
+        .with(["--listen", &format!("127.0.0.1:{first}")]);
+    assert!(output(made).status.success());
+    let rig = dir.join("rig.toml");
+    let text = format!(
+        "schema = 1\ninherit = \"{}\"\n[ledger]\nnode = \"lab/node-1/node.toml\"\n",
+        campus.display()
+    );
+    fs::write(&rig, text).expect("the rig is written");
+    (lab, rig)
+}
+
+fn start(lab: &Path, node: usize) -> Running {
+    let config = lab.join(format!("node-{node}/node.toml"));
+    Running::start(
+        gridrig()
+            .with(["--json", "ledger", "node"])
+            .with([config]),
+    )
+}
+
+/// What the run tells about its ledger: its clock, entries that are not final, and who is connected.
+fn ledger(port: u16) -> Option<(u64, u64, usize)> {
+    let answer = try_request(port, "GET", "/api/v1/ledger", None, "")?;
+    let told = answer.json();
+    let ledger = &told["federation"];
+    let nodes = ledger["nodes"].as_array()?;
+    let there = nodes.iter().filter(|node| node["connected"] == true);
+    Some((
+        told["clock"].as_u64()?,
+        ledger["not_final"].as_u64()?,
+        there.count(),
+    ))
+}
+
+/// The entries of a log: atom and kind of each.
+fn entries(log: &Path, dir: &Path) -> Vec<(String, String)> {
+    // `show` takes a run folder, which holds the log as `ledger`.
+    let run = dir.join(format!("as-run-{}", fs::read_dir(dir).expect("a folder").count()));
+    fs::create_dir(&run).expect("a folder");
+    std::os::unix::fs::symlink(log, run.join("ledger")).expect("a link");
+    let shown = output(gridrig().with(["--json", "ledger", "show"]).with([&run]));
+    assert!(shown.status.success());
+    let verified = output(gridrig().with(["ledger", "verify"]).with([&run]));
+    assert!(verified.status.success(), "{verified:?}");
+    let text = String::from_utf8(shown.stdout).expect("text");
+    let object = |line: &str| serde_json::from_str::<Value>(line).expect("an object each");
+    let word = |entry: &Value, key: &str| entry[key].as_str().expect("a text").to_owned();
+    text.lines()
+        .map(object)
+        .map(|entry| (word(&entry, "atom"), word(&entry, "kind")))
+        .collect()
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn four_nodes_keep_a_bench_through_a_kill_and_a_split_and_prove_it_afterwards() {
+    let dir = folder();
+    let (lab, rig) = lab(dir.path());
+    // The bench's node dials the three others, each over a cable of its own.
+    let config = lab.join("node-1/node.toml");
+    let mut text = fs::read_to_string(&config).expect("the configuration");
+    let mut cables = vec![];
+    for node in 2..=4 {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("node-{node} = ")))
+            .expect("the peer's address")
+            .to_owned();
+        let port = line.rsplit([':', '"']).nth(1).expect("a port");
+        let cable = Cable::to(port.parse().expect("a port"));
+        let through = format!("node-{node} = \"127.0.0.1:{}\"", cable.port);
+        text = text.replace(&line, &through);
+        cables.push(cable);
+    }
+    fs::write(&config, text).expect("the configuration is written");
+    let mut others: Vec<Running> = (2..=4).map(|node| start(&lab, node)).collect();
+    for other in &mut others {
+        other.told("\"ready\"");
+    }
+    let (port, out) = (free_port(), dir.path().join("runs"));
+    let run = Running::start(
+        gridrig()
+            .with(["run"])
+            .with([&rig])
+            .with(["--on", "sim", "--arm", "--listen"])
+            .with([format!("127.0.0.1:{port}")])
+            .with(["--out"])
+            .with([&out]),
+    );
+    let until = |what: &str, holds: &dyn Fn((u64, u64, usize)) -> bool| {
+        wait_for(what, PATIENCE, || ledger(port).filter(|seen| holds(*seen)))
+    };
+    until("the first entries are final at four nodes", &|(clock, open, there)| {
+        clock > 5 && open == 0 && there == 4
+    });
+    // One is killed: three of four are enough.
+    others.remove(2).kill();
+    let (clock, _, _) = until("one is missed", &|(_, _, there)| there == 3);
+    until("what is said without it is final", &|(now, open, _)| now > clock + 5 && open == 0);
+    // The bench is cut off: it goes on to log, and nothing becomes final.
+    cables.iter().for_each(Cable::pull);
+    let (clock, open, _) = until("the bench is alone", &|(_, _, there)| there == 1);
+    let (later, still_open, _) = until("it logs on", &|(now, _, _)| now >= clock + 10);
+    assert!(still_open >= open + (later - clock), "{still_open} of {open}");
+    // All come back.
+    cables.iter().for_each(Cable::mend);
+    let mut killed = start(&lab, 4);
+    killed.told("\"ready\"");
+    until("all is final", &|(now, open, there)| now >= later && open == 0 && there == 4);
+    let (status, told) = run.terminate();
+    assert!(status.success(), "{told}");
+    let run_dir = fs::read_dir(&out)
+        .expect("the runs")
+        .next()
+        .expect("a run")
+        .expect("a folder")
+        .path();
+    let result = suite::run::result(&run_dir);
+    assert_eq!(result["ledger"]["verified"], true, "{result}");
+    assert_eq!(result["ledger"]["not_final"], 0, "{result}");
+    others.push(killed);
+
+    // Every log verifies and holds the same; nothing that was acknowledged is missing.
+    let own = entries(&lab.join("node-1/log/own"), dir.path());
+    let ids: BTreeSet<&String> = own.iter().map(|(atom, _)| atom).collect();
+    let logged = result["counters"]["dispatches_logged"].as_u64().expect("a count");
+    let dispatches = own.iter().filter(|(_, kind)| kind == "dispatch").count() as u64;
+    assert!(dispatches >= logged, "{dispatches} of {logged}");
+    for node in 2..=4 {
+        let log = lab.join(format!("node-{node}/log/own"));
+        let theirs = wait_for("a node has it all", PATIENCE, || {
+            let theirs = entries(&log, dir.path());
+            (theirs.len() >= own.len()).then_some(theirs)
+        });
+        let theirs: BTreeSet<&String> = theirs.iter().map(|(atom, _)| atom).collect();
+        assert_eq!(theirs, ids, "node-{node}");
+    }
+    for other in others {
+        assert!(other.terminate().0.success());
+    }
+
+    // A setpoint that was sent while the bench was alone, proved final.
+    let proof = dir.path().join("a.tproof");
+    let alone = (clock + 1..=later)
+        .find(|at| own[*at as usize - 1].1 == "dispatch")
+        .unwrap_or(clock + 1);
+    let prove = gridrig()
+        .with(["ledger", "prove"])
+        .with([&run_dir])
+        .with([format!("clock:{alone}"), "--out".to_owned()])
+        .with([&proof]);
+    let proved = output(prove);
+    assert!(proved.status.success(), "{proved:?}");
+    let universe = lab.join("universe.json");
+    let verdicts = |file: &Path| {
+        let ours = gridrig()
+            .with(["ledger", "verify-proof", "--level", "l3", "--universe"])
+            .with([&universe])
+            .with([file]);
+        let theirs = script("verify_proof.py")
+            .with(["--universe"])
+            .with([&universe])
+            .with([file]);
+        [ours, theirs].map(|mut command| command.output().expect("it starts").status.code())
+    };
+    assert_eq!(verdicts(&proof), [Some(0), Some(0)]);
+    let bytes = fs::read(&proof).expect("the proof");
+    let wrong = dir.path().join("wrong.tproof");
+    for at in [bytes.len() / 5, bytes.len() / 3, bytes.len() / 2] {
+        let mut altered = bytes.clone();
+        altered[at] ^= 4;
+        for changed in [&altered[..], &bytes[..at]] {
+            fs::write(&wrong, changed).expect("a file");
+            for code in verdicts(&wrong) {
+                assert!(matches!(code, Some(2 | 6)), "byte {at}: {code:?}");
+            }
+        }
+    }
+}
+
