@@ -2,6 +2,7 @@
 //! for the simulation of several nodes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -77,7 +78,7 @@ fn missing() -> io::Error {
 
 impl Storage for MemoryStorage {
     fn names(&mut self) -> io::Result<Vec<String>> {
-        Ok(self.disk().files.keys().cloned().collect())
+        Ok(self.locked().files.keys().cloned().collect())
     }
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>> {
         self.locked()
@@ -87,16 +88,20 @@ impl Storage for MemoryStorage {
             .ok_or_else(missing)
     }
     fn read_at(&mut self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let bytes = self.read(name)?;
+        let disk = self.locked();
+        let bytes = &disk.files.get(name).ok_or_else(missing)?.bytes;
         let from = offset as usize;
         let part = bytes.get(from..from + length);
         part.map(<[u8]>::to_vec)
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
     fn create(&mut self, name: &str) -> io::Result<()> {
-        match self.locked().files.insert(name.to_owned(), File::default()) {
-            None => Ok(()),
-            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        match self.locked().files.entry(name.to_owned()) {
+            Entry::Vacant(place) => {
+                place.insert(File::default());
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(io::ErrorKind::AlreadyExists.into()),
         }
     }
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<usize> {
@@ -118,11 +123,10 @@ impl Storage for MemoryStorage {
     }
     fn truncate(&mut self, name: &str, length: u64) -> io::Result<()> {
         let mut disk = self.locked();
-        disk.files
-            .get_mut(name)
-            .ok_or_else(missing)?
-            .bytes
-            .truncate(length as usize);
+        let file = disk.files.get_mut(name).ok_or_else(missing)?;
+        file.bytes.truncate(length as usize);
+        // What is appended later was never synchronised.
+        file.synced = file.synced.min(file.bytes.len());
         Ok(())
     }
     fn sync(&mut self, name: &str) -> io::Result<()> {
