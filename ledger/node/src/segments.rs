@@ -69,7 +69,8 @@ impl Segments {
         })
     }
 
-    /// Reads all batches back and cuts off a torn tail.
+    /// Reads all batches back, cuts off a torn tail, and puts the rest on stable
+    /// storage.
     pub(crate) fn open(
         storage: Box<dyn Storage>,
         universe: UniverseId,
@@ -91,6 +92,9 @@ impl Segments {
             let is_last = Some(&number) == numbers.last();
             segments.open_one(number, is_last, follower)?;
         }
+        // A process that was killed may have left what only the system's memory
+        // holds. Whatever is read back here is handed out from now on.
+        segments.sync()?;
         Ok(segments)
     }
 

@@ -43,6 +43,17 @@ fn a_crash_at_any_byte_of_a_batch_loses_only_what_was_not_acknowledged() {
 }
 
 #[test]
+fn what_opening_reads_back_is_on_stable_storage() {
+    let storage = MemoryStorage::default();
+    let mut log = create(&storage, Durability::Buffered);
+    log.append_batch(NOW, vec![mode("island")]).unwrap();
+    drop(log);
+    // Only the process ended: the system still had the batch.
+    assert_eq!(open(&storage).unwrap().clock(), 1);
+    assert_eq!(open(&storage.after_crash(0)).unwrap().clock(), 1);
+}
+
+#[test]
 fn any_changed_byte_of_a_written_ledger_is_refused_and_nothing_is_cut_off() {
     let check = |storage: &MemoryStorage| {
         for (name, file) in storage.disk().files {
