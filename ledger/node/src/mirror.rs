@@ -177,6 +177,10 @@ impl Mirror {
         if head.head.node != self.state.node {
             return Err(unsigned("it is of another node".to_owned()));
         }
+        // Whatever has come before costs nothing when it comes again.
+        if self.heads.of(head.head.size) == Some(&head) {
+            return Err(MirrorFault::Known);
+        }
         head.verify(&self.state.universe, &self.state.key)
             .map_err(|e| unsigned(e.to_string()))?;
         if let Some(known) = self.heads.of(head.head.size) {

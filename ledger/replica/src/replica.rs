@@ -105,6 +105,7 @@ pub enum Effect {
 
 struct Waiting {
     atom: Atom,
+    /// When it was seen first; long ago when it was read back.
     since_utc_ns: i64,
 }
 
@@ -137,6 +138,9 @@ pub struct Replica {
     unheard: BTreeSet<usize>,
     /// The largest size of this node's log that it has signed, as others show.
     signed_size: u64,
+    /// Since when this node signs: before that nothing could be witnessed, so
+    /// nothing has waited for what it names.
+    signing_since_utc_ns: Option<i64>,
     /// Whom to tell what this node has, at the end of the step.
     to_tell: BTreeSet<usize>,
     told_utc_ns: i64,
@@ -249,6 +253,7 @@ impl Replica {
             suspects: BTreeMap::new(),
             unheard,
             signed_size: 0,
+            signing_since_utc_ns: None,
             to_tell: BTreeSet::new(),
             told_utc_ns: i64::MIN,
             effects: vec![],
@@ -351,8 +356,9 @@ impl Replica {
     /// submitted as one batch, and says what is to be sent. What is in the
     /// effects is as durable as the log.
     pub fn step(&mut self, now_utc_ns: i64) -> Vec<Effect> {
-        if self.may_sign() {
-            self.append(now_utc_ns);
+        match self.may_sign() {
+            true => self.append(now_utc_ns),
+            false => self.signing_since_utc_ns = None,
         }
         if now_utc_ns.saturating_sub(self.told_utc_ns) >= HAVE_INTERVAL_NS {
             self.told_utc_ns = now_utc_ns;
@@ -436,11 +442,13 @@ impl Replica {
         if have.held.len() != self.mirrors.len() {
             return self.faulty(from, "it counts other nodes".to_owned());
         }
-        if let Some(head) = &have.yours {
+        // Only what says more than is known is worth a look at its signature.
+        let more = have.yours.as_ref();
+        if let Some(head) = more.filter(|head| head.head.size > self.signed_size) {
             if !self.is_mine(head) {
                 return self.faulty(from, "it shows a head that is not ours".to_owned());
             }
-            self.signed_size = self.signed_size.max(head.head.size);
+            self.signed_size = head.head.size;
         }
         self.unheard.remove(&from);
         for (node, theirs) in have.held.iter().enumerate() {
@@ -671,7 +679,8 @@ impl Replica {
 
     /// Appends what was submitted and what may be witnessed, as one batch.
     fn append(&mut self, now_utc_ns: i64) {
-        let seen = self.choose(now_utc_ns);
+        let since = *self.signing_since_utc_ns.get_or_insert(now_utc_ns);
+        let seen = self.choose(now_utc_ns, since);
         let mut groups: Vec<(i64, Vec<Record>)> = Vec::new();
         let mut tickets = Vec::new();
         let mut count = seen.len();
@@ -780,7 +789,7 @@ impl Replica {
 
     /// The waiting atoms that may be witnessed now, in an order in which each
     /// follows what it must follow. Those that never may are dropped.
-    fn choose(&mut self, now_utc_ns: i64) -> Vec<Atom> {
+    fn choose(&mut self, now_utc_ns: i64, signing_since_utc_ns: i64) -> Vec<Atom> {
         let mut chosen = Vec::new();
         let mut staged = BTreeMap::new();
         let mut dropped = Vec::new();
@@ -802,7 +811,7 @@ impl Replica {
                     place: &|author| self.log.place(author),
                     accused: &|author| self.accused.contains_key(author),
                     now_utc_ns,
-                    since_utc_ns: waiting.since_utc_ns,
+                    since_utc_ns: waiting.since_utc_ns.max(signing_since_utc_ns),
                 };
                 match bench.judge(atom) {
                     Verdict::Now => {
