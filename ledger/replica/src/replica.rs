@@ -452,10 +452,11 @@ impl Replica {
         }
         self.unheard.remove(&from);
         for (node, theirs) in have.held.iter().enumerate() {
-            if node == from {
+            let mine = self.held(node);
+            // Of its own log a node lacks something only after a backup was restored.
+            if node == from && mine <= theirs.size {
                 continue;
             }
-            let mine = self.held(node);
             let root = match &self.mirrors[node] {
                 Some(mirror) => mirror.root(),
                 None => self.log.root(),

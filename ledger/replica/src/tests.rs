@@ -80,10 +80,6 @@ fn settle(replicas: &mut [Replica]) -> Vec<Vec<Effect>> {
 fn what_one_node_says_is_final_at_all_four() {
     let universe = universe(4);
     let mut replicas: Vec<Replica> = (1..=4).map(|me| replica(&universe, me)).collect();
-    let mode = |to: &str| {
-        let (from, to, reason) = ("grid".to_owned(), to.to_owned(), "asked".to_owned());
-        AtomDraft::new("controller", Payload::Mode(Mode { from, to, reason }))
-    };
     let dispatch = AtomDraft::new(
         "controller",
         Payload::Dispatch(Dispatch {
@@ -130,4 +126,53 @@ fn what_one_node_says_is_final_at_all_four() {
             "{effects:?}"
         );
     }
+}
+
+/// As [`replica`], on disks that outlive it.
+fn replica_on(universe: &Universe, me: u8, own: &MemoryStorage, start: Start) -> Replica {
+    let keys = Keyring::new(&format!("node-{me}"), key(me)).with_party("controller", key(101));
+    let copies = (1..=universe.nodes.len() as u8).map(|n| {
+        let copy: Box<dyn ledger_node::Storage> = Box::new(MemoryStorage::default());
+        (n != me).then_some(copy)
+    });
+    let stores = Stores {
+        own: Box::new(own.clone()),
+        copies: copies.collect(),
+    };
+    Replica::open(universe, keys, stores, Durability::Fsync, start).unwrap()
+}
+
+fn mode(to: &str) -> AtomDraft {
+    let (from, to, reason) = ("grid".to_owned(), to.to_owned(), "asked".to_owned());
+    AtomDraft::new("controller", Payload::Mode(Mode { from, to, reason }))
+}
+
+#[test]
+fn a_node_with_an_empty_disk_takes_its_own_log_back_before_it_signs() {
+    let universe = universe(4);
+    let mut replicas: Vec<Replica> = (1..=4).map(|me| replica(&universe, me)).collect();
+    replicas[0].submit(NOW, vec![mode("island")]);
+    settle(&mut replicas);
+    replicas[0].submit(NOW, vec![mode("grid")]);
+    settle(&mut replicas);
+    let (clock, root) = (replicas[0].clock(), replicas[0].root());
+    let lost = std::collections::BTreeSet::new();
+    replicas[0] = replica_on(
+        &universe,
+        1,
+        &MemoryStorage::default(),
+        Start::Again { lost },
+    );
+    replicas[0].submit(NOW, vec![mode("island")]);
+    assert!(!replicas[0].may_sign());
+    for other in 1..4 {
+        replicas[other].greet(0);
+        replicas[0].greet(other);
+    }
+    settle(&mut replicas);
+    // All of the old log is there, and what was submitted stands behind it.
+    assert_eq!(replicas[0].clock(), clock + 1);
+    assert_eq!(replicas[1].held(0), clock + 1);
+    assert_ne!(replicas[0].root(), root);
+    assert!(replicas.iter().all(|replica| replica.accused().is_empty()));
 }
