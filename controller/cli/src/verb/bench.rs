@@ -28,6 +28,7 @@ const BENCHES: &[Bench] = &[
         "clearing generated books of a thousand to a million orders",
         market,
     ),
+    ("ledger-verify", benches::LEDGER_VERIFY, ledger_verify),
     ("mqtt", benches::MQTT, mqtt),
 ];
 
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// Only sizes up to this one.
     #[arg(long, value_name = "N")]
     size_max: Option<usize>,
+    /// Entries of the ledger of the bench `ledger-verify`.
+    #[arg(long, value_name = "N", default_value_t = benches::LEDGER_ENTRIES)]
+    entries: usize,
     /// Broker of the bench `mqtt`; without it, a mosquitto is started.
     #[arg(long, value_name = "HOST:PORT")]
     broker: Option<String>,
@@ -61,7 +65,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     }
     let Some(name) = &arguments.name else {
         for (name, what) in known() {
-            terminal.print(format!("{name:<12} {what}"));
+            terminal.print(format!("{name:<13} {what}"));
         }
         return Ok(Verdict::Pass);
     };
@@ -126,6 +130,18 @@ fn market(arguments: &Arguments) -> Result<Value, Problem> {
         "optimised": !cfg!(debug_assertions),
         "rows": rows,
     }))
+}
+
+fn ledger_verify(arguments: &Arguments) -> Result<Value, Problem> {
+    if arguments.entries == 0 {
+        let help = "a thousand entries take a second; the default is that of the documentation";
+        return Err(Problem::usage(usage(
+            "C001",
+            "a ledger of no entries",
+            help,
+        )));
+    }
+    benches::measure_ledger_verify(arguments.entries).map_err(not_measured)
 }
 
 fn mqtt(arguments: &Arguments) -> Result<Value, Problem> {

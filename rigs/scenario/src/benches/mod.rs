@@ -14,6 +14,7 @@ mod der;
 mod fast_path;
 mod idle;
 mod late;
+mod ledger_verify;
 mod meters;
 mod modbus;
 mod mqtt;
@@ -29,6 +30,7 @@ mod virtual_time;
 use serde_json::Value;
 
 pub use child::child;
+pub use ledger_verify::{ENTRIES as LEDGER_ENTRIES, measure as measure_ledger_verify};
 pub use mqtt::measure as measure_mqtt;
 
 /// Why a bench could not be carried out.
@@ -142,6 +144,10 @@ pub const BENCHES: &[Bench] = &[
         measure: silent::measure,
     },
 ];
+
+/// The bench `ledger-verify` in a line; it is not among [`BENCHES`], as it can be given a size.
+pub const LEDGER_VERIFY: &str =
+    "a generated ledger verified on all cores, beside the bare signatures";
 
 /// The bench `mqtt` in a line; it is not among [`BENCHES`], as it can be given a broker.
 pub const MQTT: &str =
