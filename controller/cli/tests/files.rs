@@ -286,6 +286,25 @@ fn the_vectors_of_the_market_clear_on_the_command_line() {
     unknown.exits(2);
     assert!(unknown.stderr.contains("error[M"), "{}", unknown.stderr);
 
+    let book = r#"{"bids":[["b",30,5]],"offers":[["s",10,7]]}"#;
+    let script = r#"{"mech":"cda","in":[["s","sell",9,4,"GTC"],["b","buy",12,6,"IOC"]]}"#;
+    place.file("books.jsonl", &format!("{book}\n\n{script}\n"));
+    let both = place.gridrig(&["market", "clear", "books.jsonl", "--lines"]);
+    let lines: Vec<Value> = (both.exits(0).stdout.lines())
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    assert_eq!((lines.len(), &lines[0]["p"]), (2, &json!(10)), "{lines:?}");
+    assert_eq!(lines[1]["trades"], json!([["b", "s", 4, 9]]));
+    place.file("second.jsonl", &format!("{book}\n{{\"bids\":3}}\n"));
+    let second = place.gridrig(&["market", "clear", "second.jsonl", "--lines"]);
+    second.exits(2);
+    assert!(
+        second.stderr.contains("book in line 2"),
+        "{}",
+        second.stderr
+    );
+    assert_eq!(second.stdout.lines().count(), 1);
+
     place.file("broken.json", "{\"in\": \n  nonsense,\n  \"x\": 1}");
     let broken = place.gridrig(&["--json", "market", "clear", "broken.json"]);
     let told: Value = broken.exits(2).json();

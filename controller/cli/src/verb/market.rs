@@ -31,6 +31,9 @@ enum What {
         /// The mechanism; it wins over the one that the book names.
         #[arg(long, value_name = "NAME")]
         mechanism: Option<String>,
+        /// Take every line of the file for a book of its own; each gives one line.
+        #[arg(long)]
+        lines: bool,
     },
     /// Recompute every clearing and settlement of a run from its ledger.
     Replay {
@@ -42,7 +45,14 @@ enum What {
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     match arguments.what {
-        What::Clear { book, mechanism } => clear(&book, mechanism.as_deref(), terminal),
+        What::Clear {
+            book,
+            mechanism,
+            lines,
+        } => {
+            let clear = if lines { clear_lines } else { clear };
+            clear(&book, mechanism.as_deref(), terminal)
+        }
         What::Replay { run } => replayed(&run, terminal),
     }
 }
@@ -52,6 +62,21 @@ fn clear(path: &Path, mechanism: Option<&str>, terminal: &Terminal) -> Outcome {
     let cleared = market::offline::clear(&text, mechanism)
         .map_err(|e| Problem::usage(fault(path, &text, &e)))?;
     terminal.print(cleared.trim_end());
+    Ok(Verdict::Pass)
+}
+
+/// Stops at the first line that is not cleared; those before it are.
+fn clear_lines(path: &Path, mechanism: Option<&str>, terminal: &Terminal) -> Outcome {
+    let text = read(path)?;
+    let lines = text.lines().enumerate();
+    for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+        let cleared = market::offline::clear(line, mechanism).map_err(|e| {
+            let mut told = fault(path, line, &e);
+            told.message = format!("book in line {}: {}", index + 1, told.message);
+            Problem::usage(told)
+        })?;
+        terminal.print(cleared.trim_end());
+    }
     Ok(Verdict::Pass)
 }
 

@@ -1,0 +1,297 @@
+"""The market in the opinion of a linear program: scipy's HiGHS.
+
+    market_lp.py make KIND COUNT SEED BOOKS.jsonl
+    market_lp.py judge KIND BOOKS.jsonl RESULTS.jsonl
+
+KIND is `books` (bids and offers of one node), `trees` (feeders with capacities and fees) or
+`reserve` (energy and reserve together). `make` writes one document per line as `gridrig market
+clear --lines` reads it. `judge` compares its results, line by line, with the optimum: quantity,
+welfare and both ends of the competitive interval of a book, the welfare of a tree and that what
+is traded is possible and worth it, the cost of reserve. Many programs are solved as one whose
+blocks do not touch, which is what makes a hundred thousand of them a matter of seconds. Before
+it judges, it plants a wrong number in a copy of a result and must find it. One JSON line tells
+how many were compared, how many of them trade, and the first differences.
+"""
+
+import json
+import random
+import sys
+
+import numpy
+import scipy.optimize
+import scipy.sparse
+
+# Programs solved as one. The time of a solver grows faster than the size of its program.
+TOGETHER = {"books": 400, "trees": 50, "reserve": 50}
+
+# The corners of these programs are whole numbers; HiGHS finds them to this.
+WHOLE_WITHIN = 1e-6
+
+
+def orders(rng, name, most, prices=(-40, 120), quantities=(1, 60)):
+    def side(letter):
+        return [
+            [f"{name}{letter}{i}", rng.randint(*prices), rng.randint(*quantities)]
+            for i in range(rng.randint(0, most))
+        ]
+
+    return side("b"), side("s")
+
+
+def make(kind, count, seed, path):
+    rng = random.Random(seed)
+    with open(path, "w") as out:
+        for _ in range(count):
+            if kind == "books":
+                # Few prices make ties, many make none.
+                high = rng.choice([5, 120, 100_000])
+                bids, offers = orders(rng, "", rng.choice([2, 6, 12]), (-high // 3, high))
+                document = {"bids": bids, "offers": offers}
+            elif kind == "trees":
+                nodes = []
+                for i in range(rng.randint(1, 8)):
+                    bids, offers = orders(rng, f"n{i}", 4)
+                    node = {"name": f"n{i}", "bids": bids, "offers": offers}
+                    if i:
+                        node |= {
+                            "toward": f"n{rng.randrange(i)}",
+                            "cap": rng.randint(0, 80), "fee": rng.randint(0, 20),
+                        }
+                    nodes.append(node)
+                document = {"mech": "network_uniform", "in": {"nodes": nodes}}
+            else:
+                generators = {
+                    f"G{i}": [
+                        rng.randint(0, 300), rng.randint(10, 100), rng.randint(0, 30),
+                        rng.choice([None, rng.randint(0, 60)]),
+                    ]
+                    for i in range(rng.randint(1, 9))
+                }
+                room = sum(g[1] for g in generators.values())
+                quick = sum(min(g[1], g[1] if g[3] is None else g[3]) for g in generators.values())
+                demand = rng.randint(0, room)
+                need = {"D": demand, "R": rng.randint(0, min(quick, room - demand) // 2)}
+                document = {"mech": "cooptimise", "in": need | generators}
+            out.write(json.dumps(document) + "\n")
+
+
+def blocks(programs):
+    """Solves (costs, A_eq, b_eq, A_ub, b_ub, bounds) of many at once; their columns, one list
+    each. A program is feasible by how it is made."""
+    costs, bounds, ends = [], [], []
+    matrices = {1: ([], [], [], []), 3: ([], [], [], [])}
+    for program in programs:
+        for key, (rows, columns, terms, limits) in matrices.items():
+            above, before = len(limits), len(costs)
+            rows += [above + row for row in program[key][0]]
+            columns += [before + column for column in program[key][1]]
+            terms += program[key][2]
+            limits += program[key + 1]
+        costs += program[0]
+        bounds += program[5]
+        ends.append(len(costs))
+
+    def whole(key):
+        rows, columns, terms, limits = matrices[key]
+        if not limits:
+            return None, None
+        return scipy.sparse.csr_matrix((terms, (rows, columns)), shape=(len(limits), len(costs))), limits
+
+    found = scipy.optimize.linprog(costs, *whole(3), *whole(1), numpy.array(bounds), method="highs")
+    assert found.status == 0, found.message
+    corner = numpy.rint(found.x)
+    assert numpy.abs(found.x - corner).max(initial=0) < WHOLE_WITHIN, "a corner is no whole number"
+    corner = corner.astype(int).tolist()
+    return [corner[begin:end] for begin, end in zip([0, *ends], ends)]
+
+
+def book_program(document, extra):
+    """The welfare of a book into which `extra` is injected from outside."""
+    bids, offers = document["bids"], document["offers"]
+    rows = bids + offers
+    # What can go nowhere is dropped, what cannot come from anywhere is missing, at a price that
+    # no order reaches; so that books in which nothing trades have a solution too.
+    costs = [-p for _, p, _ in bids] + [p for _, p, _ in offers] + [10**7, 10**7]
+    terms = [1] * len(bids) + [-1] * len(offers) + [1, -1]
+    columns = list(range(len(costs)))
+    bounds = [(0, q) for _, _, q in rows] + [(0, 1), (0, 1)]
+    return costs, ([0] * len(costs), columns, terms), [extra], ([], [], []), [], bounds
+
+
+def judge_books(documents, results):
+    solved = [blocks([book_program(d, extra) for d in documents]) for extra in (0, 1, -1)]
+    for document, result, *columns in zip(documents, results, *solved):
+        worth = [p for _, p, _ in document["bids"]] + [-p for _, p, _ in document["offers"]]
+        welfare = [sum(p * q for p, q in zip(worth, x)) for x in columns]
+        expected = {"welfare": welfare[0]}
+        found = {"welfare": int(result["welfare"])}
+        # Of all quantities at that welfare the largest one, which trades also where it gains
+        # nothing: the linear program does not tell it.
+        found["q"], expected["q"] = result["q"], largest(document)
+        trades = result["q"] > 0
+        if trades:
+            expected |= {"lo": welfare[1] - welfare[0], "hi": welfare[0] - welfare[2]}
+            found |= {"lo": result["interval"][0], "hi": result["interval"][1]}
+            found["p"], expected["p"] = result["p"], sum(result["interval"]) // 2
+        for side, sign in (("bids", 1), ("offers", -1)):
+            for name, price, quantity in document[side]:
+                part = result["alloc"].get(name, 0)
+                if not 0 <= part <= quantity:
+                    expected[name] = quantity
+                    found[name] = part
+                if result["pay"].get(name, 0) != sign * part * (result["p"] or 0):
+                    expected[f"pay of {name}"] = sign * part * (result["p"] or 0)
+                    found[f"pay of {name}"] = result["pay"].get(name, 0)
+        yield trades, expected, found
+
+
+def largest(document):
+    """The most that can be traded without loss, by filling the better orders first."""
+    bids = sorted(((p, q) for _, p, q in document["bids"]), reverse=True)
+    offers = sorted((p, q) for _, p, q in document["offers"])
+    traded, i, j, bid_left, offer_left = 0, 0, 0, 0, 0
+    while True:
+        if not bid_left:
+            if i == len(bids):
+                return traded
+            bid, bid_left = bids[i]
+            i += 1
+        if not offer_left:
+            if j == len(offers):
+                return traded
+            offer, offer_left = offers[j]
+            j += 1
+        if bid < offer:
+            return traded
+        part = min(bid_left, offer_left)
+        traded, bid_left, offer_left = traded + part, bid_left - part, offer_left - part
+
+
+def tree_program(document):
+    nodes = document["in"]["nodes"]
+    place = {node["name"]: i for i, node in enumerate(nodes)}
+    costs, rows, columns, terms, bounds = [], [], [], [], []
+
+    def column(cost, limit, entries):
+        for row, term in entries:
+            rows.append(row)
+            columns.append(len(costs))
+            terms.append(term)
+        costs.append(cost)
+        bounds.append((0, limit))
+
+    for i, node in enumerate(nodes):
+        for _, price, quantity in node["bids"]:
+            column(-price, quantity, [(i, -1)])
+        for _, price, quantity in node["offers"]:
+            column(price, quantity, [(i, 1)])
+        if i:
+            there = place[node["toward"]]
+            column(node["fee"], node["cap"], [(i, -1), (there, 1)])
+            column(node["fee"], node["cap"], [(i, 1), (there, -1)])
+    return costs, (rows, columns, terms), [0] * len(nodes), ([], [], []), [], bounds
+
+
+def judge_trees(documents, results):
+    programs = [tree_program(d) for d in documents]
+    for document, result, program, x in zip(documents, results, programs, blocks(programs)):
+        expected = {"welfare": -sum(c * q for c, q in zip(program[0], x))}
+        found = {"welfare": result["welfare"]}
+        # What is traded must be worth that and balance in every node.
+        value, trades = 0, False
+        for node in document["in"]["nodes"]:
+            name, price = node["name"], result["price"][node["name"]]
+            left = 0
+            for side, sign in (("bids", 1), ("offers", -1)):
+                for order, limit, quantity in node[side]:
+                    part = result["alloc"][order]
+                    trades |= part > 0
+                    value += sign * limit * part
+                    left -= sign * part
+                    if not 0 <= part <= quantity or sign * (limit - (price or 0)) * part < 0:
+                        expected[order], found[order] = "within its limits", part
+            left -= result["flow_to_root"][name]
+            for child in document["in"]["nodes"]:
+                if child.get("toward") == name:
+                    left += result["flow_to_root"][child["name"]]
+            if "cap" in node:
+                flow = abs(result["flow_to_root"][name])
+                value -= node["fee"] * flow
+                if flow > node["cap"]:
+                    expected[name], found[name] = node["cap"], flow
+            expected[f"left in {name}"], found[f"left in {name}"] = 0, left
+        expected["value"], found["value"] = value, result["welfare"]
+        paid = sum(result["pay"].values())
+        expected["paid"], found["paid"] = result["congestion_rent"] + result["fee_rev"], paid
+        yield trades, expected, found
+
+
+def reserve_program(document):
+    inputs = document["in"]
+    generators = [inputs[key] for key in sorted(k for k in inputs if k.startswith("G"))]
+    costs, bounds, rows, columns, terms, limits = [], [], [], [], [], []
+    for i, (price, most, reserve, quick) in enumerate(generators):
+        costs += [price, reserve]
+        bounds += [(0, most), (0, most if quick is None else quick)]
+        rows += [i, i]
+        columns += [2 * i, 2 * i + 1]
+        terms += [1, 1]
+        limits.append(most)
+    every = range(len(generators))
+    rows += [len(generators)] * len(generators)
+    columns += [2 * i + 1 for i in every]
+    terms += [-1] * len(generators)
+    limits.append(-inputs["R"])
+    demand = ([0] * len(generators), [2 * i for i in every], [1] * len(generators))
+    return costs, demand, [inputs["D"]], (rows, columns, terms), limits, bounds
+
+
+def judge_reserve(documents, results):
+    programs = [reserve_program(d) for d in documents]
+    for document, result, program, x in zip(documents, results, programs, blocks(programs)):
+        costs = program[0]
+        own = [value for pair in zip(result["e"], result["r"]) for value in pair]
+        expected = {"cost": sum(c * q for c, q in zip(costs, x)), "D": document["in"]["D"]}
+        found = {"cost": result["cost"], "D": sum(result["e"])}
+        expected["own cost"], found["own cost"] = result["cost"], sum(c * q for c, q in zip(costs, own))
+        if sum(result["r"]) < document["in"]["R"]:
+            expected["R"], found["R"] = document["in"]["R"], sum(result["r"])
+        yield document["in"]["R"] > 0, expected, found
+
+
+JUDGES = {"books": judge_books, "trees": judge_trees, "reserve": judge_reserve}
+
+
+def differences(kind, documents, results):
+    for number, (trades, expected, found) in enumerate(JUDGES[kind](documents, results)):
+        wrong = {key: [found[key], expected[key]] for key in expected if found[key] != expected[key]}
+        yield number, trades, wrong
+
+
+def judge(kind, books, results):
+    with open(books) as lines:
+        documents = [json.loads(line) for line in lines]
+    with open(results) as lines:
+        results = [json.loads(line) for line in lines]
+    assert len(documents) == len(results), f"{len(documents)} documents, {len(results)} results"
+    # A number that is wrong by one must not pass.
+    key = {"books": "welfare", "trees": "welfare", "reserve": "cost"}[kind]
+    planted = [dict(results[0], **{key: results[0][key] + 1})]
+    assert any(wrong for _, _, wrong in differences(kind, documents[:1], planted)), "a planted fault is not found"
+    first, traded, count = [], 0, 0
+    for start in range(0, len(documents), TOGETHER[kind]):
+        part = slice(start, start + TOGETHER[kind])
+        for number, trades, wrong in differences(kind, documents[part], results[part]):
+            traded += trades
+            count += bool(wrong)
+            if wrong and len(first) < 3:
+                first.append({"line": start + number + 1, "ours and theirs": wrong})
+    print(json.dumps({"compared": len(documents), "traded": traded, "different": count, "first": first}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "make":
+        make(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+        print(json.dumps({"made": int(sys.argv[3])}))
+    else:
+        judge(*sys.argv[2:5])
