@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ledger_core::payload::Mode;
-use ledger_core::{AtomId, Level, Payload, Role};
+use ledger_core::particle::Up;
+use ledger_core::payload::{Mint, Mode, Transfer};
+use ledger_core::{Address, Amount, AtomId, Level, Particle, Payload, Role};
 use ledger_net::files::{OWN, Plan, init};
 use ledger_net::{Event, Node, NodeConfig};
 use ledger_node::AtomDraft;
@@ -40,7 +41,11 @@ fn universe_of(folder: &Path, nodes: usize, keys: u8) -> Vec<NodeConfig> {
         name: "lab".to_owned(),
         created_utc_ns: now(),
         addresses: addresses(nodes),
-        parties: vec![("controller".to_owned(), vec![Role::Dispatcher])],
+        parties: vec![
+            ("buyer".to_owned(), vec![Role::Participant]),
+            ("controller".to_owned(), vec![Role::Dispatcher]),
+            ("market-operator".to_owned(), vec![Role::MarketOperator]),
+        ],
         admin_threshold: 1,
         replicas: vec![],
     };
@@ -115,9 +120,11 @@ fn an_atom_becomes_final_and_survives_a_node_that_was_away() {
                 level(node, atom)
             });
         }
-        let status = node.as_ref().unwrap().status();
-        assert_eq!(status.accused, Vec::<String>::new());
-        assert!(status.may_sign);
+        let stands = || {
+            let status = node.as_ref().unwrap().status();
+            (status.may_sign, status.clock, status.accused)
+        };
+        until("it has entered all three", &(true, 3, vec![]), stands);
     }
     for node in nodes.into_iter().flatten() {
         let head = node.close().unwrap().head;
@@ -158,6 +165,75 @@ fn a_node_that_was_in_use_signs_nothing_before_all_others_have_spoken() {
     let others: Vec<Node> = configs[1..].iter().map(start).collect();
     assert_eq!(ticket.wait(PATIENCE).unwrap()[0].clock, 2);
     drop((alone, others));
+}
+
+#[test]
+fn a_double_spend_is_refused_and_its_author_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 4);
+    // The buyer gives its key to two nodes.
+    let key = "buyer.key";
+    std::fs::copy(configs[0].keys.join(key), configs[1].keys.join(key)).unwrap();
+    let nodes: Vec<Node> = configs.iter().map(start).collect();
+    let id = configs[0].universe.id().unwrap();
+    let address = |name: &str| Address::of_key(&id, &configs[0].universe.party(name).unwrap().key);
+    let up = |owner: &str, nonce| Up {
+        asset: "energy".to_owned(),
+        amount: Amount(5),
+        owner: address(owner),
+        nonce,
+    };
+    let mut mint = AtomDraft::new(
+        "market-operator",
+        Payload::Mint(Mint {
+            attested_by: "meter".to_owned(),
+        }),
+    );
+    let minted = up("buyer", 1);
+    mint.particles = vec![Particle::Up(minted.clone())];
+    let minted_by = nodes[0].submit(now(), vec![mint]).wait(PATIENCE).unwrap()[0].atom_id;
+    for node in &nodes[..2] {
+        until("the credit is final", &Some(Level::Final), || {
+            node.level(minted_by)
+        });
+    }
+    let spend = |memo: &str, to: &str| {
+        let memo = memo.to_owned();
+        let mut draft = AtomDraft::new("buyer", Payload::Transfer(Transfer { memo }));
+        let down = minted.id(&id).unwrap();
+        draft.particles = vec![Particle::Up(up(to, 2)), Particle::Down(down)];
+        draft
+    };
+    // Both at once, each at another node: each finds it unspent.
+    let tickets = [(0, "controller"), (1, "market-operator")].map(|(at, to)| {
+        let node: &Node = &nodes[at];
+        node.submit(now(), vec![spend("for energy", to)])
+    });
+    let mut spends = vec![];
+    for mut ticket in tickets {
+        spends.extend(
+            ticket
+                .wait(PATIENCE)
+                .into_iter()
+                .flatten()
+                .map(|r| r.atom_id),
+        );
+    }
+    for node in &nodes {
+        let accused = || node.status().accused;
+        until("the buyer is named", &vec!["buyer".to_owned()], accused);
+    }
+    for node in &nodes {
+        let finals = spends
+            .iter()
+            .filter(|s| node.level(**s) == Some(Level::Final));
+        assert!(finals.count() <= 1);
+    }
+    // And it may not spend any more, nor may anybody make it.
+    let again = nodes[0]
+        .submit(now(), vec![spend("again", "controller")])
+        .wait(PATIENCE);
+    assert!(again.unwrap_err().to_string().contains("buyer"));
 }
 
 #[test]
