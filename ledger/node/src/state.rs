@@ -158,12 +158,16 @@ impl Chain {
             payload: draft.payload,
             expiry_utc_ns: draft.expiry_utc_ns,
         };
+        self.check_authority(&body.author, &body.payload)?;
         let atom = Atom::sign(body, &author.key)?;
         self.enter(atom, node_key, particles, now_utc_ns)
     }
 
     /// Makes the entry of an atom that somebody else wrote, and advances. The
-    /// caller has verified its signatures and that its author may write it.
+    /// caller has verified its signatures and that its author may write it. A
+    /// command of a past epoch is witnessed like any other: that it was said is a
+    /// fact, the device refuses it, and nodes that heard of the grant at different
+    /// times must not part over it.
     pub(crate) fn witness(
         &mut self,
         atom: Atom,
@@ -192,7 +196,6 @@ impl Chain {
         now_utc_ns: i64,
     ) -> Result<(Entry, Vec<u8>), Refusal> {
         let body = atom.body();
-        self.check_authority(&body.author, &body.payload)?;
         match self.keeps(&body.author) {
             true => {
                 particles.apply(&self.universe, body.kind(), &body.author, &body.particles)?;

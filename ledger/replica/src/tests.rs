@@ -28,11 +28,13 @@ fn universe(nodes: u8) -> Universe {
                 key: key(n).public(),
             })
             .collect(),
-        parties: vec![Party {
-            name: "controller".to_owned(),
-            roles: vec![Role::Dispatcher],
-            key: key(101).public(),
-        }],
+        parties: [("controller", 101), ("standby", 102)]
+            .map(|(name, n)| Party {
+                name: name.to_owned(),
+                roles: vec![Role::Dispatcher],
+                key: key(n).public(),
+            })
+            .to_vec(),
         federation: Some(Federation {
             admin_threshold: 1,
             transport_keys: vec![[0; 32]; usize::from(nodes)],
@@ -42,7 +44,9 @@ fn universe(nodes: u8) -> Universe {
 }
 
 fn replica(universe: &Universe, me: u8) -> Replica {
-    let keys = Keyring::new(&format!("node-{me}"), key(me)).with_party("controller", key(101));
+    let keys = Keyring::new(&format!("node-{me}"), key(me))
+        .with_party("controller", key(101))
+        .with_party("standby", key(102));
     let copies = (1..=universe.nodes.len() as u8).map(|n| {
         let copy: Box<dyn ledger_node::Storage> = Box::new(MemoryStorage::default());
         (n != me).then_some(copy)
@@ -56,8 +60,17 @@ fn replica(universe: &Universe, me: u8) -> Replica {
 
 /// Steps all until nothing is under way; gives the effects by node.
 fn settle(replicas: &mut [Replica]) -> Vec<Vec<Effect>> {
+    settle_with(replicas, 0, vec![])
+}
+
+/// As [`settle`], with what one of them wanted to send before.
+fn settle_with(replicas: &mut [Replica], from: usize, before: Vec<Effect>) -> Vec<Vec<Effect>> {
     let mut all = vec![vec![]; replicas.len()];
-    let mut under_way = VecDeque::new();
+    let sends = before.into_iter().filter_map(|effect| match effect {
+        Effect::Send { to, message } => Some((from, to, message)),
+        _ => None,
+    });
+    let mut under_way: VecDeque<_> = sends.collect();
     loop {
         for (from, replica) in replicas.iter_mut().enumerate() {
             for effect in replica.step(NOW) {
@@ -130,7 +143,9 @@ fn what_one_node_says_is_final_at_all_four() {
 
 /// As [`replica`], on disks that outlive it.
 fn replica_on(universe: &Universe, me: u8, own: &MemoryStorage, start: Start) -> Replica {
-    let keys = Keyring::new(&format!("node-{me}"), key(me)).with_party("controller", key(101));
+    let keys = Keyring::new(&format!("node-{me}"), key(me))
+        .with_party("controller", key(101))
+        .with_party("standby", key(102));
     let copies = (1..=universe.nodes.len() as u8).map(|n| {
         let copy: Box<dyn ledger_node::Storage> = Box::new(MemoryStorage::default());
         (n != me).then_some(copy)
@@ -175,4 +190,86 @@ fn a_node_with_an_empty_disk_takes_its_own_log_back_before_it_signs() {
     assert_eq!(replicas[1].held(0), clock + 1);
     assert_ne!(replicas[0].root(), root);
     assert!(replicas.iter().all(|replica| replica.accused().is_empty()));
+}
+
+#[test]
+fn an_author_that_contradicts_itself_is_accused_whatever_comes_in_one_step() {
+    // The key of the controller is at two nodes. Both words come to a third node
+    // before its next step; or the second word is said there, in that very step.
+    for says_it_itself in [false, true] {
+        let universe = universe(4);
+        let mut replicas: Vec<Replica> = (1..=4).map(|me| replica(&universe, me)).collect();
+        let second = if says_it_itself { 2 } else { 1 };
+        replicas[0].submit(NOW, vec![mode("island")]);
+        replicas[second].submit(NOW, vec![mode("grid")]);
+        let mut under_way = Vec::new();
+        for from in [0, 1] {
+            for effect in replicas[from].step(NOW) {
+                if let Effect::Send { to: 2, message } = effect {
+                    under_way.push((from, message));
+                }
+            }
+        }
+        for (from, message) in under_way {
+            replicas[2].receive(NOW, from, message);
+        }
+        let mut accused = 0;
+        for _ in 0..2 {
+            let effects = replicas[2].step(NOW).into_iter();
+            accused += effects
+                .filter(|e| matches!(e, Effect::Accused { .. }))
+                .count();
+        }
+        assert_eq!(accused, 1, "{says_it_itself}");
+    }
+}
+
+#[test]
+fn a_command_of_a_past_epoch_is_witnessed_and_not_taken() {
+    let universe = universe(4);
+    let mut replicas: Vec<Replica> = (1..=4).map(|me| replica(&universe, me)).collect();
+    let dispatch = |authority_epoch| {
+        AtomDraft::new(
+            "controller",
+            Payload::Dispatch(Dispatch {
+                device: "battery".to_owned(),
+                kind: DispatchKind::Power,
+                setpoint: Setpoint {
+                    p_milliwatts: Some(1_000),
+                    ..Setpoint::NONE
+                },
+                authority_epoch,
+                valid_from_utc_ns: NOW,
+                valid_until_utc_ns: NOW + 1,
+                cause: None,
+                why: "droop".to_owned(),
+            }),
+        )
+    };
+    // The standby's word of the second epoch is there before the controller's.
+    replicas[1].submit(
+        NOW,
+        vec![AtomDraft {
+            author: "standby".to_owned(),
+            ..dispatch(2)
+        }],
+    );
+    let ahead = replicas[1].step(NOW);
+    let late = replicas[0].submit(NOW, vec![dispatch(1)]);
+    let mut effects = settle_with(&mut replicas, 1, ahead);
+    let taken = effects[0].drain(..).find_map(|effect| match effect {
+        Effect::Appended { ticket, result } if ticket == late => Some(result.unwrap()),
+        _ => None,
+    });
+    let id = taken.unwrap()[0].atom_id;
+    for replica in &replicas {
+        assert_eq!(replica.standing(&id).unwrap().witnesses().count(), 4);
+    }
+    // Where the second epoch is known the first is not taken any more.
+    let stale = replicas[0].submit(NOW, vec![dispatch(1)]);
+    let effects = settle(&mut replicas);
+    assert!(effects[0].iter().any(|effect| matches!(
+        effect,
+        Effect::Appended { ticket, result: Err(ledger_node::AppendError::Refused { .. }) } if *ticket == stale
+    )));
 }
