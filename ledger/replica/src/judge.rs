@@ -127,6 +127,12 @@ impl Bench<'_> {
             };
         }
         let place = self.staged.get(&body.author).copied();
+        if let Some(staged) = place.filter(|place| place.seq == body.author_seq) {
+            return Verdict::Excluded {
+                by: staged.id,
+                spends: false,
+            };
+        }
         let place = place.or_else(|| (self.place)(&body.author));
         let seq = place.map_or(0, |p| p.seq);
         if body.author_seq > seq + 1 {

@@ -735,6 +735,11 @@ impl Replica {
                     let atom = &others[at - own];
                     let body = atom.body();
                     self.standings.unlock_all(&downs(atom), &atom.id());
+                    // A party of this node has just taken the place: it has said
+                    // two things, and the next step shows both.
+                    if matches!(reason, Refusal::OutOfSequence { .. }) {
+                        continue;
+                    }
                     self.forget_waiting(&body.author, body.author_seq, &atom.id());
                     let (atom, why) = (atom.id(), reason.to_string());
                     self.effects.push(Effect::Refused { atom, why });
