@@ -1,5 +1,5 @@
-//! The page that tells how to add a device: its commands are run as they stand, and what it shows
-//! of its example files stands in them.
+//! The pages that tell how to add a device and how to clear a book: their commands are run as they
+//! stand, and what the first shows of its example files stands in them.
 
 mod common;
 
@@ -15,14 +15,26 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-fn page() -> String {
-    std::fs::read_to_string(repository("docs/add-a-device.md")).expect("the page is there")
+fn page(name: &str) -> String {
+    std::fs::read_to_string(repository("docs").join(name)).expect("the page is there")
 }
+
+const DEVICE: &str = "add-a-device.md";
 
 #[test]
 fn every_command_of_the_page_works_as_it_stands() {
+    check(DEVICE);
+}
+
+#[test]
+fn every_command_of_the_page_of_the_market_works_as_it_stands() {
+    check("market.md");
+}
+
+/// Runs every command of a page.
+fn check(name: &str) {
     let place = Place::new();
-    let commands: Vec<String> = blocks(&page(), "sh")
+    let commands: Vec<String> = blocks(&page(name), "sh")
         .iter()
         .flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>())
         .collect();
@@ -51,7 +63,7 @@ fn every_piece_of_a_file_on_the_page_stands_in_that_file() {
             files.push_str(&std::fs::read_to_string(path).expect("it is text"));
         }
     }
-    let pieces = blocks(&page(), "toml");
+    let pieces = blocks(&page(DEVICE), "toml");
     assert!(pieces.len() > 5, "{pieces:?}");
     for piece in pieces {
         assert!(files.contains(&piece), "in no example file:\n{piece}");

@@ -1,4 +1,4 @@
-//! How long a clearing of many orders takes.
+//! How long a clearing of many orders takes, and an order book of many operations.
 //!
 //! The crate reads no clock, so the caller brings one. The random numbers are a
 //! small linear congruential generator with a seed, so that a book is the same
@@ -6,6 +6,7 @@
 
 use crate::book::{Book, BookRules};
 use crate::clearing::{ClearError, Clearing};
+use crate::continuous::{ContinuousBook, Placed, Scale, Tender, TenderError, Ticket, Validity};
 use crate::crossing::cross;
 use crate::interval::Interval;
 use crate::mechanism::{Mechanism, UniformPrice, allocation};
@@ -136,6 +137,120 @@ pub fn time_clearing(
     Ok(best)
 }
 
+/// How long a stream of operations on one order book took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContinuousTiming {
+    /// Tenders and cancellations.
+    pub operations: usize,
+    /// All of them, in nanoseconds.
+    pub ns: u64,
+    /// Trades among them.
+    pub trades: usize,
+    /// Orders that rest at the end.
+    pub resting: usize,
+}
+
+/// What a bench does to an order book.
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    Submit(Tender),
+    /// Cancels what the tender of that number left.
+    Cancel(u32),
+}
+
+/// Levels of a benched order book, and how far prices lie around its middle.
+/// Chosen: those of [`BENCH_RULES`], with prices as near to each other as in a live book.
+const CONTINUOUS_LEVELS: (usize, i64) = (35_001, 200);
+
+/// As many tenders as cancellations, of the oldest order each, so that few orders rest.
+fn generate_operations(seed: u64, n: usize) -> Vec<Operation> {
+    let (floor, _, tick) = BENCH_RULES;
+    let (levels, around) = CONTINUOUS_LEVELS;
+    let middle = levels as i64 / 2;
+    let mut random = Lcg(seed);
+    let (mut id, mut cancelled) = (0, 0);
+    (0..n)
+        .map(|_| {
+            if cancelled < id && random.below(2) == 0 {
+                cancelled += 1;
+                // It may have traded already.
+                return Operation::Cancel(cancelled - 1);
+            }
+            let side = if random.below(2) == 0 {
+                Side::Buy
+            } else {
+                Side::Sell
+            };
+            let level = middle + random.below(2 * around as u64) - around;
+            id += 1;
+            Operation::Submit(Tender {
+                id: id - 1,
+                owner: id - 1,
+                side,
+                price: Price(floor + tick * level),
+                quantity: Mwh(1 + random.below(1_000)),
+                validity: Validity::Gate,
+            })
+        })
+        .collect()
+}
+
+/// Runs one generated stream of operations between two readings of `now_ns`; the best of
+/// `rounds`, at least one.
+///
+/// # Errors
+/// Never with the operations that are generated here.
+pub fn time_continuous(
+    seed: u64,
+    n: usize,
+    rounds: usize,
+    mut now_ns: impl FnMut() -> u64,
+) -> Result<ContinuousTiming, TenderError> {
+    let operations = generate_operations(seed, n);
+    let (floor, _, tick) = BENCH_RULES;
+    let scale = Scale::Ticks {
+        floor: Price(floor),
+        tick,
+        levels: CONTINUOUS_LEVELS.0,
+    };
+    let mut round = || {
+        let mut book = ContinuousBook::new(scale.clone())?;
+        let mut tickets: Vec<Option<Ticket>> = vec![None; operations.len()];
+        let mut executions = Vec::with_capacity(1_024);
+        let mut trades = 0;
+        let begin = now_ns();
+        for operation in &operations {
+            match *operation {
+                Operation::Submit(tender) => {
+                    let placed = book.submit(tender, &mut executions)?;
+                    if let Placed::Rests { ticket, .. } = placed {
+                        tickets[tender.id as usize] = Some(ticket);
+                    }
+                    trades += executions.len();
+                    executions.clear();
+                }
+                Operation::Cancel(id) => {
+                    if let Some(ticket) = tickets[id as usize].take() {
+                        std::hint::black_box(book.cancel(ticket));
+                    }
+                }
+            }
+        }
+        let ns = now_ns().saturating_sub(begin);
+        Ok(ContinuousTiming {
+            operations: operations.len(),
+            ns,
+            trades,
+            resting: book.close().len(),
+        })
+    };
+    let mut best: ContinuousTiming = round()?;
+    for _ in 1..rounds {
+        best.ns = best.ns.min(round()?.ns);
+    }
+    Ok(best)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +278,22 @@ mod tests {
         assert_eq!((timing.outcome_ns, timing.check_ns), (4, 5));
         assert_eq!(timing.orders, 100);
         assert!(timing.clearing.price.is_some());
+    }
+
+    #[test]
+    fn a_stream_of_operations_trades_the_same_every_time() {
+        let mut tick = 0;
+        let mut timed = |seed| {
+            let now = || {
+                tick += 5;
+                tick
+            };
+            time_continuous(seed, 2_000, 2, now).unwrap()
+        };
+        let first = timed(1);
+        assert_eq!((first.operations, first.ns), (2_000, 5));
+        assert_eq!(first, timed(1));
+        assert_ne!(first, timed(2));
+        assert!(first.trades > 100 && first.resting > 0, "{first:?}");
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! Not responsible for picking the price in the interval: that is the mechanism.
 
-use crate::book::{Book, Entry};
+use crate::book::{Book, Limit};
 use crate::order::Side;
 use crate::quantity::{MwhTotal, Price};
 
@@ -48,26 +48,55 @@ pub struct Crossing {
 
 /// The price levels of a side, best first.
 pub(crate) fn levels(book: &Book, side: Side) -> Vec<Level> {
-    let entries = book.entries(side);
+    let limits = book.limits(side);
     let rules = book.rules();
     let span = (i128::from(rules.cap.0) - i128::from(rules.floor.0)) / i128::from(rules.tick) + 1;
-    if entries.len() >= LADDER_ENTRIES_MIN && span <= LADDER_LEVELS_MAX {
+    if limits.len() >= LADDER_ENTRIES_MIN && span <= LADDER_LEVELS_MAX {
         // `span` was just bounded, so it fits any index.
-        ladder(entries, side, rules.floor.0, rules.tick, span as usize)
+        ladder(limits, side, rules.floor.0, rules.tick, span as usize)
     } else {
-        sorted(entries, side)
+        sorted(limits, side)
     }
 }
 
-fn ladder(entries: &[Entry], side: Side, floor: i64, tick: i64, span: usize) -> Vec<Level> {
-    let mut rungs = vec![0_i128; span];
-    for entry in entries {
-        rungs[((entry.price - floor) / tick) as usize] += i128::from(entry.quantity);
+/// Divides multiples of a tick by it, without the slow instruction for division: the
+/// factors of two are shifted away, and modulo 2^64 the odd rest has an inverse, which
+/// five steps of Newton find.
+struct ExactDivision {
+    shift: u32,
+    inverse: u64,
+}
+
+impl ExactDivision {
+    fn by(tick: i64) -> Self {
+        let shift = tick.trailing_zeros();
+        let odd = tick.unsigned_abs() >> shift;
+        let better =
+            |inverse: u64, _| inverse.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        // An odd number is its own inverse modulo 8; each step doubles the bits.
+        let inverse = (0..5).fold(odd, better);
+        Self { shift, inverse }
     }
-    let level = |(rung, &total): (usize, &i128)| {
+
+    /// The quotient of a multiple that is not negative.
+    fn quotient(&self, multiple: u64) -> u64 {
+        (multiple >> self.shift).wrapping_mul(self.inverse)
+    }
+}
+
+fn ladder(limits: &[Limit], side: Side, floor: i64, tick: i64, span: usize) -> Vec<Level> {
+    // A side holds less than 2^64 mWh, so a rung does too.
+    let mut rungs = vec![0_u64; span];
+    let tick_of = ExactDivision::by(tick);
+    for limit in limits {
+        // An admitted price is a multiple of the tick within the bounds.
+        let above = limit.price.wrapping_sub(floor) as u64;
+        rungs[tick_of.quotient(above) as usize] += limit.quantity as u64;
+    }
+    let level = |(rung, &total): (usize, &u64)| {
         (total > 0).then_some(Level {
             price: Price(floor + tick * rung as i64),
-            total,
+            total: total.into(),
         })
     };
     match side {
@@ -76,8 +105,8 @@ fn ladder(entries: &[Entry], side: Side, floor: i64, tick: i64, span: usize) -> 
     }
 }
 
-fn sorted(entries: &[Entry], side: Side) -> Vec<Level> {
-    let mut pairs: Vec<(i64, i64)> = entries.iter().map(|e| (e.price, e.quantity)).collect();
+fn sorted(limits: &[Limit], side: Side) -> Vec<Level> {
+    let mut pairs: Vec<(i64, i64)> = limits.iter().map(|l| (l.price, l.quantity)).collect();
     match side {
         Side::Sell => pairs.sort_unstable(),
         Side::Buy => pairs.sort_unstable_by(|a, b| b.cmp(a)),
@@ -149,30 +178,21 @@ fn cross_levels(bids: &[Level], offers: &[Level]) -> Option<Crossing> {
 /// `quantity` is at least the energy above the margin and at most that plus the
 /// energy at the margin, which is what a [`Crossing`] of the same book says.
 pub(crate) fn allocate(book: &Book, side: Side, margin: Price, quantity: MwhTotal) -> Vec<i64> {
-    let entries = book.entries(side);
-    let mut full = 0_i128;
-    let mut at_margin = Vec::new();
-    let mut shares: Vec<i64> = Vec::with_capacity(entries.len());
-    for (index, entry) in entries.iter().enumerate() {
-        let price = Price(entry.price);
-        if side.prefers(price, margin) {
-            full += i128::from(entry.quantity);
-            shares.push(entry.quantity);
-        } else {
-            if price == margin {
-                at_margin.push(index);
-            }
-            shares.push(0);
-        }
-    }
+    let limits = book.limits(side);
+    // Which side it is is asked once and not per order, and whether an order is better
+    // is computed and not branched on: half of a large book is, in no order.
+    let (mut shares, full, at_margin) = match side {
+        Side::Buy => better(limits, margin.0, |price, margin| price > margin),
+        Side::Sell => better(limits, margin.0, |price, margin| price < margin),
+    };
     let rest = quantity.0 - full;
     let total: i128 = at_margin
         .iter()
-        .map(|&index| i128::from(entries[index].quantity))
+        .map(|&index| i128::from(limits[index].quantity))
         .sum();
     if rest >= total {
         for index in at_margin {
-            shares[index] = entries[index].quantity;
+            shares[index] = limits[index].quantity;
         }
         return shares;
     }
@@ -180,7 +200,7 @@ pub(crate) fn allocate(book: &Book, side: Side, margin: Price, quantity: MwhTota
     let mut remainders = Vec::with_capacity(at_margin.len());
     for &index in &at_margin {
         // Below 2^127 by the bounds of an admitted book.
-        let product = i128::from(entries[index].quantity) * rest;
+        let product = i128::from(limits[index].quantity) * rest;
         let share = product / total;
         given += share;
         // rest < total, so a share is below the entry's own 64-bit quantity.
@@ -197,6 +217,28 @@ pub(crate) fn allocate(book: &Book, side: Side, margin: Price, quantity: MwhTota
     shares
 }
 
+/// What is served in full, its sum, and which entries are at the margin.
+fn better(
+    limits: &[Limit],
+    margin: i64,
+    is_better: impl Fn(i64, i64) -> bool,
+) -> (Vec<i64>, i128, Vec<usize>) {
+    let mut at_margin = Vec::new();
+    let mut full = 0_u64;
+    let shares = limits.iter().enumerate().map(|(index, limit)| {
+        if limit.price == margin {
+            at_margin.push(index);
+        }
+        // All ones or all zeros.
+        let share = limit.quantity & -i64::from(is_better(limit.price, margin));
+        // A side holds less than 2^64 mWh.
+        full += share as u64;
+        share
+    });
+    let shares = shares.collect();
+    (shares, full.into(), at_margin)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,13 +249,26 @@ mod tests {
         let book = generate_book(7, 4_000);
         let span = ((BENCH_RULES.1 - BENCH_RULES.0) / BENCH_RULES.2 + 1) as usize;
         for side in [Side::Buy, Side::Sell] {
-            let entries = book.entries(side);
-            let by_ladder = ladder(entries, side, BENCH_RULES.0, BENCH_RULES.2, span);
-            assert_eq!(by_ladder, sorted(entries, side), "{side}");
+            let limits = book.limits(side);
+            let by_ladder = ladder(limits, side, BENCH_RULES.0, BENCH_RULES.2, span);
+            assert_eq!(by_ladder, sorted(limits, side), "{side}");
             assert!(
                 by_ladder.len() > 100,
                 "a book of few levels would prove little"
             );
+        }
+    }
+
+    #[test]
+    fn a_multiple_of_a_tick_is_divided_exactly() {
+        for tick in [1, 2, 3, 7, 10, 96, 1 << 40, i64::MAX, 999_999_937] {
+            for quotient in [0_i64, 1, 2, 3, 35_000, (1 << 18) - 1] {
+                let Some(multiple) = quotient.checked_mul(tick) else {
+                    continue;
+                };
+                let found = ExactDivision::by(tick).quotient(multiple as u64);
+                assert_eq!(found, quotient as u64, "{multiple} / {tick}");
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ type Bench = (
 const BENCHES: &[Bench] = &[
     (
         "market",
-        "clearing generated books of a thousand to a million orders",
+        "clearing generated books of a hundred to a million orders, and operations of an order book",
         market,
     ),
     ("ledger-verify", benches::LEDGER_VERIFY, ledger_verify),
@@ -33,7 +33,13 @@ const BENCHES: &[Bench] = &[
 ];
 
 /// Sizes of the books. Chosen: from a campus to more orders than any local market has.
-const ORDERS: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
+const ORDERS: [usize; 6] = [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// Largest book without another wish: the next one takes gigabytes.
+const ORDERS_MAX: usize = 1_000_000;
+
+/// Operations of an order book. Chosen: enough to leave every cache.
+const OPERATIONS: usize = 2_000_000;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -43,7 +49,7 @@ pub struct Arguments {
     /// Rounds of which the best counts.
     #[arg(long, default_value_t = 10)]
     rounds: usize,
-    /// Only sizes up to this one.
+    /// Only sizes up to this one; without it, up to a million.
     #[arg(long, value_name = "N")]
     size_max: Option<usize>,
     /// Entries of the ledger of the bench `ledger-verify`.
@@ -107,28 +113,41 @@ fn not_measured(error: BenchError) -> Problem {
 
 fn market(arguments: &Arguments) -> Result<Value, Problem> {
     let start = Instant::now();
-    let size_max = arguments.size_max.unwrap_or(usize::MAX);
+    let now_ns = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let size_max = arguments.size_max.unwrap_or(ORDERS_MAX);
+    let refused = |e: &dyn market::Coded| Problem::usage(usage(e.code(), e.to_string(), ""));
     let mut rows = Vec::new();
     for orders in ORDERS.into_iter().filter(|n| *n <= size_max) {
-        let now_ns = || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let timing = market::bench::time_clearing(SEED, orders, arguments.rounds, now_ns)
-            .map_err(|e| Problem::usage(usage(market::Coded::code(&e), e.to_string(), "")))?;
+            .map_err(|e| refused(&e))?;
         let whole_ns = timing.outcome_ns + timing.check_ns;
         rows.push(json!({
             "orders": timing.orders,
             "price_only_ms": milliseconds(timing.crossing_ns),
             "allocation_ms": milliseconds(timing.allocation_ns),
+            "price_and_allocation_ns_per_order":
+                (timing.crossing_ns + timing.allocation_ns) / timing.orders.max(1) as u64,
             "clear_with_fills_ms": milliseconds(timing.outcome_ns),
             "self_check_ms": milliseconds(timing.check_ns),
             "whole_clear_ms": milliseconds(whole_ns),
         }));
     }
+    let operations = OPERATIONS.min(size_max.saturating_mul(2));
+    let stream = market::bench::time_continuous(SEED, operations, arguments.rounds, now_ns)
+        .map_err(|e| refused(&e))?;
     Ok(json!({
         "bench": "market",
         "seed": SEED,
         "rounds": arguments.rounds,
         "optimised": !cfg!(debug_assertions),
         "rows": rows,
+        "continuous": {
+            "operations": stream.operations,
+            "ms": milliseconds(stream.ns),
+            "operations_per_s": stream.operations as u64 * 1_000_000_000 / stream.ns.max(1),
+            "trades": stream.trades,
+            "resting": stream.resting,
+        },
     }))
 }
 
