@@ -2,6 +2,7 @@
 
     market_lp.py make KIND COUNT SEED BOOKS.jsonl
     market_lp.py judge KIND BOOKS.jsonl RESULTS.jsonl
+    market_lp.py time ORDERS SEED
 
 KIND is `books` (bids and offers of one node), `trees` (feeders with capacities and fees) or
 `reserve` (energy and reserve together). `make` writes one document per line as `gridrig market
@@ -10,12 +11,14 @@ welfare and both ends of the competitive interval of a book, the welfare of a tr
 is traded is possible and worth it, the cost of reserve. Many programs are solved as one whose
 blocks do not touch, which is what makes a hundred thousand of them a matter of seconds. Before
 it judges, it plants a wrong number in a copy of a result and must find it. One JSON line tells
-how many were compared, how many of them trade, and the first differences.
+how many were compared, how many of them trade, and the first differences. `time` tells how long
+HiGHS takes for one book of that many orders, beside which `gridrig bench market` can be laid.
 """
 
 import json
 import random
 import sys
+import time
 
 import numpy
 import scipy.optimize
@@ -289,8 +292,19 @@ def judge(kind, books, results):
     print(json.dumps({"compared": len(documents), "traded": traded, "different": count, "first": first}))
 
 
+def timed(count, seed):
+    rng = random.Random(seed)
+    rows = [[str(i), rng.randrange(-50_000, 300_001, 10), rng.randint(1, 10**6)] for i in range(count)]
+    program = book_program({"bids": rows[::2], "offers": rows[1::2]}, 0)
+    begin = time.process_time()
+    blocks([program])
+    return {"orders": count, "ms": round(1e3 * (time.process_time() - begin), 3)}
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "make":
+    if sys.argv[1] == "time":
+        print(json.dumps(timed(int(sys.argv[2]), int(sys.argv[3]))))
+    elif sys.argv[1] == "make":
         make(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
         print(json.dumps({"made": int(sys.argv[3])}))
     else:
