@@ -19,7 +19,9 @@ mod curve;
 mod discrete;
 mod evidence;
 mod kpi;
+mod link;
 mod response;
+mod rhythm;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -33,9 +35,11 @@ use serde::{Deserialize, Serialize};
 
 pub use acceptance::Acceptance;
 pub use curve::Characteristic;
-pub use evidence::{Evidence, LedgerEvidence, MarketEvidence, Verification};
+pub use evidence::{Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Verification};
 pub use kpi::{Figure, LoadClass};
+pub use link::LinkDemand;
 pub use response::ResponseShare;
+pub use rhythm::RhythmDemand;
 pub use service::ServiceFigure;
 
 use crate::report::plot::Plot;
@@ -286,6 +290,20 @@ pub enum CheckKind {
         /// Longest hole that is overlooked.
         max_gap: Duration,
     },
+    /// A device was asked often, answered soon, and hardly an answer was lost.
+    Link {
+        /// Which device.
+        device: String,
+        /// What is demanded.
+        demand: LinkDemand,
+    },
+    /// The control cycles came evenly, and hardly one was left out.
+    Rhythm {
+        /// What is demanded.
+        demand: RhythmDemand,
+        /// When.
+        window: Window,
+    },
     /// Every dispatch is in the ledger, and the ledger verifies.
     Ledger,
     /// Every interval that ended was settled, and the sum over all accounts is zero.
@@ -306,6 +324,8 @@ impl CheckKind {
             Self::Mode { .. } => "mode",
             Self::Event { .. } => "event",
             Self::Kpi { .. } => "kpi",
+            Self::Link { .. } => "link",
+            Self::Rhythm { .. } => "jitter",
             Self::Ledger => "ledger",
             Self::Market => "market",
         }
@@ -429,6 +449,18 @@ impl fmt::Display for CheckKind {
                 }
                 Ok(())
             }
+            Self::Link { device, demand } => write!(
+                f,
+                "{device} answers within {} ms, and {} % at most are lost",
+                crate::report::number(demand.p99.as_secs_f64() * 1000.0),
+                crate::report::number(demand.loss * 100.0)
+            ),
+            Self::Rhythm { demand, .. } => write!(
+                f,
+                "jitter at most {} %, and {} % of the cycles left out",
+                crate::report::number(demand.jitter * 100.0),
+                crate::report::number(demand.overruns * 100.0)
+            ),
             Self::Ledger => f.write_str("ledger complete"),
             Self::Market => f.write_str("market settled"),
         }
@@ -534,6 +566,9 @@ pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> Ch
     match &check.kind {
         CheckKind::Ledger => return evidence::ledger(result, &evidence.ledger),
         CheckKind::Market => return evidence::market(result, evidence.market.as_ref()),
+        CheckKind::Link { device, demand } => {
+            return link::link(result, &evidence.links, device, *demand);
+        }
         _ => {}
     }
     let window = match resolve(&check.kind, recording) {
@@ -638,7 +673,8 @@ pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> Ch
             (*at_least, *at_most),
             *max_gap,
         ),
-        CheckKind::Ledger | CheckKind::Market => result,
+        CheckKind::Rhythm { demand, .. } => rhythm::rhythm(result, recording, &window, *demand),
+        CheckKind::Link { .. } | CheckKind::Ledger | CheckKind::Market => result,
     };
     if let Some(signal) = check.kind.signal() {
         result.plot = Some(match check.kind {
@@ -680,12 +716,15 @@ fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
         | CheckKind::Service { window, .. }
         | CheckKind::Never { window, .. }
         | CheckKind::Event { window, .. }
-        | CheckKind::Kpi { window, .. } => (&window.from, window.to.clone()),
+        | CheckKind::Kpi { window, .. }
+        | CheckKind::Rhythm { window, .. } => (&window.from, window.to.clone()),
         CheckKind::ResponseTime { from, over, .. } | CheckKind::Overshoot { from, over, .. } => {
             (from, WindowEnd::For(*over))
         }
         CheckKind::Mode { from, within, .. } => (from, WindowEnd::For(*within)),
-        CheckKind::Ledger | CheckKind::Market => (&Moment::START, WindowEnd::At(Moment::END)),
+        CheckKind::Link { .. } | CheckKind::Ledger | CheckKind::Market => {
+            (&Moment::START, WindowEnd::At(Moment::END))
+        }
     };
     let from = instant(from, recording)?;
     let to = match to {

@@ -187,6 +187,7 @@ impl Listener for Recorder {
     fn cycle(&mut self, now: Instant, mode: Mode) {
         self.recording.with(|recording| {
             recording.ended = now;
+            recording.cycles.push(now);
             if recording.modes.last().is_none_or(|(_, last)| *last != mode) {
                 recording.modes.push((now, mode));
             }

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bus::DeviceReport;
 use document::{Actor, Diagnostic};
 use model::{Clock, Instant};
 use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
 
 use crate::check::CheckResult;
-use crate::check::{Evidence, LedgerEvidence, MarketEvidence, Verification, evaluate};
+use crate::check::{
+    Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Verification, evaluate,
+};
 use crate::demo;
 use crate::folder::{self, About};
 use crate::interrupt::Interrupt;
@@ -452,6 +455,21 @@ impl One<'_> {
                 verification,
             },
             market,
+            links: links(rig, &ended.finished.links),
         }
     }
+}
+
+/// How the way to each device was.
+fn links(rig: &Rig, reports: &[DeviceReport]) -> Vec<LinkEvidence> {
+    let link = |report: &DeviceReport| {
+        let device = rig.devices.get(report.device.index())?;
+        Some(LinkEvidence {
+            device: device.id.to_string(),
+            requests: report.requests,
+            lost: report.timeouts + report.corrupt,
+            p99: report.round_trip_p99,
+        })
+    };
+    reports.iter().filter_map(link).collect()
 }

@@ -292,6 +292,8 @@ pub struct Recording {
     pub faults: Vec<FaultSpan>,
     /// Events, in order.
     pub events: Vec<RecordedEvent>,
+    /// When each control cycle began.
+    pub cycles: Vec<Instant>,
     /// What the rig says of the bench.
     pub facts: BenchFacts,
 }

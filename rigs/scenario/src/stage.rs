@@ -643,7 +643,8 @@ impl Stage<'_> {
                 | CheckKind::Service { window, .. }
                 | CheckKind::Never { window, .. }
                 | CheckKind::Event { window, .. }
-                | CheckKind::Kpi { window, .. } => match &window.to {
+                | CheckKind::Kpi { window, .. }
+                | CheckKind::Rhythm { window, .. } => match &window.to {
                     WindowEnd::For(time) => self.moment(&window.from, start, previous) + *time,
                     WindowEnd::At(moment) if moment.anchor == Anchor::End => continue,
                     WindowEnd::At(moment) => self.moment(moment, start, previous),
@@ -655,7 +656,7 @@ impl Stage<'_> {
                 CheckKind::Mode { from, within, .. } => {
                     self.moment(from, start, previous) + *within
                 }
-                CheckKind::Ledger | CheckKind::Market => continue,
+                CheckKind::Link { .. } | CheckKind::Ledger | CheckKind::Market => continue,
             };
             // The sample that ends the window must have been taken.
             end = end.max(needs + AFTERMATH);

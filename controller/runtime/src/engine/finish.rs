@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bus::DeviceReport;
+
 use super::{Engine, Fallback, Rested};
 use crate::view::Counters;
 
@@ -11,6 +13,8 @@ impl Engine {
     pub fn finish(mut self, run_dir: &Path) -> Finished {
         let utc = self.parts.clock.utc();
         let fallbacks = self.take_fallbacks();
+        let buses = self.parts.path.buses().iter();
+        let links = buses.flat_map(|bus| bus.stats.devices()).collect();
         let mut parts = self.parts;
         let mut faults = Vec::new();
         let root = match parts.evidence.close(utc) {
@@ -60,6 +64,7 @@ impl Engine {
             faults,
             rested: self.rested,
             fallbacks,
+            links,
         }
     }
 }
@@ -85,4 +90,6 @@ pub struct Finished {
     pub rested: Vec<Rested>,
     /// How devices fell back whose plug was pulled.
     pub fallbacks: Vec<Fallback>,
+    /// How the way to each device was that is asked.
+    pub links: Vec<DeviceReport>,
 }

@@ -1,5 +1,7 @@
 //! Checks of what the runner knows besides the record: ledger and market.
 
+use std::time::Duration;
+
 use super::CheckResult;
 use crate::verdict::Verdict;
 
@@ -10,6 +12,21 @@ pub struct Evidence {
     pub ledger: LedgerEvidence,
     /// About the market; `None` when the run had none.
     pub market: Option<MarketEvidence>,
+    /// About the way to each device that is asked.
+    pub links: Vec<LinkEvidence>,
+}
+
+/// What is known about the way to a device, over the whole run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinkEvidence {
+    /// Name of the device.
+    pub device: String,
+    /// Requests to it.
+    pub requests: u64,
+    /// Requests whose answer came too late, damaged, or not at all.
+    pub lost: u64,
+    /// Time that one in a hundred answers exceeded; `None` without an answer.
+    pub p99: Option<Duration>,
 }
 
 /// What is known about the ledger of a run.

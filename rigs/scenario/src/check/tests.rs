@@ -534,7 +534,7 @@ fn a_ledger_is_complete_only_when_it_was_verified_and_misses_nothing() {
                 dispatches_logged,
                 verification,
             },
-            market: None,
+            ..Evidence::default()
         };
         let check = Check {
             name: "ledger".to_owned(),

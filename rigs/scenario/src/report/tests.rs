@@ -84,7 +84,7 @@ fn checks(scenario: &Scenario, watts: f64) -> Vec<CheckResult> {
                 root: "9c0f".to_owned(),
             },
         },
-        market: None,
+        ..Evidence::default()
     };
     scenario
         .checks

@@ -392,6 +392,16 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
         ),
         (step(r#"{ mark = "a" }"#), "D004", "`do.at` is missing"),
         (
+            check(r#"{ link = "a", loss = "0.1%" }"#),
+            "D004",
+            "`check.p99` is missing",
+        ),
+        (
+            check(r#"{ jitter = "20ms", overruns = "0.1%" }"#),
+            "S004",
+            "this is no share",
+        ),
+        (
             check(r#"{ band = "a.p" }"#),
             "D004",
             "`check.within` is missing",

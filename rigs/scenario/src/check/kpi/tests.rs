@@ -2,7 +2,7 @@
 
 use model::{Flaw, Mode};
 
-use super::super::{Check, CheckKind, Evidence, LedgerEvidence, Window, evaluate};
+use super::super::{Check, CheckKind, Evidence, Window, evaluate};
 use super::*;
 use crate::series::DeviceFacts;
 
@@ -110,10 +110,7 @@ fn value(record: &Recording, figure: Figure) -> Option<f64> {
 }
 
 fn evidence() -> Evidence {
-    Evidence {
-        ledger: LedgerEvidence::default(),
-        market: None,
-    }
+    Evidence::default()
 }
 
 fn check(figure: Figure, expected: f64) {

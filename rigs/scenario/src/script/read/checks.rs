@@ -8,8 +8,8 @@ use super::Reader;
 use super::steps::{is_switch, modes};
 use super::words::nearest;
 use crate::check::{
-    Check, CheckKind, Comparison, Condition, Figure, LoadClass, MAX_GAP, ResponseShare,
-    ServiceFigure, Window, WindowEnd,
+    Check, CheckKind, Comparison, Condition, Figure, LinkDemand, LoadClass, MAX_GAP, ResponseShare,
+    RhythmDemand, ServiceFigure, Window, WindowEnd,
 };
 use crate::codes;
 use crate::script::{Anchor, Moment};
@@ -20,6 +20,11 @@ use crate::signal::{Signal, SignalQuantity};
 ///
 /// Chosen: a device that is twice too late is then still seen to settle.
 const OBSERVATION: u32 = 5;
+
+/// Requests without which a link cannot be judged, unless the file says otherwise.
+///
+/// Chosen: a loss of one in a thousand cannot be told from fewer.
+const REQUESTS: u64 = 1000;
 
 type Kind = fn(&Reader<'_>, &Table<'_>) -> Option<CheckKind>;
 
@@ -40,6 +45,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("mode", |r, t| r.mode_reached(t)),
     ("event", |r, t| r.event(t)),
     ("kpi", |r, t| r.kpi(t)),
+    ("link", |r, t| r.link(t)),
+    ("jitter", |r, t| r.rhythm(t)),
     ("ledger", |r, t| {
         r.word(t, "ledger", &[("complete", ())])
             .map(|()| CheckKind::Ledger)
@@ -410,6 +417,36 @@ impl Reader<'_> {
             at_least,
             at_most,
             max_gap: max_gap?,
+        })
+    }
+
+    fn link(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let device = self.text(table, "link");
+        let p99 = self.time(table, "p99", "50ms");
+        let loss = self.share(table, "loss", "0.1%");
+        // Chosen: nobody waits for a million requests.
+        let requests = table.integer("requests", 1..=1_000_000);
+        let requests = requests.and_then(|n| u64::try_from(n.value).ok());
+        Some(CheckKind::Link {
+            device: device?.value,
+            demand: LinkDemand {
+                p99: p99?,
+                loss: loss?,
+                requests: requests.unwrap_or(REQUESTS),
+            },
+        })
+    }
+
+    fn rhythm(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let jitter = self.share(table, "jitter", "20%");
+        let overruns = self.share(table, "overruns", "0.1%");
+        let window = self.window(table);
+        Some(CheckKind::Rhythm {
+            demand: RhythmDemand {
+                jitter: jitter?,
+                overruns: overruns?,
+            },
+            window: window?,
         })
     }
 
