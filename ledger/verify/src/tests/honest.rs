@@ -87,7 +87,8 @@ fn each_single_changed_byte_of_the_files_fails() {
         for file in ["ledger/universe.json", SEGMENT] {
             let path = run.path().join(file);
             let good = std::fs::read(&path).unwrap();
-            for at in 0..good.len() {
+            // Every byte of the closed log; of the other, which says the same, every third.
+            for at in (0..good.len()).step_by(if closed { 1 } else { 3 }) {
                 // One bit; in the log that was not closed also turned to zero.
                 for xor in [1u8 << (at % 8), if closed { 0 } else { good[at] }] {
                     if xor == 0 {
