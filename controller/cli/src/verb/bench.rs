@@ -28,6 +28,7 @@ const BENCHES: &[Bench] = &[
         "clearing generated books of a hundred to a million orders, and operations of an order book",
         market,
     ),
+    ("ledger-nodes", benches::LEDGER_NODES, ledger_nodes),
     ("ledger-verify", benches::LEDGER_VERIFY, ledger_verify),
     ("mqtt", benches::MQTT, mqtt),
 ];
@@ -149,6 +150,10 @@ fn market(arguments: &Arguments) -> Result<Value, Problem> {
             "resting": stream.resting,
         },
     }))
+}
+
+fn ledger_nodes(_: &Arguments) -> Result<Value, Problem> {
+    benches::measure_ledger_nodes().map_err(not_measured)
 }
 
 fn ledger_verify(arguments: &Arguments) -> Result<Value, Problem> {

@@ -97,8 +97,8 @@ fn measure_in(folder: &Path, entries: usize, cores: NonZeroUsize) -> Result<Valu
 
 /// How fast signatures went: by the clock on the wall, and by the time that the cores were ours,
 /// which other work on the machine hardly changes.
-struct Pace {
-    per_s: f64,
+pub(super) struct Pace {
+    pub(super) per_s: f64,
     per_cpu_s: f64,
 }
 
@@ -208,7 +208,7 @@ fn reading(n: u64) -> Payload {
 }
 
 /// How fast all cores together verify signatures and nothing else.
-fn bare(cores: NonZeroUsize) -> Result<Pace, BenchError> {
+pub(super) fn bare(cores: NonZeroUsize) -> Result<Pace, BenchError> {
     let secret = key(2);
     let public = secret.public();
     let signed: Vec<(Digest32, Signature)> = (0..BARE_SIGNATURES)

@@ -14,6 +14,7 @@ mod der;
 mod fast_path;
 mod idle;
 mod late;
+mod ledger_nodes;
 mod ledger_verify;
 mod meters;
 mod modbus;
@@ -30,6 +31,7 @@ mod virtual_time;
 use serde_json::Value;
 
 pub use child::child;
+pub use ledger_nodes::measure as measure_ledger_nodes;
 pub use ledger_verify::{ENTRIES as LEDGER_ENTRIES, measure as measure_ledger_verify};
 pub use mqtt::measure as measure_mqtt;
 
@@ -148,6 +150,10 @@ pub const BENCHES: &[Bench] = &[
 /// The bench `ledger-verify` in a line; it is not among [`BENCHES`], as it can be given a size.
 pub const LEDGER_VERIFY: &str =
     "a generated ledger verified on all cores, beside the bare signatures";
+
+/// The bench `ledger-nodes` in a line; it is not among [`BENCHES`], as it is of several parts.
+pub const LEDGER_NODES: &str =
+    "one node beside its disk, four nodes until an atom is final, eight in two groups";
 
 /// The bench `mqtt` in a line; it is not among [`BENCHES`], as it can be given a broker.
 pub const MQTT: &str =
