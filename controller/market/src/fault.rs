@@ -328,7 +328,7 @@ mod tests {
             include_str!("meter.rs"),
             include_str!("settlement.rs"),
             include_str!("balancing.rs"),
-            include_str!("continuous.rs"),
+            include_str!("continuous/tender.rs"),
             include_str!("feeder.rs"),
             include_str!("losses.rs"),
             include_str!("lp.rs"),

@@ -15,7 +15,9 @@ mod distributed;
 mod forms;
 mod network;
 mod out;
+mod pool;
 mod reserve;
+mod script;
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::chance::Chance;
+use crate::fault::Coded;
 
 const SCALE: Scale = Scale::Ticks {
     floor: Price(-100),

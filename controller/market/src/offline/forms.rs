@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::out::Out;
-use super::{OfflineError, UNTIMED, book, distributed, integer, network, reserve, rows, shape};
+use super::{
+    OfflineError, UNTIMED, book, distributed, integer, network, pool, reserve, rows, script, shape,
+};
 use crate::balancing::{Balancing, balance};
 use crate::book::{Book, BookRules};
-use crate::catalogue::{Rule, RuleError, Surroundings};
+use crate::catalogue::{Rule, Surroundings};
 use crate::clearing::{Clearing, Trade};
-use crate::continuous::{ContinuousBook, Execution, Placed, Scale, Tender, Validity};
 use crate::mechanism::{self, Pool};
 use crate::order::{AgentId, Order, Side};
 use crate::outcome::Outcome;
@@ -57,24 +58,24 @@ pub(super) const FORMS: &[Form] = &[
     Form {
         takes: has_units,
         ..form("sdr", |place, input| {
-            pool(place, input, &[("sdr", Pool::SupplyDemandRatio)])
+            pool::pool(place, input, &[("sdr", Pool::SupplyDemandRatio)])
         })
     },
     Form {
         takes: has_units,
         ..form("mmr", |place, input| {
-            pool(place, input, &[("mmr", Pool::MidMarketRate)])
+            pool::pool(place, input, &[("mmr", Pool::MidMarketRate)])
         })
     },
     Form {
         takes: has_units,
         ..form("bill_sharing", |place, input| {
-            pool(place, input, &[("bill_sharing", Pool::BillSharing)])
+            pool::pool(place, input, &[("bill_sharing", Pool::BillSharing)])
         })
     },
     Form {
         takes: Value::is_array,
-        ..form("cda", script)
+        ..form("cda", script::script)
     },
     form("network_uniform", network::network),
     form("cooptimise", reserve::cooptimise),
@@ -89,7 +90,7 @@ pub(super) const FORMS: &[Form] = &[
             ("sdr", Pool::SupplyDemandRatio),
             ("mmr", Pool::MidMarketRate),
         ];
-        pool(place, input, &both)
+        pool::pool(place, input, &both)
     }),
 ];
 
@@ -266,155 +267,6 @@ pub(super) fn clearing(clearing: &Clearing) -> Out {
         out.push(("trades".into(), traded(&clearing.trades)));
     }
     Out::Map(out)
-}
-
-/// Words for how long an order stands.
-const VALIDITIES: [(&str, Validity); 3] = [
-    ("GTC", Validity::Gate),
-    ("IOC", Validity::Immediate),
-    ("FOK", Validity::Whole),
-];
-
-/// A continuous auction, order by order: `[id, "buy" or "sell", price, quantity, "GTC",
-/// "IOC" or "FOK"]`.
-fn script(place: &str, input: &Value) -> Result<Out, OfflineError> {
-    let mut tenders = Vec::new();
-    let mut ids: Vec<AgentId> = Vec::new();
-    let mut taken = BTreeSet::new();
-    for (index, row) in input.as_array().into_iter().flatten().enumerate() {
-        let place = format!("{place}[{index}]");
-        let [id, side, price, quantity, validity] = row.as_array().map_or(&[][..], Vec::as_slice)
-        else {
-            return Err(shape(&place, "[id, side, price, quantity, validity]"));
-        };
-        let id = (id.as_str()).ok_or_else(|| shape(&format!("{place}[0]"), "an id in quotes"))?;
-        let id = AgentId::from(id);
-        if !taken.insert(id.clone()) {
-            return Err(OfflineError::SameId { place, id });
-        }
-        let side = match side.as_str() {
-            Some("buy") => Side::Buy,
-            Some("sell") => Side::Sell,
-            _ => return Err(shape(&format!("{place}[1]"), "`buy` or `sell`")),
-        };
-        let known = |(word, _): &&(&str, Validity)| validity.as_str() == Some(word);
-        let (_, validity) = VALIDITIES
-            .iter()
-            .find(known)
-            .ok_or_else(|| shape(&format!("{place}[4]"), "`GTC`, `IOC` or `FOK`"))?;
-        ids.push(id);
-        tenders.push(Tender {
-            // As many rows as text can hold in memory.
-            id: index as u32,
-            owner: index as u32,
-            side,
-            price: Price(integer(&format!("{place}[2]"), price)?),
-            quantity: Mwh(integer(&format!("{place}[3]"), quantity)?),
-            validity: *validity,
-        });
-    }
-    let name = |id: u32| Out::Text(ids[id as usize].to_string());
-    let mut executions = Vec::new();
-    let mut rejected = Vec::new();
-    let mut expired = Vec::new();
-    if !tenders.is_empty() {
-        let scale = Scale::of_prices(tenders.iter().map(|tender| tender.price));
-        let refused = |error| OfflineError::Rule(RuleError::Tender(error));
-        let mut book = ContinuousBook::new(scale).map_err(refused)?;
-        for tender in &tenders {
-            let placed = book.submit(*tender, &mut executions).map_err(refused)?;
-            if placed == Placed::Rejected {
-                rejected.push(name(tender.id));
-            }
-        }
-        expired = book.close();
-    }
-    let number = |n: i64| Out::Integer(n.into());
-    let trade = |e: &Execution| {
-        let (buyer, seller) = match tenders[e.taker as usize].side {
-            Side::Buy => (e.taker, e.maker),
-            Side::Sell => (e.maker, e.taker),
-        };
-        let cells = [number(e.quantity.0), number(e.price.0)];
-        Out::List(
-            [name(buyer), name(seller)]
-                .into_iter()
-                .chain(cells)
-                .collect(),
-        )
-    };
-    let rest = |&(id, left, price): &(u32, Mwh, Price)| {
-        Out::List(vec![name(id), number(left.0), number(price.0)])
-    };
-    Ok(Out::Map(vec![
-        (
-            "trades".into(),
-            Out::List(executions.iter().map(trade).collect()),
-        ),
-        ("rejected".into(), Out::List(rejected)),
-        (
-            "expired".into(),
-            Out::List(expired.iter().map(rest).collect()),
-        ),
-    ]))
-}
-
-/// Exact prices of pools for `rows` of supply and demand in mWh.
-fn pool(place: &str, input: &Value, pools: &[(&str, Pool)]) -> Result<Out, OfflineError> {
-    let price = |key: &str| {
-        let place = format!("{place}.{key}");
-        let value = input.get(key).ok_or_else(|| shape(&place, "a price"))?;
-        integer(&place, value).map(Price)
-    };
-    let parity = Parity {
-        export: price("ls")?,
-        import: price("lb")?,
-    };
-    let place = format!("{place}.rows");
-    let listed = input.get("rows").and_then(Value::as_array);
-    let listed = listed.ok_or_else(|| shape(&place, "a list of [supply_mwh, demand_mwh]"))?;
-    let mut rows = Vec::new();
-    for (index, row) in listed.iter().enumerate() {
-        let place = format!("{place}[{index}]");
-        let [supply, demand] = row.as_array().map_or(&[][..], Vec::as_slice) else {
-            return Err(shape(&place, "[supply_mwh, demand_mwh]"));
-        };
-        let (supply, demand) = (integer(&place, supply)?, integer(&place, demand)?);
-        if supply < 0 || demand < 0 || parity.export > parity.import {
-            return Err(shape(
-                &place,
-                "energies not negative, and `ls` not above `lb`",
-            ));
-        }
-        let mut cells = vec![Out::Integer(supply.into()), Out::Integer(demand.into())];
-        for (_, pool) in pools {
-            let amounts = pool.amounts(Mwh(supply).into(), Mwh(demand).into(), parity)?;
-            let exact = [amounts.sell_price, amounts.buy_price];
-            cells.extend(exact.map(|price| Out::Text(fraction(price))));
-        }
-        rows.push(Out::List(cells));
-    }
-    let columns = pools
-        .iter()
-        .flat_map(|(name, _)| ["sell", "buy"].map(|s| format!("{name}_{s}")));
-    let columns = ["S".to_owned(), "D".to_owned()].into_iter().chain(columns);
-    Ok(Out::Map(vec![
-        ("cols".into(), Out::List(columns.map(Out::Text).collect())),
-        ("rows".into(), Out::List(rows)),
-    ]))
-}
-
-/// A fraction in lowest terms, as `3/2`, or as a whole number.
-fn fraction((above, below): (i128, i128)) -> String {
-    let (mut divisor, mut rest) = (above.abs(), below);
-    while rest != 0 {
-        (divisor, rest) = (rest, divisor % rest);
-    }
-    // The denominator is positive, so the divisor is too.
-    match (above / divisor, below / divisor) {
-        (whole, 1) => whole.to_string(),
-        (above, below) => format!("{above}/{below}"),
-    }
 }
 
 /// Keys of a book that a mechanism of the catalogue may use.
