@@ -344,8 +344,11 @@ impl Replica {
         match message {
             Message::Have(have) => self.on_have(from, &have),
             Message::Batch { node, more, bytes } => {
+                let before = self.held(node);
                 self.on_batch(now_utc_ns, from, node, &bytes);
-                if more {
+                // Only whoever could follow asks on; else two nodes whose copies
+                // of a forked log differ would send each other the same for ever.
+                if more && self.held(node) > before {
                     self.to_tell.insert(from);
                 }
             }
@@ -530,6 +533,8 @@ impl Replica {
                 }
             }
             Err(MirrorFault::Known) => {}
+            // Behind what a liar has signed a gap may stay for ever.
+            Err(MirrorFault::Gap { .. }) if self.quarantined.contains(&node) => {}
             Err(MirrorFault::Gap { .. }) => {
                 self.to_tell.insert(from);
             }

@@ -273,3 +273,44 @@ fn a_command_of_a_past_epoch_is_witnessed_and_not_taken() {
         Effect::Appended { ticket, result: Err(ledger_node::AppendError::Refused { .. }) } if *ticket == stale
     )));
 }
+
+#[test]
+fn a_batch_that_cannot_be_followed_is_not_asked_for_again_at_once() {
+    let universe = universe(4);
+    let mut replicas: Vec<Replica> = (1..=4).map(|me| replica(&universe, me)).collect();
+    // The second node runs twice under one key, and both say something.
+    let mut twin = replica(&universe, 2);
+    let mut other = replica(&universe, 2);
+    twin.submit(NOW, vec![mode("island")]);
+    other.submit(NOW, vec![mode("grid"), mode("island")]);
+    for (to, twin) in [(0, &mut twin), (2, &mut other)] {
+        for effect in twin.step(NOW) {
+            if let Effect::Send { to: at, message } = effect
+                && at == to
+            {
+                replicas[to].receive(NOW, 1, message);
+            }
+        }
+    }
+    // The first and the third tell each other what they have of it until nothing
+    // is under way any more; without end, if they ask on.
+    let mut under_way = VecDeque::new();
+    let mut count = 0;
+    while count < 200 {
+        for from in [0, 2] {
+            for effect in replicas[from].step(NOW) {
+                if let Effect::Send { to, message } = effect
+                    && (to == 0 || to == 2)
+                {
+                    under_way.push_back((from, to, message));
+                }
+            }
+        }
+        let Some((from, to, message)) = under_way.pop_front() else {
+            break;
+        };
+        replicas[to].receive(NOW, from, message);
+        count += 1;
+    }
+    assert!(count < 40, "{count} messages");
+}
