@@ -208,6 +208,16 @@ impl Mirror {
         }
         let mut state = self.state.clone();
         let seen = state.take(&batch, &head)?;
+        // Nobody could show such an entry as a vote.
+        let is_shown = |(_, sighting): &(u64, Sighting)| match sighting {
+            Sighting::Entry(entry) => entry.verify_vertex(&self.state.key).is_ok(),
+            Sighting::Elsewhere => true,
+        };
+        if !seen.iter().all(is_shown) {
+            return Err(MirrorFault::Lie {
+                what: "the signature over a vertex does not hold",
+            });
+        }
         let before = (size + 1, self.state.last_head);
         self.segments
             .append(bytes, before, state.frontier.size(), false)?;

@@ -222,6 +222,9 @@ impl Replica {
                 let Sighting::Entry(entry) = sighting else {
                     return;
                 };
+                if standings.holds(&entry.atom).is_err() {
+                    return;
+                }
                 standings.witnessed(&directory, &entry.atom, node, None);
                 let standing = standings.get(&entry.atom.id());
                 if standing.is_none_or(|s| s.clock.is_none()) {
@@ -593,6 +596,11 @@ impl Replica {
     /// An entry of another node's log.
     fn sighted(&mut self, node: usize, clock: u64, entry: Entry, now_utc_ns: i64) {
         let atom = entry.atom;
+        if let Err(e) = self.standings.holds(&atom) {
+            // An honest node verifies before it witnesses.
+            self.quarantined.insert(node);
+            return self.faulty(node, format!("it has witnessed an atom: {e}"));
+        }
         if !self.quarantined.contains(&node) {
             let level = self.standings.witnessed(&self.directory, &atom, node, None);
             if let Some(level) = level {
@@ -618,11 +626,6 @@ impl Replica {
             let first = self.dropped_from.entry(node).or_insert(clock);
             *first = (*first).min(clock);
             return;
-        }
-        if let Err(e) = atom.verify() {
-            // An honest node verifies before it witnesses.
-            self.quarantined.insert(node);
-            return self.faulty(node, format!("it has witnessed an atom: {e}"));
         }
         let beside = self.waiting.entry((author, seq)).or_default();
         beside.push(Waiting {

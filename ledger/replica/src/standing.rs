@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ledger_core::{Address, Atom, AtomId, Directory, Entry, Level, Particle, ParticleId};
+use ledger_core::hash::{Tag, tagged};
+use ledger_core::{
+    Address, Atom, AtomError, AtomId, Digest32, Directory, Entry, Level, Particle, ParticleId,
+};
 
 /// How an atom stands with this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Standing {
     seq: u64,
     /// One bit for each node that has witnessed it, by place.
     witnesses: u128,
+    /// Hash of a list of signatures over it that hold.
+    good_sigs: Digest32,
 }
 
 /// Most nodes of a universe whose witnesses are counted here.
@@ -95,7 +100,17 @@ impl Standings {
         self.witnessed(directory, &entry.atom, me, Some(entry.vertex.l))
     }
 
-    /// Notes that `node` has witnessed an atom, as its entry `own_clock` when it
+    /// Whether the signatures of an atom hold. Those that were seen before cost
+    /// nothing: a vote is only a vote with signatures that hold, and each atom
+    /// comes once from every node.
+    pub(crate) fn holds(&self, atom: &Atom) -> Result<(), AtomError> {
+        match self.atoms.get(&atom.id()) {
+            Some(standing) if standing.good_sigs == hash_of_sigs(atom) => Ok(()),
+            _ => atom.verify(),
+        }
+    }
+
+    /// Notes that `node` has witnessed an atom whose signatures hold, as its entry `own_clock` when it
     /// is this node. Gives the level that is new by that.
     pub(crate) fn witnessed(
         &mut self,
@@ -112,6 +127,7 @@ impl Standings {
             author,
             seq,
             witnesses: 0,
+            good_sigs: hash_of_sigs(atom),
         });
         let was_open = standing.is_open();
         standing.witnesses |= 1u128.checked_shl(node as u32).unwrap_or(0);
@@ -137,6 +153,16 @@ impl Standings {
     pub(crate) fn open(&self) -> u64 {
         self.open
     }
+}
+
+/// Tells lists of signatures apart; it never leaves the memory.
+fn hash_of_sigs(atom: &Atom) -> Digest32 {
+    let mut bytes = Vec::with_capacity(atom.sigs().len() * 97);
+    for signed in atom.sigs() {
+        bytes.extend_from_slice(&signed.key.0);
+        bytes.extend_from_slice(&signed.signature.0);
+    }
+    tagged(Tag::Leaf, &atom.body().universe, &[&bytes])
 }
 
 impl Standing {
