@@ -21,7 +21,7 @@ use crate::functions::{
     MarketSchedule, Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety, Separating,
     ServiceDelivery, Situation, Synchronising, VoltageSupport, Wishes,
 };
-use crate::mode::{Look, ModeMachine};
+use crate::mode::{Asking, Look, ModeMachine};
 use crate::settings::Bench;
 
 /// Which of the two rhythms a step belongs to.
@@ -279,10 +279,10 @@ impl Controller {
                         });
                     }
                 }
-                Order::Mode(request) => self.mode.ask(*request),
+                Order::Mode(request) => self.mode.ask(*request, Asking::Person),
                 Order::EmergencyStop => {
                     self.safety.stop();
-                    self.mode.ask(ModeRequest::Safe);
+                    self.mode.ask(ModeRequest::Safe, Asking::EmergencyStop);
                 }
                 Order::Rest(step) => {
                     self.resting = true;

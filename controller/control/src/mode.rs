@@ -30,6 +30,24 @@ enum Departure {
     MainsLost,
 }
 
+/// Who makes a request; the change of mode that follows names it as its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// A person, or what acts for one: a script, the service manager.
+    Person,
+    /// The emergency stop circuit.
+    EmergencyStop,
+}
+
+impl Asking {
+    fn cause(self) -> &'static str {
+        match self {
+            Self::Person => "asked for",
+            Self::EmergencyStop => "the emergency stop is not seen closed",
+        }
+    }
+}
+
 /// The mode of the microgrid with the memory that its guards need.
 #[derive(Clone, Debug)]
 pub struct ModeMachine {
@@ -46,7 +64,7 @@ pub struct ModeMachine {
     /// A person wants the island to stay, or to end, regardless of automatic return.
     wish: Option<ModeRequest>,
     /// What was asked and not yet answered.
-    asked: Vec<ModeRequest>,
+    asked: Vec<(ModeRequest, Asking)>,
     /// Which guard refused a trigger that still stands.
     refused: BTreeMap<Trigger, Guard>,
 }
@@ -104,16 +122,16 @@ impl ModeMachine {
         self.opening_since.is_some()
     }
 
-    /// Takes in a request; the next [`advance`](Self::advance) answers it.
-    pub fn ask(&mut self, request: ModeRequest) {
-        self.asked.push(request);
+    /// Takes in a request and who makes it; the next [`advance`](Self::advance) answers it.
+    pub fn ask(&mut self, request: ModeRequest, by: Asking) {
+        self.asked.push((request, by));
     }
 
     /// Pulls the triggers of what is asked and of what is seen.
     pub fn advance(&mut self, look: &Look<'_>, events: &mut Vec<Event>) {
         self.remember(look);
-        for request in std::mem::take(&mut self.asked) {
-            self.answer(look, request, events);
+        for (request, by) in std::mem::take(&mut self.asked) {
+            self.answer(look, request, by.cause(), events);
         }
         let has_breaker = look.bench.first(Role::Breaker).is_some();
         let closed = if has_breaker {
@@ -181,7 +199,13 @@ impl ModeMachine {
     }
 
     /// Answers a request: a transition, a wish for the island, or a refusal.
-    fn answer(&mut self, look: &Look<'_>, request: ModeRequest, events: &mut Vec<Event>) {
+    fn answer(
+        &mut self,
+        look: &Look<'_>,
+        request: ModeRequest,
+        why: &str,
+        events: &mut Vec<Event>,
+    ) {
         match (request, self.mode.is_islanded()) {
             // In an island, to stay and to return are wishes; the table moves when they can be met.
             (ModeRequest::Island | ModeRequest::Disconnect, true) => {
@@ -190,7 +214,7 @@ impl ModeMachine {
                     self.fire(
                         look,
                         Trigger::IslandAsked,
-                        "asked for",
+                        why,
                         Telling::Asked(request),
                         events,
                     );
@@ -203,7 +227,7 @@ impl ModeMachine {
             }
             _ => {
                 let trigger = Trigger::of(request);
-                if self.fire(look, trigger, "asked for", Telling::Asked(request), events) {
+                if self.fire(look, trigger, why, Telling::Asked(request), events) {
                     self.departure = match request {
                         ModeRequest::Island => Some(Departure::Planned),
                         ModeRequest::Disconnect => Some(Departure::Demanded),

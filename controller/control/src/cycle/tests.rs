@@ -545,6 +545,38 @@ fn a_black_start_opens_every_load_before_it_starts_the_storage_and_closes_the_fi
 }
 
 #[test]
+fn a_black_start_waits_for_a_load_that_answers_and_for_no_other() {
+    use model::Link;
+    let check = |link: Link, closed: Option<f64>, starts: bool| {
+        let mut desk = Desk::of(|devices| devices[ESS.index()].takes_switch = true);
+        desk.image.devices[PLUG_1.index()].link = link;
+        if let Some(closed) = closed {
+            desk.see(PLUG_1, Point::SwitchOn, closed);
+        }
+        desk.image.devices[PLUG_2.index()].link = Link::Online;
+        desk.see(PLUG_2, Point::SwitchOn, 0.0);
+        desk.see(BREAKER, Point::SwitchOn, 0.0);
+        desk.see(BREAKER, Point::GridVoltage, 0.0);
+        desk.see(PCC, Point::VoltageL1, 0.0);
+        desk.run(2.0);
+        desk.orders(&[Order::Mode(ModeRequest::BlackStart)]);
+        desk.run(3.0);
+        assert_eq!(desk.mode(), Mode::BlackStarting);
+        let on = Setpoint::Switch { on: true };
+        let told = desk.controller.last_sent(ESS) == Some(on);
+        assert_eq!(told, starts, "{link:?} {closed:?}");
+    };
+    check(Link::Online, Some(0.0), true);
+    check(Link::Online, Some(1.0), false);
+    // It answers and does not say: that is not open.
+    check(Link::Online, None, false);
+    // Nobody has ever heard of it, or not any more: it may hang on the dead bus itself.
+    check(Link::Unknown, None, true);
+    check(Link::Offline, None, true);
+    check(Link::Offline, Some(1.0), true);
+}
+
+#[test]
 fn a_lost_utility_opens_the_breaker_on_the_fast_path() {
     let mut desk = Desk::new();
     desk.see(BREAKER, Point::GridVoltage, 0.0);
@@ -726,6 +758,25 @@ fn the_breaker_is_opened_at_a_safe_end_only_where_the_rig_wants_it() {
             .any(|d| d.device == BREAKER && d.setpoint.get() == open);
         assert_eq!(opened, opens, "by an emergency stop");
     }
+}
+
+#[test]
+fn the_change_of_mode_by_an_emergency_stop_names_it_as_its_cause() {
+    let check = |order: Order, cause: &str| {
+        let mut desk = Desk::new();
+        desk.run(1.0);
+        let outcome = desk.orders(&[order]);
+        let changes = outcome.events.iter().filter_map(|event| match event {
+            Event::ModeChanged { to, why, .. } => Some((*to, why.as_str())),
+            _ => None,
+        });
+        assert_eq!(changes.collect::<Vec<_>>(), [(Mode::Safe, cause)]);
+    };
+    check(
+        Order::EmergencyStop,
+        "the emergency stop is not seen closed",
+    );
+    check(Order::Mode(ModeRequest::Safe), "asked for");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Desk {
     }
 
     fn ask(&mut self, request: ModeRequest) -> &mut Self {
-        self.machine.ask(request);
+        self.machine.ask(request, Asking::Person);
         self.run(0.1)
     }
 
@@ -510,7 +510,7 @@ mod any_order {
                 prop_assert!(!desk.machine.is_opening() || desk.machine.mode() == Mode::Leaving);
                 let mut ahead = desk.machine.clone();
                 let look = Look { now: desk.now, held_open: false, seen: &desk.seen, bench: &desk.bench, storage: &[] };
-                ahead.ask(ModeRequest::Safe);
+                ahead.ask(ModeRequest::Safe, Asking::Person);
                 ahead.advance(&look, &mut Vec::new());
                 prop_assert_eq!(ahead.mode(), Mode::Safe);
             }

@@ -476,3 +476,69 @@ fn what_the_utility_asks_for_holds_from_then_on_and_nonsense_is_refused() {
         |e: &Event| matches!(e, Event::OrderRefused { why } if why.contains("power factor"));
     assert!(desk.events.iter().any(refused));
 }
+
+#[test]
+fn who_leaves_the_utility_may_use_the_reserve_and_who_stays_may_not() {
+    let site = Site {
+        load_kw: 9.0,
+        load_kvar: 0.0,
+        sun_kw: 0.0,
+    };
+    let check = |change: &dyn Fn(&mut Settings), stays_kw: f64| {
+        let mut desk = desk(|s| change(s));
+        let (imported_kw, _) = run(&mut desk, site, &[schedule_of_storage(9.0)], 3);
+        assert!((imported_kw - stays_kw).abs() < 0.1, "{imported_kw}");
+        let leave = Order::Mode(ModeRequest::Disconnect);
+        let (imported_kw, _) = run(&mut desk, site, &[leave], 3);
+        assert!(imported_kw.abs() < 0.1, "{imported_kw}");
+        assert_eq!(desk.mode(), Mode::Leaving);
+    };
+    check(&|s| s.reserve_p = Some(kilo(3.0)), 2.0);
+    let charge = StateOfCharge::from_percent(60.0);
+    check(&|s| s.reserve_soc = Some(charge), 9.0);
+}
+
+#[test]
+fn the_agreed_reactive_exchange_is_nothing_to_an_island() {
+    let mut desk = desk(|s| s.agreement.q = Some(ReactivePower::from_vars(-500.0)));
+    let site = Site {
+        load_kw: 6.0,
+        load_kvar: 4.0,
+        sun_kw: 0.0,
+    };
+    run(&mut desk, site, &[], 5);
+    assert!((kvar(desk.controller.sent[&ESS].1) - 4.5).abs() < 0.06);
+    // The breaker opens, and the island does not settle: nobody brings its voltage back yet.
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.see(PCC, Point::Frequency, 50.6);
+    desk.see(PCC, Point::ReactivePower, 4_000.0);
+    let told = desk.run(3.0);
+    assert_eq!(desk.mode(), Mode::Islanding);
+    assert_eq!(kvar(told[&ESS].0), 0.0);
+}
+
+#[test]
+fn an_islands_reactive_reference_moves_as_fast_as_its_gain_says() {
+    // 1 % below nominal for a second: gain times 1 % of 10 kVA, on top of what is given.
+    let check = |change: &dyn Fn(&mut Settings), moved_var: f64| {
+        let mut desk = desk(|s| {
+            s.auto_reconnect = false;
+            change(s);
+        });
+        desk.see(BREAKER, Point::SwitchOn, 0.0);
+        desk.see(ESS, Point::ReactivePower, 1_000.0);
+        desk.run(5.0);
+        desk.orders(&[Order::Arm(true)]);
+        assert_eq!(desk.mode(), Mode::Islanded);
+        let before = kvar(desk.controller.sent[&ESS].1);
+        for device in [PCC, ESS] {
+            desk.see(device, Point::VoltageL1, 230.0 * 0.99);
+        }
+        desk.run(1.0);
+        let moved = (kvar(desk.controller.sent[&ESS].1) - before) * 1e3;
+        assert!((moved - moved_var).abs() < 0.15 * moved_var, "{moved}");
+    };
+    // The default is 4 per second.
+    check(&|_| (), 400.0);
+    check(&|s| s.island_v_gain_per_s = 10.0, 1_000.0);
+}
