@@ -203,6 +203,11 @@ fn usage_faults_exit_with_2_and_say_what_to_do() {
         (&["explain", "R999"], "error[C008]"),
         (&["bench", "nothing"], "error[C001]"),
         (
+            &["bench", "market", "--seconds", "5"],
+            "the bench `market` has no `--seconds`",
+        ),
+        (&["bench", "cycles", "--seconds", "0"], "--seconds"),
+        (
             &["device", "read", "campus.toml", "pvl"],
             "did you mean `pv1`?",
         ),

@@ -49,8 +49,8 @@ pub trait Listener: Send {
     fn services(&mut self, now: Instant, services: &[ServiceReport]);
     /// Something happened.
     fn event(&mut self, now: Instant, event: &Event);
-    /// A supervisory cycle is over.
-    fn cycle(&mut self, now: Instant, mode: Mode);
+    /// A supervisory cycle is over, which began so much after it was due.
+    fn cycle(&mut self, now: Instant, mode: Mode, late: Duration);
 }
 
 /// The pulse of the engine, watched by the heartbeat guard.

@@ -1,6 +1,7 @@
 //! Records a run as scenarios look at it: signals by name, modes, events.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use model::{DeviceIx, Event, Instant, Mode, Point, PointSample, Reading, Role, ServiceReport};
 use runtime::engine::Listener;
@@ -184,7 +185,7 @@ impl Listener for Recorder {
         self.recording.with(|r| r.events.push(recorded));
     }
 
-    fn cycle(&mut self, now: Instant, mode: Mode) {
+    fn cycle(&mut self, now: Instant, mode: Mode, _: Duration) {
         self.recording.with(|recording| {
             recording.ended = now;
             recording.cycles.push(now);

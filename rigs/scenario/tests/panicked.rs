@@ -29,7 +29,7 @@ impl Listener for Breaks {
 
     fn event(&mut self, _: Instant, _: &Event) {}
 
-    fn cycle(&mut self, now: Instant, _: Mode) {
+    fn cycle(&mut self, now: Instant, _: Mode, _: Duration) {
         assert!(now < Instant::START + self.at, "broken on purpose");
     }
 }

@@ -31,6 +31,12 @@ const BENCHES: &[Bench] = &[
     ("ledger-nodes", benches::LEDGER_NODES, ledger_nodes),
     ("ledger-verify", benches::LEDGER_VERIFY, ledger_verify),
     ("mqtt", benches::MQTT, mqtt),
+    ("feeder", benches::FEEDER, |arguments| {
+        timed(arguments, FEEDER_S, benches::measure_feeder)
+    }),
+    ("cycles", benches::CYCLES, |arguments| {
+        timed(arguments, CYCLES_S, benches::measure_cycles)
+    }),
 ];
 
 /// Sizes of the books. Chosen: from a campus to more orders than any local market has.
@@ -41,6 +47,15 @@ const ORDERS_MAX: usize = 1_000_000;
 
 /// Operations of an order book. Chosen: enough to leave every cache.
 const OPERATIONS: usize = 2_000_000;
+
+/// Benches that run through a time that can be given.
+const TIMED: [&str; 2] = ["feeder", "cycles"];
+
+/// Time of the bench `feeder` where none is given, in seconds. Chosen: long enough that the start weighs little.
+const FEEDER_S: u64 = 120;
+
+/// Time of the bench `cycles` where none is given, in seconds. Chosen: ten minutes, by who asked for it.
+const CYCLES_S: u64 = 600;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -59,6 +74,9 @@ pub struct Arguments {
     /// Broker of the bench `mqtt`; without it, a mosquitto is started.
     #[arg(long, value_name = "HOST:PORT")]
     broker: Option<String>,
+    /// Time that the bench `cycles` or `feeder` runs through.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
     /// Plays a part in a bench: what must not be counted runs in a process of its own.
     #[arg(long, value_name = "ROLE", hide = true)]
     child: Option<String>,
@@ -76,6 +94,11 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         }
         return Ok(Verdict::Pass);
     };
+    if arguments.seconds.is_some() && !TIMED.contains(&name.as_str()) {
+        let message = format!("the bench `{name}` has no `--seconds`");
+        let help = format!("only {} have", TIMED.join(" and "));
+        return Err(Problem::usage(usage("C001", message, &help)));
+    }
     if let Some(bench) = benches::BENCHES.iter().find(|b| b.name == name) {
         terminal.print((bench.measure)().map_err(not_measured)?);
         return Ok(Verdict::Pass);
@@ -166,6 +189,15 @@ fn ledger_verify(arguments: &Arguments) -> Result<Value, Problem> {
         )));
     }
     benches::measure_ledger_verify(arguments.entries).map_err(not_measured)
+}
+
+/// A bench that runs for a time.
+fn timed(
+    arguments: &Arguments,
+    seconds: u64,
+    measure: fn(u64) -> Result<Value, BenchError>,
+) -> Result<Value, Problem> {
+    measure(arguments.seconds.unwrap_or(seconds)).map_err(not_measured)
 }
 
 fn mqtt(arguments: &Arguments) -> Result<Value, Problem> {

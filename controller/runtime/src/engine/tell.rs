@@ -52,7 +52,7 @@ impl Engine {
                 listener.event(now, event);
             }
             if supervisory {
-                listener.cycle(now, outcome.mode);
+                listener.cycle(now, outcome.mode, late);
             }
         }
         if supervisory {

@@ -245,29 +245,22 @@ fn memory_folder() -> Option<RunFolder> {
     Some(RunFolder(path))
 }
 
-/// A folder of its own for a run, inside another.
-fn inside(folder: &RunFolder, name: &str) -> Result<PathBuf, BenchError> {
-    let path = folder.0.join(name);
-    fs::create_dir_all(&path).map_err(BenchError::system("no run folder can be made"))?;
-    Ok(path)
-}
-
 /// Measures at each polling period, and once more without a disk.
 pub(super) fn measure() -> Result<Value, BenchError> {
     let disk = RunFolder::make("fast-path")?;
     let load = usage::load();
     let mut runs = Vec::new();
     for (poll_ms, count) in RUNS {
-        let folder = inside(&disk, &format!("poll-{poll_ms}"))?;
+        let folder = disk.inside(&format!("poll-{poll_ms}"))?;
         runs.push(figures(poll_ms, run(&folder, poll_ms, count)?));
     }
-    let append = spread_ms(append::times_ms(&inside(&disk, "append")?)?);
+    let append = spread_ms(append::times_ms(&disk.inside("append")?)?);
     let without_disk = match memory_folder() {
         None => Value::Null,
         Some(memory) => {
             let (poll_ms, count) = IN_MEMORY;
-            let figures = figures(poll_ms, run(&inside(&memory, "run")?, poll_ms, count)?);
-            let append = spread_ms(append::times_ms(&inside(&memory, "append")?)?);
+            let figures = figures(poll_ms, run(&memory.inside("run")?, poll_ms, count)?);
+            let append = spread_ms(append::times_ms(&memory.inside("append")?)?);
             json!({ "run": figures, "ledger_append_ms": append })
         }
     };

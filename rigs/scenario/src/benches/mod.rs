@@ -10,8 +10,11 @@
 
 mod cadence;
 mod child;
+mod cycles;
 mod der;
 mod fast_path;
+mod feeder;
+mod field;
 mod idle;
 mod late;
 mod ledger_nodes;
@@ -28,9 +31,11 @@ mod unit;
 mod usage;
 mod virtual_time;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use child::child;
+pub use cycles::measure as measure_cycles;
+pub use feeder::measure as measure_feeder;
 pub use ledger_nodes::measure as measure_ledger_nodes;
 pub use ledger_verify::{ENTRIES as LEDGER_ENTRIES, measure as measure_ledger_verify};
 pub use mqtt::measure as measure_mqtt;
@@ -159,7 +164,26 @@ pub const LEDGER_NODES: &str =
 pub const MQTT: &str =
     "a command over MQTT at QoS 1, confirmed by its device, beside a bare client";
 
+/// The bench `feeder` in a line; it is not among [`BENCHES`], as it can be given a time.
+pub const FEEDER: &str =
+    "how many times faster than real time 100 buses with 50 inverters run, and the plant alone";
+
+/// The bench `cycles` in a line; it is not among [`BENCHES`], as it can be given a time.
+pub const CYCLES: &str =
+    "how late control cycles begin with 50 devices and all cores busy (ten minutes of real time)";
+
 /// A number as a reader can use it: three decimals.
 fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
+}
+
+/// A figure beside the least that was asked for; a ratio of 1 and more is enough.
+fn at_least(asked: f64, measured: f64) -> Value {
+    json!({ "asked_at_least": asked, "measured": rounded(measured), "ratio": rounded(measured / asked) })
+}
+
+/// A figure beside the most that was asked for; a ratio of 1 and less is enough.
+fn at_most(asked: f64, measured: f64) -> Value {
+    // A share is small: it needs more decimals than a time.
+    json!({ "asked_at_most": asked, "measured": rounded(measured * 1e3) / 1e3, "ratio": rounded(measured / asked) })
 }

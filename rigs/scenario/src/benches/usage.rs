@@ -8,7 +8,16 @@ use super::BenchError;
 
 /// CPU time of this process so far, all threads, user and system.
 pub(super) fn cpu() -> Duration {
-    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    spent(ClockId::ProcessCPUTime)
+}
+
+/// CPU time of the calling thread so far.
+pub(super) fn cpu_of_thread() -> Duration {
+    spent(ClockId::ThreadCPUTime)
+}
+
+fn spent(clock: ClockId) -> Duration {
+    let spent = clock_gettime(clock);
     Duration::new(
         u64::try_from(spent.tv_sec).unwrap_or(0),
         u32::try_from(spent.tv_nsec).unwrap_or(0),

@@ -20,7 +20,7 @@ use crate::verdict::Verdict;
 const BENCH_S: u64 = 600;
 
 /// Seed of the bench. Chosen: any; the same each time.
-const SEED: u64 = 7;
+pub(super) const SEED: u64 = 7;
 
 /// A run folder that goes away with this.
 pub(super) struct RunFolder(pub(super) PathBuf);
@@ -30,6 +30,13 @@ impl RunFolder {
         let path = std::env::temp_dir().join(format!("gridrig-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(BenchError::system("no run folder can be made"))?;
         Ok(Self(path))
+    }
+
+    /// A folder inside, for what must begin empty.
+    pub(super) fn inside(&self, name: &str) -> Result<PathBuf, BenchError> {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(&path).map_err(BenchError::system("no run folder can be made"))?;
+        Ok(path)
     }
 }
 

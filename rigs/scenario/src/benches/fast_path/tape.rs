@@ -95,7 +95,7 @@ impl Listener for Tape {
 
     fn event(&mut self, _: Instant, _: &Event) {}
 
-    fn cycle(&mut self, _: Instant, _: Mode) {}
+    fn cycle(&mut self, _: Instant, _: Mode, _: Duration) {}
 }
 
 /// A number from 0 to 1 that is the same for the same turn (splitmix64).
