@@ -430,7 +430,14 @@ impl PointAccess {
             device: name.to_owned(),
             source,
         };
-        match evidence.before_release(utc, now, &names, std::slice::from_ref(dispatch), None) {
+        match evidence.before_release(
+            utc,
+            now,
+            &names,
+            std::slice::from_ref(dispatch),
+            None,
+            Duration::MAX,
+        ) {
             Ok(receipts) => match receipts.first() {
                 Some(receipt) => Ok(Some(receipt.atom_id)),
                 None => Err(fault(NotDurable::Stopped("it gave no receipt".into()))),

@@ -110,6 +110,8 @@ pub struct Engine {
     tracker: Tracker,
     names: Vec<DeviceId>,
     counters: Counters,
+    /// When the next supervisory cycle is due.
+    next_due: Instant,
     mode: Mode,
     ledger_stopped: bool,
     estop_seen: bool,
@@ -158,7 +160,9 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let bench = parts.rig.bench();
         let busy_before = vec![0; parts.path.buses().len()];
+        let next_due = parts.clock.now() + bench.settings.period;
         Self {
+            next_due,
             names: bench.devices.iter().map(|d| d.id.clone()).collect(),
             controller: Controller::new(bench),
             tracker: Tracker::default(),
@@ -204,6 +208,9 @@ impl Engine {
         let now = self.parts.clock.now();
         let utc = self.parts.clock.utc();
         self.parts.pulse.beat(now);
+        if rhythm == Rhythm::Supervisory {
+            self.next_due = crate::thread::next_due(due, self.period(), now);
+        }
         let (image, arrivals) = self.parts.store.take(now);
         self.counters.samples += arrivals.samples.len() as u64;
 

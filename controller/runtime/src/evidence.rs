@@ -20,6 +20,7 @@ use ledger_node::{
 use model::{Clock, DeviceId, Function, Setpoint, Stage, UtcTime};
 use sha3::{Digest, Sha3_256};
 
+use crate::rights;
 use crate::tracker::Progress;
 
 /// Name of the party that dispatches and reads the meters.
@@ -227,7 +228,9 @@ impl Evidence {
         let log = if virtual_time {
             Log::Here(Box::new(log))
         } else {
-            Log::Writer(LedgerWriter::start(log)?)
+            // The control thread waits for this one: on a busy host it must not wait for other work, too.
+            let writer = rights::beside_control(|| LedgerWriter::start(log));
+            Log::Writer(writer?)
         };
         Ok(Self::of(log))
     }
@@ -292,7 +295,8 @@ impl Evidence {
         }
     }
 
-    /// Makes the dispatches of a cycle durable. They may leave only when this returns `Ok`.
+    /// Makes the dispatches of a cycle durable, waiting `within` or the deadline of a record, whichever is
+    /// shorter. They may leave only when this returns `Ok`.
     ///
     /// # Errors
     /// [`NotDurable`]: then they must not leave.
@@ -303,6 +307,7 @@ impl Evidence {
         device_names: &[DeviceId],
         dispatches: &[Dispatch],
         cause: Option<AtomId>,
+        within: Duration,
     ) -> Result<Vec<Receipt>, NotDurable> {
         let drafts = dispatches
             .iter()
@@ -315,7 +320,7 @@ impl Evidence {
                 )
             })
             .collect();
-        let receipts = self.append(utc, drafts, Some(self.deadline));
+        let receipts = self.append(utc, drafts, Some(self.deadline.min(within)));
         if let Err(NotDurable::Late(_)) = &receipts
             && let Some(last) = self.pending.last_mut()
         {

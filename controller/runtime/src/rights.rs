@@ -12,6 +12,10 @@ use thread_priority::{
 /// below the kernel's own threads, as the measurements of control loops on this kind of host were made with.
 const CONTROL_PRIORITY: u8 = 50;
 
+/// Priority of the thread that writes the ledger, for which the control thread waits. Chosen: next below it, so
+/// that a cycle that is due never waits for a record that is being signed.
+const LEDGER_PRIORITY: u8 = 45;
+
 /// Priority of emulated devices that run by themselves (`gridrig sim`), and of who measures them.
 /// Chosen: under the control thread's, so that on one host a cycle never waits for a device.
 const DEVICES_PRIORITY: u8 = 40;
@@ -72,6 +76,21 @@ pub(crate) fn for_control() -> Rights {
     }
 }
 
+/// Does something whose threads are waited for by the control thread: under SCHED_FIFO where the system grants
+/// it, which they inherit. The calling thread stays as it is.
+pub(crate) fn beside_control<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // Refused as it will be to the control thread, which tells so.
+            let _granted = fifo(LEDGER_PRIORITY);
+            start()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Asks for SCHED_FIFO for the calling thread, which serves emulated devices or measures them.
 ///
 /// # Errors
@@ -97,6 +116,14 @@ mod tests {
             policy == Ok(fifo),
             "{granted:?} {policy:?}"
         );
+        let of_thread = || thread_schedule_policy().ok();
+        let inherited = beside_control(|| std::thread::spawn(of_thread).join());
+        assert_eq!(
+            granted.is_ok(),
+            inherited.expect("no panic") == Some(fifo),
+            "what it starts inherits it"
+        );
+        assert_ne!(of_thread(), Some(fifo), "the caller stays as it is");
         let rights = Rights {
             fifo: Err("not permitted".to_owned()),
             locked: Ok(()),

@@ -149,7 +149,7 @@ pub(crate) fn stepped(
 }
 
 /// The next point of the grid that lies ahead: missed cycles are not made up for.
-fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
+pub(crate) fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
     let mut next = due + period;
     while next <= now {
         next = next + period;

@@ -1,5 +1,7 @@
 //! Ledger before hardware: what is durable is handed to its bus, what is not does not leave.
 
+use std::time::Duration;
+
 use bus::WriteJob;
 use control::Dispatch;
 use ledger_node::Receipt;
@@ -7,6 +9,16 @@ use model::{Event, Instant, Order, Stage, UtcTime};
 
 use super::Engine;
 use crate::evidence::{CONTROLLER, NotDurable};
+
+/// Share of the period by which a record that is waited for may delay the next cycle.
+/// Chosen: a tenth, half of what counts as late.
+const DELAY_SHARE: f64 = 0.1;
+
+/// How long a step may wait for its record, so that the next cycle is not late: a step of the fast path
+/// may begin just before it.
+fn patience(now: Instant, next_due: Instant, period: Duration) -> Duration {
+    next_due.since(now) + period.mul_f64(DELAY_SHARE)
+}
 
 impl Engine {
     /// Makes dispatches durable, then hands them to their buses.
@@ -30,10 +42,11 @@ impl Engine {
             return;
         }
         let cause = self.parts.desk.as_ref().and_then(|d| d.cause);
-        let durable = self
-            .parts
-            .evidence
-            .before_release(utc, now, &self.names, dispatches, cause);
+        let within = patience(now, self.next_due, self.period());
+        let durable =
+            self.parts
+                .evidence
+                .before_release(utc, now, &self.names, dispatches, cause, within);
         let receipts = match durable {
             Ok(receipts) => receipts,
             Err(NotDurable::Late(deadline)) => {
@@ -71,7 +84,7 @@ impl Engine {
         } else {
             self.parts
                 .evidence
-                .before_release(utc, now, &self.names, dispatches, None)
+                .before_release(utc, now, &self.names, dispatches, None, Duration::MAX)
                 .unwrap_or_default()
         };
         if receipts.len() < dispatches.len() {
@@ -173,5 +186,22 @@ impl Engine {
         events.push(Event::LedgerStopped {
             why: fault.to_string(),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_waits_for_its_record_no_longer_than_the_next_cycle_can() {
+        let at = |ms: u64| Instant::START + Duration::from_millis(ms);
+        let check = |now: Instant, next_due: Instant, expected_ms: u64| {
+            let found = patience(now, next_due, Duration::from_millis(100));
+            assert_eq!(found, Duration::from_millis(expected_ms));
+        };
+        check(at(1_000), at(1_100), 110);
+        check(at(1_099), at(1_100), 11);
+        check(at(1_103), at(1_100), 10);
     }
 }

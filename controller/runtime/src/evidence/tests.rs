@@ -93,7 +93,14 @@ fn a_dispatch_is_in_the_ledger_before_it_may_leave() {
     evidence.deadline = Duration::from_secs(10);
     let (names, dispatches) = dispatch();
     let receipts = evidence
-        .before_release(clock.utc(), clock.now(), &names, &dispatches, None)
+        .before_release(
+            clock.utc(),
+            clock.now(),
+            &names,
+            &dispatches,
+            None,
+            Duration::MAX,
+        )
         .expect("durable");
     assert_eq!((receipts.len(), evidence.dispatches_logged), (1, 1));
     evidence.close(clock.utc()).expect("closed");
@@ -113,7 +120,14 @@ fn a_dispatch_whose_record_is_late_is_held_back_and_the_ledger_says_so() {
         Evidence::create(dir.path(), "test", &[], KeySource::Entropy, &clock).expect("a ledger");
     evidence.deadline = Duration::ZERO;
     let (names, dispatches) = dispatch();
-    let late = evidence.before_release(clock.utc(), clock.now(), &names, &dispatches, None);
+    let late = evidence.before_release(
+        clock.utc(),
+        clock.now(),
+        &names,
+        &dispatches,
+        None,
+        Duration::MAX,
+    );
     assert_eq!(late, Err(NotDurable::Late(Duration::ZERO)));
     assert_eq!(evidence.dispatches_logged, 0, "it did not leave");
     evidence.close(clock.utc()).expect("closed");
