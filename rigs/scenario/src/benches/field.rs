@@ -208,7 +208,7 @@ mod tests {
             assert_eq!(rig.devices.len(), field.devices());
             assert_eq!(rig.buses.len(), field.devices(), "each has its own face");
             let network = rig.emulate.network.as_ref();
-            assert_eq!(network.map(|n| n.network.buses.len()), buses);
+            assert_eq!(network.map(|n| n.buses.len()), buses);
         }
     }
 }

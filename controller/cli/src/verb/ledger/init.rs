@@ -97,7 +97,7 @@ fn plan(arguments: &Arguments, terminal: &Terminal) -> Result<Plan, Problem> {
         return Err(wrong(what, &format!("from 1 to {NODES_MAX}")));
     }
     let groups = arguments.groups;
-    if !groups.is_power_of_two() || nodes % groups != 0 {
+    if !groups.is_power_of_two() || !nodes.is_multiple_of(groups) {
         let what = format!("{nodes} nodes cannot be dealt to {groups} groups");
         return Err(wrong(
             what,
