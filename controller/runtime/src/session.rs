@@ -410,8 +410,8 @@ async fn wind_down(engine: &mut Engine, clock: &dyn Clock, why: Option<&str>, pa
     }
 }
 
-/// What the heartbeat guard does: hands every bus the rest of its devices, approved beforehand,
-/// so that it needs neither the core nor a new decision.
+/// What the heartbeat guard does: hands every bus the rest of its devices that were told something, approved
+/// beforehand, so that it needs neither the core nor a new decision.
 fn rest_by_the_buses(engine: &Engine, rig: &Rig, clock: SystemClock) -> impl Fn() + Send + use<> {
     let rests = match rig.safety.on_lost {
         OnLost::Safe => engine.rest_in_hand(),
@@ -423,7 +423,8 @@ fn rest_by_the_buses(engine: &Engine, rig: &Rig, clock: SystemClock) -> impl Fn(
         if !path.is_open() {
             return;
         }
-        for (bus, device, setpoint) in &rests {
+        let told = rests.iter().filter(|(_, device, _)| path.has_told(*device));
+        for (bus, device, setpoint) in told {
             let job = job_of(*device, *setpoint, clock.now());
             if let Err(e) = path.write(*bus, job) {
                 tracing::error!(message = "A device could not be brought to rest.", %e);

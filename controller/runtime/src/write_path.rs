@@ -1,15 +1,24 @@
 //! The write path of a run: it exists while the bench is armed, and not before or after.
 //!
 //! The engine holds it. The heartbeat guard holds a [`Spare`]: the same path for the case that the
-//! engine stalls, and nothing once the engine has given it up. It is not responsible for what is
-//! written (see [`crate::engine`]) nor for what each bus does when its writer is dropped.
+//! engine stalls, and nothing once the engine has given it up. Both know which devices were told
+//! something since the path was made: what was never told anything needs no rest. It is not responsible for
+//! what is written (see [`crate::engine`]) nor for what each bus does when its writer is dropped.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bus::{BusHandle, Rejected, WriteJob, Writer};
+use model::DeviceIx;
 
-/// One writer for each bus, in the order of the rig; none for a bus whose plug is out.
-type Writers = Vec<Mutex<Option<Writer>>>;
+/// The way to every bus.
+#[derive(Debug)]
+struct Writers {
+    /// One writer for each bus, in the order of the rig; none for a bus whose plug is out.
+    each: Vec<Mutex<Option<Writer>>>,
+    /// The devices that were told something over them.
+    told: Mutex<BTreeSet<DeviceIx>>,
+}
 
 /// The running buses and, while the bench is armed, the way to write to them.
 #[derive(Debug)]
@@ -49,12 +58,14 @@ impl WritePath {
     /// Makes the path, unless it is there.
     pub fn open(&mut self) {
         if self.open.is_none() {
-            let writers = Arc::new(
-                self.buses
+            let writers = Arc::new(Writers {
+                each: self
+                    .buses
                     .iter()
                     .map(|bus| Mutex::new(Some(bus.arm())))
                     .collect(),
-            );
+                told: Mutex::default(),
+            });
             self.spare.set(Arc::downgrade(&writers));
             self.open = Some(writers);
         }
@@ -68,14 +79,14 @@ impl WritePath {
 
     /// Gives up the path to one bus: its devices hear nothing any more, and are read as before.
     pub fn pull(&self, bus: usize) {
-        if let Some(writer) = self.open.as_ref().and_then(|writers| writers.get(bus)) {
+        if let Some(writer) = self.open.as_ref().and_then(|writers| writers.each.get(bus)) {
             *writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 
     /// Makes the path to one bus again, if the bench is armed.
     pub fn put_back(&self, bus: usize) {
-        let writer = self.open.as_ref().and_then(|writers| writers.get(bus));
+        let writer = self.open.as_ref().and_then(|writers| writers.each.get(bus));
         if let (Some(writer), Some(handle)) = (writer, self.buses.get(bus)) {
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
             if writer.is_none() {
@@ -90,6 +101,12 @@ impl WritePath {
     /// When there is no path, or the bus does not take it.
     pub fn write(&self, bus: usize, job: WriteJob) -> Result<(), Rejected> {
         write(self.open.as_deref(), bus, job)
+    }
+
+    /// Whether a device was told something since the path was made.
+    #[must_use]
+    pub fn has_told(&self, device: DeviceIx) -> bool {
+        has_told(self.open.as_deref(), device)
     }
 
     /// The same path, for the heartbeat guard.
@@ -109,11 +126,18 @@ impl Spare {
     /// # Errors
     /// As [`WritePath::write`].
     pub fn write(&self, bus: usize, job: WriteJob) -> Result<(), Rejected> {
-        let writers = {
-            let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.upgrade()
-        };
-        write(writers.as_deref(), bus, job)
+        write(self.now().as_deref(), bus, job)
+    }
+
+    /// As [`WritePath::has_told`].
+    #[must_use]
+    pub fn has_told(&self, device: DeviceIx) -> bool {
+        has_told(self.now().as_deref(), device)
+    }
+
+    fn now(&self) -> Option<Arc<Writers>> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.upgrade()
     }
 
     /// Whether there is a path now: a bench that only looks is never touched.
@@ -125,14 +149,21 @@ impl Spare {
 }
 
 fn write(writers: Option<&Writers>, bus: usize, job: WriteJob) -> Result<(), Rejected> {
-    match writers {
-        None => Err(Rejected::NotArmed),
-        Some(writers) => {
-            let writer = writers.get(bus).ok_or(Rejected::Ended)?;
-            match &*writer.lock().unwrap_or_else(PoisonError::into_inner) {
-                Some(writer) => writer.write(job),
-                None => Err(Rejected::NotArmed),
-            }
-        }
+    let writers = writers.ok_or(Rejected::NotArmed)?;
+    let device = job.device;
+    {
+        let writer = writers.each.get(bus).ok_or(Rejected::Ended)?;
+        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.as_ref().ok_or(Rejected::NotArmed)?.write(job)?;
     }
+    let mut told = writers.told.lock().unwrap_or_else(PoisonError::into_inner);
+    told.insert(device);
+    Ok(())
+}
+
+fn has_told(writers: Option<&Writers>, device: DeviceIx) -> bool {
+    writers.is_some_and(|writers| {
+        let told = writers.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.contains(&device)
+    })
 }

@@ -131,6 +131,9 @@ async fn a_panic_in_a_step_brings_the_bench_to_rest_in_its_order_and_closes_the_
         let fault = broken.ended.fault.as_deref();
         let expected = "a step of the control panicked; devices were brought to rest";
         assert_eq!(fault, Some(expected));
+        // Nobody told the plugs anything: they stay as they are.
+        let told: Vec<&str> = broken.told.iter().map(String::as_str).collect();
+        assert!(!told.iter().any(|t| t.starts_with("plug")), "{told:?}");
         // At rest long before any revert timer of 30 s or 60 s.
         assert!(broken.ess_w.abs() < 60.0, "{}", broken.ess_w);
         assert!(broken.pv_w > 3_500.0, "{}", broken.pv_w);

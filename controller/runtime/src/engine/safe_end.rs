@@ -231,13 +231,16 @@ impl Engine {
         hand
     }
 
-    /// Sends rest that was approved beforehand, without asking the core: it has panicked.
+    /// Sends rest that was approved beforehand to whoever was told something since the bench was armed,
+    /// without asking the core: it has panicked.
     pub fn rest_without_the_core(&mut self, hand: &RestInHand, why: &str) {
         self.ends = Some(why.to_owned());
         self.parts.arms = false;
         let now = self.parts.clock.now();
         let sent = hand
             .iter()
+            // What was never told anything is not touched at the end either.
+            .filter(|(_, device, _)| self.parts.path.has_told(*device))
             .filter(|(bus, device, rest)| {
                 let told = self.parts.path.write(*bus, job_of(*device, *rest, now));
                 told.is_ok()
