@@ -32,12 +32,19 @@ pub struct Log {
     pub heads: Vec<SignedHead>,
 }
 
+/// A batch that was seen: the node whose log it is said to be of, length, checksum.
+type BatchKey = (usize, usize, u32);
+
+fn batch_key(node: usize, bytes: &[u8]) -> BatchKey {
+    (node, bytes.len(), crc32c::crc32c(bytes))
+}
+
 /// What the auditor has understood so far.
 #[derive(Debug)]
 pub struct Auditor {
     lab: &'static Lab,
     /// Whether it verifies the signature of every head, or only of those nodes
-    /// that are not known to be honest.
+    /// that are not known to be honest, or out of another's hand.
     thorough: bool,
     liars: BTreeSet<usize>,
     /// Who has validly witnessed what.
@@ -52,7 +59,8 @@ pub struct Auditor {
     trees: BTreeMap<(usize, Digest32), Frontier>,
     /// Roots by node, life and size, out of what honest nodes received.
     received: BTreeMap<(usize, u64, u64), BTreeSet<Digest32>>,
-    known: BTreeSet<(usize, usize, u32)>,
+    /// Batches that were looked at, with the vertices in those that hold.
+    known: BTreeMap<BatchKey, Vec<(u64, u64, VertexId)>>,
     good_signatures: BTreeSet<Vec<u8>>,
     /// Batches that were put on the network and do not hold.
     pub worthless: u64,
@@ -81,22 +89,37 @@ impl Auditor {
             twice: vec![],
             trees: trees.collect(),
             received: BTreeMap::new(),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             good_signatures: BTreeSet::new(),
             worthless: 0,
         }
     }
 
-    /// Looks at a batch of the log of `node` that somebody puts on the network.
-    pub fn saw(&mut self, node: usize, bytes: &[u8]) {
-        if !self
-            .known
-            .insert((node, bytes.len(), crc32c::crc32c(bytes)))
-        {
+    /// Looks at a batch, said to be of the log of `node`, that `from` puts on the
+    /// network.
+    pub fn saw(&mut self, from: usize, node: usize, bytes: &[u8]) {
+        let key = batch_key(node, bytes);
+        if self.known.contains_key(&key) {
             return;
         }
-        if self.understand(node, bytes).is_none() {
+        let vertices = self.understand(from, node, bytes);
+        if vertices.is_none() {
             self.worthless += 1;
+        }
+        self.known.insert(key, vertices.unwrap_or_default());
+    }
+
+    /// Notes that a batch has come to somebody: from then on its vertices count
+    /// as given. What nobody ever got was never said.
+    pub fn arrived(&mut self, node: usize, bytes: &[u8]) {
+        let Some(vertices) = self.known.get_mut(&batch_key(node, bytes)) else {
+            return;
+        };
+        for (incarnation, l, id) in std::mem::take(vertices) {
+            let first = *self.clocks.entry((node, incarnation, l)).or_insert(id);
+            if first != id {
+                self.twice.push((node, l));
+            }
         }
     }
 
@@ -126,10 +149,15 @@ impl Auditor {
         signed.head.node == self.lab.node(node) && signed.verify(&self.lab.id, &member.key).is_ok()
     }
 
-    fn understand(&mut self, node: usize, bytes: &[u8]) -> Option<()> {
+    fn understand(
+        &mut self,
+        from: usize,
+        node: usize,
+        bytes: &[u8],
+    ) -> Option<Vec<(u64, u64, VertexId)>> {
         let (batch, behind) = frames::batch(bytes)?;
         let signed = SignedHead::from_bytes(batch.head).ok()?;
-        let is_trusted = !self.thorough && !self.liars.contains(&node);
+        let is_trusted = !self.thorough && from == node && !self.liars.contains(&node);
         if !behind.is_empty() || !(is_trusted || self.is_signed(node, &signed)) {
             return None;
         }
@@ -155,19 +183,16 @@ impl Auditor {
             return None;
         }
         self.trees.insert((node, head.root), tree);
+        let vertex = |entry: &Entry| (head.incarnation, entry.vertex.l, entry.vertex_id);
+        let vertices = entries.iter().map(vertex).collect();
         for entry in entries {
-            self.count(node, head.incarnation, entry);
+            self.count(node, entry);
         }
-        Some(())
+        Some(vertices)
     }
 
-    fn count(&mut self, node: usize, incarnation: u64, entry: Entry) {
-        let (vertex, id) = (&entry.vertex, entry.atom.id());
-        let place = (node, incarnation, vertex.l);
-        let first = *self.clocks.entry(place).or_insert(entry.vertex_id);
-        if first != entry.vertex_id {
-            self.twice.push((node, vertex.l));
-        }
+    fn count(&mut self, node: usize, entry: Entry) {
+        let id = entry.atom.id();
         let key = self.lab.universe.nodes[node].key;
         if !self.holds(&entry.atom) || entry.verify_vertex(&key).is_err() {
             return;
@@ -207,6 +232,16 @@ impl Auditor {
     /// Whether an atom has a quorum.
     pub fn is_final(&self, id: &AtomId) -> bool {
         self.votes(id) >= quorum(self.lab.nodes(), self.lab.tolerated())
+    }
+
+    /// Whether an atom has a quorum without the votes of nodes that have shown
+    /// honest nodes two logs. Such a vote can be missing at a node that follows
+    /// the other log, and nodes cannot show each other single votes yet.
+    pub fn is_firm(&self, id: &AtomId) -> bool {
+        let forked = self.forked();
+        let votes = self.votes.get(id).into_iter().flatten();
+        let firm = votes.filter(|node| !forked.contains(node)).count();
+        firm >= quorum(self.lab.nodes(), self.lab.tolerated())
     }
 
     /// Everything that has a quorum.

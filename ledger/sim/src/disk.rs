@@ -87,6 +87,15 @@ impl Disks {
         disk.files.values().all(|f| f.synced >= f.bytes.len())
     }
 
+    /// Whether these bytes of the own log are on stable storage.
+    pub fn has_durably(&self, bytes: &[u8]) -> bool {
+        let disk = self.own.stall();
+        disk.files.values().any(|file| {
+            let synced = &file.bytes[..file.synced.min(file.bytes.len())];
+            synced.windows(bytes.len()).any(|part| part == bytes)
+        })
+    }
+
     /// The segments of the own log, in their order.
     pub fn segments(&self) -> Vec<Vec<u8>> {
         let disk = self.own.disk();

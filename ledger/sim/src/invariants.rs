@@ -8,7 +8,7 @@ use ledger_core::{Address, AtomId, Digest32, Kind, Level, Particle, ParticleId, 
 use ledger_node::LedgerError;
 
 use crate::auditor::{Auditor, Log, quorum};
-use crate::lab::{DISHONEST, Lab};
+use crate::lab::Lab;
 
 /// A property that does not hold in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +28,12 @@ pub struct Facts {
     honest: Vec<usize>,
     /// The step of the run.
     pub step: u64,
-    /// Whether all honest nodes agreed in time.
-    pub has_settled: bool,
+    /// Why the honest nodes did not agree in time.
+    pub unsettled: Option<String>,
     /// How the honest nodes stand at the end.
     pub ends: Vec<End>,
+    /// What went wrong, for people.
+    pub notes: Vec<String>,
     acknowledged: Vec<(usize, AtomId, bool)>,
     finals: BTreeSet<(usize, AtomId)>,
     refused: Vec<(usize, AtomId, String)>,
@@ -62,13 +64,19 @@ impl Facts {
             lab,
             honest,
             step: 0,
-            has_settled: true,
+            unsettled: None,
             ends: vec![],
+            notes: vec![],
             acknowledged: vec![],
             finals: BTreeSet::new(),
             refused: vec![],
             violations: vec![],
         }
+    }
+
+    /// Writes down what happened.
+    pub fn note(&mut self, what: String) {
+        self.notes.push(format!("step {}: {what}", self.step));
     }
 
     fn broken(&mut self, property: u8, what: String) {
@@ -124,11 +132,13 @@ impl Facts {
 
     /// A node will never witness an atom.
     pub fn refused(&mut self, node: usize, atom: AtomId, why: String) {
+        self.note(format!("node {node} refuses {atom}: {why}"));
         self.refused.push((node, atom, why));
     }
 
     /// A node says that somebody has contradicted itself.
     pub fn accused(&mut self, node: usize, who: Address, what: &str) {
+        self.note(format!("node {node} accuses {who} of {what}"));
         let honest_node = self.honest.iter().any(|n| self.lab.node(*n) == who);
         let parties = crate::workload::HONEST;
         let honest_party = parties.iter().any(|name| self.lab.party(name) == who);
@@ -140,6 +150,7 @@ impl Facts {
 
     /// A node says that another has sent or signed what does not hold.
     pub fn faulty(&mut self, node: usize, whom: usize, what: String) {
+        self.note(format!("node {node} says of node {whom}: {what}"));
         if whom != node && self.honest.contains(&whom) {
             let what = format!("node {node} says of node {whom}, which is honest: {what}");
             self.broken(11, what);
@@ -156,6 +167,7 @@ impl Facts {
 
     /// A node did not open its disks.
     pub fn refused_to_open(&mut self, node: usize, is_expected: bool, error: &LedgerError) {
+        self.note(format!("node {node} does not open: {error}"));
         if !is_expected {
             self.broken(20, format!("node {node} does not open its disks: {error}"));
         }
@@ -437,10 +449,10 @@ fn what_honest_parties_say_becomes_final(facts: &Facts) -> Vec<String> {
         .collect();
     let silent = facts.ends.iter().filter(|end| !end.may_sign);
     found.extend(silent.map(|end| format!("node {} may not sign for ever", end.node)));
-    if !facts.has_settled && found.is_empty() {
-        found.push(format!(
-            "{DISHONEST} or a fault keeps the nodes from agreeing"
-        ));
+    if let Some(why) = &facts.unsettled
+        && found.is_empty()
+    {
+        found.push(format!("the nodes do not agree: {why}"));
     }
     found
 }

@@ -112,11 +112,12 @@ const MS: i64 = 1_000_000;
 impl Plan {
     /// The plan of a seed. `focus` is what it is mainly about.
     pub fn of(chance: &mut Chance, focus: Focus) -> Plan {
-        let nodes = match chance.below(10) {
-            0..7 => 4,
-            7 => 5,
-            8 => 6,
-            _ => 7,
+        // The work rises with the square of it, and four show most.
+        let nodes = match chance.below(30) {
+            0 => 5,
+            1 => 6,
+            2 => 7,
+            _ => 4,
         };
         let wants_liar = match focus.liars {
             Liars::None => false,
@@ -129,7 +130,7 @@ impl Plan {
         };
         let behaviour = *chance.pick(behaviours).unwrap_or(&Behaviour::Garbage);
         let mut liar = wants_liar.then(|| (chance.place(nodes), behaviour));
-        let length_ns = MS * chance.between(600, 2_500);
+        let length_ns = MS * chance.between(500, 1_500);
         let troubles = match focus.troubles.is_empty() {
             true => &TROUBLES[..],
             false => focus.troubles,
@@ -213,7 +214,7 @@ fn acts(
         (early, Act::Mint { owner: "anna" }),
         (early, Act::Mint { owner: "cleo" }),
     ];
-    for _ in 0..chance.between(3, 7) {
+    for _ in 0..chance.between(2, 5) {
         let act = match chance.below(12) {
             0 | 1 => Act::Mode,
             2 | 3 => Act::Dispatch { by_standby: false },

@@ -155,6 +155,9 @@ pub fn run_seed(seed: u64, mutation: Option<Mutation>) -> Outcome {
     run(seed, of_seed(seed).focus, mutation)
 }
 
+/// Most notes in the report of a run.
+const NOTES_MAX: usize = 40;
+
 /// What a failing run says: seed, step, what, and how to see it again.
 pub fn report(seed: u64, outcome: &Outcome) -> String {
     use std::fmt::Write as _;
@@ -173,6 +176,9 @@ pub fn report(seed: u64, outcome: &Outcome) -> String {
         "  {} nodes, liar {:?}, troubles {:?}",
         plan.nodes, plan.liar, plan.troubles
     );
+    for note in outcome.notes.iter().take(NOTES_MAX) {
+        let _ = writeln!(text, "  {note}");
+    }
     let _ = writeln!(
         text,
         "  again: cargo run --release -p ledger-sim -- --seeds 1 --from {seed}"

@@ -26,8 +26,13 @@ pub enum Act {
         /// By the second controller instead of the first.
         by_standby: bool,
     },
-    /// What came back after a command.
-    Ack(AtomId),
+    /// What came back after a command, said by who gave it.
+    Ack {
+        /// The command.
+        dispatch: AtomId,
+        /// Whether the second controller gave it.
+        by_standby: bool,
+    },
     /// A reading of the meter.
     Reading,
     /// Credits for somebody.
@@ -156,7 +161,7 @@ impl Workload {
                 reason: String::new(),
             }),
             Act::Dispatch { by_standby } => self.dispatch(now_utc_ns, *by_standby),
-            Act::Ack(dispatch) => Payload::DispatchAck(DispatchAck {
+            Act::Ack { dispatch, .. } => Payload::DispatchAck(DispatchAck {
                 dispatch: *dispatch,
                 stage: DispatchStage::Power,
                 measured_p_milliwatts: Some(1),
@@ -322,8 +327,11 @@ impl Workload {
 /// Who says it.
 pub fn author(act: &Act) -> &'static str {
     match act {
-        Act::Mode | Act::Ack(_) | Act::Dispatch { by_standby: false } => "controller",
-        Act::Dispatch { by_standby: true } => "standby",
+        Act::Mode => "controller",
+        Act::Ack { by_standby, .. } | Act::Dispatch { by_standby } => match by_standby {
+            false => "controller",
+            true => "standby",
+        },
         Act::Reading => "meter",
         Act::Mint { .. } => "operator",
         Act::Transfer { owner } => owner,

@@ -26,6 +26,10 @@ const TICK_NS: i64 = 125 * MS;
 /// node has is said twice a second; this is four times all of it.
 const CONVERGENCE_NS: i64 = 16_000 * MS;
 
+/// Most events of a run. Chosen: a run of seven nodes that takes all its time has
+/// 20,000; one that has more sends itself messages for ever.
+const STEPS_MAX: u64 = 40_000;
+
 /// How far a clock jumps at most.
 const JUMP_NS_MAX: i64 = 3_600_000 * MS;
 
@@ -35,8 +39,8 @@ enum Event {
     Arrives {
         from: usize,
         to: usize,
-        /// In which life of the sender it was sent.
-        life: u64,
+        /// In which lives of the sender and of the receiver it was sent.
+        lives: (u64, u64),
         bytes: Vec<u8>,
     },
     Step(usize),
@@ -87,8 +91,10 @@ pub struct Outcome {
     pub finals: usize,
     /// A number that is the same exactly when the run was.
     pub digest: u64,
-    /// What happened in the run, for people.
+    /// The plan of the run.
     pub plan: Plan,
+    /// What went wrong in it, for people.
+    pub notes: Vec<String>,
 }
 
 /// One run.
@@ -98,6 +104,8 @@ pub struct World {
     mutation: Option<Mutation>,
     chance: Chance,
     now_ns: i64,
+    /// How long nothing happened at all, to let clocks that were ahead come true.
+    waited_ns: i64,
     queue: BTreeMap<(i64, u64), Event>,
     serial: u64,
     step: u64,
@@ -166,6 +174,7 @@ impl World {
             lab,
             mutation,
             now_ns: 0,
+            waited_ns: 0,
             queue: BTreeMap::new(),
             serial: 0,
             step: 0,
@@ -203,6 +212,10 @@ impl World {
             self.step += 1;
             self.facts.step = self.step;
             self.happens(event);
+            if self.step == STEPS_MAX {
+                self.facts.unsettled = Some("messages go round without end".to_owned());
+                break;
+            }
         }
         self.end()
     }
@@ -213,7 +226,7 @@ impl World {
     }
 
     fn local_ns(&self, skew_ns: i64) -> i64 {
-        BEGIN_UTC_NS + self.now_ns + skew_ns
+        BEGIN_UTC_NS + self.waited_ns + self.now_ns + skew_ns
     }
 
     fn happens(&mut self, event: Event) {
@@ -221,9 +234,9 @@ impl World {
             Event::Arrives {
                 from,
                 to,
-                life,
+                lives,
                 bytes,
-            } => self.arrives(from, to, life, &bytes),
+            } => self.arrives((from, to), lives, &bytes),
             Event::Step(node) => {
                 if let Seat::Honest(honest) = &mut self.seats[node] {
                     honest.is_stepping = false;
@@ -245,22 +258,28 @@ impl World {
             Event::Trouble(trouble, node) => self.troubles(trouble, node),
             Event::Begins(node, how) => self.begins(node, how),
             Event::Mended => self.mends(),
-            Event::Looked => match self.is_settled() {
-                true => self.is_over = true,
-                false if self.now_ns >= self.deadline_ns => {
-                    self.facts.has_settled = false;
+            Event::Looked => match self.unsettled() {
+                None => self.is_over = true,
+                Some(why) if self.now_ns >= self.deadline_ns => {
+                    self.facts.unsettled = Some(why);
                     self.is_over = true;
                 }
-                false => self.at(self.now_ns + TICK_NS, Event::Looked),
+                Some(_) => self.at(self.now_ns + TICK_NS, Event::Looked),
             },
         }
     }
 
-    fn arrives(&mut self, from: usize, to: usize, life: u64, bytes: &[u8]) {
+    /// In which life a node is.
+    fn life(&self, node: usize) -> u64 {
+        match &self.seats[node] {
+            Seat::Honest(honest) => honest.life,
+            Seat::Liar(_) => 0,
+        }
+    }
+
+    fn arrives(&mut self, (from, to): (usize, usize), lives: (u64, u64), bytes: &[u8]) {
         // A connection ends with the life of either of its ends.
-        if let Seat::Honest(sender) = &self.seats[from]
-            && sender.life != life
-        {
+        if lives != (self.life(from), self.life(to)) {
             return;
         }
         let Ok(message) = Message::decode(bytes) else {
@@ -279,6 +298,7 @@ impl World {
                 };
                 if let Message::Batch { node, bytes, .. } = &message {
                     self.auditor.received(*node, bytes);
+                    self.auditor.arrived(*node, bytes);
                     if self.mutation == Some(Mutation::CountsCopies) {
                         count_copies(&mut self.copies, self.lab, to, bytes);
                     }
@@ -289,7 +309,12 @@ impl World {
                     step_in = Some(honest.delay_ns_max);
                 }
             }
-            Seat::Liar(liar) => liar.receive(now, from, message),
+            Seat::Liar(liar) => {
+                if let Message::Batch { node, bytes, .. } = &message {
+                    self.auditor.arrived(*node, bytes);
+                }
+                liar.receive(now, from, message);
+            }
         }
         if let Some(delay_ns_max) = step_in {
             let delay = self.chance.between(0, delay_ns_max);
@@ -305,10 +330,13 @@ impl World {
         match &mut self.seats[node] {
             Seat::Liar(liar) => {
                 for (to, bytes) in liar.step(now) {
-                    if let Ok(Message::Batch { node, bytes, .. }) = Message::decode(&bytes) {
-                        self.auditor.saw(node, &bytes);
+                    if let Ok(Message::Batch {
+                        node: of, bytes, ..
+                    }) = Message::decode(&bytes)
+                    {
+                        self.auditor.saw(node, of, &bytes);
                     }
-                    self.sends(node, to, 0, bytes);
+                    self.sends(node, to, bytes);
                 }
             }
             Seat::Honest(honest) => {
@@ -321,18 +349,17 @@ impl World {
         }
     }
 
-    fn sends(&mut self, from: usize, to: usize, life: u64, bytes: Vec<u8>) {
+    fn sends(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+        let lives = (self.life(from), self.life(to));
         for delay in self.network.delays_ns(&mut self.chance, from, to) {
             let bytes = bytes.clone();
-            self.at(
-                self.now_ns + delay,
-                Event::Arrives {
-                    from,
-                    to,
-                    life,
-                    bytes,
-                },
-            );
+            let arrives = Event::Arrives {
+                from,
+                to,
+                lives,
+                bytes,
+            };
+            self.at(self.now_ns + delay, arrives);
         }
     }
 
@@ -341,7 +368,6 @@ impl World {
         let Seat::Honest(honest) = &mut self.seats[node] else {
             return;
         };
-        let life = honest.life;
         let is_durable = honest.disks.is_durable();
         if let Some(mutation) = self.mutation {
             let nodes = self.plan.nodes;
@@ -356,8 +382,9 @@ impl World {
                     node: of, bytes, ..
                 } = message
                 {
-                    self.auditor.saw(*of, bytes);
+                    self.auditor.saw(node, *of, bytes);
                     if *of == node {
+                        let is_durable = is_durable || honest.disks.has_durably(bytes);
                         self.facts.signed(node, is_durable);
                     }
                 }
@@ -367,7 +394,7 @@ impl World {
             }
         }
         for (to, bytes) in out {
-            self.sends(node, to, life, bytes);
+            self.sends(node, to, bytes);
         }
         let mut stops = false;
         for effect in effects {
@@ -410,14 +437,24 @@ impl World {
         let act = said.act.clone();
         if let Ok(receipts) = result {
             for receipt in receipts {
-                let is_command = matches!(act, Act::Dispatch { .. });
+                let by_standby = match act {
+                    Act::Dispatch { by_standby } => Some(by_standby),
+                    _ => None,
+                };
+                let is_command = by_standby.is_some();
                 let is_honest = workload::author(&act) != DISHONEST;
                 let id = receipt.atom_id;
                 self.facts
                     .acknowledged(node, id, is_command, is_honest, is_durable);
-                if is_command && !self.is_mended {
+                if let Some(by_standby) = by_standby
+                    && !self.is_mended
+                {
+                    let ack = Act::Ack {
+                        dispatch: id,
+                        by_standby,
+                    };
                     let after = self.now_ns + MS * self.chance.between(1, 80);
-                    self.at(after, Event::Said(Act::Ack(id), 0));
+                    self.at(after, Event::Said(ack, 0));
                 }
             }
         }
@@ -459,6 +496,7 @@ impl World {
     }
 
     fn troubles(&mut self, trouble: Trouble, node: usize) {
+        self.facts.note(format!("{trouble:?} at node {node}"));
         let nodes = self.plan.nodes;
         let away = MS * self.chance.between(50, 900);
         match trouble {
@@ -497,7 +535,7 @@ impl World {
             }
             Trouble::Ended if is_up => {
                 if let Some(replica) = honest.replica.take() {
-                    let now = BEGIN_UTC_NS + self.now_ns + honest.skew_ns;
+                    let now = BEGIN_UTC_NS + self.waited_ns + self.now_ns + honest.skew_ns;
                     // A disk that fails just now is a crash.
                     let _: Result<_, _> = replica.close(now);
                 }
@@ -563,6 +601,7 @@ impl World {
 
     fn begins(&mut self, node: usize, how: How) {
         let nodes = self.plan.nodes;
+        self.facts.note(format!("node {node} begins {how:?}"));
         // Whom the operator knows to be gone for good.
         let lost: BTreeSet<usize> = match self.plan.liar {
             Some((liar, Behaviour::Withholds | Behaviour::Garbage | Behaviour::LiesInHave)) => {
@@ -645,6 +684,10 @@ impl World {
 
     fn mends(&mut self) {
         self.is_mended = true;
+        let has_jumped = |(_, trouble, _): &(i64, Trouble, usize)| *trouble == Trouble::ClockJumps;
+        if self.plan.troubles.iter().any(has_jumped) {
+            self.waited_ns = JUMP_NS_MAX;
+        }
         self.network = Network::good();
         for node in 0..self.plan.nodes {
             if let Seat::Honest(honest) = &mut self.seats[node] {
@@ -664,36 +707,46 @@ impl World {
         })
     }
 
-    /// Whether all honest nodes have what all honest nodes have, and agree.
-    fn is_settled(&self) -> bool {
-        let is_down = |(_, h): (usize, &Honest)| h.replica.is_none();
+    /// Why not all honest nodes have what all honest nodes have, and agree; none
+    /// once they do.
+    fn unsettled(&self) -> Option<String> {
         let is_coming = |e: &Event| matches!(e, Event::Begins(..) | Event::Said(..));
-        if self.honest().any(is_down) || self.queue.values().any(is_coming) {
-            return false;
+        if let Some(event) = self.queue.values().find(|e| is_coming(e)) {
+            return Some(format!("still to happen: {event:?}"));
         }
-        let replicas: Vec<(usize, &Replica)> = self
-            .honest()
-            .filter_map(|(node, h)| Some((node, h.replica.as_ref()?)))
-            .collect();
-        let agree = replicas.iter().all(|(_, one)| {
-            one.may_sign()
-                && replicas
-                    .iter()
-                    .all(|(node, other)| one.held(*node) == other.clock())
-        });
         let expected = self.expected_accused();
-        agree
-            && replicas.iter().all(|(_, replica)| {
-                let is_final = |id: &AtomId| {
-                    let standing = replica.standing(id);
-                    standing.is_some_and(|s| s.level == Some(Level::Final))
-                };
-                self.facts.due().all(|id| is_final(&id))
-                    && self.auditor.finals().all(|atom| is_final(&atom.id()))
-                    && expected
-                        .iter()
-                        .all(|who| replica.accused().contains_key(who))
-            })
+        for (node, honest) in self.honest() {
+            let Some(replica) = &honest.replica else {
+                return Some(format!("node {node} is down"));
+            };
+            if !replica.may_sign() {
+                return Some(format!("node {node} may not sign"));
+            }
+            for (other, has) in self.honest() {
+                let has = has.replica.as_ref().map_or(0, Replica::clock);
+                let held = replica.held(other);
+                if held != has {
+                    return Some(format!("node {node} has {held} of {has} of node {other}"));
+                }
+            }
+            let finals = self.firm_finals();
+            for id in self.facts.due().chain(finals) {
+                let standing = replica.standing(&id);
+                if standing.is_none_or(|s| s.level != Some(Level::Final)) {
+                    return Some(format!("{id} is not final at node {node}"));
+                }
+            }
+            let mut silent = expected.iter();
+            if let Some(who) = silent.find(|who| !replica.accused().contains_key(who)) {
+                return Some(format!("node {node} does not accuse {who}"));
+            }
+        }
+        None
+    }
+
+    fn firm_finals(&self) -> impl Iterator<Item = AtomId> {
+        let finals = self.auditor.finals().map(ledger_core::Atom::id);
+        finals.filter(|id| self.auditor.is_firm(id))
     }
 
     /// Who has contradicted itself before the eyes of honest nodes.
@@ -717,7 +770,7 @@ impl World {
                 continue;
             };
             let level = |id: &AtomId| replica.standing(id).and_then(|s| s.level);
-            let finals = self.auditor.finals().map(ledger_core::Atom::id);
+            let finals = self.firm_finals();
             let lacking: Vec<AtomId> = finals
                 .filter(|id| level(id) != Some(Level::Final))
                 .collect();
@@ -725,6 +778,7 @@ impl World {
             let late: Vec<AtomId> = due.filter(|id| level(id) != Some(Level::Final)).collect();
             let reached = self.facts.finals_of(node);
             let gone: Vec<AtomId> = reached
+                .filter(|id| self.auditor.is_firm(id))
                 .filter(|id| level(id) != Some(Level::Final))
                 .collect();
             let silent: Vec<Address> = expected
@@ -742,12 +796,14 @@ impl World {
             });
         }
         self.facts.ends = ends;
+        let notes = std::mem::take(&mut self.facts.notes);
         let violations = check(&self.facts, &self.auditor, &logs);
         Outcome {
             violations,
             steps: self.step,
             finals: self.auditor.finals().count(),
             digest: u64::from(self.digest) << 32 | self.step,
+            notes,
             plan: self.plan,
         }
     }
