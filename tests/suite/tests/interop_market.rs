@@ -12,7 +12,7 @@ fn check(peer: &str, kind: &str, count: u32, traded_min: u64) {
     let place = |name: &str| folder.path().join(name).display().to_string();
     let (books, results) = (place("books.jsonl"), place("results.jsonl"));
     let seed = "7";
-    json_of(peer, ["make", kind, &count.to_string(), seed, &books]);
+    let _made = json_of(peer, ["make", kind, &count.to_string(), seed, &books]);
     let mut clear = gridrig();
     clear.args(["market", "clear", "--lines", &books]);
     clear.stdout(File::create(&results).expect("the folder was just made"));
