@@ -173,6 +173,18 @@ impl Facts {
         }
     }
 
+    /// What a node has said is in its log.
+    pub fn acknowledged_at(&self, node: usize) -> impl Iterator<Item = AtomId> {
+        let here = self.acknowledged.iter().filter(move |(n, _, _)| *n == node);
+        here.map(|(_, id, _)| *id)
+    }
+
+    /// A node lost its disks, and with them what nobody else had.
+    pub fn gone_with_the_disk(&mut self, node: usize, gone: &[AtomId]) {
+        let stays = |(n, id, _): &(usize, AtomId, bool)| *n != node || !gone.contains(id);
+        self.acknowledged.retain(stays);
+    }
+
     /// What honest parties were told is in a log: it is due to become final.
     pub fn due(&self) -> impl Iterator<Item = AtomId> {
         let honest = self.acknowledged.iter().filter(|(_, _, honest)| *honest);

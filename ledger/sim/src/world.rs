@@ -298,12 +298,22 @@ impl World {
                 };
                 if let Message::Batch { node, bytes, .. } = &message {
                     self.auditor.received(*node, bytes);
-                    self.auditor.arrived(*node, bytes);
                     if self.mutation == Some(Mutation::CountsCopies) {
                         count_copies(&mut self.copies, self.lab, to, bytes);
                     }
                 }
+                let batch = match &message {
+                    Message::Batch { node, bytes, .. } => Some((*node, bytes.clone())),
+                    Message::Have(_) => None,
+                };
+                let held = batch.as_ref().map(|(of, _)| replica.held(*of));
                 replica.receive(now, from, message);
+                // What nobody could follow is told to nobody.
+                if let Some((of, bytes)) = batch
+                    && Some(replica.held(of)) > held
+                {
+                    self.auditor.arrived(of, &bytes);
+                }
                 if !honest.is_stepping {
                     honest.is_stepping = true;
                     step_in = Some(honest.delay_ns_max);
@@ -599,7 +609,27 @@ impl World {
         }
     }
 
+    /// What was only on the disks of a node that lost them is gone.
+    fn loses(&mut self, node: usize) {
+        let others: Vec<&Replica> = self
+            .honest()
+            .filter(|(other, _)| *other != node)
+            .filter_map(|(_, honest)| honest.replica.as_ref())
+            .collect();
+        let acknowledged = self.facts.acknowledged_at(node);
+        let is_gone = |id: &AtomId| others.iter().all(|other| other.standing(id).is_none());
+        let gone: Vec<AtomId> = acknowledged.filter(is_gone).collect();
+        self.facts.gone_with_the_disk(node, &gone);
+    }
+
     fn begins(&mut self, node: usize, how: How) {
+        let has_rotted = match &self.seats[node] {
+            Seat::Honest(honest) => honest.rot.is_some(),
+            Seat::Liar(_) => false,
+        };
+        if how != How::AsItWas || has_rotted {
+            self.loses(node);
+        }
         let nodes = self.plan.nodes;
         self.facts.note(format!("node {node} begins {how:?}"));
         // Whom the operator knows to be gone for good.
