@@ -109,16 +109,22 @@ impl Auditor {
         self.known.insert(key, vertices.unwrap_or_default());
     }
 
-    /// Notes that a batch has come to somebody: from then on its vertices count
-    /// as given. What nobody ever got was never said.
-    pub fn arrived(&mut self, node: usize, bytes: &[u8]) {
-        let Some(vertices) = self.known.get_mut(&batch_key(node, bytes)) else {
+    /// Notes that a batch has come to somebody. Its vertices count as given once
+    /// somebody could follow it, because what nobody follows is told to nobody;
+    /// another vertex for a clock that was given is a second one in any case.
+    pub fn arrived(&mut self, node: usize, bytes: &[u8], is_followed: bool) {
+        let Some(vertices) = self.known.get(&batch_key(node, bytes)) else {
             return;
         };
-        for (incarnation, l, id) in std::mem::take(vertices) {
-            let first = *self.clocks.entry((node, incarnation, l)).or_insert(id);
-            if first != id {
-                self.twice.push((node, l));
+        for (incarnation, l, id) in vertices {
+            let place = (node, *incarnation, *l);
+            let given = self.clocks.get(&place).copied();
+            match given {
+                Some(first) if first != *id => self.twice.push((node, *l)),
+                None if is_followed => {
+                    self.clocks.insert(place, *id);
+                }
+                _ => {}
             }
         }
     }

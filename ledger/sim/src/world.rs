@@ -308,11 +308,9 @@ impl World {
                 };
                 let held = batch.as_ref().map(|(of, _)| replica.held(*of));
                 replica.receive(now, from, message);
-                // What nobody could follow is told to nobody.
-                if let Some((of, bytes)) = batch
-                    && Some(replica.held(of)) > held
-                {
-                    self.auditor.arrived(of, &bytes);
+                if let Some((of, bytes)) = batch {
+                    let is_followed = Some(replica.held(of)) > held;
+                    self.auditor.arrived(of, &bytes, is_followed);
                 }
                 if !honest.is_stepping {
                     honest.is_stepping = true;
@@ -321,7 +319,7 @@ impl World {
             }
             Seat::Liar(liar) => {
                 if let Message::Batch { node, bytes, .. } = &message {
-                    self.auditor.arrived(*node, bytes);
+                    self.auditor.arrived(*node, bytes, true);
                 }
                 liar.receive(now, from, message);
             }
