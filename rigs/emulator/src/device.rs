@@ -314,6 +314,7 @@ impl Device {
             }
             Kind::Source => {
                 let (grid, pcc) = (&plant.grid, plant.pcc());
+                let three = plant.site().phases >= 3;
                 match point {
                     Point::FrequencySet => self.told(point).or(Some(grid.f_set())),
                     Point::VoltageSet => self.told(point).or(Some(grid.v_set())),
@@ -323,10 +324,9 @@ impl Device {
                         .or(Some(f64::from(u8::from(grid.is_energised())))),
                     // Nobody can measure the frequency of a dead output.
                     Point::Frequency => (grid.v() > 0.0).then_some(grid.f()),
-                    Point::VoltageL1 => Some(grid.v()),
-                    Point::VoltageL2 | Point::VoltageL3 => {
-                        (plant.site().phases >= 3).then_some(grid.v())
-                    }
+                    Point::VoltageL1 => Some(grid.phases()[0]),
+                    Point::VoltageL2 => three.then_some(grid.phases()[1]),
+                    Point::VoltageL3 => three.then_some(grid.phases()[2]),
                     _ => bus_ac(pcc.p, pcc.q, pcc.counter),
                 }
             }

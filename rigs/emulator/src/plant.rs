@@ -209,13 +209,24 @@ impl Plant {
         self.wires = Some(wires);
     }
 
+    /// Whether a network lies between the units.
+    #[must_use]
+    pub fn is_wired(&self) -> bool {
+        self.wires.is_some()
+    }
+
     /// Voltage at a unit per phase, line to neutral in volts.
     #[must_use]
     pub fn volts(&self, unit: Unit) -> [f64; 3] {
         let bus = self.bus_at(unit);
         match &self.wires {
             Some(wires) if bus.is_live() => wires.volts(unit),
-            _ => [bus.v; 3],
+            _ => match self.grid.unbalance() {
+                Some((shares, _)) if bus.supply == Supply::Grid => {
+                    shares.map(|share| share * bus.v)
+                }
+                _ => [bus.v; 3],
+            },
         }
     }
 
@@ -435,11 +446,16 @@ impl Plant {
         let around = |part: &Part| around(part, v_grid, v_nominal);
         let jumped_deg = self.jumped_deg;
         let wires = self.wires.as_ref();
-        let terminals = |part: &Part, unit| Terminals {
-            v: terminal_volts(around(part), wires, unit),
-            f: Frequency::from_hertz(part.bus.f),
-            angle_deg: jumped_deg + part.bus.angle,
-            island: part.bus.supply == Supply::Drifting,
+        let unbalance = self.grid.unbalance();
+        let terminals = |part: &Part, unit| {
+            let of_grid = unbalance.filter(|_| part.bus.supply == Supply::Grid);
+            let v = terminal_volts(around(part), wires, of_grid, unit);
+            Terminals {
+                v,
+                f: Frequency::from_hertz(part.bus.f),
+                angle_deg: jumped_deg + part.bus.angle + v.turned_deg(),
+                island: part.bus.supply == Supply::Drifting,
+            }
         };
         for (n, pv) in self.pv.iter_mut().enumerate() {
             let part = &mut self.parts[self.zones.part(Unit::Pv(n))];
@@ -674,10 +690,21 @@ fn around(part: &Part, (v_grid, v_before): (f64, f64), v_nominal: f64) -> (f64, 
 }
 
 /// What a unit measures of the voltage in per unit, given that of its part and how much it has moved:
-/// of a network that of its own bus, and of an unbalanced one each phase.
-fn terminal_volts((v_pu, moved): (f64, f64), wires: Option<&Wires>, unit: Unit) -> Volts {
+/// of a network that of its own bus, and each phase of an unbalanced one or behind an unbalanced grid.
+fn terminal_volts(
+    (v_pu, moved): (f64, f64),
+    wires: Option<&Wires>,
+    of_grid: Option<([f64; 3], [f64; 3])>,
+    unit: Unit,
+) -> Volts {
     let Some(wires) = wires.filter(|_| v_pu > 0.0) else {
-        return Volts::Balanced(v_pu);
+        return match of_grid {
+            Some((shares, degrees)) if v_pu > 0.0 => Volts::Turned {
+                phases: shares.map(|share| share * v_pu),
+                degrees,
+            },
+            _ => Volts::Balanced(v_pu),
+        };
     };
     // Just connected, nothing has been solved yet.
     match (wires.per_phase(unit), wires.per_unit(unit) * moved) {

@@ -49,6 +49,14 @@ pub enum SignalError {
         /// Why.
         why: NotSwitched,
     },
+    /// The phases of this utility cannot differ.
+    #[error("`{name}` cannot be set: {why}")]
+    NoPhase {
+        /// The name in question.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
     /// Nothing of that name can have faults.
     #[error("the emulated bench has no device or bus `{name}`")]
     NoTarget {
@@ -367,11 +375,11 @@ impl World {
     pub fn pulse(&mut self, signal: &str, value: f64, length: Duration) -> Result<(), SignalError> {
         let earlier = self.returns.iter().find(|back| back.signal == signal);
         let before = match (signal, earlier) {
-            ("grid.phase", _) => -value,
+            (turn, _) if turns(turn) => -value,
             (_, Some(back)) => back.value,
             (_, None) => self.set_value(signal)?,
         };
-        if signal == "grid.phase" {
+        if turns(signal) {
             // Jumps add up, so that each has its own way back.
             self.apply(signal, value)?;
         } else {
@@ -429,6 +437,9 @@ impl World {
         let value = match (object, name) {
             ("grid", "f") => Some(self.plant.grid.f()),
             ("grid", "v") => Some(self.plant.grid.v()),
+            ("grid", name) if phase_v(name).is_some() => {
+                phase_v(name).and_then(|phase| self.plant.grid.phases().get(phase).copied())
+            }
             ("grid", "live" | "closed") => Some(flag(self.plant.grid.is_live(self.plant.site()))),
             ("bus", "f") => self.plant.is_live().then_some(bus.f),
             ("bus", "v") => Some(bus.v),
@@ -510,6 +521,19 @@ impl World {
         let (object, name) = self.split(signal)?;
         let on = value >= 0.5;
         let is_switch = self.is_switch(object);
+        if object == "grid" {
+            if let Some(phase) = phase_v(name) {
+                self.phases_can_differ(signal)?;
+                let v = Voltage::from_volts(value);
+                self.plant.grid.set_phase_v(phase, v);
+                return Ok(());
+            }
+            if let Some(phase) = phase_turn(name) {
+                self.phases_can_differ(signal)?;
+                self.plant.grid.turn_phase(phase, value);
+                return Ok(());
+            }
+        }
         let plant = &mut self.plant;
         match (object, name) {
             ("grid", "f") => plant.grid.set_f(Frequency::from_hertz(value)),
@@ -611,12 +635,29 @@ impl World {
         signal.split_once('.').ok_or_else(|| self.unknown(signal))
     }
 
+    /// Whether one phase of the utility can be other than the rest.
+    fn phases_can_differ(&self, signal: &str) -> Result<(), SignalError> {
+        let why = if self.plant.site().phases < 3 {
+            "the site has one phase"
+        } else if self.plant.is_wired() {
+            "the utility of a `[network]` is balanced"
+        } else if self.plant.grid.v() <= 0.0 {
+            "there is no voltage that a phase could have a share of"
+        } else {
+            return Ok(());
+        };
+        Err(SignalError::NoPhase {
+            name: signal.into(),
+            why,
+        })
+    }
+
     fn unknown(&self, signal: &str) -> SignalError {
         let devices: Vec<&str> = self.devices.iter().map(|d| &*d.id).collect();
         SignalError::Unknown {
             name: signal.into(),
             hint: format!(
-                "there are grid.(f, v, live, noise, phase), bus.(f, v, angle, live), pcc.(p, q){} \
+                "there are grid.(f, v, live, noise, phase, v_l1..3, phase_l1..3), bus.(f, v, angle, live), pcc.(p, q){} \
                  and the devices {} with p, q, available, soc, on or closed",
                 self.plant
                     .switches()
@@ -626,6 +667,29 @@ impl World {
             ),
         }
     }
+}
+
+/// Signals of the utility's phases.
+const PHASES: [(&str, &str); 3] = [
+    ("v_l1", "phase_l1"),
+    ("v_l2", "phase_l2"),
+    ("v_l3", "phase_l3"),
+];
+
+/// The phase of whose voltage a name speaks.
+fn phase_v(name: &str) -> Option<usize> {
+    PHASES.iter().position(|(v, _)| *v == name)
+}
+
+/// The phase of whose angle a name speaks.
+fn phase_turn(name: &str) -> Option<usize> {
+    PHASES.iter().position(|(_, turn)| *turn == name)
+}
+
+/// Whether setting a signal turns something from where it stands.
+fn turns(signal: &str) -> bool {
+    let name = signal.strip_prefix("grid.");
+    name.is_some_and(|name| name == "phase" || phase_turn(name).is_some())
 }
 
 fn load_of(kind: Kind) -> Option<usize> {

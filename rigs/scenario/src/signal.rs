@@ -13,6 +13,18 @@ use quantities::{
 };
 use serde::{Deserialize, Serialize};
 
+/// A phase of three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The first.
+    L1,
+    /// The second, 120 degrees behind it.
+    L2,
+    /// The third.
+    L3,
+}
+
 /// What is measured or set of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +41,10 @@ pub enum SignalQuantity {
     PhaseAngle,
     /// Jump of the utility's phase, degree; an input only.
     PhaseJump,
+    /// Voltage of one phase of the utility, volt; an input only.
+    PhaseVoltage(Phase),
+    /// Jump of one phase of the utility against the others, degree; an input only.
+    PhaseTurn(Phase),
     /// Size of the utility's random frequency wander, hertz; an input only.
     FrequencyNoise,
     /// Whether the utility is energised, 1 = yes.
@@ -60,6 +76,12 @@ impl SignalQuantity {
         ("f", Self::Frequency),
         ("angle", Self::PhaseAngle),
         ("phase", Self::PhaseJump),
+        ("v_l1", Self::PhaseVoltage(Phase::L1)),
+        ("v_l2", Self::PhaseVoltage(Phase::L2)),
+        ("v_l3", Self::PhaseVoltage(Phase::L3)),
+        ("phase_l1", Self::PhaseTurn(Phase::L1)),
+        ("phase_l2", Self::PhaseTurn(Phase::L2)),
+        ("phase_l3", Self::PhaseTurn(Phase::L3)),
         ("noise", Self::FrequencyNoise),
         ("live", Self::Live),
         ("soc", Self::StateOfCharge),
@@ -82,6 +104,12 @@ impl SignalQuantity {
             Self::Frequency => "f",
             Self::PhaseAngle => "angle",
             Self::PhaseJump => "phase",
+            Self::PhaseVoltage(Phase::L1) => "v_l1",
+            Self::PhaseVoltage(Phase::L2) => "v_l2",
+            Self::PhaseVoltage(Phase::L3) => "v_l3",
+            Self::PhaseTurn(Phase::L1) => "phase_l1",
+            Self::PhaseTurn(Phase::L2) => "phase_l2",
+            Self::PhaseTurn(Phase::L3) => "phase_l3",
             Self::FrequencyNoise => "noise",
             Self::Live => "live",
             Self::StateOfCharge => "soc",
@@ -106,9 +134,9 @@ impl SignalQuantity {
             | Self::ReserveDown
             | Self::Baseline => "W",
             Self::ReactivePower => "var",
-            Self::Voltage => "V",
+            Self::Voltage | Self::PhaseVoltage(_) => "V",
             Self::Frequency | Self::FrequencyNoise => "Hz",
-            Self::PhaseAngle | Self::PhaseJump => "deg",
+            Self::PhaseAngle | Self::PhaseJump | Self::PhaseTurn(_) => "deg",
             Self::StateOfCharge | Self::ServiceSignal | Self::Switch | Self::Live => "1",
         }
     }
@@ -139,9 +167,9 @@ impl SignalQuantity {
             | Self::ReserveDown
             | Self::Baseline => read::<ActivePower>(text),
             Self::ReactivePower => read::<ReactivePower>(text),
-            Self::Voltage => read::<Voltage>(text),
+            Self::Voltage | Self::PhaseVoltage(_) => read::<Voltage>(text),
             Self::Frequency | Self::FrequencyNoise => read::<Frequency>(text),
-            Self::PhaseAngle | Self::PhaseJump => read::<PhaseAngle>(text),
+            Self::PhaseAngle | Self::PhaseJump | Self::PhaseTurn(_) => read::<PhaseAngle>(text),
             Self::StateOfCharge | Self::ServiceSignal => read::<StateOfCharge>(text),
             Self::Switch | Self::Live => parse_switch(text),
         }
@@ -163,9 +191,9 @@ impl SignalQuantity {
             | Self::ReserveDown
             | Self::Baseline => read::<ActivePower>(text),
             Self::ReactivePower => read::<ReactivePower>(text),
-            Self::Voltage => read::<Voltage>(text),
+            Self::Voltage | Self::PhaseVoltage(_) => read::<Voltage>(text),
             Self::Frequency | Self::FrequencyNoise => read::<Frequency>(text),
-            Self::PhaseAngle | Self::PhaseJump => read::<PhaseAngle>(text),
+            Self::PhaseAngle | Self::PhaseJump | Self::PhaseTurn(_) => read::<PhaseAngle>(text),
             Self::StateOfCharge | Self::ServiceSignal => read::<StateOfCharge>(text),
             Self::Switch | Self::Live => parse_switch(text).map(|position| (position, position)),
         }

@@ -330,10 +330,49 @@ fn a_broker_that_starts_anew_is_down_for_its_time() {
 }
 
 #[test]
+fn a_phase_keeps_its_share_of_the_voltage_and_all_three_have_their_mean() {
+    let mut world = world();
+    world.set("grid.v_l1", 253.0).expect("three phases");
+    world.set("grid.v", 115.0).expect("settable");
+    run(&mut world, 0.1);
+    let volts = world.plant.grid.phases();
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}");
+    near(volts[0], 126.5);
+    near(volts[2], 115.0);
+    near(world.get("grid.v").expect("told"), (126.5 + 230.0) / 3.0);
+    // Behind a stiff feeder a device sees the same.
+    let at_pv = world.plant.volts(Unit::Pv(0));
+    near(at_pv[0] / at_pv[1], 1.1);
+}
+
+#[test]
+fn phases_that_cannot_differ_are_refused() {
+    let mut lost = world();
+    lost.set("grid.live", 0.0).expect("settable");
+    let mut single = world();
+    let site = Site {
+        phases: 1,
+        ..single.plant.site()
+    };
+    let (feeder, forming) = (Feeder::default(), Forming::default());
+    single.plant = Plant::new(site, feeder, forming, SyncCheck::default(), 1);
+    for (mut world, why) in [
+        (lost, "no voltage that a phase could have a share of"),
+        (single, "the site has one phase"),
+    ] {
+        for signal in ["grid.v_l1", "grid.phase_l3"] {
+            let told = world.set(signal, 100.0).expect_err(why).to_string();
+            assert!(told.contains(why), "{told}");
+        }
+    }
+}
+
+#[test]
 fn what_is_set_for_a_time_is_again_what_it_was_to_a_step() {
     // Signal, value meanwhile, what is read meanwhile and before.
     let rows = [
         ("grid.v", 46.0, 46.0, 230.0),
+        ("grid.v_l2", 46.0, 46.0, 230.0),
         ("grid.live", 0.0, 0.0, 1.0),
         ("grid.f", 49.0, 49.0, 50.0),
         ("plug1.p", 6000.0, 6000.0, 1000.0),
@@ -358,6 +397,11 @@ fn what_is_set_for_a_time_is_again_what_it_was_to_a_step() {
     }
     let mut world = world();
     assert!(world.pulse("grid.noise", 1.0, STEP).is_err());
+    // A phase that turns back has turned nowhere.
+    world.pulse("grid.phase_l1", 60.0, STEP).unwrap();
+    assert!(world.plant.grid.unbalance().is_some());
+    run(&mut world, 0.1);
+    assert_eq!(world.plant.grid.unbalance(), None);
     assert!(world.pulse("pv9.available", 1.0, STEP).is_err());
     world.plant.breaker.open();
     run(&mut world, 1.0);

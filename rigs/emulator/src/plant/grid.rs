@@ -39,6 +39,10 @@ pub struct Grid {
     seen: (f64, f64),
     /// Where a source has set its angle, in degrees.
     phase_set: f64,
+    /// Voltage of each phase as a share of the one that was set.
+    shares: [f64; 3],
+    /// By how many degrees each phase is turned forward from its place.
+    turned_deg: [f64; 3],
 }
 
 impl Grid {
@@ -53,6 +57,8 @@ impl Grid {
             phase_jump: 0.0,
             seen: (0.0, 0.0),
             phase_set: 0.0,
+            shares: [1.0; 3],
+            turned_deg: [0.0; 3],
         }
     }
 
@@ -87,6 +93,49 @@ impl Grid {
         self.phase_set = degrees;
     }
 
+    /// Sets the voltage of one phase, line to neutral, `phase` from 0 to 2: it keeps this share of the
+    /// voltage of all of them when that is set. Nothing happens while that is zero.
+    pub fn set_phase_v(&mut self, phase: usize, v: Voltage) {
+        if let Some(share) = self.shares.get_mut(phase)
+            && self.v_set > 0.0
+        {
+            *share = v.as_volts().max(0.0) / self.v_set;
+        }
+    }
+
+    /// Turns one phase forward by some degrees, `phase` from 0 to 2. The frequency is not seen to
+    /// move: what devices take for the angle is that of all three.
+    pub fn turn_phase(&mut self, phase: usize, degrees: f64) {
+        if let Some(turned) = self.turned_deg.get_mut(phase) {
+            *turned += degrees;
+        }
+    }
+
+    /// Voltage of each phase in volts; zero when the utility is lost.
+    #[must_use]
+    pub fn phases(&self) -> [f64; 3] {
+        let v = if self.energised { self.v_set } else { 0.0 };
+        self.shares.map(|share| share * v)
+    }
+
+    /// Voltage of each phase as a share of their mean, and how far each is turned in degrees; nothing
+    /// when they are all alike.
+    pub(crate) fn unbalance(&self) -> Option<([f64; 3], [f64; 3])> {
+        let mean = self.mean_share();
+        let alike = self.shares == [mean; 3] && self.turned_deg == [0.0; 3];
+        (!alike && mean > 0.0).then(|| (self.shares.map(|share| share / mean), self.turned_deg))
+    }
+
+    fn mean_share(&self) -> f64 {
+        let [a, b, c] = self.shares;
+        // Three alike have no rounding.
+        if a == b && b == c {
+            a
+        } else {
+            (a + b + c) / 3.0
+        }
+    }
+
     /// Phase angle that was set, in degrees.
     #[must_use]
     pub fn phase_set(&self) -> f64 {
@@ -117,10 +166,14 @@ impl Grid {
         self.f
     }
 
-    /// Voltage in volts; zero when the utility is lost.
+    /// Voltage in volts, the mean of the phases; zero when the utility is lost.
     #[must_use]
     pub fn v(&self) -> f64 {
-        if self.energised { self.v_set } else { 0.0 }
+        if self.energised {
+            self.v_set * self.mean_share()
+        } else {
+            0.0
+        }
     }
 
     /// Whether any voltage stands there at all, be it that of a fault nearby.
