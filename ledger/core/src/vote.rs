@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::atom::{Atom, AtomError, Signed, verify_signatures};
 use crate::entry::EntryParts;
 use crate::federation::Directory;
-use crate::hash::{Digest32, ParticleId, VertexId};
+use crate::hash::{Digest32, VertexId};
 use crate::head::SignedHead;
 use crate::keys::{KeyError, Signature};
 use crate::merkle::{leaf_hash, verify_inclusion};
@@ -121,11 +121,6 @@ impl Vote {
             vertex,
             vertex_id,
         })
-    }
-
-    /// The particles that the vertex locks; empty when it does not read.
-    pub fn locks(&self) -> Vec<ParticleId> {
-        Vertex::from_bytes(&self.vertex.0).map_or(vec![], |vertex| vertex.locks)
     }
 }
 

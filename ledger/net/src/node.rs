@@ -168,6 +168,18 @@ impl Node {
                 told("L004", message, "see `gridrig explain L004`")
             },
         )?;
+        // Before the log counts as used, so that a start which fails has not used it up. Not by the runtime below: this
+        // may itself be called from within another one.
+        let listener = std::net::TcpListener::bind(config.listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(|e| {
+                let message = format!("`{}` cannot listen on {}: {e}", config.node, config.listen);
+                told(
+                    "L005",
+                    message,
+                    "name an address of this machine with a free port",
+                )
+            })?;
         if is_first {
             // From here on others must be asked.
             std::fs::remove_file(&fresh)
@@ -202,17 +214,6 @@ impl Node {
                     "raise the limits",
                 )
             })?;
-        // Not by the runtime: this may itself be called from within another one.
-        let listener = std::net::TcpListener::bind(config.listen)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(|e| {
-                let message = format!("`{}` cannot listen on {}: {e}", config.node, config.listen);
-                told(
-                    "L005",
-                    message,
-                    "name an address of this machine with a free port",
-                )
-            })?;
         let listen = listener.local_addr().unwrap_or(config.listen);
         runtime.spawn(accept(Arc::clone(&board), listener));
         for (node, address) in config.peers.iter().enumerate() {
@@ -240,16 +241,18 @@ impl Node {
             was_ready: false,
             stopped: None,
         };
-        let thread = std::thread::Builder::new()
+        let spawned = std::thread::Builder::new()
             .name("ledger-replica".to_owned())
-            .spawn(move || worker.run(&mut on_event))
-            .map_err(|e| {
-                told(
-                    "L004",
-                    format!("no thread for the log: {e}"),
-                    "raise the limits",
-                )
-            })?;
+            .spawn(move || worker.run(&mut on_event));
+        let thread = match spawned {
+            Ok(thread) => thread,
+            Err(e) => {
+                // Dropping it would block, which an outer runtime forbids.
+                runtime.shutdown_background();
+                let what = format!("no thread for the log: {e}");
+                return Err(told("L004", what, "raise the limits"));
+            }
+        };
         Ok(Node {
             board,
             status,

@@ -251,6 +251,20 @@ fn a_key_that_others_can_read_is_refused_with_its_path() {
     assert!(diagnostic.message.contains("640"), "{diagnostic:?}");
 }
 
+#[tokio::test]
+async fn a_port_in_use_is_told_within_a_runtime_and_the_next_start_is_still_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 4);
+    let held = TcpListener::bind(configs[0].listen).unwrap();
+    let quiet = |_: Event| {};
+    let refused = Node::start(&configs[0], Arc::new(now), quiet).unwrap_err();
+    assert_eq!(refused.into_diagnostic().code, "L005");
+    drop(held);
+    let node = start(&configs[0]);
+    until("it signs alone", &true, || node.status().may_sign);
+    node.close().unwrap();
+}
+
 #[test]
 fn two_processes_never_keep_one_log() {
     let dir = tempfile::tempdir().unwrap();

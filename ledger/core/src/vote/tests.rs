@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::federation::Federation;
-use crate::hash::{AtomId, HeadId, UniverseId};
+use crate::hash::{AtomId, HeadId, ParticleId, UniverseId};
 use crate::head::Head;
 use crate::hlc::{ClockQuality, Hlc};
 use crate::keys::SecretKey;
