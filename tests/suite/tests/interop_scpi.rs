@@ -248,8 +248,13 @@ fn an_instrument_that_is_unplugged_is_told_of_found_again_and_not_switched_on_an
         };
         link("online");
         controller.hold("grid1", &json!({ "f_hz": 49.5, "v_v": 231.0 }));
+        // Read back, too: nothing of the setting is on its way any more.
         wait_for("the instrument is set", PATIENCE, || {
-            (peer.ask("dump")["held"]["v"] == 231.0).then_some(())
+            let told = peer.ask("dump");
+            let heard = told["heard"].as_array()?.iter();
+            let set = heard.skip_while(|m| *m != "SOURce:FREQuency 49.5000");
+            let is_proved = set.into_iter().any(|m| *m == "SOURce:FREQuency?");
+            (told["held"]["v"] == 231.0 && is_proved).then_some(())
         });
         controller.release("grid1");
         drop(peer);

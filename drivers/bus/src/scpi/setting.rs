@@ -286,6 +286,7 @@ impl Bus {
     /// After a new connection: whether the instrument still holds what it was set to. One that was
     /// switched off and on again does not, and nobody but a person switches it on once more.
     pub(super) async fn look_after_held(&mut self) {
+        let mut has_restarted = false;
         for (point, value) in self.held.clone() {
             if let Err(why) = self.prove(point, value).await {
                 if !self.link.is_up() || self.plan.is_offline(ONLY) {
@@ -297,7 +298,23 @@ impl Bus {
                     "{why}; it has lost its settings, as after a restart, and is left as it is: set it anew"
                 );
                 self.notice(Some(self.device.ix), text);
+                has_restarted = true;
             }
+        }
+        if has_restarted {
+            self.forgo_waiting();
+        }
+    }
+
+    /// What still waits was decided for the instrument as it was before it restarted: the controller
+    /// has to see it as it is now, and decide anew.
+    fn forgo_waiting(&mut self) {
+        for write in self.plan.take_writes(|write| !write.urgent) {
+            let why = format!(
+                "{}: the instrument has restarted before it could be set",
+                self.device.id
+            );
+            self.missed(write.dispatch, self.device.ix, Stage::Written, why);
         }
     }
 }

@@ -479,6 +479,31 @@ async fn an_instrument_that_restarts_is_left_as_it_is_and_that_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_setting_that_a_restart_has_cut_in_two_is_not_finished_on_the_fresh_instrument() {
+    let mut rig = Rig::new();
+    rig.run(500 * MS).await;
+    rig.set(source(Some(50.0), None, None));
+    rig.run(300 * MS).await;
+    rig.settings();
+    rig.outcomes();
+    // The voltage is set, and the frequency's completion is what the restart swallows.
+    rig.set(source(Some(49.0), Some(225.0), None));
+    let completed = [Mishap::None, Mishap::None];
+    rig.mishaps(&[&completed[..], &[Mishap::Restart]].concat());
+    rig.run(Duration::from_secs(3)).await;
+    assert_eq!(
+        rig.settings(),
+        ["SOURce:VOLTage 225.000", "SOURce:FREQuency 49.0000"],
+        "each was said once"
+    );
+    let outcomes = rig.outcomes();
+    assert!(
+        matches!(outcomes.as_slice(), [(2, Err(why))] if why.contains("has restarted")),
+        "{outcomes:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_instrument_than_the_profile_describes_is_never_set() {
     let ours = profile::bundled("generic/grid-simulator").expect("bundled");
     let mut other = (*ours).clone();
