@@ -11,6 +11,7 @@ pub mod clock;
 pub mod desk;
 pub mod engine;
 pub mod evidence;
+mod field;
 pub mod heartbeat;
 pub mod image;
 pub mod journal;

@@ -16,6 +16,10 @@ const CONTROL_PRIORITY: u8 = 50;
 /// that a cycle that is due never waits for a record that is being signed.
 const LEDGER_PRIORITY: u8 = 45;
 
+/// Priority of the thread of the buses. Chosen: below the ledger's, as a setpoint waits for its record before it
+/// waits for its bus, and above that of emulated devices on the same host.
+const BUSES_PRIORITY: u8 = 43;
+
 /// Priority of emulated devices that run by themselves (`gridrig sim`), and of who measures them.
 /// Chosen: under the control thread's, so that on one host a cycle never waits for a device.
 const DEVICES_PRIORITY: u8 = 40;
@@ -89,6 +93,11 @@ pub(crate) fn beside_control<T: Send>(start: impl FnOnce() -> T + Send) -> T {
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Asks for SCHED_FIFO for the calling thread, which serves the buses.
+pub(crate) fn for_buses() -> Granted {
+    fifo(BUSES_PRIORITY)
 }
 
 /// Asks for SCHED_FIFO for the calling thread, which serves emulated devices or measures them.

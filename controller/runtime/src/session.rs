@@ -16,6 +16,7 @@ use crate::clock::{SimClock, SystemClock};
 use crate::desk::Desk;
 use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse, job_of};
 use crate::evidence::{self, CONTROLLER, CreateError, Evidence, KeySource};
+use crate::field::Field;
 use crate::heartbeat;
 use crate::image::{Alarm, ImageStore};
 use crate::journal::Journal;
@@ -77,6 +78,8 @@ pub struct Session {
     run_dir: PathBuf,
     pulse: Arc<Pulse>,
     store: Arc<ImageStore>,
+    /// The thread of the buses; in virtual time they run on that of the engine.
+    field: Option<Field>,
     /// Where orders are given.
     pub orders: OrderQueue,
     /// Who has the bench.
@@ -108,6 +111,14 @@ fn folder_fault(run_dir: &Path, what: &dyn std::fmt::Display) -> Box<Diagnostic>
         )
         .help("give another folder with `--out`, or make room"),
     )
+}
+
+fn no_thread(which: &str, what: &dyn std::fmt::Display) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(
+        "R026",
+        Actor::Operator,
+        format!("the {which} cannot be started: {what}"),
+    ))
 }
 
 impl Session {
@@ -199,18 +210,22 @@ impl Session {
             },
         );
         let sink: Arc<dyn bus::Sink> = Arc::clone(&store) as Arc<dyn bus::Sink>;
-        let handles = buses
-            .into_iter()
-            .enumerate()
-            .map(|(index, spec)| {
-                bus::start(
-                    spec,
-                    rig.devices_on(index),
-                    Arc::clone(&clock),
-                    Arc::clone(&sink),
-                )
-            })
-            .collect();
+        let start = |(index, spec)| {
+            bus::start(
+                spec,
+                rig.devices_on(index),
+                Arc::clone(&clock),
+                Arc::clone(&sink),
+            )
+        };
+        let start_all = || buses.into_iter().enumerate().map(start).collect();
+        let (field, handles) = if time.is_virtual() {
+            (None, start_all())
+        } else {
+            let field = Field::start().map_err(|e| no_thread("thread of the buses", &e))?;
+            let handles = field.inside(start_all);
+            (Some(field), handles)
+        };
         let orders = OrderQueue::default();
         let pulse = Arc::new(Pulse::default());
         let lease = Lease::new(Arc::clone(&clock));
@@ -237,6 +252,7 @@ impl Session {
             run_dir,
             pulse,
             store,
+            field,
             orders,
             lease,
             view,
@@ -305,6 +321,7 @@ impl Session {
             run_dir,
             pulse,
             store,
+            field,
             orders,
             ..
         } = self;
@@ -320,13 +337,8 @@ impl Session {
         let fed = manager.is_some();
         let feeding =
             manager.map(|manager| tokio::spawn(notify::feed(manager, counts(pulse, store))));
-        let thread = ControlThread::start(engine, clock, waker).map_err(|e| {
-            Box::new(Diagnostic::error(
-                "R026",
-                Actor::Operator,
-                format!("the control thread cannot be started: {e}"),
-            ))
-        })?;
+        let thread = ControlThread::start(engine, clock, waker)
+            .map_err(|e| no_thread("control thread", &e))?;
         let rights = thread.rights.clone();
         // Told at every start, whatever is filtered: it decides how good the timing can be.
         tracing::info!(
@@ -357,7 +369,13 @@ impl Session {
             .map_err(|why| Box::new(Diagnostic::error("R026", Actor::Us, why)))?;
         wind_down(&mut engine, &clock, why.as_deref(), panicked).await;
         let fault = fault_of(&engine, panicked);
-        let finished = tokio::task::spawn_blocking(move || engine.finish(&run_dir))
+        // The engine hands back the buses as it finishes, and their thread has nothing left to do then.
+        let finish = move || {
+            let finished = engine.finish(&run_dir);
+            drop(field);
+            finished
+        };
+        let finished = tokio::task::spawn_blocking(finish)
             .await
             .map_err(|e| Box::new(Diagnostic::error("R026", Actor::Us, e.to_string())))?;
         Ok(Ended {
