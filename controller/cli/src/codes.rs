@@ -81,6 +81,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The ledger does not hold what a proof was asked of: no atom or several are named so, an atom that it depends on is missing, or no log ever had the head that was kept. The last of these ends with exit code 6: history is not what somebody has noted down.",
     ),
     (
+        "C023",
+        "Runs can be put together only where they are all the parts of one: made by `gridrig test … --shard I/N` of the same version, with the same rig, far end, speed and seed, each part once.",
+    ),
+    (
         "E000",
         "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave.",
     ),

@@ -13,6 +13,7 @@ mod live;
 pub mod market;
 pub mod plant;
 pub mod replay;
+pub mod report;
 pub mod run;
 pub mod scan;
 pub mod service;
@@ -64,6 +65,8 @@ verbs! {
     Sim => sim;
     /// Run scenarios and judge them.
     Test => test;
+    /// Open the report of a run, compare two runs, put the parts of one together, or export its samples.
+    Report => report;
     /// Check rigs, profiles and scenarios, on paper or on the live bench.
     Check => check;
     /// List, read, watch, record or write single points of devices.

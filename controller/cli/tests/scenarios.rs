@@ -139,11 +139,22 @@ fn repetitions_run_with_the_next_seed_and_a_baseline_shows_drift() {
         .collect();
     assert_eq!(seeds.len(), 2);
     assert_eq!(seeds[1], seeds[0] + 1);
+    assert_eq!(told["repeats"][0]["passed"], 2);
+    assert_eq!(told["repeats"][0]["flake_rate"], 0.0);
 
-    let same = ["test", "s/a.toml", "--out", "b", "--baseline", "a"];
+    let same = [
+        "test",
+        "s/a.toml",
+        "--repeat",
+        "2",
+        "--out",
+        "b",
+        "--baseline",
+        "a",
+    ];
     let done = place.gridrig(&same);
     assert!(
-        done.exits(0).stderr.contains("No value differs"),
+        done.exits(0).stderr.contains("Nothing differs"),
         "{}",
         done.stderr
     );
@@ -163,6 +174,140 @@ fn repetitions_run_with_the_next_seed_and_a_baseline_shows_drift() {
 
     let no_run = ["test", "s/a.toml", "--out", "d", "--baseline", "s"];
     place.gridrig(&no_run).exits(2);
+}
+
+#[test]
+fn parts_of_a_run_are_put_together_as_if_one_runner_had_made_them() {
+    let place = Place::new();
+    suite(&place);
+    let test = |out: &str, shard: Option<&str>| {
+        let mut words = vec!["test", "s", "--repeat", "2", "--out", out];
+        words.extend(shard.into_iter().flat_map(|part| ["--shard", part]));
+        place.gridrig(&words)
+    };
+    test("whole", None).exits(1);
+    test("one", Some("1/2")).exits(1);
+    test("two", Some("2/2")).exits(0);
+    let merge = ["report", "merge", "two", "one", "--out", "both"];
+    let told = place.gridrig(&merge).exits(1).stdout.clone();
+    assert!(told.contains("fail: 2 fail, 4 pass"), "{told}");
+    let (whole, both) = (place.result("whole"), place.result("both"));
+    for what in [
+        "verdict",
+        "exit_code",
+        "scenarios",
+        "repeats",
+        "counters",
+        "seed",
+    ] {
+        assert_eq!(whole[what], both[what], "{what}");
+    }
+    assert_eq!(both["parts"].as_array().map(Vec::len), Some(2));
+    let text = |name: &str| std::fs::read_to_string(place.path(name)).expect("it was written");
+    let cases = |junit: String| -> Vec<String> {
+        let lines = junit.lines().filter(|line| line.contains("<testcase"));
+        lines.map(str::to_owned).collect()
+    };
+    let whole = cases(text("whole/junit.xml"));
+    assert_eq!(whole, cases(text("both/junit.xml")));
+    assert_eq!(whole.len(), 6);
+    assert!(text("both/report.html").contains("Known fault"));
+
+    for (words, why) in [
+        (&["one"][..], "part 2 of 2 is missing"),
+        (&["one", "two", "two"][..], "part 2 of 2 is there twice"),
+        (&["one", "whole"][..], "is not a part of a run"),
+    ] {
+        let words = [&["report", "merge"][..], words].concat();
+        let done = place.gridrig(&words);
+        let told = &done.exits(2).stderr;
+        assert!(told.contains("C023") && told.contains(why), "{told}");
+    }
+}
+
+#[test]
+fn two_runs_are_compared_and_what_got_worse_is_a_failure() {
+    let place = Place::new();
+    suite(&place);
+    let one = ["test", "s/a.toml", "--out", "a"];
+    place.gridrig(&one).exits(0);
+    let mut later = place.result("a");
+    let check = &mut later["scenarios"][0]["checks"][0];
+    let value = check["value"].as_f64().expect("the check has a value");
+    let name = check["name"].as_str().expect("a name").to_owned();
+    check["value"] = (value * 1.04).into();
+    place.file("b/result.json", &later.to_string());
+    let word = name.split(' ').next().expect("a word");
+    let named = format!("{word}=5%");
+    for (words, code, told) in [
+        (&["a"][..], 0, "Nothing differs"),
+        (&["b"], 0, "drift: FFR step / "),
+        (&["b", "--within", "5%"], 0, "+4.00 %"),
+        (&["b", "--within", "3%"], 1, "too far: FFR step / "),
+        (&["b", "--within", "3%", "--budget", &named], 0, "drift: "),
+        (&["b", "--budget", "nonsense"], 2, "write it like `t90=5%`"),
+        (&["s"], 2, "C004"),
+    ] {
+        let words = [&["report", "diff", "a"][..], words].concat();
+        let done = place.gridrig(&words);
+        let said = format!("{}{}", done.exits(code).stdout, done.stderr);
+        assert!(said.contains(told), "{words:?}: {said}");
+    }
+    later["scenarios"][0]["verdict"] = "inconclusive".into();
+    place.file("b/result.json", &later.to_string());
+    let worse = place.gridrig(&["report", "diff", "a", "b", "--json"]);
+    let worse = worse.exits(1).json();
+    assert_eq!(worse["turns"][0]["now"], "inconclusive");
+    assert_eq!(worse["verdict"], "fail");
+    place.gridrig(&["report", "diff", "b", "a"]).exits(0);
+}
+
+#[test]
+fn the_samples_of_a_run_are_exported_as_one_table_and_its_report_is_found() {
+    let place = Place::new();
+    suite(&place);
+    let words = ["test", "s/a.toml", "s/c.toml", "--out", "run"];
+    place.gridrig(&words).exits(1);
+    let table = place.gridrig(&["report", "export", "run"]);
+    let table = &table.exits(0).stdout;
+    let mut lines = table.lines();
+    assert_eq!(
+        lines.next(),
+        Some("scenario,utc_ns,t_s,device,point,value,unit,quality")
+    );
+    let begins = |with: &str| table.lines().filter(|line| line.starts_with(with)).count();
+    let (first, second) = (begins("001-ffr-step,"), begins("002-known-fault,"));
+    assert!(first > 100 && second > 100, "{first} {second}");
+    assert_eq!(first + second + 1, table.lines().count());
+    let file = ["report", "export", "run", "--out", "all.csv"];
+    place.gridrig(&file).exits(0);
+    let written = std::fs::read_to_string(place.path("all.csv")).expect("it was written");
+    assert_eq!(&written, table);
+    // It never writes over what is there.
+    assert!(place.gridrig(&file).exits(2).stderr.contains("C003"));
+    let none = place.gridrig(&["report", "export", "s"]);
+    assert!(none.exits(2).stderr.contains("there is no samples.csv.zst"));
+
+    let opened = place.shell("DISPLAY= WAYLAND_DISPLAY= $G report open run");
+    assert!(opened.exits(0).stdout.ends_with("run/report.html\n"));
+    place.gridrig(&["report", "open", "s"]).exits(2);
+}
+
+#[test]
+fn a_list_names_what_would_run_and_runs_nothing() {
+    let place = Place::new();
+    suite(&place);
+    let listed = place.gridrig(&["test", "s", "-k", "not droop", "--list"]);
+    assert_eq!(
+        listed.exits(0).stdout,
+        "FFR step (ffr)\nKnown fault (bad)\n"
+    );
+    let listed = place.gridrig(&["test", "s", "--shard", "2/2", "--list", "--json"]);
+    assert_eq!(listed.exits(0).json()[0]["name"], "Slow droop");
+    place
+        .gridrig(&["test", "s", "-k", "nothing", "--list"])
+        .exits(7);
+    assert!(!place.path("out").exists(), "no run folder was made");
 }
 
 #[test]

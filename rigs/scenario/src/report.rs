@@ -4,10 +4,13 @@
 //! the same run gives the same bytes; times of day stand only in fields that are named so.
 
 pub mod charts;
+pub mod compare;
 pub mod environment;
 pub mod html;
 pub mod junit;
+pub mod merge;
 pub mod plot;
+pub mod repeats;
 pub mod result;
 pub mod run;
 mod safety;

@@ -19,8 +19,11 @@ use crate::folder::{self, About};
 use crate::interrupt::Interrupt;
 use crate::live::{in_runtime, open_buses, time};
 use crate::recorder::{Recorder, SharedRecording};
+use crate::report::compare::{Budgets, Comparison};
 use crate::report::html::scenario_report;
 use crate::report::junit::InconclusiveAs;
+use crate::report::merge::Shard;
+use crate::report::repeats;
 use crate::report::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
 use crate::script::Scenario;
 use crate::stage::{Broken, Stage};
@@ -44,6 +47,10 @@ pub struct TestOptions {
     pub ignore_expect: bool,
     /// Whether JUnit shows an inconclusive scenario as skipped.
     pub inconclusive_as_skipped: bool,
+    /// Which part of a run this is; the scenarios are those of the part already.
+    pub shard: Option<Shard>,
+    /// An earlier run that this one is compared with, and by how much it may differ.
+    pub baseline: Option<(RunResult, Budgets)>,
     /// The run folder; it must exist and be empty.
     pub run_dir: PathBuf,
     /// The command line, for `repro.sh`.
@@ -100,7 +107,7 @@ pub fn run(
                 interrupt: &interrupt,
             };
             let done = one.run();
-            add(&mut totals, &done.counters);
+            totals.add(&done.counters);
             roots.extend(done.root);
             entries += done.entries;
             told(&done.result);
@@ -112,7 +119,12 @@ pub fn run(
         }
     }
     let mut result = about.result(utc());
+    result.shard = options.shard;
+    result.repeats = repeats::of(&results);
     result.scenarios = results;
+    if let Some((before, budgets)) = &options.baseline {
+        result.changes = Some(Comparison::of(before, &result, budgets));
+    }
     result.counters = totals;
     result.ledger = LedgerSummary {
         // Each scenario has a ledger of its own; with one there is one root to show.
@@ -146,20 +158,6 @@ pub fn run(
     )
     .map_err(|d| vec![*d])?;
     Ok(result)
-}
-
-fn add(totals: &mut Counters, one: &Counters) {
-    totals.cycles += one.cycles;
-    totals.cycles_late += one.cycles_late;
-    totals.samples += one.samples;
-    totals.dispatches += one.dispatches;
-    totals.dispatches_logged += one.dispatches_logged;
-    totals.trades += one.trades;
-    totals.telemetry_written += one.telemetry_written;
-    totals.telemetry_lost += one.telemetry_lost;
-    for (name, count) in &one.more {
-        *totals.more.entry(name.clone()).or_default() += count;
-    }
 }
 
 /// A name that every file system takes.

@@ -110,6 +110,8 @@ fn a_real_bench_leaves_wrong_devices_out() {
         repeat: 1,
         ignore_expect: false,
         inconclusive_as_skipped: false,
+        shard: None,
+        baseline: None,
         run_dir: folder.path().to_path_buf(),
         command: Vec::new(),
         id: "test".into(),

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use document::{Diagnostic, Source};
 use scenario::folder::About;
+use scenario::report::compare::Budgets;
+use scenario::report::merge::Shard;
 use scenario::report::number;
-use scenario::report::result::{RunResult, ScenarioResult};
+use scenario::report::result::RunResult;
 use scenario::runner::{self, TestOptions};
 use scenario::script::{self, Scenario};
 use scenario::verdict::Verdict;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::check::{FileKind, kind_of};
 use super::live::{On, SEED, Speed};
@@ -62,6 +64,9 @@ pub struct Arguments {
     /// Real time, or as fast as the machine can [default: max on sim, 1 on bench].
     #[arg(long, value_enum)]
     speed: Option<Speed>,
+    /// Name the scenarios that would run, and run none.
+    #[arg(long)]
+    list: bool,
     /// An earlier run whose values are compared; it changes no verdict.
     #[arg(long, value_name = "RUN")]
     baseline: Option<PathBuf>,
@@ -102,6 +107,9 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     }
     let selection = arguments.named.as_deref().map(Selection::parse);
     let selection = selection.transpose()?;
+    if arguments.list {
+        return list(&arguments, selection.as_ref(), terminal);
+    }
     let about = About {
         rig: arguments
             .rig
@@ -117,6 +125,61 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         .map_err(|problem| attempt.failed(problem))
 }
 
+fn nothing_selected(why: String) -> Problem {
+    Problem {
+        verdict: Verdict::NothingSelected,
+        diagnostics: vec![usage("C007", why, "see `-k`, `--tag` and `--shard`")],
+    }
+}
+
+/// How many scenarios there are, and those that were chosen.
+fn choose(
+    arguments: &Arguments,
+    selection: Option<&Selection>,
+    terminal: &Terminal,
+) -> Result<(usize, Vec<Scenario>), Problem> {
+    let all = scenarios(&arguments.paths, terminal)?;
+    let found = all.len();
+    let chosen = all
+        .into_iter()
+        .filter(|s| selection.is_none_or(|k| k.takes(&s.title())))
+        .filter(|s| arguments.tag.as_ref().is_none_or(|t| s.tags.contains(t)))
+        .enumerate()
+        .filter(|(index, _)| arguments.shard.is_none_or(|(i, n)| index % n == i - 1))
+        .map(|(_, s)| s)
+        .collect();
+    Ok((found, chosen))
+}
+
+/// Names what would run.
+fn list(arguments: &Arguments, selection: Option<&Selection>, terminal: &Terminal) -> Outcome {
+    let (found, chosen) = choose(arguments, selection, terminal)?;
+    if chosen.is_empty() {
+        let why = format!("none of {found} scenarios was selected");
+        return Err(nothing_selected(why));
+    }
+    let row = |s: &Scenario| {
+        json!({
+            "name": s.title(),
+            "file": s.file,
+            "tags": s.tags,
+            "checks": s.checks.len(),
+            "expect": s.expect,
+        })
+    };
+    terminal.result(
+        || Value::Array(chosen.iter().map(row).collect()),
+        || {
+            let lines = chosen.iter().map(|s| match s.tags.as_slice() {
+                [] => s.title(),
+                tags => format!("{} ({})", s.title(), tags.join(", ")),
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        },
+    );
+    Ok(Verdict::Pass)
+}
+
 fn start(
     arguments: &Arguments,
     speed: Speed,
@@ -127,29 +190,20 @@ fn start(
     let baseline = arguments
         .baseline
         .as_deref()
-        .map(read_baseline)
-        .transpose()?;
+        .map(super::report::read)
+        .transpose()?
+        .map(|before| (before, Budgets::default()));
     if let Some(rig) = &arguments.rig {
         // A faulty rig is told once, with its places, and not by every scenario.
         rig_file::load(Some(rig), terminal)?;
     }
-    let all = scenarios(&arguments.paths, terminal)?;
-    let found = all.len();
-    let chosen: Vec<Scenario> = all
-        .into_iter()
-        .filter(|s| selection.is_none_or(|k| k.takes(&s.title())))
-        .filter(|s| arguments.tag.as_ref().is_none_or(|t| s.tags.contains(t)))
-        .enumerate()
-        .filter(|(index, _)| arguments.shard.is_none_or(|(i, n)| index % n == i - 1))
-        .map(|(_, s)| s)
-        .collect();
+    let (found, chosen) = choose(arguments, selection, terminal)?;
     if chosen.is_empty() {
         let why = format!("none of {found} scenarios was selected");
-        attempt.conclude(Verdict::NothingSelected, &why, |_| ())?;
-        return Err(Problem {
-            verdict: Verdict::NothingSelected,
-            diagnostics: vec![usage("C007", why, "see `-k`, `--tag` and `--shard`")],
-        });
+        attempt.conclude(Verdict::NothingSelected, &why, |result| {
+            result.shard = arguments.shard.map(|(part, of)| Shard { part, of });
+        })?;
+        return Err(nothing_selected(why));
     }
     let total = chosen.len() * arguments.repeat as usize;
     let width = total.to_string().len();
@@ -164,6 +218,8 @@ fn start(
             repeat: arguments.repeat,
             ignore_expect: arguments.ignore_expect,
             inconclusive_as_skipped: arguments.inconclusive == Inconclusive::Skip,
+            shard: arguments.shard.map(|(part, of)| Shard { part, of }),
+            baseline,
             run_dir: attempt.dir.clone(),
             command: attempt.about.command.clone(),
             id: attempt.about.id.clone(),
@@ -178,10 +234,7 @@ fn start(
             ));
         },
     )?;
-    tell(&result, arguments, attempt, terminal);
-    if let Some(baseline) = baseline {
-        tell_drift(&baseline, &result, terminal);
-    }
+    tell(&result, attempt, terminal);
     Ok(result.verdict)
 }
 
@@ -257,17 +310,16 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn tell(result: &RunResult, arguments: &Arguments, attempt: &Attempt, terminal: &Terminal) {
+fn tell(result: &RunResult, attempt: &Attempt, terminal: &Terminal) {
     terminal.result(
         || serde_json::to_value(result).unwrap_or(Value::Null),
         || table(result),
     );
-    if arguments.repeat > 1 {
-        for (name, (passed, runs)) in flakes(&result.scenarios) {
-            if passed > 0 && passed < runs {
-                terminal.say(format!("flaky: {name} passed {passed} of {runs} times"));
-            }
-        }
+    for one in result.repeats.iter().filter(|r| r.is_flaky()) {
+        terminal.say(format!("flaky: {} {}", one.name, one.line()));
+    }
+    if let Some(changes) = &result.changes {
+        super::report::tell(changes, terminal);
     }
     if std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
         for line in annotations(result) {
@@ -312,7 +364,7 @@ fn annotations(result: &RunResult) -> Vec<String> {
         .collect()
 }
 
-fn table(result: &RunResult) -> String {
+pub(super) fn table(result: &RunResult) -> String {
     let mut text = String::new();
     for one in &result.scenarios {
         let reason = one.reason();
@@ -329,105 +381,6 @@ fn table(result: &RunResult) -> String {
     let counts: Vec<String> = counts.iter().map(|(w, n)| format!("{n} {w}")).collect();
     text.push_str(&format!("{}: {}", result.verdict, counts.join(", ")));
     text
-}
-
-/// How often each scenario passed, of how many runs.
-fn flakes(scenarios: &[ScenarioResult]) -> BTreeMap<&str, (usize, usize)> {
-    let mut by_name: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for one in scenarios {
-        let (passed, runs) = by_name.entry(&one.name).or_default();
-        *passed += usize::from(one.verdict == Verdict::Pass);
-        *runs += 1;
-    }
-    by_name
-}
-
-fn read_baseline(run: &Path) -> Result<RunResult, Problem> {
-    let path = if run.is_dir() {
-        run.join("result.json")
-    } else {
-        run.to_path_buf()
-    };
-    let fail = |what: String| {
-        Problem::usage(usage(
-            "C004",
-            format!("the baseline {}: {what}", path.display()),
-            "name the run folder of an earlier `gridrig test`",
-        ))
-    };
-    let text = std::fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
-    RunResult::from_json(&text).map_err(|e| fail(e.to_string()))
-}
-
-/// A check whose value is not what it was.
-#[derive(Clone, Debug, PartialEq)]
-struct Drift {
-    scenario: String,
-    check: String,
-    before: f64,
-    now: f64,
-    unit: String,
-}
-
-/// Values of the same check of the same scenario that differ, in the order of the new run.
-/// Repetitions are compared one by one.
-fn drifts(before: &RunResult, now: &RunResult) -> Vec<Drift> {
-    let mut nth: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut drifts = Vec::new();
-    for one in &now.scenarios {
-        let n = nth.entry(&one.name).or_default();
-        let earlier = before
-            .scenarios
-            .iter()
-            .filter(|s| s.name == one.name)
-            .nth(*n);
-        *n += 1;
-        let Some(earlier) = earlier else { continue };
-        for check in &one.checks {
-            let same = earlier
-                .checks
-                .iter()
-                .find(|c| c.name == check.name && c.line == check.line)
-                .or_else(|| earlier.checks.iter().find(|c| c.name == check.name));
-            if let (Some(a), Some(b)) = (same.and_then(|c| c.value), check.value)
-                && a != b
-            {
-                drifts.push(Drift {
-                    scenario: one.name.clone(),
-                    check: check.name.clone(),
-                    before: a,
-                    now: b,
-                    unit: check.unit.clone(),
-                });
-            }
-        }
-    }
-    drifts
-}
-
-fn tell_drift(before: &RunResult, now: &RunResult, terminal: &Terminal) {
-    let drifts = drifts(before, now);
-    if drifts.is_empty() {
-        terminal.say(format!("No value differs from {}.", before.id));
-    }
-    for d in drifts {
-        let change = d.now - d.before;
-        let share = if d.before == 0.0 {
-            String::new()
-        } else {
-            format!(", {:+.2} %", change / d.before.abs() * 100.0)
-        };
-        terminal.say(format!(
-            "drift: {} / {}: {} -> {} {} ({}{}{share})",
-            d.scenario,
-            d.check,
-            number(d.before),
-            number(d.now),
-            d.unit,
-            if change > 0.0 { "+" } else { "" },
-            number(change)
-        ));
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `report.html` of scenarios: verdict and table first, then a picture for each check.
 
+use super::compare::Comparison;
+use super::repeats::Repeated;
 use super::result::{LedgerSummary, RunResult, ScenarioResult};
 use super::safety::safety;
 use super::{charts, escape, number};
@@ -23,7 +25,18 @@ pub fn scenario_report(result: &RunResult) -> String {
         ("started", result.started_utc.clone()),
         ("ended", result.ended_utc.clone()),
         ("exit code", result.exit_code.to_string()),
+        (
+            "part",
+            result
+                .shard
+                .map_or_else(String::new, |s| format!("{} of {}", s.part, s.of)),
+        ),
+        ("put together from", result.parts.join(", ")),
     ]));
+    if let Some(changes) = &result.changes {
+        body.push_str(&changed(changes));
+    }
+    body.push_str(&repeated(&result.repeats));
     body.push_str(&overview(&result.scenarios));
     for (i, scenario) in result.scenarios.iter().enumerate() {
         body.push_str(&section(i, scenario));
@@ -107,6 +120,71 @@ pub(super) fn footer(ledger: &LedgerSummary, gridrig: &str) -> String {
     format!(
         "<footer><p>{ledger}</p><p>gridrig {}</p></footer>",
         escape(gridrig)
+    )
+}
+
+/// What has changed since the run that it was compared with, regressions in the colour of a failure.
+fn changed(changes: &Comparison) -> String {
+    let mut rows = String::new();
+    let mut row = |word: &str, class: &str, what: &str, how: &str| {
+        rows.push_str(&format!(
+            "<tr><td><span class=\"word {class}\">{word}</span></td><td>{}</td><td class=\"n\">{}</td></tr>",
+            escape(what),
+            escape(how)
+        ));
+    };
+    for turn in &changes.turns {
+        let (word, class) = match turn.is_worse() {
+            true => ("worse", "fail"),
+            false => ("better", "pass"),
+        };
+        let how = format!("{} → {}", turn.before, turn.now);
+        row(word, class, &turn.scenario, &how);
+    }
+    for gone in &changes.gone {
+        row("gone", "fail", gone, "");
+    }
+    for new in &changes.new {
+        row("new", "infrastructure", new, "");
+    }
+    for drift in &changes.drifts {
+        let (word, class) = match drift.is_too_far() {
+            true => ("too far", "fail"),
+            false => ("drift", "infrastructure"),
+        };
+        let what = format!("{} / {}", drift.scenario, drift.check);
+        row(word, class, &what, &drift.line());
+    }
+    let baseline = escape(&changes.baseline);
+    if rows.is_empty() {
+        return format!("<p class=\"meta\">Nothing differs from {baseline}.</p>\n");
+    }
+    format!(
+        "<h2>Changed since {baseline}</h2><div class=\"wide\"><table><thead><tr><th></th><th>what</th>\
+         <th class=\"n\">from, to</th></tr></thead><tbody>{rows}</tbody></table></div>\n"
+    )
+}
+
+fn repeated(repeats: &[Repeated]) -> String {
+    if repeats.is_empty() {
+        return String::new();
+    }
+    let row = |one: &Repeated| {
+        let (word, class) = match (one.is_flaky(), one.passed) {
+            (true, _) => ("flaky", "inconclusive"),
+            (false, 0) => ("never", "fail"),
+            (false, _) => ("always", "pass"),
+        };
+        format!(
+            "<tr><td><span class=\"word {class}\">{word}</span></td><td>{}</td><td>{}</td></tr>",
+            escape(&one.name),
+            escape(&one.line())
+        )
+    };
+    format!(
+        "<h2>Repetitions</h2><div class=\"wide\"><table><thead><tr><th>passes</th><th>scenario</th>\
+         <th>how often</th></tr></thead><tbody>{}</tbody></table></div>\n",
+        repeats.iter().map(row).collect::<String>()
     )
 }
 

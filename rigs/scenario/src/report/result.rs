@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::compare::Comparison;
+use super::merge::Shard;
+use super::repeats::Repeated;
 use crate::check::CheckResult;
 use crate::script::Scenario;
 use crate::verdict::{Expect, Verdict, of_scenario};
@@ -38,8 +41,20 @@ pub struct RunResult {
     pub started_utc: String,
     /// Time of day when it ended.
     pub ended_utc: String,
+    /// Which part of a run this is; `None` = all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// Names of the parts that this was put together from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// Scenarios in the order in which they ran.
     pub scenarios: Vec<ScenarioResult>,
+    /// Those that ran several times, and how often they passed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<Repeated>,
+    /// What has changed since the run that it was to be compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Comparison>,
     /// What was counted.
     pub counters: Counters,
     /// The ledger of the run.
@@ -215,6 +230,21 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        self.cycles += other.cycles;
+        self.cycles_late += other.cycles_late;
+        self.samples += other.samples;
+        self.dispatches += other.dispatches;
+        self.dispatches_logged += other.dispatches_logged;
+        self.trades += other.trades;
+        self.telemetry_written += other.telemetry_written;
+        self.telemetry_lost += other.telemetry_lost;
+        for (name, count) in &other.more {
+            *self.more.entry(name.clone()).or_default() += count;
+        }
+    }
+
     /// All counts with their names, in the order of the file.
     #[must_use]
     pub fn rows(&self) -> Vec<(&str, u64)> {

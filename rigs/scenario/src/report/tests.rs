@@ -93,7 +93,7 @@ fn checks(scenario: &Scenario, watts: f64) -> Vec<CheckResult> {
         .collect()
 }
 
-fn judged(name: &str, watts: f64, expect: Expect) -> ScenarioResult {
+pub(super) fn judged(name: &str, watts: f64, expect: Expect) -> ScenarioResult {
     let mut scenario = scenario();
     scenario.name.push_str(name);
     scenario.expect = expect;
@@ -126,6 +126,10 @@ fn result() -> RunResult {
         seed: 7,
         started_utc: "2026-11-22T10:15:30.000Z".to_owned(),
         ended_utc: "2026-11-22T10:15:42.500Z".to_owned(),
+        shard: None,
+        parts: Vec::new(),
+        repeats: Vec::new(),
+        changes: None,
         scenarios: vec![
             judged("", 2000.0, Expect::Pass),
             judged(", too much", 2120.0, Expect::Pass),
@@ -295,4 +299,35 @@ fn keep(name: &str, page: &str) {
     if let Some(folder) = std::env::var_os("GRIDRIG_KEEP_REPORTS") {
         std::fs::write(std::path::Path::new(&folder).join(name), page).expect("writable");
     }
+}
+
+#[test]
+fn the_report_shows_what_has_changed_and_how_often_repetitions_passed() {
+    let before = result();
+    let mut now = result();
+    now.scenarios.push(now.scenarios[1].clone());
+    now.scenarios.push(now.scenarios[0].clone());
+    now.scenarios[1].checks[1].value = Some(2500.0);
+    now.scenarios[2].verdict = Verdict::Fail;
+    now.repeats = super::repeats::of(&now.scenarios);
+    let budgets = super::compare::Budgets {
+        all: Some(0.01),
+        named: Vec::new(),
+    };
+    now.changes = Some(super::compare::Comparison::of(&before, &now, &budgets));
+    let page = html::scenario_report(&now);
+    for text in [
+        "Changed since 20261122T101530Z-7f3a",
+        "<span class=\"word fail\">worse</span>",
+        "pass → fail",
+        "<span class=\"word fail\">too far</span>",
+        "<span class=\"word infrastructure\">new</span>",
+        "<h2>Repetitions</h2>",
+        "<span class=\"word fail\">never</span>",
+        "passed 0 of 2 times",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    now.changes = Some(super::compare::Comparison::default());
+    assert!(html::scenario_report(&now).contains("Nothing differs from"));
 }
