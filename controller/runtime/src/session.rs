@@ -474,17 +474,11 @@ fn influx(rig: &Rig, run_dir: &Path) -> Result<Option<InfluxConfig>, Box<Diagnos
     let Some(server) = &rig.influx else {
         return Ok(None);
     };
-    let token = match &server.token_env {
-        None => None,
-        Some(name) => Some(std::env::var(name).map_err(|_| {
-            Box::new(
-                Diagnostic::error("R022", Actor::Operator, "the telemetry token is not set")
-                    .help(format!("set the environment variable {name}")),
-            )
-        })?),
-    };
+    let token = server.token.as_ref();
+    let token = token.map(|t| t.read("the telemetry token")).transpose()?;
     Ok(Some(InfluxConfig {
         url: server.url.clone(),
+        api: server.api,
         org: server.org.clone(),
         bucket: server.bucket.clone(),
         token,

@@ -94,9 +94,12 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R022",
-        "A password is named by an environment variable that is not set.",
+        "A password or token is named by an environment variable that is not set.",
     ),
-    ("R023", "A certificate file cannot be read."),
+    (
+        "R023",
+        "A file with a certificate or a token cannot be read, or holds none.",
+    ),
     (
         "R024",
         "A TCP port, serial device or CAN interface cannot be opened. The message says what the system said and what to do.",

@@ -310,17 +310,28 @@ pub struct RigDevice {
     pub keep_alives: bus::KeepAlives,
 }
 
+/// Where a secret is, which a rig never holds itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFrom {
+    /// In this environment variable.
+    Environment(String),
+    /// In this file, with or without a newline at its end.
+    File(std::path::PathBuf),
+}
+
 /// A telemetry server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Influx {
     /// URL of the server.
     pub url: String,
+    /// How it takes line protocol.
+    pub api: crate::telemetry::WriteApi,
     /// Organisation.
     pub org: String,
-    /// Bucket.
+    /// Bucket; for version 1 `database` or `database/retention_policy`.
     pub bucket: String,
-    /// Environment variable that holds the token.
-    pub token_env: Option<String>,
+    /// Where the token is; for version 1 it is `user:password`.
+    pub token: Option<SecretFrom>,
     /// Largest spool on disk while the server is away, in bytes.
     pub spool_bytes: u64,
 }

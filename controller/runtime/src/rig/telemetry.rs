@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use document::Table;
+use document::{Actor, Diagnostic, Table};
 
 use super::buses::broker;
 use super::parse::Reader;
-use super::{HomeAssistant, Influx};
+use super::{HomeAssistant, Influx, SecretFrom};
+use crate::telemetry::WriteApi;
 
 /// Everybody who is told.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub(super) fn sinks(reader: &Reader<'_>) -> Sinks {
     };
     let sinks = Sinks {
         influx: telemetry.table("influx").map(|table| {
-            let influx = influx(&table);
+            let influx = influx(reader, &table);
             table.finish();
             influx
         }),
@@ -35,14 +36,17 @@ pub(super) fn sinks(reader: &Reader<'_>) -> Sinks {
     sinks
 }
 
-fn influx(table: &Table<'_>) -> Influx {
+fn influx(reader: &Reader<'_>, table: &Table<'_>) -> Influx {
     let url = table.required_text("url", "http://127.0.0.1:8086");
     Influx {
+        api: table
+            .choice("api", &[("v2", WriteApi::V2), ("v1", WriteApi::V1)])
+            .map_or(WriteApi::V2, |x| x.value),
         org: table.text("org").map_or_else(String::new, |x| x.value),
         bucket: table
             .required_text("bucket", "bench")
             .map_or_else(String::new, |x| x.value),
-        token_env: table.text("token_env").map(|x| x.value),
+        token: token(reader, table),
         spool_bytes: table
             .text("spool")
             .and_then(|x| {
@@ -61,6 +65,53 @@ fn influx(table: &Table<'_>) -> Influx {
             // Chosen: a day of the demo bench's telemetry.
             .unwrap_or(512_000_000),
         url: url.map_or_else(String::new, |x| x.value),
+    }
+}
+
+fn token(reader: &Reader<'_>, table: &Table<'_>) -> Option<SecretFrom> {
+    let env = table.text("token_env");
+    let file = table.text("token_file");
+    if let (Some(_), Some(file)) = (&env, &file) {
+        table.document().error(
+            "D005",
+            file.span.clone(),
+            "the token is named twice",
+            "",
+            "keep one of `token_env` and `token_file`",
+        );
+    }
+    let env = env.map(|x| SecretFrom::Environment(x.value));
+    env.or_else(|| file.map(|x| SecretFrom::File(reader.path(table, &x.value))))
+}
+
+impl SecretFrom {
+    /// Fetches the secret; `what` names it in the sentence of a fault.
+    ///
+    /// # Errors
+    /// R022 when the variable is not set, R023 when the file cannot be read or holds no secret in one line.
+    pub fn read(&self, what: &str) -> Result<String, Box<Diagnostic>> {
+        let fault = |code, fault: String, help: String| {
+            Box::new(Diagnostic::error(code, Actor::Operator, fault).help(help))
+        };
+        match self {
+            Self::Environment(name) => std::env::var(name).map_err(|_| {
+                let help = format!("set the environment variable {name}");
+                fault("R022", format!("{what} is not set"), help)
+            }),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| {
+                    let cause = format!("the file {} cannot be read: {e}", path.display());
+                    fault("R023", cause, format!("give the path of {what}"))
+                })?;
+                let secret = text.trim();
+                if secret.is_empty() || secret.contains(char::is_control) {
+                    let cause = format!("the file {} does not hold {what}", path.display());
+                    let help = "write it into the file, in one line".to_owned();
+                    return Err(fault("R023", cause, help));
+                }
+                Ok(secret.to_owned())
+            }
+        }
     }
 }
 

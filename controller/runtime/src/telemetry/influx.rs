@@ -1,14 +1,15 @@
 //! The time-series server: batches of line protocol, patience, and a spool.
 //!
 //! One thread with its own little runtime takes rows from a queue, makes batches, and writes them
-//! through the client library's line-protocol call, the only one whose body can be sent again. What
-//! the server says decides: done; refused as malformed (the batch is halved until the bad line
+//! to the [`Endpoint`]. What the server says decides: done; refused as malformed (the batch is halved until the bad line
 //! stands alone, which is dropped and counted); or not now, which sends the batch to the spool. While
 //! anything is spooled, new batches queue behind it, so that the server gets all in order.
 //!
-//! The client library does not hand out response headers, so `Retry-After` cannot be read: waits
-//! double from half a second to half a minute instead.
+//! Waits double from half a second to half a minute, and each is drawn from its upper half, so that
+//! the benches of a lab do not all come back at once. A server that names its own wait (`Retry-After`)
+//! is not asked before it has passed.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,12 +17,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use influxdb2::api::write::TimestampPrecision;
-use influxdb2::{Client, ClientBuilder, RequestError};
 use model::Instant;
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::endpoint::{ANSWER_WAIT, Answer, Endpoint, Refusal};
 use super::line::{Line, Row, sample_lines, values_in};
 use super::spool::{Spool, values_of};
 use super::{Counts, NamedDevice, Pace, TelemetryError};
@@ -30,13 +30,12 @@ use super::{Counts, NamedDevice, Pace, TelemetryError};
 const BATCH_LINES: usize = 5_000;
 /// Longest time that a line waits for its batch to fill, in control time or in silence.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
-/// Time after which an answer is not waited for any more.
-/// Chosen: 5 s, ten times what a busy small server was seen to take.
-const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// First wait after a failure. Chosen: half a second.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// Longest wait after failures. Chosen: half a minute, so that a returning server is soon used.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Longest wait that a server may ask for. Chosen: ten minutes; a larger number is more likely a mistake.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// Messages that may wait on a real bench.
 /// Chosen: 4096, over six minutes of 100 ms cycles; an answer takes at most [`ANSWER_WAIT`].
 const MESSAGES_WAITING_MAX: usize = 4_096;
@@ -44,16 +43,27 @@ const MESSAGES_WAITING_MAX: usize = 4_096;
 /// Chosen: 32, some 400 requests at most for a full batch.
 const BAD_LINES_MAX: u32 = 32;
 
+/// How a server takes line protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteApi {
+    /// `/api/v2/write` of versions 2 and 3, with a token.
+    V2,
+    /// `/write` of version 1, with a user and a password.
+    V1,
+}
+
 /// Where and how the server is reached.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InfluxConfig {
     /// Base address, such as `http://127.0.0.1:8086`.
     pub url: String,
-    /// Organisation.
+    /// How it takes line protocol.
+    pub api: WriteApi,
+    /// Organisation; version 1 has none.
     pub org: String,
-    /// Bucket.
+    /// Bucket; for version 1 `database` or `database/retention_policy`.
     pub bucket: String,
-    /// Token; `None` sends none.
+    /// Token, for version 1 `user:password`; `None` sends none.
     pub token: Option<String>,
     /// Most bytes that wait on disk while the server is away.
     pub spool_bytes: u64,
@@ -66,6 +76,7 @@ impl std::fmt::Debug for InfluxConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InfluxConfig")
             .field("url", &self.url)
+            .field("api", &self.api)
             .field("org", &self.org)
             .field("bucket", &self.bucket)
             .field("token", &self.token.as_ref().map(|_| "…"))
@@ -184,13 +195,7 @@ impl Influx {
         pace: Pace,
     ) -> Result<Self, TelemetryError> {
         check_url(&config.url).map_err(TelemetryError::Url)?;
-        let client = ClientBuilder::new(
-            &config.url,
-            &config.org,
-            config.token.as_deref().unwrap_or(""),
-        )
-        .build()
-        .map_err(|e| TelemetryError::Url(e.to_string()))?;
+        let endpoint = Endpoint::new(&config)?;
         let counts = Arc::new(Counts::default());
         let (queue, messages) = match pace {
             Pace::Real => {
@@ -206,7 +211,7 @@ impl Influx {
         // What a former run left counts here: it is written or lost in this run.
         Counts::add(&counts.taken, spool.values());
         let writer = Writer {
-            client,
+            endpoint,
             config,
             devices,
             counts: Arc::clone(&counts),
@@ -272,18 +277,9 @@ impl Influx {
     }
 }
 
-/// What the server said about a request.
-enum Answer {
-    Done,
-    /// The lines are at fault: sending them again is of no use.
-    BadLines(String),
-    /// The server, the way to it, or the rights are at fault: keep the lines and try later.
-    NotNow(String),
-}
-
 /// The thread's side.
 struct Writer {
-    client: Client,
+    endpoint: Endpoint,
     config: InfluxConfig,
     devices: Arc<[NamedDevice]>,
     counts: Arc<Counts>,
@@ -377,8 +373,8 @@ impl Writer {
             // The lines stay in place while they are under way: what interrupts the call loses nothing.
             let left = self.ship(&self.lines[..many]).await;
             self.lines.drain(..many);
-            if let Err(Failed { left, why }) = left {
-                self.put_off(&why);
+            if let Err(Failed { left, refusal }) = left {
+                self.put_off(&refusal);
                 let rest = std::mem::take(&mut self.lines);
                 self.keep(&left);
                 self.keep(&rest);
@@ -404,8 +400,8 @@ impl Writer {
                 self.back_again();
                 Vec::new()
             }
-            Err(Failed { left, why }) => {
-                self.put_off(&why);
+            Err(Failed { left, refusal }) => {
+                self.put_off(&refusal);
                 left
             }
         };
@@ -428,17 +424,21 @@ impl Writer {
     }
 
     /// Doubles the wait, and tells of the outage once.
-    fn put_off(&mut self, why: &str) {
+    fn put_off(&mut self, refusal: &Refusal) {
         let wait = self
             .retry_wait
             .map_or(RETRY_FIRST, |w| (w * 2).min(RETRY_MAX));
         self.retry_wait = Some(wait);
-        self.retry = Some(Box::pin(tokio::time::sleep(wait)));
+        self.retry = Some(Box::pin(tokio::time::sleep(pause(
+            wait,
+            refusal.after,
+            RandomState::new().build_hasher().finish(),
+        ))));
         if !self.warned {
             self.warned = true;
             tracing::warn!(
                 server = self.config.url,
-                why,
+                why = refusal.why,
                 "The telemetry server took no data; it is spooled until it does."
             );
         }
@@ -484,14 +484,14 @@ impl Writer {
                     ranges.push((middle, until));
                     ranges.push((from, middle));
                 }
-                Answer::NotNow(why) => {
+                Answer::NotNow(refusal) => {
                     ranges.push((from, until));
                     let left = ranges
                         .iter()
                         .rev()
                         .flat_map(|(from, until)| lines[*from..*until].iter().cloned())
                         .collect();
-                    return Err(Failed { left, why });
+                    return Err(Failed { left, refusal });
                 }
             }
         }
@@ -504,30 +504,23 @@ impl Writer {
             body.push_str(&line.text);
             body.push('\n');
         }
-        let call = self.client.write_line_protocol_with_precision(
-            &self.config.org,
-            &self.config.bucket,
-            body,
-            TimestampPrecision::Nanoseconds,
-        );
-        match tokio::time::timeout(ANSWER_WAIT, call).await {
-            Ok(Ok(())) => Answer::Done,
-            Ok(Err(RequestError::Http { status, text })) => {
-                let why = format!("{status}: {}", text.chars().take(200).collect::<String>());
-                match status.as_u16() {
-                    // Malformed, too large, or refused in part.
-                    400 | 413 | 422 => Answer::BadLines(why),
-                    _ => Answer::NotNow(why),
-                }
-            }
-            Ok(Err(error)) => Answer::NotNow(error.to_string()),
-            Err(_) => Answer::NotNow(format!("no answer within {} s", ANSWER_WAIT.as_secs())),
-        }
+        self.endpoint.write(body).await
+    }
+}
+
+/// The time until the next try: the upper half of the wait, by a random number, and never less than what
+/// the server asked for.
+pub(super) fn pause(wait: Duration, asked: Option<Duration>, random: u64) -> Duration {
+    let half = wait / 2;
+    let spread = half.mul_f64(random as f64 / u64::MAX as f64);
+    match asked {
+        None => half + spread,
+        Some(asked) => asked.min(RETRY_AFTER_MAX) + spread,
     }
 }
 
 /// What was not sent, and why.
 struct Failed {
     left: Vec<Line>,
-    why: String,
+    refusal: Refusal,
 }

@@ -11,6 +11,7 @@
 //! Terms: a *value* is one good reading of one point; a bad reading is a row with its reason in the
 //! store and a gap at the server, never a number.
 
+mod endpoint;
 mod homeassistant;
 mod influx;
 mod line;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use model::{Event, Instant, PointSample, Role, UtcTime};
 
 pub use homeassistant::{HomeConfig, HomeDevice};
-pub use influx::{InfluxConfig, check_url};
+pub use influx::{InfluxConfig, WriteApi, check_url};
 pub use line::field_name;
 pub use record::{EventRecord, Level, describe, setpoint_text};
 pub(crate) use record::{setpoint_json, stage_name};

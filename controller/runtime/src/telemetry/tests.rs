@@ -534,6 +534,7 @@ fn nobody() -> String {
 fn start(dir: &Path, url: &str, spool_bytes: u64, pace: Pace) -> Telemetry {
     let config = InfluxConfig {
         url: url.into(),
+        api: WriteApi::V2,
         org: "lab".into(),
         bucket: "bench".into(),
         token: Some("t0k3n".into()),
@@ -735,4 +736,131 @@ fn a_server_that_never_answers_does_not_hold_up_the_end() {
         10,
         "the batch waits on disk for the next run"
     );
+}
+
+/// A server that reads one request, answers with these bytes and closes.
+fn answers(bytes: String) -> (String, std_mpsc::Receiver<String>) {
+    use std::io::Read;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tx, seen) = std_mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut chunk = [0; 4096];
+        while !request.ends_with(b"m a=1 5\n") {
+            let many = stream.read(&mut chunk).unwrap();
+            assert!(many > 0, "the request ended early");
+            request.extend_from_slice(&chunk[..many]);
+        }
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let _ = tx.send(String::from_utf8(request).unwrap());
+    });
+    (url, seen)
+}
+
+/// Writes one line; what became of it in a word, the wait that was asked for, and the request.
+fn write_one(api: WriteApi, bucket: &str, bytes: &str) -> (&'static str, Option<u64>, String) {
+    let (url, seen) = answers(bytes.to_owned());
+    let config = InfluxConfig {
+        url,
+        api,
+        org: "lab".into(),
+        bucket: bucket.into(),
+        token: Some("ann:s:3".into()),
+        spool_bytes: SPOOL,
+        spool_dir: "unused".into(),
+    };
+    let answer = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            let endpoint = endpoint::Endpoint::new(&config).unwrap();
+            endpoint.write("m a=1 5\n".into()).await
+        });
+    let (word, after) = match answer {
+        endpoint::Answer::Done => ("done", None),
+        endpoint::Answer::BadLines(_) => ("bad", None),
+        endpoint::Answer::NotNow(refusal) => ("not now", refusal.after.map(|a| a.as_secs())),
+    };
+    (word, after, seen.recv_timeout(WITHIN).unwrap())
+}
+
+#[test]
+fn each_answer_says_whether_lines_are_stored_bad_or_to_be_sent_again() {
+    let page = "<html>Log in first</html>";
+    let full = |status: &str, header: &str, body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\n{header}content-length: {length}\r\n\r\n{body}")
+    };
+    // What is sent, what it means to both versions, and the wait that version 1 reads.
+    let rows = [
+        ("HTTP/1.1 204 No Content\r\n\r\n".into(), "done", None),
+        (
+            full("400 Bad Request", "", "{\"error\":\"field type conflict\"}"),
+            "bad",
+            None,
+        ),
+        (full("413 Too Large", "", "{}"), "bad", None),
+        (full("422 Unprocessable", "", "{}"), "bad", None),
+        (full("401 Unauthorized", "", "{}"), "not now", None),
+        (full("404 Not Found", "", "{}"), "not now", None),
+        (
+            full("429 Too Many", "retry-after: 7\r\n", "{}"),
+            "not now",
+            Some(7),
+        ),
+        (
+            full("503 Unavailable", "Retry-After: soon\r\n", page),
+            "not now",
+            None,
+        ),
+        // The page of a proxy is no receipt; nor is half an answer, or none.
+        (full("200 OK", "", page), "not now", None),
+        ("HTTP/1.1 503 Unavail".into(), "not now", None),
+        (String::new(), "not now", None),
+    ];
+    for (bytes, word, after) in &rows {
+        let (v1, v1_after, _) = write_one(WriteApi::V1, "bench", bytes);
+        assert_eq!((v1, v1_after), (*word, *after), "v1: {bytes}");
+        let (v2, v2_after, _) = write_one(WriteApi::V2, "bench", bytes);
+        assert_eq!((v2, v2_after), (*word, None), "v2: {bytes}");
+    }
+}
+
+#[test]
+fn version_1_is_told_database_retention_policy_and_login() {
+    // ann:s:3 in base 64: the first colon parts user and password.
+    for (bucket, target) in [
+        ("bench", "POST /write?precision=ns&db=bench HTTP/1.1"),
+        (
+            "bench/a week",
+            "POST /write?precision=ns&db=bench&rp=a+week HTTP/1.1",
+        ),
+    ] {
+        let (word, _, request) = write_one(WriteApi::V1, bucket, "HTTP/1.1 204 No Content\r\n\r\n");
+        assert_eq!(word, "done");
+        assert_eq!(request.lines().next().unwrap(), target);
+        assert!(
+            request.contains("authorization: Basic YW5uOnM6Mw=="),
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn a_pause_is_spread_and_never_shorter_than_the_server_asks() {
+    let s = Duration::from_secs;
+    let rows = [
+        (8, None, 0, s(4)),
+        (8, None, u64::MAX, s(8)),
+        (8, Some(20), 0, s(20)),
+        (8, Some(20), u64::MAX, s(24)),
+        (8, Some(1_000_000), 0, s(600)),
+    ];
+    for (wait, asked, random, expected) in rows {
+        let pause = influx::pause(s(wait), asked.map(s), random);
+        assert_eq!(pause, expected, "{wait} {asked:?} {random}");
+    }
 }

@@ -560,3 +560,54 @@ fn a_home_assistant_is_reached_as_a_bus_of_mqtt_is() {
     .expect("good on paper");
     assert_eq!(rig.home().expect_err("no password").code, "R022");
 }
+
+#[test]
+fn a_telemetry_server_says_its_version_and_where_its_token_is() {
+    use crate::rig::SecretFrom;
+    use crate::telemetry::WriteApi;
+    let section = |keys: &str| {
+        format!(
+            "{GOOD}\n[telemetry]\ninflux = {{ url = \"http://10.0.0.9\", bucket = \"b\", {keys} }}\n"
+        )
+    };
+    let server = |keys: &str| {
+        let rig = load_file(&section(keys)).expect("good");
+        rig.influx.expect("it is there")
+    };
+    assert_eq!(server("org = \"lab\"").api, WriteApi::V2);
+    assert_eq!(server("api = \"v1\"").api, WriteApi::V1);
+    assert_eq!(
+        server("token_env = \"TOKEN\"").token,
+        Some(SecretFrom::Environment("TOKEN".into()))
+    );
+    let Some(SecretFrom::File(path)) = server("token_file = \"keys/token\"").token else {
+        panic!("a file")
+    };
+    assert!(path.ends_with("keys/token"));
+    for (keys, code) in [
+        ("api = \"v4\"", "D006"),
+        ("token_env = \"T\", token_file = \"t\"", "D005"),
+    ] {
+        let faults = load_file(&section(keys)).expect_err(keys);
+        let codes: Vec<&str> = faults.iter().map(|d| d.code).collect();
+        assert_eq!(codes, [code], "{keys}: {faults:#?}");
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("token");
+    let from = SecretFrom::File(file.clone());
+    for (text, expected) in [
+        (None, Err("R023")),
+        (Some(""), Err("R023")),
+        (Some("two\nlines\n"), Err("R023")),
+        (Some("t0k3n==\n"), Ok("t0k3n==")),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&file, text).expect("it can be written");
+        }
+        let read = from.read("the token");
+        let read = read.as_deref().map_err(|d| d.code);
+        assert_eq!(read, expected, "{text:?}");
+    }
+    let unset = SecretFrom::Environment("NOBODY_SETS_THIS".into());
+    assert_eq!(unset.read("the token").expect_err("unset").code, "R022");
+}
