@@ -12,17 +12,18 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use model::Instant;
+use model::{Instant, UtcTime};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::endpoint::{ANSWER_WAIT, Answer, Endpoint, Refusal};
-use super::line::{Line, Row, sample_lines, values_in};
+use super::line::{Line, Row, event_line, sample_lines, values_in};
+use super::record::EventRecord;
 use super::spool::{Spool, values_of};
 use super::{Counts, NamedDevice, Pace, TelemetryError};
 
@@ -180,6 +181,8 @@ impl Messages {
 pub(super) struct Influx {
     queue: Queue,
     counts: Arc<Counts>,
+    /// The moment of the last event, and how many nanoseconds the next one of the same moment is put off.
+    last_event: Mutex<Option<(UtcTime, i64)>>,
     ended: Receiver<()>,
     thread: JoinHandle<()>,
 }
@@ -237,6 +240,7 @@ impl Influx {
         Ok(Self {
             queue,
             counts,
+            last_event: Mutex::new(None),
             ended,
             thread,
         })
@@ -249,7 +253,24 @@ impl Influx {
     }
 
     /// Hands the lines of an event over, or counts them as lost.
-    pub(super) fn event(&self, now: Instant, lines: Vec<Line>) {
+    ///
+    /// A server keeps one value for each series and time, and one step tells several events of one kind about
+    /// one device. Events of one moment are therefore a nanosecond apart.
+    pub(super) fn event(&self, utc: UtcTime, now: Instant, record: &EventRecord) {
+        let later_ns = {
+            let mut last = self
+                .last_event
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let later_ns = match *last {
+                Some((moment, later_ns)) if moment == utc => later_ns + 1,
+                _ => 0,
+            };
+            *last = Some((utc, later_ns));
+            later_ns
+        };
+        let told = UtcTime::from_unix_nanos(utc.unix_nanos().saturating_add(later_ns));
+        let lines = event_line(told, record);
         let values = values_of(&lines);
         self.push(values, Message::Lines(now, lines));
     }

@@ -238,7 +238,7 @@ impl Telemetry {
                 .map_or_else(|| format!("#{}", device.0), |d| d.name.clone())
         });
         if let Some(influx) = &self.influx {
-            influx.event(now, line::event_line(utc, &record));
+            influx.event(utc, now, &record);
         }
         let text = record.json_line(utc, now);
         match &self.store {

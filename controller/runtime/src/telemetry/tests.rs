@@ -864,3 +864,20 @@ fn a_pause_is_spread_and_never_shorter_than_the_server_asks() {
         assert_eq!(pause, expected, "{wait} {asked:?} {random}");
     }
 }
+
+#[test]
+fn events_of_one_moment_do_not_replace_each_other_on_the_server() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[]));
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Virtual);
+    for second in [7.0, 7.0, 7.0, 8.0] {
+        telemetry.event(utc(second), at(second), &Event::Armed { armed: true });
+    }
+    assert_eq!(telemetry.finish(WITHIN).written, 4);
+    let lines = server.lines();
+    let ns: Vec<i64> = lines
+        .iter()
+        .map(|l| l.rsplit(' ').next().unwrap().parse().unwrap())
+        .collect();
+    let (seven, eight) = (utc(7.0).unix_nanos(), utc(8.0).unix_nanos());
+    assert_eq!(ns, [seven, seven + 1, seven + 2, eight]);
+}
