@@ -1,4 +1,4 @@
-//! Telemetry as somebody else's server understands it: VictoriaMetrics parses, stores and counts.
+//! Telemetry as somebody else's servers understand it: VictoriaMetrics and InfluxDB 1 parse, store and count.
 
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
@@ -24,12 +24,12 @@ fn server(dir: &Path, port: u16) -> Running {
 }
 
 /// The demo bench with a server to write to.
-fn rig(dir: &Path, port: u16) -> PathBuf {
+fn rig(dir: &Path, port: u16, api: &str) -> PathBuf {
     let path = dir.join("telemetry.toml");
     let text = format!(
         "schema = 1\ninherit = \"{}\"\n\
          [plant]\nday = \"{}\"\n\
-         [telemetry]\ninflux = {{ url = \"http://127.0.0.1:{port}\", org = \"lab\", bucket = \"bench\" }}\n",
+         [telemetry]\ninflux = {{ url = \"http://127.0.0.1:{port}\", org = \"lab\", bucket = \"bench\", api = \"{api}\" }}\n",
         root().join("rigs/virtual/campus.toml").display(),
         root().join("rigs/virtual/campus-day.toml").display(),
     );
@@ -147,7 +147,7 @@ fn the_server_holds_exactly_what_the_run_says_it_wrote() {
     let (dir, port) = (folder(), free_port());
     let _server = server(dir.path(), port);
     let run_dir = dir.path().join("run");
-    let (status, stderr) = demo(&rig(dir.path(), port), &run_dir, "15s").end(PATIENCE * 2);
+    let (status, stderr) = demo(&rig(dir.path(), port, "v2"), &run_dir, "15s").end(PATIENCE * 2);
     assert!(status.success(), "{status}:\n{stderr}");
     let written = counter(&run_dir, "telemetry_written");
     assert!(written > 500, "only {written} values in 15 s");
@@ -172,7 +172,7 @@ fn a_server_that_goes_away_and_comes_back_misses_nothing() {
     let (dir, port) = (folder(), free_port());
     let first = server(dir.path(), port);
     let run_dir = dir.path().join("run");
-    let mut demo = demo(&rig(dir.path(), port), &run_dir, "40s");
+    let mut demo = demo(&rig(dir.path(), port, "v2"), &run_dir, "40s");
     wait_for("the server has some values", PATIENCE, || {
         (exported(port).len() > 200).then_some(())
     });
@@ -203,5 +203,80 @@ fn a_server_that_goes_away_and_comes_back_misses_nothing() {
     assert!(
         held >= written,
         "{written} values were acknowledged, {held} are there"
+    );
+}
+
+/// InfluxDB 1 on a folder of its own.
+fn influx_1(dir: &Path, port: u16) -> Running {
+    let config = dir.join("influxdb.toml");
+    let folder = |name: &str| dir.join(name).display().to_string();
+    let text = format!(
+        "reporting-disabled = true\nbind-address = \"127.0.0.1:0\"\n\
+         [meta]\ndir = \"{}\"\n\
+         [data]\ndir = \"{}\"\nwal-dir = \"{}\"\nquery-log-enabled = false\n\
+         [http]\nbind-address = \"127.0.0.1:{port}\"\nlog-enabled = false\n",
+        folder("meta"),
+        folder("data"),
+        folder("wal"),
+    );
+    std::fs::write(&config, text).expect("the folder can be written");
+    let server = Running::start(tool("influxd").with(["run", "-config"]).with([config]));
+    wait_for_port("influxd", port);
+    server
+}
+
+/// All numbers of the server, and how many values it holds, text included.
+fn held_by_influx_1(port: u16) -> (Vec<Point>, usize) {
+    // SELECT * FROM /.*/ GROUP BY *, so that tags are no columns.
+    let path = "/query?db=bench&epoch=ns&q=SELECT%20*%20FROM%20%2F.*%2F%20GROUP%20BY%20*";
+    let body: Value = serde_json::from_str(&http::get(port, path).body).expect("JSON");
+    let (mut points, mut values) = (Vec::new(), 0);
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for series in list(&body["results"][0]["series"]) {
+        let device = series["tags"]["device"].as_str().unwrap_or_default();
+        let measurement = series["name"].as_str().unwrap_or_default();
+        let columns = list(&series["columns"]);
+        for row in list(&series["values"]) {
+            let at = row[0].as_i64().expect("nanoseconds").div_euclid(1_000_000);
+            for (column, value) in columns.iter().zip(list(&row)).skip(1) {
+                values += usize::from(!value.is_null());
+                if let (Some(field), Some(value)) = (column.as_str(), value.as_f64()) {
+                    points.push((format!("{measurement}_{field} {device}"), at, value));
+                }
+            }
+        }
+    }
+    (points, values)
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn influxdb_1_holds_each_value_once_after_it_was_killed_and_came_back() {
+    let (dir, port) = (folder(), free_port());
+    let first = influx_1(dir.path(), port);
+    let _ = http::post(
+        port,
+        "/query?q=CREATE%20DATABASE%20bench",
+        None,
+        &Value::Null,
+    );
+    let run_dir = dir.path().join("run");
+    let mut demo = demo(&rig(dir.path(), port, "v1"), &run_dir, "12s");
+    wait_for("the server has some values", PATIENCE, || {
+        (held_by_influx_1(port).1 > 100).then_some(())
+    });
+    // By SIGKILL: what it has acknowledged is in its write-ahead log.
+    drop(first);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let _second = influx_1(dir.path(), port);
+    let (status, stderr) = demo.end(PATIENCE * 2);
+    assert!(status.success(), "{status}:\n{stderr}");
+    assert_eq!(counter(&run_dir, "telemetry_lost"), 0);
+    let (held, values) = held_by_influx_1(port);
+    assert_eq!(values, counter(&run_dir, "telemetry_written"));
+    let absent = absent(&recorded(&run_dir), &held);
+    assert!(
+        absent.is_empty(),
+        "in the run folder but not on the server: {absent:?}"
     );
 }
