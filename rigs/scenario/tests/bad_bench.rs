@@ -134,6 +134,8 @@ check = [
             repeat: 1,
             ignore_expect: false,
             inconclusive_as_skipped: false,
+            shard: None,
+            baseline: None,
             run_dir,
             command: Vec::new(),
             id: "estop".into(),
