@@ -7,6 +7,7 @@ pub mod curve;
 pub mod demo;
 pub mod der;
 pub mod device;
+pub mod doctor;
 pub mod explain;
 pub mod ledger;
 mod live;
@@ -71,6 +72,8 @@ verbs! {
     Check => check;
     /// List, read, watch, record or write single points of devices.
     Device => device;
+    /// Measure what this machine can do for a bench, and say what stands in its way.
+    Doctor => doctor;
     /// Look for devices, only reading, and propose a rig.
     Scan => scan;
     /// Clear a book offline, or recompute the market of a run.

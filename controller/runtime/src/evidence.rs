@@ -30,7 +30,7 @@ pub const MARKET_OPERATOR: &str = "market-operator";
 /// Name of the node that keeps the log.
 const NODE: &str = "node-1";
 /// Deadline of a dispatch's record; `ledger.md` gives 20 ms as the default, a fifth of the cycle.
-const DEADLINE: Duration = Duration::from_millis(20);
+pub const DEADLINE: Duration = Duration::from_millis(20);
 /// Fencing token of this run: a run has one controller, so it does not rise.
 const AUTHORITY_EPOCH: u64 = 1;
 

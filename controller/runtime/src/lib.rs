@@ -12,6 +12,7 @@ pub mod desk;
 pub mod engine;
 pub mod evidence;
 mod field;
+pub mod fitness;
 pub mod heartbeat;
 pub mod image;
 pub mod journal;

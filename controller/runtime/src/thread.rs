@@ -21,6 +21,9 @@ use crate::clock::SystemClock;
 use crate::engine::{Engine, RestInHand};
 use crate::rights::{self, Rights};
 
+/// A step counts as late when it begins more than this share of the period after it was due.
+pub(crate) const LATE_SHARE: f64 = 0.2;
+
 /// Raises the event that wakes the control thread.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<OwnedFd>);
@@ -158,7 +161,7 @@ pub(crate) fn next_due(due: Instant, period: Duration, now: Instant) -> Instant 
 }
 
 /// Sleeps until an absolute time of the monotonic clock. True at that time, false when woken before.
-fn sleep_until(timer: &OwnedFd, waker: &Waker, at: Duration) -> bool {
+pub(crate) fn sleep_until(timer: &OwnedFd, waker: &Waker, at: Duration) -> bool {
     let spec = Itimerspec {
         it_interval: Timespec {
             tv_sec: 0,

@@ -7,10 +7,9 @@ use model::{DeviceIx, Event, Instant, PointSample, ProcessImage, UtcTime};
 
 use super::Engine;
 use crate::telemetry::{Level, describe};
+use crate::thread::LATE_SHARE;
 use crate::view::{BusView, CycleReport, LedgerView, MarketView};
 
-/// A step counts as late when it begins more than this share of the period after it was due.
-const LATE_SHARE: f64 = 0.2;
 /// How often the page hears of buses, market and ledger. Chosen: once a second, as people read.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
