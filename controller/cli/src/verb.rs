@@ -4,6 +4,7 @@ mod arming;
 pub mod bench;
 pub mod check;
 pub mod curve;
+pub mod dash;
 pub mod demo;
 pub mod der;
 pub mod device;
@@ -86,6 +87,8 @@ verbs! {
     Plant => plant;
     /// Recompute every control cycle of a run from its journal.
     Replay => replay;
+    /// Dashboards and data source of Grafana, made from a rig.
+    Dash => dash;
     /// Show or verify the ledger of a run.
     Ledger => ledger;
     /// Explain a code of an error.

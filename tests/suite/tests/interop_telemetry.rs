@@ -3,7 +3,7 @@
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -261,7 +261,8 @@ fn influxdb_1_holds_each_value_once_after_it_was_killed_and_came_back() {
         &Value::Null,
     );
     let run_dir = dir.path().join("run");
-    let mut demo = demo(&rig(dir.path(), port, "v1"), &run_dir, "12s");
+    let rig = rig(dir.path(), port, "v1");
+    let mut demo = demo(&rig, &run_dir, "12s");
     wait_for("the server has some values", PATIENCE, || {
         (held_by_influx_1(port).1 > 100).then_some(())
     });
@@ -279,4 +280,52 @@ fn influxdb_1_holds_each_value_once_after_it_was_killed_and_came_back() {
         absent.is_empty(),
         "in the run folder but not on the server: {absent:?}"
     );
+    dashboards_show_what_is_there(dir.path(), &rig, port, &recorded(&run_dir));
+}
+
+/// Every query of the exported dashboards is one that the server understands, and one of a device's values
+/// finds some exactly where the device has said any.
+fn dashboards_show_what_is_there(dir: &Path, rig: &Path, port: u16, recorded: &[Point]) {
+    let out = dir.join("grafana");
+    let mut exported = Running::start(
+        gridrig()
+            .with(["dash", "export"])
+            .with([rig])
+            .with(["--out"])
+            .with([&out]),
+    );
+    let (status, stderr) = exported.end(PATIENCE);
+    assert!(status.success(), "{status}:\n{stderr}");
+    let boards = std::fs::read_dir(out.join("dashboards")).expect("dashboards");
+    let said: BTreeSet<&str> = recorded.iter().map(|(name, ..)| name.as_str()).collect();
+    let mut asked = 0;
+    for board in boards {
+        let text = std::fs::read_to_string(board.expect("a file").path()).expect("read");
+        let board: Value = serde_json::from_str(&text).expect("JSON");
+        for panel in board["panels"].as_array().expect("panels") {
+            for target in panel["targets"].as_array().expect("targets") {
+                // As Grafana puts its own words in place.
+                let query = target["query"]
+                    .as_str()
+                    .expect("a query")
+                    .replace("$timeFilter", "time > now() - 1h")
+                    .replace("$__interval", "1s");
+                let escaped: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
+                let answer = http::get(port, &format!("/query?db=bench&q={escaped}")).body;
+                let answer: Value = serde_json::from_str(&answer).expect("JSON");
+                let result = &answer["results"][0];
+                assert!(result["error"].is_null(), "{query}: {answer}");
+                asked += 1;
+                if let Some(device) = query.split("\"device\" = '").nth(1) {
+                    let device = device.split('\'').next().expect("quoted");
+                    let quoted: Vec<&str> = query.split('"').collect();
+                    let name = format!("{}_{} {device}", quoted[3], quoted[1]);
+                    let is_shown = !result["series"].is_null();
+                    assert_eq!(is_shown, said.contains(name.as_str()), "{query}");
+                }
+            }
+        }
+    }
+    assert!(asked > 60, "only {asked} queries");
+    assert!(said.len() > 60, "only {} values were said", said.len());
 }

@@ -18,6 +18,15 @@ use model::{Instant, Point, PointSample, Reading, UtcTime};
 use super::record::EventRecord;
 use super::{NamedDevice, record};
 
+/// Measurement of events.
+pub(super) const EVENT: &str = "event";
+
+/// Measurement of cleared market intervals.
+pub(super) const MARKET: &str = "market";
+
+/// Its fields: millicents per kilowatt hour, milliwatt hours, a number.
+pub(super) const MARKET_FIELDS: [&str; 3] = ["price_mc_per_kwh", "energy_mwh", "trades"];
+
 /// A sample with its record time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Row {
@@ -144,13 +153,13 @@ pub(super) fn sample_lines(devices: &[NamedDevice], rows: &[Row]) -> Vec<Line> {
 /// The lines of an event: the event itself, and the figures of a cleared market.
 pub(super) fn event_line(utc: UtcTime, record: &EventRecord) -> Vec<Line> {
     let device = record.device.as_deref().unwrap_or("");
-    let mut text = head("event", &[("device", device), ("kind", record.event)]);
+    let mut text = head(EVENT, &[("device", device), ("kind", record.event)]);
     text.push_str(" text=\"");
     escape_into(&mut text, &record.text, Place::Text);
     let _ = write!(text, "\" {}", utc.unix_nanos());
     let mut lines = vec![Line { values: 1, text }];
     if record.event == record::MARKET_CLEARED {
-        let fields: Vec<String> = ["price_mc_per_kwh", "energy_mwh", "trades"]
+        let fields: Vec<String> = MARKET_FIELDS
             .iter()
             .filter_map(|key| {
                 let value = record.details.get(*key)?.as_f64()?;
@@ -160,7 +169,7 @@ pub(super) fn event_line(utc: UtcTime, record: &EventRecord) -> Vec<Line> {
         if !fields.is_empty() {
             lines.push(Line {
                 values: fields.len() as u32,
-                text: format!("market {} {}", fields.join(","), utc.unix_nanos()),
+                text: format!("{MARKET} {} {}", fields.join(","), utc.unix_nanos()),
             });
         }
     }

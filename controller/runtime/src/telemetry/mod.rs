@@ -12,6 +12,7 @@
 //! store and a gap at the server, never a number.
 
 mod endpoint;
+pub mod grafana;
 mod homeassistant;
 mod influx;
 mod line;
