@@ -141,6 +141,8 @@ pub struct Engine {
     own_orders: Vec<Order>,
     buses_told_at: Instant,
     busy_before: Vec<u64>,
+    /// How late the latest cycle since then began, and how long the longest took, in milliseconds.
+    worst_cycle_ms: (f64, f64),
     /// Wall-clock time at which the run began, by the wall clock of the last step.
     wall_start: Option<i64>,
 }
@@ -184,6 +186,7 @@ impl Engine {
             own_orders: Vec::new(),
             buses_told_at: Instant::START,
             busy_before,
+            worst_cycle_ms: (0.0, 0.0),
             wall_start: None,
             parts,
         }

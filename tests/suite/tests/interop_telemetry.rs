@@ -316,6 +316,12 @@ fn dashboards_show_what_is_there(dir: &Path, rig: &Path, port: u16, recorded: &[
                 let result = &answer["results"][0];
                 assert!(result["error"].is_null(), "{query}: {answer}");
                 asked += 1;
+                if ["FROM \"bus\"", "FROM \"cycle\""]
+                    .iter()
+                    .any(|from| query.contains(from))
+                {
+                    assert!(!result["series"].is_null(), "no figures: {query}");
+                }
                 if let Some(device) = query.split("\"device\" = '").nth(1) {
                     let device = device.split('\'').next().expect("quoted");
                     let quoted: Vec<&str> = query.split('"').collect();

@@ -6,7 +6,7 @@ use control::{Outcome, Rhythm};
 use model::{DeviceIx, Event, Instant, PointSample, ProcessImage, UtcTime};
 
 use super::Engine;
-use crate::telemetry::{Level, describe};
+use crate::telemetry::{Figures, Level, describe};
 use crate::thread::LATE_SHARE;
 use crate::view::{BusView, CycleReport, LedgerView, MarketView};
 
@@ -56,12 +56,15 @@ impl Engine {
         }
         if supervisory {
             let took = self.parts.clock.now().since(now);
+            let (late_ms, took_ms) = (late.as_secs_f64() * 1000.0, took.as_secs_f64() * 1000.0);
+            self.worst_cycle_ms.0 = self.worst_cycle_ms.0.max(late_ms);
+            self.worst_cycle_ms.1 = self.worst_cycle_ms.1.max(took_ms);
             self.parts.view.cycle(CycleReport {
                 n: self.counters.cycles,
                 now,
                 utc,
-                late_ms: late.as_secs_f64() * 1000.0,
-                took_ms: took.as_secs_f64() * 1000.0,
+                late_ms,
+                took_ms,
                 mode: outcome.mode,
                 armed: self.parts.path.is_open(),
                 estimate: &outcome.estimate,
@@ -69,7 +72,7 @@ impl Engine {
                 services: &outcome.services,
             });
             if now.since(self.buses_told_at) >= TELL_EVERY {
-                self.tell_slowly(now);
+                self.tell_slowly(utc, now, outcome);
                 if !self.parts.path.is_open() && self.ends.is_none() {
                     let ahead = self.look_ahead(now, image);
                     self.parts.view.arming(Some(ahead));
@@ -97,11 +100,28 @@ impl Engine {
         }
     }
 
-    /// What the page hears once a second.
-    pub(super) fn tell_slowly(&mut self, now: Instant) {
+    fn tell_figures(&mut self, utc: UtcTime, now: Instant, outcome: &Outcome, buses: &[BusView]) {
+        let (late_ms, took_ms) = std::mem::take(&mut self.worst_cycle_ms);
+        let of_buses = buses
+            .iter()
+            .map(|b| Figures::of_bus(&b.name, b.busy_percent, &b.report));
+        let names = &self.parts.rig.control.services;
+        let of_services = outcome.services.iter().filter_map(|report| {
+            let service = names.get(report.service.index())?;
+            Some(Figures::of_service(&service.name, report))
+        });
+        let figures: Vec<Figures> = of_buses
+            .chain(of_services)
+            .chain([Figures::of_cycle(late_ms, took_ms)])
+            .collect();
+        self.parts.telemetry.figures(utc, now, &figures);
+    }
+
+    /// What page and telemetry hear once a second.
+    pub(super) fn tell_slowly(&mut self, utc: UtcTime, now: Instant, outcome: &Outcome) {
         let elapsed = now.since(self.buses_told_at).as_nanos().max(1) as f64;
         self.buses_told_at = now;
-        let buses = self
+        let buses: Vec<BusView> = self
             .parts
             .path
             .buses()
@@ -119,6 +139,7 @@ impl Engine {
                 }
             })
             .collect();
+        self.tell_figures(utc, now, outcome, &buses);
         self.parts.view.buses(buses);
         let telemetry = self.parts.telemetry.report();
         self.counters.telemetry_written = telemetry.written;

@@ -7,6 +7,7 @@ use model::Point;
 use serde_json::{Value, json};
 
 use super::WriteApi;
+use super::figures::{BUS, CYCLE, Kind, SERVICE};
 use super::line::{EVENT, MARKET, MARKET_FIELDS, field_name};
 use crate::rig::{Influx, Rig, RigDevice, SecretFrom};
 
@@ -274,6 +275,7 @@ pub fn dashboards(rig: &Rig) -> Vec<Value> {
             rig.devices.iter().flat_map(of_device).collect(),
         ),
         dashboard(rig, "health", "ledger and health", health()),
+        dashboard(rig, "buses", "bus diagnostics", buses()),
     ];
     if !rig.control.services.is_empty() {
         boards.push(dashboard(
@@ -311,6 +313,46 @@ fn of_device(device: &RigDevice) -> Vec<Value> {
         .collect()
 }
 
+/// A field of figures, a line for each thing that has one; `rate` tells its growth per second.
+fn figure(title: &str, unit: &str, kind: Kind, field: usize, rate: bool) -> Value {
+    let mean = format!("mean({})", name(kind.fields[field]));
+    let shown = match rate {
+        true => format!("non_negative_derivative({mean}, 1s)"),
+        false => mean,
+    };
+    let by = match kind.tag {
+        "" => String::new(),
+        tag => format!(", {}", name(tag)),
+    };
+    let sql = format!(
+        "SELECT {shown} FROM {} WHERE $timeFilter GROUP BY time($__interval){by} fill(none)",
+        name(kind.measurement)
+    );
+    let alias = match kind.tag {
+        "" => title.to_lowercase(),
+        tag => format!("$tag_{tag}"),
+    };
+    panel("timeseries", title, unit, vec![Query { sql, alias }])
+}
+
+fn buses() -> Vec<Value> {
+    vec![
+        figure(
+            "Share of time in which a bus is busy",
+            "percent",
+            BUS,
+            0,
+            false,
+        ),
+        figure("Requests per second", "none", BUS, 1, true),
+        figure("Answers per second", "none", BUS, 2, true),
+        figure("Time-outs per second", "none", BUS, 3, true),
+        figure("Damaged answers per second", "none", BUS, 4, true),
+        figure("Exceptions per second", "none", BUS, 5, true),
+        figure("Reconnections per second", "none", BUS, 6, true),
+    ]
+}
+
 fn trouble() -> Value {
     let sql = format!(
         "SELECT \"text\" FROM {EVENT} WHERE \"kind\" =~ /^({TROUBLE})$/ AND $timeFilter ORDER BY time DESC LIMIT 100"
@@ -342,6 +384,20 @@ fn health() -> Vec<Value> {
         counted("Dispatches by device", "dispatched", "device"),
         counted("Trouble", TROUBLE, "kind"),
         counted("Devices that went offline", "device_offline", "device"),
+        figure(
+            "How late the worst cycle of a second began",
+            "ms",
+            CYCLE,
+            0,
+            false,
+        ),
+        figure(
+            "How long the longest cycle of a second took",
+            "ms",
+            CYCLE,
+            1,
+            false,
+        ),
         trouble(),
     ]
 }
@@ -362,6 +418,16 @@ fn services(rig: &Rig) -> Vec<Value> {
             of_all(rig, Point::Frequency),
         ),
         panel("timeseries", "Power of the storages", unit(power), stores),
+        figure(
+            "Asked for on top of the baseline",
+            "watt",
+            SERVICE,
+            0,
+            false,
+        ),
+        figure("Could be given upwards", "watt", SERVICE, 1, false),
+        figure("Could be given downwards", "watt", SERVICE, 2, false),
+        figure("Available", "bool", SERVICE, 3, false),
         panel(
             "table",
             "What the services say",

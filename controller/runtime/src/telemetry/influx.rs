@@ -270,9 +270,15 @@ impl Influx {
             later_ns
         };
         let told = UtcTime::from_unix_nanos(utc.unix_nanos().saturating_add(later_ns));
-        let lines = event_line(told, record);
-        let values = values_of(&lines);
-        self.push(values, Message::Lines(now, lines));
+        self.lines(now, event_line(told, record));
+    }
+
+    /// Takes lines that are made already.
+    pub(super) fn lines(&self, now: Instant, lines: Vec<Line>) {
+        if !lines.is_empty() {
+            let values = values_of(&lines);
+            self.push(values, Message::Lines(now, lines));
+        }
     }
 
     fn push(&self, values: u64, message: Message) {

@@ -6,6 +6,7 @@
 //! | --- | --- | --- | --- |
 //! | a device's points | its role, such as `ess` | `device` | the canonical point with `_` for `.`, such as `ac_p`, a float in the point's base unit |
 //! | an event | `event` | `kind`, `device` if it is about one | `text`, a string |
+//! | a bus, a cycle, a service | `bus`, `cycle`, `service` | `bus`, none, `service` | those of [`super::figures`], floats |
 //! | a cleared market interval | `market` | none | `price_mc_per_kwh` if there was one, `energy_mwh`, `trades`, floats |
 //!
 //! Times are nanoseconds since 1970. A bad reading has no field: a gap, never a number. All numbers are floats,
@@ -148,6 +149,26 @@ pub(super) fn sample_lines(devices: &[NamedDevice], rows: &[Row]) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// A line with one tag (none where its name is empty) and those of the fields that are numbers; `None` of none.
+pub(super) fn line_of<'a>(
+    measurement: &str,
+    tag: (&str, &str),
+    fields: impl Iterator<Item = (&'a str, f64)>,
+    utc: UtcTime,
+) -> Option<Line> {
+    let tags = [tag];
+    let mut text = head(measurement, if tag.0.is_empty() { &[] } else { &tags });
+    let mut values = 0_u32;
+    for (name, value) in fields.filter(|(_, value)| value.is_finite()) {
+        text.push(if values == 0 { ' ' } else { ',' });
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{name}={value}");
+        values += 1;
+    }
+    let _ = write!(text, " {}", utc.unix_nanos());
+    (values > 0).then_some(Line { values, text })
 }
 
 /// The lines of an event: the event itself, and the figures of a cleared market.

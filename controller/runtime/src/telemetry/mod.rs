@@ -12,6 +12,7 @@
 //! store and a gap at the server, never a number.
 
 mod endpoint;
+mod figures;
 pub mod grafana;
 mod homeassistant;
 mod influx;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use model::{Event, Instant, PointSample, Role, UtcTime};
 
+pub use figures::Figures;
 pub use homeassistant::{HomeConfig, HomeDevice};
 pub use influx::{InfluxConfig, WriteApi, check_url};
 pub use line::field_name;
@@ -248,6 +250,14 @@ impl Telemetry {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .event(&text),
+        }
+    }
+
+    /// Takes figures of the bench itself, for a server; never waits.
+    pub fn figures(&self, utc: UtcTime, now: Instant, figures: &[Figures]) {
+        if let Some(influx) = &self.influx {
+            let lines = figures.iter().filter_map(|f| f.line(utc)).collect();
+            influx.lines(now, lines);
         }
     }
 

@@ -7,6 +7,7 @@ use model::{DeviceIx, Instant, PointSample, Reading, Sample, UtcTime};
 
 use super::*;
 use crate::telemetry::NamedDevice;
+use crate::telemetry::figures::KINDS;
 use crate::telemetry::line::{Row, sample_lines};
 
 fn bundled(name: &str, more: &str) -> Rig {
@@ -76,9 +77,13 @@ fn every_field_that_a_dashboard_names_is_written_and_every_written_one_is_shown(
             let parts: Vec<&str> = query.split('"').collect();
             let Some(device) = query.split("\"device\" = '").nth(1) else {
                 let of_events = query.contains(" FROM event WHERE \"kind\" ");
+                let of_bench = KINDS.iter().any(|kind| {
+                    let from = format!(" FROM \"{}\" ", kind.measurement);
+                    kind.fields.contains(&parts[1]) && query.contains(&from)
+                });
                 let of_market =
                     MARKET_FIELDS.contains(&parts[1]) && query.contains(" FROM market ");
-                assert!(of_events || of_market, "{query}");
+                assert!(of_events || of_market || of_bench, "{query}");
                 continue;
             };
             let device = device.split('\'').next().expect("quoted");
