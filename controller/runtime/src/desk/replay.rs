@@ -51,7 +51,14 @@ struct Recorded {
     orders: Vec<(AtomId, payload::Order)>,
     clearing: Option<payload::Clearing>,
     readings: Vec<payload::MeterReading>,
-    settlement: Option<payload::Settlement>,
+    settlement: Option<Settled>,
+}
+
+/// A settlement with the newest price that stood before it in the ledger: what was known when it was made, that
+/// of the next interval included, which clears before this one is settled.
+struct Settled {
+    found: payload::Settlement,
+    fallback_price: Option<Price>,
 }
 
 /// Recomputes the market of a run.
@@ -63,6 +70,7 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
     let mut bound = None;
     let mut intervals: BTreeMap<u64, Recorded> = BTreeMap::new();
     let mut readings: Vec<payload::MeterReading> = Vec::new();
+    let mut newest_price = None;
     for entry in ledger_node::entries(run_dir)? {
         let entry = entry?;
         let id = entry.atom.id();
@@ -75,13 +83,18 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
                 recorded.orders.push((id, order));
             }
             Payload::Clearing(clearing) => {
+                let price = clearing.price_millicents_per_kwh.map(Price);
+                newest_price = price.or(newest_price);
                 let recorded = intervals.entry(clearing.interval).or_default();
                 recorded.clearing = Some(clearing);
             }
             Payload::MeterReading(reading) => readings.push(reading),
-            Payload::Settlement(settlement) => {
-                let recorded = intervals.entry(settlement.interval).or_default();
-                recorded.settlement = Some(settlement);
+            Payload::Settlement(found) => {
+                let recorded = intervals.entry(found.interval).or_default();
+                recorded.settlement = Some(Settled {
+                    found,
+                    fallback_price: newest_price,
+                });
             }
             _ => {}
         }
@@ -118,7 +131,6 @@ fn recompute(
     let unreadable = |e: &dyn std::fmt::Display| MarketReplayError::Rules(e.to_string());
     let mechanism = market::mechanism::by_name(&rules.mechanism).map_err(|e| unreadable(&e))?;
     let (mut cleared, mut settled) = (0, 0);
-    let mut prices: BTreeMap<u64, Price> = BTreeMap::new();
     for (index, recorded) in intervals {
         let different = |what: String| MarketReplay::Different {
             interval: index,
@@ -151,18 +163,19 @@ fn recompute(
                 "clearing: recorded {found:?}, recomputed {now_comes:?}"
             )));
         }
-        if let Some(price) = clearing.price {
-            prices.insert(index, price);
-        }
         cleared += 1;
-        let Some(found) = recorded.settlement else {
+        let Some(Settled {
+            found,
+            fallback_price,
+        }) = recorded.settlement
+        else {
             continue;
         };
         let mut basis = Basis {
             readings: BTreeMap::new(),
             coupling: None,
-            // The settlement ran after the next interval had cleared: the newest price by then.
-            fallback_price: None,
+            // Its recorded price: that it is the right one is shown where that clearing is recomputed.
+            fallback_price,
         };
         for reading in &recorded.readings {
             let value = metered(reading);
@@ -178,9 +191,6 @@ fn recompute(
                     .insert(reading.participant.as_str().into(), value);
             }
         }
-        // The fallback price matters only where nothing cleared; it is the newest price known when
-        // the interval was settled, which is that of the next interval if it had one.
-        basis.fallback_price = prices.values().next_back().copied();
         let settlement = match market::settlement::settle(&clearing, &basis) {
             Ok(settlement) => settlement,
             Err(e) => return Ok(different(format!("settlement: {e}"))),
@@ -223,5 +233,101 @@ fn metered(reading: &payload::MeterReading) -> Reading {
             coverage_ppm: 0,
         },
         _ => Reading::Missing { coverage_ppm: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use market::Interval;
+    use market::utility::Parity;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::desk::{RULES_FILE, reading_payload};
+    use crate::evidence::{CONTROLLER, Evidence, KeySource, MARKET_OPERATOR};
+
+    /// A ledger of two intervals: nothing is traded in the first, whose settlement falls back on the price of the
+    /// second, since that was cleared before. `known` = the price that its settlement takes.
+    fn settled_after_the_next_was_cleared(folder: &Path, known: Option<Price>) {
+        let clock = SystemClock::start();
+        let utc = model::Clock::utc(&clock);
+        let names = ["seller".to_owned(), "buyer".to_owned()];
+        let mut evidence =
+            Evidence::create(folder, "test", &names, KeySource::Seed(7), &clock).expect("a ledger");
+        let rules = Rules {
+            schema: 1,
+            mechanism: crate::desk::MECHANISM.into(),
+            book: market::BookRules::unbounded(),
+            parity: Parity {
+                import: Price(30_000),
+                export: Price(5_000),
+            },
+            epoch_utc_ns: utc.unix_nanos(),
+            first_start_ns: 0,
+            interval_ns: 15_000_000_000,
+        };
+        let text = serde_json::to_vec(&rules).expect("JSON");
+        std::fs::write(folder.join(RULES_FILE), &text).expect("written");
+        let bind = crate::evidence::document(RULES_SUBJECT, &text, "rules");
+        let mut note = |author: &str, payload| {
+            let draft = evidence.draft(author, payload);
+            let receipts = evidence.append(utc, vec![draft], None).expect("appended");
+            receipts[0].atom_id
+        };
+        note(CONTROLLER, bind);
+        let interval = |n| rules.interval(n).expect("an interval");
+        let clear = |interval: Interval, orders: Vec<Order>| {
+            let mechanism = market::mechanism::by_name(&rules.mechanism).expect("known");
+            let (book, _) = Book::admit(interval, &rules.book, orders).expect("a book");
+            mechanism.clear(&book).expect("cleared")
+        };
+        let idle = clear(interval(0), Vec::new());
+        let clearing = clearing_payload(&idle, &BTreeMap::new());
+        note(MARKET_OPERATOR, Payload::Clearing(clearing));
+        let orders = vec![
+            Order::single("seller".into(), Side::Sell, Price(10_000), Mwh(500)),
+            Order::single("buyer".into(), Side::Buy, Price(20_000), Mwh(500)),
+        ];
+        let atoms = orders.iter().map(|one| {
+            let payload = crate::desk::order_payload(&interval(1), one);
+            let atom = note(&crate::evidence::party_of(one.agent.as_str()), payload);
+            ((one.agent.clone(), one.side), atom)
+        });
+        let atoms = atoms.collect();
+        let traded = clear(interval(1), orders);
+        assert!(traded.price.is_some(), "{traded:?}");
+        let clearing = clearing_payload(&traded, &atoms);
+        note(MARKET_OPERATOR, Payload::Clearing(clearing));
+        let reading = Reading::Valid { energy: Mwh(300) };
+        let metered = reading_payload("seller", rules.epoch_utc_ns, &interval(0), &reading);
+        note(CONTROLLER, Payload::MeterReading(metered));
+        let basis = Basis {
+            readings: BTreeMap::from([("seller".into(), reading)]),
+            coupling: None,
+            fallback_price: known.or(traded.price),
+        };
+        let settlement = market::settlement::settle(&idle, &basis).expect("settled");
+        let settlement = settlement_payload(&settlement);
+        note(MARKET_OPERATOR, Payload::Settlement(settlement));
+        evidence.close(utc).expect("closed");
+    }
+
+    #[test]
+    fn an_interval_without_a_price_is_settled_at_the_newest_one_that_was_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        settled_after_the_next_was_cleared(folder.path(), None);
+        let expected = MarketReplay::Identical {
+            cleared: 2,
+            settled: 1,
+        };
+        assert_eq!(replay(folder.path()).expect("readable"), expected);
+
+        let folder = tempfile::tempdir().expect("a folder");
+        settled_after_the_next_was_cleared(folder.path(), Some(Price(1)));
+        let found = replay(folder.path()).expect("readable");
+        assert!(
+            matches!(found, MarketReplay::Different { interval: 0, .. }),
+            "{found:?}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Dashboards and data source of Grafana, made from a rig: what they name is what telemetry writes.
 //!
-//! Queries are InfluxQL, which InfluxDB 1, 2 and 3 answer alike; the names are those of [`super::line`].
+//! Queries are InfluxQL, which InfluxDB 1, 2 and 3 answer alike; the names are those of the line protocol that telemetry writes.
 //! Source of the shapes: Grafana's JSON model of a dashboard (schema version 39) and its provisioning files.
 
 use model::Point;
