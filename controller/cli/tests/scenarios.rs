@@ -66,6 +66,26 @@ fn on_github_a_failed_check_is_shown_beside_its_line() {
         "{}",
         told[0]
     );
+    // From another folder than the root of the repository, and with a summary that others have begun.
+    place.file("summary.md", "before\n");
+    let done = place.shell(
+        "cd s && GITHUB_ACTIONS=true GITHUB_WORKSPACE=.. GITHUB_STEP_SUMMARY=../summary.md \
+         $G test a.toml c.toml --out ../other",
+    );
+    let told = &done.exits(1).stderr;
+    assert!(told.contains("::error file=s/c.toml,line=7,"), "{told}");
+    let summary = std::fs::read_to_string(place.path("summary.md")).expect("a summary");
+    for text in [
+        "before\n### gridrig: fail\n",
+        "1 of 2 scenarios passed, seed 1.",
+        "\n| fail | Known fault | ",
+    ] {
+        assert!(summary.contains(text), "{text}: {summary}");
+    }
+    let nowhere = place.shell(
+        "GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY=no/such/folder $G test s/a.toml --out third",
+    );
+    assert!(nowhere.exits(0).stderr.contains("::warning::"));
 }
 
 #[test]
@@ -283,6 +303,16 @@ fn the_samples_of_a_run_are_exported_as_one_table_and_its_report_is_found() {
     place.gridrig(&file).exits(0);
     let written = std::fs::read_to_string(place.path("all.csv")).expect("it was written");
     assert_eq!(&written, table);
+    let samples = place.path("run/002-known-fault/samples.csv.zst");
+    let whole = std::fs::read(&samples).expect("it was written");
+    std::fs::write(&samples, &whole[..whole.len() - 9]).expect("cut");
+    let cut = place.gridrig(&["report", "export", "run"]);
+    assert!(cut.exits(0).stderr.contains("ends early"), "{}", cut.stderr);
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2..].fill(0xA5);
+    std::fs::write(&samples, damaged).expect("damaged");
+    let read = place.gridrig(&["report", "export", "run"]);
+    assert!(read.exits(2).stderr.contains("C010"), "{}", read.stderr);
     // It never writes over what is there.
     assert!(place.gridrig(&file).exits(2).stderr.contains("C003"));
     let none = place.gridrig(&["report", "export", "s"]);

@@ -16,6 +16,7 @@ use scenario::report::result::RunResult;
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 
+use super::test::Inconclusive;
 use crate::codes::usage;
 use crate::folder;
 use crate::problem::{Outcome, Problem};
@@ -63,6 +64,9 @@ enum What {
         /// The run folder; it must be new or empty (by default a new one under `out/`).
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// How JUnit shows an inconclusive scenario.
+        #[arg(long, value_enum, default_value_t)]
+        inconclusive: Inconclusive,
     },
     /// Write the samples of a run as one table.
     Export {
@@ -119,7 +123,11 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
             };
             diff(&before, &now, &budgets, terminal)
         }
-        What::Merge { parts, out } => put_together(&parts, out.as_deref(), terminal),
+        What::Merge {
+            parts,
+            out,
+            inconclusive,
+        } => put_together(&parts, out.as_deref(), inconclusive, terminal),
         What::Export {
             run,
             format: Format::Csv,
@@ -205,7 +213,12 @@ fn diff(before: &Path, now: &Path, budgets: &Budgets, terminal: &Terminal) -> Ou
     Ok(verdict)
 }
 
-fn put_together(parts: &[PathBuf], out: Option<&Path>, terminal: &Terminal) -> Outcome {
+fn put_together(
+    parts: &[PathBuf],
+    out: Option<&Path>,
+    inconclusive: Inconclusive,
+    terminal: &Terminal,
+) -> Outcome {
     let read_all: Result<Vec<RunResult>, Problem> = parts.iter().map(|part| read(part)).collect();
     let read_all = read_all?;
     let attempt = folder::make(out, "report", About::default())?;
@@ -225,7 +238,10 @@ fn put_together(parts: &[PathBuf], out: Option<&Path>, terminal: &Terminal) -> O
         &whole,
         &scenario_report(&whole),
         &about.environment(None),
-        InconclusiveAs::Error,
+        match inconclusive {
+            Inconclusive::Error => InconclusiveAs::Error,
+            Inconclusive::Skip => InconclusiveAs::Skipped,
+        },
     )
     .map_err(|fault| attempt.failed(Problem::from(*fault)))?;
     terminal.result(
@@ -282,10 +298,18 @@ fn export(run: &Path, out: Option<&Path>, terminal: &Terminal) -> Outcome {
         let file = File::open(path).map_err(|e| no_run(e.to_string()))?;
         let lines = zstd::stream::Decoder::new(file).map_err(|e| no_run(e.to_string()))?;
         for (number, line) in BufReader::new(lines).lines().enumerate() {
-            // A run that was killed ends in the middle of a frame: all before it stands.
-            let Ok(line) = line else {
-                terminal.say(format!("{} ends early: the run was killed", path.display()));
-                break;
+            let line = match line {
+                Ok(line) => line,
+                // A run that was killed ends in the middle of a frame: all before it stands.
+                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    terminal.say(format!("{} ends early: the run was killed", path.display()));
+                    break;
+                }
+                Err(e) => {
+                    let what = format!("{} cannot be read any further: {e}", path.display());
+                    let help = "take another copy of the run, if there is one";
+                    return Err(Problem::usage(usage("C010", what, help)));
+                }
             };
             let written = match (number, place) {
                 (0, 0) => writeln!(sink, "scenario,{line}"),

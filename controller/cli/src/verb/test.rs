@@ -1,5 +1,7 @@
 //! `gridrig test`: scenarios, chosen and judged.
 
+mod github;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +28,7 @@ use crate::terminal::Terminal;
 
 /// How an inconclusive scenario is shown to a continuous integration server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Inconclusive {
+pub(super) enum Inconclusive {
     /// As an error.
     #[default]
     Error,
@@ -321,47 +323,9 @@ fn tell(result: &RunResult, attempt: &Attempt, terminal: &Terminal) {
     if let Some(changes) = &result.changes {
         super::report::tell(changes, terminal);
     }
-    if std::env::var_os("GITHUB_ACTIONS").is_some_and(|v| v == "true") {
-        for line in annotations(result) {
-            // On standard error: standard output may be the JSON document. Both are read.
-            crate::terminal::to_stderr(&format!("{line}\n"));
-        }
-    }
+    github::tell(result);
     let dir = attempt.dir.display();
     terminal.say(format!("The run folder is {dir}; see {dir}/report.html."));
-}
-
-/// The workflow commands by which GitHub shows a failed check beside its line.
-fn annotations(result: &RunResult) -> Vec<String> {
-    // Source: workflow commands of GitHub Actions, escaping of data and of properties.
-    let data = |text: &str| {
-        text.replace('%', "%25")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A")
-    };
-    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    let failed = result
-        .scenarios
-        .iter()
-        .filter(|s| s.verdict != Verdict::Pass);
-    failed
-        .flat_map(|one| {
-            let title = property(&one.name);
-            let file = property(&one.file);
-            let of_checks = one.checks.iter().filter(|c| c.verdict != Verdict::Pass);
-            let mut lines: Vec<String> = of_checks
-                .map(|c| {
-                    let why = data(&format!("{}: {}", c.name, c.why));
-                    format!("::error file={file},line={},title={title}::{why}", c.line)
-                })
-                .collect();
-            if lines.is_empty() {
-                let why = data(&one.reason());
-                lines.push(format!("::error file={file},title={title}::{why}"));
-            }
-            lines
-        })
-        .collect()
 }
 
 pub(super) fn table(result: &RunResult) -> String {
