@@ -62,6 +62,9 @@ pub struct Check {
     pub kind: CheckKind,
     /// Line in the file, counted from 1.
     pub line: usize,
+    /// Plus or minus of a measured value as the file states it, in the base unit of the signal;
+    /// `None` = what the sampling leaves open.
+    pub uncertainty: Option<f64>,
 }
 
 /// The end of a window.
@@ -497,10 +500,13 @@ pub struct CheckResult {
     pub lower: Option<f64>,
     /// Upper limit.
     pub upper: Option<f64>,
-    /// What the sampling leaves open, as plus or minus.
+    /// What the sampling leaves open, or the scenario states, as plus or minus.
     pub uncertainty: Option<f64>,
     /// Unit of the uncertainty.
     pub uncertainty_unit: String,
+    /// Whether the value lies within its uncertainty of a limit; the verdict stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marginal: bool,
     /// Begin of the evidence, in seconds since the run began.
     pub from_s: Option<f64>,
     /// End of the evidence, in seconds since the run began.
@@ -536,6 +542,7 @@ impl CheckResult {
             upper: None,
             uncertainty: None,
             uncertainty_unit: String::new(),
+            marginal: false,
             from_s: None,
             to_s: None,
             samples: 0,
@@ -552,6 +559,18 @@ impl CheckResult {
         self
     }
 
+    /// Whether the value is no further from a limit than its uncertainty in the same unit.
+    fn is_near_a_limit(&self) -> bool {
+        let (Some(value), Some(uncertainty)) = (self.value, self.uncertainty) else {
+            return false;
+        };
+        self.unit == self.uncertainty_unit
+            && [self.lower, self.upper]
+                .into_iter()
+                .flatten()
+                .any(|limit| (value - limit).abs() <= uncertainty)
+    }
+
     /// A check that could not be made because the bench failed, with the reason.
     #[must_use]
     pub fn infrastructure(check: &Check, why: impl Into<String>) -> Self {
@@ -562,6 +581,17 @@ impl CheckResult {
 /// Judges a check.
 #[must_use]
 pub fn evaluate(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResult {
+    let mut result = judge(check, recording, evidence);
+    if let (Some(stated), Some(signal)) = (check.uncertainty, check.kind.signal()) {
+        let (unit, factor) = signal.quantity.shown_unit();
+        result.uncertainty = Some(stated * factor);
+        unit.clone_into(&mut result.uncertainty_unit);
+    }
+    result.marginal = result.is_near_a_limit();
+    result
+}
+
+fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResult {
     let mut result = CheckResult::new(check);
     match &check.kind {
         CheckKind::Ledger => return evidence::ledger(result, &evidence.ledger),

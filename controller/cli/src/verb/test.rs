@@ -337,6 +337,9 @@ pub(super) fn table(result: &RunResult) -> String {
             text.push_str(&format!("               {reason}\n"));
             text.push_str(&format!("               {}\n", one.file));
         }
+        for check in one.checks.iter().filter(|check| check.marginal) {
+            text.push_str(&format!("               marginal: {}\n", check.name));
+        }
     }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for one in &result.scenarios {

@@ -280,6 +280,7 @@ mod tests {
             max_gap: Duration::from_millis(250),
         };
         let check = Check {
+            uncertainty: None,
             name: kind.to_string(),
             kind,
             line: 1,

@@ -86,6 +86,7 @@ mod tests {
             requests: 1000,
         };
         let check = Check {
+            uncertainty: None,
             name: String::new(),
             kind: CheckKind::Link {
                 device: "pv1".to_owned(),

@@ -105,6 +105,7 @@ mod tests {
             ..Recording::default()
         };
         let check = Check {
+            uncertainty: None,
             name: String::new(),
             kind: CheckKind::Rhythm {
                 demand: RhythmDemand {

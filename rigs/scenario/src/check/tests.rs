@@ -118,6 +118,7 @@ fn series(kind: &str) -> Recording {
 
 fn judge(kind: CheckKind, recording: &Recording) -> CheckResult {
     let check = Check {
+        uncertainty: None,
         name: kind.to_string(),
         kind,
         line: 7,
@@ -537,6 +538,7 @@ fn a_ledger_is_complete_only_when_it_was_verified_and_misses_nothing() {
             ..Evidence::default()
         };
         let check = Check {
+            uncertainty: None,
             name: "ledger".to_owned(),
             kind: CheckKind::Ledger,
             line: 1,
@@ -568,11 +570,44 @@ fn a_market_is_settled_when_nothing_is_left_over() {
             ..Evidence::default()
         };
         let check = Check {
+            uncertainty: None,
             name: "market".to_owned(),
             kind: CheckKind::Market,
             line: 1,
         };
         let result = evaluate(&check, &Recording::default(), &evidence);
         assert_eq!(result.verdict, expected, "{}", result.why);
+    }
+}
+
+#[test]
+fn a_value_within_its_uncertainty_of_a_limit_is_marginal_and_keeps_its_verdict() {
+    // A steady 2,000 W in all rows; the limits and what is stated differ.
+    let rows = [
+        ((1900.0, 2100.0), Some(10.0), Pass, false),
+        ((1900.0, 2005.0), Some(10.0), Pass, true),
+        ((1995.0, 2100.0), Some(10.0), Pass, true),
+        ((1900.0, 1995.0), Some(10.0), Fail, true),
+        ((1900.0, 1980.0), Some(10.0), Fail, false),
+        ((2000.0, 2100.0), Some(0.0), Pass, true),
+        // What the sampling leaves open is a time and says nothing about watts.
+        ((2000.0, 2100.0), None, Pass, false),
+    ];
+    let steady = record(|_| Reading::Good(2000.0));
+    for (within, uncertainty, verdict, is_marginal) in rows {
+        let check = Check {
+            name: "a check".to_owned(),
+            kind: CheckKind::Band {
+                signal: signal(),
+                window: Window::WHOLE,
+                within,
+                max_gap: MAX_GAP,
+            },
+            line: 1,
+            uncertainty,
+        };
+        let result = evaluate(&check, &steady, &Evidence::default());
+        let found = (result.verdict, result.marginal);
+        assert_eq!(found, (verdict, is_marginal), "{within:?} {uncertainty:?}");
     }
 }

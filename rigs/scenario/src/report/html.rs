@@ -217,13 +217,14 @@ fn overview(scenarios: &[ScenarioResult]) -> String {
 
 fn overview_row(i: usize, k: usize, check: &CheckResult) -> String {
     format!(
-        "<tr><td><span class=\"word {word}\">{word}</span></td><td><a href=\"#s{i}c{k}\">{}</a></td>\
+        "<tr><td><span class=\"word {word}\">{word}</span>{marginal}</td><td><a href=\"#s{i}c{k}\">{}</a></td>\
          <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
         escape(&check.name),
         escape(&value(check)),
         escape(&allowed(check)),
         escape(&evidence(check)),
         word = check.verdict.word(),
+        marginal = if check.marginal { " marginal" } else { "" },
     )
 }
 

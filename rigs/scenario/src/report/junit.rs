@@ -127,6 +127,9 @@ fn values(check: &CheckResult) -> Vec<(String, String)> {
         ("to_s", check.to_s),
     ];
     let mut values = vec![("verdict".to_owned(), check.verdict.word().to_owned())];
+    if check.marginal {
+        values.push(("marginal".to_owned(), "true".to_owned()));
+    }
     values.extend(
         numbers
             .iter()

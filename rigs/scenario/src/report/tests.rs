@@ -331,3 +331,25 @@ fn the_report_shows_what_has_changed_and_how_often_repetitions_passed() {
     now.changes = Some(super::compare::Comparison::default());
     assert!(html::scenario_report(&now).contains("Nothing differs from"));
 }
+
+#[test]
+fn a_marginal_value_is_said_beside_its_verdict_and_nowhere_else() {
+    for is_marginal in [true, false] {
+        let mut result = result();
+        for scenario in &mut result.scenarios {
+            for check in &mut scenario.checks {
+                check.marginal = is_marginal;
+            }
+        }
+        let page = html::scenario_report(&result);
+        let xml = junit(&result, InconclusiveAs::Error).expect("written");
+        let json = serde_json::to_string(&result).expect("written");
+        assert_eq!(page.contains("</span> marginal</td>"), is_marginal);
+        assert_eq!(
+            xml.contains("name=\"marginal\" value=\"true\""),
+            is_marginal
+        );
+        assert_eq!(json.contains("\"marginal\":true"), is_marginal);
+        assert_eq!(json.contains("marginal"), is_marginal);
+    }
+}

@@ -339,6 +339,26 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "in between",
         ),
         (
+            check(r#"{ band = "a.p", within = "0..1W", uncertainty = "1V" }"#),
+            "S004",
+            "no value of `a.p`",
+        ),
+        (
+            check(r#"{ band = "a.p", within = "0..1W", uncertainty = "-1W" }"#),
+            "S018",
+            "not negative",
+        ),
+        (
+            check(r#"{ ledger = "complete", uncertainty = "1W" }"#),
+            "S019",
+            "judges no measured value",
+        ),
+        (
+            check(r#"{ never = "mode == safe", uncertainty = "1W" }"#),
+            "S019",
+            "judges no measured value",
+        ),
+        (
             step(r#"{ at = "0s", hold = { "bat1.p" = "1W" }, for = "1s" }"#),
             "S020",
             "ends nothing",

@@ -89,6 +89,7 @@ fn record() -> Recording {
 /// What a figure is on a record, `None` when that is not known.
 fn value(record: &Recording, figure: Figure) -> Option<f64> {
     let check = Check {
+        uncertainty: None,
         name: "figure".to_owned(),
         kind: CheckKind::Kpi {
             figure,
@@ -229,6 +230,7 @@ fn a_plug_that_lost_its_supply_with_the_bus_is_not_served_and_not_unknown() {
 fn a_figure_beyond_its_bound_fails_and_a_record_that_ended_early_does_not_tell() {
     let check = |at_least, at_most, to_s: f64| {
         let check = Check {
+            uncertainty: None,
             name: "islanded".to_owned(),
             kind: CheckKind::Kpi {
                 figure: Figure::Islanded,

@@ -50,6 +50,7 @@ fn course(t: f64) -> f64 {
 
 fn judged(recording: &Recording, figure: ServiceFigure, limit: f64, for_s: u64) -> CheckResult {
     let check = Check {
+        uncertainty: None,
         name: "it".into(),
         kind: CheckKind::Service {
             figure,
@@ -177,6 +178,7 @@ fn an_overshoot_is_a_share_of_the_step() {
     };
     let judged = |recording: &Recording, over_s: u64| {
         let check = Check {
+            uncertainty: None,
             name: "it".into(),
             kind: CheckKind::Overshoot {
                 signal: Signal::new("agc1", SignalQuantity::ActivePower),

@@ -88,13 +88,58 @@ impl Reader<'_> {
             return None;
         };
         let kind = read(self, &table);
+        let uncertainty = match &kind {
+            Some(kind) => self.uncertainty(&table, kind),
+            // The key is told to be known; what it fits nobody can say.
+            None => self.text(&table, "uncertainty").map(|_| None),
+        };
         table.finish();
         let kind = kind?;
+        let uncertainty = uncertainty?;
         Some(Check {
             name: name.map_or_else(|| kind.to_string(), |text| text.value),
             kind,
             line,
+            uncertainty,
         })
+    }
+
+    /// The stated uncertainty in the base unit; the outer `None` is an error that was told.
+    fn uncertainty(&self, table: &Table<'_>, kind: &CheckKind) -> Option<Option<f64>> {
+        if !table.has("uncertainty") {
+            return Some(None);
+        }
+        let text = self.text(table, "uncertainty")?;
+        let signal = match kind {
+            CheckKind::Band { signal, .. }
+            | CheckKind::Never {
+                condition: Condition::Signal { signal, .. },
+                ..
+            } if !is_switch(signal.quantity) => signal,
+            _ => {
+                self.document.error(
+                    codes::UNCHECKABLE,
+                    text.span,
+                    format!("`{}` judges no measured value", kind.word()),
+                    "",
+                    "state `uncertainty` with `band`, or with `never` of a signal",
+                );
+                return None;
+            }
+        };
+        let span = text.span.clone();
+        let value = self.value(signal, &text)?;
+        if value.is_nan() || value < 0.0 {
+            self.document.error(
+                codes::BAD_NUMBER,
+                span,
+                "an uncertainty is a plus or minus, so it is not negative",
+                "",
+                "",
+            );
+            return None;
+        }
+        Some(Some(value))
     }
 
     fn band(&self, table: &Table<'_>) -> Option<CheckKind> {
