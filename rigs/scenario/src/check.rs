@@ -135,6 +135,19 @@ impl Comparison {
         }
     }
 
+    /// The comparison that holds where this one does not; both are false for a number that is none.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Above => Self::AtMost,
+            Self::AtLeast => Self::Below,
+            Self::Below => Self::AtLeast,
+            Self::AtMost => Self::Above,
+            Self::Equal => Self::Different,
+            Self::Different => Self::Equal,
+        }
+    }
+
     fn sign(self) -> &'static str {
         Self::SIGNS
             .iter()
@@ -162,6 +175,28 @@ pub enum Condition {
         /// Which mode.
         mode: Mode,
     },
+}
+
+impl Condition {
+    /// The condition that is true where this one is false.
+    #[must_use]
+    pub fn opposite(&self) -> Self {
+        match self {
+            Self::Signal {
+                signal,
+                comparison,
+                limit,
+            } => Self::Signal {
+                signal: signal.clone(),
+                comparison: comparison.opposite(),
+                limit: *limit,
+            },
+            Self::Mode { is, mode } => Self::Mode {
+                is: !is,
+                mode: *mode,
+            },
+        }
+    }
 }
 
 impl fmt::Display for Condition {
@@ -223,6 +258,15 @@ pub enum CheckKind {
     },
     /// A condition is at no time true.
     Never {
+        /// The condition.
+        condition: Condition,
+        /// When.
+        window: Window,
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
+    /// A condition is at all times true.
+    Always {
         /// The condition.
         condition: Condition,
         /// When.
@@ -324,6 +368,7 @@ impl CheckKind {
             Self::Service { figure, .. } => figure.word(),
             Self::Overshoot { .. } => "overshoot",
             Self::Never { .. } => "never",
+            Self::Always { .. } => "always",
             Self::Mode { .. } => "mode",
             Self::Event { .. } => "event",
             Self::Kpi { .. } => "kpi",
@@ -353,6 +398,10 @@ impl CheckKind {
             | Self::Service { signal, .. }
             | Self::Overshoot { signal, .. }
             | Self::Never {
+                condition: Condition::Signal { signal, .. },
+                ..
+            }
+            | Self::Always {
                 condition: Condition::Signal { signal, .. },
                 ..
             } => Some(signal),
@@ -414,6 +463,7 @@ impl fmt::Display for CheckKind {
                 write!(f, "overshoot of {signal} at most {most} %")
             }
             Self::Never { condition, .. } => write!(f, "never {condition}"),
+            Self::Always { condition, .. } => write!(f, "always {condition}"),
             Self::Mode { mode, within, .. } => {
                 let within = crate::report::number(within.as_secs_f64());
                 write!(f, "mode {mode} within {within} s")
@@ -627,27 +677,12 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
             *max_gap,
         ),
         CheckKind::Never {
-            condition:
-                Condition::Signal {
-                    signal,
-                    comparison,
-                    limit,
-                },
-            max_gap,
-            ..
-        } => values::never(
-            result,
-            recording,
-            &window,
-            signal,
-            *comparison,
-            *limit,
-            *max_gap,
-        ),
-        CheckKind::Never {
-            condition: Condition::Mode { is, mode },
-            ..
-        } => discrete::never_mode(result, recording, &window, *is, *mode),
+            condition, max_gap, ..
+        } => never(result, recording, &window, condition, *max_gap),
+        // What holds always is what is never otherwise.
+        CheckKind::Always {
+            condition, max_gap, ..
+        } => never(result, recording, &window, &condition.opposite(), *max_gap),
         CheckKind::ResponseTime {
             share,
             signal,
@@ -717,6 +752,31 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
     result
 }
 
+fn never(
+    result: CheckResult,
+    recording: &Recording,
+    window: &Span,
+    condition: &Condition,
+    max_gap: Duration,
+) -> CheckResult {
+    match condition {
+        Condition::Signal {
+            signal,
+            comparison,
+            limit,
+        } => values::never(
+            result,
+            recording,
+            window,
+            signal,
+            *comparison,
+            *limit,
+            max_gap,
+        ),
+        Condition::Mode { is, mode } => discrete::never_mode(result, recording, window, *is, *mode),
+    }
+}
+
 /// A window in the times of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -745,6 +805,7 @@ fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
         | CheckKind::Curve { window, .. }
         | CheckKind::Service { window, .. }
         | CheckKind::Never { window, .. }
+        | CheckKind::Always { window, .. }
         | CheckKind::Event { window, .. }
         | CheckKind::Kpi { window, .. }
         | CheckKind::Rhythm { window, .. } => (&window.from, window.to.clone()),

@@ -642,6 +642,7 @@ impl Stage<'_> {
                 | CheckKind::Curve { window, .. }
                 | CheckKind::Service { window, .. }
                 | CheckKind::Never { window, .. }
+                | CheckKind::Always { window, .. }
                 | CheckKind::Event { window, .. }
                 | CheckKind::Kpi { window, .. }
                 | CheckKind::Rhythm { window, .. } => match &window.to {

@@ -611,3 +611,57 @@ fn a_value_within_its_uncertainty_of_a_limit_is_marginal_and_keeps_its_verdict()
         assert_eq!(found, (verdict, is_marginal), "{within:?} {uncertainty:?}");
     }
 }
+
+#[test]
+fn what_must_always_be_is_looked_for_in_every_measurement() {
+    let always = |condition| CheckKind::Always {
+        condition,
+        window: Window::WHOLE,
+        max_gap: Duration::from_millis(200),
+    };
+    check(
+        &always(Condition::Signal {
+            signal: signal(),
+            comparison: Comparison::AtMost,
+            limit: 2050.0,
+        }),
+        &[
+            ("good", Pass),
+            ("too much", Fail),
+            ("a spike", Fail),
+            ("gappy", Inconclusive),
+            ("not a number", Inconclusive),
+            ("empty", Inconclusive),
+        ],
+    );
+    use Mode::{GridConnected, Safe};
+    let short = [(0, GridConnected), (5000, Safe), (5001, GridConnected)];
+    let rows: &[(bool, Mode, Modes<'_>, Verdict)] = &[
+        (true, GridConnected, &[(0, GridConnected)], Pass),
+        (true, GridConnected, &short, Fail),
+        (false, Safe, &short, Fail),
+        (false, Safe, &[(0, GridConnected)], Pass),
+        (true, Safe, &[], Inconclusive),
+    ];
+    for (is, mode, modes, expected) in rows {
+        let kind = always(Condition::Mode {
+            is: *is,
+            mode: *mode,
+        });
+        let result = judge(kind, &with_modes(modes));
+        assert_eq!(result.verdict, *expected, "{modes:?}: {}", result.why);
+    }
+}
+
+#[test]
+fn of_a_comparison_and_its_opposite_exactly_one_holds_for_a_number() {
+    for (sign, comparison) in Comparison::SIGNS {
+        for value in [-1.0, 0.0, 1.0] {
+            let both = (
+                comparison.holds(value, 0.0),
+                comparison.opposite().holds(value, 0.0),
+            );
+            assert!(both.0 != both.1, "{value} {sign} 0");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Checks of every measurement in a window: `band` and `never`.
+//! Checks of every measurement in a window: `band`, `never` and `always`.
 
 use std::time::Duration;
 

@@ -41,7 +41,22 @@ const KINDS: &[(&str, Kind)] = &[
     ("availability", |r, t| {
         r.service(t, ServiceFigure::Availability)
     }),
-    ("never", |r, t| r.never(t)),
+    ("never", |r, t| {
+        let (condition, window, max_gap) = r.condition_in_window(t, "never")?;
+        Some(CheckKind::Never {
+            condition,
+            window,
+            max_gap,
+        })
+    }),
+    ("always", |r, t| {
+        let (condition, window, max_gap) = r.condition_in_window(t, "always")?;
+        Some(CheckKind::Always {
+            condition,
+            window,
+            max_gap,
+        })
+    }),
     ("mode", |r, t| r.mode_reached(t)),
     ("event", |r, t| r.event(t)),
     ("kpi", |r, t| r.kpi(t)),
@@ -115,6 +130,10 @@ impl Reader<'_> {
             | CheckKind::Never {
                 condition: Condition::Signal { signal, .. },
                 ..
+            }
+            | CheckKind::Always {
+                condition: Condition::Signal { signal, .. },
+                ..
             } if !is_switch(signal.quantity) => signal,
             _ => {
                 self.document.error(
@@ -122,7 +141,7 @@ impl Reader<'_> {
                     text.span,
                     format!("`{}` judges no measured value", kind.word()),
                     "",
-                    "state `uncertainty` with `band`, or with `never` of a signal",
+                    "state `uncertainty` with `band`, or with `never` or `always` of a signal",
                 );
                 return None;
             }
@@ -277,16 +296,16 @@ impl Reader<'_> {
         }
     }
 
-    fn never(&self, table: &Table<'_>) -> Option<CheckKind> {
+    fn condition_in_window(
+        &self,
+        table: &Table<'_>,
+        key: &str,
+    ) -> Option<(Condition, Window, Duration)> {
         let window = self.window(table);
         let max_gap = self.max_gap(table);
-        let text = self.text(table, "never")?;
+        let text = self.text(table, key)?;
         let condition = self.condition(&text)?;
-        Some(CheckKind::Never {
-            condition,
-            window: window?,
-            max_gap: max_gap?,
-        })
+        Some((condition, window?, max_gap?))
     }
 
     fn condition(&self, text: &Spanned<String>) -> Option<Condition> {
