@@ -1,4 +1,4 @@
-//! The pages that tell how to add a device and how to clear a book: their commands are run as they
+//! The pages that tell how to add a device, how to clear a book and how to write a scenario: their commands are run as they
 //! stand, and what the first shows of its example files stands in them.
 
 mod common;
@@ -68,4 +68,44 @@ fn every_piece_of_a_file_on_the_page_stands_in_that_file() {
     for piece in pieces {
         assert!(files.contains(&piece), "in no example file:\n{piece}");
     }
+}
+
+/// A page on which a newcomer writes files and gives commands, in its order: a block of TOML is the file that its
+/// first line names, a command ends with the exit code that it says (0 where it says none), and each line of a
+/// block of text stands in what the last command has told.
+#[test]
+fn the_page_of_a_first_scenario_can_be_followed_from_an_empty_folder() {
+    let text = page("write-a-scenario.md");
+    let place = Place::new();
+    let (mut commands, mut told) = (0, String::new());
+    for block in text.split("```").skip(1).step_by(2) {
+        let (language, body) = block.split_once('\n').expect("a language");
+        match language {
+            "toml" => {
+                let name = body.lines().next().and_then(|l| l.strip_prefix("# "));
+                place.file(name.expect("the name of the file"), body);
+            }
+            "sh" => {
+                for line in body.lines() {
+                    let (command, code) = match line.split_once("# exit code ") {
+                        Some((command, code)) => (command, code.parse().expect("a code")),
+                        None => (line, 0),
+                    };
+                    let words: Vec<&str> = command.split_whitespace().collect();
+                    assert_eq!(words.first(), Some(&"gridrig"), "{line}");
+                    let done = place.gridrig(&words[1..]);
+                    done.exits(code);
+                    told = format!("{}{}", done.stdout, done.stderr);
+                    commands += 1;
+                }
+            }
+            "text" => {
+                for line in body.lines() {
+                    assert!(told.contains(line), "{line}: {told}");
+                }
+            }
+            other => panic!("a block of {other}"),
+        }
+    }
+    assert!(commands > 8, "only {commands} commands");
 }
