@@ -26,7 +26,7 @@ codes! {
     IDLE_STEP = "S006",
         "The step does nothing: it sets nothing, puts in no fault, asks for no mode, marks nothing and waits for nothing. Probably a key is misspelt, or the step can go.";
     ONE_CHECK = "S007",
-        "Each check says one thing, by exactly one of the keys band, curve, t90, never, mode, event, kpi, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
+        "Each check says one thing, by exactly one of the keys band, curve, never, always, t_start, t90, t_full, overshoot, accuracy, score, availability, mode, event, kpi, link, jitter, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
     BAD_WINDOW = "S008",
         "The window of a check has one end: either `for = \"5s\"` or `to = \"t1\"`, not both, and it ends after it begins.";
     BAD_CONDITION = "S009",
@@ -40,7 +40,7 @@ codes! {
     NOTHING_CHECKED = "S013",
         "A scenario that checks nothing shows nothing. Add at least one check.";
     UNKNOWN_WORD = "S014",
-        "The word is not one of the known ones: a mode (starting, grid_connected, islanding, islanded, resynchronising, safe), a mode request (island, reconnect, safe, resume), or the kind of an event as it stands in events.jsonl.";
+        "The word is not one of the known ones: a mode (starting, grid_connected, leaving, islanding, islanded, resynchronising, blackout, black_starting, safe), a mode request (island, disconnect, reconnect, black_start, safe, resume), a key figure or class of loads of `kpi`, what `expect` takes (pass, fail), or the kind of an event as it stands in events.jsonl.";
     MARK_TWICE = "S015",
         "Two steps set the same mark, or a step sets `start` or `end`, which every run has by itself. A check could not say which one it means.";
     BAD_NEED = "S016",
@@ -50,7 +50,7 @@ codes! {
     BAD_NUMBER = "S018",
         "The number lies outside what makes sense here. A share is between 0 and 100 %, a time is longer than nothing, and a count is not negative.";
     UNCHECKABLE = "S019",
-        "This kind of check does not fit this signal. A response time or a wait for settling needs a quantity that can have values in between, not a switch.";
+        "This kind of check does not fit this signal. A response time or a wait for settling needs a quantity that can have values in between, not a switch; `uncertainty` belongs to the checks whose value is a measurement of the signal itself: band, never and always.";
     NO_RETURN = "S020",
         "`for` says how long what the step sets with `set` or `step` lasts; then it is again what it was. It needs one of the two, and a signal that has a value to return to, which the random wander of the utility has not.";
     BAD_CURVE = "S021",

@@ -600,3 +600,28 @@ impl Reader<'_> {
         Some(moment)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::ModeRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_explanations_name_every_kind_of_check_and_every_mode() {
+        let kinds = KINDS.iter().map(|(key, _)| (codes::ONE_CHECK, *key));
+        let modes = modes()
+            .into_iter()
+            .map(|(name, _)| (codes::UNKNOWN_WORD, name));
+        let requests = ModeRequest::NAMES
+            .iter()
+            .map(|(name, _)| (codes::UNKNOWN_WORD, *name));
+        for (code, word) in kinds.chain(modes).chain(requests) {
+            let text = codes::explanation(code).expect("explained");
+            let is_named = text
+                .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .any(|part| part == word);
+            assert!(is_named, "{code} leaves out {word}");
+        }
+    }
+}
