@@ -296,6 +296,13 @@ pub enum CheckKind {
         /// Largest number.
         at_most: Option<u64>,
     },
+    /// Events happen, the first of each not before the first of the one named before it.
+    Ordered {
+        /// Kinds, each with the device that it concerns; `None` = any.
+        events: Vec<(&'static str, Option<String>)>,
+        /// When.
+        window: Window,
+    },
     /// A key figure is at least or at most so much.
     Kpi {
         /// Which figure.
@@ -371,6 +378,7 @@ impl CheckKind {
             Self::Always { .. } => "always",
             Self::Mode { .. } => "mode",
             Self::Event { .. } => "event",
+            Self::Ordered { .. } => "ordered",
             Self::Kpi { .. } => "kpi",
             Self::Link { .. } => "link",
             Self::Rhythm { .. } => "jitter",
@@ -485,6 +493,10 @@ impl fmt::Display for CheckKind {
                     None if *at_least == 1 => Ok(()),
                     None => write!(f, ", at least {at_least} times"),
                 }
+            }
+            Self::Ordered { events, .. } => {
+                let names: Vec<String> = events.iter().map(discrete::event_text).collect();
+                f.write_str(&names.join(", then "))
             }
             Self::Kpi {
                 figure,
@@ -724,6 +736,7 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
             *at_least,
             *at_most,
         ),
+        CheckKind::Ordered { events, .. } => discrete::ordered(result, recording, &window, events),
         CheckKind::Kpi {
             figure,
             at_least,
@@ -807,6 +820,7 @@ fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
         | CheckKind::Never { window, .. }
         | CheckKind::Always { window, .. }
         | CheckKind::Event { window, .. }
+        | CheckKind::Ordered { window, .. }
         | CheckKind::Kpi { window, .. }
         | CheckKind::Rhythm { window, .. } => (&window.from, window.to.clone()),
         CheckKind::ResponseTime { from, over, .. } | CheckKind::Overshoot { from, over, .. } => {

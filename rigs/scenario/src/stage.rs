@@ -644,6 +644,7 @@ impl Stage<'_> {
                 | CheckKind::Never { window, .. }
                 | CheckKind::Always { window, .. }
                 | CheckKind::Event { window, .. }
+                | CheckKind::Ordered { window, .. }
                 | CheckKind::Kpi { window, .. }
                 | CheckKind::Rhythm { window, .. } => match &window.to {
                     WindowEnd::For(time) => self.moment(&window.from, start, previous) + *time,

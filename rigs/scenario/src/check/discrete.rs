@@ -151,6 +151,60 @@ pub(super) fn event(
     result.says(verdict, why)
 }
 
+/// A kind of event and its device, as a scenario writes them.
+pub(super) fn event_text((kind, device): &(&'static str, Option<String>)) -> String {
+    match device {
+        None => (*kind).to_owned(),
+        Some(device) => format!("{kind} {device}"),
+    }
+}
+
+/// Events happen in the window, the first of each not before the first of the one named before it. Those of one
+/// moment stand in the order in which they were told.
+pub(super) fn ordered(
+    mut result: CheckResult,
+    recording: &Recording,
+    window: &Span,
+    events: &[(&'static str, Option<String>)],
+) -> CheckResult {
+    result.samples = recording.events.len() as u64;
+    resolution(&mut result, recording);
+    if recording.events.is_empty() {
+        return result.says(Verdict::Inconclusive, "no event of any kind was recorded");
+    }
+    let mut before: Option<(usize, String)> = None;
+    let mut told = Vec::new();
+    for wanted in events {
+        let (kind, device) = wanted;
+        let text = event_text(wanted);
+        let first = recording.events.iter().enumerate().find(|(_, e)| {
+            let is_it = e.kind == *kind && (device.is_none() || e.device == *device);
+            is_it && window.from <= e.at && e.at <= window.seen_to
+        });
+        let Some((place, found)) = first else {
+            let verdict = match window.is_complete() {
+                true => Verdict::Fail,
+                false => Verdict::Inconclusive,
+            };
+            return result.says(verdict, format!("{text} did not happen"));
+        };
+        let at_s = found.at.as_seconds();
+        if let Some((earlier, name)) = &before
+            && place < *earlier
+        {
+            result.worst = Some(Worst {
+                t_s: at_s,
+                value: 0.0,
+            });
+            let why = format!("{text} happened at {} s, before {name}", number(at_s));
+            return result.says(Verdict::Fail, why);
+        }
+        told.push(format!("{text} at {} s", number(at_s)));
+        before = Some((place, text));
+    }
+    result.says(Verdict::Pass, told.join(", then "))
+}
+
 fn resolution(result: &mut CheckResult, recording: &Recording) {
     if !recording.resolution.is_zero() {
         result.uncertainty = Some(recording.resolution.as_secs_f64() / 2.0);

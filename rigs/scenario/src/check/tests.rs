@@ -510,6 +510,60 @@ fn events_are_counted_in_their_window() {
 }
 
 #[test]
+fn events_happen_in_an_order_when_each_first_one_stands_behind_the_one_before() {
+    let told = |ms, kind, device: &str| RecordedEvent {
+        at: at(ms),
+        kind,
+        device: Some(device.to_owned()),
+    };
+    let (shed, back) = ("load_shed", "load_restored");
+    let right = [told(2500, shed, "plug3"), told(3500, back, "plug3")];
+    let again = [
+        right[0].clone(),
+        right[1].clone(),
+        told(3900, shed, "plug3"),
+    ];
+    let at_once = [told(3000, shed, "plug3"), told(3000, back, "plug3")];
+    let turned = [told(2500, back, "plug3"), told(3500, shed, "plug3")];
+    let turned_at_once = [at_once[1].clone(), at_once[0].clone()];
+    let early = [told(1999, shed, "plug3"), told(3500, back, "plug3")];
+    let any = [(shed, None), (back, None)];
+    let of = |device: &str| [(shed, Some(device.to_owned())), (back, None)];
+    let rows: &[(&[RecordedEvent], _, u64, _)] = &[
+        (&right, any.clone(), 2, Pass),
+        (&again, any.clone(), 2, Pass),
+        (&at_once, any.clone(), 2, Pass),
+        (&turned, any.clone(), 2, Fail),
+        (&turned_at_once, any.clone(), 2, Fail),
+        (&early, any.clone(), 2, Fail),
+        (&right[..1], any.clone(), 2, Fail),
+        (&[], any.clone(), 2, Inconclusive),
+        (&right, of("plug3"), 2, Pass),
+        (&right, of("plug4"), 2, Fail),
+        // The record ends before the window does: what was not seen may still have come.
+        (&right[..1], any.clone(), 3600, Inconclusive),
+        (&turned, any, 3600, Fail),
+    ];
+    for (events, wanted, window_s, expected) in rows {
+        let mut recording = series("good");
+        recording.events = events.to_vec();
+        let kind = CheckKind::Ordered {
+            events: wanted.to_vec(),
+            window: Window {
+                from: moment("t0"),
+                to: WindowEnd::For(Duration::from_secs(*window_s)),
+            },
+        };
+        let result = judge(kind.clone(), &recording);
+        assert_eq!(
+            result.verdict, *expected,
+            "{kind} of {events:?}: {}",
+            result.why
+        );
+    }
+}
+
+#[test]
 fn a_ledger_is_complete_only_when_it_was_verified_and_misses_nothing() {
     let holds = || Verification::Holds {
         root: "1f".to_owned(),

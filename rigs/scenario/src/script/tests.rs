@@ -308,6 +308,21 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "did you mean `load_shed`?",
         ),
         (
+            check(r#"{ ordered = ["load_shed", "load_shedd plug1"] }"#),
+            "S014",
+            "did you mean `load_shed`?",
+        ),
+        (
+            check(r#"{ ordered = ["load_shed a b", "load_restored"] }"#),
+            "S014",
+            "a device behind it",
+        ),
+        (
+            check(r#"{ ordered = ["load_shed"] }"#),
+            "S018",
+            "needs two events",
+        ),
+        (
             step(r#"{ at = "0s", mark = "a" }, { at = "1s", mark = "a" }"#),
             "S015",
             "already",

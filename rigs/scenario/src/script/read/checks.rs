@@ -59,6 +59,7 @@ const KINDS: &[(&str, Kind)] = &[
     }),
     ("mode", |r, t| r.mode_reached(t)),
     ("event", |r, t| r.event(t)),
+    ("ordered", |r, t| r.ordered(t)),
     ("kpi", |r, t| r.kpi(t)),
     ("link", |r, t| r.link(t)),
     ("jitter", |r, t| r.rhythm(t)),
@@ -419,6 +420,44 @@ impl Reader<'_> {
             at_least,
             at_most,
         })
+    }
+
+    /// Events in their order, each a kind and, if wanted, a device behind it.
+    fn ordered(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let mut events = Vec::new();
+        for entry in table.texts("ordered") {
+            let mut words = entry.value.split_whitespace();
+            let kind = words.next().unwrap_or_default();
+            let device = words.next().map(str::to_owned);
+            match EVENT_KINDS.iter().find(|known| **known == kind) {
+                Some(kind) if words.next().is_none() => events.push((*kind, device)),
+                _ => {
+                    self.document.error(
+                        codes::UNKNOWN_WORD,
+                        entry.span,
+                        format!("`{}` is no event", entry.value),
+                        "",
+                        format!(
+                            "write a kind of event and, if wanted, a device behind it; {}",
+                            nearest(kind, EVENT_KINDS)
+                        ),
+                    );
+                    return None;
+                }
+            }
+        }
+        if events.len() < 2 {
+            self.document.error(
+                codes::BAD_NUMBER,
+                table.span_of("ordered"),
+                "an order needs two events",
+                "",
+                "name them in their order, or use `event` for one",
+            );
+            return None;
+        }
+        let window = self.window(table)?;
+        Some(CheckKind::Ordered { events, window })
     }
 
     fn kpi(&self, table: &Table<'_>) -> Option<CheckKind> {
