@@ -23,6 +23,7 @@ mod link;
 mod response;
 mod rhythm;
 mod service;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -41,6 +42,7 @@ pub use link::LinkDemand;
 pub use response::ResponseShare;
 pub use rhythm::RhythmDemand;
 pub use service::ServiceFigure;
+pub use settle::Settling;
 
 use crate::report::plot::Plot;
 use crate::script::{Anchor, Moment};
@@ -344,6 +346,17 @@ pub enum CheckKind {
         /// Longest hole that is overlooked.
         max_gap: Duration,
     },
+    /// A signal comes into a band about a value in time, and stays there.
+    Settle {
+        /// Which signal.
+        signal: Signal,
+        /// Moment of the stimulus.
+        from: Moment,
+        /// What is demanded.
+        demand: Settling,
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
     /// A device was asked often, answered soon, and hardly an answer was lost.
     Link {
         /// Which device.
@@ -374,6 +387,7 @@ impl CheckKind {
             Self::ResponseTime { share, .. } => share.word(),
             Self::Service { figure, .. } => figure.word(),
             Self::Overshoot { .. } => "overshoot",
+            Self::Settle { .. } => "settle",
             Self::Never { .. } => "never",
             Self::Always { .. } => "always",
             Self::Mode { .. } => "mode",
@@ -405,6 +419,7 @@ impl CheckKind {
             | Self::ResponseTime { signal, .. }
             | Self::Service { signal, .. }
             | Self::Overshoot { signal, .. }
+            | Self::Settle { signal, .. }
             | Self::Never {
                 condition: Condition::Signal { signal, .. },
                 ..
@@ -469,6 +484,11 @@ impl fmt::Display for CheckKind {
             Self::Overshoot { signal, most, .. } => {
                 let most = crate::report::number(most * 100.0);
                 write!(f, "overshoot of {signal} at most {most} %")
+            }
+            Self::Settle { signal, demand, .. } => {
+                let within = crate::report::number(demand.within.as_secs_f64());
+                let (to, band) = (signal.show(demand.to), signal.show(demand.band));
+                write!(f, "{signal} settled at {to} ± {band} within {within} s")
             }
             Self::Never { condition, .. } => write!(f, "never {condition}"),
             Self::Always { condition, .. } => write!(f, "always {condition}"),
@@ -721,6 +741,12 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
             max_gap,
             ..
         } => service::overshoot(result, recording, &window, signal, *to, *most, *max_gap),
+        CheckKind::Settle {
+            signal,
+            demand,
+            max_gap,
+            ..
+        } => settle::settle(result, recording, &window, signal, *demand, *max_gap),
         CheckKind::Mode { mode, .. } => discrete::mode_reached(result, recording, &window, *mode),
         CheckKind::Event {
             kind,
@@ -825,6 +851,9 @@ fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
         | CheckKind::Rhythm { window, .. } => (&window.from, window.to.clone()),
         CheckKind::ResponseTime { from, over, .. } | CheckKind::Overshoot { from, over, .. } => {
             (from, WindowEnd::For(*over))
+        }
+        CheckKind::Settle { from, demand, .. } => {
+            (from, WindowEnd::For(demand.within + demand.hold))
         }
         CheckKind::Mode { from, within, .. } => (from, WindowEnd::For(*within)),
         CheckKind::Link { .. } | CheckKind::Ledger | CheckKind::Market => {

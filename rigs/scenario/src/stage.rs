@@ -655,6 +655,9 @@ impl Stage<'_> {
                 | CheckKind::Overshoot { from, over, .. } => {
                     self.moment(from, start, previous) + *over
                 }
+                CheckKind::Settle { from, demand, .. } => {
+                    self.moment(from, start, previous) + demand.within + demand.hold
+                }
                 CheckKind::Mode { from, within, .. } => {
                     self.moment(from, start, previous) + *within
                 }

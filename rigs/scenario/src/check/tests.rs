@@ -510,6 +510,97 @@ fn events_are_counted_in_their_window() {
 }
 
 #[test]
+fn a_signal_is_settled_from_where_it_stays_in_its_band() {
+    let ms = Duration::from_millis;
+    // Every 100 ms from 2 s on: out of the band, in it, out once more at 3.5 s, and then in it for good.
+    let course = |in_from: u64, out_at: Option<u64>, ends: u64, hole: (u64, u64)| {
+        let mut recording = Recording {
+            ended: at(ends),
+            resolution: ms(100),
+            ..Recording::default()
+        };
+        recording.marks.insert("t0".to_owned(), at(2000));
+        let signal = Signal::parse("bat1.p").expect("known");
+        for t in (0..=ends)
+            .step_by(100)
+            .filter(|t| *t < hole.0 || *t > hole.1)
+        {
+            let is_in = t >= in_from && out_at != Some(t);
+            let value = if is_in { 1040.0 } else { 1100.0 };
+            recording.push(&signal, at(t), Reading::Good(value));
+        }
+        recording
+    };
+    let kind = |within_s: u64, hold_ms: u64| CheckKind::Settle {
+        signal: Signal::parse("bat1.p").expect("known"),
+        from: moment("t0"),
+        demand: Settling {
+            to: 1000.0,
+            band: 50.0,
+            within: Duration::from_secs(within_s),
+            hold: ms(hold_ms),
+        },
+        max_gap: ms(500),
+    };
+    let whole = (20_000, 20_000);
+    let rows = [
+        (
+            kind(2, 1000),
+            course(3000, None, 8000, whole),
+            Pass,
+            Some(1.0),
+        ),
+        // Back out before its time was over: it counts from where it came back.
+        (
+            kind(2, 1000),
+            course(3000, Some(3500), 8000, whole),
+            Pass,
+            Some(1.6),
+        ),
+        (
+            kind(1, 1000),
+            course(3000, Some(3500), 8000, whole),
+            Fail,
+            None,
+        ),
+        (
+            kind(2, 400),
+            course(3000, Some(3500), 8000, whole),
+            Pass,
+            Some(1.0),
+        ),
+        (kind(2, 1000), course(9000, None, 8000, whole), Fail, None),
+        (kind(2, 1000), course(4500, None, 8000, whole), Fail, None),
+        // What was not seen does not count as settled.
+        (
+            kind(2, 1000),
+            course(3000, None, 8000, (3200, 3900)),
+            Inconclusive,
+            None,
+        ),
+        (
+            kind(2, 1000),
+            course(3000, None, 3500, whole),
+            Inconclusive,
+            None,
+        ),
+        (
+            kind(2, 1000),
+            course(3000, None, 8000, (1900, 9000)),
+            Inconclusive,
+            None,
+        ),
+    ];
+    for (kind, recording, expected, value) in rows {
+        let result = judge(kind.clone(), &recording);
+        assert_eq!(result.verdict, expected, "{kind}: {}", result.why);
+        if value.is_some() {
+            assert_eq!(result.value, value, "{kind}");
+        }
+    }
+}
+
+#[test]
 fn events_happen_in_an_order_when_each_first_one_stands_behind_the_one_before() {
     let told = |ms, kind, device: &str| RecordedEvent {
         at: at(ms),

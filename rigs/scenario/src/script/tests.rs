@@ -308,6 +308,16 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "did you mean `load_shed`?",
         ),
         (
+            check(r#"{ settle = "a.p", from = "t0", to = "1kW", tolerance = "-5W", max = "2s" }"#),
+            "S018",
+            "cannot be negative",
+        ),
+        (
+            check(r#"{ settle = "a.p", from = "t0", to = "1kW", max = "2s" }"#),
+            "D004",
+            "tolerance",
+        ),
+        (
             check(r#"{ ordered = ["load_shed", "load_shedd plug1"] }"#),
             "S014",
             "did you mean `load_shed`?",

@@ -9,7 +9,7 @@ use super::steps::{is_switch, modes};
 use super::words::nearest;
 use crate::check::{
     Check, CheckKind, Comparison, Condition, Figure, LinkDemand, LoadClass, MAX_GAP, ResponseShare,
-    RhythmDemand, ServiceFigure, Window, WindowEnd,
+    RhythmDemand, ServiceFigure, Settling, Window, WindowEnd,
 };
 use crate::codes;
 use crate::script::{Anchor, Moment};
@@ -36,6 +36,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("t90", |r, t| r.response_time(t, ResponseShare::Ninety)),
     ("t_full", |r, t| r.response_time(t, ResponseShare::Full)),
     ("overshoot", |r, t| r.overshoot(t)),
+    ("settle", |r, t| r.settled(t)),
     ("accuracy", |r, t| r.service(t, ServiceFigure::Accuracy)),
     ("score", |r, t| r.service(t, ServiceFigure::Score)),
     ("availability", |r, t| {
@@ -257,6 +258,40 @@ impl Reader<'_> {
             to,
             over: over?,
             most: most?,
+            max_gap: max_gap?,
+        })
+    }
+
+    fn settled(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let signal = self.signal_of(table, "settle");
+        let from = if table.has("from") {
+            self.optional_moment(table, "from", Moment::START)
+        } else {
+            table.missing("from", "\"t0\"")
+        };
+        let to = self.text_that_must_be(table, "to", "2kW");
+        let within = self.time(table, "max", "5s");
+        // Chosen: a second, as for a step that waits until something has settled.
+        let hold = match table.has("for") {
+            true => self.optional_time(table, "for"),
+            false => Some(Duration::from_secs(1)),
+        };
+        let max_gap = self.max_gap(table);
+        let signal = signal?;
+        let band = match table.has("tolerance") {
+            true => self.distance(&signal, table, "tolerance"),
+            false => table.missing("tolerance", "\"50W\""),
+        };
+        let to = self.value(&signal, &to?)?;
+        Some(CheckKind::Settle {
+            signal,
+            from: from?,
+            demand: Settling {
+                to,
+                band: band?,
+                within: within?,
+                hold: hold?,
+            },
             max_gap: max_gap?,
         })
     }
