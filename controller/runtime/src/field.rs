@@ -5,11 +5,19 @@
 
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::rights;
+
+/// Time that buses have to take their leave when nobody holds them any more.
+/// Chosen: some round trips to a broker or an instrument; rest has been confirmed before.
+const LEAVE: Duration = Duration::from_millis(300);
+
+/// Pause between two looks whether they have. Chosen: it delays the end of a run only.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The thread; it ends with this, and whatever runs on it.
 pub(crate) struct Field {
@@ -41,8 +49,18 @@ impl Field {
                     }
                 };
                 let _heard = tell.send(Ok(runtime.handle().clone()));
-                // Told or dropped: both end it.
-                let _ended = runtime.block_on(stopped);
+                runtime.block_on(async {
+                    // Told or dropped: both end it.
+                    let _ended = stopped.await;
+                    let metrics = Handle::current().metrics();
+                    let all_left = async {
+                        while metrics.num_alive_tasks() > 0 {
+                            tokio::time::sleep(LOOK).await;
+                        }
+                    };
+                    // Who does not go by itself goes with the runtime.
+                    let _left = tokio::time::timeout(LEAVE, all_left).await;
+                });
                 runtime.shutdown_background();
             })?;
         let runtime = told
@@ -77,21 +95,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_run_on_the_thread_of_the_buses_until_it_is_dropped() {
+    fn tasks_run_on_the_thread_of_the_buses_and_may_take_their_leave() {
         let field = Field::start().expect("a thread");
-        let (tell, told) = sync_channel(1);
-        let (keep, gone) = oneshot::channel::<()>();
+        let (tell, told) = sync_channel(2);
+        let (go, gone) = oneshot::channel::<()>();
+        let (keep, kept) = oneshot::channel::<()>();
         field.inside(|| {
+            let said = tell.clone();
+            tokio::spawn(async move {
+                let name = std::thread::current().name().map(str::to_owned);
+                let _heard = said.send(name);
+                let _told = gone.await;
+                tokio::time::sleep(4 * LOOK).await;
+                let _heard = said.send(Some("farewell".to_owned()));
+            });
             tokio::spawn(async move {
                 let _held = keep;
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-                let name = std::thread::current().name().map(str::to_owned);
-                let _heard = tell.send(name);
                 std::future::pending::<()>().await;
             })
         });
         assert_eq!(told.recv().expect("it ran").as_deref(), Some("field"));
+        drop(go);
         drop(field);
-        assert!(gone.blocking_recv().is_err(), "its tasks are gone, too");
+        let said = told.try_recv().expect("it had its time");
+        assert_eq!(said.as_deref(), Some("farewell"));
+        assert!(kept.blocking_recv().is_err(), "who stays is dropped");
     }
 }
