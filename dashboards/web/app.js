@@ -105,7 +105,21 @@ async function serve() {
   try {
     const answer = await fetch("/api/v1/services");
     if (answer.ok) services(await answer.json());
+    const told = await fetch("/api/v1/alarms");
+    if (told.ok) alarms(await told.json());
   } catch { /* the stream says that there is no connection */ }
+}
+
+// Alarms that are raised: the card is there while there are some.
+function alarms(list) {
+  const raised = list.filter((a) => a.raised);
+  $("alarms-card").hidden = !raised.length;
+  $("alarms").replaceChildren(...raised.map((a) => {
+    const seen = a.acknowledged_by ? make("span", { class: "dim" }, `seen by ${a.acknowledged_by}`) : make("button", { type: "button" }, "Seen");
+    if (!a.acknowledged_by) seen.addEventListener("click", () => { operate("acknowledge", { alarm: a.name }); $("operate").open = true; });
+    return make("li", { "data-level": a.severity, "data-seen": a.acknowledged_by != null }, make("div", { class: "row" },
+      make("span", { class: "pill" }, a.severity), make("strong", { class: "grow" }, `${a.name}: ${a.why}`), make("span", { class: "t" }, `since ${Chart.clock(a.since_s)}`), seen));
+  }));
 }
 
 const STAGES = { sent: "sent", written: "written", register: "read back", power: "power seen", missed: "missed" };
@@ -168,15 +182,70 @@ async function recall() {
   past.t = h.t_s; past.f = h.f_hz; past.v = h.v_v; past.devices = new Map();
   for (const d of h.devices) past.devices.set(d.name, { p: d.p_w, q: d.q_var });
 }
+// Another window than the last ten minutes comes out of the database of a run.
+const PAST_EVERY_MS = 5000;
+let stretch = null, asking = 0;
+function chosen() {
+  const run = $("past-run").value, span = $("past-span").value;
+  return run === "" && span === "600" ? null : { run, span };
+}
+function seconds() {
+  const picked = [...$("past-run").options].find((o) => o.selected);
+  return picked && picked.dataset.seconds ? Number(picked.dataset.seconds) : past.t.length ? past.t[past.t.length - 1] : 0;
+}
+async function look() {
+  const choice = chosen(), mine = ++asking;
+  if (!choice) { stretch = null; $("past-note").textContent = ""; plot(); return; }
+  const query = new URLSearchParams({ points: "600" });
+  if (choice.run) query.set("run", choice.run);
+  if (choice.span !== "all") query.set("from_s", String(Math.max(0, seconds() - Number(choice.span))));
+  try {
+    const answer = await fetch(`/api/v1/history?${query}`);
+    const said = await answer.json();
+    if (mine !== asking) return;
+    if (!answer.ok) { $("past-note").textContent = `${said.message}; ${said.help}.`; return; }
+    stretch = said;
+    $("past-note").textContent = `${Chart.clock(said.from_s)} to ${Chart.clock(said.to_s)} of ${said.run}, ${Format.age(said.step_s)} per point; shaded: lowest to highest`;
+    document.body.dataset.past = said.run;
+    plot();
+  } catch { $("past-note").textContent = "The controller does not answer."; }
+}
+async function runs() {
+  try {
+    const list = await (await fetch("/api/v1/runs")).json(), box = $("past-run"), kept = box.value;
+    const former = list.filter((r) => !r.current).map((r) => make("option", { value: r.id, "data-seconds": r.seconds }, `${(r.started_utc || r.id).slice(0, 19).replace("T", " ")} · ${r.title || r.id}`));
+    box.replaceChildren(make("option", { value: "" }, "this run"), ...former);
+    if ([...box.options].some((o) => o.value === kept)) box.value = kept;
+  } catch { /* the stream says that there is no connection */ }
+}
+$("past-run").addEventListener("focus", runs);
+$("past-run").addEventListener("change", () => { if ($("past-run").value && $("past-span").value === "600") $("past-span").value = "all"; look(); recount(); });
+$("past-span").addEventListener("change", look);
+// The events of the run that is looked at.
+async function recount() {
+  const run = $("past-run").value;
+  $("events").replaceChildren();
+  lastEvent = 0;
+  try { addEvents(await (await fetch(run ? `/api/v1/events?run=${encodeURIComponent(run)}` : "/api/v1/events")).json()); } catch { /* said elsewhere */ }
+}
+function plotStretch() {
+  const known = (list) => list.some((v) => v != null), window = { from: stretch.from_s, to: stretch.to_s, step: stretch.step_s };
+  const named = stretch.devices.filter((d) => known(d.p_w) || known(d.q_var)).map((d, i) => ({ d, color: color(i), dashed: i >= COLORS }));
+  charts.p.set(stretch.t_s, named.filter(({ d }) => known(d.p_w)).map(({ d, color, dashed }) => ({ name: d.name, color, dashed, values: d.p_w, low: d.p_low_w, high: d.p_high_w })), window);
+  charts.q.set(stretch.t_s, named.filter(({ d }) => known(d.q_var)).map(({ d, color, dashed }) => ({ name: d.name, color, dashed, values: d.q_var })), window);
+  charts.f.set(stretch.t_s, [{ name: "bus", color: "--c0", values: stretch.f_hz, low: stretch.f_low_hz, high: stretch.f_high_hz }], window);
+  charts.v.set(stretch.t_s, [{ name: "bus", color: "--c1", values: stretch.v_v, low: stretch.v_low_v, high: stretch.v_high_v }], window);
+}
 function plot() {
+  if (stretch) { plotStretch(); return; }
   // A device keeps its colour in both charts; from the ninth on, lines are dashed.
   const known = (list) => list.some((v) => v != null);
   const named = [...past.devices].filter(([, d]) => known(d.p) || known(d.q)).map(([name, d], i) => ({ name, d, color: color(i), dashed: i >= COLORS }));
   const lines = (key) => named.filter(({ d }) => known(d[key])).map(({ name, d, color, dashed }) => ({ name, color, dashed, values: d[key] }));
-  charts.p.set(past.t, lines("p"));
-  charts.q.set(past.t, lines("q"));
-  charts.f.set(past.t, [{ name: "bus", color: "--c0", values: past.f }]);
-  charts.v.set(past.t, [{ name: "bus", color: "--c1", values: past.v }]);
+  charts.p.set(past.t, lines("p"), null);
+  charts.q.set(past.t, lines("q"), null);
+  charts.f.set(past.t, [{ name: "bus", color: "--c0", values: past.f }], null);
+  charts.v.set(past.t, [{ name: "bus", color: "--c1", values: past.v }], null);
 }
 
 function show(state) {
@@ -215,10 +284,12 @@ async function follow() {
   const stream = new EventSource("/api/v1/stream");
   let open = true;
   stream.addEventListener("state", (m) => { open = true; show(JSON.parse(m.data)); });
-  stream.addEventListener("event", (m) => addEvents([JSON.parse(m.data)]));
+  stream.addEventListener("event", (m) => { if (!$("past-run").value) addEvents([JSON.parse(m.data)]); });
   stream.onerror = () => { open = false; };
   serve();
+  runs();
   setInterval(serve, SERVICES_EVERY_MS);
+  setInterval(() => { if (chosen() && !$("past-run").value) look(); }, PAST_EVERY_MS);
   setInterval(() => {
     if (Date.now() < notedUntil) return;
     const silent = (Date.now() - lastSeen.at) / 1000;

@@ -1,17 +1,25 @@
-// Line charts on canvas: ten minutes, gaps where nothing is known, a reading under the pointer.
+// Line charts on canvas: ten minutes or any window, gaps where nothing is known, a reading under the pointer.
 "use strict";
 class Chart {
-  // series: [{ name, color: css variable, values: [] }], times shared by all charts.
+  // series: [{ name, color: css variable, values: [], low: [], high: [] }], times shared by all charts; low and
+  // high, where there are some, are the extremes around each value.
   constructor(canvas, keys, unit, digits, leastSpan, reference) {
     Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], pointer: null });
     canvas.addEventListener("pointermove", (e) => { this.pointer = e.offsetX; this.draw(); });
     canvas.addEventListener("pointerleave", () => { this.pointer = null; this.draw(); });
   }
 
-  set(times, series) {
+  // window: null for the last ten minutes, else { from, to, step } in seconds since the run began.
+  set(times, series, window) {
     this.times = times;
     this.series = series;
+    this.window = window;
     this.draw();
+  }
+
+  static clock(t) {
+    const s = Math.max(0, Math.round(t)), two = (n) => String(n).padStart(2, "0");
+    return `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
   }
 
   // Round steps of 1, 2 or 5.
@@ -22,7 +30,7 @@ class Chart {
 
   range() {
     let low = Infinity, high = -Infinity;
-    for (const s of this.series) for (const v of s.values) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
+    for (const s of this.series) for (const list of [s.values, s.low || [], s.high || []]) for (const v of list) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
     if (low > high) [low, high] = this.reference != null ? [this.reference, this.reference] : [0, 0];
     const missing = this.leastSpan - (high - low);
     if (missing > 0) { low -= missing / 2; high += missing / 2; }
@@ -42,9 +50,11 @@ class Chart {
     c.font = "11px system-ui, sans-serif";
     const box = { l: 52, r: w - 8, t: 8, b: h - 20 };
     const [low, high] = this.range();
-    const end = this.times.length ? this.times[this.times.length - 1] : 0;
-    const first = this.times.length ? this.times[0] : 0;
-    const span = Math.min(600, Math.max(60, end - first)), start = end - span;
+    const win = this.window;
+    const end = win ? win.to : this.times.length ? this.times[this.times.length - 1] : 0;
+    const first = win ? win.from : this.times.length ? this.times[0] : 0;
+    const span = win ? Math.max(1, end - first) : Math.min(600, Math.max(60, end - first)), start = end - span;
+    const pause = this.pause = win ? Math.max(3, 2.5 * win.step) : 5;
     const x = (t) => box.l + ((t - start) / span) * (box.r - box.l);
     const y = (v) => box.b - ((v - low) / (high - low)) * (box.b - box.t);
 
@@ -58,8 +68,13 @@ class Chart {
       c.fillText(v.toFixed(Math.max(0, Math.min(this.digits, -Math.floor(Math.log10(step) + 1e-9)))), box.l - 6, y(v));
     }
     c.textAlign = "center"; c.textBaseline = "top";
-    const ticks = span > 300 ? 120 : span > 120 ? 60 : 20;
-    for (let ago = 0; ago <= span; ago += ticks) {
+    const ticks = win ? span / 4 : span > 300 ? 120 : span > 120 ? 60 : 20;
+    for (let i = 0; win && i <= 4; i++) {
+      c.fillStyle = color("--dim");
+      c.textAlign = i === 0 ? "left" : i === 4 ? "right" : "center";
+      c.fillText(Chart.clock(start + i * ticks), x(start + i * ticks), box.b + 6);
+    }
+    for (let ago = 0; !win && ago <= span; ago += ticks) {
       c.fillStyle = color("--dim");
       const label = ago === 0 ? "now" : ago % 60 ? `−${ago} s` : `−${ago / 60} min`;
       c.textAlign = ago === 0 ? "right" : "center";
@@ -72,15 +87,28 @@ class Chart {
     c.save(); c.beginPath(); c.rect(box.l, 0, box.r - box.l + 2, h); c.clip();
     c.lineWidth = 1.8; c.lineJoin = "round";
     for (const s of this.series) {
+      if (!s.low) continue;
+      c.fillStyle = color(s.color); c.globalAlpha = 0.25;
+      const half = ((win ? win.step : 1) / 2 / span) * (box.r - box.l) + 0.5;
+      for (let i = 0; i < this.times.length; i++) if (s.low[i] != null) {
+        const top = y(s.high[i]);
+        c.fillRect(x(this.times[i]) - half, top, 2 * half, Math.max(1, y(s.low[i]) - top));
+      }
+      c.globalAlpha = 1;
+    }
+    for (const s of this.series) {
       c.strokeStyle = color(s.color); c.setLineDash(s.dashed ? [5, 3] : []); c.beginPath();
-      let pen = false;
+      let pen = false, last = 0;
       for (let i = 0; i < this.times.length; i++) {
         const v = s.values[i], t = this.times[i];
         // A pause of the controller is a gap too.
+        // A part of a window may be shorter than the time between two readings: only a longer pause is a gap there.
+        if (v == null && win) continue;
         if (v == null || t < start - 2) { pen = false; continue; }
-        if (pen && t - this.times[i - 1] > 5) pen = false;
+        if (pen && t - last > pause) pen = false;
         if (pen) c.lineTo(x(t), y(v)); else c.moveTo(x(t), y(v));
         pen = true;
+        last = t;
       }
       c.stroke();
     }
@@ -97,11 +125,18 @@ class Chart {
     this.showKeys(at);
   }
 
+  // The value at a point of time, in a window also the one shortly before it.
+  near(values, at) {
+    if (!this.window) return values[at];
+    for (let i = at; i >= 0 && this.times[at] - this.times[i] <= this.pause; i--) if (values[i] != null) return values[i];
+    return null;
+  }
+
   showKeys(at) {
     const spans = this.series.map((s) => {
       const key = document.createElement("span"), mark = document.createElement("i"), value = document.createElement("b");
       mark.style.background = `var(${s.color})`;
-      const v = s.values[at];
+      const v = this.near(s.values, at);
       value.textContent = v == null ? "–" : `${Format.fixed(v, this.digits)} ${this.unit}`;
       key.append(mark, s.name, value);
       return key;

@@ -337,6 +337,31 @@ pub enum Event {
         /// Which of the two.
         why: String,
     },
+    /// A value that the rig watches has left its limit, or has not been known for too long.
+    AlarmRaised {
+        /// Name of the alarm in the rig.
+        alarm: String,
+        /// Whether somebody should come; otherwise somebody should know.
+        severe: bool,
+        /// What was seen, with numbers.
+        why: String,
+    },
+    /// Somebody has seen an alarm.
+    AlarmAcknowledged {
+        /// Name of the alarm in the rig.
+        alarm: String,
+        /// Who.
+        by: String,
+    },
+    /// The value is back.
+    AlarmCleared {
+        /// Name of the alarm in the rig.
+        alarm: String,
+        /// How long it was raised, in seconds.
+        after_s: f64,
+        /// What is seen now.
+        why: String,
+    },
     /// The wall clock of the controller was stepped. Control goes on by monotonic time.
     ClockStepped {
         /// By how much in seconds, positive = forward.

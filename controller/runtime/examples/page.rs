@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         };
         tokio::select! {
-            served = serve(listener, Arc::clone(&view), commands, access, runtime::lease::Lease::new(Arc::new(runtime::clock::SystemClock::start()))) => served,
+            served = serve(listener, Arc::clone(&view), commands, access, runtime::lease::Lease::new(Arc::new(runtime::clock::SystemClock::start())), runtime::alarm::Alarms::default(), runtime::web::Runs::beside("no-run".into())) => served,
             () = bench => Ok(()),
         }
     })?;

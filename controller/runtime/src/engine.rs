@@ -25,6 +25,7 @@ use model::{
     ProcessImage, Role, ServiceReport, Stage, UtcTime,
 };
 
+use crate::alarm::Alarms;
 use crate::desk::Desk;
 use crate::evidence::{self, Evidence};
 use crate::image::ImageStore;
@@ -95,6 +96,8 @@ pub struct Parts {
     pub orders: OrderQueue,
     /// Who has the bench.
     pub lease: Lease,
+    /// What a person shall look at.
+    pub alarms: Alarms,
     /// Others who listen.
     pub listeners: Vec<Box<dyn Listener>>,
     /// The pulse for the heartbeat guard.
@@ -290,6 +293,7 @@ impl Engine {
             self.parts.path.close();
         }
         self.record(utc, notes, &mut events);
+        self.watch_alarms(now, &outcome.estimate, &image, &mut events);
         self.tell(
             now,
             utc,
@@ -314,6 +318,20 @@ impl Engine {
             orders.push(Order::Arm(false));
         }
         events.extend(news);
+    }
+
+    /// Tells of alarms. Nothing follows them: what must be kept is a limit.
+    fn watch_alarms(
+        &mut self,
+        now: Instant,
+        estimate: &control::Estimate,
+        image: &ProcessImage,
+        events: &mut Vec<Event>,
+    ) {
+        let bench = self.controller.bench();
+        let age_max = |device: DeviceIx| bench.devices[device.index()].sample_age_max;
+        self.parts.alarms.observe(now, estimate, image, age_max);
+        events.extend(self.parts.alarms.news());
     }
 
     /// Tells when the wall clock was stepped. Nothing is timed by it; records carry it as it is.

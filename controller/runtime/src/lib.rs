@@ -7,6 +7,7 @@
 //! and ledger.
 
 pub mod access;
+pub mod alarm;
 pub mod clock;
 pub mod desk;
 pub mod engine;

@@ -12,6 +12,7 @@ use model::Clock;
 use quantities::{Bounds, Frequency, Quantity};
 use tokio::sync::Notify;
 
+use crate::alarm::Alarms;
 use crate::clock::{SimClock, SystemClock};
 use crate::desk::Desk;
 use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse, job_of};
@@ -24,7 +25,7 @@ use crate::lease::Lease;
 use crate::notify;
 use crate::rig::{OnLost, Rig};
 use crate::rights::Rights;
-use crate::telemetry::{InfluxConfig, NamedDevice, Pace, Servers, Telemetry};
+use crate::telemetry::{InfluxConfig, NamedDevice, Origin, Pace, RunAbout, Servers, Telemetry};
 use crate::thread::{ControlThread, Waker, stepped};
 use crate::view::{DeviceLabel, LiveView, RigView, ServiceLabel};
 use crate::write_path::WritePath;
@@ -84,6 +85,8 @@ pub struct Session {
     pub orders: OrderQueue,
     /// Who has the bench.
     pub lease: Lease,
+    /// What a person shall look at.
+    pub alarms: Alarms,
     /// What the page shows.
     pub view: Arc<LiveView>,
 }
@@ -177,6 +180,7 @@ impl Session {
                 .map(|d| NamedDevice {
                     name: d.id.to_string(),
                     role: d.role,
+                    bus: rig.buses[d.bus].id.to_string(),
                 })
                 .collect(),
             Servers {
@@ -187,6 +191,17 @@ impl Session {
                 Pace::Virtual
             } else {
                 Pace::Real
+            },
+            &RunAbout {
+                origin: Origin {
+                    site: rig.site.name.clone(),
+                    bench: rig.title.clone(),
+                    run: run_dir
+                        .file_name()
+                        .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+                },
+                rig: rig.source.path.clone(),
+                started_utc: utc.to_string(),
             },
         )
         .map_err(|e| fault(&e))?;
@@ -229,6 +244,7 @@ impl Session {
         let orders = OrderQueue::default();
         let pulse = Arc::new(Pulse::default());
         let lease = Lease::new(Arc::clone(&clock));
+        let alarms = Alarms::of(&rig.alarms, now);
         let engine = Engine::new(Parts {
             rig: Arc::clone(&rig),
             clock,
@@ -241,6 +257,7 @@ impl Session {
             view: Arc::clone(&view),
             orders: orders.clone(),
             lease: lease.clone(),
+            alarms: alarms.clone(),
             listeners,
             pulse: Arc::clone(&pulse),
             arms: armed,
@@ -255,6 +272,7 @@ impl Session {
             field,
             orders,
             lease,
+            alarms,
             view,
         })
     }
@@ -483,7 +501,7 @@ fn influx(rig: &Rig, run_dir: &Path) -> Result<Option<InfluxConfig>, Box<Diagnos
         bucket: server.bucket.clone(),
         token,
         spool_bytes: server.spool_bytes,
-        spool_dir: run_dir.join("spool"),
+        spool_dir: run_dir.join(crate::telemetry::SPOOL_FOLDER),
     }))
 }
 

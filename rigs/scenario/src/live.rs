@@ -13,7 +13,7 @@ use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
 use runtime::thread::Waker;
 use runtime::view::LiveView;
-use runtime::web::{Access, WebCommand};
+use runtime::web::{Access, Runs, WebCommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
@@ -207,7 +207,8 @@ async fn go(
     .map_err(|d| vec![*d])?;
     let view = Arc::clone(&session.view);
     if let Some(listener) = listener {
-        serve(listener, &session, options.token.clone());
+        let runs = Runs::beside(options.run_dir.clone());
+        serve(listener, &session, options.token.clone(), runs);
     }
     ready(&Ready {
         page,
@@ -260,7 +261,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Vec<Diagnostic>> {
     })
 }
 
-fn serve(listener: TcpListener, session: &Session, token: Option<String>) {
+fn serve(listener: TcpListener, session: &Session, token: Option<String>, runs: Runs) {
     // Chosen: 64 commands may wait; a person gives one at a time.
     let (commands, mut waiting) = mpsc::channel::<WebCommand>(64);
     let access = Access {
@@ -279,8 +280,10 @@ fn serve(listener: TcpListener, session: &Session, token: Option<String>) {
     });
     let view = Arc::clone(&session.view);
     let lease = session.lease.clone();
+    let alarms = session.alarms.clone();
     tokio::spawn(async move {
-        if let Err(e) = runtime::web::serve(listener, view, commands, access, lease).await {
+        let served = runtime::web::serve(listener, view, commands, access, lease, alarms, runs);
+        if let Err(e) = served.await {
             tracing::error!(message = "The page is not served any more.", %e);
         }
     });

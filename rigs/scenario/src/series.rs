@@ -204,6 +204,9 @@ pub const EVENT_KINDS: &[&str] = &[
     "handed_over",
     "hand_over_failed",
     "noticed",
+    "alarm_raised",
+    "alarm_acknowledged",
+    "alarm_cleared",
 ];
 
 /// The kind of an event, as in the event stream.
@@ -250,6 +253,9 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::HandedOver { .. } => "handed_over",
         Event::HandOverFailed { .. } => "hand_over_failed",
         Event::Noticed { .. } => "noticed",
+        Event::AlarmRaised { .. } => "alarm_raised",
+        Event::AlarmAcknowledged { .. } => "alarm_acknowledged",
+        Event::AlarmCleared { .. } => "alarm_cleared",
     }
 }
 

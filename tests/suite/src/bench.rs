@@ -8,7 +8,7 @@ use crate::http;
 use crate::process::{Running, WithArguments, gridrig};
 
 /// The token for commands; only loopback and the test know it.
-const TOKEN: &str = "bench-under-test-0123456789";
+pub const TOKEN: &str = "bench-under-test-0123456789";
 
 /// A running `gridrig run` or `gridrig demo`.
 #[derive(Debug)]

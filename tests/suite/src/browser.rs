@@ -33,6 +33,19 @@ impl Browser {
     /// When the browser does not start or does not answer.
     #[must_use]
     pub fn open(folder: &Path, url: &str) -> Self {
+        Self::start(folder, url, true)
+    }
+
+    /// Opens a page whose own scripts must not run; what a test asks is answered all the same.
+    ///
+    /// # Panics
+    /// When the browser does not start or does not answer.
+    #[must_use]
+    pub fn open_without_scripts(folder: &Path, url: &str) -> Self {
+        Self::start(folder, url, false)
+    }
+
+    fn start(folder: &Path, url: &str, scripts: bool) -> Self {
         let (to, from) = (folder.join("to"), folder.join("from"));
         let _ = text_of(Command::new("mkfifo").with([&to, &from]));
         // Opened for both directions, a named pipe does not wait for its other end.
@@ -83,6 +96,8 @@ impl Browser {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             let _ = browser.ask(domain, json!({}));
         }
+        let barred = json!({ "value": !scripts });
+        let _ = browser.ask("Emulation.setScriptExecutionDisabled", barred);
         let _ = browser.ask("Page.navigate", json!({ "url": url }));
         browser
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use suite::bench::Controller;
 use suite::browser::Browser;
+use suite::process::WithArguments;
 use suite::{PATIENCE, folder, run, wait_for};
 
 /// All devices of the demo bench.
@@ -118,4 +119,112 @@ fn a_bench_that_sells_services_shows_what_each_is_asked_for_and_gives() {
     assert!(complaints.is_empty(), "{complaints:#?}");
     let run_dir = demo.end();
     assert_eq!(run::result(&run_dir)["verdict"], "pass");
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_run_that_was_killed_is_shown_whole_by_the_next_one() {
+    let dir = folder();
+    let former = Controller::demo(None, &dir.path().join("former"), &[]);
+    // Long enough for some seconds of it to be safe on the disk.
+    wait_for("some cycles of it", PATIENCE, || {
+        let state: Value = suite::http::get(former.page, "/api/v1/state").json();
+        (state["cycle"]["n"].as_u64()? > 60).then_some(())
+    });
+    former.running.kill();
+    let demo = Controller::demo(None, &dir.path().join("next"), &[]);
+    let mut browser = Browser::open(dir.path(), &format!("http://127.0.0.1:{}/", demo.page));
+    browser.wait_until(
+        "the former run can be chosen",
+        "[...document.querySelector('#past-run').options].some(o => o.value === 'former' && Number(o.dataset.seconds) > 3)",
+    );
+    let _ = browser.evaluate(
+        "(() => { const box = document.querySelector('#past-run'); box.value = 'former'; box.dispatchEvent(new Event('change')); })()",
+    );
+    browser.wait_until(
+        "its charts are drawn from its beginning, with the power of every source",
+        "document.body.dataset.past === 'former' && /^0:00:00 to 0:00:\\d\\d of former/.test(document.querySelector('#past-note').innerText)\
+         && ['pv1', 'ess1', 'pcc'].every(n => new RegExp(n + '−?[\\\\d.]+ W').test(document.querySelector('#keys-p').textContent))",
+    );
+    browser.wait_until(
+        "and its events are listed",
+        "[...document.querySelectorAll('#events li')].some(e => /device online/.test(e.innerText))",
+    );
+    // The window follows the choice, and the way back to now is one choice, too.
+    let _ = browser.evaluate(
+        "(() => { const run = document.querySelector('#past-run'), span = document.querySelector('#past-span');\
+           run.value = ''; span.value = '600'; run.dispatchEvent(new Event('change')); span.dispatchEvent(new Event('change')); })()",
+    );
+    browser.wait_until(
+        "the last minutes are back",
+        "document.querySelector('#past-note').innerText === '' && charts.p.window === null",
+    );
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    let run_dir = demo.end();
+    assert_eq!(run::result(&run_dir)["verdict"], "pass");
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn arming_needs_the_right_token_and_a_controller_that_is_gone_is_told() {
+    let click = |post: &str, token: &str| {
+        format!(
+            "(() => {{ document.querySelector('#token').value = '{token}'; document.querySelector('[data-post={post}]').click(); }})()"
+        )
+    };
+    let armed = |word: &str| format!("document.querySelector('#armed').innerText === '{word}'");
+    let dir = folder();
+    let demo = Controller::demo(None, &dir.path().join("run"), &[]);
+    let mut browser = Browser::open(dir.path(), &format!("http://127.0.0.1:{}/", demo.page));
+    browser.wait_until("the demo is armed", &armed("ARMED"));
+    let _ = browser.evaluate(&click("disarm", "a wrong one"));
+    browser.wait_until(
+        "a wrong token is refused, with the reason",
+        "/^✗ disarm: .*token/.test(document.querySelector('#operate-answer').textContent)",
+    );
+    assert_eq!(browser.evaluate(&armed("ARMED")), true);
+    let _ = browser.evaluate(&click("disarm", suite::bench::TOKEN));
+    browser.wait_until("the right one disarms", &armed("read-only"));
+    let _ = browser.evaluate(&click("arm", suite::bench::TOKEN));
+    browser.wait_until("and arms", &armed("ARMED"));
+    demo.running.kill();
+    browser.wait_until(
+        "the outage is told",
+        "!document.querySelector('#notice').hidden && /what is shown is old/.test(document.querySelector('#notice').innerText)",
+    );
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn the_report_of_a_scenario_shows_its_plots_and_verdicts_with_scripting_off() {
+    let dir = folder();
+    let run = dir.path().join("run");
+    let scenario = suite::root().join("tests/scenarios/ancillary/ffr-step.toml");
+    let ran = suite::process::output(
+        suite::process::gridrig()
+            .with(["test", "--speed", "max", "--out"])
+            .with([&run, &scenario]),
+    );
+    assert!(ran.status.success(), "{ran:?}");
+    let report = format!("file://{}", run.join("report.html").display());
+    let mut browser = Browser::open_without_scripts(dir.path(), &report);
+    browser.wait_until("it is there", "document.readyState === 'complete'");
+    let text = browser.text();
+    assert!(text.contains("pass") && text.contains("FFR"), "{text}");
+    // A plot is seen: it has size, and the measured line has points.
+    assert_eq!(
+        browser.evaluate(
+            "[...document.querySelectorAll('svg')].some(s => s.getBoundingClientRect().width > 200 && [...s.querySelectorAll('polyline, path')].some(l => l.getTotalLength() > 100))"
+        ),
+        true,
+        "no plot on:\n{text}"
+    );
+    // And it asks for nothing but itself.
+    assert_eq!(
+        browser.evaluate("document.querySelectorAll('script, link[href], img[src^=http]').length"),
+        0
+    );
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{complaints:#?}");
 }

@@ -14,7 +14,7 @@ use crate::Bench;
 pub use rocof::RocofWindow;
 
 /// The estimated state of the bus. `None` is unknown, which is never zero.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Frequency of the bus, from the best device that has a fresh one.
     pub f: Option<Frequency>,

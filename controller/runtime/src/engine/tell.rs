@@ -112,9 +112,12 @@ impl Engine {
         });
         let figures: Vec<Figures> = of_buses
             .chain(of_services)
-            .chain([Figures::of_cycle(late_ms, took_ms)])
+            .chain([
+                Figures::of_cycle(late_ms, took_ms),
+                Figures::of_bench(&outcome.estimate),
+            ])
             .collect();
-        self.parts.telemetry.figures(utc, now, &figures);
+        self.parts.telemetry.figures(utc, now, figures);
     }
 
     /// What page and telemetry hear once a second.

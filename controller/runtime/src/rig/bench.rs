@@ -135,6 +135,7 @@ impl Rig {
             prefix: home.prefix.clone(),
             node,
             every: home.every,
+            alarms: self.alarms.iter().map(|a| a.name.clone()).collect(),
             devices: self
                 .devices
                 .iter()

@@ -210,6 +210,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The ledger's node may not sign yet. A node whose log was in use waits until every other node has said how far it went, since a restored backup would sign things twice. Start the nodes that are named; one that is gone for good is listed under `lost` in the node's configuration.",
     ),
     (
+        "R090",
+        "An alarm has one limit, `above` or `below`, and clears on the other side of it or at it. With both, or with a `clears` that is beyond, it could never be over.",
+    ),
+    (
+        "R091",
+        "An alarm watches a value that the bench does not have. A device has p, q, v, f, soc and t; `bench` has what control believes of its own bus: p at the coupling (positive = import), q, v, f, soc (the lowest of any storage) and rocof.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
     ),

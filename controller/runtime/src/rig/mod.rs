@@ -4,6 +4,7 @@
 //! [`Rig`] whose every promise has been checked, or all faults at once, each with
 //! its place. What a rig means to the control core is said by [`Rig::bench`].
 
+mod alarms;
 mod bench;
 mod buses;
 mod checks;
@@ -62,6 +63,8 @@ pub struct Rig {
     pub ledger: Option<ledger_net::NodeConfig>,
     /// The market, if the rig runs one.
     pub market: Option<Market>,
+    /// The values that a person shall look at.
+    pub alarms: Vec<crate::alarm::AlarmSpec>,
     /// What the emulated bench is told.
     pub emulate: Emulation,
     /// Faults that do not forbid the rig.
@@ -69,8 +72,10 @@ pub struct Rig {
 }
 
 /// Nominal values of the site.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Site {
+    /// What the place is called; empty where the rig does not say.
+    pub name: String,
     /// Line to neutral.
     pub v: Voltage,
     /// Nominal frequency.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
 use super::{
-    Rig, buses, checks, devices, interlocks, ledger, network, sections, services, telemetry, trade,
+    Rig, alarms, buses, checks, devices, interlocks, ledger, network, sections, services,
+    telemetry, trade,
 };
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
@@ -130,6 +131,7 @@ const SECTIONS: &[&str] = &[
     "safety",
     "control",
     "service",
+    "alarm",
     "bus",
     "device",
     "telemetry",
@@ -256,6 +258,7 @@ impl<'a> Reader<'a> {
             control,
             ledger: ledger::ledger(self),
             market: trade::market(self, &devices),
+            alarms: alarms::alarms(self, &devices),
             influx: sinks.influx,
             home_assistant: sinks.home_assistant,
             buses,

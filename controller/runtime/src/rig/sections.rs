@@ -27,6 +27,7 @@ pub(super) fn site(reader: &Reader<'_>) -> Option<Site> {
     let v = table.quantity::<Voltage>("v");
     let f = table.quantity::<Frequency>("f");
     let phases = table.integer("phases", 1..=3).map_or(3, |p| p.value);
+    let name = table.text("name").map_or_else(String::new, |x| x.value);
     for key in ["v", "f"] {
         if !table.has(key) {
             table.missing::<()>(key, if key == "v" { "\"230V\"" } else { "\"50Hz\"" });
@@ -49,6 +50,7 @@ pub(super) fn site(reader: &Reader<'_>) -> Option<Site> {
         return None;
     }
     Some(Site {
+        name,
         v: v.value,
         f: f.value,
         phases: phases as u8,

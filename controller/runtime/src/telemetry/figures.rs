@@ -1,11 +1,11 @@
-//! Figures of the bench itself for a time-series server, once a second: its buses, its cycles, its services.
+//! Figures of the bench itself, once a second: what is true on its bus, its buses, its cycles, its services.
 //!
-//! They are no samples of devices, so the store of the run folder does not hold them; there, events and the
-//! journal tell the same.
+//! They are no samples of devices, so `samples.csv.zst` does not hold them; a time-series server and the
+//! database of the run do.
 
 use model::UtcTime;
 
-use super::line::{Line, line_of};
+use super::line::{Labels, Line, line_of};
 
 /// What is measured, with its tag and its fields; the names are pinned by the dashboards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,17 @@ pub const SERVICE: Kind = Kind {
     fields: &["asked_w", "up_w", "down_w", "available"],
 };
 
+/// What is true on the bus of the bench, as control estimates it: the coupling with its sign (positive =
+/// import), the load as consumption, the lowest state of charge as a share. What is not known is left out.
+pub const BENCH: Kind = Kind {
+    measurement: "bench",
+    tag: "",
+    fields: &["f_hz", "v_v", "pcc_w", "storage_w", "pv_w", "load_w", "soc"],
+};
+
 /// All kinds.
 #[cfg(test)]
-pub(super) const KINDS: [Kind; 3] = [BUS, CYCLE, SERVICE];
+pub(super) const KINDS: [Kind; 4] = [BUS, CYCLE, SERVICE, BENCH];
 
 /// The figures of one thing at one time, in the order of the fields of their kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,8 +114,42 @@ impl Figures {
         }
     }
 
+    /// What is true on the bus of the bench.
+    #[must_use]
+    pub fn of_bench(estimate: &control::Estimate) -> Self {
+        let watts = |p: Option<quantities::ActivePower>| p.map(|p| p.as_watts());
+        let values = [
+            estimate.f.map(|f| f.as_hertz()),
+            estimate.v.map(|v| v.as_volts()),
+            watts(estimate.pcc),
+            watts(estimate.storage),
+            watts(estimate.pv),
+            watts(estimate.load),
+            estimate.soc.map(|soc| soc.as_fraction()),
+        ];
+        Self {
+            kind: BENCH,
+            of: String::new(),
+            // Unknown is no number, and what is no number is nowhere written.
+            values: values.map(|v| v.unwrap_or(f64::NAN)).to_vec(),
+        }
+    }
+
+    /// Measurement and name of what these are figures of.
+    pub(super) fn of(&self) -> (&'static str, &str) {
+        (self.kind.measurement, &self.of)
+    }
+
+    /// The figures that are numbers, with their names.
+    pub(super) fn known(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let named = self.kind.fields.iter().copied();
+        named
+            .zip(self.values.iter().copied())
+            .filter(|(_, value)| value.is_finite())
+    }
+
     /// The line of the protocol; `None` when no figure is a number.
-    pub(super) fn line(&self, utc: UtcTime) -> Option<Line> {
+    pub(super) fn line(&self, labels: &Labels, utc: UtcTime) -> Option<Line> {
         let tag = (self.kind.tag, self.of.as_str());
         let fields = self
             .kind
@@ -115,7 +157,7 @@ impl Figures {
             .iter()
             .copied()
             .zip(self.values.iter().copied());
-        line_of(self.kind.measurement, tag, fields, utc)
+        line_of(labels, self.kind.measurement, tag, fields, utc)
     }
 }
 
@@ -126,6 +168,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_value_for_each_of_its_fields_and_a_line_that_names_them() {
         let report = bus::BusStats::default().report();
+        let labels = Labels::new(&crate::telemetry::Origin::default(), &[]);
         let utc = UtcTime::from_unix_nanos(7);
         for (figures, line) in [
             (
@@ -140,13 +183,14 @@ mod tests {
             (Figures::of_cycle(f64::NAN, 1.5), "cycle took_ms=1.5 7"),
         ] {
             assert_eq!(figures.values.len(), figures.kind.fields.len());
-            let found = figures.line(utc).expect("a line");
+            let found = figures.line(&labels, utc).expect("a line");
             assert_eq!(found.text, line);
             assert_eq!(
                 found.values as usize,
                 line.matches('=').count() - line.matches("bus=").count()
             );
         }
-        assert_eq!(Figures::of_cycle(f64::NAN, f64::INFINITY).line(utc), None);
+        let nothing = Figures::of_cycle(f64::NAN, f64::INFINITY);
+        assert_eq!(nothing.line(&labels, utc), None);
     }
 }

@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use super::endpoint::{ANSWER_WAIT, Answer, Endpoint, Refusal};
-use super::line::{Line, Row, event_line, sample_lines, values_in};
+use super::figures::Figures;
+use super::line::{Labels, Line, Origin, Row, event_line, sample_lines};
 use super::record::EventRecord;
 use super::spool::{Spool, values_of};
 use super::{Counts, NamedDevice, Pace, TelemetryError};
@@ -68,7 +69,7 @@ pub struct InfluxConfig {
     pub token: Option<String>,
     /// Most bytes that wait on disk while the server is away.
     pub spool_bytes: u64,
-    /// Folder of what waits; kept between runs.
+    /// Folder of what waits, in the run folder; a later run beside it takes over what is left.
     pub spool_dir: PathBuf,
 }
 
@@ -181,6 +182,7 @@ impl Messages {
 pub(super) struct Influx {
     queue: Queue,
     counts: Arc<Counts>,
+    labels: Labels,
     /// The moment of the last event, and how many nanoseconds the next one of the same moment is put off.
     last_event: Mutex<Option<(UtcTime, i64)>>,
     ended: Receiver<()>,
@@ -194,7 +196,8 @@ impl Influx {
     /// When the address makes no sense, or no client or thread can be made.
     pub(super) fn start(
         config: InfluxConfig,
-        devices: Arc<[NamedDevice]>,
+        origin: &Origin,
+        devices: &[NamedDevice],
         pace: Pace,
     ) -> Result<Self, TelemetryError> {
         check_url(&config.url).map_err(TelemetryError::Url)?;
@@ -210,13 +213,21 @@ impl Influx {
                 (Queue::Unbounded(tx), Messages::Unbounded(rx))
             }
         };
-        let spool = Spool::open(config.spool_dir.clone(), config.spool_bytes);
+        let target = format!("{} {} {}", config.url, config.org, config.bucket);
+        let mut spool = Spool::open(config.spool_dir.clone(), config.spool_bytes, &target);
+        // In virtual time a run depends on nothing but itself.
+        if pace == Pace::Real {
+            let lost = spool.adopt();
+            Counts::add(&counts.taken, lost);
+            Counts::add(&counts.lost, lost);
+        }
         // What a former run left counts here: it is written or lost in this run.
         Counts::add(&counts.taken, spool.values());
+        let labels = Labels::new(origin, devices);
         let writer = Writer {
             endpoint,
             config,
-            devices,
+            labels: labels.clone(),
             counts: Arc::clone(&counts),
             spool,
             lines: Vec::new(),
@@ -240,6 +251,7 @@ impl Influx {
         Ok(Self {
             queue,
             counts,
+            labels,
             last_event: Mutex::new(None),
             ended,
             thread,
@@ -248,8 +260,8 @@ impl Influx {
 
     /// Hands rows over, or counts them as lost.
     pub(super) fn rows(&self, now: Instant, rows: Arc<[Row]>) {
-        let values = values_in(&rows);
-        self.push(values, Message::Rows(now, rows));
+        // Each row is a value or the word that there is none.
+        self.push(rows.len() as u64, Message::Rows(now, rows));
     }
 
     /// Hands the lines of an event over, or counts them as lost.
@@ -270,11 +282,16 @@ impl Influx {
             later_ns
         };
         let told = UtcTime::from_unix_nanos(utc.unix_nanos().saturating_add(later_ns));
-        self.lines(now, event_line(told, record));
+        self.lines(now, event_line(&self.labels, told, record));
     }
 
-    /// Takes lines that are made already.
-    pub(super) fn lines(&self, now: Instant, lines: Vec<Line>) {
+    /// Hands figures over, or counts them as lost.
+    pub(super) fn figures(&self, utc: UtcTime, now: Instant, figures: &[Figures]) {
+        let lines = figures.iter().filter_map(|f| f.line(&self.labels, utc));
+        self.lines(now, lines.collect());
+    }
+
+    fn lines(&self, now: Instant, lines: Vec<Line>) {
         if !lines.is_empty() {
             let values = values_of(&lines);
             self.push(values, Message::Lines(now, lines));
@@ -308,7 +325,7 @@ impl Influx {
 struct Writer {
     endpoint: Endpoint,
     config: InfluxConfig,
-    devices: Arc<[NamedDevice]>,
+    labels: Labels,
     counts: Arc<Counts>,
     spool: Spool,
     /// The batch that fills.
@@ -341,10 +358,10 @@ impl Writer {
             tokio::select! {
                 message = messages.next() => match message {
                     Some(Message::Rows(now, rows)) => {
-                        let lines = sample_lines(&self.devices, &rows);
+                        let lines = sample_lines(&self.labels, &rows);
                         // Rows of a device outside the rig make no line.
                         let kept = values_of(&lines);
-                        Counts::add(&self.counts.lost, values_in(&rows).saturating_sub(kept));
+                        Counts::add(&self.counts.lost, (rows.len() as u64).saturating_sub(kept));
                         self.fill(now, lines, pace).await;
                     }
                     Some(Message::Lines(now, lines)) => self.fill(now, lines, pace).await,

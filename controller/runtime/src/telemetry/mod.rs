@@ -11,12 +11,14 @@
 //! Terms: a *value* is one good reading of one point; a bad reading is a row with its reason in the
 //! store and a gap at the server, never a number.
 
+mod database;
 mod endpoint;
 mod figures;
 pub mod grafana;
 mod homeassistant;
 mod influx;
 mod line;
+pub mod past;
 mod record;
 mod spool;
 mod store;
@@ -31,18 +33,21 @@ use std::time::Duration;
 
 use model::{Event, Instant, PointSample, Role, UtcTime};
 
+pub use database::DATABASE_FILE;
 pub use figures::Figures;
 pub use homeassistant::{HomeConfig, HomeDevice};
 pub use influx::{InfluxConfig, WriteApi, check_url};
-pub use line::field_name;
+pub use line::{Origin, field_name};
 pub use record::{EventRecord, Level, describe, setpoint_text};
 pub(crate) use record::{setpoint_json, stage_name};
+pub(crate) use spool::SPOOL as SPOOL_FOLDER;
 pub use store::{StoreError, StoredSample, read_samples};
 
+use database::Database;
 use homeassistant::Home;
 use influx::Influx;
 use line::Row;
-use store::{Store, StoreThread};
+use store::{Store, StoreThread, ToldEvent};
 
 /// A device as the sinks name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,19 @@ pub struct NamedDevice {
     pub name: String,
     /// What it is for.
     pub role: Role,
+    /// Name of its bus in the rig.
+    pub bus: String,
+}
+
+/// What a run says of itself to its sinks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunAbout {
+    /// Site, bench and run.
+    pub origin: Origin,
+    /// Path of the rig file.
+    pub rig: String,
+    /// When it began, as text.
+    pub started_utc: String,
 }
 
 /// Whether a sink may lag behind.
@@ -142,7 +160,7 @@ impl Counts {
 /// The embedded store, on its own thread or in the caller's.
 enum StoreSink {
     Thread(StoreThread),
-    Here(Mutex<Store<File, File>>),
+    Here(Box<Mutex<Store<File, File>>>),
 }
 
 /// The front of all sinks.
@@ -172,6 +190,7 @@ impl Telemetry {
         devices: Vec<NamedDevice>,
         servers: Servers,
         pace: Pace,
+        about: &RunAbout,
     ) -> Result<Self, TelemetryError> {
         let open = |name: &str| {
             let path = run_dir.join(name);
@@ -190,14 +209,17 @@ impl Telemetry {
             (Some(_), Pace::Virtual) | (None, _) => None,
         };
         let influx = match servers.influx {
-            Some(config) => Some(Influx::start(config, Arc::clone(&devices), pace)?),
+            Some(config) => Some(Influx::start(config, &about.origin, &devices, pace)?),
             None => None,
         };
         let store = match pace {
             Pace::Real => {
+                let database = Database::create(run_dir, Arc::clone(&devices), about);
+                let store = store.indexed(database);
                 StoreSink::Thread(StoreThread::start(store).map_err(TelemetryError::Thread)?)
             }
-            Pace::Virtual => StoreSink::Here(Mutex::new(store)),
+            // Nobody watches a virtual run while it goes on, and its files shall be the same each time.
+            Pace::Virtual => StoreSink::Here(Box::new(Mutex::new(store))),
         };
         Ok(Self {
             devices,
@@ -243,21 +265,30 @@ impl Telemetry {
         if let Some(influx) = &self.influx {
             influx.event(utc, now, &record);
         }
-        let text = record.json_line(utc, now);
+        if let Some(home) = &self.home {
+            match event {
+                Event::AlarmRaised { alarm, .. } => home.alarm(alarm, true),
+                Event::AlarmCleared { alarm, .. } => home.alarm(alarm, false),
+                _ => {}
+            }
+        }
+        let event = ToldEvent { utc, now, record };
         match &self.store {
-            StoreSink::Thread(thread) => thread.event(now, text, &self.store_counts),
+            StoreSink::Thread(thread) => thread.event(event, &self.store_counts),
             StoreSink::Here(store) => store
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .event(&text),
+                .event(&event),
         }
     }
 
-    /// Takes figures of the bench itself, for a server; never waits.
-    pub fn figures(&self, utc: UtcTime, now: Instant, figures: &[Figures]) {
+    /// Takes figures of the bench itself, for a server and the database; never waits.
+    pub fn figures(&self, utc: UtcTime, now: Instant, figures: Vec<Figures>) {
         if let Some(influx) = &self.influx {
-            let lines = figures.iter().filter_map(|f| f.line(utc)).collect();
-            influx.lines(now, lines);
+            influx.figures(utc, now, &figures);
+        }
+        if let StoreSink::Thread(thread) = &self.store {
+            thread.figures(utc, now, figures);
         }
     }
 
@@ -277,7 +308,7 @@ impl Telemetry {
     pub fn finish(self, within: Duration) -> TelemetryReport {
         match self.store {
             StoreSink::Thread(thread) => thread.finish(within),
-            StoreSink::Here(store) => store
+            StoreSink::Here(store) => (*store)
                 .into_inner()
                 .unwrap_or_else(PoisonError::into_inner)
                 .finish(),

@@ -508,6 +508,31 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("The wall clock was stepped by {by_s:.1} s; control goes on by its own time."),
             json!({ "by_s": by_s }),
         ),
+        Event::AlarmRaised { alarm, severe, why } => row(
+            "alarm_raised",
+            if *severe { Error } else { Warning },
+            None,
+            format!("Alarm {alarm}: {why}."),
+            json!({ "alarm": alarm, "severe": severe, "why": why }),
+        ),
+        Event::AlarmAcknowledged { alarm, by } => row(
+            "alarm_acknowledged",
+            Info,
+            None,
+            format!("{by} has seen the alarm {alarm}."),
+            json!({ "alarm": alarm, "by": by }),
+        ),
+        Event::AlarmCleared {
+            alarm,
+            after_s,
+            why,
+        } => row(
+            "alarm_cleared",
+            Info,
+            None,
+            format!("Alarm {alarm} is over after {after_s:.1} s: {why}."),
+            json!({ "alarm": alarm, "after_s": after_s, "why": why }),
+        ),
         Event::ExchangeMissed { missing_w, why } => row(
             "exchange_missed",
             Warning,

@@ -1,4 +1,5 @@
-//! The embedded store: `samples.csv.zst` and `events.jsonl` in the run folder.
+//! The embedded store: `samples.csv.zst` and `events.jsonl` in the run folder, and on a real bench their
+//! index, the [`Database`].
 //!
 //! The store writes one compressed stream with one row per reading, good or bad. On a real bench it
 //! is flushed every second, so that a killed process loses at most the last second; what follows the
@@ -12,10 +13,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use model::{Flaw, Instant, Point, Reading};
+use model::{Instant, Point, UtcTime};
 
+use super::database::Database;
+use super::figures::Figures;
 use super::line::{Row, values_in};
-use super::{Counts, NamedDevice};
+use super::{Counts, EventRecord, NamedDevice};
 
 /// Time between two flushes: what a killed process may lose.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -61,14 +64,7 @@ fn push_row(out: &mut String, devices: &[NamedDevice], row: &Row) {
         let _ = write!(out, "{value}");
     }
     let _ = write!(out, ",{},", sample.point.unit());
-    match sample.sample.reading {
-        Reading::Good(value) if value.is_finite() => out.push_str("good"),
-        Reading::Good(_) => out.push_str("not a number"),
-        Reading::Bad(Flaw::Exception(code)) => {
-            let _ = write!(out, "exception {code}");
-        }
-        Reading::Bad(flaw) => out.push_str(flaw.word()),
-    }
+    out.push_str(row.flaw().as_deref().unwrap_or("good"));
     out.push('\n');
 }
 
@@ -119,8 +115,16 @@ pub(super) struct Store<S: Write, E: Write> {
     devices: Arc<[NamedDevice]>,
     samples: Output<zstd::stream::write::Encoder<'static, S>>,
     events: Output<BufWriter<E>>,
+    database: Option<Database>,
     counts: Arc<Counts>,
     text: String,
+}
+
+/// An event on its way to the files.
+pub(super) struct ToldEvent {
+    pub(super) utc: UtcTime,
+    pub(super) now: Instant,
+    pub(super) record: EventRecord,
 }
 
 impl<S: Write, E: Write> Store<S, E> {
@@ -149,11 +153,18 @@ impl<S: Write, E: Write> Store<S, E> {
                 writer: Some(BufWriter::new(events)),
                 pending: 0,
             },
+            database: None,
             counts,
             text: String::new(),
         };
         store.samples.write(HEADER, 0);
         store
+    }
+
+    /// The same store with an index beside it.
+    pub(super) fn indexed(mut self, database: Database) -> Self {
+        self.database = Some(database);
+        self
     }
 
     /// Writes rows.
@@ -164,15 +175,28 @@ impl<S: Write, E: Write> Store<S, E> {
         }
         let lost = self.samples.write(&self.text, values_in(rows));
         Counts::add(&self.counts.lost, lost);
+        if let Some(database) = &mut self.database {
+            database.rows(rows);
+        }
     }
 
     /// Writes an event.
-    pub(super) fn event(&mut self, line: &str) {
-        self.text.clear();
-        self.text.push_str(line);
+    pub(super) fn event(&mut self, event: &ToldEvent) {
+        let ToldEvent { utc, now, record } = event;
+        self.text = record.json_line(*utc, *now);
+        if let Some(database) = &mut self.database {
+            database.event(*utc, *now, record, &self.text);
+        }
         self.text.push('\n');
         let lost = self.events.write(&self.text, 1);
         Counts::add(&self.counts.events_lost, lost);
+    }
+
+    /// Writes figures of the bench, which only the index holds.
+    fn figures(&mut self, utc: UtcTime, now: Instant, figures: &[Figures]) {
+        if let Some(database) = &mut self.database {
+            database.figures(utc, now, figures);
+        }
     }
 
     /// Makes all that was written so far safe from a killed process.
@@ -182,9 +206,12 @@ impl<S: Write, E: Write> Store<S, E> {
         Counts::add(&self.counts.lost, lost);
         let (_, lost) = self.events.flush();
         Counts::add(&self.counts.events_lost, lost);
+        if let Some(database) = &mut self.database {
+            database.flush();
+        }
     }
 
-    /// Ends both files.
+    /// Ends the files.
     pub(super) fn finish(mut self) {
         // The stream ends without a flush before it: a flush would leave a mark in the file.
         let ended = self.samples.writer.take().map(|e| {
@@ -197,12 +224,16 @@ impl<S: Write, E: Write> Store<S, E> {
         Counts::add(&self.counts.lost, lost);
         let (_, lost) = self.events.flush();
         Counts::add(&self.counts.events_lost, lost);
+        if let Some(database) = self.database {
+            database.finish();
+        }
     }
 }
 
 enum Message {
     Rows(Instant, Arc<[Row]>),
-    Event(Instant, String),
+    Event(Box<ToldEvent>),
+    Figures(UtcTime, Instant, Vec<Figures>),
     Finish,
 }
 
@@ -246,10 +277,16 @@ impl StoreThread {
     }
 
     /// Hands an event over, or counts it as lost.
-    pub(super) fn event(&self, now: Instant, line: String, counts: &Counts) {
-        if self.queue.try_send(Message::Event(now, line)).is_err() {
+    pub(super) fn event(&self, event: ToldEvent, counts: &Counts) {
+        let message = Message::Event(Box::new(event));
+        if self.queue.try_send(message).is_err() {
             Counts::add(&counts.events_lost, 1);
         }
+    }
+
+    /// Hands figures over. Where the queue is full they are missing, as samples are that are counted.
+    pub(super) fn figures(&self, utc: UtcTime, now: Instant, figures: Vec<Figures>) {
+        let _ = self.queue.try_send(Message::Figures(utc, now, figures));
     }
 
     /// Ends the thread; a disk that hangs longer than `within` is left alone.
@@ -274,8 +311,12 @@ fn run<S: Write, E: Write>(mut store: Store<S, E>, messages: &Receiver<Message>)
                 store.rows(&rows);
                 now
             }
-            Ok(Message::Event(now, line)) => {
-                store.event(&line);
+            Ok(Message::Event(event)) => {
+                store.event(&event);
+                event.now
+            }
+            Ok(Message::Figures(utc, now, figures)) => {
+                store.figures(utc, now, &figures);
                 now
             }
             Err(RecvTimeoutError::Timeout) => {

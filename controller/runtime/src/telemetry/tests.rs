@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use model::{DeviceIx, Flaw, Mode, Point, Reading, Sample};
 
-use super::line::{Line, event_line, sample_lines};
+use super::line::{Labels, Line, event_line, sample_lines};
 use super::*;
 
 fn at(seconds: f64) -> Instant {
@@ -29,6 +29,7 @@ fn devices() -> Vec<NamedDevice> {
     .map(|(name, role)| NamedDevice {
         name: name.into(),
         role,
+        bus: "lan 1".into(),
     })
     .into()
 }
@@ -54,7 +55,14 @@ fn watts(device: u16, t_s: f64, value: f64) -> PointSample {
 fn the_store_gives_back_what_it_was_given() {
     for pace in [Pace::Real, Pace::Virtual] {
         let dir = tempfile::tempdir().unwrap();
-        let telemetry = Telemetry::start(dir.path(), devices(), Servers::default(), pace).unwrap();
+        let telemetry = Telemetry::start(
+            dir.path(),
+            devices(),
+            Servers::default(),
+            pace,
+            &RunAbout::default(),
+        )
+        .unwrap();
         telemetry.samples(
             utc(2.0),
             at(2.0),
@@ -103,8 +111,14 @@ fn the_store_gives_back_what_it_was_given() {
 #[test]
 fn events_are_told_with_names_and_values() {
     let dir = tempfile::tempdir().unwrap();
-    let telemetry =
-        Telemetry::start(dir.path(), devices(), Servers::default(), Pace::Real).unwrap();
+    let telemetry = Telemetry::start(
+        dir.path(),
+        devices(),
+        Servers::default(),
+        Pace::Real,
+        &RunAbout::default(),
+    )
+    .unwrap();
     let shed = Event::LoadShed {
         device: DeviceIx(1),
         why: "47.9 Hz".into(),
@@ -124,8 +138,14 @@ fn events_are_told_with_names_and_values() {
 fn in_virtual_time_the_same_run_makes_the_same_files() {
     let run = || {
         let dir = tempfile::tempdir().unwrap();
-        let telemetry =
-            Telemetry::start(dir.path(), devices(), Servers::default(), Pace::Virtual).unwrap();
+        let telemetry = Telemetry::start(
+            dir.path(),
+            devices(),
+            Servers::default(),
+            Pace::Virtual,
+            &RunAbout::default(),
+        )
+        .unwrap();
         for n in 0..20_000 {
             let t_s = f64::from(n) / 10.0;
             telemetry.samples(
@@ -153,6 +173,21 @@ impl Write for Shared {
     }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+fn happened_event() -> Event {
+    Event::LoadShed {
+        device: DeviceIx(1),
+        why: "47.9 Hz".into(),
+    }
+}
+
+fn happened() -> ToldEvent {
+    ToldEvent {
+        utc: utc(0.0),
+        now: at(0.0),
+        record: describe(&happened_event(), &|_| "plug".into()),
     }
 }
 
@@ -242,11 +277,11 @@ fn a_full_disk_is_counted_and_never_a_panic() {
             watts(0, f64::from(s), 1.0),
             sample(0, Point::ActivePower, 9.0, Reading::Bad(Flaw::Timeout)),
         ]));
-        store.event("{}");
+        store.event(&happened());
         store.flush();
     }
     store.rows(&rows_of(&[watts(0, 9.0, 1.0)]));
-    store.event("{}");
+    store.event(&happened());
     store.finish();
     let read = |c: &AtomicU64| Counts::read(c);
     assert_eq!(
@@ -303,7 +338,7 @@ fn lines_are_named_as_the_dashboards_expect() {
     let rows: &[(&[PointSample], &[&str])] = &[
         (
             &[watts(0, 1.0, 2.5)],
-            &["ess,device=bat1 ac_p=2.5 1795341601000000000"],
+            &["ess,bus=lan\\ 1,device=bat1,quality=good,role=ess ac_p=2.5 1795341601000000000"],
         ),
         (
             &[
@@ -312,30 +347,72 @@ fn lines_are_named_as_the_dashboards_expect() {
                 watts(0, 2.0, 3.0),
             ],
             &[
-                "ess,device=bat1 ac_p=-1000,ac_v_l1=230.1 1795341601000000000",
-                "ess,device=bat1 ac_p=3 1795341602000000000",
+                "ess,bus=lan\\ 1,device=bat1,quality=good,role=ess ac_p=-1000,ac_v_l1=230.1 1795341601000000000",
+                "ess,bus=lan\\ 1,device=bat1,quality=good,role=ess ac_p=3 1795341602000000000",
             ],
         ),
         (
             &[sample(1, Point::SwitchOn, 0.0, Reading::Good(1.0))],
-            &["load,device=plug\\,\\ \"3\" switch_on=1 1795341600000000000"],
+            &[
+                "load,bus=lan\\ 1,device=plug\\,\\ \"3\",quality=good,role=load switch_on=1 1795341600000000000",
+            ],
         ),
-        // What is not a good number has no field, and a line without fields is none.
+        // What is not a good number is no value, and says why.
         (
             &[
                 watts(0, 0.0, f64::NAN),
-                watts(0, 0.0, f64::INFINITY),
-                sample(0, Point::ActivePower, 0.0, Reading::Bad(Flaw::Timeout)),
+                sample(0, Point::Frequency, 0.0, Reading::Good(50.0)),
+                sample(0, Point::ReactivePower, 0.0, Reading::Good(f64::INFINITY)),
+                sample(
+                    0,
+                    Point::StateOfCharge,
+                    0.0,
+                    Reading::Bad(Flaw::Exception(2)),
+                ),
             ],
-            &[],
+            &[
+                "ess,bus=lan\\ 1,device=bat1,quality=not\\ a\\ number,role=ess ac_p_bad=1,ac_q_bad=1 1795341600000000000",
+                "ess,bus=lan\\ 1,device=bat1,quality=good,role=ess ac_f=50 1795341600000000000",
+                "ess,bus=lan\\ 1,device=bat1,quality=exception\\ 2,role=ess bat_soc_bad=1 1795341600000000000",
+            ],
         ),
         (&[watts(77, 0.0, 1.0)], &[]),
     ];
     for (samples, expected) in rows {
-        let lines = sample_lines(&devices(), &rows_of(samples));
+        let lines = sample_lines(
+            &Labels::new(&Origin::default(), &devices()),
+            &rows_of(samples),
+        );
         let texts: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
         assert_eq!(texts, *expected);
     }
+}
+
+#[test]
+fn every_line_says_which_site_bench_and_run_it_is_of() {
+    let origin = Origin {
+        site: "north hall".into(),
+        bench: "Campus, 400 V".into(),
+        run: "20261122T100000Z-run-1".into(),
+    };
+    let of = r"bench=Campus\,\ 400\ V,run=20261122T100000Z-run-1,site=north\ hall";
+    let labels = Labels::new(&origin, &devices());
+    let record = describe(&happened_event(), &|_| "plug".into());
+    let texts: Vec<String> = sample_lines(&labels, &rows_of(&[watts(0, 0.0, 1.0)]))
+        .into_iter()
+        .chain(event_line(&labels, utc(0.0), &record))
+        .chain(Figures::of_cycle(0.5, 1.0).line(&labels, utc(0.0)))
+        .map(|line| line.text)
+        .collect();
+    let heads: Vec<&str> = texts.iter().map(|t| t.split_once(of).expect(t).0).collect();
+    assert_eq!(
+        heads,
+        [
+            r"ess,bus=lan\ 1,device=bat1,quality=good,role=ess,",
+            "event,device=plug,kind=load_shed,",
+            "cycle,",
+        ]
+    );
 }
 
 #[test]
@@ -390,7 +467,7 @@ fn events_become_lines_whatever_their_text_holds() {
     ];
     for (event, expected) in rows {
         let record = describe(event, &|_| "a b=c\\".into());
-        let lines = event_line(utc(0.0), &record);
+        let lines = event_line(&Labels::new(&Origin::default(), &[]), utc(0.0), &record);
         let texts: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
         assert_eq!(texts, *expected);
     }
@@ -545,7 +622,7 @@ fn start(dir: &Path, url: &str, spool_bytes: u64, pace: Pace) -> Telemetry {
         influx: Some(config),
         home_assistant: None,
     };
-    Telemetry::start(dir, devices(), servers, pace).unwrap()
+    Telemetry::start(dir, devices(), servers, pace, &RunAbout::default()).unwrap()
 }
 
 /// Sends one value per second from one time to another: each makes a batch, as control time passes.
@@ -679,10 +756,7 @@ fn what_an_absent_server_missed_is_kept_for_the_next_run() {
     let report = telemetry.finish(WITHIN);
     assert_eq!((report.written, report.lost, report.waiting), (12, 0, 0));
     assert_eq!(values(&server.lines()), (0..12).collect::<Vec<_>>());
-    assert_eq!(
-        std::fs::read_dir(dir.path().join("spool")).unwrap().count(),
-        0
-    );
+    assert!(!dir.path().join("spool").exists());
 }
 
 #[test]
@@ -692,7 +766,7 @@ fn a_full_spool_gives_up_its_oldest_and_counts_it() {
         text: format!("m a={n},b=1 {n:0>40}"),
     };
     let dir = tempfile::tempdir().unwrap();
-    let open = || spool::Spool::open(dir.path().join("spool"), 200);
+    let open = || spool::Spool::open(dir.path().join("spool"), 200, "here");
     let mut spool = open();
     let lost: Vec<u64> = (1..=5).map(|n| spool.push(&[line(n)]).unwrap()).collect();
     assert_eq!(lost, [0, 0, 0, 2, 2]);
@@ -730,7 +804,7 @@ fn a_server_that_never_answers_does_not_hold_up_the_end() {
     send(&telemetry, 0, 10);
     let report = telemetry.finish(Duration::from_millis(200));
     assert_eq!((report.written, report.lost, report.waiting), (0, 0, 10));
-    let left = spool::Spool::open(dir.path().join("spool"), SPOOL);
+    let left = spool::Spool::open(dir.path().join("spool"), SPOOL, "here");
     assert_eq!(
         left.values(),
         10,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::wire::{Device, Known, Line, Quality, State};
+use crate::alarm::{AlarmView, Standing};
 use crate::view::LiveView;
 use model::Mode;
 
@@ -62,13 +63,27 @@ fn usable<T: Copy>(known: &Known<T>) -> Option<T> {
 }
 
 /// The page as it is now.
-pub(super) fn page(view: &LiveView) -> String {
+pub(super) fn page(view: &LiveView, alarms: &[AlarmView]) -> String {
     let state = State::of(view);
     let mut page = Page(String::new());
     run(&mut page, &state);
     bench(&mut page, &state);
     devices(&mut page, &state.devices);
     buses(&mut page, &state);
+    let raised = alarms.iter().map(|alarm| {
+        let labels = vec![
+            ("alarm", alarm.spec.name.clone()),
+            ("severity", alarm.spec.severity.name().to_owned()),
+        ];
+        let is_raised = alarm.standing != Standing::Calm;
+        (labels, f64::from(u8::from(is_raised)))
+    });
+    page.family(
+        "gridrig_alarm_raised",
+        "gauge",
+        "Whether an alarm of the rig is raised.",
+        raised,
+    );
     page.0
 }
 

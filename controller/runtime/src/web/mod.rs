@@ -7,11 +7,13 @@
 //! It is not responsible for what is shown (see [`crate::view`]), nor for TLS, which is not built
 //! yet: [`check_listen`] therefore refuses to listen beyond the own machine.
 
+mod alarms;
 mod answer;
 mod command;
 mod guard;
 mod lock;
 mod metrics;
+mod past;
 #[cfg(test)]
 mod tests;
 pub mod wire;
@@ -32,12 +34,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 
+use crate::alarm::Alarms;
 use crate::lease::Lease;
 use crate::view::LiveView;
 use answer::{Problem, json};
 
 pub use command::WebCommand;
 pub use guard::{Access, check_listen};
+pub use past::Runs;
 
 /// Largest body of a request, in bytes. Chosen: 4 KiB; the longest command takes 100 bytes.
 const BODY_BYTES_MAX: usize = 4_096;
@@ -53,6 +57,8 @@ struct Desk {
     commands: mpsc::Sender<WebCommand>,
     access: Arc<Access>,
     lease: Lease,
+    alarms: Alarms,
+    runs: Runs,
     streams: Arc<Semaphore>,
 }
 
@@ -78,12 +84,15 @@ fn routes() -> Vec<Route> {
         ("get", "/api/v1/market", get(market)),
         ("get", "/api/v1/services", get(services)),
         ("get", "/api/v1/ledger", get(ledger)),
-        ("get", "/api/v1/events", get(events)),
-        ("get", "/api/v1/history", get(history)),
+        ("get", "/api/v1/alarms", get(alarms::list)),
+        ("get", "/api/v1/events", get(past::events)),
+        ("get", "/api/v1/history", get(past::history)),
+        ("get", "/api/v1/runs", get(past::runs)),
         ("get", "/api/v1/stream", get(stream)),
         ("post", "/api/v1/safe", post(command::safe)),
         ("post", "/api/v1/lock/take", post(lock::take)),
         ("post", "/api/v1/lock/drop", post(lock::give_back)),
+        ("post", "/api/v1/acknowledge", post(alarms::acknowledge)),
         ("post", "/api/v1/arm", post(command::arm)),
         ("post", "/api/v1/disarm", post(command::disarm)),
         (
@@ -168,12 +177,16 @@ fn app(
     commands: mpsc::Sender<WebCommand>,
     access: Access,
     lease: Lease,
+    alarms: Alarms,
+    runs: Runs,
 ) -> Router {
     let desk = Desk {
         view,
         commands,
         access: Arc::new(access),
         lease,
+        alarms,
+        runs,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     };
     routes()
@@ -201,14 +214,16 @@ pub async fn serve(
     commands: mpsc::Sender<WebCommand>,
     access: Access,
     lease: Lease,
+    alarms: Alarms,
+    runs: Runs,
 ) -> std::io::Result<()> {
-    axum::serve(listener, app(view, commands, access, lease)).await
+    axum::serve(listener, app(view, commands, access, lease, alarms, runs)).await
 }
 
 async fn metrics_page(State(desk): State<Desk>) -> Response {
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
-        metrics::page(&desk.view),
+        metrics::page(&desk.view, &desk.alarms.view()),
     )
         .into_response()
 }
@@ -243,14 +258,6 @@ async fn services(State(desk): State<Desk>) -> Response {
 
 async fn ledger(State(desk): State<Desk>) -> Response {
     json(&wire::ledger(&desk.view))
-}
-
-async fn events(State(desk): State<Desk>) -> Response {
-    json(&wire::events_after(&desk.view, 0))
-}
-
-async fn history(State(desk): State<Desk>) -> Response {
-    json(&wire::History::of(&desk.view))
 }
 
 /// A state twice a second, and each event as soon as it happened. A reader that was cut off says the

@@ -17,9 +17,32 @@ struct Server {
     address: std::net::SocketAddr,
     view: Arc<LiveView>,
     commands: mpsc::Receiver<WebCommand>,
+    alarms: Alarms,
+}
+
+/// A bench that watches the charge of its storage, which is calm.
+fn charge_alarm() -> Alarms {
+    use crate::alarm::{AlarmSpec, Quantity, Severity, Side, Source};
+    let low_charge = AlarmSpec {
+        name: "low charge".into(),
+        source: Source::Bench,
+        signal: "bench.soc".into(),
+        quantity: Quantity::Soc,
+        side: Side::Below,
+        limit: 0.2,
+        clears: 0.2,
+        lasting: Duration::ZERO,
+        silent: None,
+        severity: Severity::Error,
+    };
+    Alarms::of(&[low_charge], model::Instant::START)
 }
 
 async fn server(token: Option<&str>, queue: usize) -> Server {
+    server_beside(token, queue, std::path::Path::new("no-run")).await
+}
+
+async fn server_beside(token: Option<&str>, queue: usize, here: &std::path::Path) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let view = Arc::new(bench_view());
@@ -29,11 +52,23 @@ async fn server(token: Option<&str>, queue: usize) -> Server {
         token: token.map(String::from),
     };
     let lease = Lease::new(Arc::new(crate::clock::SystemClock::start()));
-    tokio::spawn(serve(listener, Arc::clone(&view), tx, access, lease));
+    let runs = Runs::beside(here.to_owned());
+    let alarms = charge_alarm();
+    let served = serve(
+        listener,
+        Arc::clone(&view),
+        tx,
+        access,
+        lease,
+        alarms.clone(),
+        runs,
+    );
+    tokio::spawn(served);
     Server {
         address,
         view,
         commands,
+        alarms,
     }
 }
 
@@ -725,4 +760,182 @@ async fn a_service_tells_what_it_delivers_and_for_which_share_of_the_time_it_was
     assert_eq!(told[0]["availability"], 0.5);
     stale_cycle(&server.view);
     assert!(services().await[0]["delivered_w"].is_null());
+}
+
+/// A run folder with half a minute of the bench in it, as telemetry leaves it.
+fn run_in(out: &std::path::Path, id: &str, title: &str) -> std::path::PathBuf {
+    use crate::telemetry::{NamedDevice, Pace, Servers, Telemetry};
+    use model::{Event, Instant, Point, PointSample, Reading, Sample};
+    let dir = out.join(id);
+    std::fs::create_dir(&dir).unwrap();
+    let devices = vec![NamedDevice {
+        name: "bat1".into(),
+        role: Role::Ess,
+        bus: "lan1".into(),
+    }];
+    let mut about = crate::telemetry::RunAbout::default();
+    about.origin.bench = title.to_owned();
+    let telemetry =
+        Telemetry::start(&dir, devices, Servers::default(), Pace::Real, &about).unwrap();
+    for second in 0..30_u32 {
+        let now = Instant::from_nanos(u64::from(second) * 1_000_000_000);
+        let utc = UtcTime::from_unix_nanos(1_795_341_600_000_000_000);
+        let sample = Sample {
+            measured_at: now,
+            reading: Reading::Good(f64::from(second)),
+        };
+        let sample = PointSample {
+            device: DeviceIx(0),
+            point: Point::ActivePower,
+            sample,
+        };
+        telemetry.samples(utc, now, &[sample]);
+        if second == 7 {
+            let why = "47.9 Hz".into();
+            let device = DeviceIx(0);
+            telemetry.event(utc, now, &Event::LoadShed { device, why });
+        }
+    }
+    assert_eq!(telemetry.finish(Duration::from_secs(5)).lost, 0);
+    dir
+}
+
+#[tokio::test]
+async fn any_window_of_this_run_and_of_its_neighbours_can_be_asked_for() {
+    let out = tempfile::tempdir().unwrap();
+    run_in(out.path(), "20261122T100000Z-old", "the former");
+    let here = run_in(out.path(), "20261122T110000Z-new", "this one");
+    std::fs::create_dir(out.path().join("20261122T120000Z-empty")).unwrap();
+    let server = server_beside(None, 1, &here).await;
+    let get = async |path: &str| {
+        let (status, body) = ask(&server, "GET", path, "", "").await;
+        (
+            status,
+            serde_json::from_str::<serde_json::Value>(&body).unwrap(),
+        )
+    };
+
+    let (status, runs) = get("/api/v1/runs").await;
+    assert_eq!(status, 200);
+    let told: Vec<_> = runs.as_array().unwrap().iter().collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        (
+            told[0]["title"].as_str(),
+            told[0]["current"].as_bool(),
+            told[0]["seconds"].as_f64()
+        ),
+        (Some("this one"), Some(true), Some(29.0))
+    );
+    assert_eq!(told[1]["id"], "20261122T100000Z-old");
+
+    let (status, past) =
+        get("/api/v1/history?run=20261122T100000Z-old&from_s=10&to_s=20&points=2").await;
+    assert_eq!(status, 200, "{past}");
+    assert_eq!(past["t_s"], serde_json::json!([12.5, 17.5]));
+    assert_eq!(past["devices"][0]["p_w"], serde_json::json!([12.0, 17.0]));
+    assert_eq!(
+        past["devices"][0]["p_low_w"],
+        serde_json::json!([10.0, 15.0])
+    );
+    assert_eq!(
+        past["devices"][0]["p_high_w"],
+        serde_json::json!([14.0, 19.0])
+    );
+    assert_eq!(past["f_hz"], serde_json::json!([null, null]));
+    let (_, whole) = get("/api/v1/history?points=1").await;
+    assert_eq!(
+        (&whole["run"], &whole["devices"][0]["p_w"][0]),
+        (&"20261122T110000Z-new".into(), &14.5.into())
+    );
+
+    let (_, events) = get("/api/v1/events?run=20261122T100000Z-old").await;
+    assert_eq!(
+        (&events[0]["event"], &events[0]["seq"]),
+        (&"load_shed".into(), &1.into())
+    );
+}
+
+#[tokio::test]
+async fn a_question_of_the_past_that_makes_no_sense_is_told_what_is_wrong_with_it() {
+    let out = tempfile::tempdir().unwrap();
+    let here = run_in(out.path(), "run", "this one");
+    let server = server_beside(None, 1, &here).await;
+    for (path, status, code) in [
+        ("/api/v1/history?form_s=1", 400, "bad_query"),
+        ("/api/v1/history?from_s=x", 400, "bad_query"),
+        ("/api/v1/history?from_s=nan", 400, "bad_query"),
+        ("/api/v1/history?from_s=5&to_s=5", 400, "bad_query"),
+        ("/api/v1/history?points=0", 400, "bad_query"),
+        ("/api/v1/history?points=5001", 400, "bad_query"),
+        ("/api/v1/history?run=", 404, "no_such_run"),
+        ("/api/v1/history?run=..", 404, "no_such_run"),
+        ("/api/v1/history?run=../run", 404, "no_such_run"),
+        ("/api/v1/history?run=other", 404, "no_such_run"),
+        ("/api/v1/events?points=1", 400, "bad_query"),
+        ("/api/v1/events?run=%2Fetc", 404, "no_such_run"),
+    ] {
+        let (found, body) = ask(&server, "GET", path, "", "").await;
+        assert_eq!((found, &*code_of(&body)), (status, code), "{path}");
+    }
+    // A run without a database says so; the last ten minutes are there all the same.
+    std::fs::remove_file(here.join(crate::telemetry::DATABASE_FILE)).unwrap();
+    let (status, body) = ask(&server, "GET", "/api/v1/history?points=5", "", "").await;
+    assert_eq!((status, &*code_of(&body)), (404, "no_past"));
+    assert_eq!(ask(&server, "GET", "/api/v1/history", "", "").await.0, 200);
+}
+
+#[tokio::test]
+async fn an_alarm_is_listed_as_it_stands_and_seen_by_whoever_has_the_token() {
+    let server = server(Some("secret"), 1).await;
+    let list = async || {
+        let (status, body) = ask(&server, "GET", "/api/v1/alarms", "", "").await;
+        assert_eq!(status, 200);
+        serde_json::from_str::<serde_json::Value>(&body).unwrap()[0].clone()
+    };
+    let see = async |token: &str, body: &str| {
+        let headers = format!("Authorization: Bearer {token}\r\nGridrig-Holder: ann\r\n");
+        ask(&server, "POST", "/api/v1/acknowledge", &headers, body).await
+    };
+    let low = r#"{"alarm":"low charge"}"#;
+    let calm = list().await;
+    assert_eq!(
+        (&calm["raised"], &calm["severity"], &calm["since_s"]),
+        (&false.into(), &"error".into(), &serde_json::Value::Null)
+    );
+    let (status, body) = see("secret", low).await;
+    assert_eq!((status, &*code_of(&body)), (409, "not_raised"));
+
+    let now = model::Instant::from_nanos(1_500_000_000);
+    let estimate = control::Estimate {
+        soc: Some(quantities::StateOfCharge::from_fraction(0.1)),
+        ..control::Estimate::default()
+    };
+    let image = model::ProcessImage::unread(0);
+    server
+        .alarms
+        .observe(now, &estimate, &image, |_| Duration::ZERO);
+    let raised = list().await;
+    assert_eq!(
+        (&raised["raised"], &raised["since_s"], &raised["times"]),
+        (&true.into(), &1.5.into(), &1.into())
+    );
+    assert_eq!(raised["why"], "bench.soc is 10.0 %, below 20.0 %");
+    let (_, page) = ask(&server, "GET", "/metrics", "", "").await;
+    assert!(
+        page.contains("gridrig_alarm_raised{alarm=\"low charge\",severity=\"error\"} 1\n"),
+        "{page}"
+    );
+
+    for (token, body, status, code) in [
+        ("wrong", low, 403, "wrong_token"),
+        ("secret", r#"{"alarm":"none"}"#, 404, "unknown_alarm"),
+        ("secret", r#"{"name":"low charge"}"#, 400, "bad_json"),
+    ] {
+        let (found, answer) = see(token, body).await;
+        assert_eq!((found, &*code_of(&answer)), (status, code), "{body}");
+    }
+    assert_eq!(list().await["acknowledged_by"], serde_json::Value::Null);
+    assert_eq!(see("secret", low).await.0, 202);
+    assert_eq!(list().await["acknowledged_by"], "ann");
 }

@@ -611,3 +611,71 @@ fn a_telemetry_server_says_its_version_and_where_its_token_is() {
     let unset = SecretFrom::Environment("NOBODY_SETS_THIS".into());
     assert_eq!(unset.read("the token").expect_err("unset").code, "R022");
 }
+
+#[test]
+fn an_alarm_watches_one_value_of_the_bench_against_one_limit_in_its_unit() {
+    use crate::alarm::{AlarmSpec, Quantity, Severity, Side, Source};
+    let section = |entry: &str| format!("{GOOD}\n[alarm]\nlow = {{ {entry} }}\n");
+    let rig = load_file(&section(
+        "watch = \"met1.f\", above = \"50.5Hz\", clears = \"50.2Hz\", for = \"2s\", silent = \"1min\", severity = \"error\"",
+    ))
+    .expect("good");
+    let met1 = rig.devices.iter().position(|d| &*d.id == "met1");
+    let spec = AlarmSpec {
+        name: "low".into(),
+        source: Source::Device(model::DeviceIx(met1.expect("the meter") as u16)),
+        signal: "met1.f".into(),
+        quantity: Quantity::F,
+        side: Side::Above,
+        limit: 50.5,
+        clears: 50.2,
+        lasting: Duration::from_secs(2),
+        silent: Some(Duration::from_secs(60)),
+        severity: Severity::Error,
+    };
+    assert_eq!(rig.alarms, [spec]);
+    let rig = load_file(&section("watch = \"bench.soc\", below = \"20%\"")).expect("good");
+    let low = &rig.alarms[0];
+    assert_eq!(
+        (low.source, low.side, low.limit, low.clears, low.severity),
+        (Source::Bench, Side::Below, 0.2, 0.2, Severity::Warning)
+    );
+    for (entry, code) in [
+        ("below = \"20%\"", "D004"),
+        ("watch = \"soc\", below = \"20%\"", "R091"),
+        ("watch = \"nobody.soc\", below = \"20%\"", "R091"),
+        ("watch = \"met1.colour\", below = \"20%\"", "R091"),
+        ("watch = \"met1.rocof\", above = \"1Hz/s\"", "R091"),
+        ("watch = \"bench.t\", above = \"40degC\"", "R091"),
+        ("watch = \"bench.soc\"", "R090"),
+        (
+            "watch = \"bench.soc\", below = \"20%\", above = \"80%\"",
+            "R090",
+        ),
+        (
+            "watch = \"bench.soc\", below = \"20%\", clears = \"10%\"",
+            "R090",
+        ),
+        (
+            "watch = \"bench.f\", above = \"50Hz\", clears = \"51Hz\"",
+            "R090",
+        ),
+        ("watch = \"bench.f\", above = \"50V\"", "D007"),
+        (
+            "watch = \"bench.f\", above = \"50Hz\", clears = \"50V\"",
+            "D007",
+        ),
+        (
+            "watch = \"bench.f\", above = \"50Hz\", severity = \"red\"",
+            "D006",
+        ),
+        (
+            "watch = \"bench.f\", above = \"50Hz\", untill = \"2s\"",
+            "D002",
+        ),
+    ] {
+        let faults = load_file(&section(entry)).expect_err(entry);
+        let codes: Vec<&str> = faults.iter().map(|d| d.code).collect();
+        assert_eq!(codes, [code], "{entry}: {faults:#?}");
+    }
+}

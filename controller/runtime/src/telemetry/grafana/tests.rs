@@ -7,8 +7,9 @@ use model::{DeviceIx, Instant, PointSample, Reading, Sample, UtcTime};
 
 use super::*;
 use crate::telemetry::NamedDevice;
+use crate::telemetry::Origin;
 use crate::telemetry::figures::KINDS;
-use crate::telemetry::line::{Row, sample_lines};
+use crate::telemetry::line::{Labels, Row, sample_lines};
 
 fn bundled(name: &str, more: &str) -> Rig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rigs/virtual");
@@ -37,6 +38,7 @@ fn written(rig: &Rig) -> BTreeSet<(String, String, String)> {
         .map(|d| NamedDevice {
             name: d.id.to_string(),
             role: d.role,
+            bus: rig.buses[d.bus].id.to_string(),
         })
         .collect();
     let utc = UtcTime::from_unix_nanos(1_795_341_600_000_000_000);
@@ -55,11 +57,14 @@ fn written(rig: &Rig) -> BTreeSet<(String, String, String)> {
         }
     }
     let mut found = BTreeSet::new();
-    for line in sample_lines(&devices, &rows) {
+    for line in sample_lines(&Labels::new(&Origin::default(), &devices), &rows) {
         let [head, fields, _time] = line.text.split(' ').collect::<Vec<_>>()[..] else {
             panic!("{}", line.text);
         };
-        let (measurement, device) = head.split_once(",device=").expect("a device");
+        let (measurement, tags) = head.split_once(',').expect("tags");
+        let mut tags = tags.split(',');
+        let device = tags.find_map(|tag| tag.strip_prefix("device="));
+        let device = device.expect("a device");
         for field in fields.split(',') {
             let (name, _) = field.split_once('=').expect("a field");
             found.insert((measurement.to_owned(), device.to_owned(), name.to_owned()));

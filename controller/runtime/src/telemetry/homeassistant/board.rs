@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Flaw, Instant as ControlInstant, Point, Reading};
+use model::{Flaw, Instant as ControlInstant, Reading};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::super::line::Row;
-use super::entity::{Topics, component, key, platform, said};
+use super::entity::{Shown, Topics, component};
 use super::{HomeConfig, HomeDevice};
 
 /// Time between a configuration and the first values after it.
@@ -20,6 +20,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Shortest time between two states of a device. Chosen: a second; only a point that came or
 /// went is told before its turn.
 const STATE_GAP: Duration = Duration::from_secs(1);
+
+/// Name of the device there that shows the alarms of the rig.
+const ALARMS: &str = "_alarms";
 
 /// A message that is due.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +47,7 @@ enum Known {
 }
 
 struct Slot {
-    point: Point,
+    shown: Shown,
     age_max: Option<Duration>,
     known: Known,
 }
@@ -118,7 +121,7 @@ impl Board {
                     .points
                     .iter()
                     .map(|(point, age_max)| Slot {
-                        point: *point,
+                        shown: Shown::Point(*point),
                         age_max: *age_max,
                         known: Known::Nothing,
                     })
@@ -130,9 +133,28 @@ impl Board {
                 told: Vec::new(),
             }
         };
+        let mut cards: Vec<Card> = config.devices.iter().map(card).collect();
+        if !config.alarms.is_empty() {
+            // No device of a rig can be called so.
+            let mut bench = card(&HomeDevice {
+                name: ALARMS.to_owned(),
+                title: "alarms of the bench".to_owned(),
+                points: Vec::new(),
+            });
+            bench.name = format!("{} alarms", config.node);
+            bench.slots = config
+                .alarms
+                .iter()
+                .map(|name| Slot {
+                    shown: Shown::Alarm(name.clone()),
+                    age_max: None,
+                    known: Known::Good(0.0, now),
+                })
+                .collect();
+            cards.push(bench);
+        }
         Self {
-            // A device without points has nothing to show.
-            cards: config.devices.iter().map(card).collect(),
+            cards,
             status: config.status(),
             every: config.every,
             forget: Vec::new(),
@@ -147,7 +169,8 @@ impl Board {
             let Some(card) = self.cards.get_mut(row.sample.device.index()) else {
                 continue;
             };
-            let Some(slot) = card.slots.iter_mut().find(|s| s.point == point) else {
+            let shown = Shown::Point(point);
+            let Some(slot) = card.slots.iter_mut().find(|s| s.shown == shown) else {
                 continue;
             };
             let age = control_now.since(sample.measured_at);
@@ -162,6 +185,18 @@ impl Board {
                 Reading::Good(_) | Reading::Bad(_) => Known::Nothing,
             };
             card.config_due |= was_absent != (slot.known == Known::Absent);
+        }
+    }
+
+    /// Takes in that an alarm was raised or is over; it is told at once.
+    pub(super) fn alarm(&mut self, name: &str, raised: bool, now: Instant) {
+        for card in &mut self.cards {
+            for slot in &mut card.slots {
+                if matches!(&slot.shown, Shown::Alarm(alarm) if alarm == name) {
+                    slot.known = Known::Good(f64::from(u8::from(raised)), now);
+                    card.state_due = card.state_due.min(now);
+                }
+            }
         }
     }
 
@@ -190,7 +225,7 @@ impl Board {
             return;
         };
         for (name, component) in components {
-            let is_ours = card.slots.iter().any(|slot| key(slot.point) == *name);
+            let is_ours = card.slots.iter().any(|slot| slot.shown.key() == *name);
             // An entry of its platform alone says already that it is gone.
             let is_there = component.as_object().is_some_and(|c| c.len() > 1);
             if let (false, true, Some(platform)) =
@@ -246,10 +281,10 @@ impl Card {
         for slot in &self.slots {
             // An entry of its platform alone takes the entity away.
             let entry = match slot.known {
-                Known::Absent => json!({ "platform": platform(slot.point) }),
-                Known::Nothing | Known::Good(..) => component(slot.point, &self.id, &topics),
+                Known::Absent => json!({ "platform": slot.shown.platform() }),
+                Known::Nothing | Known::Good(..) => component(&slot.shown, &self.id, &topics),
             };
-            components.insert(key(slot.point), entry);
+            components.insert(slot.shown.key(), entry);
         }
         let config = json!({
             "device": {
@@ -289,8 +324,8 @@ impl Card {
             .iter()
             .zip(&values)
             .map(|(slot, value)| {
-                let said = value.map_or(Value::Null, |value| said(slot.point, value));
-                (key(slot.point), said)
+                let said = value.map_or(Value::Null, |value| slot.shown.said(value));
+                (slot.shown.key(), said)
             })
             .collect();
         self.told = values.iter().map(Option::is_some).collect();

@@ -28,6 +28,8 @@ enum Kind {
     Switch,
     /// Whether a battery permits something.
     Permission,
+    /// An alarm of the rig.
+    Problem,
 }
 
 /// Its platform and its keys there: device class, unit, state class.
@@ -75,7 +77,46 @@ impl Kind {
             Self::Code => (Sensor, None, None, None),
             Self::Switch => (BinarySensor, Some("power"), None, None),
             Self::Permission => (BinarySensor, None, None, None),
+            Self::Problem => (BinarySensor, Some("problem"), None, None),
         }
+    }
+}
+
+/// What an entity shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// A point of a device.
+    Point(Point),
+    /// An alarm of the rig, by its name.
+    Alarm(String),
+}
+
+impl Shown {
+    /// Its key: in the state, among the components, and at the end of its unique id.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Point(point) => super::super::field_name(*point),
+            // A template can name it whatever the rig calls it.
+            Self::Alarm(name) => super::board::object_id(name).replace('-', "_"),
+        }
+    }
+
+    /// What it is called, what it is, and whether it tells of the device rather than of its power.
+    fn facts(&self) -> (&str, Kind, bool) {
+        match self {
+            Self::Point(point) => shown(*point),
+            Self::Alarm(name) => (name, Kind::Problem, false),
+        }
+    }
+
+    /// The integration that shows it.
+    pub(super) fn platform(&self) -> &'static str {
+        self.facts().1.facts().0.name()
+    }
+
+    /// A good value as the state says it.
+    pub(super) fn said(&self, value: f64) -> Value {
+        said(self.facts().1, value)
     }
 }
 
@@ -142,19 +183,7 @@ fn shown(point: Point) -> (&'static str, Kind, bool) {
     }
 }
 
-/// A point's key: in the device's state, among its components, and at the end of its unique id.
-pub(super) fn key(point: Point) -> String {
-    super::super::field_name(point)
-}
-
-/// The integration that shows a point.
-pub(super) fn platform(point: Point) -> &'static str {
-    shown(point).1.facts().0.name()
-}
-
-/// A good value as the device's state says it.
-pub(super) fn said(point: Point, value: f64) -> Value {
-    let kind = shown(point).1;
+fn said(kind: Kind, value: f64) -> Value {
     if kind.facts().0 == Platform::BinarySensor {
         return Value::from(if value >= 0.5 { "ON" } else { "OFF" });
     }
@@ -174,11 +203,11 @@ pub(super) struct Topics<'a> {
     pub(super) state: &'a str,
 }
 
-/// The configuration of a point's entity.
-pub(super) fn component(point: Point, device_id: &str, topics: &Topics<'_>) -> Value {
-    let (name, kind, diagnostic) = shown(point);
+/// The configuration of an entity.
+pub(super) fn component(of: &Shown, device_id: &str, topics: &Topics<'_>) -> Value {
+    let (name, kind, diagnostic) = of.facts();
     let (platform, device_class, unit, state_class) = kind.facts();
-    let key = key(point);
+    let key = of.key();
     let mut component = json!({
         "platform": platform.name(),
         "name": name,
@@ -247,7 +276,7 @@ mod tests {
             (Point::ChargeEnabled, 1.0, json!("ON")),
             (Point::PowerFactor, 0.1 + 0.2, json!(0.3)),
         ] {
-            assert_eq!(said(point, value), expected, "{point}");
+            assert_eq!(Shown::Point(point).said(value), expected, "{point}");
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct HomeConfig {
     pub every: Duration,
     /// The devices, in the order of the rig.
     pub devices: Vec<HomeDevice>,
+    /// Names of the rig's alarms.
+    pub alarms: Vec<String>,
 }
 
 impl HomeConfig {
@@ -96,6 +98,7 @@ enum Message {
 /// The sending end of the sink.
 pub(super) struct Home {
     queue: mpsc::Sender<Message>,
+    alarms: mpsc::UnboundedSender<(String, bool)>,
     counts: Arc<Counts>,
     ended: Receiver<()>,
     thread: JoinHandle<()>,
@@ -118,6 +121,7 @@ impl Home {
             BrokerLink::new(&config.broker, &id, process.into()).map_err(TelemetryError::Broker)?;
         let counts = Arc::new(Counts::default());
         let (queue, messages) = mpsc::channel(BATCHES_WAITING_MAX);
+        let (alarms, raised) = mpsc::unbounded_channel();
         let teller = Teller {
             board: Board::new(config, Instant::now()),
             birth: format!("{}/status", config.prefix),
@@ -135,12 +139,13 @@ impl Home {
         let thread = std::thread::Builder::new()
             .name("telemetry-home".into())
             .spawn(move || {
-                runtime.block_on(teller.run(link, messages));
+                runtime.block_on(teller.run(link, messages, raised));
                 let _ = end.try_send(());
             })
             .map_err(TelemetryError::Thread)?;
         Ok(Self {
             queue,
+            alarms,
             counts,
             ended,
             thread,
@@ -154,6 +159,13 @@ impl Home {
         if self.queue.try_send(Message::Rows(now, rows)).is_err() {
             Counts::add(&self.counts.lost, values);
         }
+    }
+
+    /// Hands over that an alarm was raised or is over; never waits. An alarm flaps once a cycle at most,
+    /// so those that wait need no bound.
+    pub(super) fn alarm(&self, name: &str, raised: bool) {
+        // A thread that has ended has told why.
+        let _ = self.alarms.send((name.to_owned(), raised));
     }
 
     pub(super) fn counts(&self) -> &Counts {
@@ -186,7 +198,12 @@ struct Teller {
 }
 
 impl Teller {
-    async fn run(mut self, mut link: BrokerLink, mut messages: mpsc::Receiver<Message>) {
+    async fn run(
+        mut self,
+        mut link: BrokerLink,
+        mut messages: mpsc::Receiver<Message>,
+        mut alarms: mpsc::UnboundedReceiver<(String, bool)>,
+    ) {
         link.subscribe(&self.birth);
         link.subscribe(&format!("{}/+/config", self.branch));
         let mut look = interval(LOOK_EVERY);
@@ -197,6 +214,7 @@ impl Teller {
                     Some(Message::Finish(within)) => break within,
                     None => break Duration::from_secs(1),
                 },
+                Some((name, raised)) = alarms.recv() => self.board.alarm(&name, raised, Instant::now()),
                 heard = link.next() => self.hear(heard),
                 _ = look.tick() => {}
             }

@@ -28,6 +28,7 @@ fn config() -> HomeConfig {
         prefix: "homeassistant".into(),
         node: NODE.into(),
         every: Duration::from_secs(5),
+        alarms: Vec::new(),
         devices: vec![
             device("bat1", &[Point::ActivePower, Point::StateOfCharge]),
             device("plug 3", &[Point::SwitchOn]),
@@ -314,6 +315,7 @@ fn a_queue_that_is_full_drops_and_counts_and_never_waits() {
     let (_end, ended) = sync_channel(1);
     let home = Home {
         queue,
+        alarms: mpsc::unbounded_channel().0,
         counts: Arc::new(Counts::default()),
         ended,
         thread: std::thread::spawn(|| {}),
@@ -333,4 +335,54 @@ fn a_queue_that_is_full_drops_and_counts_and_never_waits() {
     }
     assert_eq!(Counts::read(&home.counts.lost), 3);
     assert_eq!(Counts::read(&home.counts.taken), 5);
+}
+
+#[test]
+fn an_alarm_of_the_rig_is_a_problem_there_and_told_at_once() {
+    let mut bench = Bench::new();
+    bench.board = Board::new(
+        &HomeConfig {
+            alarms: vec!["low charge".into(), "heat".into()],
+            ..config()
+        },
+        bench.began,
+    );
+    let due = bench.due();
+    assert_eq!(due.len(), 3, "two devices, and the alarms");
+    let announced: Value = serde_json::from_str(&due[2].payload).unwrap();
+    assert_eq!(
+        due[2].topic,
+        "homeassistant/device/gridrig-test-lab/_alarms/config"
+    );
+    let heat = &announced["components"]["heat"];
+    assert_eq!(
+        (&heat["platform"], &heat["device_class"], &heat["name"]),
+        (&json!("binary_sensor"), &json!("problem"), &json!("heat"))
+    );
+    assert_eq!(announced["components"].as_object().unwrap().len(), 2);
+    bench.wait(1.5);
+    let state = bench.states("_alarms");
+    let low = state[0]
+        .as_object()
+        .unwrap()
+        .keys()
+        .find(|k| k.starts_with("low_charge"));
+    let low = low.expect("a key that a template can name").clone();
+    assert_eq!(state, [json!({ "heat": "OFF", &*low: "OFF" })]);
+    // Not in its turn, but now.
+    bench.wait(0.1);
+    let now = bench.now();
+    bench.board.alarm("low charge", true, now);
+    assert_eq!(
+        bench.states("_alarms"),
+        [json!({ "heat": "OFF", &*low: "ON" })]
+    );
+    bench.wait(0.1);
+    let now = bench.now();
+    bench.board.alarm("low charge", false, now);
+    bench.board.alarm("of another rig", true, now);
+    assert_eq!(
+        bench.states("_alarms"),
+        [json!({ "heat": "OFF", &*low: "OFF" })]
+    );
 }

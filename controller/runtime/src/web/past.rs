@@ -1,0 +1,337 @@
+//! Any window of any run that lies beside this one, out of the databases of their folders.
+//!
+//! A query reads the disk, so it runs beside the server's thread, one at a time: a wall of pages must not take
+//! a second core from the bench.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use model::Point;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use super::answer::{Problem, json};
+use super::{Desk, wire};
+use crate::telemetry::DATABASE_FILE;
+use crate::telemetry::past::{Past, PastError, Window};
+
+/// Points of a chart. Chosen: 600 are what the page asks for, 5000 are more than any screen has.
+const POINTS: u32 = 600;
+const POINTS_MAX: u32 = 5_000;
+
+/// Runs that are listed, and events of a former run: the newest. Chosen: a term of a course, and what a page
+/// scrolls.
+const RUNS_MAX: usize = 200;
+const EVENTS_MAX: u32 = 1_000;
+
+/// The folders of runs: this one, and its neighbours.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    here: PathBuf,
+    looks: Arc<Semaphore>,
+}
+
+/// A run of which there is a database.
+#[derive(Clone, Debug, Serialize)]
+struct Run {
+    /// Name of its folder.
+    id: String,
+    /// What its rig is called.
+    title: Option<String>,
+    /// When it began.
+    started_utc: Option<String>,
+    /// How much of it there is, in seconds of control time.
+    seconds: f64,
+    /// Whether it is the one that goes on.
+    current: bool,
+}
+
+/// A window of a run: all lists have one entry per part of it, and null is where nothing good was read.
+#[derive(Clone, Debug, Serialize)]
+struct Stretch {
+    run: String,
+    /// Where it begins and ends, and how long a part is, in seconds of control time.
+    from_s: f64,
+    to_s: f64,
+    step_s: f64,
+    /// Middle of each part.
+    t_s: Vec<f64>,
+    /// Mean frequency and voltage of the bus.
+    f_hz: Vec<Option<f64>>,
+    v_v: Vec<Option<f64>>,
+    /// Lowest and highest of them.
+    f_low_hz: Vec<Option<f64>>,
+    f_high_hz: Vec<Option<f64>>,
+    v_low_v: Vec<Option<f64>>,
+    v_high_v: Vec<Option<f64>>,
+    devices: Vec<Stretched>,
+}
+
+/// A device in a window: mean power, the lowest and the highest.
+#[derive(Clone, Debug, Serialize)]
+struct Stretched {
+    name: String,
+    p_w: Vec<Option<f64>>,
+    p_low_w: Vec<Option<f64>>,
+    p_high_w: Vec<Option<f64>>,
+    q_var: Vec<Option<f64>>,
+}
+
+/// An event as the list of events of its run has it, with its number.
+#[derive(Serialize)]
+struct Told {
+    seq: i64,
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Asked {
+    run: Option<String>,
+    from_s: Option<f64>,
+    to_s: Option<f64>,
+    points: Option<u32>,
+}
+
+fn wrong(message: String, help: &'static str) -> Problem {
+    Problem {
+        status: StatusCode::BAD_REQUEST,
+        code: "bad_query",
+        message,
+        help,
+    }
+}
+
+impl Asked {
+    /// Reads `run=…&from_s=…&to_s=…&points=…`; the names of runs need no escapes.
+    fn read(query: &str, known: &[&str]) -> Result<Self, Problem> {
+        let mut asked = Self::default();
+        for (key, value) in query
+            .split('&')
+            .filter(|part| !part.is_empty())
+            .map(|part| part.split_once('=').unwrap_or((part, "")))
+        {
+            if !known.contains(&key) {
+                let message = format!("`{key}` cannot be asked for here");
+                return Err(wrong(
+                    message,
+                    "see /api/v1/openapi.json for the parameters of this path",
+                ));
+            }
+            let number = || {
+                let read = value.parse::<f64>().ok().filter(|v| v.is_finite());
+                read.ok_or_else(|| {
+                    let message = format!("`{key}` is {value:?}, which is no number");
+                    wrong(message, "give seconds since the run began, such as 90.5")
+                })
+            };
+            match key {
+                "run" => asked.run = Some(value.to_owned()),
+                "from_s" => asked.from_s = Some(number()?),
+                "to_s" => asked.to_s = Some(number()?),
+                _ => {
+                    let points = value.parse().ok().filter(|n| (1..=POINTS_MAX).contains(n));
+                    asked.points = Some(points.ok_or_else(|| {
+                        let message = format!("`points` is {value:?}");
+                        wrong(message, "give a whole number from 1 to 5000")
+                    })?);
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// Nanoseconds of control time; a run of three centuries is as long as it gets.
+fn nanos(seconds: f64) -> i64 {
+    (seconds * 1e9).round() as i64
+}
+
+impl Runs {
+    /// Those beside a run folder.
+    #[must_use]
+    pub fn beside(run_dir: PathBuf) -> Self {
+        Self {
+            here: run_dir,
+            looks: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    fn id(&self) -> String {
+        let name = self.here.file_name();
+        name.map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    }
+
+    /// The folder of a run: this one, or a neighbour by its name alone.
+    fn folder(&self, run: Option<&str>) -> Result<PathBuf, Problem> {
+        let Some(id) = run.filter(|id| *id != self.id()) else {
+            return Ok(self.here.clone());
+        };
+        let plain = !id.is_empty()
+            && !id.starts_with('.')
+            && id
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let folder = self.here.with_file_name(id);
+        match plain && folder.join(DATABASE_FILE).is_file() {
+            true => Ok(folder),
+            false => Err(Problem {
+                status: StatusCode::NOT_FOUND,
+                code: "no_such_run",
+                message: format!("there is no run {id:?} beside this one"),
+                help: "GET /api/v1/runs names those that there are",
+            }),
+        }
+    }
+
+    fn list(&self) -> Vec<Run> {
+        let neighbours = self.here.parent().and_then(|p| std::fs::read_dir(p).ok());
+        let mut ids: Vec<String> = neighbours
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let there = entry.path().join(DATABASE_FILE).is_file();
+                there.then(|| entry.file_name().to_string_lossy().into_owned())
+            })
+            .collect();
+        // Their names begin with the time at which they began.
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.truncate(RUNS_MAX);
+        ids.into_iter()
+            .filter_map(|id| {
+                let past = Past::open(&self.here.with_file_name(&id)).ok()?;
+                Some(Run {
+                    current: id == self.id(),
+                    title: past.about("title").ok()?,
+                    started_utc: past.about("started_utc").ok()?,
+                    seconds: past.end_ns().ok()?.unwrap_or(0) as f64 / 1e9,
+                    id,
+                })
+            })
+            .collect()
+    }
+
+    fn stretch(&self, asked: &Asked) -> Result<Stretch, Problem> {
+        let folder = self.folder(asked.run.as_deref())?;
+        let run = folder.file_name().unwrap_or_default();
+        let past = Past::open(&folder)?;
+        let to_ns = match asked.to_s {
+            Some(to_s) => nanos(to_s),
+            None => past.end_ns()?.map_or(0, |last| last.saturating_add(1)),
+        };
+        let from_ns = asked.from_s.map_or(0, nanos);
+        if from_ns >= to_ns && asked.to_s.is_some() {
+            return Err(wrong(
+                "the window ends before it begins".to_owned(),
+                "give `from_s` below `to_s`",
+            ));
+        }
+        let window = Window {
+            from_ns,
+            to_ns: to_ns.max(from_ns.saturating_add(1)),
+            parts: asked.points.unwrap_or(POINTS),
+        };
+        let figure = |field| past.figure("bench", "", field, window);
+        let (f, v) = (figure("f_hz")?, figure("v_v")?);
+        let devices = past.devices()?.into_iter().map(|name| {
+            let p = past.device(&name, Point::ActivePower.name(), window)?;
+            let q = past.device(&name, Point::ReactivePower.name(), window)?;
+            Ok(Stretched {
+                name,
+                p_w: p.mean,
+                p_low_w: p.low,
+                p_high_w: p.high,
+                q_var: q.mean,
+            })
+        });
+        let devices = devices.collect::<Result<Vec<_>, PastError>>()?;
+        Ok(Stretch {
+            run: run.to_string_lossy().into_owned(),
+            from_s: window.from_ns as f64 / 1e9,
+            to_s: window.to_ns as f64 / 1e9,
+            step_s: window.step_ns() as f64 / 1e9,
+            t_s: window.middles_s(),
+            f_hz: f.mean,
+            f_low_hz: f.low,
+            f_high_hz: f.high,
+            v_v: v.mean,
+            v_low_v: v.low,
+            v_high_v: v.high,
+            devices,
+        })
+    }
+
+    fn events(&self, run: &str) -> Result<Vec<Told>, Problem> {
+        let past = Past::open(&self.folder(Some(run))?)?;
+        let lines = past.events(EVENTS_MAX)?.into_iter();
+        Ok(lines
+            .filter_map(|(seq, line)| {
+                let rest = serde_json::from_str(&line).ok()?;
+                Some(Told { seq, rest })
+            })
+            .collect())
+    }
+
+    /// Looks at the disk beside the server's thread.
+    async fn look<T: Serialize + Send + 'static>(
+        self,
+        look: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
+    ) -> Response {
+        // The semaphore is never closed.
+        let _turn = self.looks.clone().acquire_owned().await;
+        match tokio::task::spawn_blocking(move || look(&self)).await {
+            Ok(Ok(found)) => json(&found),
+            Ok(Err(problem)) => problem.into_response(),
+            Err(e) => Problem {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                code: "failed",
+                message: format!("the look at the past did not end well: {e}"),
+                help: "report it with the run folder",
+            }
+            .into_response(),
+        }
+    }
+}
+
+impl From<PastError> for Problem {
+    fn from(e: PastError) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: "no_past",
+            message: e.to_string(),
+            help: "a run in virtual time has no database, and one on a full disk has none from there on",
+        }
+    }
+}
+
+/// The last ten minutes out of memory, or the window that is asked for out of a database.
+pub(super) async fn history(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Response {
+    let Some(query) = query.filter(|q| !q.is_empty()) else {
+        return json(&wire::History::of(&desk.view));
+    };
+    match Asked::read(&query, &["run", "from_s", "to_s", "points"]) {
+        Ok(asked) => desk.runs.look(move |runs| runs.stretch(&asked)).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// The runs of which there is a database, the newest first.
+pub(super) async fn runs(State(desk): State<Desk>) -> Response {
+    desk.runs.look(|runs| Ok(runs.list())).await
+}
+
+/// The events of this run, or of one that is named.
+pub(super) async fn events(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Response {
+    match Asked::read(&query.unwrap_or_default(), &["run"]) {
+        Ok(Asked { run: Some(run), .. }) if run != desk.runs.id() => {
+            desk.runs.look(move |runs| runs.events(&run)).await
+        }
+        Ok(_) => json(&wire::events_after(&desk.view, 0)),
+        Err(problem) => problem.into_response(),
+    }
+}
