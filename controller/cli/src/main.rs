@@ -5,6 +5,7 @@
 
 mod budget;
 mod codes;
+mod daemon;
 mod folder;
 mod problem;
 mod render;

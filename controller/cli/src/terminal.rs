@@ -26,18 +26,20 @@ pub struct Terminal {
     json: bool,
     quiet: bool,
     coloured: bool,
+    screen_coloured: bool,
 }
 
 impl Terminal {
     /// Heeds flags, terminal and `NO_COLOR`.
     pub fn new(json: bool, quiet: bool, colour: Colour) -> Self {
-        let (choice, coloured) = match colour {
-            Colour::Always => (anstream::ColorChoice::Always, true),
-            Colour::Never => (anstream::ColorChoice::Never, false),
+        let (choice, coloured, screen_coloured) = match colour {
+            Colour::Always => (anstream::ColorChoice::Always, true, true),
+            Colour::Never => (anstream::ColorChoice::Never, false, false),
             Colour::Auto => {
                 let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
                 let coloured = !refused && std::io::stderr().is_terminal();
-                (anstream::ColorChoice::Auto, coloured)
+                let screen_coloured = !refused && std::io::stdout().is_terminal();
+                (anstream::ColorChoice::Auto, coloured, screen_coloured)
             }
         };
         choice.write_global();
@@ -45,6 +47,7 @@ impl Terminal {
             json,
             quiet,
             coloured,
+            screen_coloured,
         }
     }
 
@@ -61,6 +64,11 @@ impl Terminal {
     /// Whether errors are coloured.
     pub fn is_coloured(&self) -> bool {
         self.coloured
+    }
+
+    /// Whether what fills the screen, on standard output, is coloured.
+    pub fn is_screen_coloured(&self) -> bool {
+        self.screen_coloured
     }
 
     /// A line of the result: standard output.

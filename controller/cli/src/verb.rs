@@ -21,6 +21,7 @@ pub mod scan;
 pub mod service;
 pub mod sim;
 pub mod test;
+pub mod top;
 
 use clap::Subcommand;
 
@@ -65,6 +66,8 @@ verbs! {
     Run => run;
     /// Only the wire emulators of a rig.
     Sim => sim;
+    /// Show a running bench in the terminal: mode, powers, devices, dispatches with their reasons.
+    Top => top;
     /// Run scenarios and judge them.
     Test => test;
     /// Open the report of a run, compare two runs, put the parts of one together, or export its samples.

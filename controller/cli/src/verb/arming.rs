@@ -1,6 +1,6 @@
 //! `gridrig arm`, `disarm`, `lock` and `safe`: what a person tells a running bench.
 //!
-//! They talk to the daemon's HTTP API and to nothing else. Arming shows first what would be written
+//! They talk to the daemon's HTTP API and to nothing else ([`crate::daemon`]). Arming shows first what would be written
 //! and asks; the daemon decides. They are not responsible for what is written (see the controller).
 
 use std::fmt::Write as _;
@@ -8,29 +8,21 @@ use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use clap::Args;
-use document::{Actor, Diagnostic};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use scenario::verdict::Verdict;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use crate::codes::usage;
+use crate::daemon::{self, Address, Caller, Question, refused};
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
-
-/// How long the daemon may take for an answer. Chosen: 5 s, fifty cycles.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where the daemon is.
 #[derive(Debug, Args)]
 pub struct Daemon {
-    /// Address of the daemon's page.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
-    api: Uri,
+    #[command(flatten)]
+    address: Address,
     /// Environment variable with the token that the daemon wants for commands.
     #[arg(long, value_name = "NAME")]
     token_env: Option<String>,
@@ -40,13 +32,20 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// The name under which the bench is had.
-    fn holder(&self) -> String {
-        let own = || std::env::var("USER").ok().filter(|user| !user.is_empty());
-        self.who
-            .clone()
-            .or_else(own)
-            .unwrap_or_else(|| "operator".to_owned())
+    /// Who asks, with the token where one is named.
+    fn caller(&self) -> Result<Caller, Problem> {
+        let token = match &self.token_env {
+            None => None,
+            Some(name) => Some(std::env::var(name).map_err(|_| {
+                Problem::usage(usage(
+                    "R022",
+                    "the token for commands is not set",
+                    &format!("set the environment variable {name}"),
+                ))
+            })?),
+        };
+        let holder = self.who.clone().unwrap_or_else(daemon::own_name);
+        Ok(Caller { holder, token })
     }
 }
 
@@ -230,7 +229,7 @@ pub fn lock(arguments: &Lock, terminal: &Terminal) -> Outcome {
 }
 
 /// A time as a person says it.
-fn words(time: Duration) -> String {
+pub fn words(time: Duration) -> String {
     match time.as_secs() {
         s if s >= 3600 && s.is_multiple_of(3600) => format!("{} h", s / 3600),
         s if s >= 60 => format!("{} min {} s", s / 60, s % 60),
@@ -303,91 +302,11 @@ fn is_confirmed() -> Result<bool, Problem> {
     Ok(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
-fn refused(message: String) -> Diagnostic {
-    Diagnostic::error("R024", Actor::Operator, message)
-}
-
 /// Asks the daemon; its JSON answer.
 fn ask(daemon: &Daemon, method: Method, path: &str, body: &Value) -> Result<Value, Problem> {
-    let token = match &daemon.token_env {
-        None => None,
-        Some(name) => Some(std::env::var(name).map_err(|_| {
-            Problem::usage(usage(
-                "R022",
-                "the token for commands is not set",
-                &format!("set the environment variable {name}"),
-            ))
-        })?),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| refused(format!("the system gives no sockets: {e}")))?;
-    let answered = runtime.block_on(async {
-        let answer = request(daemon, method, path, token.as_deref(), body);
-        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
-        }
-    });
-    let (status, body) = answered.map_err(|why| {
-        refused(format!(
-            "the daemon at {} does not answer: {why}",
-            daemon.api
-        ))
-        .help("start it with `gridrig run`, or give its address with `--api`")
-    })?;
-    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    if status.is_success() {
-        return Ok(body);
-    }
-    let said = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or("");
-    let fault = refused(format!(
-        "the daemon refuses: {} ({status})",
-        said("message")
-    ));
-    Err(fault.help(said("help")).into())
-}
-
-async fn request(
-    daemon: &Daemon,
-    method: Method,
-    path: &str,
-    token: Option<&str>,
-    body: &Value,
-) -> Result<(StatusCode, Bytes), String> {
-    let api = &daemon.api;
-    let text = |e: &dyn std::fmt::Display| e.to_string();
-    if api.scheme_str() != Some("http") {
-        return Err("only `http://` is spoken, since the daemon listens on its own machine".into());
-    }
-    let authority = api.authority().ok_or("the address has no host")?;
-    let address = (authority.host(), authority.port_u16().unwrap_or(80));
-    let stream = TcpStream::connect(address).await.map_err(|e| text(&e))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| text(&e))?;
-    // It ends with the connection; what goes wrong shows in the answer.
-    tokio::spawn(connection);
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(hyper::header::HOST, authority.as_str())
-        .header("gridrig-holder", daemon.holder());
-    if let Some(token) = token {
-        request = request.header(hyper::header::AUTHORIZATION, format!("Bearer {token}"));
-    }
-    let body = match body {
-        Value::Null => Bytes::new(),
-        body => Bytes::from(body.to_string()),
-    };
-    let request = request
-        .body(Full::<Bytes>::new(body))
-        .map_err(|e| text(&e))?;
-    let answer = sender.send_request(request).await.map_err(|e| text(&e))?;
-    let status = answer.status();
-    let body = answer.into_body().collect().await.map_err(|e| text(&e))?;
-    Ok((status, body.to_bytes()))
+    daemon
+        .address
+        .ask(&daemon.caller()?, Question { method, path, body })
 }
 
 #[cfg(test)]

@@ -1,0 +1,334 @@
+//! How the screen looks: what it knows, as lines. Pure: the same screen at the same time is the
+//! same picture.
+
+use std::time::Duration;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span, Text};
+use ratatui::widgets::Paragraph;
+
+use super::look::{Cycle, Estimate, Lock, Look};
+use super::paint::{Palette, Tone, UNKNOWN, age, power, time_of, value, words};
+use super::pane;
+use super::screen::{Old, Pane, Room, Screen};
+use crate::verb::arming;
+
+/// Width of a frame of plain text: as wide as it gets.
+const PLAIN_WIDTH: usize = usize::MAX / 2;
+/// Events in a frame of plain text. Chosen: 20, as there are dispatches.
+const PLAIN_EVENTS: usize = 20;
+
+/// Draws the screen; how much of what scrolls was seen.
+pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Duration) -> Room {
+    let whole = area.area();
+    let width = usize::from(whole.width);
+    let notices = notices(screen, palette, now);
+    let values = if screen.old(now).is_some() {
+        Palette::Faded
+    } else {
+        palette
+    };
+    let Some(look) = screen.look() else {
+        let [top, foot] =
+            Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(whole);
+        area.render_widget(Paragraph::new(Text::from(notices)), top);
+        area.render_widget(Paragraph::new(keys(screen, palette, now)), foot);
+        return Room::default();
+    };
+    let mut top = header(screen, look, values);
+    top.extend(notices);
+    top.extend(diagram(look, values));
+    let more_s = screen.since_turned(now).as_secs_f64();
+    let devices = pane::devices(&look.state.devices, more_s, width, values);
+    let [head, middle, tabs, list, foot] = rooms(whole, screen, top.len(), devices.len());
+    area.render_widget(Paragraph::new(Text::from(top)), head);
+    area.render_widget(Paragraph::new(keys(screen, palette, now)), foot);
+    if screen.only_devices {
+        return scrolled(area, devices, screen.first, middle);
+    }
+    area.render_widget(Paragraph::new(cut(devices, middle.height, values)), middle);
+    area.render_widget(Paragraph::new(titles(screen.pane, palette)), tabs);
+    let lines = pane::lines(screen.pane, look, width, values);
+    scrolled(area, lines, screen.first, list)
+}
+
+/// The rooms from top to bottom: header, devices, titles, list, keys.
+fn rooms(whole: Rect, screen: &Screen, header: usize, devices: usize) -> [Rect; 5] {
+    let lines = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+    let head = lines(header).min(whole.height.saturating_sub(1));
+    let rest = whole.height.saturating_sub(head).saturating_sub(1);
+    // Devices have what they need, but never more than two thirds of what is left.
+    let devices = if screen.only_devices {
+        rest
+    } else {
+        lines(devices).min(rest - rest / 3)
+    };
+    let tabs = u16::from(rest > devices);
+    Layout::vertical([
+        Constraint::Length(head),
+        Constraint::Length(devices),
+        Constraint::Length(tabs),
+        Constraint::Length(rest - devices - tabs),
+        Constraint::Length(whole.height.min(1)),
+    ])
+    .areas(whole)
+}
+
+/// Shows lines from the first one on; how they fit.
+fn scrolled(area: &mut Frame<'_>, lines: Vec<Line<'static>>, first: usize, room: Rect) -> Room {
+    let seen = Room {
+        lines: lines.len(),
+        seen: usize::from(room.height),
+    };
+    let first = first.min(seen.lines.saturating_sub(seen.seen));
+    let shown: Vec<Line> = lines.into_iter().skip(first).take(seen.seen).collect();
+    area.render_widget(Paragraph::new(Text::from(shown)), room);
+    seen
+}
+
+/// As many lines as there is room for; the last one says how many there are more.
+fn cut(mut lines: Vec<Line<'static>>, height: u16, palette: Palette) -> Text<'static> {
+    let height = usize::from(height);
+    if lines.len() > height && height > 0 {
+        let more = lines.len() - height + 1;
+        lines.truncate(height - 1);
+        let text = format!("… and {more} more: press d");
+        lines.push(Line::from(palette.word(Tone::Dim, text)));
+    }
+    Text::from(lines)
+}
+
+/// The picture as plain text, with all there is.
+pub fn plain(screen: &Screen, now: Duration) -> String {
+    let palette = Palette::Plain;
+    let mut lines = Vec::new();
+    if let Some(look) = screen.look() {
+        lines.extend(header(screen, look, palette));
+        lines.extend(notices(screen, palette, now));
+        lines.extend(diagram(look, palette));
+        lines.push(Line::default());
+        let more_s = screen.since_turned(now).as_secs_f64();
+        lines.extend(pane::devices(
+            &look.state.devices,
+            more_s,
+            PLAIN_WIDTH,
+            palette,
+        ));
+        for open in Pane::ALL {
+            let mut list = pane::lines(open, look, PLAIN_WIDTH, palette);
+            if open == Pane::Events {
+                list.truncate(PLAIN_EVENTS);
+            }
+            lines.push(Line::default());
+            lines.push(Line::from(format!("{}:", open.name())));
+            lines.extend(list);
+        }
+    } else {
+        lines.extend(notices(screen, palette, now));
+    }
+    lines
+        .iter()
+        .map(|line| line.to_string().trim_end().replace(char::is_control, " ") + "\n")
+        .collect()
+}
+
+/// Mode lamp, arm, lock; cycle; where this is.
+fn header(screen: &Screen, look: &Look, palette: Palette) -> Vec<Line<'static>> {
+    let state = &look.state;
+    let mut first = match &state.cycle {
+        None => vec![palette.word(Tone::Dim, "○ no cycle yet")],
+        Some(cycle) => lamp(cycle, palette),
+    };
+    first.push(palette.word(Tone::Plain, format!("  {}", holder(&look.lock))));
+    let mut second = Vec::new();
+    if let Some(cycle) = &state.cycle {
+        let late = state.counters.cycles_late;
+        let tone = if late > 0 { Tone::Warn } else { Tone::Plain };
+        let of = format!("cycle {} at {} UTC, ", cycle.n, time_of(&cycle.utc));
+        second.push(palette.word(Tone::Plain, of));
+        second.push(palette.word(tone, format!("{late} of {} late", state.counters.cycles)));
+        let took = format!("; took {:.2} ms", cycle.took_ms);
+        second.push(palette.word(Tone::Dim, took));
+    }
+    let counts = &state.counters;
+    if let Some(ledger) = &state.ledger {
+        second.push(palette.word(Tone::Dim, format!("; ledger {}", ledger.clock)));
+    }
+    if counts.dispatches_logged < counts.dispatches {
+        let missing = counts.dispatches - counts.dispatches_logged;
+        let text = format!("; {missing} dispatches not in the ledger");
+        second.push(palette.word(Tone::Bad, text));
+    }
+    if let Some(price) = state.market.as_ref().and_then(|m| m.price_mc_per_kwh) {
+        let text = format!("; {:.3} ct/kWh", price as f64 / 1e3);
+        second.push(palette.word(Tone::Dim, text));
+    }
+    let rig = &state.rig;
+    let simulated = if rig.virtual_time {
+        ", simulated time"
+    } else {
+        ""
+    };
+    let third = format!(
+        "{} ({}{simulated}) at {}, gridrig {}",
+        rig.title, rig.rig_path, screen.address, rig.version
+    );
+    vec![
+        Line::from(first),
+        Line::from(second),
+        Line::from(palette.word(Tone::Dim, third)),
+    ]
+}
+
+fn lamp(cycle: &Cycle, palette: Palette) -> Vec<Span<'static>> {
+    // The colours of the page's lamp.
+    let tone = match cycle.mode.as_str() {
+        "grid_connected" => Tone::Good,
+        "islanded" => Tone::Accent,
+        "blackout" | "safe" => Tone::Bad,
+        _ => Tone::Warn,
+    };
+    let bulb = if palette == Palette::Faded {
+        "○"
+    } else {
+        "●"
+    };
+    let armed = if cycle.armed {
+        (Tone::Bad, "ARMED")
+    } else {
+        (Tone::Dim, "read-only")
+    };
+    vec![
+        palette.word(tone, format!("{bulb} {}", words(&cycle.mode))),
+        palette.word(Tone::Dim, format!(" for {}  ", age(Some(cycle.mode_for_s)))),
+        palette.word(armed.0, armed.1),
+    ]
+}
+
+fn holder(lock: &Lock) -> String {
+    match (&lock.holder, lock.left_s) {
+        (Some(holder), Some(left)) => {
+            let left = Duration::try_from_secs_f64(left).unwrap_or_default();
+            format!("{holder} has the bench for {}", arming::words(left))
+        }
+        (Some(holder), None) => format!("{holder} has the bench"),
+        (None, _) => "nobody has the bench".to_owned(),
+    }
+}
+
+/// Utility, breaker and bus on one line, what hangs on the bus on the next.
+fn diagram(look: &Look, palette: Palette) -> Vec<Line<'static>> {
+    let Some(e) = &look.state.estimate else {
+        return vec![Line::from(
+            palette.word(Tone::Dim, "Nothing is known of the bus yet."),
+        )];
+    };
+    let dim = |text: &str| palette.word(Tone::Dim, text.to_owned());
+    let (tone, breaker) = match e.breaker_closed {
+        Some(true) => (Tone::Good, "─[closed]─"),
+        Some(false) => (Tone::Warn, "─[ open ]─"),
+        None => (Tone::Dim, "─[  ?   ]─"),
+    };
+    let first = vec![
+        dim("utility "),
+        palette.word(Tone::Plain, rotation(e.grid_f_hz, e.grid_v_v)),
+        palette.word(tone, format!(" {breaker} ")),
+        palette.word(Tone::Strong, flow(e)),
+        dim(" bus "),
+        palette.word(Tone::Strong, rotation(e.f_hz, e.v_v)),
+        dim(&format!(" {}", value(e.rocof_hz_per_s, 2, "Hz/s"))),
+    ];
+    let storage = format!(
+        "{}, {}",
+        power(e.storage_w, "W"),
+        power(e.storage_var, "var")
+    );
+    let soc = e
+        .soc
+        .map_or(format!("{UNKNOWN} %"), |s| value(Some(s * 100.0), 1, "%"));
+    let second = [
+        ("PV ", power(e.pv_w, "W")),
+        ("storage ", storage),
+        ("charge ", soc),
+        ("load ", power(e.load_w, "W")),
+    ]
+    .into_iter()
+    .flat_map(|(name, text)| [dim(name), palette.word(Tone::Plain, format!("{text}   "))]);
+    vec![Line::from(first), Line::from(second.collect::<Vec<_>>())]
+}
+
+fn rotation(f_hz: Option<f64>, v_v: Option<f64>) -> String {
+    format!("{} {}", value(f_hz, 3, "Hz"), value(v_v, 1, "V"))
+}
+
+/// Power through the coupling, with the way that it goes.
+fn flow(e: &Estimate) -> String {
+    let both = format!("{}, {}", power(e.pcc_w, "W"), power(e.pcc_var, "var"));
+    match e.pcc_w {
+        Some(p) if p >= 1.0 => format!("{both} →"),
+        Some(p) if p <= -1.0 => format!("← {both}"),
+        _ => both,
+    }
+}
+
+/// What must be said before anything else.
+fn notices(screen: &Screen, palette: Palette, now: Duration) -> Vec<Line<'static>> {
+    let seconds = |time: Duration| age(Some(time.as_secs_f64().max(1.0)));
+    let address = &screen.address;
+    let bad = |text: String| Line::from(palette.word(Tone::Bad, text));
+    let mut lines = Vec::new();
+    match screen.old(now) {
+        Some(Old::Never { why }) => {
+            lines.push(bad(format!("No connection to {address}.")));
+            lines.push(Line::from(palette.word(Tone::Plain, why)));
+            lines.push(Line::from("It is tried again twice a second."));
+        }
+        Some(Old::Unconnected { since, why }) => {
+            let since = seconds(since);
+            lines.push(bad(format!(
+                "No connection for {since}: what is shown is old."
+            )));
+            lines.push(Line::from(palette.word(Tone::Plain, why)));
+        }
+        Some(Old::Standing { since }) => {
+            let since = seconds(since);
+            lines.push(bad(format!(
+                "The control loop has not turned for {since}: what is shown is old."
+            )));
+        }
+        None if screen.look().is_none() => {
+            lines.push(Line::from(format!("Asking {address} …")));
+        }
+        None => {}
+    }
+    if let Some(told) = screen.told(now) {
+        lines.push(Line::from(palette.word(Tone::Strong, told)));
+    }
+    lines
+}
+
+/// The names of the lists, the open one marked.
+fn titles(open: Pane, palette: Palette) -> Line<'static> {
+    let mut spans = vec![palette.word(Tone::Dim, "──")];
+    for (i, pane) in Pane::ALL.into_iter().enumerate() {
+        let name = format!("{} {}", i + 1, pane.name());
+        spans.push(if pane == open {
+            palette.word(Tone::Strong, format!("[{name}]"))
+        } else {
+            palette.word(Tone::Dim, format!(" {name} "))
+        });
+        spans.push(palette.word(Tone::Dim, "──"));
+    }
+    Line::from(spans)
+}
+
+fn keys(screen: &Screen, palette: Palette, now: Duration) -> Line<'static> {
+    if screen.is_asking_safe(now) {
+        let text =
+            "Bring the bench to its SAFE state? Press s once more; any other key lets it be.";
+        return Line::from(palette.word(Tone::Bad, text));
+    }
+    let text = "q end  Tab 1-4 list  ↑↓ scroll  d devices  s safe";
+    Line::from(palette.word(Tone::Dim, text))
+}

@@ -1,0 +1,244 @@
+//! What the screen knows: the last look, how old it is, which pane is open, what was asked for.
+//!
+//! Time is an argument, counted from when the screen was opened. How it looks is [`super::frame`]'s.
+
+use std::time::Duration;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::asker::News;
+use super::look::Look;
+
+/// After how much silence what is shown is old. The page says so after the same time.
+const OLD_AFTER: Duration = Duration::from_millis(2_500);
+/// Periods of control without a new cycle after which its loop stands, on a slow bench.
+/// Chosen: 3, so that one late cycle is none.
+const STANDS_AFTER_PERIODS: f64 = 3.0;
+/// How long a first `s` waits for its second. Chosen: 5 s: who has looked away begins anew.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+/// How long an answer to an order is shown. Chosen: 10 s.
+const TOLD_FOR: Duration = Duration::from_secs(10);
+
+/// What the lower part shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pane {
+    #[default]
+    Dispatches,
+    Events,
+    Buses,
+    Services,
+}
+
+impl Pane {
+    /// All of them, in the order of their keys.
+    pub const ALL: [Self; 4] = [Self::Dispatches, Self::Events, Self::Buses, Self::Services];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dispatches => "dispatches",
+            Self::Events => "events",
+            Self::Buses => "buses",
+            Self::Services => "services",
+        }
+    }
+
+    fn after(self, steps: usize) -> Self {
+        let at = Self::ALL.iter().position(|p| *p == self).unwrap_or(0);
+        Self::ALL[(at + steps) % Self::ALL.len()]
+    }
+}
+
+/// What a key makes the program do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing beyond the screen.
+    None,
+    /// End.
+    Quit,
+    /// Ask for the safe state.
+    Safe,
+}
+
+/// How the scrolled part fits: its lines, and how many of them are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    pub lines: usize,
+    pub seen: usize,
+}
+
+/// Why what is shown is old.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Old {
+    /// There never was an answer.
+    Never { why: String },
+    /// The daemon does not answer any more.
+    Unconnected { since: Duration, why: String },
+    /// It answers, but its control loop stands.
+    Standing { since: Duration },
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    look: Look,
+    /// When it was answered.
+    at: Duration,
+    /// When its cycle was seen first.
+    turned_at: Duration,
+}
+
+/// What the screen knows.
+#[derive(Clone, Debug)]
+pub struct Screen {
+    /// Where the daemon is.
+    pub address: String,
+    /// What the lower part shows.
+    pub pane: Pane,
+    /// Whether the devices have the whole room.
+    pub only_devices: bool,
+    /// First line that is seen of what scrolls.
+    pub first: usize,
+    seen: Option<Seen>,
+    fault: Option<String>,
+    asked_safe_at: Option<Duration>,
+    told: Option<(Duration, String)>,
+    room: Room,
+}
+
+impl Screen {
+    /// A screen that has seen nothing yet.
+    pub fn new(address: String) -> Self {
+        Self {
+            address,
+            pane: Pane::default(),
+            only_devices: false,
+            first: 0,
+            seen: None,
+            fault: None,
+            asked_safe_at: None,
+            told: None,
+            room: Room::default(),
+        }
+    }
+
+    /// Takes news.
+    pub fn hear(&mut self, news: News, now: Duration) {
+        match news {
+            News::Looked(look) => {
+                let cycle = |look: &Look| {
+                    let n = look.state.cycle.as_ref().map(|c| c.n);
+                    (look.state.rig.started_utc.clone(), n)
+                };
+                let before = self.seen.as_ref();
+                let same = before.filter(|seen| cycle(&seen.look) == cycle(&look));
+                self.seen = Some(Seen {
+                    turned_at: same.map_or(now, |seen| seen.turned_at),
+                    look: *look,
+                    at: now,
+                });
+                self.fault = None;
+            }
+            News::Failed(why) => self.fault = Some(why),
+            News::Told(text) => self.told = Some((now, text)),
+            News::Ended => {}
+        }
+    }
+
+    /// The last look.
+    pub fn look(&self) -> Option<&Look> {
+        self.seen.as_ref().map(|seen| &seen.look)
+    }
+
+    /// For how long the values that are shown have not changed, which their ages do not count.
+    pub fn since_turned(&self, now: Duration) -> Duration {
+        let turned = self.seen.as_ref().map_or(now, |seen| seen.turned_at);
+        now.saturating_sub(turned)
+    }
+
+    /// Why what is shown is old; `None` while it is not.
+    pub fn old(&self, now: Duration) -> Option<Old> {
+        let Some(seen) = &self.seen else {
+            let why = self.fault.clone()?;
+            return Some(Old::Never { why });
+        };
+        let silent = now.saturating_sub(seen.at);
+        if self.fault.is_some() || silent > OLD_AFTER {
+            let why = self.fault.clone().unwrap_or("no answer".into());
+            return Some(Old::Unconnected { since: silent, why });
+        }
+        let cycle = seen.look.state.cycle.as_ref()?;
+        let period = if cycle.n == 0 {
+            0.0
+        } else {
+            cycle.t_s / cycle.n as f64
+        };
+        let patience = Duration::try_from_secs_f64(STANDS_AFTER_PERIODS * period)
+            .unwrap_or_default()
+            .max(OLD_AFTER);
+        let since = self.since_turned(now);
+        (since > patience).then_some(Old::Standing { since })
+    }
+
+    /// Whether a second `s` is waited for.
+    pub fn is_asking_safe(&self, now: Duration) -> bool {
+        let asked = self.asked_safe_at;
+        asked.is_some_and(|at| now.saturating_sub(at) <= CONFIRM_WITHIN)
+    }
+
+    /// What came of the last order, while that is news.
+    pub fn told(&self, now: Duration) -> Option<&str> {
+        let told = self.told.as_ref();
+        told.filter(|(at, _)| now.saturating_sub(*at) <= TOLD_FOR)
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// Takes how much of what scrolls was seen when it was drawn.
+    pub fn fit(&mut self, room: Room) {
+        self.room = room;
+        self.first = self.first.min(self.last_first());
+    }
+
+    /// The first line when the last one is seen.
+    fn last_first(&self) -> usize {
+        self.room.lines.saturating_sub(self.room.seen)
+    }
+
+    /// Takes a key. What it scrolls past the end is taken back when that is drawn.
+    pub fn press(&mut self, key: KeyEvent, now: Duration) -> Act {
+        let was_asking = self.is_asking_safe(now);
+        self.asked_safe_at = None;
+        let page = self.room.seen.max(1);
+        match key.code {
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                return Act::Quit;
+            }
+            KeyCode::Char('q') | KeyCode::Esc => return Act::Quit,
+            KeyCode::Char('s') if was_asking => return Act::Safe,
+            KeyCode::Char('s') => self.asked_safe_at = Some(now),
+            KeyCode::Char('d') => {
+                self.only_devices = !self.only_devices;
+                self.first = 0;
+            }
+            KeyCode::Char(c @ '1'..='4') => {
+                let steps = (c as usize) - ('1' as usize);
+                self.open(Pane::default().after(steps));
+            }
+            KeyCode::Tab | KeyCode::Right => self.open(self.pane.after(1)),
+            KeyCode::BackTab | KeyCode::Left => self.open(self.pane.after(Pane::ALL.len() - 1)),
+            KeyCode::Up => self.first = self.first.saturating_sub(1),
+            KeyCode::Down => self.first += 1,
+            KeyCode::PageUp => self.first = self.first.saturating_sub(page),
+            KeyCode::PageDown => self.first += page,
+            KeyCode::Home => self.first = 0,
+            KeyCode::End => self.first = self.last_first(),
+            _ => {}
+        }
+        Act::None
+    }
+
+    fn open(&mut self, pane: Pane) {
+        self.pane = pane;
+        self.only_devices = false;
+        self.first = 0;
+    }
+}
