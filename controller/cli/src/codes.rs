@@ -194,6 +194,7 @@ mod tests {
             include_str!("verb/ledger.rs"),
             include_str!("verb/ledger/proof.rs"),
             include_str!("verb/live.rs"),
+            include_str!("verb/man.rs"),
             include_str!("verb/market.rs"),
             include_str!("verb/plant.rs"),
             include_str!("verb/replay.rs"),

@@ -26,7 +26,7 @@ use verb::Verb;
 /// A hardware-in-the-loop testbed controller for lab microgrids.
 #[derive(Debug, Parser)]
 #[command(name = "gridrig", version, max_term_width = 100)]
-struct CommandLine {
+pub struct CommandLine {
     /// One JSON document on standard output; words for people go to standard error.
     #[arg(long, global = true)]
     json: bool,

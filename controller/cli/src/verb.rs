@@ -3,6 +3,7 @@
 mod arming;
 pub mod bench;
 pub mod check;
+pub mod completions;
 pub mod curve;
 pub mod dash;
 pub mod demo;
@@ -12,6 +13,7 @@ pub mod doctor;
 pub mod explain;
 pub mod ledger;
 mod live;
+pub mod man;
 pub mod market;
 pub mod plant;
 pub mod replay;
@@ -98,6 +100,10 @@ verbs! {
     Explain => explain;
     /// Measure parts of gridrig on this machine.
     Bench => bench;
+    /// Print what lets a shell complete the words of gridrig.
+    Completions => completions;
+    /// Print the manual page, or write the pages of all verbs to a folder.
+    Man => man;
 }
 
 impl Default for Verb {
