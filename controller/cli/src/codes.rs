@@ -85,6 +85,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "Runs can be put together only where they are all the parts of one: made by `gridrig test … --shard I/N` of the same version, with the same rig, far end, speed and seed, each part once.",
     ),
     (
+        "C024",
+        "The rig names no telemetry server, so there is none to set up: values are in the run folder, in `samples.csv.zst` and `samples.db`.",
+    ),
+    (
+        "C025",
+        "The telemetry server could not be set up: it does not answer, refused a step, or has no buckets. What was done before that step stays; asked again, the same is done once.",
+    ),
+    (
         "E000",
         "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave.",
     ),
@@ -202,6 +210,7 @@ mod tests {
             include_str!("verb/scan/target.rs"),
             include_str!("verb/service.rs"),
             include_str!("verb/sim.rs"),
+            include_str!("verb/telemetry.rs"),
             include_str!("verb/test.rs"),
             include_str!("verb/top.rs"),
             include_str!("verb/top/asker.rs"),

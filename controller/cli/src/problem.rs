@@ -25,6 +25,7 @@ const INFRASTRUCTURE: &[&str] = &[
     "C011",
     "C013",
     "C014",
+    "C025",
     "R089",
     "L004",
     "L005",

@@ -22,6 +22,7 @@ pub mod run;
 pub mod scan;
 pub mod service;
 pub mod sim;
+pub mod telemetry;
 pub mod test;
 pub mod top;
 
@@ -94,6 +95,8 @@ verbs! {
     Replay => replay;
     /// Dashboards and data source of Grafana, made from a rig.
     Dash => dash;
+    /// Make the bucket of a telemetry server, with its retention and means of a minute.
+    Telemetry => telemetry;
     /// Show or verify the ledger of a run.
     Ledger => ledger;
     /// Explain a code of an error.

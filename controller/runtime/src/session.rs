@@ -25,7 +25,7 @@ use crate::lease::Lease;
 use crate::notify;
 use crate::rig::{OnLost, Rig};
 use crate::rights::Rights;
-use crate::telemetry::{InfluxConfig, NamedDevice, Origin, Pace, RunAbout, Servers, Telemetry};
+use crate::telemetry::{NamedDevice, Origin, Pace, RunAbout, Servers, Telemetry};
 use crate::thread::{ControlThread, Waker, stepped};
 use crate::view::{DeviceLabel, LiveView, RigView, ServiceLabel};
 use crate::write_path::WritePath;
@@ -184,7 +184,7 @@ impl Session {
                 })
                 .collect(),
             Servers {
-                influx: influx(&rig, &run_dir)?,
+                influx: rig.telemetry_server(&run_dir)?,
                 home_assistant: rig.home()?,
             },
             if time.is_virtual() {
@@ -486,23 +486,6 @@ fn calm(rig: &Rig) -> Bounds<Frequency> {
         )
     });
     Bounds::between(nominal - under, nominal + over)
-}
-
-fn influx(rig: &Rig, run_dir: &Path) -> Result<Option<InfluxConfig>, Box<Diagnostic>> {
-    let Some(server) = &rig.influx else {
-        return Ok(None);
-    };
-    let token = server.token.as_ref();
-    let token = token.map(|t| t.read("the telemetry token")).transpose()?;
-    Ok(Some(InfluxConfig {
-        url: server.url.clone(),
-        api: server.api,
-        org: server.org.clone(),
-        bucket: server.bucket.clone(),
-        token,
-        spool_bytes: server.spool_bytes,
-        spool_dir: run_dir.join(crate::telemetry::SPOOL_FOLDER),
-    }))
 }
 
 fn rig_view(rig: &Rig, started_utc: model::UtcTime, virtual_time: bool) -> RigView {

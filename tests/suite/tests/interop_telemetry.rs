@@ -254,14 +254,9 @@ fn held_by_influx_1(port: u16) -> (Vec<Point>, usize) {
 fn influxdb_1_holds_each_value_once_after_it_was_killed_and_came_back() {
     let (dir, port) = (folder(), free_port());
     let first = influx_1(dir.path(), port);
-    let _ = http::post(
-        port,
-        "/query?q=CREATE%20DATABASE%20bench",
-        None,
-        &Value::Null,
-    );
     let run_dir = dir.path().join("run");
     let rig = rig(dir.path(), port, "v1");
+    set_up_twice(&rig, port);
     let mut demo = demo(&rig, &run_dir, "12s");
     wait_for("the server has some values", PATIENCE, || {
         (held_by_influx_1(port).1 > 100).then_some(())
@@ -281,6 +276,36 @@ fn influxdb_1_holds_each_value_once_after_it_was_killed_and_came_back() {
         "in the run folder but not on the server: {absent:?}"
     );
     dashboards_show_what_is_there(dir.path(), &rig, port, &recorded(&run_dir));
+}
+
+/// `telemetry init` makes the database with its retention and the query that makes means; asked again, it changes them.
+fn set_up_twice(rig: &Path, port: u16) {
+    for keep in ["30", "60"] {
+        let mut setting_up = Running::start(
+            gridrig()
+                .with(["telemetry", "init"])
+                .with([rig])
+                .with(["--keep", keep]),
+        );
+        let (status, stderr) = setting_up.end(PATIENCE);
+        assert!(status.success(), "{status}:\n{stderr}");
+        let ask = |query: &str| {
+            let escaped: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
+            http::get(port, &format!("/query?db=bench&q={escaped}")).body
+        };
+        let hours = keep.parse::<u32>().expect("a number") * 24;
+        let policies = ask("SHOW RETENTION POLICIES ON bench");
+        assert!(
+            policies.contains(&format!("[\"autogen\",\"{hours}h0m0s\"")),
+            "{policies}"
+        );
+        assert!(
+            policies.contains("[\"minutes\",\"17520h0m0s\""),
+            "{policies}"
+        );
+        let queries = ask("SHOW CONTINUOUS QUERIES");
+        assert_eq!(queries.matches("gridrig_minutes").count(), 1, "{queries}");
+    }
 }
 
 /// Every query of the exported dashboards is one that the server understands, and one of a device's values

@@ -1,5 +1,6 @@
 //! What a rig means to the control core and to the buses.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use profile::Protocol;
 use profile::modbus::{CommsLoss, FieldValue, Poll};
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
 
-use crate::telemetry::{HomeConfig, HomeDevice};
+use crate::telemetry::{HomeConfig, HomeDevice, InfluxConfig};
 
 use super::{BrokerAddress, BusKind, CanUri, Rig, RigDevice, Site};
 
@@ -118,6 +119,30 @@ impl Rig {
     #[must_use]
     pub fn status_topic(&self, bus: &str) -> String {
         format!("gridrig/{}/{bus}/status", self.node())
+    }
+
+    /// The telemetry server, with its token fetched and its spool in a run folder.
+    ///
+    /// # Errors
+    /// R022 or R023 when the token is not where the rig says.
+    pub fn telemetry_server(
+        &self,
+        run_dir: &Path,
+    ) -> Result<Option<InfluxConfig>, Box<Diagnostic>> {
+        let Some(server) = &self.influx else {
+            return Ok(None);
+        };
+        let token = server.token.as_ref();
+        let token = token.map(|t| t.read("the telemetry token")).transpose()?;
+        Ok(Some(InfluxConfig {
+            url: server.url.clone(),
+            api: server.api,
+            org: server.org.clone(),
+            bucket: server.bucket.clone(),
+            token,
+            spool_bytes: server.spool_bytes,
+            spool_dir: run_dir.join(crate::telemetry::SPOOL_FOLDER),
+        }))
     }
 
     /// What the Home Assistant of the rig is shown, and where.

@@ -20,6 +20,7 @@ mod influx;
 mod line;
 pub mod past;
 mod record;
+pub mod setup;
 mod spool;
 mod store;
 #[cfg(test)]
@@ -46,7 +47,7 @@ pub use store::{StoreError, StoredSample, read_samples};
 use database::Database;
 use homeassistant::Home;
 use influx::Influx;
-use line::Row;
+use line::{Labels, Row, sample_lines};
 use store::{Store, StoreThread, ToldEvent};
 
 /// A device as the sinks name it.
@@ -321,6 +322,25 @@ impl Telemetry {
             home_counts.as_deref(),
         )
     }
+}
+
+/// The line protocol of samples, as a server gets it, each line with its line feed.
+#[must_use]
+pub fn line_protocol(
+    origin: &Origin,
+    devices: &[NamedDevice],
+    utc: UtcTime,
+    now: Instant,
+    samples: &[PointSample],
+) -> String {
+    let rows: Vec<Row> = samples.iter().map(|s| Row::of(utc, now, *s)).collect();
+    let lines = sample_lines(&Labels::new(origin, devices), &rows);
+    let mut text = String::with_capacity(lines.iter().map(|l| l.text.len() + 1).sum());
+    for line in &lines {
+        text.push_str(&line.text);
+        text.push('\n');
+    }
+    text
 }
 
 fn report(store: &Counts, influx: Option<&Counts>, home: Option<&Counts>) -> TelemetryReport {

@@ -27,6 +27,7 @@ mod peer;
 mod plant;
 mod server;
 mod silent;
+mod telemetry;
 mod unit;
 mod usage;
 mod virtual_time;
@@ -144,6 +145,11 @@ pub const BENCHES: &[Bench] = &[
         name: "plant",
         what: "steps of the plant alone, and their cost against the size of its network",
         measure: plant::measure,
+    },
+    Bench {
+        name: "telemetry",
+        what: "values per second into line protocol, the run folder, the spool and VictoriaMetrics, beside Python's client",
+        measure: telemetry::measure,
     },
     Bench {
         name: "rtu-silent",
