@@ -570,6 +570,28 @@ fn a_running_bench_is_armed_only_by_who_confirms_and_is_disarmed_and_made_safe()
     assert!(!armed());
     tell(&["arm", "--yes"], true).exits(0);
     until("the arm", armed);
+    let shown = place.gridrig(&["top", "--api", &api]);
+    let first = shown
+        .exits(0)
+        .stdout
+        .lines()
+        .next()
+        .unwrap_or("")
+        .to_owned();
+    assert!(
+        first.contains("ARMED  ") && first.contains(" has the bench for "),
+        "{first}"
+    );
+    for line in [
+        "─[closed]─",
+        "\nbat1 ",
+        "\nrs1 ",
+        "Mode changed from starting",
+    ] {
+        assert!(shown.stdout.contains(line), "{line}: {}", shown.stdout);
+    }
+    let state = place.gridrig(&["top", "--api", &api, "--json"]).json();
+    assert_eq!(state["cycle"]["armed"], true, "{state}");
     tell(&["disarm"], true).exits(0);
     until("the disarm", || !armed());
     tell(&["safe"], false).exits(0);
