@@ -148,7 +148,7 @@ impl Address {
             );
         }
         let authority = self.api.authority().ok_or("the address has no host")?;
-        let address = (authority.host(), authority.port_u16().unwrap_or(80));
+        let address = (bare(authority.host()), authority.port_u16().unwrap_or(80));
         let stream = TcpStream::connect(address).await.map_err(|e| text(&e))?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -188,6 +188,13 @@ impl Address {
     }
 }
 
+/// A host as it is connected to: an address of version 6 stands in brackets in a URL only.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
 fn text(error: &dyn std::fmt::Display) -> String {
     error.to_string()
 }
@@ -204,4 +211,27 @@ fn understood((status, body): Answer) -> Result<Value, Problem> {
         said("message")
     ));
     Err(fault.help(said("help")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_names_its_host_without_brackets_and_is_told_without_a_last_slash() {
+        for (given, host, told) in [
+            (
+                "http://127.0.0.1:7070",
+                "127.0.0.1",
+                "http://127.0.0.1:7070",
+            ),
+            ("http://[::1]:7070/", "::1", "http://[::1]:7070"),
+            ("http://bench.lab/", "bench.lab", "http://bench.lab"),
+        ] {
+            let address = Address::of(given);
+            let authority = address.api.authority().expect("there is a host");
+            assert_eq!(bare(authority.host()), host);
+            assert_eq!(address.to_string(), told);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::Paragraph;
 
-use super::look::{Cycle, Estimate, Lock, Look};
+use super::look::{Cycle, Estimate, Federation, Lock, Look};
 use super::paint::{Palette, Tone, UNKNOWN, age, power, time_of, value, words};
 use super::pane;
 use super::screen::{Old, Pane, Room, Screen};
@@ -157,7 +157,11 @@ fn header(screen: &Screen, look: &Look, palette: Palette) -> Vec<Line<'static>> 
     }
     if counts.dispatches_logged < counts.dispatches {
         let missing = counts.dispatches - counts.dispatches_logged;
-        let text = format!("; {missing} dispatches not in the ledger");
+        let text = format!("; {missing} dispatched, not in the ledger");
+        second.push(palette.word(Tone::Bad, text));
+    }
+    if counts.telemetry_lost > 0 {
+        let text = format!("; {} values of telemetry lost", counts.telemetry_lost);
         second.push(palette.word(Tone::Bad, text));
     }
     if let Some(price) = state.market.as_ref().and_then(|m| m.price_mc_per_kwh) {
@@ -174,11 +178,37 @@ fn header(screen: &Screen, look: &Look, palette: Palette) -> Vec<Line<'static>> 
         "{} ({}{simulated}) at {}, gridrig {}",
         rig.title, rig.rig_path, screen.address, rig.version
     );
-    vec![
+    let mut lines = vec![
         Line::from(first),
         Line::from(second),
         Line::from(palette.word(Tone::Dim, third)),
-    ]
+    ];
+    let ledger = state.ledger.as_ref();
+    if let Some(federation) = ledger.and_then(|l| l.federation.as_ref()) {
+        lines.push(nodes(federation, palette));
+    }
+    lines
+}
+
+/// How the ledger stands with its other nodes.
+fn nodes(federation: &Federation, palette: Palette) -> Line<'static> {
+    let mut spans = vec![palette.word(Tone::Dim, "ledger nodes:")];
+    for node in &federation.nodes {
+        spans.push(if node.connected {
+            palette.word(Tone::Plain, format!(" {} {}", node.name, node.entries))
+        } else {
+            palette.word(Tone::Warn, format!(" {} away", node.name))
+        });
+    }
+    if federation.not_final > 0 {
+        let text = format!("; {} entries not final yet", federation.not_final);
+        spans.push(palette.word(Tone::Warn, text));
+    }
+    if !federation.accused.is_empty() {
+        let text = format!("; contradicted itself: {}", federation.accused.join(", "));
+        spans.push(palette.word(Tone::Bad, text));
+    }
+    Line::from(spans)
 }
 
 fn lamp(cycle: &Cycle, palette: Palette) -> Vec<Span<'static>> {

@@ -197,6 +197,23 @@ pub struct Market {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Ledger {
     pub clock: u64,
+    /// How it stands with the other nodes, where there are some.
+    pub federation: Option<Federation>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Federation {
+    pub not_final: u64,
+    pub nodes: Vec<LedgerNode>,
+    /// Who has contradicted itself.
+    pub accused: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct LedgerNode {
+    pub name: String,
+    pub entries: u64,
+    pub connected: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -205,6 +222,7 @@ pub struct Counters {
     pub cycles_late: u64,
     pub dispatches: u64,
     pub dispatches_logged: u64,
+    pub telemetry_lost: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -273,6 +273,34 @@ PV 0 W   storage 12.3 kW, -50 var   charge 55.5 %   load – W
 }
 
 #[test]
+fn what_is_lost_or_contradicts_itself_is_told_at_the_top() {
+    let mut bench = state();
+    bench.counters.telemetry_lost = 12;
+    bench.counters.dispatches_logged = 1;
+    if let Some(ledger) = &mut bench.ledger {
+        let node = |name: &str, connected| wire::LedgerNode {
+            name: name.into(),
+            entries: 99,
+            connected,
+        };
+        ledger.federation = Some(wire::Federation {
+            not_final: 3,
+            nodes: vec![node("a", true), node("b", false)],
+            accused: vec!["b".into()],
+        });
+    }
+    let mut screen = Screen::new("http://127.0.0.1:7070".into());
+    screen.hear(looked(&bench), Duration::ZERO);
+    let shown = rows(&mut screen, (160, 24), Duration::ZERO);
+    let lost = "; 1 dispatched, not in the ledger; 12 values of telemetry lost";
+    assert!(shown[1].ends_with(lost), "{shown:?}");
+    assert_eq!(
+        shown[3],
+        "ledger nodes: a 99 b away; 3 entries not final yet; contradicted itself: b"
+    );
+}
+
+#[test]
 fn each_list_shows_what_the_page_shows() {
     let rows_of = [
         (
