@@ -10,7 +10,7 @@ use ratatui::widgets::Paragraph;
 
 use super::look::{Cycle, Estimate, Federation, Lock, Look};
 use super::paint::{Palette, Tone, UNKNOWN, age, power, time_of, value, words};
-use super::pane;
+use super::pane::{self, Since};
 use super::screen::{Old, Pane, Room, Screen};
 use crate::verb::arming;
 
@@ -24,7 +24,8 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
     let whole = area.area();
     let width = usize::from(whole.width);
     let notices = notices(screen, palette, now);
-    let values = if screen.old(now).is_some() {
+    let since = since(screen, now);
+    let values = if since.is_old {
         Palette::Faded
     } else {
         palette
@@ -39,8 +40,7 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
     let mut top = header(screen, look, values);
     top.extend(notices);
     top.extend(diagram(look, values));
-    let more_s = screen.since_turned(now).as_secs_f64();
-    let devices = pane::devices(&look.state.devices, more_s, width, values);
+    let devices = pane::devices(&look.state.devices, since, width, values);
     let [head, middle, tabs, list, foot] = rooms(whole, screen, top.len(), devices.len());
     area.render_widget(Paragraph::new(Text::from(top)), head);
     area.render_widget(Paragraph::new(keys(screen, palette, now)), foot);
@@ -51,6 +51,13 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
     area.render_widget(Paragraph::new(titles(screen.pane, palette)), tabs);
     let lines = pane::lines(screen.pane, look, width, values);
     scrolled(area, lines, screen.first, list)
+}
+
+fn since(screen: &Screen, now: Duration) -> Since {
+    Since {
+        more_s: screen.since_turned(now).as_secs_f64(),
+        is_old: screen.old(now).is_some(),
+    }
 }
 
 /// The rooms from top to bottom: header, devices, titles, list, keys.
@@ -108,10 +115,9 @@ pub fn plain(screen: &Screen, now: Duration) -> String {
         lines.extend(notices(screen, palette, now));
         lines.extend(diagram(look, palette));
         lines.push(Line::default());
-        let more_s = screen.since_turned(now).as_secs_f64();
         lines.extend(pane::devices(
             &look.state.devices,
-            more_s,
+            since(screen, now),
             PLAIN_WIDTH,
             palette,
         ));
@@ -279,13 +285,21 @@ fn diagram(look: &Look, palette: Palette) -> Vec<Line<'static>> {
         .map_or(format!("{UNKNOWN} %"), |s| value(Some(s * 100.0), 1, "%"));
     let second = [
         ("PV ", power(e.pv_w, "W")),
-        ("storage ", storage),
-        ("charge ", soc),
-        ("load ", power(e.load_w, "W")),
+        ("   storage ", storage),
+        ("   charge ", soc),
+        ("   load ", power(e.load_w, "W")),
     ]
     .into_iter()
-    .flat_map(|(name, text)| [dim(name), palette.word(Tone::Plain, format!("{text}   "))]);
-    vec![Line::from(first), Line::from(second.collect::<Vec<_>>())]
+    .flat_map(|(name, text)| [dim(name), palette.word(Tone::Plain, text)]);
+    let mut lines = vec![Line::from(first), Line::from(second.collect::<Vec<_>>())];
+    if palette == Palette::Faded {
+        // As in the table of devices, brackets hold what was.
+        for line in &mut lines {
+            line.spans.insert(0, dim("("));
+            line.spans.push(dim(")"));
+        }
+    }
+    lines
 }
 
 fn rotation(f_hz: Option<f64>, v_v: Option<f64>) -> String {

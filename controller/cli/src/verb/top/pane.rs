@@ -31,19 +31,39 @@ const DEVICE_HEADS: &[Head] = &[
     head("quality", Side::Left, 0),
 ];
 
-/// The devices; `more_s` is what their ages do not count.
+/// How long ago all of it was true.
+#[derive(Clone, Copy, Debug)]
+pub struct Since {
+    /// What the ages of values do not count.
+    pub more_s: f64,
+    /// Whether that is so long that no value may be taken for fresh.
+    pub is_old: bool,
+}
+
+impl Since {
+    /// How far a value can be believed by now.
+    fn now(self, quality: Quality) -> Quality {
+        match quality {
+            Quality::Good | Quality::Held if self.is_old => Quality::Stale,
+            quality => quality,
+        }
+    }
+}
+
+/// The devices.
 pub fn devices(
     devices: &[Device],
-    more_s: f64,
+    since: Since,
     width: usize,
     palette: Palette,
 ) -> Vec<Line<'static>> {
-    let rows: Vec<Vec<Cell>> = devices.iter().map(|d| device(d, more_s)).collect();
+    let rows: Vec<Vec<Cell>> = devices.iter().map(|d| device(d, since)).collect();
     table(DEVICE_HEADS, &rows, width, palette)
 }
 
-fn device(d: &Device, more_s: f64) -> Vec<Cell> {
-    let quality = match d.quality {
+fn device(d: &Device, since: Since) -> Vec<Cell> {
+    let quality = since.now(d.quality);
+    let tone = match quality {
         Quality::Good => Tone::Good,
         Quality::Held => Tone::Warn,
         Quality::Stale | Quality::Unread => Tone::Bad,
@@ -52,13 +72,13 @@ fn device(d: &Device, more_s: f64) -> Vec<Cell> {
     // What is offline is stale, or becomes so at once.
     let word = match d.link.as_str() {
         "offline" => "offline",
-        _ => d.quality.word(),
+        _ => quality.word(),
     };
     let why = match &d.why {
         Some(why) => format!("{word}: {why}"),
         None => word.to_owned(),
     };
-    let switch = cell(&d.switch_on, |on| {
+    let switch = cell(since, &d.switch_on, |on| {
         let (closed, open) = match d.role.as_str() {
             "breaker" => ("closed", "open"),
             _ => ("on", "off"),
@@ -69,20 +89,20 @@ fn device(d: &Device, more_s: f64) -> Vec<Cell> {
         (Tone::Strong, d.name.clone()),
         (Tone::Dim, d.role.clone()),
         (Tone::Dim, d.bus.clone()),
-        cell(&d.p_w, |v| power(Some(v), "W")),
-        cell(&d.q_var, |v| power(Some(v), "var")),
-        cell(&d.v_v, |v| value(Some(v), 1, "V")),
-        cell(&d.f_hz, |v| value(Some(v), 3, "Hz")),
-        cell(&d.soc, |v| value(Some(v * 100.0), 0, "%")),
+        cell(since, &d.p_w, |v| power(Some(v), "W")),
+        cell(since, &d.q_var, |v| power(Some(v), "var")),
+        cell(since, &d.v_v, |v| value(Some(v), 1, "V")),
+        cell(since, &d.f_hz, |v| value(Some(v), 3, "Hz")),
+        cell(since, &d.soc, |v| value(Some(v * 100.0), 0, "%")),
         switch,
-        (Tone::Plain, age(d.age_s.map(|s| s + more_s))),
-        (quality, why),
+        (Tone::Plain, age(d.age_s.map(|s| s + since.more_s))),
+        (tone, why),
     ]
 }
 
 /// A value; one that is too old to be used is marked, and dim.
-fn cell<T: Copy>(known: &Known<T>, show: impl Fn(T) -> String) -> Cell {
-    match (known.quality, known.value) {
+fn cell<T: Copy>(since: Since, known: &Known<T>, show: impl Fn(T) -> String) -> Cell {
+    match (since.now(known.quality), known.value) {
         (Quality::Absent, _) => (Tone::Dim, String::new()),
         (Quality::Unread, _) | (_, None) => (Tone::Dim, UNKNOWN.to_owned()),
         (Quality::Stale, Some(value)) => (Tone::Dim, format!("({})", show(value))),

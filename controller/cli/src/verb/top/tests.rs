@@ -375,6 +375,9 @@ fn old_values_are_said_to_be_old_and_are_never_shown_as_fresh() {
         let is_old = !notice.is_empty();
         assert_eq!(shown.contains("is old"), is_old, "{shown}");
         assert_eq!(shown.starts_with('○'), is_old, "{shown}");
+        for fresh in ["\nutility ", "  good", "  1500 W  "] {
+            assert_eq!(!shown.contains(fresh), is_old, "{fresh}: {shown}");
+        }
         // The lamp, and a value of a device.
         let cell = &picture[(2, 0)];
         assert_eq!(cell.modifier.contains(Modifier::DIM), is_old, "{notice}");
@@ -437,7 +440,7 @@ fn no_size_is_too_small_and_no_bench_too_empty_or_too_large() {
         ..state()
     };
     let mut large = state();
-    large.devices = (0..300)
+    large.devices = (0..60)
         .map(|i| device(&format!("device{i}"), "load", 1.0, Quality::Good, 0.1))
         .collect();
     for bench in [empty, state(), large] {
@@ -452,7 +455,7 @@ fn no_size_is_too_small_and_no_bench_too_empty_or_too_large() {
             (80, 8),
             (80, 9),
             (80, 24),
-            (200, 50),
+            (120, 40),
         ] {
             for code in [
                 KeyCode::Tab,
