@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::Paragraph;
 
@@ -31,8 +31,7 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
         palette
     };
     let Some(look) = screen.look() else {
-        let [top, foot] =
-            Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(whole);
+        let [top, foot] = stacked(whole, [whole.height.saturating_sub(1), 1]);
         area.render_widget(Paragraph::new(Text::from(notices)), top);
         area.render_widget(Paragraph::new(keys(screen, palette, now)), foot);
         return Room::default();
@@ -72,14 +71,22 @@ fn rooms(whole: Rect, screen: &Screen, header: usize, devices: usize) -> [Rect; 
         lines(devices).min(rest - rest / 3)
     };
     let tabs = u16::from(rest > devices);
-    Layout::vertical([
-        Constraint::Length(head),
-        Constraint::Length(devices),
-        Constraint::Length(tabs),
-        Constraint::Length(rest - devices - tabs),
-        Constraint::Length(whole.height.min(1)),
-    ])
-    .areas(whole)
+    let list = rest - devices - tabs;
+    stacked(whole, [head, devices, tabs, list, 1])
+}
+
+/// Rooms of these heights from the top down, as far as there is any.
+fn stacked<const N: usize>(whole: Rect, heights: [u16; N]) -> [Rect; N] {
+    let mut left = whole;
+    heights.map(|height| {
+        let room = Rect {
+            height: height.min(left.height),
+            ..left
+        };
+        left.y += room.height;
+        left.height -= room.height;
+        room
+    })
 }
 
 /// Shows lines from the first one on; how they fit.
