@@ -16,7 +16,7 @@ codes! {
     BAD_MOMENT = "S001",
         "A moment is written in one of four ways: `3s` after the begin of the scenario, `+1s` after the end of the previous step, `t0` at a mark, or `t0+1.3s` and `t0-200ms` around a mark. `start` and `end` are marks that every run has. A time always has a unit.";
     UNKNOWN_MARK = "S002",
-        "The mark is not set by an earlier step (in a step) or by any step (in a check). Marks are set with `mark = \"t0\"` in the step that they name.";
+        "The mark is not set by an earlier step (in a step) or by any step (in a check). Marks are set with `mark = \"t0\"` in the step that they name. Those of a setup can be named by script and checks; a teardown, which also follows a script that broke, knows its own ones only, and no check looks at it.";
     UNKNOWN_SIGNAL = "S003",
         "A signal is a subject and a quantity: `bat1.p`, `grid.f`, `pcc.p`. Subjects are the devices of the rig, `grid` and `pcc`; quantities are p, q, v, f, soc, on, available and, of the utility, live, phase, angle and noise.";
     WRONG_UNIT = "S004",

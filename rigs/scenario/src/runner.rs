@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bus::DeviceReport;
 use document::{Actor, Diagnostic};
-use model::{Clock, Instant};
+use model::Clock;
 use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
 
@@ -26,7 +26,7 @@ use crate::report::merge::Shard;
 use crate::report::repeats;
 use crate::report::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
 use crate::script::Scenario;
-use crate::stage::{Broken, Stage};
+use crate::stage::{Broken, Played, Stage};
 use crate::verdict::Verdict;
 
 /// What a test run is told.
@@ -331,7 +331,7 @@ impl One<'_> {
             sources: BTreeMap::new(),
             said: BTreeMap::new(),
         };
-        let mut played: Result<Instant, Broken> = Err(Broken::infrastructure("it was not played"));
+        let mut played: Result<Played, Broken> = Err(Broken::infrastructure("it was not played"));
         let ended = {
             let play = async {
                 tokio::select! {
@@ -351,12 +351,18 @@ impl One<'_> {
             };
             session.run(play).await.map_err(|d| Broken::of(&[*d]))?
         };
-        let until = played?;
-        recording.with(|r| r.ended = r.ended.min(until));
-        Ok(self.judge(&rig, &recording, &ended))
+        let played = played?;
+        recording.with(|r| r.ended = r.ended.min(played.until));
+        Ok(self.judge(&rig, &recording, &ended, played.afterwards))
     }
 
-    fn judge(&self, rig: &Rig, recording: &SharedRecording, ended: &Ended) -> Done {
+    fn judge(
+        &self,
+        rig: &Rig,
+        recording: &SharedRecording,
+        ended: &Ended,
+        afterwards: Option<Broken>,
+    ) -> Done {
         let evidence = self.evidence(rig, recording, ended);
         let (checks, duration_s) = recording.with(|recording| {
             let checks: Vec<CheckResult> = self
@@ -373,18 +379,11 @@ impl One<'_> {
             .chain(&ended.finished.faults)
             .cloned()
             .collect();
-        let run = if faults.is_empty() {
-            Verdict::Pass
-        } else {
-            Verdict::Infrastructure
-        };
-        let mut result = ScenarioResult::judge(
-            self.scenario,
-            run,
-            faults.join("; "),
-            checks,
-            self.options.ignore_expect,
-        );
+        let faults = (!faults.is_empty()).then(|| Broken::infrastructure(faults.join("; ")));
+        let broken = afterwards.into_iter().chain(faults).reduce(Broken::and);
+        let (run, why) = broken.map_or((Verdict::Pass, String::new()), |b| (b.verdict, b.why));
+        let mut result =
+            ScenarioResult::judge(self.scenario, run, why, checks, self.options.ignore_expect);
         result.seed = self.seed;
         result.duration_s = duration_s;
         (result.safe_end, result.fallbacks) = folder::safety(&ended.finished);

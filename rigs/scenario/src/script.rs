@@ -45,8 +45,12 @@ pub struct Scenario {
     pub matrix: BTreeMap<String, String>,
     /// Seed of everything random; `None` = the caller's choice.
     pub seed: Option<u64>,
+    /// What makes the bench ready for the steps, in this order.
+    pub setup: Vec<Phase>,
     /// Steps in the order in which they are carried out.
     pub steps: Vec<Step>,
+    /// What puts the bench back once the record is over, also after a failure, in this order.
+    pub teardown: Vec<Phase>,
     /// What is checked.
     pub checks: Vec<Check>,
     /// What happens at the end, whatever happened before.
@@ -99,6 +103,13 @@ impl Scenario {
         spoilt
     }
 
+    /// The steps of setup, script and teardown.
+    fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        let before = self.setup.iter().flat_map(|phase| &phase.steps);
+        let behind = self.teardown.iter().flat_map(|phase| &phase.steps);
+        before.chain(&self.steps).chain(behind)
+    }
+
     /// Every signal that a check or a wait looks at, each once: what must be recorded.
     #[must_use]
     pub fn watched(&self) -> Vec<Signal> {
@@ -107,8 +118,7 @@ impl Scenario {
             .iter()
             .flat_map(|check| check.kind.signals())
             .chain(
-                self.steps
-                    .iter()
+                self.all_steps()
                     .filter_map(|step| step.until.as_ref()?.signal()),
             )
             .cloned()
@@ -126,6 +136,17 @@ pub struct Need {
     pub roles: Vec<(Role, u32)>,
     /// Whether frequency and voltage of the utility must be settable.
     pub grid_source: bool,
+}
+
+/// Steps before the script or behind it, with a deadline for all of them together.
+///
+/// Their moments count from the begin of the phase.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phase {
+    /// Steps in the order in which they are carried out.
+    pub steps: Vec<Step>,
+    /// Time after which the bench has failed to get through them.
+    pub within: Duration,
 }
 
 /// A step: what is done at a moment, and what is waited for then.

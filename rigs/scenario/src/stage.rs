@@ -1,5 +1,6 @@
 //! Plays a script: its steps by the clock of the run, on the bench and through the controller's door.
 
+mod play;
 mod source;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::script::{Action, Anchor, Moment, Progress, Scenario, Step};
 use crate::series::FaultSpan;
 use crate::signal::{Signal, SignalQuantity};
 use crate::verdict::Verdict;
+pub(crate) use play::Played;
 use source::{HeldSource, source_of};
 
 /// Time for the bench to answer before a scenario begins.
@@ -50,6 +52,14 @@ impl Broken {
         Self {
             verdict: Verdict::Infrastructure,
             why: why.into(),
+        }
+    }
+
+    /// Both, which count as the worse of the two.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            verdict: self.verdict.worse(other.verdict),
+            why: format!("{}; {}", self.why, other.why),
         }
     }
 
@@ -118,34 +128,6 @@ pub(crate) struct HeldRamp {
 }
 
 impl Stage<'_> {
-    /// Plays the script; the end of its record.
-    pub(crate) async fn play(&mut self, scenario: &Scenario) -> Result<Instant, Broken> {
-        self.wait_until_ready().await?;
-        let start = self.clock.now();
-        self.recording.with(|r| r.began = start);
-        let mut previous = start;
-        for step in &scenario.steps {
-            let at = self.moment(&step.at, start, previous);
-            self.sleep_until(at).await;
-            let began = self.clock.now();
-            if let Some(mark) = &step.mark {
-                self.marks.insert(mark.clone(), began);
-                self.recording.with(|r| r.marks.insert(mark.clone(), began));
-            }
-            for action in &step.actions {
-                self.act(action, step)?;
-            }
-            self.wait_for(step, began).await?;
-            previous = self.clock.now();
-        }
-        let end = self.end_of_record(scenario, start, previous);
-        self.sleep_until(end).await;
-        if let Some(after) = &scenario.after {
-            self.bring_to_rest(&after.safe, after.within).await?;
-        }
-        Ok(end)
-    }
-
     /// Every device answers and the mode is known, or the bench is not there.
     async fn wait_until_ready(&mut self) -> Result<(), Broken> {
         let began = self.clock.now();

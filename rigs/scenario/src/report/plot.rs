@@ -80,7 +80,8 @@ impl Plot {
         let (from, to) = (window.from.as_seconds(), window.to.as_seconds());
         // Chosen: a quarter of the window on either side shows where the signal came from.
         let margin = ((to - from) / 4.0).max(1.0);
-        let from_s = (from - margin).max(began);
+        // What a setup did lies before the begin of the record.
+        let from_s = (from - margin).max(began.min(from));
         let to_s = (to + margin).min(ended).max(from_s + 1e-3);
         let (unit, factor) = signal.quantity.shown_unit();
         let samples: Vec<(f64, Option<f64>)> = recording
@@ -96,7 +97,10 @@ impl Plot {
             })
             .unwrap_or_default();
         let moves = !result.band.is_empty();
-        let is_time = matches!(result.kind.as_str(), "t_start" | "t90" | "t_full");
+        let is_time = matches!(
+            result.kind.as_str(),
+            "t_start" | "t90" | "t_full" | "settle"
+        );
         let end = window.from.as_seconds() + result.upper.unwrap_or_default();
         Self {
             title: signal.to_string(),

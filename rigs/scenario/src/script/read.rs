@@ -14,7 +14,7 @@ use std::sync::Arc;
 use document::{Diagnostic, Document, Severity, Source, Spanned, Table};
 use model::Role;
 
-use super::{After, Mutant, Need, Scenario};
+use super::{After, Mutant, Need, Phase, Scenario};
 use crate::codes;
 use crate::verdict::Expect;
 use words::nearest;
@@ -124,7 +124,10 @@ struct Reader<'d> {
     matrix: &'d Matrix,
     /// The matrix itself is faulty, so that a missing name is no news.
     matrix_is_bad: bool,
+    /// Marks that can be named here.
     marks: BTreeSet<String>,
+    /// All marks so far, those that cannot be named here included.
+    taken: BTreeSet<String>,
 }
 
 impl<'d> Reader<'d> {
@@ -134,6 +137,7 @@ impl<'d> Reader<'d> {
             matrix,
             matrix_is_bad,
             marks: BTreeSet::new(),
+            taken: BTreeSet::new(),
         }
     }
 
@@ -152,8 +156,12 @@ impl<'d> Reader<'d> {
         let seed = root
             .integer("seed", 0..=i64::MAX)
             .and_then(|s| u64::try_from(s.value).ok());
+        let setup = self.phases(&root, "setup");
         let steps = self.steps(&root);
         let checks = self.checks(&root);
+        // It also follows a script that broke, so that no mark of that one can be counted on.
+        self.marks.clear();
+        let teardown = self.phases(&root, "teardown");
         let after = self.after(&root);
         let expects = [("pass", Expect::Pass), ("fail", Expect::Fail)];
         let expect = self.word(&root, "expect", &expects).unwrap_or_default();
@@ -177,7 +185,9 @@ impl<'d> Reader<'d> {
             rig,
             matrix: self.matrix.clone(),
             seed,
+            setup: setup?,
             steps: steps?,
+            teardown: teardown?,
             checks: checks?,
             after,
             expect,
@@ -245,6 +255,24 @@ impl<'d> Reader<'d> {
         }
         table.finish();
         need
+    }
+
+    /// The steps under `setup` or `teardown`; none where the key is not there.
+    fn phases(&mut self, root: &Table<'_>, key: &str) -> Option<Vec<Phase>> {
+        if !root.has(key) {
+            return Some(Vec::new());
+        }
+        let table = root.table(key)?;
+        if !table.has("do") {
+            table.missing::<()>("do", "[{ at = \"0s\", set = { \"ess1.p\" = \"0W\" } }]");
+        }
+        let steps = self.steps(&table);
+        let within = self.time(&table, "within", "30s");
+        table.finish();
+        Some(vec![Phase {
+            steps: steps?,
+            within: within?,
+        }])
     }
 
     fn after(&self, root: &Table<'_>) -> Option<After> {

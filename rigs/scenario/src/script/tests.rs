@@ -451,6 +451,20 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "D004",
             "`check.within` is missing",
         ),
+        (
+            scenario("", good, "setup = { within = \"5s\" }"),
+            "D004",
+            "`setup.do` is missing",
+        ),
+        (
+            scenario(
+                "",
+                good,
+                "teardown = { do = [{ at = \"0s\", mark = \"a\" }] }",
+            ),
+            "D004",
+            "`teardown.within` is missing",
+        ),
         ("name = \n".to_owned(), "D001", "s.toml:1:"),
     ];
     for (text, code, words) in &rows {
@@ -535,6 +549,52 @@ fn a_characteristic_is_read_in_the_units_of_both_of_its_axes() {
 
 fn codes_of_scenarios() -> &'static [(&'static str, &'static str)] {
     crate::codes::EXPLANATIONS
+}
+
+#[test]
+fn marks_of_a_setup_are_known_later_and_a_teardown_knows_its_own_only() {
+    let text = |setup: &str, at: &str, from: &str, teardown: &str| {
+        format!(
+            r#"name = "n"
+setup = {{ within = "9s", do = [{{ at = "{setup}", mark = "ready" }}] }}
+do = [{{ at = "{at}", mark = "t0" }}]
+check = [{{ band = "a.p", from = "{from}", for = "1s", within = "0..1W" }}]
+teardown = {{ within = "8s", do = [{{ at = "1s", mark = "gone" }}, {{ at = "{teardown}", release = ["a"] }}] }}
+"#
+        )
+    };
+    let scenarios = load(&text("2s", "ready+3s", "ready", "gone+1s")).expect("right");
+    let within = |phases: &[Phase]| {
+        phases
+            .iter()
+            .map(|p| p.within.as_secs())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(within(&scenarios[0].setup), [9]);
+    assert_eq!(within(&scenarios[0].teardown), [8]);
+    assert_eq!(scenarios[0].teardown[0].steps.len(), 2);
+    let rows = [
+        (text("t0", "0s", "t0", "2s"), "no mark `t0`", "s.toml:2:"),
+        (
+            text("0s", "gone", "t0", "2s"),
+            "no mark `gone`",
+            "s.toml:3:",
+        ),
+        (
+            text("0s", "0s", "gone", "2s"),
+            "no mark `gone`",
+            "s.toml:4:",
+        ),
+        (text("0s", "0s", "t0", "t0+1s"), "no mark `t0`", "s.toml:5:"),
+    ];
+    for (text, words, place) in rows {
+        let faults = load(&text).expect_err(words);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(
+            faults[0].contains(words) && faults[0].contains(place),
+            "{faults:?}"
+        );
+    }
 }
 
 #[test]

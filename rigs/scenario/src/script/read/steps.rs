@@ -205,7 +205,7 @@ impl Reader<'_> {
             return None;
         }
         let is_taken = matches!(text.value.as_str(), "start" | "end");
-        if is_taken || !self.marks.insert(text.value.clone()) {
+        if is_taken || !self.taken.insert(text.value.clone()) {
             self.document.error(
                 codes::MARK_TWICE,
                 text.span,
@@ -215,6 +215,7 @@ impl Reader<'_> {
             );
             return None;
         }
+        self.marks.insert(text.value.clone());
         Some(text.value)
     }
 
