@@ -401,6 +401,32 @@ impl CheckKind {
         }
     }
 
+    /// The stretch of a run that it looks at; `None` for one that looks at evidence of the whole run.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        let lasts = |from: &Moment, length: Duration| Window {
+            from: from.clone(),
+            to: WindowEnd::For(length),
+        };
+        match self {
+            Self::Band { window, .. }
+            | Self::Curve { window, .. }
+            | Self::Service { window, .. }
+            | Self::Never { window, .. }
+            | Self::Always { window, .. }
+            | Self::Event { window, .. }
+            | Self::Ordered { window, .. }
+            | Self::Kpi { window, .. }
+            | Self::Rhythm { window, .. } => Some(window.clone()),
+            Self::ResponseTime { from, over, .. } | Self::Overshoot { from, over, .. } => {
+                Some(lasts(from, *over))
+            }
+            Self::Settle { from, demand, .. } => Some(lasts(from, demand.within + demand.hold)),
+            Self::Mode { from, within, .. } => Some(lasts(from, *within)),
+            Self::Link { .. } | Self::Ledger | Self::Market => None,
+        }
+    }
+
     /// The signals that must be recorded.
     pub fn signals(&self) -> impl Iterator<Item = &Signal> {
         let other = match self {
@@ -839,28 +865,8 @@ impl Span {
 }
 
 fn resolve(kind: &CheckKind, recording: &Recording) -> Result<Span, String> {
-    let (from, to) = match kind {
-        CheckKind::Band { window, .. }
-        | CheckKind::Curve { window, .. }
-        | CheckKind::Service { window, .. }
-        | CheckKind::Never { window, .. }
-        | CheckKind::Always { window, .. }
-        | CheckKind::Event { window, .. }
-        | CheckKind::Ordered { window, .. }
-        | CheckKind::Kpi { window, .. }
-        | CheckKind::Rhythm { window, .. } => (&window.from, window.to.clone()),
-        CheckKind::ResponseTime { from, over, .. } | CheckKind::Overshoot { from, over, .. } => {
-            (from, WindowEnd::For(*over))
-        }
-        CheckKind::Settle { from, demand, .. } => {
-            (from, WindowEnd::For(demand.within + demand.hold))
-        }
-        CheckKind::Mode { from, within, .. } => (from, WindowEnd::For(*within)),
-        CheckKind::Link { .. } | CheckKind::Ledger | CheckKind::Market => {
-            (&Moment::START, WindowEnd::At(Moment::END))
-        }
-    };
-    let from = instant(from, recording)?;
+    let Window { from, to } = kind.window().unwrap_or(Window::WHOLE);
+    let from = instant(&from, recording)?;
     let to = match to {
         WindowEnd::For(length) => from + length,
         WindowEnd::At(moment) => instant(&moment, recording)?,

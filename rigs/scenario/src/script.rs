@@ -8,6 +8,7 @@ mod moment;
 mod read;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod until;
 
 use std::collections::BTreeMap;

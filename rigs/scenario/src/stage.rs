@@ -19,7 +19,7 @@ use runtime::clock::SimClock;
 use runtime::engine::OrderQueue;
 use runtime::rig::Rig;
 
-use crate::check::{CheckKind, WindowEnd};
+use crate::check::WindowEnd;
 use crate::recorder::SharedRecording;
 use crate::script::{Action, Anchor, Moment, Progress, Scenario, Step};
 use crate::series::FaultSpan;
@@ -36,7 +36,7 @@ const CONTROLLER: &str = "controller";
 /// How often waiting steps look. Chosen: half a control period.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Record kept after the last step when no check asks for more. Chosen: 1 s, ten cycles.
-const AFTERMATH: Duration = Duration::from_secs(1);
+pub(crate) const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// Why a scenario did not come to its end.
 pub(crate) struct Broken {
@@ -619,31 +619,13 @@ impl Stage<'_> {
     fn end_of_record(&self, scenario: &Scenario, start: Instant, previous: Instant) -> Instant {
         let mut end = previous + AFTERMATH;
         for check in &scenario.checks {
-            let needs = match &check.kind {
-                CheckKind::Band { window, .. }
-                | CheckKind::Curve { window, .. }
-                | CheckKind::Service { window, .. }
-                | CheckKind::Never { window, .. }
-                | CheckKind::Always { window, .. }
-                | CheckKind::Event { window, .. }
-                | CheckKind::Ordered { window, .. }
-                | CheckKind::Kpi { window, .. }
-                | CheckKind::Rhythm { window, .. } => match &window.to {
-                    WindowEnd::For(time) => self.moment(&window.from, start, previous) + *time,
-                    WindowEnd::At(moment) if moment.anchor == Anchor::End => continue,
-                    WindowEnd::At(moment) => self.moment(moment, start, previous),
-                },
-                CheckKind::ResponseTime { from, over, .. }
-                | CheckKind::Overshoot { from, over, .. } => {
-                    self.moment(from, start, previous) + *over
-                }
-                CheckKind::Settle { from, demand, .. } => {
-                    self.moment(from, start, previous) + demand.within + demand.hold
-                }
-                CheckKind::Mode { from, within, .. } => {
-                    self.moment(from, start, previous) + *within
-                }
-                CheckKind::Link { .. } | CheckKind::Ledger | CheckKind::Market => continue,
+            let Some(window) = check.kind.window() else {
+                continue;
+            };
+            let needs = match &window.to {
+                WindowEnd::For(time) => self.moment(&window.from, start, previous) + *time,
+                WindowEnd::At(moment) if moment.anchor == Anchor::End => continue,
+                WindowEnd::At(moment) => self.moment(moment, start, previous),
             };
             // The sample that ends the window must have been taken.
             end = end.max(needs + AFTERMATH);

@@ -6,6 +6,7 @@
 mod characteristic;
 mod checks;
 mod steps;
+mod windows;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,6 +160,9 @@ impl<'d> Reader<'d> {
         let setup = self.phases(&root, "setup");
         let steps = self.steps(&root);
         let checks = self.checks(&root);
+        if let (Some((_, timeline)), Some(checks)) = (&steps, &checks) {
+            self.windows(timeline, checks, setup.as_ref().is_none_or(Vec::is_empty));
+        }
         // It also follows a script that broke, so that no mark of that one can be counted on.
         self.marks.clear();
         let teardown = self.phases(&root, "teardown");
@@ -186,9 +190,9 @@ impl<'d> Reader<'d> {
             matrix: self.matrix.clone(),
             seed,
             setup: setup?,
-            steps: steps?,
+            steps: steps?.0,
             teardown: teardown?,
-            checks: checks?,
+            checks: checks?.into_iter().map(|(check, _)| check).collect(),
             after,
             expect,
             mutant: None,
@@ -268,9 +272,21 @@ impl<'d> Reader<'d> {
         }
         let steps = self.steps(&table);
         let within = self.time(&table, "within", "30s");
+        if let (Some((_, timeline)), Some(within)) = (&steps, within)
+            && timeline.least() > within
+        {
+            let least_s = crate::report::number(timeline.least().as_secs_f64());
+            self.document.error(
+                codes::BACKWARDS,
+                table.span_of("within"),
+                format!("the last step of this {key} is at {least_s}s at the earliest"),
+                "over before that",
+                "give it more time, or move the step",
+            );
+        }
         table.finish();
         Some(vec![Phase {
-            steps: steps?,
+            steps: steps?.0,
             within: within?,
         }])
     }

@@ -85,6 +85,23 @@ fn the_example_of_the_reference_becomes_one_scenario_for_each_combination() {
     assert_eq!(first.after.as_ref().expect("there").safe, ["bat1"]);
 }
 
+#[test]
+fn a_window_that_some_run_can_fill_is_taken() {
+    let steps = r#"{ at = "0s", mark = "t0", until = { mode = "islanded", within = "9s" } }, { at = "+1s", mark = "t1" }"#;
+    for check in [
+        r#"{ band = "a.p", from = "t1+0.9s", within = "0..1W" }"#,
+        r#"{ band = "a.p", from = "t0+10.9s", within = "0..1W" }"#,
+        r#"{ band = "a.p", from = "t1+5s", for = "9s", within = "0..1W" }"#,
+        r#"{ band = "a.p", from = "t0", to = "t1", within = "0..1W" }"#,
+        r#"{ band = "a.p", from = "end-3s", for = "3s", within = "0..1W" }"#,
+        r#"{ band = "a.p", from = "t1+5s", within = "0..1W" }, { never = "a.p > 1W", from = "t1", for = "9s" }"#,
+        r#"{ never = "a.p > 1W", from = "t1-20s", to = "t1-9s" }"#,
+    ] {
+        let loaded = load(&scenario(steps, check, ""));
+        assert!(loaded.is_ok(), "{check}: {loaded:?}");
+    }
+}
+
 /// A scenario with these steps, checks and further lines.
 fn scenario(steps: &str, checks: &str, more: &str) -> String {
     format!("name = \"n\"\n{more}\ndo = [{steps}]\ncheck = [{checks}]\n")
@@ -295,6 +312,64 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             step(r#"{ at = "3s", mark = "a" }, { at = "1s", mark = "b" }"#),
             "S012",
             "1s and the one before it at 3s",
+        ),
+        (
+            step(
+                r#"{ at = "5s", mark = "a" }, { at = "+1s", mark = "b" }, { at = "3s", mark = "c" }"#,
+            ),
+            "S012",
+            "3s and the one before it at 6s",
+        ),
+        (
+            step(
+                r#"{ at = "0s", mark = "a" }, { at = "+2s", mark = "b" }, { at = "a+1s", mark = "c" }"#,
+            ),
+            "S012",
+            "a+1s and the one before it at a+2s",
+        ),
+        (
+            scenario(
+                "",
+                good,
+                r#"setup = { within = "5s", do = [{ at = "9s", mark = "a" }] }"#,
+            ),
+            "S012",
+            "the last step of this setup is at 9s",
+        ),
+        (
+            step(r#"{ at = "end-1s", mark = "a" }"#),
+            "S001",
+            "no step can count from its end",
+        ),
+        (
+            check(r#"{ band = "a.p", from = "t0+1s", within = "0..1W" }"#),
+            "S023",
+            "at t0+1s, and the record ends 1 s behind t0",
+        ),
+        (
+            check(r#"{ band = "a.p", from = "end", for = "1s", within = "0..1W" }"#),
+            "S023",
+            "behind the end of the record",
+        ),
+        (
+            check(r#"{ never = "a.p > 1W", to = "end+1s" }"#),
+            "S023",
+            "ends at end+1s, and nothing is recorded",
+        ),
+        (
+            check(r#"{ mode = "safe", from = "end", within = "1s" }"#),
+            "S023",
+            "behind the end of the record",
+        ),
+        (
+            check(r#"{ never = "a.p > 1W", from = "t0-5s", to = "t0" }"#),
+            "S023",
+            "over before the scenario begins",
+        ),
+        (
+            check(r#"{ never = "a.p > 1W", from = "3s", to = "t0+2s" }"#),
+            "S023",
+            "ends at t0+2s, and 3s is not before that",
         ),
         (scenario("", "", ""), "S013", "checks nothing"),
         (

@@ -1,5 +1,6 @@
 //! The checks of a scenario.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use document::{Spanned, Table};
@@ -75,12 +76,15 @@ const KINDS: &[(&str, Kind)] = &[
 ];
 
 impl Reader<'_> {
-    /// The checks; `None` when one of them cannot be made.
-    pub(super) fn checks(&self, root: &Table<'_>) -> Option<Vec<Check>> {
-        let checks: Vec<Option<Check>> = root
+    /// The checks with their places; `None` when one of them cannot be made.
+    pub(super) fn checks(&self, root: &Table<'_>) -> Option<Vec<(Check, Range<usize>)>> {
+        let checks: Vec<Option<(Check, Range<usize>)>> = root
             .tables("check")
             .into_iter()
-            .map(|table| self.check(table))
+            .map(|table| {
+                let place = table.span();
+                Some((self.check(table)?, place))
+            })
             .collect();
         checks.into_iter().collect()
     }

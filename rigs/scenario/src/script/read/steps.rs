@@ -13,7 +13,8 @@ use super::Reader;
 use super::words::nearest;
 use crate::codes;
 use crate::script::moment::is_mark;
-use crate::script::{Action, Anchor, Step, Until, UntilKind};
+use crate::script::timeline::Timeline;
+use crate::script::{Action, Anchor, Moment, Step, Until, UntilKind};
 use crate::signal::{Signal, SignalQuantity};
 
 /// How long a signal rests before it counts as settled, unless the file says otherwise.
@@ -27,28 +28,29 @@ pub(super) fn modes() -> Vec<(&'static str, Mode)> {
 }
 
 impl Reader<'_> {
-    /// The steps; `None` when they cannot be carried out.
-    pub(super) fn steps(&mut self, root: &Table<'_>) -> Option<Vec<Step>> {
+    /// The steps under `do` with their times; `None` when they cannot be carried out.
+    pub(super) fn steps(&mut self, root: &Table<'_>) -> Option<(Vec<Step>, Timeline)> {
         let mut steps: Vec<Step> = Vec::new();
+        let mut timeline = Timeline::default();
         let mut all_good = true;
         for table in root.tables("do") {
             let place = table.span();
             match self.step(table) {
                 Some(step) => {
-                    self.check_order(steps.last(), &step, place);
+                    self.check_order(&timeline, &step, place);
+                    timeline.push(&step);
                     steps.push(step);
                 }
                 None => all_good = false,
             }
         }
-        all_good.then_some(steps)
+        all_good.then_some((steps, timeline))
     }
 
     fn step(&mut self, table: Table<'_>) -> Option<Step> {
         let (line, _) = self.document.place(table.span()).line_and_column();
         let at = if table.has("at") {
-            self.text(&table, "at")
-                .and_then(|text| self.moment(&text, "+1s"))
+            self.text(&table, "at").and_then(|text| self.step_at(&text))
         } else {
             table.missing("at", "\"+1s\"")
         };
@@ -119,6 +121,22 @@ impl Reader<'_> {
         })
     }
 
+    /// The moment of a step, which comes before the record can end.
+    fn step_at(&self, text: &Spanned<String>) -> Option<Moment> {
+        let moment = self.moment(text, "+1s")?;
+        if moment.anchor == Anchor::End {
+            self.document.error(
+                codes::BAD_MOMENT,
+                text.span.clone(),
+                "the record ends when the steps are over, and no step can count from its end",
+                "",
+                "write it as \"+1s\" or \"t0+1s\"",
+            );
+            return None;
+        }
+        Some(moment)
+    }
+
     /// What is agreed with the utility from this step on, in the words of a rig's `[control]`.
     fn agreement(&self, table: &Table<'_>) -> Option<Agreement> {
         let table = self.optional(table, "agree")?;
@@ -172,22 +190,17 @@ impl Reader<'_> {
         }
     }
 
-    fn check_order(&self, previous: Option<&Step>, step: &Step, place: std::ops::Range<usize>) {
-        let Some(previous) = previous else {
-            return;
-        };
-        let same_anchor = previous.at.anchor == step.at.anchor;
-        let comparable = same_anchor && step.at.anchor != Anchor::Previous;
-        if comparable && step.at.offset_ns < previous.at.offset_ns {
+    fn check_order(&self, timeline: &Timeline, step: &Step, place: std::ops::Range<usize>) {
+        if let Some(before) = timeline.before_last(&step.at) {
             self.document.error(
                 codes::BACKWARDS,
                 place,
                 format!(
-                    "this step is at {} and the one before it at {}",
-                    step.at, previous.at
+                    "this step is at {} and the one before it at {before} at the earliest",
+                    step.at
                 ),
                 "earlier than the one before it",
-                "put the steps in the order of time",
+                "put the steps in the order of time, or count from the previous one: \"+1s\"",
             );
         }
     }
