@@ -59,6 +59,10 @@ codes! {
         "`mutants` names, for a device, what is wrong with each of the devices that this scenario has to catch: `mutants = { pv1 = [{ defect = \"no_latch\" }, { freq_droop = { k_of = 0.03 } }] }`. Each is laid over the `der` of the device's entry in `[emulate]` of the rig.";
     NEVER_SEEN = "S023",
         "The window of this check holds nothing, however the run goes: it ends before it begins, it is over before the scenario begins, or it begins or ends behind the end of the record. A record reaches to a second behind the last step, and as far as checks count from marks with `for`, `max`, `within` or a mark in `to`; a window that goes to `end` makes it no longer.";
+    NOT_ON_THE_BENCH = "S024",
+        "The scenario names a device, bus or service that the rig has not: its own rig, or the one of `--rig`. Names are those under `[device]`, `[bus]` and the services of the rig; beside them there are `grid`, `pcc`, the switches of the network and, for faults, `controller`.";
+    NEVER_MEASURED = "S025",
+        "A check or a wait looks at a signal that nothing on this rig measures, so that it would see nothing and be inconclusive. What a device tells stands in its profile (`gridrig check PROFILE` lists it); `grid.f` and `grid.v` are told by a breaker's meter or a source, and what is set in an emulated bench (`available`, `noise`) is not measured.";
 }
 
 /// The longer explanation of a code.

@@ -5,6 +5,7 @@ pub mod benches;
 pub mod check;
 pub mod codes;
 pub mod demo;
+pub mod fit;
 pub mod folder;
 mod interrupt;
 pub mod live;

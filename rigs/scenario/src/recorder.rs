@@ -1,5 +1,6 @@
 //! Records a run as scenarios look at it: signals by name, modes, events.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,20 +72,10 @@ impl Recorder {
     /// A recorder for the devices of a rig.
     #[must_use]
     pub fn new(rig: &Rig, recording: SharedRecording) -> Self {
-        let of_role = |role| {
-            let mut found = rig
-                .devices
-                .iter()
-                .enumerate()
-                .filter(move |(_, d)| d.role == role);
-            (found.next().map(|(index, _)| index), found.next().is_some())
-        };
-        let (source, several) = of_role(Role::Source);
-        let (breaker, _) = of_role(Role::Breaker);
         recording.with(|recording| recording.facts = facts(rig));
         Self {
             recording,
-            grid: source.filter(|_| !several && breaker.is_none()),
+            grid: the_source(rig),
             delivered: Delivered::of(rig),
             names: rig
                 .devices
@@ -121,6 +112,53 @@ fn facts(rig: &Rig) -> BenchFacts {
 
 fn quantity(table: &[(Point, SignalQuantity)], point: Point) -> Option<SignalQuantity> {
     table.iter().find(|(p, _)| *p == point).map(|(_, q)| *q)
+}
+
+/// Every signal that a record of this rig can hold: the other side of what [`Recorder`] hears.
+#[must_use]
+pub fn signals(rig: &Rig) -> BTreeSet<Signal> {
+    let mut signals = BTreeSet::new();
+    let grid = the_source(rig);
+    for (index, device) in rig.devices.iter().enumerate() {
+        let said = device.profile.points();
+        let mut hear = |name: &str, table: &[(Point, SignalQuantity)]| {
+            let heard = table.iter().filter(|(point, _)| said.contains(point));
+            signals.extend(heard.map(|(_, quantity)| Signal::new(name, *quantity)));
+        };
+        hear(&device.id, HEARD);
+        hear("grid", HEARD_OF_GRID);
+        if device.role == Role::Pcc {
+            hear("pcc", HEARD);
+        }
+        if grid == Some(index) {
+            hear("grid", HEARD_OF_SOURCE);
+        }
+    }
+    let of_service = [
+        SignalQuantity::ActivePower,
+        SignalQuantity::AskedPower,
+        SignalQuantity::ReserveUp,
+        SignalQuantity::ReserveDown,
+        SignalQuantity::Baseline,
+        SignalQuantity::ServiceSignal,
+    ];
+    for service in &rig.control.services {
+        let of_it = of_service.map(|quantity| Signal::new(service.name.as_str(), quantity));
+        signals.extend(of_it);
+    }
+    signals
+}
+
+/// The device that is the utility, where there is one and no breaker looks at it.
+fn the_source(rig: &Rig) -> Option<usize> {
+    let has_breaker = rig.devices.iter().any(|d| d.role == Role::Breaker);
+    let mut sources = (0..)
+        .zip(&rig.devices)
+        .filter(|(_, d)| d.role == Role::Source);
+    match (sources.next(), sources.next()) {
+        (Some((index, _)), None) if !has_breaker => Some(index),
+        _ => None,
+    }
 }
 
 impl Listener for Recorder {

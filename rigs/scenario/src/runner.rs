@@ -25,7 +25,7 @@ use crate::report::junit::InconclusiveAs;
 use crate::report::merge::Shard;
 use crate::report::repeats;
 use crate::report::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
-use crate::script::Scenario;
+use crate::script::{Need, Scenario};
 use crate::stage::{Broken, Played, Stage};
 use crate::verdict::Verdict;
 
@@ -189,19 +189,34 @@ pub fn faults_of_mutants(scenarios: &[Scenario]) -> Vec<Diagnostic> {
         .collect()
 }
 
+/// The file of a scenario's rig; `None` is the demo bench.
+pub(crate) fn rig_path(scenario: &Scenario, given: Option<&Path>) -> Option<PathBuf> {
+    let beside = scenario.rig.as_ref().map(|name| {
+        let folder = Path::new(&scenario.file).parent();
+        folder.unwrap_or(Path::new(".")).join(name)
+    });
+    given.map(Path::to_path_buf).or(beside)
+}
+
+/// The rig of a file, or the demo bench.
+///
+/// # Errors
+/// All faults of the rig.
+pub(crate) fn load_rig(path: Option<&Path>) -> Result<Rig, Vec<Diagnostic>> {
+    match path {
+        Some(path) => runtime::rig::load(path),
+        None => runtime::rig::load_text(Path::new(demo::RIG_PATH), demo::RIG),
+    }
+}
+
 /// The rig of a scenario.
 ///
 /// # Errors
 /// All faults of the rig.
 fn rig_of(scenario: &Scenario, given: Option<&Path>) -> Result<Rig, Vec<Diagnostic>> {
-    let beside = scenario.rig.as_ref().map(|name| {
-        let folder = Path::new(&scenario.file).parent();
-        folder.unwrap_or(Path::new(".")).join(name)
-    });
-    match (given.map(Path::to_path_buf).or(beside), &scenario.mutant) {
-        (Some(path), None) => runtime::rig::load(&path),
+    match (rig_path(scenario, given), &scenario.mutant) {
+        (path, None) => load_rig(path.as_deref()),
         (Some(path), Some(mutant)) => runtime::rig::load_mutant(&path, &mutant.device, &mutant.der),
-        (None, None) => runtime::rig::load_text(Path::new(demo::RIG_PATH), demo::RIG),
         (None, Some(mutant)) => Err(vec![Diagnostic::error(
             "R067",
             Actor::Author,
@@ -211,6 +226,25 @@ fn rig_of(scenario: &Scenario, given: Option<&Path>) -> Result<Rig, Vec<Diagnost
             ),
         )]),
     }
+}
+
+/// What a rig has not of what a scenario needs, in words.
+pub(crate) fn unmet(need: &Need, rig: &Rig, emulated: bool) -> Option<String> {
+    for (role, least) in &need.roles {
+        let have = rig.devices.iter().filter(|d| d.role == *role).count();
+        if have < *least as usize {
+            let role = role.name();
+            return Some(format!(
+                "the scenario needs {least} {role}, the rig has {have}"
+            ));
+        }
+    }
+    let has_source = rig.devices.iter().any(|d| d.role == model::Role::Source);
+    (need.grid_source && !emulated && !has_source).then(|| {
+        "the scenario needs a grid source that can be set; this bench has none (give the rig a grid \
+         simulator with the role `source`)"
+            .to_owned()
+    })
 }
 
 /// One scenario to run.
@@ -264,33 +298,14 @@ impl One<'_> {
     fn try_run(&self) -> Result<Done, Broken> {
         let rig = rig_of(self.scenario, self.options.rig.as_deref())
             .map_err(|faults| Broken::of(&faults))?;
-        self.check_need(&rig)?;
+        if let Some(why) = unmet(&self.scenario.need, &rig, self.options.emulated) {
+            return Err(Broken::infrastructure(why));
+        }
         std::fs::create_dir_all(&self.run_dir).map_err(|e| {
             Broken::infrastructure(format!("{} cannot be made: {e}", self.run_dir.display()))
         })?;
         let rig = Arc::new(rig);
         in_runtime(self.options.virtual_time, self.go(rig)).map_err(|f| Broken::of(&f))?
-    }
-
-    fn check_need(&self, rig: &Rig) -> Result<(), Broken> {
-        let need = &self.scenario.need;
-        for (role, least) in &need.roles {
-            let have = rig.devices.iter().filter(|d| d.role == *role).count();
-            if have < *least as usize {
-                return Err(Broken::infrastructure(format!(
-                    "the scenario needs {least} {}, the rig has {have}",
-                    role.name()
-                )));
-            }
-        }
-        let has_source = rig.devices.iter().any(|d| d.role == model::Role::Source);
-        if need.grid_source && !self.options.emulated && !has_source {
-            return Err(Broken::infrastructure(
-                "the scenario needs a grid source that can be set; this bench has none (give the rig \
-                 a grid simulator with the role `source`)",
-            ));
-        }
-        Ok(())
     }
 
     async fn go(&self, rig: Arc<Rig>) -> Result<Done, Broken> {

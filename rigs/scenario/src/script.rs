@@ -4,6 +4,7 @@
 //! data: moments, actions with values in base units, checks. Nothing here knows how a
 //! step is carried out (see the runner) or judged (see [`crate::check`]).
 
+mod mention;
 mod moment;
 mod read;
 #[cfg(test)]
@@ -19,7 +20,9 @@ use emulator::course::Course;
 use emulator::faults::Fault;
 use model::{Agreement, ModeRequest, Role};
 
+pub use mention::{Mention, Named};
 pub use moment::{Anchor, Moment};
+pub(crate) use read::nearest;
 pub use read::{Loaded, read};
 pub use until::{Progress, Until, UntilKind};
 
@@ -60,6 +63,8 @@ pub struct Scenario {
     pub expect: Expect,
     /// The device that is another one in this run, and is to be caught.
     pub mutant: Option<Mutant>,
+    /// What it names of the bench, in the order of the places.
+    pub mentions: Vec<Mention>,
 }
 
 /// A device that is wrong on purpose.

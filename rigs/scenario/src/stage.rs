@@ -32,7 +32,7 @@ use source::{HeldSource, source_of};
 /// Chosen: 10 s, the longest first contact of the bundled profiles with one lost connection.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 /// Whose fault it is when no device and no bus is meant: its clock can jump.
-const CONTROLLER: &str = "controller";
+pub(crate) const CONTROLLER: &str = "controller";
 /// How often waiting steps look. Chosen: half a control period.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Record kept after the last step when no check asks for more. Chosen: 1 s, ten cycles.

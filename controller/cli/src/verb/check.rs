@@ -12,8 +12,9 @@ use profile::{Profile, Protocol};
 use runtime::access::plausible::{self, Observations};
 use runtime::access::points_of;
 use runtime::rig::Rig;
+use scenario::fit;
 use scenario::runner;
-use scenario::script;
+use scenario::script::{self, Scenario};
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 
@@ -195,8 +196,15 @@ fn check(path: &Path) -> Result<Checked, Problem> {
         FileKind::Scenario => match script::read(source) {
             Ok(loaded) => {
                 checked.diagnostics = loaded.warnings;
+                // One that names no rig is run on whatever `--rig` says, which nobody knows here.
+                let with_rig = loaded.scenarios.iter().filter(|s| s.rig.is_some());
+                let with_rig: Vec<Scenario> = with_rig.cloned().collect();
                 let wrong = runner::faults_of_mutants(&loaded.scenarios);
-                checked.diagnostics.extend(wrong);
+                for fault in fit::faults(&with_rig, None, true).into_iter().chain(wrong) {
+                    if !checked.diagnostics.contains(&fault) {
+                        checked.diagnostics.push(fault);
+                    }
+                }
                 let names: Vec<String> = loaded.scenarios.iter().map(|s| s.title()).collect();
                 checked.text = names.iter().map(|n| format!("scenario {n}")).collect();
                 checked.summary = json!({"scenarios": names});

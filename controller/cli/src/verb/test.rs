@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use document::{Diagnostic, Source};
+use scenario::fit;
 use scenario::folder::About;
 use scenario::report::compare::Budgets;
 use scenario::report::merge::Shard;
@@ -207,6 +208,11 @@ fn start(
         })?;
         return Err(nothing_selected(why));
     }
+    let emulated = arguments.on == On::Sim;
+    let misfits = fit::faults(&chosen, arguments.rig.as_deref(), emulated);
+    if !misfits.is_empty() {
+        return Err(Problem::from(misfits));
+    }
     let total = chosen.len() * arguments.repeat as usize;
     let width = total.to_string().len();
     let mut count = 0;
@@ -214,7 +220,7 @@ fn start(
         TestOptions {
             scenarios: chosen,
             rig: arguments.rig.clone(),
-            emulated: arguments.on == On::Sim,
+            emulated,
             virtual_time: speed == Speed::Max,
             seed: arguments.seed,
             repeat: arguments.repeat,

@@ -9,16 +9,18 @@ mod steps;
 mod windows;
 mod words;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use document::{Diagnostic, Document, Severity, Source, Spanned, Table};
 use model::Role;
 
-use super::{After, Mutant, Need, Phase, Scenario};
+use super::{After, Mention, Mutant, Named, Need, Phase, Scenario};
 use crate::codes;
 use crate::verdict::Expect;
-use words::nearest;
+pub(crate) use words::nearest;
 
 /// Largest number of combinations of one file's matrix.
 ///
@@ -129,6 +131,8 @@ struct Reader<'d> {
     marks: BTreeSet<String>,
     /// All marks so far, those that cannot be named here included.
     taken: BTreeSet<String>,
+    /// What was named of the bench so far.
+    mentions: RefCell<Vec<Mention>>,
 }
 
 impl<'d> Reader<'d> {
@@ -139,6 +143,7 @@ impl<'d> Reader<'d> {
             matrix_is_bad,
             marks: BTreeSet::new(),
             taken: BTreeSet::new(),
+            mentions: RefCell::new(Vec::new()),
         }
     }
 
@@ -180,6 +185,8 @@ impl<'d> Reader<'d> {
         }
         let mutants = self.mutants(&root);
         root.finish();
+        let mut mentions = self.mentions.take();
+        mentions.sort_by_key(|mention| mention.place.span.start);
         let scenario = Scenario {
             name: name?.value,
             file: self.document.source().path.clone(),
@@ -196,6 +203,7 @@ impl<'d> Reader<'d> {
             after,
             expect,
             mutant: None,
+            mentions,
         };
         Some((scenario, mutants))
     }
@@ -293,7 +301,7 @@ impl<'d> Reader<'d> {
 
     fn after(&self, root: &Table<'_>) -> Option<After> {
         let table = self.optional(root, "after")?;
-        let safe = self.texts(&table, "safe");
+        let safe = self.devices(&table, "safe");
         let within = self.time(&table, "within", "10s");
         table.finish();
         Some(After {
@@ -326,6 +334,31 @@ impl<'d> Reader<'d> {
             .iter()
             .filter_map(|text| self.fill(text))
             .collect()
+    }
+
+    /// Devices by their names.
+    fn devices(&self, table: &Table<'_>, key: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        for text in table.texts(key) {
+            if let Some(name) = self.fill(&text) {
+                self.mention(Named::Device(name.clone()), text.span);
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The device that stands under a key.
+    fn device(&self, table: &Table<'_>, key: &str) -> Option<String> {
+        let text = self.text(table, key)?;
+        self.mention(Named::Device(text.value.clone()), text.span);
+        Some(text.value)
+    }
+
+    /// Notes that something of the bench is named here.
+    fn mention(&self, named: Named, span: Range<usize>) {
+        let place = self.document.place(span);
+        self.mentions.borrow_mut().push(Mention { named, place });
     }
 
     /// Puts the matrix into a text.

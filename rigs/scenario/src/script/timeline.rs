@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_step_that_lies_before_its_predecessor_is_told_whatever_the_waits_take() {
-        let rows: [(&[(&str, &str, u64)], &str, Option<&str>); 9] = [
+        type Row<'a> = (&'a [(&'a str, &'a str, u64)], &'a str, Option<&'a str>);
+        let rows: [Row<'_>; 9] = [
             (&[("3s", "", 0)], "1s", Some("3s")),
             (&[("3s", "", 0)], "3s", None),
             (&[("5s", "", 0), ("+1s", "", 0)], "3s", Some("6s")),

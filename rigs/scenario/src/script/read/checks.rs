@@ -13,7 +13,7 @@ use crate::check::{
     RhythmDemand, ServiceFigure, Settling, Window, WindowEnd,
 };
 use crate::codes;
-use crate::script::{Anchor, Moment};
+use crate::script::{Anchor, Moment, Named};
 use crate::series::EVENT_KINDS;
 use crate::signal::{Signal, SignalQuantity};
 
@@ -313,9 +313,12 @@ impl Reader<'_> {
                 None => table.missing("at_least", "0.75"),
             },
         };
+        let name = name?;
+        let signal = Signal::new(name.value, figure.shown());
+        self.mention(Named::Measured(signal.clone()), name.span);
         Some(CheckKind::Service {
             figure,
-            signal: Signal::new(name?.value, figure.shown()),
+            signal,
             window: window?,
             limit: limit?,
             max_gap: max_gap?,
@@ -373,7 +376,7 @@ impl Reader<'_> {
         if left.value == "mode" {
             return self.mode_condition(comparison, &right);
         }
-        let signal = self.signal(&left)?;
+        let signal = self.measured(&left)?;
         let limit = self.value(&signal, &right)?;
         Some(Condition::Signal {
             signal,
@@ -426,7 +429,7 @@ impl Reader<'_> {
     fn event(&self, table: &Table<'_>) -> Option<CheckKind> {
         let kinds: Vec<(&str, &'static str)> = EVENT_KINDS.iter().map(|k| (*k, *k)).collect();
         let kind = self.word(table, "event", &kinds);
-        let device = self.text(table, "device").map(|text| text.value);
+        let device = self.device(table, "device");
         let window = self.window(table);
         let count = |key| {
             // Chosen: nobody counts events beyond a million.
@@ -469,7 +472,12 @@ impl Reader<'_> {
             let kind = words.next().unwrap_or_default();
             let device = words.next().map(str::to_owned);
             match EVENT_KINDS.iter().find(|known| **known == kind) {
-                Some(kind) if words.next().is_none() => events.push((*kind, device)),
+                Some(kind) if words.next().is_none() => {
+                    if let Some(device) = &device {
+                        self.mention(Named::Device(device.clone()), entry.span);
+                    }
+                    events.push((*kind, device));
+                }
                 _ => {
                     self.document.error(
                         codes::UNKNOWN_WORD,
@@ -563,14 +571,14 @@ impl Reader<'_> {
     }
 
     fn link(&self, table: &Table<'_>) -> Option<CheckKind> {
-        let device = self.text(table, "link");
+        let device = self.device(table, "link");
         let p99 = self.time(table, "p99", "50ms");
         let loss = self.share(table, "loss", "0.1%");
         // Chosen: nobody waits for a million requests.
         let requests = table.integer("requests", 1..=1_000_000);
         let requests = requests.and_then(|n| u64::try_from(n.value).ok());
         Some(CheckKind::Link {
-            device: device?.value,
+            device: device?,
             demand: LinkDemand {
                 p99: p99?,
                 loss: loss?,

@@ -14,7 +14,7 @@ use super::words::nearest;
 use crate::codes;
 use crate::script::moment::is_mark;
 use crate::script::timeline::Timeline;
-use crate::script::{Action, Anchor, Moment, Step, Until, UntilKind};
+use crate::script::{Action, Anchor, Moment, Named, Step, Until, UntilKind};
 use crate::signal::{Signal, SignalQuantity};
 
 /// How long a signal rests before it counts as settled, unless the file says otherwise.
@@ -65,11 +65,11 @@ impl Reader<'_> {
         self.ramps(&table, &mut actions);
         actions.extend(self.course(&table));
         self.faults(&table, &mut actions);
-        for device in self.texts(&table, "release") {
+        for device in self.devices(&table, "release") {
             actions.push(Action::Release { device });
         }
         for (key, out) in [("unplug", true), ("plug", false)] {
-            for device in self.texts(&table, key) {
+            for device in self.devices(&table, key) {
                 actions.push(Action::Unplug { device, out });
             }
         }
@@ -78,8 +78,8 @@ impl Reader<'_> {
         }
         actions.extend(self.agreement(&table).map(Action::Agree));
         if table.has("hand_over") {
-            let to = self.text(&table, "hand_over");
-            actions.extend(to.map(|to| Action::HandOver { to: to.value }));
+            let to = self.device(&table, "hand_over");
+            actions.extend(to.map(|to| Action::HandOver { to }));
         }
         let until = self
             .optional(&table, "until")
@@ -245,7 +245,7 @@ impl Reader<'_> {
         };
         for name in table.keys() {
             let text = self.text(&table, &name.value);
-            let signal = self.key(&name).and_then(|name| self.signal(&name));
+            let signal = self.key(&name).and_then(|name| self.set_signal(&name));
             if key == "hold"
                 && let Some(signal) = &signal
                 && !is_held(signal.quantity)
@@ -333,7 +333,7 @@ impl Reader<'_> {
         let columns = course.columns().iter();
         let signals: Option<Vec<Signal>> = columns
             .map(|column| {
-                self.signal(&Spanned {
+                self.set_signal(&Spanned {
                     value: column.signal.clone(),
                     span: text.span.clone(),
                 })
@@ -353,7 +353,7 @@ impl Reader<'_> {
             let Some(ramp) = table.table(&name.value) else {
                 continue;
             };
-            let signal = self.key(&name).and_then(|name| self.signal(&name));
+            let signal = self.key(&name).and_then(|name| self.set_signal(&name));
             let to = if ramp.has("to") {
                 self.text(&ramp, "to")
             } else {
@@ -389,11 +389,14 @@ impl Reader<'_> {
                 continue;
             };
             match read_fault(fault, &text.value) {
-                Ok(found) => actions.push(Action::Fault {
-                    subject: subject.to_owned(),
-                    name: fault.to_owned(),
-                    fault: found,
-                }),
+                Ok(found) => {
+                    self.mention(Named::Faulty(subject.to_owned()), name.span.clone());
+                    actions.push(Action::Fault {
+                        subject: subject.to_owned(),
+                        name: fault.to_owned(),
+                        fault: found,
+                    });
+                }
                 Err((message, help)) => {
                     self.document
                         .error(codes::BAD_FAULT, text.span, message, "", help);

@@ -7,11 +7,11 @@ use quantities::parse_duration;
 
 use super::Reader;
 use crate::codes;
-use crate::script::{Anchor, Moment};
+use crate::script::{Anchor, Moment, Named};
 use crate::signal::{Signal, SignalNameError, SignalQuantity};
 
 /// The most similar known word, or all of them.
-pub(super) fn nearest(word: &str, known: &[&str]) -> String {
+pub(crate) fn nearest(word: &str, known: &[&str]) -> String {
     let like = known
         .iter()
         .map(|k| (strsim::damerau_levenshtein(word, k), *k))
@@ -117,7 +117,7 @@ impl Reader<'_> {
     }
 
     /// The signal that a text names.
-    pub(super) fn signal(&self, text: &Spanned<String>) -> Option<Signal> {
+    fn signal(&self, text: &Spanned<String>) -> Option<Signal> {
         let fault = match Signal::parse(&text.value) {
             Ok(signal) => return Some(signal),
             Err(fault) => fault,
@@ -141,10 +141,24 @@ impl Reader<'_> {
         None
     }
 
-    /// The signal that stands under a key.
+    /// The signal that stands under a key and that is looked at.
     pub(super) fn signal_of(&self, table: &Table<'_>, key: &str) -> Option<Signal> {
         let text = self.text(table, key)?;
-        self.signal(&text)
+        self.measured(&text)
+    }
+
+    /// The signal that a text names and that is looked at.
+    pub(super) fn measured(&self, text: &Spanned<String>) -> Option<Signal> {
+        let signal = self.signal(text)?;
+        self.mention(Named::Measured(signal.clone()), text.span.clone());
+        Some(signal)
+    }
+
+    /// The signal that a text names and that is set.
+    pub(super) fn set_signal(&self, text: &Spanned<String>) -> Option<Signal> {
+        let signal = self.signal(text)?;
+        self.mention(Named::Set(signal.clone()), text.span.clone());
+        Some(signal)
     }
 
     /// A value of a signal, in its base unit.

@@ -1,0 +1,134 @@
+//! Whether a bench has what a scenario names: told before anything moves, and all of it at once.
+//!
+//! A bench that lacks what a scenario says to `need` is another matter: there it cannot run, and
+//! nothing is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use document::{Actor, Diagnostic};
+use runtime::rig::Rig;
+
+use crate::codes;
+use crate::recorder::signals;
+use crate::runner::{load_rig, rig_path, unmet};
+use crate::script::{Named, Scenario, nearest};
+use crate::signal::Signal;
+use crate::stage::CONTROLLER;
+
+/// What a rig has that scenarios can name.
+struct Bench {
+    rig: Rig,
+    title: String,
+    devices: BTreeSet<String>,
+    /// What faults can be put into.
+    faulty: BTreeSet<String>,
+    /// What steps can set something of.
+    set: BTreeSet<String>,
+    /// What can be looked at.
+    measured: BTreeSet<Signal>,
+}
+
+impl Bench {
+    fn of(rig: Rig, path: Option<&Path>) -> Self {
+        let devices: BTreeSet<String> = rig.devices.iter().map(|d| d.id.to_string()).collect();
+        let buses = rig.buses.iter().map(|bus| bus.id.to_string());
+        let controller = std::iter::once(CONTROLLER.to_owned());
+        let services = rig.control.services.iter().map(|sold| sold.name.clone());
+        let network = rig.emulate.network.iter();
+        let switches = network.flat_map(|n| n.switches.iter().map(|s| s.name.to_string()));
+        let utility = std::iter::once("grid".to_owned());
+        let set = devices.iter().cloned().chain(services);
+        Self {
+            title: path.map_or_else(|| "the demo bench".to_owned(), |p| p.display().to_string()),
+            faulty: devices
+                .iter()
+                .cloned()
+                .chain(buses)
+                .chain(controller)
+                .collect(),
+            set: set.chain(switches).chain(utility).collect(),
+            measured: signals(&rig),
+            devices,
+            rig,
+        }
+    }
+
+    /// What is wrong with a name: a code, a message and what would help.
+    fn misses(&self, named: &Named) -> Option<(&'static str, String, String)> {
+        let absent = |what: &str, name: &str, known: &BTreeSet<String>| {
+            let words: Vec<&str> = known.iter().map(String::as_str).collect();
+            let message = format!("{} has no {what} `{name}`", self.title);
+            (codes::NOT_ON_THE_BENCH, message, nearest(name, &words))
+        };
+        match named {
+            Named::Device(name) => {
+                (!self.devices.contains(name)).then(|| absent("device", name, &self.devices))
+            }
+            Named::Faulty(name) => {
+                (!self.faulty.contains(name)).then(|| absent("device or bus", name, &self.faulty))
+            }
+            Named::Set(signal) => {
+                let name = &signal.subject;
+                (!self.set.contains(name)).then(|| absent("device", name, &self.set))
+            }
+            Named::Measured(signal) if self.measured.contains(signal) => None,
+            Named::Measured(signal) => {
+                let of_it: Vec<&str> = self
+                    .measured
+                    .iter()
+                    .filter(|known| known.subject == signal.subject)
+                    .map(|known| known.quantity.name())
+                    .collect();
+                if of_it.is_empty() && !self.set.contains(&signal.subject) {
+                    let subjects = self.measured.iter().map(|known| known.subject.clone());
+                    return Some(absent("device", &signal.subject, &subjects.collect()));
+                }
+                let help = match of_it.as_slice() {
+                    [] => format!("nothing of `{}` is measured there", signal.subject),
+                    known => format!("of `{}` it measures {}", signal.subject, known.join(", ")),
+                };
+                let message = format!("`{signal}` is never measured on {}", self.title);
+                Some((codes::NEVER_MEASURED, message, help))
+            }
+        }
+    }
+}
+
+/// Everything that scenarios name and that is not on the rig that they would run on: `given`, or
+/// their own, or the demo bench. A rig that cannot be loaded has its faults told once.
+#[must_use]
+pub fn faults(scenarios: &[Scenario], given: Option<&Path>, emulated: bool) -> Vec<Diagnostic> {
+    let mut faults: Vec<Diagnostic> = Vec::new();
+    let mut benches: BTreeMap<Option<PathBuf>, Option<Bench>> = BTreeMap::new();
+    for scenario in scenarios {
+        let path = rig_path(scenario, given);
+        let bench =
+            benches
+                .entry(path)
+                .or_insert_with_key(|path| match load_rig(path.as_deref()) {
+                    Ok(rig) => Some(Bench::of(rig, path.as_deref())),
+                    Err(found) => {
+                        faults.extend(found);
+                        None
+                    }
+                });
+        let Some(bench) = bench else { continue };
+        if unmet(&scenario.need, &bench.rig, emulated).is_some() {
+            continue;
+        }
+        for mention in &scenario.mentions {
+            let Some((code, message, help)) = bench.misses(&mention.named) else {
+                continue;
+            };
+            let mut fault =
+                Diagnostic::error(code, Actor::Author, message).at(mention.place.clone(), "");
+            fault.help = (!help.is_empty()).then_some(help);
+            // The combinations of a matrix name the same things at the same places.
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+    }
+    faults
+}
