@@ -15,8 +15,10 @@
 //! told is the middle, and the verdict holds for both ends.
 
 mod acceptance;
+mod count;
 mod curve;
 mod discrete;
+mod energy;
 mod evidence;
 mod kpi;
 mod link;
@@ -35,6 +37,7 @@ use model::{Instant, Mode};
 use serde::{Deserialize, Serialize};
 
 pub use acceptance::Acceptance;
+pub use count::Times;
 pub use curve::Characteristic;
 pub use evidence::{Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Verification};
 pub use kpi::{Figure, LoadClass};
@@ -293,10 +296,30 @@ pub enum CheckKind {
         device: Option<String>,
         /// When.
         window: Window,
-        /// Least number.
-        at_least: u64,
-        /// Largest number.
-        at_most: Option<u64>,
+        /// How often.
+        times: Times,
+    },
+    /// A condition becomes true so often.
+    Count {
+        /// The condition.
+        condition: Condition,
+        /// When.
+        window: Window,
+        /// How often.
+        times: Times,
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
+    },
+    /// A power, summed over the window, lies in the band.
+    Energy {
+        /// Which signal.
+        signal: Signal,
+        /// When.
+        window: Window,
+        /// Lower and upper end in watt-hours, both allowed.
+        within: (f64, f64),
+        /// Longest hole that is overlooked.
+        max_gap: Duration,
     },
     /// Events happen, the first of each not before the first of the one named before it.
     Ordered {
@@ -392,6 +415,8 @@ impl CheckKind {
             Self::Always { .. } => "always",
             Self::Mode { .. } => "mode",
             Self::Event { .. } => "event",
+            Self::Count { .. } => "count",
+            Self::Energy { .. } => "energy",
             Self::Ordered { .. } => "ordered",
             Self::Kpi { .. } => "kpi",
             Self::Link { .. } => "link",
@@ -415,6 +440,8 @@ impl CheckKind {
             | Self::Never { window, .. }
             | Self::Always { window, .. }
             | Self::Event { window, .. }
+            | Self::Count { window, .. }
+            | Self::Energy { window, .. }
             | Self::Ordered { window, .. }
             | Self::Kpi { window, .. }
             | Self::Rhythm { window, .. } => Some(window.clone()),
@@ -453,7 +480,12 @@ impl CheckKind {
             | Self::Always {
                 condition: Condition::Signal { signal, .. },
                 ..
-            } => Some(signal),
+            }
+            | Self::Count {
+                condition: Condition::Signal { signal, .. },
+                ..
+            }
+            | Self::Energy { signal, .. } => Some(signal),
             _ => None,
         }
     }
@@ -525,21 +557,24 @@ impl fmt::Display for CheckKind {
             Self::Event {
                 kind,
                 device,
-                at_least,
-                at_most,
+                times,
                 ..
             } => {
                 write!(f, "event {kind}")?;
                 if let Some(device) = device {
                     write!(f, " of {device}")?;
                 }
-                match at_most {
-                    Some(0) => f.write_str(", never"),
-                    Some(most) => write!(f, ", {at_least} to {most} times"),
-                    None if *at_least == 1 => Ok(()),
-                    None => write!(f, ", at least {at_least} times"),
-                }
+                f.write_str(&times.text())
             }
+            Self::Count {
+                condition, times, ..
+            } => write!(f, "count {condition}{}", times.text()),
+            Self::Energy { signal, within, .. } => write!(
+                f,
+                "energy of {signal} within {}..{} Wh",
+                crate::report::number(within.0),
+                crate::report::number(within.1)
+            ),
             Self::Ordered { events, .. } => {
                 let names: Vec<String> = events.iter().map(discrete::event_text).collect();
                 f.write_str(&names.join(", then "))
@@ -777,17 +812,27 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
         CheckKind::Event {
             kind,
             device,
-            at_least,
-            at_most,
+            times,
             ..
         } => discrete::event(
             result,
             recording,
             &window,
             (kind, device.as_deref()),
-            *at_least,
-            *at_most,
+            *times,
         ),
+        CheckKind::Count {
+            condition,
+            times,
+            max_gap,
+            ..
+        } => count::count(result, recording, &window, condition, *times, *max_gap),
+        CheckKind::Energy {
+            signal,
+            within,
+            max_gap,
+            ..
+        } => energy::energy(result, recording, &window, signal, *within, *max_gap),
         CheckKind::Ordered { events, .. } => discrete::ordered(result, recording, &window, events),
         CheckKind::Kpi {
             figure,
@@ -811,6 +856,12 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
             CheckKind::Service { .. } | CheckKind::Overshoot { .. } => {
                 service::plot(&result, signal, recording, &window)
             }
+            // Limits of a number of times and of an energy are none of the signal.
+            CheckKind::Count { .. } | CheckKind::Energy { .. } => Plot {
+                lower: None,
+                upper: None,
+                ..Plot::of_check(&result, signal, recording, &window)
+            },
             _ => Plot::of_check(&result, signal, recording, &window),
         });
     }

@@ -26,7 +26,7 @@ codes! {
     IDLE_STEP = "S006",
         "The step does nothing: it sets nothing, puts in no fault, asks for no mode, marks nothing and waits for nothing. Probably a key is misspelt, or the step can go.";
     ONE_CHECK = "S007",
-        "Each check says one thing, by exactly one of the keys band, curve, never, always, t_start, t90, t_full, overshoot, settle, accuracy, score, availability, mode, event, ordered, kpi, link, jitter, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
+        "Each check says one thing, by exactly one of the keys band, curve, never, always, t_start, t90, t_full, overshoot, settle, accuracy, score, availability, count, energy, mode, event, ordered, kpi, link, jitter, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
     BAD_WINDOW = "S008",
         "The window of a check has one end: either `for = \"5s\"` or `to = \"t1\"`, not both, and it ends after it begins.";
     BAD_CONDITION = "S009",
@@ -50,7 +50,7 @@ codes! {
     BAD_NUMBER = "S018",
         "The number lies outside what makes sense here. A share is between 0 and 100 %, a time is longer than nothing, and a count is not negative.";
     UNCHECKABLE = "S019",
-        "This kind of check does not fit this signal. A response time or a wait for settling needs a quantity that can have values in between, not a switch; `uncertainty` belongs to the checks whose value is a measurement of the signal itself: band, never and always.";
+        "This kind of check does not fit this signal. A response time or a wait for settling needs a quantity that can have values in between, not a switch; `energy` needs an active power; `uncertainty` belongs to the checks whose value is a measurement of the signal itself: band, never and always.";
     NO_RETURN = "S020",
         "`for` says how long what the step sets with `set` or `step` lasts; then it is again what it was. It needs one of the two, and a signal that has a value to return to, which the random wander of the utility has not.";
     BAD_CURVE = "S021",

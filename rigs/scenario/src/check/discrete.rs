@@ -2,7 +2,7 @@
 
 use model::Mode;
 
-use super::{CheckResult, Span, Worst};
+use super::{CheckResult, Span, Times, Worst};
 use crate::report::number;
 use crate::series::Recording;
 use crate::verdict::Verdict;
@@ -106,8 +106,7 @@ pub(super) fn event(
     recording: &Recording,
     window: &Span,
     (kind, device): (&str, Option<&str>),
-    at_least: u64,
-    at_most: Option<u64>,
+    Times { at_least, at_most }: Times,
 ) -> CheckResult {
     result.lower = Some(at_least as f64);
     result.upper = at_most.map(|n| n as f64);
@@ -205,7 +204,7 @@ pub(super) fn ordered(
     result.says(Verdict::Pass, told.join(", then "))
 }
 
-fn resolution(result: &mut CheckResult, recording: &Recording) {
+pub(super) fn resolution(result: &mut CheckResult, recording: &Recording) {
     if !recording.resolution.is_zero() {
         result.uncertainty = Some(recording.resolution.as_secs_f64() / 2.0);
         result.uncertainty_unit = "s".to_owned();

@@ -1,5 +1,7 @@
 //! Each check against a good, stuck, late, sign-flipped, gappy and empty series.
 
+mod sums;
+
 use std::time::Duration;
 
 use model::{Flaw, Instant, Mode, Reading};
@@ -480,8 +482,7 @@ fn events_are_counted_in_their_window() {
             from: moment("t0"),
             to: WindowEnd::For(Duration::from_secs(2)),
         },
-        at_least,
-        at_most,
+        times: Times { at_least, at_most },
     };
     let once = events(&[shed(3000, "plug3")]);
     let early = events(&[shed(1999, "plug3")]);

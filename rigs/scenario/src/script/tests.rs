@@ -429,6 +429,31 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "no time at all",
         ),
         (
+            check(r#"{ count = "a.p > 1W", at_least = 3, at_most = 2 }"#),
+            "S018",
+            "more than `at_most`",
+        ),
+        (
+            check(r#"{ count = "load_shed", at_least = 3 }"#),
+            "S009",
+            "compares nothing",
+        ),
+        (
+            check(r#"{ energy = "a.p", within = "1..2kW" }"#),
+            "S004",
+            "no range of energy",
+        ),
+        (
+            check(r#"{ energy = "a.q", within = "1..2Wh" }"#),
+            "S019",
+            "no active power",
+        ),
+        (
+            check(r#"{ energy = "a.p" }"#),
+            "D004",
+            "`check.within` is missing",
+        ),
+        (
             check(r#"{ event = "armed", at_least = 0 }"#),
             "S018",
             "always true",

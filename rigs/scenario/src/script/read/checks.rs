@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 use document::{Spanned, Table};
+use quantities::{Energy, Quantity, parse_range};
 
 use super::Reader;
 use super::steps::{is_switch, modes};
 use super::words::nearest;
 use crate::check::{
     Check, CheckKind, Comparison, Condition, Figure, LinkDemand, LoadClass, MAX_GAP, ResponseShare,
-    RhythmDemand, ServiceFigure, Settling, Window, WindowEnd,
+    RhythmDemand, ServiceFigure, Settling, Times, Window, WindowEnd,
 };
 use crate::codes;
 use crate::script::{Anchor, Moment, Named};
@@ -59,6 +60,8 @@ const KINDS: &[(&str, Kind)] = &[
             max_gap,
         })
     }),
+    ("count", |r, t| r.count(t)),
+    ("energy", |r, t| r.energy(t)),
     ("mode", |r, t| r.mode_reached(t)),
     ("event", |r, t| r.event(t)),
     ("ordered", |r, t| r.ordered(t)),
@@ -431,6 +434,30 @@ impl Reader<'_> {
         let kind = self.word(table, "event", &kinds);
         let device = self.device(table, "device");
         let window = self.window(table);
+        let times = self.times(table);
+        Some(CheckKind::Event {
+            kind: kind?,
+            device,
+            window: window?,
+            times,
+        })
+    }
+
+    /// How often a condition becomes true.
+    fn count(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let read = self.condition_in_window(table, "count");
+        let times = self.times(table);
+        let (condition, window, max_gap) = read?;
+        Some(CheckKind::Count {
+            condition,
+            window,
+            times,
+            max_gap,
+        })
+    }
+
+    /// At least once, unless the file says otherwise.
+    fn times(&self, table: &Table<'_>) -> Times {
         let count = |key| {
             // Chosen: nobody counts events beyond a million.
             table
@@ -452,15 +479,43 @@ impl Reader<'_> {
                 table.span_of("at_least"),
                 message,
                 "",
-                "say `at_most = 0` for an event that must not happen",
+                "say `at_most = 0` for what must not happen",
             );
         }
-        Some(CheckKind::Event {
-            kind: kind?,
-            device,
+        Times { at_least, at_most }
+    }
+
+    /// A power, summed over a window.
+    fn energy(&self, table: &Table<'_>) -> Option<CheckKind> {
+        let signal = self.signal_of(table, "energy");
+        let window = self.window(table);
+        let max_gap = self.max_gap(table);
+        let within = self.text_that_must_be(table, "within", "16..17Wh")?;
+        let within = match parse_range::<Energy>(&within.value) {
+            Ok(range) => (range.lower().base(), range.upper().base()),
+            Err(e) => {
+                let message = format!("this is no range of energy: {e}");
+                self.document
+                    .error(codes::WRONG_UNIT, within.span, message, "", "");
+                return None;
+            }
+        };
+        let signal = signal?;
+        if signal.quantity.unit() != SignalQuantity::ActivePower.unit() {
+            self.document.error(
+                codes::UNCHECKABLE,
+                table.span_of("energy"),
+                format!("`{signal}` is no active power, and its sum over time no energy"),
+                "",
+                "name one, such as `ess1.p`",
+            );
+            return None;
+        }
+        Some(CheckKind::Energy {
+            signal,
             window: window?,
-            at_least,
-            at_most,
+            within,
+            max_gap: max_gap?,
         })
     }
 
