@@ -34,7 +34,7 @@ codes! {
     UNKNOWN_PLACEHOLDER = "S010",
         "A text in braces stands for a value of the matrix, such as `{loss}`; the matrix has no such name.";
     BAD_MATRIX = "S011",
-        "The matrix is a table of lists of texts, none of them empty. A scenario runs once for every combination, so their number is limited to a thousand.";
+        "The matrix is a table of lists of texts, none of them empty, or of ranges: `{ from = \"0%\", to = \"100%\", step = \"20%\" }`, three numbers with one unit, whose steps end at `to`. A scenario runs once for every combination, so their number is limited to a thousand.";
     BACKWARDS = "S012",
         "The steps are carried out in the order in which they are written, and this one is earlier than the one before it. Reorder the steps, or write the time relative to the previous step: `+1s`. Waits count as if they took no time. A setup or teardown whose last step lies behind its own `within` is impossible, too.";
     NOTHING_CHECKED = "S013",
@@ -63,6 +63,10 @@ codes! {
         "The scenario names a device, bus or service that the rig has not: its own rig, or the one of `--rig`. Names are those under `[device]`, `[bus]` and the services of the rig; beside them there are `grid`, `pcc`, the switches of the network and, for faults, `controller`.";
     NEVER_MEASURED = "S025",
         "A check or a wait looks at a signal that nothing on this rig measures, so that it would see nothing and be inconclusive. What a device tells stands in its profile (`gridrig check PROFILE` lists it); `grid.f` and `grid.v` are told by a breaker's meter or a source, and what is set in an emulated bench (`available`, `noise`) is not measured.";
+    BAD_LOOP = "S026",
+        "A loop is written among the steps as `{ repeat = 3, do = [ … ] }`. With `as = \"n\"` the text `{n}` stands for the number of the round, from 1, in every text of its steps; the name is one that neither the matrix nor a loop around it has. A script has at most 2000 steps and rounds when its loops are written out.";
+    BAD_INCLUDE = "S027",
+        "`include` lists files, relative to the one that it stands in, whose `setup`, `do`, `teardown` and `include` are taken over. A file that is not there, one that includes itself by whatever way, and more than a hundred files are refused.";
 }
 
 /// The longer explanation of a code.

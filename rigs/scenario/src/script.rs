@@ -23,7 +23,7 @@ use model::{Agreement, ModeRequest, Role};
 pub use mention::{Mention, Named};
 pub use moment::{Anchor, Moment};
 pub(crate) use read::nearest;
-pub use read::{Loaded, read};
+pub use read::{Loaded, read, read_fragment};
 pub use until::{Progress, Until, UntilKind};
 
 use crate::check::Check;
@@ -166,8 +166,32 @@ pub struct Step {
     pub mark: Option<String>,
     /// What is waited for; the step ends when it is met, without it at once.
     pub until: Option<Until>,
-    /// Line in the file, counted from 1.
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// Where a step stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, where the scenario includes it.
+    pub file: Option<String>,
+    /// Line in its file, counted from 1.
     pub line: usize,
+    /// The rounds of the loops around it, counted from 1, the outermost first.
+    pub rounds: Vec<i64>,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}, ")?;
+        }
+        write!(f, "line {}", self.line)?;
+        for round in &self.rounds {
+            write!(f, ", round {round}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Something that a step does.

@@ -208,8 +208,8 @@ impl Stage<'_> {
                     return Err(Broken {
                         verdict: Verdict::Fail,
                         why: format!(
-                            "line {}: what the step waits for did not come within {} s",
-                            step.line,
+                            "{}: what the step waits for did not come within {} s",
+                            step.origin,
                             until.within.as_secs_f64()
                         ),
                     });
@@ -221,7 +221,7 @@ impl Stage<'_> {
     fn act(&mut self, action: &Action, step: &Step) -> Result<(), Broken> {
         let at = |e: String| Broken {
             verdict: Verdict::Config,
-            why: format!("line {}: {e}", step.line),
+            why: format!("{}: {e}", step.origin),
         };
         match action {
             Action::Set { signal, value } | Action::Step { signal, value } => {

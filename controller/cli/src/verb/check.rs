@@ -37,7 +37,7 @@ const PERIODS: PollPeriods = PollPeriods {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Rig, profile and scenario files; which is which is told by what stands in them.
+    /// Rig, profile and scenario files, and files that scenarios include; which is which is told by what stands in them.
     #[arg(required_unless_present = "reference")]
     files: Vec<PathBuf>,
     /// Open the buses of the rigs, read every device, and judge whether it can be true.
@@ -63,6 +63,8 @@ pub enum FileKind {
     Profile,
     /// Steps and checks.
     Scenario,
+    /// Steps that scenarios include.
+    Fragment,
 }
 
 impl FileKind {
@@ -71,6 +73,7 @@ impl FileKind {
             Self::Rig => "rig",
             Self::Profile => "profile",
             Self::Scenario => "scenario",
+            Self::Fragment => "fragment",
         }
     }
 }
@@ -82,10 +85,15 @@ pub fn kind_of(text: &str) -> FileKind {
         return FileKind::Rig;
     };
     let root = document.root();
+    let has_steps = ["do", "setup", "teardown", "include"]
+        .iter()
+        .any(|key| root.has(key));
     if root.has("profile") {
         FileKind::Profile
-    } else if root.has("do") || root.has("check") {
+    } else if root.has("check") || has_steps && root.has("name") {
         FileKind::Scenario
+    } else if has_steps {
+        FileKind::Fragment
     } else {
         FileKind::Rig
     }
@@ -208,6 +216,13 @@ fn check(path: &Path) -> Result<Checked, Problem> {
                 let names: Vec<String> = loaded.scenarios.iter().map(|s| s.title()).collect();
                 checked.text = names.iter().map(|n| format!("scenario {n}")).collect();
                 checked.summary = json!({"scenarios": names});
+            }
+            Err(faults) => checked.diagnostics = faults,
+        },
+        FileKind::Fragment => match script::read_fragment(source) {
+            Ok(warnings) => {
+                checked.diagnostics = warnings;
+                checked.text = vec!["steps that scenarios include".to_owned()];
             }
             Err(faults) => checked.diagnostics = faults,
         },
@@ -486,6 +501,9 @@ mod tests {
             ("[profile]\nid = \"a/b\"", FileKind::Profile),
             ("name = \"x\"\ndo = []", FileKind::Scenario),
             ("check = []", FileKind::Scenario),
+            ("name = \"x\"\nsetup = {}", FileKind::Scenario),
+            ("setup = {}", FileKind::Fragment),
+            ("include = [\"a.toml\"]\ndo = []", FileKind::Fragment),
             ("schema = 1\n[bus]", FileKind::Rig),
             ("this is = = no TOML", FileKind::Rig),
         ] {

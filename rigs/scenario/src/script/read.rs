@@ -5,27 +5,28 @@
 
 mod characteristic;
 mod checks;
+mod include;
+mod list;
+mod matrix;
 mod steps;
 mod windows;
 mod words;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use document::{Diagnostic, Document, Severity, Source, Spanned, Table};
 use model::Role;
 
-use super::{After, Mention, Mutant, Named, Need, Phase, Scenario};
+use super::timeline::Timeline;
+use super::{After, Mention, Mutant, Named, Need, Phase, Scenario, Step};
 use crate::codes;
 use crate::verdict::Expect;
+use list::Steps;
+use matrix::{Matrix, combinations};
 pub(crate) use words::nearest;
-
-/// Largest number of combinations of one file's matrix.
-///
-/// Chosen: more than a thousand runs of one file are a mistake before they are a test.
-const COMBINATIONS_MAX: usize = 1000;
 
 /// What a file gave.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,15 +43,24 @@ pub struct Loaded {
 /// All faults of the file, in the order of their places.
 pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     let document = Document::parse(Arc::clone(&source)).map_err(|fault| vec![*fault])?;
+    let included = include::sources(&document);
+    if document.has_errors() {
+        // Without the steps of these files nothing of what follows could be told.
+        return Err(document.into_faults());
+    }
     let combinations = combinations(&document);
     let matrix_is_bad = document.has_errors();
     let mut faults = document.into_faults();
     let mut scenarios = Vec::new();
+    let parse =
+        |source: &Arc<Source>| Document::parse(Arc::clone(source)).map_err(|fault| vec![*fault]);
     for matrix in combinations {
-        let document = Document::parse(Arc::clone(&source)).map_err(|fault| vec![*fault])?;
-        let scenario = Reader::new(&document, &matrix, matrix_is_bad).scenario();
-        let is_bad = document.has_errors();
+        let document = parse(&source)?;
+        let included: Vec<Document> = included.iter().map(parse).collect::<Result<_, _>>()?;
+        let scenario = Reader::new(&document, &included, &matrix, matrix_is_bad).scenario();
+        let is_bad = document.has_errors() || included.iter().any(Document::has_errors);
         faults.extend(document.into_faults());
+        faults.extend(included.into_iter().flat_map(Document::into_faults));
         if let Some((scenario, mutants)) = scenario.filter(|_| !is_bad) {
             let known_bad = mutants.into_iter().map(|mutant| scenario.spoilt_by(mutant));
             let known_bad: Vec<Scenario> = known_bad.collect();
@@ -58,12 +68,7 @@ pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
             scenarios.extend(known_bad);
         }
     }
-    let mut known = BTreeSet::new();
-    faults.retain(|f| {
-        let start = f.place.as_ref().map_or(0, |p| p.span.start);
-        known.insert((start, f.code, f.message.clone()))
-    });
-    faults.sort_by_key(|f| f.place.as_ref().map_or(0, |p| p.span.start));
+    tidy(&mut faults, &source.path);
     if faults.iter().any(|f| f.severity == Severity::Error) {
         return Err(faults);
     }
@@ -73,58 +78,65 @@ pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     })
 }
 
-type Matrix = BTreeMap<String, String>;
+/// Reads a file that scenarios include, by itself; what should be mended but does not hinder.
+///
+/// What its texts take from a matrix is known where it is included, and not looked at.
+///
+/// # Errors
+/// All faults of the file and of those that it includes, in the order of their places.
+pub fn read_fragment(source: Arc<Source>) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    let document = Document::parse(Arc::clone(&source)).map_err(|fault| vec![*fault])?;
+    let included: Vec<Document> = include::sources(&document)
+        .into_iter()
+        .map(|source| Document::parse(source).map_err(|fault| vec![*fault]))
+        .collect::<Result<_, _>>()?;
+    let (matrix, of_no_matrix) = (Matrix::new(), true);
+    let mut reader = Reader::new(&document, &included, &matrix, of_no_matrix);
+    let files = reader.files();
+    reader.parts(&files, |_, _| ());
+    files.into_iter().for_each(|(_, table)| table.finish());
+    let mut faults = document.into_faults();
+    faults.extend(included.into_iter().flat_map(Document::into_faults));
+    tidy(&mut faults, &source.path);
+    match faults.iter().any(|f| f.severity == Severity::Error) {
+        true => Err(faults),
+        false => Ok(faults),
+    }
+}
 
-/// All combinations of the matrix; the last name varies fastest.
-fn combinations(document: &Document) -> Vec<Matrix> {
-    let root = document.root();
-    let mut all = vec![Matrix::new()];
-    if !root.has("matrix") {
-        return all;
-    }
-    let Some(table) = root.table("matrix") else {
-        return all;
+/// Tells each fault once, those of `own` first, in the order of their places.
+fn tidy(faults: &mut Vec<Diagnostic>, own: &str) {
+    let mut known = BTreeSet::new();
+    let order = |fault: &Diagnostic| match &fault.place {
+        Some(place) if place.source.path == own => (String::new(), place.span.start),
+        Some(place) => (place.source.path.clone(), place.span.start),
+        None => (String::new(), 0),
     };
-    for key in table.keys() {
-        let values = table.texts(&key.value);
-        if values.is_empty() {
-            document.error(
-                codes::BAD_MATRIX,
-                key.span.clone(),
-                format!("`{}` has no values", key.value),
-                "a list of texts",
-                format!("write `{} = [\"20%\", \"80%\"]`", key.value),
-            );
-            continue;
-        }
-        if all.len().saturating_mul(values.len()) > COMBINATIONS_MAX {
-            document.error(
-                codes::BAD_MATRIX,
-                key.span.clone(),
-                format!("the matrix has more than {COMBINATIONS_MAX} combinations"),
-                "up to here",
-                "split the file, or take fewer values",
-            );
-            break;
-        }
-        all = all
-            .iter()
-            .flat_map(|combination| {
-                values.iter().map(|value| {
-                    let mut next = combination.clone();
-                    next.insert(key.value.clone(), value.value.clone());
-                    next
-                })
-            })
-            .collect();
-    }
-    all
+    faults.retain(|f| known.insert((order(f), f.code, f.message.clone())));
+    faults.sort_by_key(order);
+}
+
+/// A file with its table at the top.
+type File<'d> = (&'d Document, Table<'d>);
+
+/// What all files of a scenario together say to do; `None` where a part cannot be done.
+struct Parts {
+    setup: Option<Vec<Phase>>,
+    steps: Option<Vec<Step>>,
+    teardown: Option<Vec<Phase>>,
 }
 
 /// Reads one combination.
 struct Reader<'d> {
+    /// The document that is being read: the scenario's own, or one that it includes.
     document: &'d Document,
+    own: &'d Document,
+    included: &'d [Document],
     matrix: &'d Matrix,
+    /// What stands for a text in braces: the matrix, and the rounds of loops.
+    names: Matrix,
+    /// The rounds of the loops around what is being read, the outermost first.
+    rounds: Vec<i64>,
     /// The matrix itself is faulty, so that a missing name is no news.
     matrix_is_bad: bool,
     /// Marks that can be named here.
@@ -136,10 +148,19 @@ struct Reader<'d> {
 }
 
 impl<'d> Reader<'d> {
-    fn new(document: &'d Document, matrix: &'d Matrix, matrix_is_bad: bool) -> Self {
+    fn new(
+        document: &'d Document,
+        included: &'d [Document],
+        matrix: &'d Matrix,
+        matrix_is_bad: bool,
+    ) -> Self {
         Self {
             document,
+            own: document,
+            included,
             matrix,
+            names: matrix.clone(),
+            rounds: Vec::new(),
             matrix_is_bad,
             marks: BTreeSet::new(),
             taken: BTreeSet::new(),
@@ -162,15 +183,20 @@ impl<'d> Reader<'d> {
         let seed = root
             .integer("seed", 0..=i64::MAX)
             .and_then(|s| u64::try_from(s.value).ok());
-        let setup = self.phases(&root, "setup");
-        let steps = self.steps(&root);
-        let checks = self.checks(&root);
-        if let (Some((_, timeline)), Some(checks)) = (&steps, &checks) {
-            self.windows(timeline, checks, setup.as_ref().is_none_or(Vec::is_empty));
+        let mut checks = None;
+        let mut files = self.files();
+        let parts = self.parts(&files, |reader, times| {
+            checks = reader.checks(&root);
+            if let (Some((timeline, is_first)), Some(checks)) = (times, &checks) {
+                reader.windows(timeline, checks, is_first);
+            }
+        });
+        // The own one is read on under its other name.
+        files.pop();
+        files.into_iter().for_each(|(_, table)| table.finish());
+        for key in ["include", "setup", "do", "teardown"] {
+            root.has(key);
         }
-        // It also follows a script that broke, so that no mark of that one can be counted on.
-        self.marks.clear();
-        let teardown = self.phases(&root, "teardown");
         let after = self.after(&root);
         let expects = [("pass", Expect::Pass), ("fail", Expect::Fail)];
         let expect = self.word(&root, "expect", &expects).unwrap_or_default();
@@ -186,7 +212,12 @@ impl<'d> Reader<'d> {
         let mutants = self.mutants(&root);
         root.finish();
         let mut mentions = self.mentions.take();
-        mentions.sort_by_key(|mention| mention.place.span.start);
+        let order = |mention: &Mention| {
+            let is_included = mention.place.source.path != self.own.source().path;
+            (is_included, mention.place.span.start)
+        };
+        mentions.sort_by_key(order);
+        mentions.dedup();
         let scenario = Scenario {
             name: name?.value,
             file: self.document.source().path.clone(),
@@ -196,9 +227,9 @@ impl<'d> Reader<'d> {
             rig,
             matrix: self.matrix.clone(),
             seed,
-            setup: setup?,
-            steps: steps?.0,
-            teardown: teardown?,
+            setup: parts.setup?,
+            steps: parts.steps?,
+            teardown: parts.teardown?,
             checks: checks?.into_iter().map(|(check, _)| check).collect(),
             after,
             expect,
@@ -206,6 +237,45 @@ impl<'d> Reader<'d> {
             mentions,
         };
         Some((scenario, mutants))
+    }
+
+    /// All files with their tables: those that are included first, the own one last.
+    fn files(&self) -> Vec<File<'d>> {
+        let included = self.included.iter();
+        included
+            .chain([self.own])
+            .map(|document| (document, document.root()))
+            .collect()
+    }
+
+    /// Setup, script and teardown of all files. The setup and the script of an included file come
+    /// before the own ones and its teardown behind it. `looked_at` reads what may name the marks of
+    /// both; it is told the times of the script, and whether nothing comes before it.
+    fn parts(
+        &mut self,
+        files: &[File<'d>],
+        mut looked_at: impl FnMut(&mut Self, Option<(&Timeline, bool)>),
+    ) -> Parts {
+        let setup = self.phases(files.iter(), "setup");
+        let mut steps = Steps::default();
+        for (document, table) in files {
+            self.document = document;
+            table.has("include");
+            self.add_steps(table, &mut steps);
+        }
+        self.document = self.own;
+        let steps = steps.done();
+        let is_first = setup.as_ref().is_none_or(Vec::is_empty);
+        let times = steps.as_ref().map(|(_, timeline)| (timeline, is_first));
+        looked_at(self, times);
+        // It also follows a script that broke, so that no mark of that one can be counted on.
+        self.marks.clear();
+        let teardown = self.phases(files.iter().rev(), "teardown");
+        Parts {
+            setup,
+            steps: steps.map(|(steps, _)| steps),
+            teardown,
+        }
     }
 
     /// Devices that this scenario has to catch, each a table that is laid over the device's `der`.
@@ -269,11 +339,29 @@ impl<'d> Reader<'d> {
         need
     }
 
-    /// The steps under `setup` or `teardown`; none where the key is not there.
-    fn phases(&mut self, root: &Table<'_>, key: &str) -> Option<Vec<Phase>> {
-        if !root.has(key) {
-            return Some(Vec::new());
+    /// What stands under `setup` or `teardown` of these files; one that does not have it has none.
+    fn phases<'f>(
+        &mut self,
+        files: impl Iterator<Item = &'f File<'d>>,
+        key: &str,
+    ) -> Option<Vec<Phase>>
+    where
+        'd: 'f,
+    {
+        let mut phases = Some(Vec::new());
+        for (document, root) in files.filter(|(_, root)| root.has(key)) {
+            self.document = document;
+            let phase = self.phase(root, key);
+            phases = phases.zip(phase).map(|(mut phases, phase)| {
+                phases.push(phase);
+                phases
+            });
         }
+        self.document = self.own;
+        phases
+    }
+
+    fn phase(&mut self, root: &Table<'_>, key: &str) -> Option<Phase> {
         let table = root.table(key)?;
         if !table.has("do") {
             table.missing::<()>("do", "[{ at = \"0s\", set = { \"ess1.p\" = \"0W\" } }]");
@@ -293,10 +381,10 @@ impl<'d> Reader<'d> {
             );
         }
         table.finish();
-        Some(vec![Phase {
+        Some(Phase {
             steps: steps?.0,
             within: within?,
-        }])
+        })
     }
 
     fn after(&self, root: &Table<'_>) -> Option<After> {
@@ -372,11 +460,11 @@ impl<'d> Reader<'d> {
                 rest = tail;
                 continue;
             };
-            match self.matrix.get(name) {
+            match self.names.get(name) {
                 Some(value) => filled.push_str(value),
                 None if self.matrix_is_bad => return None,
                 None => {
-                    let known: Vec<&str> = self.matrix.keys().map(String::as_str).collect();
+                    let known: Vec<&str> = self.names.keys().map(String::as_str).collect();
                     self.document.error(
                         codes::UNKNOWN_PLACEHOLDER,
                         text.span.clone(),

@@ -1,5 +1,7 @@
 //! What a scenario file may say, and what is said about one that is wrong.
 
+mod parts;
+
 use std::time::Duration;
 
 use document::Source;
@@ -63,7 +65,7 @@ fn the_example_of_the_reference_becomes_one_scenario_for_each_combination() {
         "a wait settles where the step sets the signal"
     );
     assert_eq!(first.steps[1].mark.as_deref(), Some("t0"));
-    assert_eq!(first.steps[1].line, 9);
+    assert_eq!(first.steps[1].origin.line, 9);
     assert_eq!(
         scenarios[1].steps[1].actions[1],
         Action::Fault {
@@ -370,6 +372,16 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             check(r#"{ never = "a.p > 1W", from = "3s", to = "t0+2s" }"#),
             "S023",
             "ends at t0+2s, and 3s is not before that",
+        ),
+        (
+            step(r#"{ repeat = 2, as = "1", do = [] }"#),
+            "S026",
+            "cannot name a round",
+        ),
+        (
+            scenario("", good, "include = [\"no-such.toml\"]"),
+            "S027",
+            "no-such.toml cannot be read",
         ),
         (scenario("", "", ""), "S013", "checks nothing"),
         (

@@ -174,7 +174,7 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::{Until, UntilKind};
+    use crate::script::{Origin, Until, UntilKind};
 
     /// Steps as moment, mark and longest wait in seconds.
     fn timeline(steps: &[(&str, &str, u64)]) -> Timeline {
@@ -188,7 +188,11 @@ mod tests {
                     kind: UntilKind::Mode(model::Mode::Islanded),
                     within: Duration::from_secs(*wait),
                 }),
-                line: 1,
+                origin: Origin {
+                    file: None,
+                    line: 1,
+                    rounds: Vec::new(),
+                },
             });
         }
         timeline

@@ -13,8 +13,7 @@ use super::Reader;
 use super::words::nearest;
 use crate::codes;
 use crate::script::moment::is_mark;
-use crate::script::timeline::Timeline;
-use crate::script::{Action, Anchor, Moment, Named, Step, Until, UntilKind};
+use crate::script::{Action, Named, Origin, Step, Until, UntilKind};
 use crate::signal::{Signal, SignalQuantity};
 
 /// How long a signal rests before it counts as settled, unless the file says otherwise.
@@ -28,27 +27,8 @@ pub(super) fn modes() -> Vec<(&'static str, Mode)> {
 }
 
 impl Reader<'_> {
-    /// The steps under `do` with their times; `None` when they cannot be carried out.
-    pub(super) fn steps(&mut self, root: &Table<'_>) -> Option<(Vec<Step>, Timeline)> {
-        let mut steps: Vec<Step> = Vec::new();
-        let mut timeline = Timeline::default();
-        let mut all_good = true;
-        for table in root.tables("do") {
-            let place = table.span();
-            match self.step(table) {
-                Some(step) => {
-                    self.check_order(&timeline, &step, place);
-                    timeline.push(&step);
-                    steps.push(step);
-                }
-                None => all_good = false,
-            }
-        }
-        all_good.then_some((steps, timeline))
-    }
-
-    fn step(&mut self, table: Table<'_>) -> Option<Step> {
-        let (line, _) = self.document.place(table.span()).line_and_column();
+    pub(super) fn step(&mut self, table: Table<'_>) -> Option<Step> {
+        let origin = self.origin(&table);
         let at = if table.has("at") {
             self.text(&table, "at").and_then(|text| self.step_at(&text))
         } else {
@@ -117,24 +97,18 @@ impl Reader<'_> {
             actions,
             mark,
             until,
-            line,
+            origin,
         })
     }
 
-    /// The moment of a step, which comes before the record can end.
-    fn step_at(&self, text: &Spanned<String>) -> Option<Moment> {
-        let moment = self.moment(text, "+1s")?;
-        if moment.anchor == Anchor::End {
-            self.document.error(
-                codes::BAD_MOMENT,
-                text.span.clone(),
-                "the record ends when the steps are over, and no step can count from its end",
-                "",
-                "write it as \"+1s\" or \"t0+1s\"",
-            );
-            return None;
+    fn origin(&self, table: &Table<'_>) -> Origin {
+        let place = self.document.place(table.span());
+        let is_included = !std::ptr::eq(self.document, self.own);
+        Origin {
+            file: is_included.then(|| place.source.path.clone()),
+            line: place.line_and_column().0,
+            rounds: self.rounds.clone(),
         }
-        Some(moment)
     }
 
     /// What is agreed with the utility from this step on, in the words of a rig's `[control]`.
@@ -190,21 +164,6 @@ impl Reader<'_> {
         }
     }
 
-    fn check_order(&self, timeline: &Timeline, step: &Step, place: std::ops::Range<usize>) {
-        if let Some(before) = timeline.before_last(&step.at) {
-            self.document.error(
-                codes::BACKWARDS,
-                place,
-                format!(
-                    "this step is at {} and the one before it at {before} at the earliest",
-                    step.at
-                ),
-                "earlier than the one before it",
-                "put the steps in the order of time, or count from the previous one: \"+1s\"",
-            );
-        }
-    }
-
     fn mark(&mut self, table: &Table<'_>) -> Option<String> {
         let text = self.text(table, "mark")?;
         if !is_mark(&text.value) {
@@ -224,7 +183,12 @@ impl Reader<'_> {
                 text.span,
                 format!("there is a mark `{}` already", text.value),
                 "",
-                "take another name",
+                match self.rounds.is_empty() {
+                    true => "take another name",
+                    false => {
+                        "name the round, `as = \"n\"` beside `repeat`, and the mark by it: \"t{n}\""
+                    }
+                },
             );
             return None;
         }
