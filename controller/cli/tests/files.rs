@@ -319,6 +319,50 @@ fn the_vectors_of_the_market_clear_on_the_command_line() {
 }
 
 #[test]
+fn a_scenario_is_held_against_its_rig_and_one_that_others_include_is_known_as_such() {
+    let place = Place::new();
+    let rig = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rigs/virtual/lab.toml");
+    place.file(
+        "s.toml",
+        &format!(
+            r#"name = "n"
+rig = "{rig}"
+include = ["common.toml"]
+do = [{{ repeat = 2, do = [{{ at = "+1s", set = {{ "ess9.p" = "1kW" }} }}] }}]
+check = [{{ never = "pv1.available > 1W" }}, {{ band = "ess1.p", from = "end", for = "1s", within = "0..1W" }}]
+"#
+        ),
+    );
+    place.file("common.toml", "setup = { within = \"3s\", do = [] }\n");
+    let told = place
+        .gridrig(&["check", "common.toml", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(told["files"][0]["kind"], "fragment");
+    let done = place.gridrig(&["check", "s.toml"]);
+    done.exits(2);
+    assert!(done.stderr.contains("S023"), "{}", done.stderr);
+    let text = std::fs::read_to_string(place.path("s.toml")).expect("readable");
+    place.file(
+        "s.toml",
+        &text.replace("from = \"end\", for = \"1s\", ", ""),
+    );
+    for verb in [["check", "s.toml"], ["test", "s.toml"]] {
+        let done = place.gridrig(&verb);
+        done.exits(2);
+        for line in [
+            " --> s.toml:4:49",
+            " --> s.toml:5:20",
+            "did you mean `ess1`?",
+        ] {
+            assert!(done.stderr.contains(line), "{line}: {}", done.stderr);
+        }
+    }
+    let schema = place.gridrig(&["check", "--schema"]).exits(0).json();
+    assert_eq!(schema["type"], "object");
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_fault() {
     let place = Place::new();
     // The reader has gone before the first word.

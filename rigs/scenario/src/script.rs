@@ -4,9 +4,11 @@
 //! data: moments, actions with values in base units, checks. Nothing here knows how a
 //! step is carried out (see the runner) or judged (see [`crate::check`]).
 
+mod keys;
 mod mention;
 mod moment;
 mod read;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -24,6 +26,7 @@ pub use mention::{Mention, Named};
 pub use moment::{Anchor, Moment};
 pub(crate) use read::nearest;
 pub use read::{Loaded, read, read_fragment};
+pub use schema::schema;
 pub use until::{Progress, Until, UntilKind};
 
 use crate::check::Check;

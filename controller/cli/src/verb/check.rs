@@ -38,7 +38,7 @@ const PERIODS: PollPeriods = PollPeriods {
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Rig, profile and scenario files, and files that scenarios include; which is which is told by what stands in them.
-    #[arg(required_unless_present = "reference")]
+    #[arg(required_unless_present_any = ["reference", "schema"])]
     files: Vec<PathBuf>,
     /// Open the buses of the rigs, read every device, and judge whether it can be true.
     #[arg(long)]
@@ -52,6 +52,9 @@ pub struct Arguments {
     /// Print the reference page of the bundled device profiles.
     #[arg(long)]
     reference: bool,
+    /// Print the JSON Schema of scenario files, for editors.
+    #[arg(long, conflicts_with = "reference")]
+    schema: bool,
 }
 
 /// What a file is.
@@ -113,6 +116,10 @@ struct Checked {
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     if arguments.reference {
         terminal.print(profile::reference_page().trim_end());
+        return Ok(Verdict::Pass);
+    }
+    if arguments.schema {
+        terminal.print(format!("{:#}", script::schema()));
         return Ok(Verdict::Pass);
     }
     let mut verdict = Verdict::Pass;

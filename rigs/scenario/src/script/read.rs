@@ -24,6 +24,7 @@ use super::timeline::Timeline;
 use super::{After, Mention, Mutant, Named, Need, Phase, Scenario, Step};
 use crate::codes;
 use crate::verdict::Expect;
+pub(super) use checks::figures;
 use list::Steps;
 use matrix::{Matrix, combinations};
 pub(crate) use words::nearest;

@@ -1,5 +1,6 @@
 //! What a scenario file may say, and what is said about one that is wrong.
 
+mod agree;
 mod parts;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ use crate::check::{
     RhythmDemand, ServiceFigure, Settling, Times, Window, WindowEnd,
 };
 use crate::codes;
+use crate::script::keys;
 use crate::script::{Anchor, Moment, Named};
 use crate::series::EVENT_KINDS;
 use crate::signal::{Signal, SignalQuantity};
@@ -78,6 +79,51 @@ const KINDS: &[(&str, Kind)] = &[
     }),
 ];
 
+type ReadFigure = fn(&Reader<'_>, &Table<'_>) -> Option<Figure>;
+
+/// The key figures with what each takes.
+const FIGURES: &[(&str, ReadFigure)] = &[
+    ("load_served", |r, t| {
+        r.load_class(t).map(Figure::LoadServed)
+    }),
+    ("time_served", |r, t| {
+        r.load_class(t).map(Figure::TimeServed)
+    }),
+    ("exchange", |r, t| {
+        let within = r.text_that_must_be(t, "within", "-3..5kW")?;
+        match SignalQuantity::ActivePower.parse_range(&within.value) {
+            Ok(range) => Some(Figure::Exchange(range)),
+            Err(e) => {
+                let message = format!("this is no range of active power: {e}");
+                r.document
+                    .error(codes::WRONG_UNIT, within.span, message, "", "");
+                None
+            }
+        }
+    }),
+    ("power_factor", |r, t| {
+        let Some(pf) = t.number("pf") else {
+            return t.missing("pf", "0.95");
+        };
+        if !(0.0..=1.0).contains(&pf.value) {
+            let message = "a power factor lies between 0 and 1";
+            r.document
+                .error(codes::BAD_NUMBER, pf.span, message, "", "");
+            return None;
+        }
+        Some(Figure::PowerFactor(pf.value))
+    }),
+    ("voltage_violation", |_, _| Some(Figure::VoltageViolation)),
+    ("battery_cycles", |_, _| Some(Figure::BatteryCycles)),
+    ("carbon_dioxide", |_, _| Some(Figure::CarbonDioxide)),
+    ("islanded", |_, _| Some(Figure::Islanded)),
+];
+
+/// The names of the key figures.
+pub(in crate::script) fn figures() -> Vec<&'static str> {
+    FIGURES.iter().map(|(name, _)| *name).collect()
+}
+
 impl Reader<'_> {
     /// The checks with their places; `None` when one of them cannot be made.
     pub(super) fn checks(&self, root: &Table<'_>) -> Option<Vec<(Check, Range<usize>)>> {
@@ -96,7 +142,7 @@ impl Reader<'_> {
         let (line, _) = self.document.place(table.span()).line_and_column();
         let given: Vec<_> = KINDS.iter().filter(|(key, _)| table.has(key)).collect();
         let name = self.text(&table, "name");
-        let [(_, read)] = given.as_slice() else {
+        let [(word, read)] = given.as_slice() else {
             let known: Vec<&str> = KINDS.iter().map(|(key, _)| *key).collect();
             let help = match (given.is_empty(), table.keys().first()) {
                 (true, Some(first)) => nearest(&first.value, &known),
@@ -114,8 +160,15 @@ impl Reader<'_> {
         let kind = read(self, &table);
         let uncertainty = match &kind {
             Some(kind) => self.uncertainty(&table, kind),
-            // The key is told to be known; what it fits nobody can say.
-            None => self.text(&table, "uncertainty").map(|_| None),
+            None => {
+                // The reading broke off, and what comes behind that is known all the same.
+                let own = keys::CHECKS.iter().filter(|kind| kind.key.name == *word);
+                let own = own.flat_map(|kind| kind.keys);
+                own.chain(keys::OF_ALL).for_each(|key| {
+                    table.has(key.name);
+                });
+                None
+            }
         };
         table.finish();
         let kind = kind?;
@@ -563,44 +616,7 @@ impl Reader<'_> {
     }
 
     fn kpi(&self, table: &Table<'_>) -> Option<CheckKind> {
-        type Read = fn(&Reader<'_>, &Table<'_>) -> Option<Figure>;
-        let figures: &[(&str, Read)] = &[
-            ("load_served", |r, t| {
-                r.load_class(t).map(Figure::LoadServed)
-            }),
-            ("time_served", |r, t| {
-                r.load_class(t).map(Figure::TimeServed)
-            }),
-            ("exchange", |r, t| {
-                let within = r.text_that_must_be(t, "within", "-3..5kW")?;
-                match SignalQuantity::ActivePower.parse_range(&within.value) {
-                    Ok(range) => Some(Figure::Exchange(range)),
-                    Err(e) => {
-                        let message = format!("this is no range of active power: {e}");
-                        r.document
-                            .error(codes::WRONG_UNIT, within.span, message, "", "");
-                        None
-                    }
-                }
-            }),
-            ("power_factor", |r, t| {
-                let Some(pf) = t.number("pf") else {
-                    return t.missing("pf", "0.95");
-                };
-                if !(0.0..=1.0).contains(&pf.value) {
-                    let message = "a power factor lies between 0 and 1";
-                    r.document
-                        .error(codes::BAD_NUMBER, pf.span, message, "", "");
-                    return None;
-                }
-                Some(Figure::PowerFactor(pf.value))
-            }),
-            ("voltage_violation", |_, _| Some(Figure::VoltageViolation)),
-            ("battery_cycles", |_, _| Some(Figure::BatteryCycles)),
-            ("carbon_dioxide", |_, _| Some(Figure::CarbonDioxide)),
-            ("islanded", |_, _| Some(Figure::Islanded)),
-        ];
-        let figure = self.word(table, "kpi", figures);
+        let figure = self.word(table, "kpi", FIGURES);
         let figure = figure.and_then(|read| read(self, table));
         let window = self.window(table);
         let max_gap = self.max_gap(table);

@@ -12,6 +12,7 @@ use quantities::{ActivePower, Bounds, ReactivePower};
 use super::Reader;
 use super::words::nearest;
 use crate::codes;
+use crate::script::keys;
 use crate::script::moment::is_mark;
 use crate::script::{Action, Named, Origin, Step, Until, UntilKind};
 use crate::signal::{Signal, SignalQuantity};
@@ -65,24 +66,8 @@ impl Reader<'_> {
             .optional(&table, "until")
             .and_then(|until| self.until(until, &actions));
         let mark = self.mark(&table);
-        let keys = [
-            "set",
-            "step",
-            "for",
-            "hold",
-            "ramp",
-            "play",
-            "fault",
-            "release",
-            "unplug",
-            "plug",
-            "mode",
-            "agree",
-            "hand_over",
-            "until",
-            "mark",
-        ];
-        if keys.iter().filter(|key| table.has(key)).count() == 0 {
+        let mut acts = keys::STEP.iter().filter(|key| key.name != keys::AT);
+        if !acts.any(|key| table.has(key.name)) {
             self.document.error(
                 codes::IDLE_STEP,
                 table.span(),
