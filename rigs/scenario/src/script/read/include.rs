@@ -70,6 +70,10 @@ impl Found {
                 path.display()
             )));
         }
+        // A pipe or a device might never come to its end.
+        if path.exists() && !path.is_file() {
+            return Err(Refused::Names(format!("{} is no file", path.display())));
+        }
         let text = std::fs::read_to_string(path)
             .map_err(|e| Refused::Names(format!("{} cannot be read: {e}", path.display())))?;
         Document::parse(Source::new(path.display().to_string(), text)).map_err(Refused::Is)

@@ -262,6 +262,12 @@ fn what_is_wrong_with_an_included_file_is_told_at_its_place() {
             assert!(faults[0].contains(part), "`{part}`: {faults:?}");
         }
     }
+    for (path, words) in [("/dev/zero", "is no file"), (".", "is no file")] {
+        let text = own("").replace("a.toml", path);
+        let faults = load_files(&[("s.toml", &text)]).expect_err(path);
+        let is_told = faults.len() == 1 && faults[0].contains(words);
+        assert!(is_told && faults[0].contains("s.toml:2:12"), "{faults:?}");
+    }
     // Two files that name each other twice over double with each level, and an end is made of that.
     let twice = "include = [\"b.toml\", \"b.toml\"]\n";
     let mut files: Vec<(String, String)> = vec![("s.toml".to_owned(), own(""))];
