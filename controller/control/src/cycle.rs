@@ -18,8 +18,9 @@ use serde::Serialize;
 use crate::estimate::{Estimate, RocofWindow, estimate};
 use crate::functions::{
     BlackStart, ExchangeContract, FrequencyDroop, HandOver, IslandBalance, LoadShedding,
-    MarketSchedule, Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety, Separating,
-    ServiceDelivery, Situation, Synchronising, VoltageSupport, Wishes,
+    MarketSchedule, Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety,
+    SecondaryFrequency, Separating, ServiceDelivery, Situation, Synchronising, VoltageSupport,
+    Wishes,
 };
 use crate::mode::{Asking, Look, ModeMachine};
 use crate::settings::Bench;
@@ -89,6 +90,7 @@ pub struct Controller {
     hand_over: HandOver,
     frequency_droop: FrequencyDroop,
     island_balance: IslandBalance,
+    secondary_frequency: SecondaryFrequency,
     synchronising: Synchronising,
     operator: Operator,
     service_delivery: ServiceDelivery,
@@ -132,6 +134,7 @@ impl Controller {
             hand_over: HandOver::default(),
             frequency_droop: FrequencyDroop::default(),
             island_balance: IslandBalance::default(),
+            secondary_frequency: SecondaryFrequency::default(),
             synchronising: Synchronising::default(),
             operator: Operator::default(),
             service_delivery: ServiceDelivery::default(),
@@ -368,7 +371,6 @@ impl Controller {
             .map(|(device, _)| sent_power(&self.sent, *device))
             .sum();
         let held_off = self.operator.held_off();
-        let touched = self.sent.keys().copied().collect();
         let on = connected(&self.bench, self.mode.mode(), now, image, storage);
         let (free, serving): (Vec<_>, Vec<_>) =
             on.iter().copied().partition(|(device, _)| is_free(device));
@@ -384,7 +386,7 @@ impl Controller {
             schedule: in_force(&self.schedules, now),
             storage: &free,
             storage_answering: storage,
-            touched: &touched,
+            sent: &self.sent,
             held_off: &held_off,
             storage_sent,
             serving: &serving,
@@ -408,6 +410,7 @@ impl Controller {
             hand_over,
             frequency_droop,
             island_balance,
+            secondary_frequency,
             synchronising,
             operator,
             service_delivery,

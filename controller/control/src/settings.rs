@@ -30,6 +30,9 @@ pub struct Settings {
     pub reserve_p: Option<ActivePower>,
     /// Integral gain of the island's voltage, in apparent power of the storage per unit of voltage and second.
     pub island_v_gain_per_s: f64,
+    /// Integral gain of the frequency of an island that sets form alone, in their rated power per unit of
+    /// frequency and second; 0 leaves it to their droop.
+    pub island_f_gain_per_s: f64,
     /// Integral gain of the exchange tracking, per second.
     pub pcc_gain_per_s: f64,
     /// Rate of change of the utility's frequency from which it counts as lost; `None` = never by
@@ -65,7 +68,7 @@ impl Settings {
     /// Origins: droop 4 % and deadband 0.036 Hz (scaled with nominal) follow the usual default of
     /// IEEE 1547-2018 category II/III as given by secondary sources; the reconnect delay of 300 s
     /// is its enter-service default. Chosen: tracking gain 1.0 /s, a third of what a loop delay of
-    /// 0.5 s would bear (pi/2 / 0.5 s); voltage gain 4 /s, which with the usual droop of 5 % closes the
+    /// 0.5 s would bear (pi/2 / 0.5 s); voltage gain and frequency gain 4 /s, which with the usual droop of 5 % closes the
     /// loop in 5 s, the lower end of what is usual for secondary control (5 to 30 s); settle time 2 s; sync time-out 60 s, six beat periods at
     /// 0.1 Hz slip; setpoint validity 2 s, longer than any healthy bus needs; a step of the safe mode as one of the
     /// safe end, three time-outs of the slowest bundled profile.
@@ -81,6 +84,7 @@ impl Settings {
             reserve_soc: None,
             reserve_p: None,
             island_v_gain_per_s: 4.0,
+            island_f_gain_per_s: 4.0,
             pcc_gain_per_s: 1.0,
             mains_rocof_max: None,
             auto_reconnect: true,

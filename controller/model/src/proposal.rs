@@ -23,6 +23,8 @@ pub enum Function {
     FrequencyDroop,
     /// Keep an island in balance.
     IslandBalance,
+    /// Bring the frequency of an island that a set forms alone back to nominal.
+    SecondaryFrequency,
     /// Match the island to the utility and close the breaker.
     Synchronising,
     /// A person or a scenario.
@@ -57,6 +59,7 @@ impl Function {
             Self::HandOver => "hand_over",
             Self::FrequencyDroop => "frequency_droop",
             Self::IslandBalance => "island_balance",
+            Self::SecondaryFrequency => "secondary_frequency",
             Self::Synchronising => "synchronising",
             Self::Operator => "operator",
             Self::ExchangeContract => "exchange_contract",

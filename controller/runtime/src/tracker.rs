@@ -161,7 +161,7 @@ impl Tracker {
 
     /// Looks whether measured power or position has followed.
     ///
-    /// In an island the grid-forming storage carries what the island needs and not its setpoint:
+    /// In an island a storage or set that forms carries what the island needs and not its setpoint:
     /// there its power proves nothing and its register is the last proof.
     pub fn look(
         &mut self,
@@ -176,7 +176,12 @@ impl Tracker {
                 return true;
             };
             let spec = &bench.devices[device.index()];
-            if islanded && spec.role == Role::Ess {
+            let carries = match spec.role {
+                Role::Ess => true,
+                Role::Genset => matches!(flight.setpoint, Setpoint::Power { .. }),
+                _ => false,
+            };
+            if islanded && carries {
                 return false;
             }
             // An engine warms up and comes into step first, which takes as long as it takes.
@@ -300,13 +305,18 @@ mod tests {
 
     use super::*;
 
-    /// Whether a switch whose register was proved is missed when it is not seen to have moved.
-    fn is_missed(seen: Option<bool>) -> bool {
+    /// Whether a setpoint whose register was proved is missed, with the position that is seen then and
+    /// a power of nothing.
+    fn is_missed_of(
+        (role, islanded): (Role, bool),
+        setpoint: Setpoint,
+        seen: Option<bool>,
+    ) -> bool {
         let bench = Bench {
             settings: Settings::nominal(Frequency::from_hertz(50.0), Voltage::from_volts(230.0)),
-            devices: vec![crate::journal::tests::device("plug1", Role::Load)],
+            devices: vec![crate::journal::tests::device("device", role)],
         };
-        let (device, setpoint) = (DeviceIx(0), Setpoint::Switch { on: true });
+        let device = DeviceIx(0);
         let mut tracker = Tracker::default();
         let dispatch = tracker.number();
         let at = |s: u64| Instant::START + Duration::from_secs(s);
@@ -325,8 +335,36 @@ mod tests {
                 reading: Reading::Good(on),
             });
         }
-        let told = tracker.look(at(20), &image, &bench, false);
+        image.devices[0].p.observe(Sample {
+            measured_at: at(3),
+            reading: Reading::Good(ActivePower::ZERO),
+        });
+        let told = tracker.look(at(20), &image, &bench, islanded);
         told.iter().any(|progress| progress.missed.is_some())
+    }
+
+    fn is_missed(seen: Option<bool>) -> bool {
+        is_missed_of((Role::Load, false), Setpoint::Switch { on: true }, seen)
+    }
+
+    #[test]
+    fn the_power_of_what_forms_an_island_proves_no_setpoint() {
+        let power = Setpoint::Power {
+            p: ActivePower::from_kilowatts(5.0),
+            q: quantities::ReactivePower::ZERO,
+        };
+        for (role, islanded, missed) in [
+            (Role::Ess, true, false),
+            (Role::Ess, false, true),
+            (Role::Genset, true, false),
+            (Role::Genset, false, true),
+            (Role::Load, true, true),
+        ] {
+            let found = is_missed_of((role, islanded), power, None);
+            assert_eq!(found, missed, "{role:?}, islanded: {islanded}");
+        }
+        let off = Setpoint::Switch { on: false };
+        assert!(is_missed_of((Role::Genset, true), off, Some(true)));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! From proposals to one wish per device: arbitrated, then split over what each can give.
 
 use model::{
-    DeviceIx, Event, Function, Group, Instant, Mode, ProcessImage, RestStep, Role, Setpoint,
+    DeviceIx, Event, Function, Group, Instant, Mode, ProcessImage, Proposal, RestStep, Role,
+    Setpoint, Target,
 };
 use quantities::{ActivePower, Quantity, ReactivePower};
 
@@ -21,10 +22,12 @@ impl Controller {
         image: &ProcessImage,
         wishes: &mut Wishes,
     ) -> Vec<DeviceWish> {
+        let safe = self.mode.mode() == Mode::Safe;
+        wishes
+            .proposals
+            .retain(|proposal| !self.is_on_anyway(proposal, now, image, safe));
         let mut wanted = arbitrate::devices(&wishes.proposals);
         // Only the safe mode overrides what somebody holds a storage or inverter to.
-        let safe = self.mode.mode() == Mode::Safe;
-        wanted.retain(|w| !self.is_on_anyway(w, now, image, safe));
         if safe {
             wanted.retain(|w| {
                 w.function == Function::Safety || matches!(w.setpoint, Setpoint::Switch { .. })
@@ -97,23 +100,30 @@ impl Controller {
         wanted
     }
 
-    /// Whether somebody only holds a storage or inverter on that is on: there is one setpoint for a
+    /// Whether somebody only holds a storage, an inverter or a set that takes a setpoint on that is on: there is one setpoint for a
     /// device, and a wish that changes nothing must not stand in the way of its power, least of all
     /// of its rest.
     fn is_on_anyway(
         &self,
-        wish: &DeviceWish,
+        proposal: &Proposal,
         now: Instant,
         image: &ProcessImage,
         safe: bool,
     ) -> bool {
-        let spec = &self.bench.devices[wish.device.index()];
-        let has_power = matches!(spec.role, Role::Ess | Role::Pv);
-        let only_on = wish.setpoint == Setpoint::Switch { on: true };
-        if !has_power || !only_on || wish.function == Function::Safety {
+        let Target::Device { device, setpoint } = proposal.target else {
+            return false;
+        };
+        let spec = &self.bench.devices[device.index()];
+        let has_power = match spec.role {
+            Role::Ess | Role::Pv => true,
+            Role::Genset => spec.takes_power,
+            _ => false,
+        };
+        let only_on = setpoint == Setpoint::Switch { on: true };
+        if !has_power || !only_on || proposal.function == Function::Safety {
             return false;
         }
-        let own = &image.devices[wish.device.index()];
+        let own = &image.devices[device.index()];
         safe || own.switch_on.fresh(now, spec.sample_age_max) == Some(true)
     }
 

@@ -12,6 +12,8 @@ mod deciding;
 mod delivery;
 mod exchange;
 mod hand_over;
+
+mod secondary_frequency;
 mod shedding;
 
 const PCC: DeviceIx = DeviceIx(0);

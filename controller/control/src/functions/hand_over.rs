@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{DeviceIx, Event, Function, Group, Instant, Mode, Proposal, Role, Setpoint, Target};
-use quantities::{ActivePower, Bounds, Quantity};
+use quantities::{ActivePower, Bounds, Quantity, ReactivePower};
 
 use super::{Propose, Situation, Wishes};
 use crate::mode::limits;
@@ -205,6 +205,8 @@ impl HandOver {
             .collect();
         if s.spec(to).role == Role::Genset {
             unload(s, to, wishes);
+        } else {
+            unload_sets(s, &others, to, wishes);
         }
         let carries = is_settled(s) && carries(s, to, &others);
         running.carries_since = carries.then(|| running.carries_since.unwrap_or(s.now));
@@ -339,6 +341,31 @@ fn unload(s: &Situation<'_>, to: DeviceIx, wishes: &mut Wishes) {
         },
         why,
     });
+}
+
+/// Brings sets that take a setpoint to rest, so that a storage takes over: at nominal frequency they
+/// would go on giving all of it.
+fn unload_sets(s: &Situation<'_>, others: &[DeviceIx], to: DeviceIx, wishes: &mut Wishes) {
+    let is_told = |set: &&DeviceIx| s.spec(**set).role == Role::Genset && s.spec(**set).takes_power;
+    for set in others.iter().filter(is_told) {
+        let (Some((_, Setpoint::Power { p, .. })), Some(carried)) =
+            (s.sent.get(set), power(s, *set))
+        else {
+            continue;
+        };
+        let step = carried * (UNLOADS_PER_S * s.bench.settings.period.as_secs_f64());
+        wishes.proposals.push(Proposal {
+            function: Function::HandOver,
+            target: Target::Device {
+                device: *set,
+                setpoint: Setpoint::Power {
+                    p: Quantity::max(*p - step, s.spec(*set).rating.p.lower()),
+                    q: ReactivePower::ZERO,
+                },
+            },
+            why: format!("{} takes over {carried:.1}", s.spec(to).id),
+        });
+    }
 }
 
 /// Connects the new former; a storage that is on is left to its setpoints.

@@ -14,16 +14,19 @@ mod pcc_tracking;
 mod reactive_exchange;
 mod reserve;
 mod safety;
+mod secondary_frequency;
 mod separating;
 mod service_delivery;
 mod smoothed;
 mod synchronising;
 mod voltage_support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::{DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule};
+use model::{
+    DeviceIx, DeviceSpec, Event, Instant, Mode, ProcessImage, Proposal, Role, Schedule, Setpoint,
+};
 use quantities::{ActivePower, Bounds, ReactivePower};
 
 use crate::{Bench, Estimate, Rhythm};
@@ -39,6 +42,7 @@ pub use pcc_tracking::PccTracking;
 pub use reactive_exchange::ReactiveExchange;
 pub use reserve::Reserve;
 pub use safety::Safety;
+pub use secondary_frequency::SecondaryFrequency;
 pub use separating::Separating;
 pub use service_delivery::ServiceDelivery;
 pub use synchronising::Synchronising;
@@ -69,8 +73,8 @@ pub struct Situation<'a> {
     pub storage: &'a [(DeviceIx, Bounds<ActivePower>)],
     /// What each one could do that answers, on or off.
     pub storage_answering: &'a [(DeviceIx, Bounds<ActivePower>)],
-    /// Devices that were asked for something since the bench was armed.
-    pub touched: &'a BTreeSet<DeviceIx>,
+    /// What each device was asked for last, and when, since the bench was armed.
+    pub sent: &'a BTreeMap<DeviceIx, (Instant, Setpoint)>,
     /// Devices that a person holds off.
     pub held_off: &'a [DeviceIx],
     /// Total power of the setpoints that the storage not in service was sent last.

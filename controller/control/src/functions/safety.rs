@@ -135,8 +135,8 @@ fn of_step<'a>(s: &'a Situation<'_>, step: RestStep) -> impl Iterator<Item = Dev
     devices.filter_map(move |(index, spec)| {
         let device = DeviceIx(u16::try_from(index).ok()?);
         let moves = match spec.role {
-            Role::Source => s.touched.contains(&device),
-            Role::Load => spec.takes_power && s.touched.contains(&device),
+            Role::Source => s.sent.contains_key(&device),
+            Role::Load => spec.takes_power && s.sent.contains_key(&device),
             Role::Ess => spec.takes_power,
             Role::Pv => spec.takes_ceiling,
             _ => false,

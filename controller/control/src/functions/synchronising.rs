@@ -17,7 +17,7 @@ pub struct Synchronising {
 
 /// Slip against the utility while synchronising: the angle then passes zero every 10 s.
 /// Chosen: 0.1 Hz, the strictest row of the usual synchronising limits.
-const SLIP: Frequency = Frequency::from_hertz(0.1);
+pub(super) const SLIP: Frequency = Frequency::from_hertz(0.1);
 /// Share of the island's own frequency droop that is corrected per second while matching.
 /// Chosen: 0.5 /s, slower than the island settles and faster than a beat period.
 const MATCH_GAIN_PER_S: f64 = 0.5;
@@ -52,7 +52,7 @@ impl Propose for Synchronising {
             let reach = s.storage_rated() * 0.5;
             let offset = Bounds::between(-reach, reach).clamp(offset + step);
             self.offset = Some((s.now, offset));
-            // A set alone slips by its own droop; nobody can be told how much to give.
+            // Sets alone are steered by their own setpoint (see `secondary_frequency`).
             let steered = Proposal {
                 function: Function::Synchronising,
                 target: Target::Group {

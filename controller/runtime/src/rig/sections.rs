@@ -165,6 +165,7 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
         setpoint_validity: duration as "setpoint_validity",
         pcc_gain_per_s: number as "pcc_gain_per_s",
         island_v_gain_per_s: number as "island_v_gain_per_s",
+        island_f_gain_per_s: number as "island_f_gain_per_s",
     );
     if let Some(droop) = table.quantity::<quantities::StateOfCharge>("droop") {
         settings.droop = droop.value.as_fraction();
@@ -179,7 +180,7 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
     settings.reserve_soc = table.quantity("reserve_soc").map(|soc| soc.value);
     settings.reserve_p = table.quantity("reserve_p").map(|p| p.value);
     settings.delay_margin = delay_margin(&table, settings.droop);
-    let checks: [(&str, bool, &str); 7] = [
+    let checks: [(&str, bool, &str); 8] = [
         (
             "period",
             (Duration::from_millis(10)..=Duration::from_secs(5)).contains(&settings.period),
@@ -204,6 +205,11 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
             "island_v_gain_per_s",
             (0.0..=100.0).contains(&settings.island_v_gain_per_s),
             "the gain must lie between 0 and 100 per second",
+        ),
+        (
+            "island_f_gain_per_s",
+            (0.0..=20.0).contains(&settings.island_f_gain_per_s),
+            "the gain must lie between 0 and 20 per second",
         ),
         (
             "reserve_soc",

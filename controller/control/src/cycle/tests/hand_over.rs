@@ -480,3 +480,35 @@ fn a_reference_of_voltage_does_not_wind_up_while_a_set_forms_alone() {
     });
     assert!(q.is_none_or(|q| q.abs() < 500.0), "{q:?}");
 }
+
+#[test]
+fn a_set_with_a_setpoint_is_unloaded_for_the_storage_that_takes_over() {
+    let mut desk = islanded(|devices| devices[SET.index()].takes_power = true);
+    desk.see(SET, Point::SwitchOn, 1.0);
+    desk.see(ESS, Point::SwitchOn, 0.0);
+    share(&mut desk, 0.0, 4.0);
+    desk.run(1.0);
+    assert!((kw(desk.controller.sent[&SET].1) - 4.0).abs() < 0.1);
+    desk.orders(&[hand_over(ESS)]);
+    desk.see(ESS, Point::SwitchOn, 1.0);
+    share(&mut desk, 0.3, 3.7);
+    desk.run(0.6);
+    let sent = kw(desk.controller.sent[&SET].1);
+    assert!((1.0..3.0).contains(&sent), "{sent}");
+    // What is left goes on being called down, never below nothing.
+    desk.run(5.0);
+    assert_eq!(kw(desk.controller.sent[&SET].1), 0.0);
+}
+
+#[test]
+fn a_set_that_is_kept_on_after_a_hand_over_takes_its_setpoint() {
+    let mut desk = islanded(|devices| devices[SET.index()].takes_power = true);
+    desk.orders(&[hand_over(SET)]);
+    desk.see(SET, Point::SwitchOn, 1.0);
+    share(&mut desk, 0.0, 4.0);
+    desk.run(4.0);
+    desk.see(ESS, Point::SwitchOn, 0.0);
+    desk.run(1.0);
+    assert_eq!(handed_to(&desk), [(SET, 1)]);
+    assert!((kw(desk.controller.sent[&SET].1) - 4.0).abs() < 0.1);
+}
