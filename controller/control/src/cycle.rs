@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use limiter::{Approved, Limiter};
 use model::{
-    DeviceIx, Event, Function, Group, Instant, Mode, ModeRequest, Order, ProcessImage, Proposal,
-    Role, Schedule, ServiceReport, Setpoint,
+    Characteristic, DeviceIx, Event, Function, Group, Instant, Mode, ModeRequest, Order,
+    ProcessImage, Proposal, Role, Schedule, ServiceReport, Setpoint,
 };
 use quantities::{ActivePower, Bounds, Quantity};
 use serde::Serialize;
@@ -54,6 +54,19 @@ pub struct Dispatch {
     pub urgent: bool,
 }
 
+/// A characteristic that may leave for its device, which then follows it by itself.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Adoption {
+    /// Which device.
+    pub device: DeviceIx,
+    /// What it shall follow.
+    pub characteristic: Approved<Characteristic>,
+    /// Time after which it shall give it up by itself; `None`: as the device has it.
+    pub revert: Option<Duration>,
+    /// Not to be begun after this instant.
+    pub valid_until: Instant,
+}
+
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
@@ -63,6 +76,8 @@ pub struct Outcome {
     pub estimate: Estimate,
     /// Setpoints to send, in the order of the rig.
     pub dispatches: Vec<Dispatch>,
+    /// Characteristics to send, in the order in which they were asked for.
+    pub adoptions: Vec<Adoption>,
     /// What each service is asked for and could give.
     pub services: Vec<ServiceReport>,
     /// What happened.
@@ -110,6 +125,8 @@ pub struct Controller {
     said_again: BTreeSet<DeviceIx>,
     short: BTreeMap<Group, bool>,
     refused: BTreeMap<DeviceIx, limiter::Refusal>,
+    /// Characteristics that were let through in this step.
+    adoptions: Vec<Adoption>,
 }
 
 impl Controller {
@@ -150,6 +167,7 @@ impl Controller {
             said_again: BTreeSet::new(),
             short: BTreeMap::new(),
             refused: BTreeMap::new(),
+            adoptions: Vec::new(),
         }
     }
 
@@ -192,6 +210,7 @@ impl Controller {
             mode: self.mode.mode(),
             estimate: seen,
             dispatches,
+            adoptions: std::mem::take(&mut self.adoptions),
             services: self.service_delivery.reports().to_vec(),
             events: wishes.events,
         }
@@ -232,6 +251,13 @@ impl Controller {
                     }
                 }
                 Order::HandOver { to } if known(to) => self.hand_over.ask(*to),
+                Order::Adopt {
+                    device,
+                    characteristic,
+                    revert,
+                } if known(device) => {
+                    self.adopt(now, *device, characteristic, *revert, image, events);
+                }
                 Order::Release { device } if known(device) => self.operator.release(*device),
                 Order::Forget { device } => {
                     self.sent.remove(device);
@@ -239,7 +265,8 @@ impl Controller {
                 }
                 Order::Hold { device, .. }
                 | Order::Release { device }
-                | Order::HandOver { to: device } => {
+                | Order::HandOver { to: device }
+                | Order::Adopt { device, .. } => {
                     events.push(Event::OrderRefused {
                         why: format!("there is no device number {}", device.0),
                     });
@@ -287,6 +314,7 @@ impl Controller {
                     self.safety.stop();
                     self.mode.ask(ModeRequest::Safe, Asking::EmergencyStop);
                 }
+                Order::HeartbeatLost => self.mode.ask(ModeRequest::Safe, Asking::Heartbeat),
                 Order::Rest(step) => {
                     self.resting = true;
                     self.schedules.clear();
@@ -322,6 +350,39 @@ impl Controller {
         }
         self.schedules.retain(|s| s.until > now);
         rest
+    }
+
+    /// Lets a characteristic through to its device, or tells why not.
+    fn adopt(
+        &mut self,
+        now: Instant,
+        device: DeviceIx,
+        wish: &Characteristic,
+        revert: Option<Duration>,
+        image: &ProcessImage,
+        events: &mut Vec<Event>,
+    ) {
+        let approved = match (self.armed && !self.resting, self.mode.mode()) {
+            (false, _) => Err("the bench is not armed".to_owned()),
+            (true, Mode::Safe) => Err("the bench is in the safe mode".to_owned()),
+            (true, _) => self
+                .limiter
+                .approve_characteristic(device, wish.clone(), image)
+                .map_err(|refusal| refusal.to_string()),
+        };
+        match approved {
+            Ok(characteristic) => self.adoptions.push(Adoption {
+                device,
+                characteristic,
+                revert,
+                valid_until: now + self.bench.settings.setpoint_validity,
+            }),
+            Err(why) => events.push(Event::NotAdopted {
+                device,
+                characteristic: wish.to_string(),
+                why,
+            }),
+        }
     }
 
     /// Tells when the market's schedule is left for an island, and when it is taken up again.

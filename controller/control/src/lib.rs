@@ -17,7 +17,7 @@ pub mod mode;
 pub mod reservation;
 pub mod settings;
 
-pub use cycle::{Controller, Dispatch, Outcome, Rhythm};
+pub use cycle::{Adoption, Controller, Dispatch, Outcome, Rhythm};
 pub use estimate::Estimate;
 pub use reservation::{Reserved, ServiceSpec, Side};
 pub use settings::{Bench, Settings};

@@ -37,6 +37,8 @@ pub enum Asking {
     Person,
     /// The emergency stop circuit.
     EmergencyStop,
+    /// The guard of the heartbeat, which has brought devices to rest already.
+    Heartbeat,
 }
 
 impl Asking {
@@ -44,6 +46,7 @@ impl Asking {
         match self {
             Self::Person => "asked for",
             Self::EmergencyStop => "the emergency stop is not seen closed",
+            Self::Heartbeat => "control had not run for a heartbeat",
         }
     }
 }

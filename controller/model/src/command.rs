@@ -6,7 +6,7 @@ use std::time::Duration;
 use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, Quantity, ReactivePower, Voltage};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceIx, DeviceSpec, Instant, ModeRequest, Role, ServiceIx};
+use crate::{Characteristic, DeviceIx, DeviceSpec, Instant, ModeRequest, Role, ServiceIx};
 
 /// What a device is asked to do. Only the limiter turns one into something that drivers take.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,6 +140,17 @@ pub enum Order {
         /// Which unit.
         to: DeviceIx,
     },
+    /// A device is to follow another characteristic by itself.
+    Adopt {
+        /// Which device.
+        device: DeviceIx,
+        /// What it shall follow.
+        characteristic: Characteristic,
+        /// Time after which it shall give it up by itself; `None`: as the device has it.
+        revert: Option<Duration>,
+    },
+    /// Control has not run for a heartbeat, and devices were brought to rest without it: the safe mode.
+    HeartbeatLost,
 }
 
 /// What is agreed with the utility about the point of common coupling; `None` = nothing.

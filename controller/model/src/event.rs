@@ -323,6 +323,26 @@ pub enum Event {
         /// What was missing.
         why: String,
     },
+    /// A device follows another characteristic by itself: written, read back, and in force.
+    Adopted {
+        /// Which device.
+        device: DeviceIx,
+        /// What it follows.
+        characteristic: String,
+        /// Time since it was let through, in seconds.
+        after_s: f64,
+        /// Its record in the ledger.
+        atom: String,
+    },
+    /// A device does not follow what it was to follow by itself.
+    NotAdopted {
+        /// Which device.
+        device: DeviceIx,
+        /// What it was to follow.
+        characteristic: String,
+        /// Who refused it, and why.
+        why: String,
+    },
     /// The exchange has left what was agreed with the utility, and nothing brings it back.
     ExchangeMissed {
         /// Power beyond the nearest limit in watts, positive = import.

@@ -5,6 +5,7 @@
 //! ([`crate::session`]). It never waits, except for the ledger and only up to its
 //! deadline: what is not durable does not leave.
 
+mod adopting;
 mod arming;
 mod fallback;
 mod finish;
@@ -132,6 +133,8 @@ pub struct Engine {
     rested: Vec<Rested>,
     /// Devices that the last safe end told.
     rested_devices: u64,
+    /// Characteristics under way.
+    adopting: Vec<adopting::Adopting>,
     /// Devices whose plug is out.
     pulled: Vec<fallback::Pulled>,
     /// Devices that have proved their fallback, or not.
@@ -182,6 +185,7 @@ impl Engine {
             safe_end: None,
             rested: Vec::new(),
             rested_devices: 0,
+            adopting: Vec::new(),
             pulled: Vec::new(),
             fallbacks: Vec::new(),
             loop_delays: VecDeque::new(),
@@ -289,6 +293,7 @@ impl Engine {
             });
         }
         self.release(now, utc, &outcome.dispatches, rests, &mut events);
+        self.release_adoptions(now, utc, &outcome.adoptions, &mut events);
         if armed == Some(false) {
             self.parts.path.close();
         }
@@ -399,6 +404,9 @@ impl Engine {
                     text: text.clone(),
                 }),
                 LinkEvent::Confirmed { .. } | LinkEvent::Missed { .. } => {
+                    if self.hear_of_adoption(event, events, notes) {
+                        continue;
+                    }
                     if let Some(progress) = self.tracker.heard(now, event) {
                         self.acknowledge(vec![progress], events, notes);
                     }

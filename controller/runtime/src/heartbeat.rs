@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Clock, Instant, ModeRequest, Order};
+use model::{Clock, Instant, Order};
 
 use crate::engine::{OrderQueue, Pulse};
 
@@ -31,7 +31,7 @@ pub async fn guard(
                 message = "Control has not run for a heartbeat: devices are brought to rest.",
                 heartbeat_s = heartbeat.as_secs_f64()
             );
-            orders.push(Order::Mode(ModeRequest::Safe));
+            orders.push(Order::HeartbeatLost);
             rest();
         }
         lost = silent;
@@ -79,7 +79,8 @@ mod tests {
         beat_for(2).await;
         stall().await;
         assert_eq!(rests.load(Ordering::Relaxed), 2, "and again for the next");
-        assert_eq!(orders.take().len(), 2, "an order for the safe mode each");
+        let told = [Order::HeartbeatLost, Order::HeartbeatLost];
+        assert_eq!(orders.take(), told, "the safe mode each, by its cause");
         guard.abort();
     }
 }

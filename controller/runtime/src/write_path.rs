@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bus::{BusHandle, Rejected, WriteJob, Writer};
+use bus::{AdoptJob, BusHandle, Rejected, WriteJob, Writer};
 use model::DeviceIx;
 
 /// The way to every bus.
@@ -101,6 +101,18 @@ impl WritePath {
     /// When there is no path, or the bus does not take it.
     pub fn write(&self, bus: usize, job: WriteJob) -> Result<(), Rejected> {
         write(self.open.as_deref(), bus, job)
+    }
+
+    /// Hands a characteristic to a bus; never waits. A setting is nothing that a safe end takes back, so
+    /// its device does not count as one that was told something.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn adopt(&self, bus: usize, job: AdoptJob) -> Result<(), Rejected> {
+        let writers = self.open.as_deref().ok_or(Rejected::NotArmed)?;
+        let writer = writers.each.get(bus).ok_or(Rejected::Ended)?;
+        let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.as_ref().ok_or(Rejected::NotArmed)?.adopt(job)
     }
 
     /// Whether a device was told something since the path was made.

@@ -67,6 +67,8 @@ codes! {
         "A loop is written among the steps as `{ repeat = 3, do = [ … ] }`. With `as = \"n\"` the text `{n}` stands for the number of the round, from 1, in every text of its steps; the name is one that neither the matrix nor a loop around it has. A script has at most 2000 steps and rounds when its loops are written out.";
     BAD_INCLUDE = "S027",
         "`include` lists files, relative to the one that it stands in, whose `setup`, `do`, `teardown` and `include` are taken over. A file that is not there, one that includes itself by whatever way, and more than a hundred files are refused.";
+    BAD_CHARACTERISTIC = "S028",
+        "`adopt` names, for a device, one characteristic: `volt_var`, `volt_watt` or `watt_var` with points in per unit in ascending order, `freq_droop = { db_of_hz = 0.036, db_uf_hz = 0.036, k_of = 0.05, k_uf = 0.05 }`, or `power_factor = { pf = 0.95, absorbs = true }`. Its numbers must be such that a device could follow them.";
 }
 
 /// The longer explanation of a code.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use emulator::course::Course;
 use emulator::faults::Fault;
-use model::{Agreement, ModeRequest, Role};
+use model::{Agreement, Characteristic, ModeRequest, Role};
 
 pub use mention::{Mention, Named};
 pub use moment::{Anchor, Moment};
@@ -279,6 +279,15 @@ pub enum Action {
     HandOver {
         /// Which unit.
         to: String,
+    },
+    /// A characteristic that a device is to follow by itself.
+    Adopt {
+        /// Which device.
+        device: String,
+        /// What it shall follow.
+        characteristic: Characteristic,
+        /// Time after which it shall give it up by itself.
+        revert: Option<Duration>,
     },
 }
 

@@ -203,6 +203,8 @@ pub const EVENT_KINDS: &[&str] = &[
     "hand_over_began",
     "handed_over",
     "hand_over_failed",
+    "adopted",
+    "not_adopted",
     "noticed",
     "alarm_raised",
     "alarm_acknowledged",
@@ -252,6 +254,8 @@ pub fn event_kind(event: &Event) -> &'static str {
         Event::HandOverBegan { .. } => "hand_over_began",
         Event::HandedOver { .. } => "handed_over",
         Event::HandOverFailed { .. } => "hand_over_failed",
+        Event::Adopted { .. } => "adopted",
+        Event::NotAdopted { .. } => "not_adopted",
         Event::Noticed { .. } => "noticed",
         Event::AlarmRaised { .. } => "alarm_raised",
         Event::AlarmAcknowledged { .. } => "alarm_acknowledged",
@@ -271,6 +275,8 @@ fn event_device(event: &Event) -> Option<model::DeviceIx> {
         | Event::LoadRestored { device }
         | Event::Unplugged { device }
         | Event::ServiceReallocated { device, .. }
+        | Event::Adopted { device, .. }
+        | Event::NotAdopted { device, .. }
         | Event::FellBack { device, .. } => Some(*device),
         Event::HandOverBegan { to, .. }
         | Event::HandedOver { to, .. }

@@ -275,6 +275,22 @@ impl Stage<'_> {
                     .ok_or_else(|| at(format!("the rig has no device `{to}`")))?;
                 self.order(Order::HandOver { to }).map_err(at)
             }
+            Action::Adopt {
+                device,
+                characteristic,
+                revert,
+            } => {
+                let device = self
+                    .rig
+                    .device(device)
+                    .ok_or_else(|| at(format!("the rig has no device `{device}`")))?;
+                self.order(Order::Adopt {
+                    device,
+                    characteristic: characteristic.clone(),
+                    revert: *revert,
+                })
+                .map_err(at)
+            }
             Action::Mode(request) => {
                 self.orders.push(Order::Mode(*request));
                 Ok(())

@@ -763,7 +763,7 @@ fn the_breaker_is_opened_at_a_safe_end_only_where_the_rig_wants_it() {
 }
 
 #[test]
-fn the_change_of_mode_by_an_emergency_stop_names_it_as_its_cause() {
+fn the_change_to_the_safe_mode_names_what_has_caused_it() {
     let check = |order: Order, cause: &str| {
         let mut desk = Desk::new();
         desk.run(1.0);
@@ -778,6 +778,7 @@ fn the_change_of_mode_by_an_emergency_stop_names_it_as_its_cause() {
         Order::EmergencyStop,
         "the emergency stop is not seen closed",
     );
+    check(Order::HeartbeatLost, "control had not run for a heartbeat");
     check(Order::Mode(ModeRequest::Safe), "asked for");
 }
 
@@ -1008,4 +1009,46 @@ fn a_frozen_frequency_meter_is_outvoted_by_two_that_agree_and_by_no_single_one()
             "{ess:?} {pv:?}: {seen}"
         );
     }
+}
+
+#[test]
+fn a_characteristic_is_let_through_while_the_bench_is_armed_and_not_at_rest() {
+    let wish = model::Characteristic::VoltVar(vec![(0.92, 0.44), (1.08, -0.44)]);
+    let adopt = |device: DeviceIx, characteristic: &model::Characteristic| Order::Adopt {
+        device,
+        characteristic: characteristic.clone(),
+        revert: Some(Duration::from_secs(60)),
+    };
+    let check = |before: &[Order], order: Order, refused: Option<&str>| {
+        let mut desk = Desk::new();
+        desk.orders(before);
+        let outcome = desk.orders(&[order]);
+        let why = outcome.events.iter().find_map(|event| match event {
+            Event::NotAdopted { why, .. } => Some(why.as_str()),
+            _ => None,
+        });
+        assert_eq!(outcome.adoptions.len(), usize::from(refused.is_none()));
+        assert!(
+            why.unwrap_or_default()
+                .contains(refused.unwrap_or_default()),
+            "{why:?}"
+        );
+        // It is for one step.
+        assert!(desk.orders(&[]).adoptions.is_empty());
+    };
+    check(&[], adopt(PV, &wish), None);
+    check(&[], adopt(ESS, &wish), None);
+    check(
+        &[],
+        adopt(PLUG_1, &wish),
+        Some("cannot take this kind of setpoint"),
+    );
+    check(&[Order::Arm(false)], adopt(PV, &wish), Some("not armed"));
+    check(
+        &[Order::Mode(ModeRequest::Safe)],
+        adopt(PV, &wish),
+        Some("safe mode"),
+    );
+    let steep = model::Characteristic::VoltVar(vec![(0.92, 1.4)]);
+    check(&[], adopt(PV, &steep), Some("must lie in"));
 }

@@ -15,14 +15,13 @@ impl OrderQueue {
     /// Adds an order; false when too many wait already. The way to the safe mode is never full: it is
     /// enough that it waits there once.
     pub fn push(&self, order: Order) -> bool {
-        const SAFE: Order = Order::Mode(ModeRequest::Safe);
+        let is_safe = matches!(order, Order::Mode(ModeRequest::Safe) | Order::HeartbeatLost);
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= ORDERS_WAITING_MAX {
-            if order == SAFE && waiting.last() != Some(&SAFE) {
+            if is_safe && waiting.last() != Some(&order) {
                 waiting.push(order);
-                return true;
             }
-            return order == SAFE;
+            return is_safe;
         }
         waiting.push(order);
         true
@@ -51,6 +50,7 @@ mod tests {
             queue.push(Order::Mode(ModeRequest::Safe)),
             "it waits already"
         );
-        assert_eq!(queue.take().len(), ORDERS_WAITING_MAX + 1);
+        assert!(queue.push(Order::HeartbeatLost));
+        assert_eq!(queue.take().len(), ORDERS_WAITING_MAX + 2);
     }
 }

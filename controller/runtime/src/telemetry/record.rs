@@ -572,6 +572,29 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("It does not take over the island: {why}."),
             json!({ "why": why }),
         ),
+        Event::Adopted {
+            device,
+            characteristic,
+            after_s,
+            atom,
+        } => row(
+            "adopted",
+            Info,
+            Some(device),
+            format!("It follows {characteristic} by itself after {after_s:.3} s."),
+            json!({ "characteristic": characteristic, "after_s": after_s, "atom": atom }),
+        ),
+        Event::NotAdopted {
+            device,
+            characteristic,
+            why,
+        } => row(
+            "not_adopted",
+            Error,
+            Some(device),
+            format!("It does not follow {characteristic}: {why}."),
+            json!({ "characteristic": characteristic, "why": why }),
+        ),
         Event::FellBack {
             device,
             after_s,

@@ -33,6 +33,10 @@ pub(crate) enum Holds {
     Texts,
     /// A list of pairs of texts.
     Pairs,
+    /// A list of pairs of numbers.
+    Curve,
+    /// True or false.
+    Flag,
     /// A number.
     Number,
     /// A whole number in a range.
@@ -70,7 +74,7 @@ const fn must(name: &'static str, holds: Holds, about: &'static str) -> Key {
 }
 
 use Holds::{
-    Checks, Either, Integer, Map, Number, Pairs, Steps, Table, Tables, Text, Texts, Words,
+    Checks, Curve, Either, Integer, Map, Number, Pairs, Steps, Table, Tables, Text, Texts, Words,
 };
 
 /// A number of devices, or that the utility can be set.
@@ -214,8 +218,61 @@ pub(crate) const STEP: &[Key] = &[
         "What is agreed with the utility from now on.",
     ),
     may("hand_over", Text, "The device that is to form the island."),
+    may(
+        "adopt",
+        Map(&Table(ADOPT)),
+        "A characteristic by device, one each, that it is to follow by itself.",
+    ),
     may("until", Table(UNTIL), "What the step waits for."),
     may("mark", Text, "A name for this moment."),
+];
+
+/// What a device is to follow by itself: one of these, and for how long.
+pub(crate) const ADOPT: &[Key] = &[
+    may(
+        "volt_var",
+        Curve,
+        "Reactive power over voltage, in per unit.",
+    ),
+    may(
+        "volt_watt",
+        Curve,
+        "Active power over voltage, in per unit.",
+    ),
+    may(
+        "watt_var",
+        Curve,
+        "Reactive over active power, in per unit.",
+    ),
+    may(
+        "freq_droop",
+        Table(DROOP),
+        "Deadbands and slopes of a frequency droop.",
+    ),
+    may(
+        "power_factor",
+        Table(POWER_FACTOR),
+        "A constant power factor.",
+    ),
+    may(
+        "revert",
+        Text,
+        "Time after which the device gives it up by itself.",
+    ),
+];
+
+/// A frequency droop.
+pub(crate) const DROOP: &[Key] = &[
+    must("db_of_hz", Number, "Deadband above nominal."),
+    must("db_uf_hz", Number, "Deadband below nominal."),
+    must("k_of", Number, "Droop above nominal, in per unit."),
+    must("k_uf", Number, "Droop below nominal, in per unit."),
+];
+
+/// A constant power factor.
+pub(crate) const POWER_FACTOR: &[Key] = &[
+    must("pf", Number, "The power factor."),
+    may("absorbs", Holds::Flag, "Whether it absorbs reactive power."),
 ];
 
 /// A loop among steps.

@@ -3,6 +3,7 @@
 //! The document is read once per combination of the matrix, because a value such as
 //! `{loss}` gets its unit checked only when it is put in. Faults that repeat are told once.
 
+mod adopt;
 mod characteristic;
 mod checks;
 mod include;

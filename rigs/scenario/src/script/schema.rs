@@ -72,6 +72,10 @@ fn of(holds: &Holds) -> Value {
         Holds::Pairs => json!({"type": "array", "items": {
             "type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2,
         }}),
+        Holds::Curve => json!({"type": "array", "items": {
+            "type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2,
+        }}),
+        Holds::Flag => json!({"type": "boolean"}),
         Holds::Number => json!({"type": "number"}),
         Holds::Integer(least, most) => {
             json!({"type": "integer", "minimum": least, "maximum": most})

@@ -548,6 +548,28 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "D002",
             "did you mean `max_gap`?",
         ),
+        (
+            step(r#"{ at = "0s", adopt = { pv1 = { volt_var = [[0.98, 0.1], [0.92, 0]] } } }"#),
+            "S028",
+            "point 2 stands left of the one before it",
+        ),
+        (
+            step(r#"{ at = "0s", adopt = { pv1 = { revert = "60s" } } }"#),
+            "S028",
+            "this says 0",
+        ),
+        (
+            step(r#"{ at = "0s", adopt = { pv1 = { power_factor = { absorbs = true } } } }"#),
+            "D004",
+            "`do.adopt.pv1.power_factor.pf` is missing",
+        ),
+        (
+            step(
+                r#"{ at = "0s", adopt = { pv1 = { freq_droop = { db_of_hz = 0.1, db_uf_hz = 0.1, k_of = 0.05, k_uf = 0.05, db_of = 0.1 } } } }"#,
+            ),
+            "D002",
+            "did you mean `db_of_hz`?",
+        ),
         (step(r#"{ mark = "a" }"#), "D004", "`do.at` is missing"),
         (
             check(r#"{ link = "a", loss = "0.1%" }"#),
@@ -853,4 +875,58 @@ fn a_recorded_course_is_read_beside_the_scenario_and_its_faults_have_their_own_p
     };
     assert_eq!(signals.len(), 2);
     assert_eq!(course.length(), Duration::from_secs(5));
+}
+
+#[test]
+fn a_device_adopts_what_a_step_says_in_the_words_of_its_settings() {
+    let scenario = |adopt: &str| {
+        let text = format!(
+            "name = \"x\"\ndo = [{{ at = \"1s\", adopt = {{ pv1 = {{ {adopt} }} }} }}]\n\
+             check = [{{ ledger = \"complete\" }}]\n"
+        );
+        let mut scenarios = load(&text).expect("it is right");
+        scenarios.remove(0).steps.remove(0).actions
+    };
+    use model::Characteristic::{FreqDroop, PowerFactor, VoltVar, VoltWatt, WattVar};
+    let points = vec![(0.6, 0.44), (0.9, -0.44)];
+    let droop = model::Droop {
+        db_over_hz: 0.036,
+        db_under_hz: 0.05,
+        k_over: 0.05,
+        k_under: 0.04,
+    };
+    let curve = "[[0.6, 0.44], [0.9, -0.44]]";
+    for (text, characteristic, revert) in [
+        (
+            format!("volt_var = {curve}, revert = \"60s\""),
+            VoltVar(points.clone()),
+            Some(60),
+        ),
+        (
+            format!("volt_watt = {curve}"),
+            VoltWatt(points.clone()),
+            None,
+        ),
+        (format!("watt_var = {curve}"), WattVar(points), None),
+        (
+            "freq_droop = { db_of_hz = 0.036, db_uf_hz = 0.05, k_of = 0.05, k_uf = 0.04 }".into(),
+            FreqDroop(droop),
+            None,
+        ),
+        (
+            "power_factor = { pf = 0.95, absorbs = true }".into(),
+            PowerFactor {
+                pf: 0.95,
+                absorbs: true,
+            },
+            None,
+        ),
+    ] {
+        let expected = Action::Adopt {
+            device: "pv1".into(),
+            characteristic,
+            revert: revert.map(Duration::from_secs),
+        };
+        assert_eq!(scenario(&text), [expected]);
+    }
 }

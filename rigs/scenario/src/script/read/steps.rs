@@ -58,6 +58,7 @@ impl Reader<'_> {
             actions.push(Action::Mode(request));
         }
         actions.extend(self.agreement(&table).map(Action::Agree));
+        self.adoptions(&table, &mut actions);
         if table.has("hand_over") {
             let to = self.device(&table, "hand_over");
             actions.extend(to.map(|to| Action::HandOver { to }));
@@ -73,7 +74,7 @@ impl Reader<'_> {
                 table.span(),
                 "this step does nothing",
                 "",
-                "add `set`, `step`, `ramp`, `play`, `fault`, `mode`, `agree`, `hand_over`, `mark` or `until`, or take it out",
+                "add `set`, `step`, `ramp`, `play`, `fault`, `mode`, `agree`, `hand_over`, `adopt`, `mark` or `until`, or take it out",
             );
         }
         table.finish();
@@ -255,7 +256,7 @@ impl Reader<'_> {
     }
 
     /// A key with the matrix put in.
-    fn key(&self, name: &Spanned<String>) -> Option<Spanned<String>> {
+    pub(super) fn key(&self, name: &Spanned<String>) -> Option<Spanned<String>> {
         let value = self.fill(name)?;
         Some(Spanned {
             value,
