@@ -80,9 +80,9 @@ pub struct Reserved {
     pub up: ActivePower,
     /// Power downwards, as a magnitude.
     pub down: ActivePower,
-    /// Energy that must be there to discharge.
+    /// Energy at the terminals that must be there to discharge.
     pub energy_up: Energy,
-    /// Energy that must find room.
+    /// Energy at the terminals that must find room.
     pub energy_down: Energy,
 }
 
@@ -108,7 +108,7 @@ impl Reserved {
         Bounds::new(able.lower() + self.down, able.upper() - self.up)
     }
 
-    /// The charges between which every reserve can be held for its time; `None` where there is none,
+    /// The charges between which every reserve can be held for its time, losses included; `None` where there is none,
     /// or the rig does not say how much energy the device has.
     #[must_use]
     pub fn charge(&self, spec: &DeviceSpec) -> Option<Bounds<StateOfCharge>> {
@@ -118,10 +118,14 @@ impl Reserved {
             .map(Energy::as_watt_hours)
             .filter(|wh| *wh > 0.0)?;
         let part = |energy: Energy| energy.as_watt_hours() / capacity_wh;
-        let soc = spec.rating.soc;
+        let (soc, efficiency) = (spec.rating.soc, spec.rating.efficiency);
         Bounds::new(
-            StateOfCharge::from_fraction(soc.lower().as_fraction() + part(self.energy_up)),
-            StateOfCharge::from_fraction(soc.upper().as_fraction() - part(self.energy_down)),
+            StateOfCharge::from_fraction(
+                soc.lower().as_fraction() + part(efficiency.drawn(self.energy_up)),
+            ),
+            StateOfCharge::from_fraction(
+                soc.upper().as_fraction() - part(efficiency.stored(self.energy_down)),
+            ),
         )
     }
 }
@@ -151,6 +155,7 @@ mod tests {
                 ),
                 capacity: Some(Energy::from_kilowatt_hours(10.0)),
                 source: None,
+                efficiency: model::Efficiency::LOSSLESS,
                 temperature: None,
             },
             shed: None,
@@ -222,6 +227,15 @@ mod tests {
         let charge = reserved.charge(&specs[0]).expect("some");
         assert!((charge.lower().as_percent() - 35.0).abs() < 1e-9);
         assert!((charge.upper().as_percent() - 80.0).abs() < 1e-9);
+        // With losses more of the charge has to be kept for the way out, and less room for the way in.
+        let mut lossy = specs[0].clone();
+        lossy.rating.efficiency = model::Efficiency {
+            charge: 0.9,
+            discharge: 0.8,
+        };
+        let charge = reserved.charge(&lossy).expect("some");
+        assert!((charge.lower().as_percent() - 40.0).abs() < 1e-9);
+        assert!((charge.upper().as_percent() - 81.0).abs() < 1e-9);
         let too_much = sold("fcr-ce", 6.0, 6.0, 7200, &[0]);
         assert_eq!(
             Reserved::of(DeviceIx(0), &[too_much], &specs).charge(&specs[0]),

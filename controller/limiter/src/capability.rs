@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{DeviceImage, DeviceSpec, Instant, Role, Signal};
-use quantities::{ActivePower, Bounds, Current, Quantity, StateOfCharge, Temperature};
+use quantities::{ActivePower, Bounds, Current, Energy, Quantity, StateOfCharge, Temperature};
 
 /// How fast a battery can have become warmer or colder since its temperature was read, in kelvin per
 /// second.
@@ -155,10 +155,14 @@ fn worst_case_soc(
         return Some(Bounds::exactly(soc));
     }
     let capacity = spec.rating.capacity?;
-    let moved = |power: ActivePower| (power.abs() * age).as_watt_hours() / capacity.as_watt_hours();
+    let efficiency = spec.rating.efficiency;
+    let energy = |power: ActivePower| power.abs() * age;
+    let part = |energy: Energy| energy.as_watt_hours() / capacity.as_watt_hours();
     let fraction = soc.as_fraction();
+    let drawn = part(efficiency.drawn(energy(spec.rating.p.upper())));
+    let stored = part(efficiency.stored(energy(spec.rating.p.lower())));
     Some(Bounds::between(
-        StateOfCharge::from_fraction(fraction - moved(spec.rating.p.upper())),
-        StateOfCharge::from_fraction(fraction + moved(spec.rating.p.lower())),
+        StateOfCharge::from_fraction(fraction - drawn),
+        StateOfCharge::from_fraction(fraction + stored),
     ))
 }

@@ -19,7 +19,8 @@ pub mod time;
 pub use characteristic::{Characteristic, Droop, NotACharacteristic};
 pub use command::{Agreement, Order, RestStep, Schedule, Setpoint};
 pub use device::{
-    DeviceId, DeviceIx, DeviceSpec, Forming, Rating, Role, SourceRating, TemperatureRating,
+    DeviceId, DeviceIx, DeviceSpec, Efficiency, Forming, Rating, Role, SourceRating,
+    TemperatureRating,
 };
 pub use event::{Event, Stage};
 pub use image::{DeviceImage, Link, ProcessImage};

@@ -583,9 +583,8 @@ fn participant(
                 state_of_charge_ppm_max: ppm(spec.rating.soc.upper().as_fraction()),
                 // Chosen: 5 %, kept for what an island may need.
                 reserve_ppm: 50_000,
-                // Chosen: 95 % each way, the usual round trip of 90 % for a lithium store.
-                charge_efficiency_ppm: 950_000,
-                discharge_efficiency_ppm: 950_000,
+                charge_efficiency_ppm: ppm(spec.rating.efficiency.charge),
+                discharge_efficiency_ppm: ppm(spec.rating.efficiency.discharge),
                 degradation: Price(0),
                 thresholds: Thresholds::Fixed {
                     buy_below: Price(buy_below_mc),

@@ -49,6 +49,7 @@ fn spec(name: &str, role: Role, lower_kw: f64, upper_kw: f64) -> DeviceSpec {
             ),
             capacity: Some(Energy::from_kilowatt_hours(10.0)),
             source: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
         },
         shed: None,

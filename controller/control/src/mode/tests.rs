@@ -22,6 +22,7 @@ fn spec(name: &str, role: Role, shed: Option<u8>, kw: f64) -> DeviceSpec {
             ),
             capacity: Some(Energy::from_kilowatt_hours(10.0)),
             source: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
         },
         shed,

@@ -32,6 +32,7 @@ fn spec(role: Role, forming: Forming, kva: f64) -> DeviceSpec {
             ),
             capacity: None,
             source: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
         },
         shed: None,

@@ -34,6 +34,7 @@ fn spec(role: Role) -> DeviceSpec {
             ),
             capacity: Some(Energy::from_kilowatt_hours(10.0)),
             source: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
         },
         shed: None,

@@ -32,6 +32,7 @@ fn dispatch() -> (Vec<DeviceId>, Vec<Dispatch>) {
             ),
             capacity: None,
             source: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
         },
         shed: None,

@@ -28,6 +28,7 @@ pub(crate) fn device(name: &str, role: Role) -> DeviceSpec {
             ),
             capacity: None,
             source: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
         },
         shed: None,

@@ -362,6 +362,7 @@ pub(super) fn spec(device: &RigDevice, site: &Site) -> DeviceSpec {
                 )
             }),
             capacity: device.capacity,
+            efficiency: device.efficiency,
             source: match (device.role, device.f, device.v) {
                 (Role::Source, Some(f), Some(v)) => Some(SourceRating {
                     f,

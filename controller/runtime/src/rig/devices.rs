@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus::KeepAlives;
 use document::{Source, Spanned, Table};
-use model::{Forming, Point, Role};
+use model::{Efficiency, Forming, Point, Role};
 use profile::modbus::CommsLoss;
 use profile::{Profile, Protocol};
 use quantities::{
@@ -129,6 +129,7 @@ fn device(
         id: name.into(),
         ramp: slowest(ramp, profile.as_deref()),
         capacity: table.quantity("capacity").map(|c| c.value),
+        efficiency: efficiency(table),
         revert: table.duration("revert").map(|r| r.value),
         shed: table.integer("shed", 1..=255).map(|s| s.value as u8),
         invert: table.boolean("invert").is_some_and(|i| i.value),
@@ -203,6 +204,31 @@ fn permitted(profile: Arc<Profile>, keep_alives: KeepAlives, table: &Table<'_>) 
         closed.keep_alive.clone_from(&open.keep_alive);
     }
     Arc::new(closed)
+}
+
+/// What a storage keeps of the energy that passes through it.
+fn efficiency(table: &Table<'_>) -> Efficiency {
+    let share = |key: &str, usual: f64| {
+        let Some(found) = table.quantity::<quantities::StateOfCharge>(key) else {
+            return usual;
+        };
+        let share = found.value.as_fraction();
+        if (0.5..=1.0).contains(&share) {
+            return share;
+        }
+        table.document().error(
+            "D005",
+            found.span,
+            format!("`{key}` must lie between 50 % and 100 %"),
+            "",
+            "it is the share of the energy that comes through, one way",
+        );
+        usual
+    };
+    Efficiency {
+        charge: share("charge_efficiency", Efficiency::USUAL.charge),
+        discharge: share("discharge_efficiency", Efficiency::USUAL.discharge),
+    }
 }
 
 /// What a device does where no utility is: a storage or a set forms along a droop unless the rig says otherwise.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use document::{Diagnostic, Source};
-use model::{Forming, RestStep, Role};
+use model::{Efficiency, Forming, RestStep, Role};
 use profile::Profile;
 use profile::modbus::SerialSettings;
 use quantities::{
@@ -301,6 +301,8 @@ pub struct RigDevice {
     pub ramp: Option<PowerRamp>,
     /// Usable energy at full charge.
     pub capacity: Option<Energy>,
+    /// What a storage keeps of the energy that passes through it.
+    pub efficiency: Efficiency,
     /// Time after which it shall revert by itself.
     pub revert: Option<Duration>,
     /// Order of shedding.

@@ -108,6 +108,7 @@ fn able(role: Role) -> DeviceSpec {
             ramp: PowerRamp::from_watts_per_second(1e6),
             soc: Bounds::unbounded(),
             capacity: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
             source: Some(SourceRating {
                 f: Bounds::between(Frequency::from_hertz(45.0), Frequency::from_hertz(65.0)),

@@ -423,6 +423,7 @@ fn plug() -> DeviceSpec {
             soc: Bounds::unbounded(),
             capacity: None,
             source: None,
+            efficiency: model::Efficiency::LOSSLESS,
             temperature: None,
         },
         shed: None,

@@ -154,7 +154,11 @@ pub(super) fn could_give(
             Side::Up => soc.as_fraction() - rating.soc.lower().as_fraction(),
             Side::Down => rating.soc.upper().as_fraction() - soc.as_fraction(),
         };
-        let mut energy = Energy::from_watt_hours(capacity.as_watt_hours() * part);
+        let charge = Energy::from_watt_hours(capacity.as_watt_hours() * part);
+        let mut energy = match side {
+            Side::Up => rating.efficiency.gives(charge),
+            Side::Down => rating.efficiency.fills(charge),
+        };
         for (i, other) in services.iter().enumerate().filter(|(i, _)| *i != index) {
             let share = other.share(side, place.device, specs);
             power -= share;

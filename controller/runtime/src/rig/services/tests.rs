@@ -61,7 +61,9 @@ own = { service = "droop", up = "2kW", down = "2kW", devices = ["ess1"], hold = 
     // Two thirds of 4 kW, two thirds of 3 kW, and 2 kW.
     assert!((reserved.up.as_kilowatts() - 20.0 / 3.0).abs() < 1e-9);
     let energy = Energy::from_watt_hours(8000.0 / 3.0 / 4.0 + 1000.0 + 2000.0 / 12.0);
-    let lower = StateOfCharge::from_fraction(0.1 + energy.as_watt_hours() / 10_000.0);
+    // What comes out is 95 % of what the charge gives.
+    let drawn_wh = energy.as_watt_hours() / 0.95;
+    let lower = StateOfCharge::from_fraction(0.1 + drawn_wh / 10_000.0);
     let charge = reserved.charge(&bench.devices[0]).expect("some is left");
     assert!((charge.lower().as_fraction() - lower.as_fraction()).abs() < 1e-9);
 }
@@ -166,6 +168,43 @@ fn a_device_that_is_too_slow_or_says_no_energy_cannot_deliver() {
         let faults = load(&path).expect_err("a bad rig");
         assert_eq!(faults[0].code, code, "{faults:#?}");
     }
+}
+
+#[test]
+fn what_is_reserved_counts_the_losses_of_the_rig_or_the_usual_ones() {
+    let lowest = |keys: &str| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("rig.toml");
+        let text = r#"s1 = { service = "fcr-ce", up = "4kW", down = "4kW", devices = ["ess1"] }"#;
+        let rig = format!("{BENCH}{text}\n").replacen("ramp =", &format!("{keys}ramp ="), 1);
+        std::fs::write(&path, rig).expect("written");
+        let rig = load(&path).map_err(|faults| faults[0].code)?;
+        let bench = rig.bench();
+        let device = model::DeviceIx(0);
+        let reserved = control::Reserved::of(device, &bench.settings.services, &bench.devices);
+        let charge = reserved.charge(&bench.devices[0]).expect("some");
+        Ok((charge.lower().as_percent(), charge.upper().as_percent()))
+    };
+    let check = |keys: &str, lower: f64, upper: f64| {
+        let (low, high) = lowest(keys).expect("a good rig");
+        assert!(
+            (low - lower).abs() < 1e-6 && (high - upper).abs() < 1e-6,
+            "{keys}: {low} {high}"
+        );
+    };
+    // 1 kWh of 10 kWh, between 10 and 90 %.
+    check(
+        "charge_efficiency = \"100%\", discharge_efficiency = \"100%\", ",
+        20.0,
+        80.0,
+    );
+    check(
+        "charge_efficiency = \"90%\", discharge_efficiency = \"80%\", ",
+        22.5,
+        81.0,
+    );
+    check("", 10.0 + 10.0 / 0.95, 80.5);
+    assert_eq!(lowest("charge_efficiency = \"40%\", "), Err("D005"));
 }
 
 #[test]
