@@ -387,12 +387,14 @@ impl Desk {
                 return Ok(());
             }
         };
-        let atoms: BTreeMap<(AgentId, Side), AtomId> = orders
-            .iter()
-            .zip(&receipts)
-            .map(|(o, r)| ((o.agent.clone(), o.side), r.atom_id))
-            .collect();
-        let payload = Payload::Clearing(clearing_payload(&clearing, &atoms));
+        let atoms = orders.iter().zip(&receipts);
+        let atoms = atoms.map(|(o, r)| (o.rank, r.atom_id)).collect();
+        let Some(payload) = clearing_payload(&clearing, &book, &atoms) else {
+            says.events
+                .push(refused("the clearing serves an order that is not recorded".into()));
+            return Ok(());
+        };
+        let payload = Payload::Clearing(payload);
         let draft = evidence
             .draft(MARKET_OPERATOR, payload)
             .after(receipts.iter().map(|r| r.atom_id).collect());
@@ -627,8 +629,10 @@ fn outlook(
 }
 
 fn order_payload(interval: &Interval, order: &market::Order) -> Payload {
-    // Every agent of the desk posts a single step; the rest of a curve would be its own record.
-    let step = order.steps.first();
+    let steps = order.steps.iter().map(|step| payload::Step {
+        price_millicents_per_kwh: step.price.0,
+        quantity_milliwatt_hours: step.quantity.0,
+    });
     Payload::Order(payload::Order {
         agent: order.agent.to_string(),
         interval: interval.index,
@@ -636,34 +640,39 @@ fn order_payload(interval: &Interval, order: &market::Order) -> Payload {
             Side::Buy => payload::Side::Buy,
             Side::Sell => payload::Side::Sell,
         },
-        price_millicents_per_kwh: step.map_or(0, |s| s.price.0),
-        quantity_milliwatt_hours: step.map_or(0, |s| s.quantity.0),
+        steps: steps.collect(),
         rank: order.rank,
     })
 }
 
+/// The record of a clearing; `atoms` holds the record of each order by its rank, of which no
+/// interval has two. `None` when a fill has no order on record.
 fn clearing_payload(
     clearing: &market::Clearing,
-    atoms: &BTreeMap<(AgentId, Side), AtomId>,
-) -> payload::Clearing {
-    payload::Clearing {
+    book: &Book,
+    atoms: &BTreeMap<u64, AtomId>,
+) -> Option<payload::Clearing> {
+    let fill = |fill: &market::Fill| {
+        let mut orders = book.orders().iter();
+        let order = orders.find(|o| o.agent == fill.agent && o.side == fill.side)?;
+        Some(payload::Fill {
+            order: *atoms.get(&order.rank)?,
+            agent: fill.agent.to_string(),
+            quantity_milliwatt_hours: fill.quantity.0,
+            // The ledger counts towards the account, the market what it pays.
+            amount: ledger_core::Amount(-fill.payment.0),
+        })
+    };
+    Some(payload::Clearing {
         interval: clearing.interval.index,
+        mechanism: clearing.mechanism.clone(),
         quantity_milliwatt_hours: i64::try_from(clearing.quantity.0).unwrap_or(i64::MAX),
         price_millicents_per_kwh: clearing.price.map(|p| p.0),
         price_low_millicents_per_kwh: clearing.competitive.map(|(low, _)| low.0),
         price_high_millicents_per_kwh: clearing.competitive.map(|(_, high)| high.0),
-        fills: clearing
-            .fills
-            .iter()
-            .filter_map(|fill| {
-                Some(payload::Fill {
-                    order: *atoms.get(&(fill.agent.clone(), fill.side))?,
-                    agent: fill.agent.to_string(),
-                    quantity_milliwatt_hours: fill.quantity.0,
-                })
-            })
-            .collect(),
-    }
+        fills: clearing.fills.iter().map(fill).collect::<Option<_>>()?,
+        operator_amount: ledger_core::Amount(0),
+    })
 }
 
 fn reading_payload(

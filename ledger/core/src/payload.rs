@@ -21,7 +21,7 @@ pub use control::{
 pub use governance::{AuthorityGrant, Checkpoint, Config, FraudProof, Resolve};
 pub use market::{
     Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement, SettlementLine,
-    Side, Trade, Transfer,
+    Side, Step, Trade, Transfer,
 };
 
 coded! {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ledger_core::particle::Up;
 use ledger_core::payload::{
     AuthorityGrant, Dispatch, DispatchAck, DispatchKind, DispatchStage, MeterReading, Mint, Mode,
-    Order, ReadingQuality, Setpoint, Side, Transfer,
+    Order, ReadingQuality, Setpoint, Side, Step, Transfer,
 };
 use ledger_core::{Amount, AtomId, Particle, ParticleId, Payload};
 use ledger_node::{AppendError, AtomDraft, Receipt, Refusal};
@@ -202,8 +202,10 @@ impl Workload {
                 agent: format!("at-{node}"),
                 interval: self.interval,
                 side: Side::Sell,
-                price_millicents_per_kwh: 1,
-                quantity_milliwatt_hours: 1,
+                steps: vec![Step {
+                    price_millicents_per_kwh: 1,
+                    quantity_milliwatt_hours: 1,
+                }],
                 rank: 0,
             }),
         };

@@ -7,7 +7,7 @@ use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload, ReadingQuality};
 use market::meter::Reading;
 use market::settlement::{Basis, CouplingMeter};
-use market::{AgentId, Book, Mwh, Order, Price, Side};
+use market::{Book, Mwh, Order, Price, Side};
 use sha3::{Digest, Sha3_256};
 
 use super::{RULES_FILE, RULES_SUBJECT, Rules, UTILITY, clearing_payload, settlement_payload};
@@ -144,11 +144,8 @@ fn recompute(
             return Ok(different("there is no such interval".into()));
         };
         let orders: Vec<Order> = recorded.orders.iter().map(|(_, o)| order(o)).collect();
-        let atoms: BTreeMap<(AgentId, Side), AtomId> = recorded
-            .orders
-            .iter()
-            .map(|(atom, o)| ((o.agent.as_str().into(), side(o.side)), *atom))
-            .collect();
+        let atoms = recorded.orders.iter();
+        let atoms: BTreeMap<u64, AtomId> = atoms.map(|(atom, o)| (o.rank, *atom)).collect();
         let (book, _) = match Book::admit(interval, &rules.book, orders) {
             Ok(admitted) => admitted,
             Err(e) => return Ok(different(e.to_string())),
@@ -157,8 +154,8 @@ fn recompute(
             Ok(clearing) => clearing,
             Err(e) => return Ok(different(e.to_string())),
         };
-        let now_comes = clearing_payload(&clearing, &atoms);
-        if now_comes != found {
+        let now_comes = clearing_payload(&clearing, &book, &atoms);
+        if now_comes.as_ref() != Some(&found) {
             return Ok(different(format!(
                 "clearing: recorded {found:?}, recomputed {now_comes:?}"
             )));
@@ -214,13 +211,16 @@ fn side(side: payload::Side) -> Side {
 }
 
 fn order(order: &payload::Order) -> Order {
-    Order::single(
-        order.agent.as_str().into(),
-        side(order.side),
-        Price(order.price_millicents_per_kwh),
-        Mwh(order.quantity_milliwatt_hours),
-    )
-    .ranked(order.rank)
+    let steps = order.steps.iter().map(|step| market::Step {
+        price: Price(step.price_millicents_per_kwh),
+        quantity: Mwh(step.quantity_milliwatt_hours),
+    });
+    Order {
+        agent: order.agent.as_str().into(),
+        side: side(order.side),
+        steps: steps.collect(),
+        rank: order.rank,
+    }
 }
 
 fn metered(reading: &payload::MeterReading) -> Reading {
@@ -279,24 +279,25 @@ mod tests {
         let clear = |interval: Interval, orders: Vec<Order>| {
             let mechanism = market::mechanism::by_name(&rules.mechanism).expect("known");
             let (book, _) = Book::admit(interval, &rules.book, orders).expect("a book");
-            mechanism.clear(&book).expect("cleared")
+            let clearing = mechanism.clear(&book).expect("cleared");
+            (book, clearing)
         };
-        let idle = clear(interval(0), Vec::new());
-        let clearing = clearing_payload(&idle, &BTreeMap::new());
+        let (book, idle) = clear(interval(0), Vec::new());
+        let clearing = clearing_payload(&idle, &book, &BTreeMap::new()).expect("recorded");
         note(MARKET_OPERATOR, Payload::Clearing(clearing));
         let orders = vec![
-            Order::single("seller".into(), Side::Sell, Price(10_000), Mwh(500)),
-            Order::single("buyer".into(), Side::Buy, Price(20_000), Mwh(500)),
+            Order::single("seller".into(), Side::Sell, Price(10_000), Mwh(500)).ranked(0),
+            Order::single("buyer".into(), Side::Buy, Price(20_000), Mwh(500)).ranked(1),
         ];
         let atoms = orders.iter().map(|one| {
             let payload = crate::desk::order_payload(&interval(1), one);
             let atom = note(&crate::evidence::party_of(one.agent.as_str()), payload);
-            ((one.agent.clone(), one.side), atom)
+            (one.rank, atom)
         });
         let atoms = atoms.collect();
-        let traded = clear(interval(1), orders);
+        let (book, traded) = clear(interval(1), orders);
         assert!(traded.price.is_some(), "{traded:?}");
-        let clearing = clearing_payload(&traded, &atoms);
+        let clearing = clearing_payload(&traded, &book, &atoms).expect("recorded");
         note(MARKET_OPERATOR, Payload::Clearing(clearing));
         let reading = Reading::Valid { energy: Mwh(300) };
         let metered = reading_payload("seller", rules.epoch_utc_ns, &interval(0), &reading);

@@ -61,29 +61,51 @@ coded! {
 }
 
 record! {
-    /// An offer in one market interval.
-    Order where order_is_positive {
+    /// One step of an offer: a limit price and the energy tradable at it.
+    Step {
+        /// Price in milli-cents per kilowatt-hour; it may be negative.
+        price_millicents_per_kwh: i64,
+        /// Quantity in milliwatt-hours, above zero.
+        quantity_milliwatt_hours: i64,
+    }
+}
+
+record! {
+    /// An offer in one market interval: a curve of one side.
+    Order where order_is_a_curve {
         /// Who offers.
         agent: String,
         /// Number of the market interval.
         interval: u64,
         /// Buys or sells.
         side: Side,
-        /// Price in milli-cents per kilowatt-hour; it may be negative.
-        price_millicents_per_kwh: i64,
-        /// Quantity in milliwatt-hours, above zero.
-        quantity_milliwatt_hours: i64,
+        /// All of its steps, best price first: falling for a buyer, rising for a seller.
+        steps: Vec<Step>,
         /// Rank among equal prices; the lower goes first.
         rank: u64,
     }
 }
 
-fn order_is_positive(o: &Order) -> Result<(), SchemaError> {
+fn order_is_a_curve(o: &Order) -> Result<(), SchemaError> {
+    let worsens = |pair: &[Step]| {
+        let (first, next) = (
+            pair[0].price_millicents_per_kwh,
+            pair[1].price_millicents_per_kwh,
+        );
+        match o.side {
+            Side::Buy => first > next,
+            Side::Sell => first < next,
+        }
+    };
     all_hold(&[
         (!o.agent.is_empty(), "An order names its agent."),
         (
-            o.quantity_milliwatt_hours > 0,
-            "An order is for more than nothing.",
+            !o.steps.is_empty() && o.steps.iter().all(|s| s.quantity_milliwatt_hours > 0),
+            "An order is for more than nothing, in each of its steps.",
+        ),
+        (
+            o.steps.windows(2).all(worsens),
+            "The steps of an order have their best price first, each its own.",
         ),
     ])
 }
@@ -97,6 +119,9 @@ record! {
         agent: String,
         /// Served quantity in milliwatt-hours.
         quantity_milliwatt_hours: i64,
+        /// What it is worth in milli-cent milliwatt-hours per kilowatt-hour (1e-11
+        /// EUR), positive to the agent.
+        amount: Amount,
     }
 }
 
@@ -105,9 +130,12 @@ record! {
     Clearing where clearing_is_consistent {
         /// Number of the market interval.
         interval: u64,
+        /// Name of the mechanism that cleared it.
+        mechanism: String,
         /// Traded quantity in milliwatt-hours.
         quantity_milliwatt_hours: i64,
-        /// Uniform price in milli-cents per kilowatt-hour; absent without trade.
+        /// Uniform price in milli-cents per kilowatt-hour; absent without trade,
+        /// and where not all trade at one price.
         price_millicents_per_kwh: Option<i64>,
         /// Lower end of the clearing prices in milli-cents per kilowatt-hour.
         price_low_millicents_per_kwh: Option<i64>,
@@ -115,6 +143,9 @@ record! {
         price_high_millicents_per_kwh: Option<i64>,
         /// The served orders.
         fills: Vec<Fill>,
+        /// What the mechanism leaves with the operator, in 1e-11 EUR and positive to
+        /// it; with the fills it sums to zero.
+        operator_amount: Amount,
     }
 }
 
@@ -122,7 +153,15 @@ fn clearing_is_consistent(c: &Clearing) -> Result<(), SchemaError> {
     let range = c
         .price_low_millicents_per_kwh
         .zip(c.price_high_millicents_per_kwh);
+    let fills = c.fills.iter().map(|f| f.amount.0);
+    let sum = fills.fold(Some(c.operator_amount.0), |sum, amount| {
+        sum?.checked_add(amount)
+    });
     all_hold(&[
+        (
+            sum == Some(0),
+            "The amounts of a clearing sum to zero, the operator's included.",
+        ),
         (
             c.quantity_milliwatt_hours >= 0,
             "A traded quantity is not negative.",

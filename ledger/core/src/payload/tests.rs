@@ -19,6 +19,13 @@ fn dispatch() -> Dispatch {
     }
 }
 
+fn step(price: i64, quantity: i64) -> Step {
+    Step {
+        price_millicents_per_kwh: price,
+        quantity_milliwatt_hours: quantity,
+    }
+}
+
 /// One payload of every kind.
 fn samples() -> Vec<Payload> {
     let text = |t: &str| t.to_owned();
@@ -52,12 +59,12 @@ fn samples() -> Vec<Payload> {
             agent: text("house-1"),
             interval: 3,
             side: Side::Sell,
-            price_millicents_per_kwh: -100,
-            quantity_milliwatt_hours: 5,
+            steps: vec![step(-100, 5), step(-90, 7)],
             rank: 0,
         }),
         Payload::Clearing(Clearing {
             interval: 3,
+            mechanism: text("uniform_k_half"),
             quantity_milliwatt_hours: 5,
             price_millicents_per_kwh: Some(7),
             price_low_millicents_per_kwh: Some(7),
@@ -66,7 +73,9 @@ fn samples() -> Vec<Payload> {
                 order: ID,
                 agent: text("house-1"),
                 quantity_milliwatt_hours: 5,
+                amount: Amount(35),
             }],
+            operator_amount: Amount(-35),
         }),
         Payload::Trade(Trade {
             buyer: text("a"),
@@ -188,6 +197,60 @@ fn a_missing_reading_has_no_energy_and_every_other_has_one() {
 }
 
 #[test]
+fn an_order_is_a_curve_with_its_best_price_first() {
+    for (side, steps, accepted) in [
+        (Side::Sell, vec![step(-1, 5)], true),
+        (Side::Sell, vec![step(1, 5), step(2, 1)], true),
+        (Side::Sell, vec![step(2, 5), step(1, 1)], false),
+        (Side::Buy, vec![step(2, 5), step(1, 1)], true),
+        (Side::Buy, vec![step(2, 5), step(2, 1)], false),
+        (Side::Buy, vec![step(2, 5), step(1, 0)], false),
+        (Side::Buy, vec![], false),
+    ] {
+        let order = Order {
+            agent: "house-1".to_owned(),
+            interval: 3,
+            side,
+            steps,
+            rank: 0,
+        };
+        let found = Payload::from_value(Kind::Order, order.to_value());
+        assert_eq!(found.is_ok(), accepted, "{order:?}");
+    }
+}
+
+#[test]
+fn the_amounts_of_a_clearing_sum_to_zero() {
+    for (amounts, operator, accepted) in [
+        (vec![], 0, true),
+        (vec![7, -7], 0, true),
+        (vec![6, -7], 1, true),
+        (vec![8, -7], -1, true),
+        (vec![8, -7], 0, false),
+        (vec![i128::MAX, 1], 0, false),
+    ] {
+        let fill = |amount| Fill {
+            order: ID,
+            agent: "house-1".to_owned(),
+            quantity_milliwatt_hours: 5,
+            amount: Amount(amount),
+        };
+        let clearing = Clearing {
+            interval: 3,
+            mechanism: "huang".to_owned(),
+            quantity_milliwatt_hours: 5,
+            price_millicents_per_kwh: None,
+            price_low_millicents_per_kwh: None,
+            price_high_millicents_per_kwh: None,
+            fills: amounts.iter().copied().map(fill).collect(),
+            operator_amount: Amount(operator),
+        };
+        let found = Payload::from_value(Kind::Clearing, clearing.to_value());
+        assert_eq!(found.is_ok(), accepted, "{amounts:?} {operator}");
+    }
+}
+
+#[test]
 fn an_atom_belongs_to_its_author_and_its_subjects() {
     let universe = UniverseId([1; 32]);
     let author = Address([8; 32]);
@@ -212,6 +275,7 @@ fn is_of(value: &Value, shape: &str) -> bool {
         Value::Bytes(bytes) if bytes.len() == 32 => {
             ["id", "address", "digest", "bytes32"].contains(&shape)
         }
+        Value::Bytes(bytes) if bytes.len() == 16 => shape == "amount",
         Value::Bytes(_) => shape == "bytes",
         Value::Array(_) => shape.ends_with('?') || shape == "record" || shape == "[record]",
     }

@@ -9,7 +9,7 @@ use ledger_core::merkle::{consistency_proof, inclusion_proof, leaf_hash, root};
 use ledger_core::particle::{Particle, Up};
 use ledger_core::payload::{
     Clearing, Dispatch, DispatchAck, DispatchKind, DispatchStage, Fill, Order, Setpoint, Side,
-    Transfer,
+    Step, Transfer,
 };
 use ledger_core::universe::{NodeMember, Suite};
 use ledger_core::vertex::Commitment;
@@ -147,13 +147,16 @@ pub fn story(id: UniverseId) -> [Atom; 4] {
         agent: "house-1".to_owned(),
         interval: 1,
         side: Side::Buy,
-        price_millicents_per_kwh: 100,
-        quantity_milliwatt_hours: 5,
+        steps: vec![Step {
+            price_millicents_per_kwh: 100,
+            quantity_milliwatt_hours: 5,
+        }],
         rank: 0,
     });
     let order = say(21, order).atom(id);
     let clearing = Payload::Clearing(Clearing {
         interval: 1,
+        mechanism: "uniform_k_half".to_owned(),
         quantity_milliwatt_hours: 5,
         price_millicents_per_kwh: Some(100),
         price_low_millicents_per_kwh: None,
@@ -162,7 +165,9 @@ pub fn story(id: UniverseId) -> [Atom; 4] {
             order: order.id(),
             agent: "house-1".to_owned(),
             quantity_milliwatt_hours: 5,
+            amount: Amount(-500),
         }],
+        operator_amount: Amount(500),
     });
     let clearing = say(23, clearing).atom(id);
     let command = say(22, dispatch(Some(clearing.id()))).atom(id);

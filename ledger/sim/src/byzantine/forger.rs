@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ledger_core::atom::{Body, DESTINATIONS_MAX, Signed};
 use ledger_core::merkle::{Frontier, leaf_hash};
-use ledger_core::payload::{Order, Side};
+use ledger_core::payload::{Order, Side, Step};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
     Address, Atom, AtomId, Entry, Field as _, Head, HeadId, Hlc, Particle, Payload, SignedHead,
@@ -203,8 +203,10 @@ impl Forger {
                 agent,
                 interval: 1,
                 side: Side::Buy,
-                price_millicents_per_kwh: 1,
-                quantity_milliwatt_hours: 1,
+                steps: vec![Step {
+                    price_millicents_per_kwh: 1,
+                    quantity_milliwatt_hours: 1,
+                }],
                 rank: 0,
             })
         };
