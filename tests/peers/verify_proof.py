@@ -105,7 +105,8 @@ RECORDS = {
     "clock": "0-4 u64?",
     "up": "text amount id u64",
     "setpoint": "i64? i64? bool? i64? i64? i64? i64?",
-    "fill": "id text i64",
+    "step": "i64 i64",
+    "fill": "id text i64 amount",
     "line": "text amount text",
     "atom": "bytes [signed]",
     "vertex": "id u64 u64 id u64 commitment id [id] u64",
@@ -171,6 +172,17 @@ def dispatch_holds(p):
     return bool(p[0]) and may and all(c >= 0 for c in p[2][3]) and p[4] <= p[5]
 
 
+def order_holds(p):
+    prices = [price for price, _ in p[3]]
+    best_first = prices[::-1] if p[2] == 1 else prices
+    return p[0] and p[3] and all(quantity > 0 for _, quantity in p[3]) and rising(best_first)
+
+
+def clearing_holds(p):
+    positive = p[2] >= 0 and all(f[2] >= 0 for f in p[6]) and not (p[4] and p[5] and p[4] > p[5])
+    return positive and amount(p[7]) + sum(amount(f[3]) for f in p[6]) == 0
+
+
 # Kind: name, fields, what must hold beside them, and what is named (with the kind that it must have).
 NONE = (lambda p: True, lambda p: [])
 KINDS = {
@@ -179,13 +191,8 @@ KINDS = {
     3: ("trip", "text text i64 i64", lambda p: bool(p[0]), NONE[1]),
     4: ("mode", "text text text", *NONE),
     5: ("meter-reading", "text i64 u64 i64? 1-3", lambda p: p[0] and p[2] > 0 and bool(p[3]) == (p[4] != 3), NONE[1]),
-    6: ("order", "text u64 1-2 i64 i64 u64", lambda p: p[0] and p[4] > 0, NONE[1]),
-    7: (
-        "clearing",
-        "u64 i64 i64? i64? i64? [fill]",
-        lambda p: p[1] >= 0 and all(f[2] >= 0 for f in p[5]) and not (p[3] and p[4] and p[3] > p[4]),
-        lambda p: [(f[0], 6) for f in p[5]],
-    ),
+    6: ("order", "text u64 1-2 [step] u64", order_holds, NONE[1]),
+    7: ("clearing", "u64 text i64 i64? i64? i64? [fill] amount", clearing_holds, lambda p: [(f[0], 6) for f in p[6]]),
     8: ("trade", "text text u64 i64 i64", *NONE),
     9: ("settlement", "u64 [line]", *NONE),
     10: ("config", "text id text", *NONE),
