@@ -108,6 +108,7 @@ RECORDS = {
     "step": "i64 i64",
     "fill": "id text i64 amount",
     "line": "text amount text",
+    "account": "text 1-4 u64 amount",
     "atom": "bytes [signed]",
     "vertex": "id u64 u64 id u64 commitment id [id] u64",
     "head": "id u64 u64 id id id u64 bool",
@@ -115,7 +116,7 @@ RECORDS = {
     "vote": "bytes signature? [signed] [id] signed-head",
     "extends": "id commitment [id]",
 }
-CODES = {"role": (1, 6), "0-4": (0, 5), "1-5": (1, 6), "1-3": (1, 4), "1-2": (1, 3)}
+CODES = {"role": (1, 6), "0-4": (0, 5), "1-5": (1, 6), "1-4": (1, 5), "1-3": (1, 4), "1-2": (1, 3)}
 
 
 def fits(value, shape):
@@ -183,6 +184,10 @@ def clearing_holds(p):
     return positive and amount(p[7]) + sum(amount(f[3]) for f in p[6]) == 0
 
 
+def terms_hold(p):
+    return 0 <= p[2] <= p[1] and all(p[1] <= high for high in p[3]) and p[4] >= 0
+
+
 # Kind: name, fields, what must hold beside them, and what is named (with the kind that it must have).
 NONE = (lambda p: True, lambda p: [])
 KINDS = {
@@ -194,7 +199,7 @@ KINDS = {
     6: ("order", "text u64 1-2 [step] u64", order_holds, NONE[1]),
     7: ("clearing", "u64 text i64 i64? i64? i64? [fill] amount", clearing_holds, lambda p: [(f[0], 6) for f in p[6]]),
     8: ("trade", "text text u64 i64 i64", *NONE),
-    9: ("settlement", "u64 [line]", *NONE),
+    9: ("settlement", "u64 bool [line]", *NONE),
     10: ("config", "text id text", *NONE),
     11: ("checkpoint", "id u64 id", *NONE),
     12: ("mint", "text", *NONE),
@@ -203,9 +208,10 @@ KINDS = {
     15: ("authority-grant", "id text u64", *NONE),
     16: ("fraud-proof", "text bytes bytes", *NONE),
     17: ("resolve", "id text", NONE[0], lambda p: [(p[0], 16)]),
+    18: ("terms", "u64 i64 i64 i64? i64 u64 [account]", terms_hold, NONE[1]),
 }
 # What a role, by its code, may author; 0 is a node.
-MAY = {0: (16, 11), 1: (1, 2, 3, 4, 10, 11), 2: (5,), 3: (6, 14), 4: (7, 8, 9, 12, 13, 14), 5: (10, 15, 16, 17, 11)}
+MAY = {0: (16, 11), 1: (1, 2, 3, 4, 10, 11), 2: (5,), 3: (6, 14), 4: (7, 8, 9, 12, 13, 14, 18), 5: (10, 15, 16, 17, 11)}
 
 # --- Hashes and signatures --------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ use crate::book::Book;
 use crate::fault::Coded;
 use crate::interval::Interval;
 use crate::order::{AgentId, Order, Side};
-use crate::quantity::{Money, Mwh, MwhTotal, Price};
+use crate::quantity::{Money, Mwh, MwhTotal, Price, div_nearest};
 
 /// What one agent trades on one side. An agent that trades nothing has no fill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,13 +67,17 @@ pub struct Clearing {
     pub trades: Vec<Trade>,
     /// Value of the served bids minus cost of the used offers, as ordered.
     pub welfare: Money,
+    /// What is left with the operator: a surplus if positive, a deficit if negative; zero
+    /// for a mechanism that balances.
+    pub operator: Money,
 }
 
 /// A clearing that is not one. It is a defect of the mechanism, or a record that
 /// was changed; a book cannot cause it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClearError {
-    /// Payments do not sum to zero.
+    /// Payments, less what the operator keeps, do not sum to zero, or the operator keeps or
+    /// owes what its mechanism promises it never does.
     #[error("interval {interval}: payments sum to {sum} instead of zero")]
     NotBalanced {
         /// Interval index.
@@ -239,14 +243,30 @@ impl Clearing {
             .sum()
     }
 
-    /// Whether this can be the clearing of `book`.
+    /// What a unit is worth in this clearing: the price of all trades, or else the mean of
+    /// what buyers pay and sellers receive, to the nearest; `None` when nothing trades.
+    #[must_use]
+    pub fn reference(&self) -> Option<Price> {
+        if self.price.is_some() {
+            return self.price;
+        }
+        let (mut amount, mut energy) = (0_i128, 0_i128);
+        for fill in &self.fills {
+            amount -= fill.payment.0 * i128::from(fill.side.injection_sign());
+            energy += i128::from(fill.quantity.0);
+        }
+        let price = (energy > 0).then(|| div_nearest(amount, energy))?;
+        i64::try_from(price).ok().map(Price)
+    }
+
+    /// Whether this can be the clearing of `book` by a rule that balances.
     ///
     /// # Errors
     /// The first property that does not hold.
     pub fn check(&self, book: &Book) -> Result<(), ClearError> {
         let interval = self.interval.index;
         let sum: Money = self.fills.iter().map(|fill| fill.payment).sum();
-        if sum != Money(0) {
+        if sum != Money(0) || self.operator != Money(0) {
             return Err(ClearError::NotBalanced { interval, sum });
         }
         let side_total = |side| -> MwhTotal {
@@ -361,7 +381,7 @@ impl Clearing {
 }
 
 /// The fill's share of the welfare, if it is within the order and rational.
-fn check_fill(interval: u64, order: &Order, fill: &Fill) -> Result<Money, ClearError> {
+pub(crate) fn check_fill(interval: u64, order: &Order, fill: &Fill) -> Result<Money, ClearError> {
     let (agent, side) = (fill.agent.clone(), fill.side);
     let ordered: MwhTotal = order.steps.iter().map(|step| step.quantity.into()).sum();
     if fill.quantity.0 <= 0 || MwhTotal::from(fill.quantity) > ordered {

@@ -131,6 +131,16 @@ pub const CODES: &[(&str, &str)] = &[
          traders, so it takes only so many.",
     ),
     (
+        "M035",
+        "Devices order what they need, not lots of one size. McAfee's auction and the strongly \
+         budget-balanced one clear books of lots, offline.",
+    ),
+    (
+        "M036",
+        "A pool that leaves the difference to the utility grid needs a coupling that carries \
+         it: more than the utility can take or give, as in an island, cannot be cleared.",
+    ),
+    (
         "M040",
         "A loss of a million parts per million leaves nothing of an import, so it has no \
          parity price.",
@@ -320,6 +330,7 @@ mod tests {
             include_str!("clearing.rs"),
             include_str!("outcome.rs"),
             include_str!("mechanism.rs"),
+            include_str!("auction.rs"),
             include_str!("catalogue.rs"),
             include_str!("utility.rs"),
             include_str!("agent/battery.rs"),

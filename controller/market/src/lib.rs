@@ -22,7 +22,7 @@
 //! [`agent`] posts orders, [`book`] admits them, [`mechanism`] clears them into a
 //! [`clearing`], [`schedule`] turns fills into power, [`meter`] integrates what
 //! flowed, [`settlement`] closes the accounts to a sum of zero, and [`replay`]
-//! proves the records later.
+//! proves the records later. [`venue`] keeps what lasts from interval to interval.
 
 pub mod fault;
 pub mod quantity;
@@ -39,6 +39,7 @@ pub mod crossing;
 pub mod mechanism;
 pub mod outcome;
 
+pub mod auction;
 pub mod catalogue;
 pub mod continuous;
 
@@ -61,6 +62,7 @@ pub mod schedule;
 
 pub mod balancing;
 pub mod settlement;
+pub mod venue;
 
 pub mod offline;
 pub mod replay;
@@ -76,3 +78,4 @@ pub use interval::Interval;
 pub use mechanism::Mechanism;
 pub use order::{AgentId, Order, Side, Step};
 pub use quantity::{MilliwattNs, Money, Mwh, MwhTotal, Price};
+pub use venue::Venue;

@@ -208,6 +208,7 @@ fn nothing(book: &Book, mechanism: String) -> Clearing {
         fills: Vec::new(),
         trades: Vec::new(),
         welfare: Money(0),
+        operator: Money(0),
     }
 }
 

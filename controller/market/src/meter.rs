@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Coded;
 use crate::interval::{Interval, MarketTimeNs};
-use crate::quantity::{MilliwattNs, Mwh, NS_PER_HOUR, PPM};
+use crate::outcome::shares;
+use crate::quantity::{MilliwattNs, Mwh, MwhTotal, NS_PER_HOUR, PPM};
 
 /// Largest magnitude of a sample in mW.
 /// Chosen: one gigawatt; beyond it a laboratory reads a wrong register.
@@ -322,6 +323,40 @@ fn trapezoid(pair: &[Sample], until: i128) -> i128 {
     let (quotient, rest) = (slope.div_euclid(span), slope.rem_euclid(span));
     let below_quotient = rest.unsigned_abs() * x.unsigned_abs() / span.unsigned_abs();
     2 * p0 * x + quotient * x + below_quotient.cast_signed()
+}
+
+/// What each of several participants with one device has metered, from what each has committed
+/// (injection positive) and its share of the device. What differs from all that was committed is
+/// split by how much each had committed, or by the shares if nothing was. A split is an
+/// estimate by this rule; the parts add up to the device.
+#[must_use]
+pub fn split(reading: Reading, parts: &[(MwhTotal, u32)]) -> Vec<Reading> {
+    let (energy, coverage_ppm) = match reading {
+        _ if parts.len() <= 1 => return vec![reading; parts.len()],
+        Reading::Missing { .. } => return vec![reading; parts.len()],
+        Reading::Valid { energy } => (energy, PPM),
+        Reading::Estimated {
+            energy,
+            coverage_ppm,
+        } => (energy, coverage_ppm),
+    };
+    let committed: i128 = parts.iter().map(|(committed, _)| committed.0).sum();
+    let mut weights: Vec<i128> = parts.iter().map(|(own, _)| own.0.abs()).collect();
+    if weights.iter().all(|weight| *weight == 0) {
+        weights = parts.iter().map(|(_, share)| i128::from(*share)).collect();
+    }
+    let beyond = shares(i128::from(energy.0) - committed, &weights);
+    parts
+        .iter()
+        .zip(beyond)
+        .map(|((own, _), beyond)| {
+            let energy = (own.0 + beyond).clamp(i64::MIN.into(), i64::MAX.into());
+            Reading::Estimated {
+                energy: Mwh(energy as i64),
+                coverage_ppm,
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub enum Account {
     Participant(AgentId),
     /// The market operator, who buys losses and unaccounted energy.
     Operator,
+    /// The pool of penalties.
+    Penalties,
 }
 
 impl fmt::Display for Account {
@@ -41,6 +43,7 @@ impl fmt::Display for Account {
         match self {
             Self::Participant(agent) => agent.fmt(f),
             Self::Operator => f.pad("(operator)"),
+            Self::Penalties => f.pad("(penalties)"),
         }
     }
 }
@@ -55,9 +58,13 @@ pub enum Item {
     Imbalance,
     /// Losses and energy no meter accounts for.
     Unaccounted,
+    /// What the mechanism leaves with the operator, or what the operator adds to it.
+    Surplus,
+    /// What a deviation beyond its tolerance costs.
+    Penalty,
 }
 
-/// One line of a settlement; `amount = −price · quantity`.
+/// One line of a settlement; `amount = −price · quantity` where it has a price.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
@@ -67,8 +74,8 @@ pub struct Line {
     pub item: Item,
     /// Energy, injection positive.
     pub quantity: MwhTotal,
-    /// Its price.
-    pub price: Price,
+    /// Its price; `None` where the mechanism says amounts and no price.
+    pub price: Option<Price>,
     /// What the account pays; negative is received.
     pub amount: Money,
 }
@@ -81,9 +88,9 @@ pub enum PriceSource {
     ImportParity,
     /// The system was long: export parity.
     ExportParity,
-    /// It was balanced, or an island: the clearing price.
+    /// It was balanced, or an island: the clearing price, or the mean of what was traded.
     ClearingPrice,
-    /// As before, but nothing cleared at one price: the last valid price.
+    /// As before, but nothing was traded: the last valid price.
     Fallback,
 }
 
@@ -126,7 +133,7 @@ pub struct Settlement {
     /// Accounts whose meter was estimated.
     pub estimated: Vec<AgentId>,
     /// The lines: energy in the order of the clearing, then imbalance by name,
-    /// then the operator.
+    /// then the operator, then penalties by name.
     pub lines: Vec<Line>,
 }
 
@@ -290,7 +297,7 @@ fn imbalance_price(
     match (&basis.coupling, from_utility) {
         (Some(meter), Ordering::Greater) => Some((meter.parity.import, PriceSource::ImportParity)),
         (Some(meter), Ordering::Less) => Some((meter.parity.export, PriceSource::ExportParity)),
-        (None, _) | (_, Ordering::Equal) => match clearing.price {
+        (None, _) | (_, Ordering::Equal) => match clearing.reference() {
             Some(price) => Some((price, PriceSource::ClearingPrice)),
             None => basis
                 .fallback_price
@@ -355,49 +362,47 @@ pub fn settle(clearing: &Clearing, basis: &Basis) -> Result<Settlement, Settleme
     })
 }
 
-/// One line per fill at a uniform price, two per trade otherwise.
+/// One line per fill, two per trade of a rule that pairs; then the operator's.
 fn energy_lines(clearing: &Clearing) -> Result<Vec<Line>, SettlementError> {
     let interval = clearing.interval.index;
     let energy = |agent: &AgentId, side: Side, quantity: MwhTotal, price| {
-        let injected = if side == Side::Sell {
-            quantity
-        } else {
-            -quantity
-        };
-        line(
-            interval,
-            Account::Participant(agent.clone()),
-            Item::Energy,
-            injected,
-            price,
-        )
+        let account = Account::Participant(agent.clone());
+        let injected = MwhTotal(quantity.0 * i128::from(side.injection_sign()));
+        line(interval, account, Item::Energy, injected, price)
     };
-    match clearing.price {
-        Some(price) => {
-            let fills = clearing.fills.iter();
-            fills
-                .map(|fill| energy(&fill.agent, fill.side, fill.quantity.into(), price))
-                .collect()
-        }
-        None => {
-            let mut lines = Vec::with_capacity(2 * clearing.trades.len());
-            for trade in &clearing.trades {
-                lines.push(energy(
-                    &trade.buyer,
-                    Side::Buy,
-                    trade.quantity.into(),
-                    trade.price,
-                )?);
-                lines.push(energy(
-                    &trade.seller,
-                    Side::Sell,
-                    trade.quantity.into(),
-                    trade.price,
-                )?);
-            }
-            Ok(lines)
+    let mut lines = Vec::with_capacity(clearing.fills.len() + 1);
+    for fill in &clearing.fills {
+        let quantity = MwhTotal::from(fill.quantity);
+        match clearing.price {
+            Some(price) => lines.push(energy(&fill.agent, fill.side, quantity, price)?),
+            None if clearing.trades.is_empty() => lines.push(Line {
+                account: Account::Participant(fill.agent.clone()),
+                item: Item::Energy,
+                quantity: MwhTotal(quantity.0 * i128::from(fill.side.injection_sign())),
+                price: None,
+                amount: fill.payment,
+            }),
+            None => {}
         }
     }
+    if clearing.price.is_none() {
+        for trade in &clearing.trades {
+            let quantity = MwhTotal::from(trade.quantity);
+            for (agent, side) in [(&trade.buyer, Side::Buy), (&trade.seller, Side::Sell)] {
+                lines.push(energy(agent, side, quantity, trade.price)?);
+            }
+        }
+    }
+    if clearing.operator != Money(0) {
+        lines.push(Line {
+            account: Account::Operator,
+            item: Item::Surplus,
+            quantity: MwhTotal(0),
+            price: None,
+            amount: Money(-clearing.operator.0),
+        });
+    }
+    Ok(lines)
 }
 
 fn line(
@@ -412,7 +417,7 @@ fn line(
             account,
             item,
             quantity,
-            price,
+            price: Some(price),
             amount: Money(amount),
         }),
         None => Err(SettlementError::Overflow { interval, account }),

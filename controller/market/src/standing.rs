@@ -80,6 +80,17 @@ impl Standing {
     /// A newcomer's.
     pub const NEW: Self = Self::Good { breaches: 0 };
 
+    /// Its name, as records and events say it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good { .. } => "good",
+            Self::Called { .. } => "called",
+            Self::Capped { .. } => "capped",
+            Self::Suspended { .. } => "suspended",
+        }
+    }
+
     /// The standing after an interval.
     #[must_use]
     pub fn after(self, conduct: Conduct, rules: &StandingRules) -> Self {

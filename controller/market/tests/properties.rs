@@ -326,7 +326,7 @@ proptest! {
         // Money: every line follows from its price, and all lines sum to zero.
         let mut sum = 0;
         for line in &settlement.lines {
-            prop_assert_eq!(line.amount.0, -line.quantity.0 * i128::from(line.price.0));
+            prop_assert_eq!(line.amount.0, -line.quantity.0 * line.price.map_or(0, |p| i128::from(p.0)));
             sum += line.amount.0;
         }
         prop_assert_eq!(sum, 0);
@@ -346,7 +346,7 @@ proptest! {
         // Price: all deviations settle at one price, on the side of the grid's deviation.
         let deviations = settlement.lines.iter().filter(|line| line.item != Item::Energy);
         for line in deviations {
-            prop_assert_eq!(Some(line.price), settlement.imbalance_price.map(|(price, _)| price));
+            prop_assert_eq!(line.price, settlement.imbalance_price.map(|(price, _)| price));
         }
         let grid = basis.coupling.and_then(|meter| meter.reading.energy()).map_or(0, |e| e.0);
         if let Some((price, _)) = settlement.imbalance_price.filter(|_| grid != 0) {
@@ -389,7 +389,7 @@ proptest! {
         narrow.extend(clearing.price.as_mut().map(|price| &mut price.0));
         for line in settled.iter_mut().flat_map(|settled| &mut settled.settlement.lines) {
             wide.extend([&mut line.quantity.0, &mut line.amount.0]);
-            narrow.push(&mut line.price.0);
+            narrow.extend(line.price.as_mut().map(|price| &mut price.0));
         }
         let which = which.index(narrow.len() + wide.len());
         match which.checked_sub(narrow.len()) {

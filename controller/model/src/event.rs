@@ -121,7 +121,7 @@ pub enum Event {
     MarketCleared {
         /// Number of the interval.
         interval: u64,
-        /// Price in milli-cent per kWh, if there was one.
+        /// Price in milli-cent per kWh, the mean if not all traded at one; none without trade.
         price_mc_per_kwh: Option<i64>,
         /// Cleared energy in milliwatt-hours.
         energy_mwh: i64,
@@ -136,6 +136,42 @@ pub enum Event {
         sum_u: String,
         /// Unaccounted energy in milliwatt-hours.
         unaccounted_mwh: i64,
+    },
+    /// The market could not clear an interval: nothing is traded in it.
+    MarketNotCleared {
+        /// Number of the interval.
+        interval: u64,
+        /// Why.
+        why: String,
+    },
+    /// The market could not settle an interval: nobody pays for it.
+    MarketNotSettled {
+        /// Number of the interval.
+        interval: u64,
+        /// Why.
+        why: String,
+    },
+    /// A participant of the market pays a penalty for what it did not deliver, or not take.
+    PenaltyCharged {
+        /// Number of the interval.
+        interval: u64,
+        /// Who.
+        participant: String,
+        /// What was metered beyond its commitment in milliwatt-hours, positive = into the bus.
+        deviation_mwh: i64,
+        /// The penalty in 1e-11 EUR.
+        amount_u: String,
+    },
+    /// A participant of the market stands otherwise than before.
+    StandingChanged {
+        /// Number of the interval after which it does.
+        interval: u64,
+        /// Who.
+        participant: String,
+        /// How it stood: good, called, capped or suspended.
+        from: String,
+        /// How it stands.
+        to: String,
     },
     /// The ledger was not durable before the deadline.
     LedgerLate {

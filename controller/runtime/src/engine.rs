@@ -27,7 +27,7 @@ use model::{
 };
 
 use crate::alarm::Alarms;
-use crate::desk::Desk;
+use crate::desk::{BenchNow, Desk};
 use crate::evidence::{self, Evidence};
 use crate::image::ImageStore;
 use crate::journal::Journal;
@@ -457,8 +457,13 @@ impl Engine {
             return;
         }
         let connected = self.mode == Mode::GridConnected;
-        let bench = self.controller.bench();
-        match desk.work(now, utc, image, bench, connected, &mut self.parts.evidence) {
+        let bench = BenchNow {
+            image,
+            bench: self.controller.bench(),
+            connected,
+            delivers: connected && self.parts.path.is_open(),
+        };
+        match desk.work(now, utc, &bench, &mut self.parts.evidence) {
             Ok(says) => {
                 self.counters.trades += says.trades;
                 orders.extend(says.orders);

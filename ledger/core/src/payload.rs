@@ -21,7 +21,7 @@ pub use control::{
 pub use governance::{AuthorityGrant, Checkpoint, Config, FraudProof, Resolve};
 pub use market::{
     Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement, SettlementLine,
-    Side, Step, Trade, Transfer,
+    Side, StandingKind, Step, Terms, TermsAccount, Trade, Transfer,
 };
 
 coded! {
@@ -61,6 +61,8 @@ coded! {
         FraudProof = 16 "fraud-proof",
         /// Compensation after a fraud; it never unlocks.
         Resolve = 17 "resolve",
+        /// What counts when orders of a market interval are taken.
+        Terms = 18 "terms",
     }
 }
 
@@ -101,6 +103,8 @@ pub enum Payload {
     FraudProof(FraudProof),
     /// See [`Kind::Resolve`].
     Resolve(Resolve),
+    /// See [`Kind::Terms`].
+    Terms(Terms),
 }
 
 /// The table between kinds and payload types.
@@ -124,6 +128,7 @@ macro_rules! for_each_kind {
             Payload::AuthorityGrant($p) => $each,
             Payload::FraudProof($p) => $each,
             Payload::Resolve($p) => $each,
+            Payload::Terms($p) => $each,
         }
     };
 }
@@ -160,6 +165,7 @@ impl Payload {
             Payload::AuthorityGrant(_) => Kind::AuthorityGrant,
             Payload::FraudProof(_) => Kind::FraudProof,
             Payload::Resolve(_) => Kind::Resolve,
+            Payload::Terms(_) => Kind::Terms,
         }
     }
 
@@ -191,6 +197,7 @@ impl Payload {
             Kind::AuthorityGrant => Payload::AuthorityGrant(Field::from_value(value)?),
             Kind::FraudProof => Payload::FraudProof(Field::from_value(value)?),
             Kind::Resolve => Payload::Resolve(Field::from_value(value)?),
+            Kind::Terms => Payload::Terms(Field::from_value(value)?),
         })
     }
 

@@ -80,6 +80,7 @@ impl Role {
                 Kind::Mint,
                 Kind::Burn,
                 Kind::Transfer,
+                Kind::Terms,
             ],
             Role::Admin => &[
                 Kind::Config,

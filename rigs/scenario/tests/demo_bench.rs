@@ -52,7 +52,7 @@ fn the_demo_bench_dispatches_trades_and_leaves_complete_evidence() {
     );
     let market = runtime::desk::replay(dir.path()).expect("readable");
     assert!(
-        matches!(market, runtime::desk::MarketReplay::Identical { cleared, settled } if cleared >= 6 && settled >= 5),
+        matches!(market, runtime::desk::MarketReplay::Identical { cleared, settled, .. } if cleared >= 6 && settled >= 5),
         "{market:?}"
     );
     for file in [

@@ -79,7 +79,7 @@ fn every_cycle_and_every_clearing_of_a_run_is_recomputed_as_it_was() {
         "{cycles:?}"
     );
     let market = runtime::desk::replay(run).expect("readable");
-    let identical = matches!(market, MarketReplay::Identical { cleared, settled } if cleared >= 2 && settled >= 1);
+    let identical = matches!(market, MarketReplay::Identical { cleared, settled, .. } if cleared >= 2 && settled >= 1);
     assert!(identical, "{market:?}");
     let verified = ledger_verify::verify(run);
     assert!(verified.is_ok(), "{verified:?}");

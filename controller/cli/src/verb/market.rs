@@ -145,10 +145,25 @@ fn replayed(run: &Path, terminal: &Terminal) -> Outcome {
         Problem::usage(diagnostic)
     })?;
     Ok(match replay {
-        MarketReplay::Identical { cleared, settled } => {
+        MarketReplay::Identical {
+            cleared,
+            settled,
+            uncleared,
+        } => {
             terminal.result(
-                || json!({"result": "identical", "cleared": cleared, "settled": settled}),
-                || format!("IDENTICAL: {cleared} intervals cleared, {settled} settled"),
+                || {
+                    json!({
+                        "result": "identical", "cleared": cleared, "settled": settled,
+                        "uncleared": uncleared,
+                    })
+                },
+                || {
+                    let beside = match uncleared {
+                        0 => String::new(),
+                        n => format!(", {n} with orders and never cleared"),
+                    };
+                    format!("IDENTICAL: {cleared} intervals cleared, {settled} settled{beside}")
+                },
             );
             Verdict::Pass
         }

@@ -95,7 +95,7 @@ impl Agent for Climate {
     }
 
     fn heed(&mut self, clearing: &Clearing) {
-        let Some(price) = clearing.price else {
+        let Some(price) = clearing.reference() else {
             return;
         };
         let price = i128::from(price.0);

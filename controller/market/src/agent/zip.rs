@@ -101,7 +101,7 @@ impl Agent for Zip {
         };
         let own = self.price(side).0;
         // Without a trade, what the other side would have taken.
-        let (seen, traded) = match (clearing.price, clearing.indicative, side) {
+        let (seen, traded) = match (clearing.reference(), clearing.indicative, side) {
             (Some(price), ..) => (price.0, true),
             (None, (_, Some(offer)), Side::Buy) => (offer.0, false),
             (None, (Some(bid), _), Side::Sell) => (bid.0, false),

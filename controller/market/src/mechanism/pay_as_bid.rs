@@ -9,7 +9,7 @@ use crate::book::Book;
 use crate::clearing::{Clearing, Trade};
 use crate::crossing::{best, cross};
 use crate::order::Side;
-use crate::quantity::{Mwh, Price};
+use crate::quantity::{Money, Mwh, Price};
 
 /// The price of one pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +138,7 @@ impl Mechanism for PayAsBid {
                 })
                 .collect(),
             welfare,
+            operator: Money(0),
         }
     }
 }

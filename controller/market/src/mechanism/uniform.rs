@@ -9,7 +9,7 @@ use crate::book::Book;
 use crate::clearing::Clearing;
 use crate::crossing::{best, cross};
 use crate::order::Side;
-use crate::quantity::Price;
+use crate::quantity::{Money, Price};
 
 /// Where in the competitive interval the price lies, a ratio from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl Mechanism for UniformPrice {
             fills,
             trades: Vec::new(),
             welfare,
+            operator: Money(0),
         }
     }
 }

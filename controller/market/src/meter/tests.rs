@@ -245,3 +245,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_share_a_device_split_its_deviation_by_what_they_committed() {
+    for (energy, committed, expected) in [
+        // Delivered: each its own.
+        (-900, [-600, -300], [-600, -300]),
+        // 90 short of 900, by two thirds and one.
+        (-810, [-600, -300], [-540, -270]),
+        // One buys what the other sells; both count by their size.
+        (400, [600, -200], [600, -200]),
+        (480, [600, -200], [660, -180]),
+        // Nothing was committed: by the shares of 3 to 1.
+        (-100, [0, 0], [-75, -25]),
+        (-1, [0, 0], [-1, 0]),
+    ] {
+        let parts = [
+            (MwhTotal(committed[0]), 750_000),
+            (MwhTotal(committed[1]), 250_000),
+        ];
+        let reading = Reading::Valid {
+            energy: Mwh(energy),
+        };
+        let found = split(reading, &parts);
+        let energies: Vec<i64> = found.iter().map(|r| r.energy().unwrap().0).collect();
+        assert_eq!(energies, expected, "{energy} of {committed:?}");
+        let estimated = found.iter().all(|r| r.quality() == Quality::Estimated);
+        assert!(estimated, "{found:?}");
+    }
+    let missing = Reading::Missing { coverage_ppm: 7 };
+    let parts = [(MwhTotal(5), 500_000), (MwhTotal(5), 500_000)];
+    assert_eq!(split(missing, &parts), [missing, missing]);
+    let alone = Reading::Valid { energy: Mwh(4) };
+    assert_eq!(split(alone, &parts[..1]), [alone]);
+}

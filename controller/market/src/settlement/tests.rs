@@ -52,6 +52,9 @@ fn told(settlement: &Settlement) -> Vec<String> {
             price,
             amount,
         } = line;
+        let Some(price) = price else {
+            return format!("{account} {item:?} {} for {}", quantity.0, amount.0);
+        };
         assert_eq!(amount.0, -quantity.0 * i128::from(price.0), "{account}");
         format!("{account} {item:?} {} at {}", quantity.0, price.0)
     };

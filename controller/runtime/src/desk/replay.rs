@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ledger_core::AtomId;
-use ledger_core::payload::{self, Payload, ReadingQuality};
-use market::meter::Reading;
-use market::settlement::{Basis, CouplingMeter};
-use market::{Book, Mwh, Order, Price, Side};
+use ledger_core::payload::{self, Payload};
+use market::{Order, Venue};
 use sha3::{Digest, Sha3_256};
 
-use super::{RULES_FILE, RULES_SUBJECT, Rules, UTILITY, clearing_payload, settlement_payload};
+use super::records::{self, clearing_payload, settlement_payload, terms_payload};
+use super::{RULES_FILE, RULES_SUBJECT, Rules, UTILITY};
 
 /// The outcome of a market replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +20,8 @@ pub enum MarketReplay {
         cleared: u64,
         /// Intervals settled again.
         settled: u64,
+        /// Intervals with orders on record that were never cleared.
+        uncleared: u64,
     },
     /// The first interval that did not.
     Different {
@@ -45,32 +46,14 @@ pub enum MarketReplayError {
     RulesNotBound,
 }
 
-/// What the ledger says about one interval.
-#[derive(Default)]
-struct Recorded {
-    orders: Vec<(AtomId, payload::Order)>,
-    clearing: Option<payload::Clearing>,
-    readings: Vec<payload::MeterReading>,
-    settlement: Option<Settled>,
-}
-
-/// A settlement with the newest price that stood before it in the ledger: what was known when it was made, that
-/// of the next interval included, which clears before this one is settled.
-struct Settled {
-    found: payload::Settlement,
-    fallback_price: Option<Price>,
-}
-
-/// Recomputes the market of a run.
+/// Recomputes the market of a run, record by record in the order of the ledger: what was known
+/// when something was decided is what stands before it.
 ///
 /// # Errors
 /// When ledger or rules cannot be read or do not belong together.
 pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
-    let unreadable = |e: &dyn std::fmt::Display| MarketReplayError::Rules(e.to_string());
     let mut bound = None;
-    let mut intervals: BTreeMap<u64, Recorded> = BTreeMap::new();
-    let mut readings: Vec<payload::MeterReading> = Vec::new();
-    let mut newest_price = None;
+    let mut records = Vec::new();
     for entry in ledger_node::entries(run_dir)? {
         let entry = entry?;
         let id = entry.atom.id();
@@ -78,25 +61,7 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
             Payload::Config(config) if config.subject == RULES_SUBJECT => {
                 bound = Some(config.digest);
             }
-            Payload::Order(order) => {
-                let recorded = intervals.entry(order.interval).or_default();
-                recorded.orders.push((id, order));
-            }
-            Payload::Clearing(clearing) => {
-                let price = clearing.price_millicents_per_kwh.map(Price);
-                newest_price = price.or(newest_price);
-                let recorded = intervals.entry(clearing.interval).or_default();
-                recorded.clearing = Some(clearing);
-            }
-            Payload::MeterReading(reading) => readings.push(reading),
-            Payload::Settlement(found) => {
-                let recorded = intervals.entry(found.interval).or_default();
-                recorded.settlement = Some(Settled {
-                    found,
-                    fallback_price: newest_price,
-                });
-            }
-            _ => {}
+            payload => records.push((id, payload)),
         }
     }
     let Some(bound) = bound else {
@@ -104,147 +69,209 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
         return Ok(MarketReplay::Identical {
             cleared: 0,
             settled: 0,
+            uncleared: 0,
         });
     };
+    let unreadable = |e: &dyn std::fmt::Display| MarketReplayError::Rules(e.to_string());
     let bytes = std::fs::read(run_dir.join(RULES_FILE)).map_err(|e| unreadable(&e))?;
     let digest: [u8; 32] = Sha3_256::digest(&bytes).into();
     if digest != bound {
         return Err(MarketReplayError::RulesNotBound);
     }
     let rules: Rules = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))?;
-    for reading in readings {
-        let since_first = reading
-            .interval_start_utc_ns
-            .saturating_sub(rules.epoch_utc_ns)
-            .saturating_sub(rules.first_start_ns);
-        if let Ok(index) = u64::try_from(since_first / rules.interval_ns.max(1)) {
-            intervals.entry(index).or_default().readings.push(reading);
+    let mut again = Again {
+        venue: Venue::new(rules.venue.clone()).map_err(|e| unreadable(&e))?,
+        rules,
+        orders: BTreeMap::new(),
+        readings: BTreeMap::new(),
+        clearings: BTreeMap::new(),
+        cleared: 0,
+        settled: 0,
+    };
+    for (id, payload) in records {
+        if let Err((interval, what)) = again.take(id, payload) {
+            return Ok(MarketReplay::Different { interval, what });
         }
     }
-    recompute(&rules, intervals)
+    Ok(MarketReplay::Identical {
+        cleared: again.cleared,
+        settled: again.settled,
+        uncleared: again.orders.len() as u64,
+    })
 }
 
-fn recompute(
-    rules: &Rules,
-    intervals: BTreeMap<u64, Recorded>,
-) -> Result<MarketReplay, MarketReplayError> {
-    let unreadable = |e: &dyn std::fmt::Display| MarketReplayError::Rules(e.to_string());
-    let mechanism = market::mechanism::by_name(&rules.mechanism).map_err(|e| unreadable(&e))?;
-    let (mut cleared, mut settled) = (0, 0);
-    for (index, recorded) in intervals {
-        let different = |what: String| MarketReplay::Different {
-            interval: index,
-            what,
-        };
-        let Some(found) = recorded.clearing else {
-            // Orders without a clearing: the interval did not count.
-            continue;
-        };
-        let Some(interval) = rules.interval(index) else {
-            return Ok(different("there is no such interval".into()));
-        };
-        let orders: Vec<Order> = recorded.orders.iter().map(|(_, o)| order(o)).collect();
-        let atoms = recorded.orders.iter();
-        let atoms: BTreeMap<u64, AtomId> = atoms.map(|(atom, o)| (o.rank, *atom)).collect();
-        let (book, _) = match Book::admit(interval, &rules.book, orders) {
-            Ok(admitted) => admitted,
-            Err(e) => return Ok(different(e.to_string())),
-        };
-        let clearing = match mechanism.clear(&book) {
-            Ok(clearing) => clearing,
-            Err(e) => return Ok(different(e.to_string())),
-        };
-        let now_comes = clearing_payload(&clearing, &book, &atoms);
-        if now_comes.as_ref() != Some(&found) {
-            return Ok(different(format!(
-                "clearing: recorded {found:?}, recomputed {now_comes:?}"
-            )));
+/// The market of a run, decided again.
+struct Again {
+    rules: Rules,
+    venue: Venue,
+    /// Orders on record of intervals that are not cleared yet.
+    orders: BTreeMap<u64, Vec<(AtomId, Order)>>,
+    /// Readings on record of intervals that are not settled yet.
+    readings: BTreeMap<u64, Vec<payload::MeterReading>>,
+    /// Clearings that are not settled yet.
+    clearings: BTreeMap<u64, market::Clearing>,
+    cleared: u64,
+    settled: u64,
+}
+
+impl Again {
+    /// Takes the next record; the interval and what differs, if it does not come out again.
+    fn take(&mut self, id: AtomId, payload: Payload) -> Result<(), (u64, String)> {
+        match payload {
+            Payload::Terms(found) => {
+                let index = found.interval;
+                let now_come = self.venue.terms().map(|t| terms_payload(index, &t));
+                if now_come.as_ref() != Some(&found) {
+                    let what = format!("terms: recorded {found:?}, recomputed {now_come:?}");
+                    return Err((index, what));
+                }
+            }
+            Payload::Order(order) => {
+                let orders = self.orders.entry(order.interval).or_default();
+                orders.push((id, records::order(&order)));
+            }
+            Payload::Clearing(found) => {
+                let index = found.interval;
+                self.clear(&found).map_err(|what| (index, what))?;
+            }
+            Payload::MeterReading(reading) => {
+                let since_first = (reading.interval_start_utc_ns)
+                    .saturating_sub(self.rules.epoch_utc_ns)
+                    .saturating_sub(self.rules.first_start_ns);
+                if let Ok(index) = u64::try_from(since_first / self.rules.interval_ns.max(1)) {
+                    self.readings.entry(index).or_default().push(reading);
+                }
+            }
+            Payload::Settlement(found) => {
+                let index = found.interval;
+                self.settle(&found).map_err(|what| (index, what))?;
+            }
+            _ => {}
         }
-        cleared += 1;
-        let Some(Settled {
-            found,
-            fallback_price,
-        }) = recorded.settlement
-        else {
-            continue;
-        };
-        let mut basis = Basis {
-            readings: BTreeMap::new(),
-            coupling: None,
-            // Its recorded price: that it is the right one is shown where that clearing is recomputed.
-            fallback_price,
-        };
-        for reading in &recorded.readings {
-            let value = metered(reading);
+        Ok(())
+    }
+
+    fn clear(&mut self, found: &payload::Clearing) -> Result<(), String> {
+        let interval = self.rules.interval(found.interval);
+        let interval = interval.ok_or("there is no such interval")?;
+        let recorded = self.orders.remove(&found.interval).unwrap_or_default();
+        let (atoms, orders): (BTreeMap<u64, AtomId>, Vec<Order>) = (recorded.into_iter())
+            .map(|(atom, order)| ((order.rank, atom), order))
+            .unzip();
+        let cleared = (self.venue.clear(interval, orders)).map_err(|e| e.to_string())?;
+        let now_comes = clearing_payload(&cleared.clearing, &cleared.book, &atoms);
+        if now_comes.as_ref() != Some(found) {
+            return Err(format!(
+                "clearing: recorded {found:?}, recomputed {now_comes:?}"
+            ));
+        }
+        self.venue.take(&cleared.clearing);
+        self.clearings.insert(found.interval, cleared.clearing);
+        self.cleared += 1;
+        Ok(())
+    }
+
+    fn settle(&mut self, found: &payload::Settlement) -> Result<(), String> {
+        let recorded = self.readings.remove(&found.interval).unwrap_or_default();
+        let clearing = self.clearings.remove(&found.interval);
+        let clearing = clearing.ok_or("settlement: nothing was cleared")?;
+        let mut readings = BTreeMap::new();
+        let mut coupling = None;
+        for reading in &recorded {
+            let value = records::reading(reading);
             if reading.participant == UTILITY {
-                basis.coupling = Some(CouplingMeter {
-                    utility: UTILITY.into(),
-                    reading: value,
-                    parity: rules.parity,
-                });
+                coupling = Some(value);
             } else {
-                basis
-                    .readings
-                    .insert(reading.participant.as_str().into(), value);
+                readings.insert(reading.participant.as_str().into(), value);
             }
         }
-        let settlement = match market::settlement::settle(&clearing, &basis) {
-            Ok(settlement) => settlement,
-            Err(e) => return Ok(different(format!("settlement: {e}"))),
-        };
-        let now_comes = settlement_payload(&settlement);
-        if now_comes != found {
-            return Ok(different(format!(
+        let settled = (self.venue).settle(&clearing, readings, coupling, found.is_excused);
+        let settled = settled.map_err(|e| format!("settlement: {e}"))?;
+        let now_comes = settlement_payload(&settled.settlement, found.is_excused);
+        if now_comes != *found {
+            return Err(format!(
                 "settlement: recorded {found:?}, recomputed {now_comes:?}"
-            )));
+            ));
         }
-        settled += 1;
-    }
-    Ok(MarketReplay::Identical { cleared, settled })
-}
-
-fn side(side: payload::Side) -> Side {
-    match side {
-        payload::Side::Buy => Side::Buy,
-        payload::Side::Sell => Side::Sell,
-    }
-}
-
-fn order(order: &payload::Order) -> Order {
-    let steps = order.steps.iter().map(|step| market::Step {
-        price: Price(step.price_millicents_per_kwh),
-        quantity: Mwh(step.quantity_milliwatt_hours),
-    });
-    Order {
-        agent: order.agent.as_str().into(),
-        side: side(order.side),
-        steps: steps.collect(),
-        rank: order.rank,
-    }
-}
-
-fn metered(reading: &payload::MeterReading) -> Reading {
-    let energy = reading.energy_milliwatt_hours.map(Mwh);
-    match (reading.quality, energy) {
-        (ReadingQuality::Valid, Some(energy)) => Reading::Valid { energy },
-        // The coverage itself is not recorded and does not enter a settlement.
-        (ReadingQuality::Estimated, Some(energy)) => Reading::Estimated {
-            energy,
-            coverage_ppm: 0,
-        },
-        _ => Reading::Missing { coverage_ppm: 0 },
+        self.settled += 1;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use market::Interval;
+    use market::meter::Reading;
     use market::utility::Parity;
+    use market::venue::VenueRules;
+    use market::{Mwh, Price, Side};
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::desk::{RULES_FILE, reading_payload};
+    use crate::desk::RULES_FILE;
+    use crate::desk::records::reading_payload;
     use crate::evidence::{CONTROLLER, Evidence, KeySource, MARKET_OPERATOR};
+
+    /// Replays terms whose penalty is recorded higher than the venue tells by so much.
+    fn check_terms(more: i64) -> MarketReplay {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = SystemClock::start();
+        let utc = model::Clock::utc(&clock);
+        let names = ["seller".to_owned()];
+        let mut evidence =
+            Evidence::create(folder.path(), "test", &names, KeySource::Seed(7), &clock)
+                .expect("a ledger");
+        let obligations = market::venue::ObligationRules {
+            penalty: market::penalty::PenaltyRules::DEFAULT,
+            standing: market::standing::StandingRules::DEFAULT,
+            forecast_error_ppm: 30_000,
+            deposits: [("seller".into(), market::Money(5))].into(),
+        };
+        let mut rules = rules(utc.unix_nanos());
+        rules.venue.obligations = Some(obligations);
+        let text = serde_json::to_vec(&rules).expect("JSON");
+        std::fs::write(folder.path().join(RULES_FILE), &text).expect("written");
+        let venue = Venue::new(rules.venue).expect("a venue");
+        let mut terms = terms_payload(0, &venue.terms().expect("obligations"));
+        terms.penalty_millicents_per_kwh += more;
+        let bind = crate::evidence::document(RULES_SUBJECT, &text, "rules");
+        let drafts = vec![
+            evidence.draft(CONTROLLER, bind),
+            evidence.draft(MARKET_OPERATOR, Payload::Terms(terms)),
+        ];
+        evidence.append(utc, drafts, None).expect("appended");
+        evidence.close(utc).expect("closed");
+        replay(folder.path()).expect("readable")
+    }
+
+    #[test]
+    fn terms_that_nobody_told_are_found() {
+        assert!(matches!(check_terms(0), MarketReplay::Identical { .. }));
+        let found = check_terms(1);
+        assert!(
+            matches!(found, MarketReplay::Different { interval: 0, .. }),
+            "{found:?}"
+        );
+    }
+
+    fn rules(epoch_utc_ns: i64) -> Rules {
+        Rules {
+            schema: 2,
+            venue: VenueRules {
+                mechanism: "uniform_k_half".into(),
+                book: market::BookRules::unbounded(),
+                utility: UTILITY.into(),
+                parity: Parity {
+                    import: Price(30_000),
+                    export: Price(5_000),
+                },
+                indivisible: [].into(),
+                obligations: None,
+            },
+            epoch_utc_ns,
+            first_start_ns: 0,
+            interval_ns: 15_000_000_000,
+        }
+    }
 
     /// A ledger of two intervals: nothing is traded in the first, whose settlement falls back on the price of the
     /// second, since that was cleared before. `known` = the price that its settlement takes.
@@ -254,18 +281,7 @@ mod tests {
         let names = ["seller".to_owned(), "buyer".to_owned()];
         let mut evidence =
             Evidence::create(folder, "test", &names, KeySource::Seed(7), &clock).expect("a ledger");
-        let rules = Rules {
-            schema: 1,
-            mechanism: crate::desk::MECHANISM.into(),
-            book: market::BookRules::unbounded(),
-            parity: Parity {
-                import: Price(30_000),
-                export: Price(5_000),
-            },
-            epoch_utc_ns: utc.unix_nanos(),
-            first_start_ns: 0,
-            interval_ns: 15_000_000_000,
-        };
+        let rules = rules(utc.unix_nanos());
         let text = serde_json::to_vec(&rules).expect("JSON");
         std::fs::write(folder.join(RULES_FILE), &text).expect("written");
         let bind = crate::evidence::document(RULES_SUBJECT, &text, "rules");
@@ -275,16 +291,14 @@ mod tests {
             receipts[0].atom_id
         };
         note(CONTROLLER, bind);
+        let mut venue = Venue::new(rules.venue.clone()).expect("a venue");
         let interval = |n| rules.interval(n).expect("an interval");
-        let clear = |interval: Interval, orders: Vec<Order>| {
-            let mechanism = market::mechanism::by_name(&rules.mechanism).expect("known");
-            let (book, _) = Book::admit(interval, &rules.book, orders).expect("a book");
-            let clearing = mechanism.clear(&book).expect("cleared");
-            (book, clearing)
-        };
-        let (book, idle) = clear(interval(0), Vec::new());
-        let clearing = clearing_payload(&idle, &book, &BTreeMap::new()).expect("recorded");
-        note(MARKET_OPERATOR, Payload::Clearing(clearing));
+        let idle = venue.clear(interval(0), Vec::new()).expect("cleared");
+        let clearing = clearing_payload(&idle.clearing, &idle.book, &BTreeMap::new());
+        note(
+            MARKET_OPERATOR,
+            Payload::Clearing(clearing.expect("recorded")),
+        );
         let orders = vec![
             Order::single("seller".into(), Side::Sell, Price(10_000), Mwh(500)).ranked(0),
             Order::single("buyer".into(), Side::Buy, Price(20_000), Mwh(500)).ranked(1),
@@ -295,20 +309,24 @@ mod tests {
             (one.rank, atom)
         });
         let atoms = atoms.collect();
-        let (book, traded) = clear(interval(1), orders);
-        assert!(traded.price.is_some(), "{traded:?}");
-        let clearing = clearing_payload(&traded, &book, &atoms).expect("recorded");
-        note(MARKET_OPERATOR, Payload::Clearing(clearing));
+        let traded = venue.clear(interval(1), orders).expect("cleared");
+        assert!(traded.clearing.price.is_some(), "{traded:?}");
+        let clearing = clearing_payload(&traded.clearing, &traded.book, &atoms);
+        note(
+            MARKET_OPERATOR,
+            Payload::Clearing(clearing.expect("recorded")),
+        );
+        venue.take(&traded.clearing);
         let reading = Reading::Valid { energy: Mwh(300) };
         let metered = reading_payload("seller", rules.epoch_utc_ns, &interval(0), &reading);
         note(CONTROLLER, Payload::MeterReading(metered));
-        let basis = Basis {
+        let basis = market::settlement::Basis {
             readings: BTreeMap::from([("seller".into(), reading)]),
             coupling: None,
-            fallback_price: known.or(traded.price),
+            fallback_price: known.or(traded.clearing.price),
         };
-        let settlement = market::settlement::settle(&idle, &basis).expect("settled");
-        let settlement = settlement_payload(&settlement);
+        let settlement = market::settlement::settle(&idle.clearing, &basis).expect("settled");
+        let settlement = settlement_payload(&settlement, false);
         note(MARKET_OPERATOR, Payload::Settlement(settlement));
         evidence.close(utc).expect("closed");
     }
@@ -320,6 +338,7 @@ mod tests {
         let expected = MarketReplay::Identical {
             cleared: 2,
             settled: 1,
+            uncleared: 0,
         };
         assert_eq!(replay(folder.path()).expect("readable"), expected);
 

@@ -218,6 +218,26 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "An alarm watches a value that the bench does not have. A device has p, q, v, f, soc and t; `bench` has what control believes of its own bus: p at the coupling (positive = import), q, v, f, soc (the lowest of any storage) and rocof.",
     ),
     (
+        "R095",
+        "The mechanism trades lots of one size. Devices order what they need, so no bench can use it; `gridrig market clear` clears a book of lots with it.",
+    ),
+    (
+        "R096",
+        "The market has accounts of its own: `utility` of the grid behind the point of common coupling, `operator` of losses and of what a mechanism leaves over, `penalties` of what deviations cost. No participant may have such a name.",
+    ),
+    (
+        "R097",
+        "Several participants may trade with one device, each with its share. What nobody has a share in would be metered and paid by nobody, so the shares of a device come to one whole.",
+    ),
+    (
+        "R098",
+        "A storage that plans needs one expected price for each interval to come, in milli-cent per kWh.",
+    ),
+    (
+        "R099",
+        "A penalty needs a tolerance that is not negative and steps of standing that follow one another: first more collateral is called, then energy is capped, then the participant is suspended and comes back capped. A deposit without `[market.penalty]` covers nothing.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
     ),

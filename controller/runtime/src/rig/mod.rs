@@ -359,32 +359,107 @@ pub struct HomeAssistant {
 pub struct Market {
     /// Length of an interval.
     pub interval: Duration,
+    /// Name of the clearing mechanism; a bench can use it.
+    pub mechanism: String,
     /// What the utility charges and pays.
     pub tariff: market::utility::Tariff,
     /// Most power that may be traded across the point of common coupling.
     pub pcc_max: ActivePower,
-    /// Device index and how it takes part.
-    pub participants: Vec<(usize, Participation)>,
+    /// Who takes part, by device and name.
+    pub participants: Vec<Participation>,
+    /// What binds them to what they committed, if anything does.
+    pub obligations: Option<market::venue::ObligationRules>,
 }
 
-/// How a device takes part in the market. Prices in milli-cent per kWh.
+/// One participant of the market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participation {
+    /// Its name, and that of its account.
+    pub name: String,
+    /// Index of its device.
+    pub device: usize,
+    /// Its part of the device, in parts per million.
+    pub share_ppm: u32,
+    /// What it is.
+    pub kind: ParticipantKind,
+    /// How it orders.
+    pub strategy: Strategy,
+    /// What it has paid in, in milli-cent, if that is stated for it alone.
+    pub deposit_mc: Option<i64>,
+}
+
+/// What a participant is: where its forecast comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Participation {
-    /// Sells what the sun will give.
+pub enum ParticipantKind {
+    /// Sells what the sun gives now.
     Pv,
-    /// Buys what it will need, at any price.
+    /// Buys what it draws now.
     MustRun,
-    /// Buys up to a price.
-    Flexible {
-        /// The most it pays.
-        willingness_mc: i64,
+    /// Buys what it would draw when on.
+    Flexible,
+    /// Buys and sells what its state of charge allows.
+    Storage,
+}
+
+/// How a participant orders. Prices in milli-cent per kWh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Takes any price that is better than doing without.
+    PriceTaker {
+        /// The most it pays, or the least it takes; `None` pays any price.
+        limit_mc: Option<i64>,
+    },
+    /// Draws its prices.
+    ZeroIntelligence {
+        /// What a unit is worth to it, or costs it.
+        limit_mc: i64,
+        /// Whether it never asks a price at which it would lose.
+        constrained: bool,
+        /// Seed of its draws.
+        seed: u64,
+    },
+    /// Learns its margin.
+    Zip {
+        /// What a unit is worth to it, or costs it.
+        limit_mc: i64,
+        /// Margin with which it begins.
+        margin_mc: i64,
+        /// Seed of its draws.
+        seed: u64,
+    },
+    /// Uses less the dearer it is.
+    Quadratic {
+        /// Price at which it does without everything.
+        choke_mc: i64,
     },
     /// Buys low, sells high.
-    Storage {
+    Thresholds {
         /// The most it pays.
         buy_below_mc: i64,
         /// The least it takes.
         sell_above_mc: i64,
+    },
+    /// Plans its storage over expected prices.
+    BatteryDp {
+        /// What a unit in the cells is worth after the plan.
+        value_mc: i64,
+        /// Wear of a unit in one direction.
+        wear_mc: i64,
+        /// Expected price of each interval; the list begins again at its end.
+        forecast_mc: Vec<i64>,
+    },
+    /// A vehicle that must be charged by its departure.
+    Vehicle {
+        /// When it leaves, since the run began.
+        departure: Duration,
+        /// State of charge with which it leaves, in parts per million.
+        wanted_ppm: u32,
+        /// What it pays while it can wait.
+        patient_mc: i64,
+        /// Slack at which it pays no more than that.
+        slack: Duration,
+        /// Exponent of its urgency.
+        urgency: u32,
     },
 }
 

@@ -1,13 +1,20 @@
-//! The `[market]` section: tariff, interval, and who takes part.
+//! The `[market]` section: tariff, interval, mechanism, and who takes part.
 
 use std::time::Duration;
 
 use document::Table;
+use market::auction::{self, Auction, AuctionError};
 use quantities::{ActivePower, Quantity};
 
 use super::parse::Reader;
-use super::sections::{Place, named};
-use super::{Market, Participation, RigDevice};
+use super::sections::Place;
+use super::{Market, RigDevice};
+
+mod participant;
+mod penalty;
+
+/// Mechanism of a rig that names none.
+const MECHANISM_DEFAULT: &str = "uniform_k_half";
 
 pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) -> Option<Market> {
     let table = reader.section("market")?;
@@ -64,82 +71,43 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let pcc_max = table
         .quantity::<ActivePower>("pcc_max")
         .map(|p| p.value.abs());
-    let mut participants = Vec::new();
-    if let Some(list) = table.table("participant") {
-        for name in list.keys() {
-            let Some(entry) = list.table(&name.value) else {
-                continue;
-            };
-            let index = named(devices, &name.value);
-            if index.is_none() {
-                document.error(
-                    "R009",
-                    name.span,
-                    format!(
-                        "`market` speaks of `{}`, which the rig does not have",
-                        name.value
-                    ),
-                    "",
-                    "use the same names as in `[device]`",
-                );
-            }
-            let participation = participation(&entry);
-            entry.finish();
-            if let (Some(index), Some(participation)) = (index, participation) {
-                participants.push((index, participation));
-            }
-        }
-        list.finish();
-    }
+    let mechanism = mechanism(&table);
+    let participants = participant::participants(&table, devices);
+    let obligations = penalty::obligations(&table, &participants);
     table.finish();
-    participants.sort_by_key(|(index, _)| *index);
     Some(Market {
         interval: interval?.value,
+        mechanism: mechanism?,
         tariff,
         pcc_max: pcc_max?,
         participants,
+        obligations,
     })
 }
 
-fn participation(entry: &Table<'_>) -> Option<Participation> {
-    #[derive(Clone, Copy)]
-    enum Kind {
-        Pv,
-        MustRun,
-        Flexible,
-        Storage,
+/// The mechanism's name, if a bench can use it.
+fn mechanism(table: &Table<'_>) -> Option<String> {
+    const KEY: &str = "mechanism";
+    if !table.has(KEY) {
+        return Some(MECHANISM_DEFAULT.into());
     }
-    let kinds = [
-        ("pv", Kind::Pv),
-        ("must_run", Kind::MustRun),
-        ("flexible", Kind::Flexible),
-        ("storage", Kind::Storage),
-    ];
-    if !entry.has("kind") {
-        return entry.missing("kind", "\"pv\"");
-    }
-    let price = |key: &str| {
-        if entry.has(key) {
-            entry
-                .integer(key, -10_000_000..=10_000_000)
-                .map(|p| p.value)
-        } else {
-            entry.missing(key, "20000")
+    let name = table.text(KEY)?;
+    match Auction::by_name(&name.value, std::collections::BTreeSet::new()) {
+        Ok(_) => Some(name.value),
+        Err(e @ AuctionError::Lots { .. }) => {
+            let help = market::Coded::help(&e);
+            table
+                .document()
+                .error("R095", name.span, e.to_string(), "", help);
+            None
         }
-    };
-    match entry.choice("kind", &kinds)?.value {
-        Kind::Pv => Some(Participation::Pv),
-        Kind::MustRun => Some(Participation::MustRun),
-        Kind::Flexible => Some(Participation::Flexible {
-            willingness_mc: price("willingness_mc_per_kwh")?,
-        }),
-        Kind::Storage => {
-            let buy_below_mc = price("buy_below_mc_per_kwh");
-            let sell_above_mc = price("sell_above_mc_per_kwh");
-            Some(Participation::Storage {
-                buy_below_mc: buy_below_mc?,
-                sell_above_mc: sell_above_mc?,
-            })
+        Err(_) => {
+            let known: Vec<(&str, ())> = auction::names()
+                .into_iter()
+                .map(|name| (name, ()))
+                .collect();
+            table.choice(KEY, &known)?;
+            None
         }
     }
 }

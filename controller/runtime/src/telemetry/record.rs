@@ -283,6 +283,52 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             ),
             json!({ "interval": interval, "sum_u": sum_u, "unaccounted_mwh": unaccounted_mwh }),
         ),
+        Event::MarketNotCleared { interval, why } => row(
+            "market_not_cleared",
+            Warning,
+            None,
+            format!("Interval {interval} is not cleared: {why}."),
+            json!({ "interval": interval, "why": why }),
+        ),
+        Event::MarketNotSettled { interval, why } => row(
+            "market_not_settled",
+            Warning,
+            None,
+            format!("Interval {interval} is not settled: {why}."),
+            json!({ "interval": interval, "why": why }),
+        ),
+        Event::PenaltyCharged {
+            interval,
+            participant,
+            deviation_mwh,
+            amount_u,
+        } => row(
+            "penalty_charged",
+            Warning,
+            None,
+            format!(
+                "{participant} pays a penalty for {:.1} Wh beyond its commitment in interval {interval}.",
+                *deviation_mwh as f64 / 1e3
+            ),
+            json!({
+                "interval": interval, "participant": participant,
+                "deviation_mwh": deviation_mwh, "amount_u": amount_u,
+            }),
+        ),
+        Event::StandingChanged {
+            interval,
+            participant,
+            from,
+            to,
+        } => row(
+            "standing_changed",
+            Warning,
+            None,
+            format!(
+                "{participant} was {from} in the market and is {to} after interval {interval}."
+            ),
+            json!({ "interval": interval, "participant": participant, "from": from, "to": to }),
+        ),
         Event::LedgerLate {
             deadline_ms,
             policy,

@@ -153,10 +153,8 @@ fn clearing_is_consistent(c: &Clearing) -> Result<(), SchemaError> {
     let range = c
         .price_low_millicents_per_kwh
         .zip(c.price_high_millicents_per_kwh);
-    let fills = c.fills.iter().map(|f| f.amount.0);
-    let sum = fills.fold(Some(c.operator_amount.0), |sum, amount| {
-        sum?.checked_add(amount)
-    });
+    let mut amounts = c.fills.iter().map(|f| f.amount.0);
+    let sum = amounts.try_fold(c.operator_amount.0, i128::checked_add);
     all_hold(&[
         (
             sum == Some(0),
@@ -211,9 +209,78 @@ record! {
     Settlement {
         /// Number of the market interval.
         interval: u64,
+        /// Whether deviations cost no penalty, since nobody was asked to deliver.
+        is_excused: bool,
         /// The bookings.
         lines: Vec<SettlementLine>,
     }
+}
+
+coded! {
+    /// How a participant stands after what it has kept and broken.
+    StandingKind {
+        /// Nothing is held against it.
+        Good = 1 "good",
+        /// It has to cover more.
+        Called = 2 "called",
+        /// Not all of its energy is accepted either.
+        Capped = 3 "capped",
+        /// It may not order.
+        Suspended = 4 "suspended",
+    }
+}
+
+record! {
+    /// What counts of a participant when it orders.
+    TermsAccount {
+        /// Who.
+        participant: String,
+        /// How it stands.
+        standing: StandingKind,
+        /// Broken intervals that count against it; of a suspension the intervals left.
+        count: u64,
+        /// What is left of its deposit to cover orders, in 1e-11 EUR.
+        deposit: Amount,
+    }
+}
+
+record! {
+    /// The terms of a market interval, told before its orders.
+    Terms where terms_are_consistent {
+        /// Number of the market interval.
+        interval: u64,
+        /// What a unit beyond the tolerance costs, in milli-cents per kilowatt-hour.
+        penalty_millicents_per_kwh: i64,
+        /// The least at which deviating does not pay, in milli-cents per kilowatt-hour.
+        penalty_low_millicents_per_kwh: i64,
+        /// The most at which honest trading still does, in milli-cents per
+        /// kilowatt-hour; absent without bound.
+        penalty_high_millicents_per_kwh: Option<i64>,
+        /// Deviation that is free, in milliwatt-hours.
+        tolerance_milliwatt_hours: i64,
+        /// Deviation that is free relative to the commitment, in parts per million.
+        tolerance_ppm: u64,
+        /// Everybody who has a deposit.
+        accounts: Vec<TermsAccount>,
+    }
+}
+
+fn terms_are_consistent(t: &Terms) -> Result<(), SchemaError> {
+    let (low, rate) = (
+        t.penalty_low_millicents_per_kwh,
+        t.penalty_millicents_per_kwh,
+    );
+    let high = t.penalty_high_millicents_per_kwh;
+    all_hold(&[
+        (
+            0 <= low && low <= rate && high.is_none_or(|high| rate <= high),
+            "A penalty lies between its bounds and is not negative.",
+        ),
+        (
+            t.tolerance_milliwatt_hours >= 0,
+            "A tolerance is not negative.",
+        ),
+    ])
 }
 
 record! {

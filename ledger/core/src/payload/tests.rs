@@ -26,6 +26,23 @@ fn step(price: i64, quantity: i64) -> Step {
     }
 }
 
+fn terms() -> Terms {
+    Terms {
+        interval: 4,
+        penalty_millicents_per_kwh: 10,
+        penalty_low_millicents_per_kwh: 10,
+        penalty_high_millicents_per_kwh: None,
+        tolerance_milliwatt_hours: 1,
+        tolerance_ppm: 50_000,
+        accounts: vec![TermsAccount {
+            participant: "house-1".to_owned(),
+            standing: StandingKind::Capped,
+            count: 5,
+            deposit: Amount(-3),
+        }],
+    }
+}
+
 /// One payload of every kind.
 fn samples() -> Vec<Payload> {
     let text = |t: &str| t.to_owned();
@@ -86,6 +103,7 @@ fn samples() -> Vec<Payload> {
         }),
         Payload::Settlement(Settlement {
             interval: 3,
+            is_excused: false,
             lines: vec![SettlementLine {
                 account: text("a"),
                 amount: Amount(i128::MIN),
@@ -123,6 +141,7 @@ fn samples() -> Vec<Payload> {
             fraud: ID,
             why: text("reserve"),
         }),
+        Payload::Terms(terms()),
     ]
 }
 
@@ -251,6 +270,28 @@ fn the_amounts_of_a_clearing_sum_to_zero() {
 }
 
 #[test]
+fn a_penalty_lies_between_its_bounds() {
+    for (low, rate, high, tolerance, accepted) in [
+        (10, 10, None, 0, true),
+        (10, 12, Some(12), 5, true),
+        (10, 9, None, 0, false),
+        (10, 12, Some(11), 0, false),
+        (-1, 12, None, 0, false),
+        (10, 10, None, -1, false),
+    ] {
+        let terms = Terms {
+            penalty_millicents_per_kwh: rate,
+            penalty_low_millicents_per_kwh: low,
+            penalty_high_millicents_per_kwh: high,
+            tolerance_milliwatt_hours: tolerance,
+            ..terms()
+        };
+        let found = Payload::from_value(Kind::Terms, terms.to_value());
+        assert_eq!(found.is_ok(), accepted, "{terms:?}");
+    }
+}
+
+#[test]
 fn an_atom_belongs_to_its_author_and_its_subjects() {
     let universe = UniverseId([1; 32]);
     let author = Address([8; 32]);
@@ -270,7 +311,7 @@ fn an_atom_belongs_to_its_author_and_its_subjects() {
 /// Whether a value may stand where the page says that this type does.
 fn is_of(value: &Value, shape: &str) -> bool {
     match value {
-        Value::Int(_) => ["u64", "i64", "code"].contains(&shape),
+        Value::Int(_) => ["u64", "i64", "code", "bool"].contains(&shape),
         Value::Text(_) => shape == "text",
         Value::Bytes(bytes) if bytes.len() == 32 => {
             ["id", "address", "digest", "bytes32"].contains(&shape)

@@ -1,0 +1,254 @@
+//! The venue of a run: its rules, and what lasts from interval to interval.
+//!
+//! It tells the terms of an interval, clears its orders, and settles it when the meters are
+//! read. All that it does follows from its rules and from what it is given, in that order; a
+//! replay gives it the records of a run and must get every number again.
+//!
+//! Not responsible for gates, for keeping records, or for who orders what.
+
+mod obligations;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+pub use obligations::{Consequences, ObligationRules, Terms};
+
+use self::obligations::Obligations;
+use crate::auction::{Auction, AuctionError};
+use crate::book::{Book, BookError, BookRules};
+use crate::clearing::Clearing;
+use crate::collateral::CoverError;
+use crate::fault::Coded;
+use crate::interval::Interval;
+use crate::meter::Reading;
+use crate::order::{AgentId, Order, Side};
+use crate::penalty::PenaltyError;
+use crate::quantity::{Mwh, MwhTotal, Price};
+use crate::settlement::{Basis, CouplingMeter, Settlement, SettlementError, settle};
+use crate::utility::Parity;
+
+/// Everything that a venue goes by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VenueRules {
+    /// Name of the mechanism, as [`Auction::by_name`] takes it.
+    pub mechanism: String,
+    /// Which orders are admissible.
+    pub book: BookRules,
+    /// Name of the utility grid's account.
+    pub utility: AgentId,
+    /// What the utility grid sells and buys at.
+    pub parity: Parity,
+    /// Who trades whole or not at all, where the mechanism asks.
+    pub indivisible: BTreeSet<AgentId>,
+    /// What binds participants to what they committed; `None` leaves it at the imbalance.
+    pub obligations: Option<ObligationRules>,
+}
+
+/// Why a venue cannot open.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VenueError {
+    /// No bench can use the mechanism, or the rules of the book contradict themselves.
+    #[error(transparent)]
+    Auction(#[from] AuctionError),
+    /// The rules of the penalty contradict themselves.
+    #[error(transparent)]
+    Penalty(#[from] PenaltyError),
+}
+
+/// Why an order is not in the book.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is not admissible.
+    #[error(transparent)]
+    Book(#[from] BookError),
+    /// It is not covered, or not allowed.
+    #[error(transparent)]
+    Cover(#[from] CoverError),
+}
+
+macro_rules! coded_by_its_parts {
+    ($($name:ident: $($part:ident)*;)*) => {$(
+        impl Coded for $name {
+            fn code(&self) -> &'static str {
+                match self { $(Self::$part(error) => error.code(),)* }
+            }
+            fn place(&self) -> String {
+                match self { $(Self::$part(error) => error.place(),)* }
+            }
+            fn help(&self) -> String {
+                match self { $(Self::$part(error) => error.help(),)* }
+            }
+        }
+    )*};
+}
+coded_by_its_parts!(VenueError: Auction Penalty; Refusal: Book Cover;);
+
+/// An interval that is cleared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cleared {
+    /// The admitted orders.
+    pub book: Book,
+    /// What came of them.
+    pub clearing: Clearing,
+    /// Why each other order was refused.
+    pub refused: Vec<Refusal>,
+}
+
+/// An interval that is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The accounts, penalties included.
+    pub settlement: Settlement,
+    /// What it has cost those who broke it.
+    pub consequences: Consequences,
+}
+
+/// A venue.
+#[derive(Debug)]
+pub struct Venue {
+    rules: VenueRules,
+    auction: Auction,
+    /// What a unit was worth when something was traded last.
+    fallback: Option<Price>,
+    obligations: Option<Obligations>,
+}
+
+impl Venue {
+    /// A venue before its first interval.
+    ///
+    /// # Errors
+    /// [`VenueError`].
+    pub fn new(rules: VenueRules) -> Result<Self, VenueError> {
+        rules.book.check().map_err(AuctionError::from)?;
+        let obligations = rules.obligations.clone();
+        let obligations = obligations
+            .map(|obligations| Obligations::new(obligations, rules.parity))
+            .transpose()?;
+        Ok(Self {
+            auction: Auction::by_name(&rules.mechanism, rules.indivisible.clone())?,
+            rules,
+            fallback: None,
+            obligations,
+        })
+    }
+
+    /// What it goes by.
+    #[must_use]
+    pub fn rules(&self) -> &VenueRules {
+        &self.rules
+    }
+
+    /// The terms of the interval that is cleared next; `None` without obligations.
+    #[must_use]
+    pub fn terms(&self) -> Option<Terms> {
+        self.obligations.as_ref().map(Obligations::terms)
+    }
+
+    /// The most that somebody may order on a side; `None` without bound.
+    #[must_use]
+    pub fn accepted(&self, agent: &AgentId, side: Side) -> Option<MwhTotal> {
+        let capability = self.rules.book.capabilities.as_ref()?.get(agent)?;
+        let most = match side {
+            Side::Buy => capability.withdraw_max,
+            Side::Sell => capability.inject_max,
+        };
+        Some(match &self.obligations {
+            Some(obligations) => obligations.accepted(agent, most),
+            None => most,
+        })
+    }
+
+    /// The part of an order that is accepted, cut where its prices are worst; `None` if none is.
+    #[must_use]
+    pub fn accepted_part(&self, mut order: Order) -> Option<Order> {
+        let Some(MwhTotal(mut left)) = self.accepted(&order.agent, order.side) else {
+            return Some(order);
+        };
+        order.steps.retain_mut(|step| {
+            let quantity = i128::from(step.quantity.0).min(left);
+            left -= quantity;
+            // At most the step's own.
+            step.quantity = Mwh(quantity as i64);
+            quantity > 0
+        });
+        (!order.steps.is_empty()).then_some(order)
+    }
+
+    /// Clears an interval. It counts once it is [taken](Self::take).
+    ///
+    /// # Errors
+    /// [`AuctionError`] when the mechanism does not take the book.
+    pub fn clear(&self, interval: Interval, orders: Vec<Order>) -> Result<Cleared, AuctionError> {
+        let rules = &self.rules;
+        let mut refused: Vec<Refusal> = Vec::new();
+        let orders = match &self.obligations {
+            None => orders,
+            Some(obligations) => {
+                let (mut utility, others): (Vec<Order>, Vec<Order>) =
+                    (orders.into_iter()).partition(|order| order.agent == rules.utility);
+                let (covered, not) = obligations.screen(others, &rules.book);
+                refused.extend(not.into_iter().map(Refusal::from));
+                utility.extend(covered);
+                utility
+            }
+        };
+        let (book, not) = Book::admit(interval, &rules.book, orders)?;
+        refused.extend(not.into_iter().map(Refusal::from));
+        let clearing = self.auction.clear(&book, &rules.utility, rules.parity)?;
+        Ok(Cleared {
+            book,
+            clearing,
+            refused,
+        })
+    }
+
+    /// Takes a clearing as the newest that is known.
+    pub fn take(&mut self, clearing: &Clearing) {
+        self.fallback = clearing.reference().or(self.fallback);
+        if let Some(obligations) = &mut self.obligations {
+            obligations.hold(clearing, &self.rules.book);
+        }
+    }
+
+    /// Settles an interval by its meters; `coupling` is that of the utility grid, if there is one,
+    /// and nobody has broken anything if it `is_excused`.
+    ///
+    /// # Errors
+    /// [`SettlementError`]; then nothing has changed.
+    pub fn settle(
+        &mut self,
+        clearing: &Clearing,
+        readings: BTreeMap<AgentId, Reading>,
+        coupling: Option<Reading>,
+        is_excused: bool,
+    ) -> Result<Settled, SettlementError> {
+        let rules = &self.rules;
+        let coupling = coupling.map(|reading| CouplingMeter {
+            utility: rules.utility.clone(),
+            reading,
+            parity: rules.parity,
+        });
+        let basis = Basis {
+            readings,
+            coupling,
+            fallback_price: self.fallback,
+        };
+        let mut settlement = settle(clearing, &basis)?;
+        let consequences = match &mut self.obligations {
+            None => Consequences::default(),
+            Some(obligations) => obligations.close(
+                clearing,
+                &basis.readings,
+                is_excused,
+                rules.parity,
+                &mut settlement,
+            ),
+        };
+        Ok(Settled {
+            settlement,
+            consequences,
+        })
+    }
+}

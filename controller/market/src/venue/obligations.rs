@@ -1,0 +1,291 @@
+//! What binds participants of a venue to what they committed: the penalty of deviations, the
+//! deposits that cover orders, and the standing of who breaks commitments again and again.
+//!
+//! A deposit is a running account: what a settlement makes its owner pay is taken from it, what
+//! it receives is added. Orders of an interval are covered by what is left of it once the worst
+//! case of every interval that is traded and not settled yet is held back.
+//!
+//! Nobody breaks anything in an interval that is excused: one in which the bench was not at the
+//! utility, or was not armed, so that nobody was asked to deliver.
+//!
+//! Not responsible for how a penalty is set ([`crate::penalty`]), for the cover of one order
+//! ([`crate::collateral`]) or for the steps of a standing ([`crate::standing`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::book::BookRules;
+use crate::clearing::Clearing;
+use crate::collateral::{Account as Covered, CoverError, screen, worst_case};
+use crate::meter::Reading;
+use crate::order::{AgentId, Order, Side};
+use crate::penalty::{Penalty, PenaltyEngine, PenaltyError, PenaltyRules, Seen, Trader};
+use crate::quantity::{Money, Mwh, MwhTotal, PPM, Price, div_nearest};
+use crate::settlement::{Account, Item, Line, Settlement};
+use crate::standing::{Conduct, Standing, StandingRules};
+use crate::utility::Parity;
+
+/// The rules of obligations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObligationRules {
+    /// How the penalty is set.
+    pub penalty: PenaltyRules,
+    /// Who may still trade.
+    pub standing: StandingRules,
+    /// Standard deviation of an honest forecast relative to its energy, in ppm: whom the upper
+    /// bound of the penalty protects.
+    pub forecast_error_ppm: u32,
+    /// What each participant has paid in.
+    pub deposits: BTreeMap<AgentId, Money>,
+}
+
+/// The terms of the next interval: they stand before its orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// What deviations cost.
+    pub penalty: Penalty,
+    /// How each participant stands, and what is left of its deposit to cover orders.
+    pub accounts: BTreeMap<AgentId, (Standing, Money)>,
+}
+
+/// What an interval has cost those who broke it, and where they stand now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Consequences {
+    /// Penalties, with the deviation that each is for.
+    pub charged: Vec<(AgentId, MwhTotal, Money)>,
+    /// Standings that are others than before.
+    pub changed: Vec<(AgentId, Standing, Standing)>,
+}
+
+/// An interval that is traded and not settled yet.
+#[derive(Debug)]
+struct Open {
+    penalty: Penalty,
+    held: BTreeMap<AgentId, Money>,
+    suspended: BTreeSet<AgentId>,
+}
+
+/// The obligations of a run.
+#[derive(Debug)]
+pub(crate) struct Obligations {
+    rules: ObligationRules,
+    engine: PenaltyEngine,
+    standings: BTreeMap<AgentId, Standing>,
+    deposits: BTreeMap<AgentId, Money>,
+    open: BTreeMap<u64, Open>,
+    /// Whom the upper bound protected last.
+    trader: Trader,
+}
+
+impl Obligations {
+    /// Everybody in good standing, with what was paid in.
+    pub(crate) fn new(rules: ObligationRules, parity: Parity) -> Result<Self, PenaltyError> {
+        // Nothing was seen yet: a price amid the two parities, and imbalance at either.
+        let spread = Price(parity.import.0.saturating_sub(parity.export.0) / 2);
+        let trader = Trader {
+            energy: Mwh(0),
+            error: Mwh(0),
+            gain: spread,
+        };
+        let new = |agent: &AgentId| (agent.clone(), Standing::NEW);
+        Ok(Self {
+            engine: PenaltyEngine::new(rules.penalty, spread, trader)?,
+            standings: rules.deposits.keys().map(new).collect(),
+            deposits: rules.deposits.clone(),
+            open: BTreeMap::new(),
+            trader,
+            rules,
+        })
+    }
+
+    /// The terms of the next interval.
+    pub(crate) fn terms(&self) -> Terms {
+        let account = |(agent, standing): (&AgentId, &Standing)| {
+            let held = self.open.values().filter_map(|open| open.held.get(agent));
+            let held: Money = held.copied().sum();
+            let deposit = self.deposits.get(agent).copied().unwrap_or_default();
+            (agent.clone(), (*standing, deposit + -held))
+        };
+        Terms {
+            penalty: self.engine.penalty(),
+            accounts: self.standings.iter().map(account).collect(),
+        }
+    }
+
+    /// Energy of a side that is accepted of somebody, out of its capability.
+    pub(crate) fn accepted(&self, agent: &AgentId, most: MwhTotal) -> MwhTotal {
+        let standing = self.standings.get(agent).copied().unwrap_or(Standing::NEW);
+        let share = i128::from(standing.accepted_ppm(&self.rules.standing).min(PPM));
+        MwhTotal(most.0.saturating_mul(share) / i128::from(PPM))
+    }
+
+    /// The orders that are covered under the terms, and why each other is not.
+    pub(crate) fn screen(
+        &self,
+        orders: Vec<Order>,
+        book: &BookRules,
+    ) -> (Vec<Order>, Vec<CoverError>) {
+        let terms = self.terms();
+        let covered = |(agent, (standing, deposit))| (agent, Covered { deposit, standing });
+        let accounts = terms.accounts.into_iter().map(covered).collect();
+        screen(
+            orders,
+            &accounts,
+            book,
+            &terms.penalty,
+            &self.rules.standing,
+        )
+    }
+
+    /// Holds back what a clearing could still cost.
+    pub(crate) fn hold(&mut self, clearing: &Clearing, book: &BookRules) {
+        let penalty = self.engine.penalty();
+        let mut held: BTreeMap<AgentId, Money> = BTreeMap::new();
+        for fill in &clearing.fills {
+            let Some(standing) = self.standings.get(&fill.agent) else {
+                continue;
+            };
+            // The price is known by now, so the payment takes the place of the order's own.
+            let nothing = Order::single(fill.agent.clone(), fill.side, Price(0), fill.quantity);
+            let apart = worst_case(&nothing, book, &penalty);
+            let share = i128::from(standing.collateral_ppm(&self.rules.standing));
+            let needed = (fill.payment.0.max(0).saturating_add(apart.0)).saturating_mul(share);
+            *held.entry(fill.agent.clone()).or_default() += Money(needed / i128::from(PPM));
+        }
+        let suspended = self.standings.iter();
+        let suspended = suspended
+            .filter(|(_, standing)| matches!(standing, Standing::Suspended { .. }))
+            .map(|(agent, _)| agent.clone())
+            .collect();
+        let open = Open {
+            penalty,
+            held,
+            suspended,
+        };
+        self.open.insert(clearing.interval.index, open);
+    }
+
+    /// What the settlement of an interval leads to: penalties are lines of it, and everything
+    /// moves on.
+    pub(crate) fn close(
+        &mut self,
+        clearing: &Clearing,
+        readings: &BTreeMap<AgentId, Reading>,
+        excused: bool,
+        parity: Parity,
+        settlement: &mut Settlement,
+    ) -> Consequences {
+        let index = clearing.interval.index;
+        let open = self.open.remove(&index);
+        // What was never settled is not any more.
+        self.open.retain(|other, _| *other > index);
+        let mut consequences = Consequences::default();
+        let (mut deliveries, mut breaches) = (0_u32, 0_u32);
+        for (agent, standing) in &mut self.standings {
+            let before = *standing;
+            let suspended = open
+                .as_ref()
+                .is_none_or(|open| open.suspended.contains(agent));
+            let metered = readings.get(agent).and_then(Reading::energy);
+            let conduct = match (&open, metered) {
+                (Some(open), Some(metered)) if !excused && !suspended => {
+                    let position = clearing.position(agent);
+                    let deviation = MwhTotal::from(metered) - position;
+                    deliveries += 1;
+                    let charge = open.penalty.charge(position, deviation);
+                    if charge != Money(0) {
+                        consequences
+                            .charged
+                            .push((agent.clone(), deviation, charge));
+                    }
+                    if open.penalty.is_breach(position, deviation) {
+                        breaches += 1;
+                        Some(Conduct::Broken)
+                    } else {
+                        Some(Conduct::Kept)
+                    }
+                }
+                // A suspension goes by, whatever is metered meanwhile.
+                _ => matches!(before, Standing::Suspended { .. }).then_some(Conduct::Kept),
+            };
+            if let Some(conduct) = conduct {
+                *standing = before.after(conduct, &self.rules.standing);
+            }
+            if std::mem::discriminant(&before) != std::mem::discriminant(standing) {
+                let change = (agent.clone(), before, *standing);
+                consequences.changed.push(change);
+            }
+        }
+        self.charge(settlement, &consequences);
+        for line in &settlement.lines {
+            if let Account::Participant(agent) = &line.account
+                && let Some(deposit) = self.deposits.get_mut(agent)
+            {
+                *deposit += -line.amount;
+            }
+        }
+        if let Some(contract) = clearing.reference() {
+            let imbalance = settlement
+                .imbalance_price
+                .map_or(contract, |(price, _)| price);
+            let seen = Seen {
+                imbalance,
+                contract,
+                deliveries,
+                breaches,
+            };
+            self.trader = self
+                .protected(clearing, contract, parity)
+                .unwrap_or(self.trader);
+            self.engine.take(seen, self.trader);
+        }
+        consequences
+    }
+
+    /// Penalties as lines: each is paid to the pool of them.
+    fn charge(&self, settlement: &mut Settlement, consequences: &Consequences) {
+        let line = |account, quantity, amount| Line {
+            account,
+            item: Item::Penalty,
+            quantity,
+            price: None,
+            amount,
+        };
+        let mut pool = Money(0);
+        for (agent, deviation, charge) in &consequences.charged {
+            let account = Account::Participant(agent.clone());
+            settlement.lines.push(line(account, *deviation, *charge));
+            pool += *charge;
+        }
+        if pool != Money(0) {
+            let lines = &mut settlement.lines;
+            lines.push(line(Account::Penalties, MwhTotal(0), -pool));
+        }
+    }
+
+    /// Of those who traded, the one with the least to gain against the utility.
+    fn protected(&self, clearing: &Clearing, price: Price, parity: Parity) -> Option<Trader> {
+        let traders = clearing.fills.iter();
+        let traders = traders
+            .filter(|fill| self.standings.contains_key(&fill.agent))
+            .map(|fill| {
+                let gain = match fill.side {
+                    Side::Buy => parity.import.0.saturating_sub(price.0),
+                    Side::Sell => price.0.saturating_sub(parity.export.0),
+                };
+                let error = i128::from(fill.quantity.0) * i128::from(self.rules.forecast_error_ppm);
+                let error = div_nearest(error, i128::from(PPM));
+                Trader {
+                    energy: fill.quantity,
+                    error: Mwh(i64::try_from(error).unwrap_or(i64::MAX)),
+                    gain: Price(gain.max(0)),
+                }
+            });
+        traders.min_by_key(|trader| (trader.gain, std::cmp::Reverse(trader.energy)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Opens a desk: the rules of a rig's market, written beside the run and bound in its ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use market::agent::UtilityGrid;
+use market::book::Capability;
+use market::meter::{EnergyMeter, MeterRules};
+use market::quantity::energy_of_power_mwh;
+use market::venue::VenueRules;
+use market::{AgentId, BookRules, Mwh, MwhTotal, Venue};
+use model::{DeviceIx, Instant, UtcTime};
+
+use super::seat::{self, Seat};
+use super::{
+    Desk, DeskError, DeskState, FIRST_START, PRICE_CAP, PRICE_FLOOR, PRICE_TICK, RULES_FILE,
+    RULES_SCHEMA, RULES_SUBJECT, Rules, UTILITY,
+};
+use crate::evidence::{self, CONTROLLER, Evidence, milliwatts};
+use crate::rig::Rig;
+
+/// Coverage rules of the meters: samples up to 3 s apart count as one curve (a plug reports every
+/// 1 to 2 s); 95 % coverage is valid, 50 % is an estimate. Chosen from the poll periods of the
+/// bundled profiles.
+const METER_RULES: MeterRules = MeterRules {
+    gap_ns_max: 3_000_000_000,
+    valid_ppm: 950_000,
+    estimated_ppm: 500_000,
+};
+
+impl Desk {
+    /// Opens the desk of a rig: writes its rules into the run folder and binds them to the ledger.
+    ///
+    /// # Errors
+    /// See [`DeskError`].
+    pub fn open(
+        rig: &Rig,
+        market: &crate::rig::Market,
+        run_dir: &Path,
+        evidence: &mut Evidence,
+        now: Instant,
+        utc: UtcTime,
+    ) -> Result<Self, DeskError> {
+        let wrong = |e: &dyn std::fmt::Display| DeskError::Rules(e.to_string());
+        let parity = market.tariff.parity().map_err(|e| wrong(&e))?;
+        let bench = rig.bench();
+        let interval_ns = market.interval.as_nanos() as i64;
+        let mut seats = Vec::new();
+        let mut indivisible = BTreeSet::new();
+        let energy = |milliwatts: i64| {
+            let energy = energy_of_power_mwh(milliwatts, interval_ns);
+            MwhTotal::from(energy.unwrap_or(Mwh(i64::MAX)))
+        };
+        let coupling = energy(milliwatts(market.pcc_max.as_watts()));
+        let both = Capability {
+            inject_max: coupling,
+            withdraw_max: coupling,
+        };
+        let mut capabilities = BTreeMap::from([(AgentId::from(UTILITY), both)]);
+        for how in &market.participants {
+            let spec = seat::left_by_reserves(&bench, DeviceIx(how.device as u16));
+            let seat = Seat::of(how, &spec, interval_ns).map_err(|e| wrong(&e))?;
+            if seat.is_indivisible(&spec) {
+                indivisible.insert(seat.agent.clone());
+            }
+            let (withdraw, inject) = match rig.devices[how.device].p {
+                Some(_) => seat::most_milliwatts(how, &spec),
+                // Without stated limits nobody can say what would be too much.
+                None => (i64::MAX, i64::MAX),
+            };
+            let capability = Capability {
+                inject_max: energy(inject),
+                withdraw_max: energy(withdraw),
+            };
+            capabilities.insert(seat.agent.clone(), capability);
+            seats.push(seat);
+        }
+        let obligations = market.obligations.clone();
+        let rules = Rules {
+            schema: RULES_SCHEMA,
+            venue: VenueRules {
+                mechanism: market.mechanism.clone(),
+                book: BookRules {
+                    capabilities: obligations.is_some().then_some(capabilities),
+                    ..BookRules::bounded(PRICE_FLOOR, PRICE_CAP, PRICE_TICK)
+                },
+                utility: UTILITY.into(),
+                parity,
+                indivisible,
+                obligations,
+            },
+            epoch_utc_ns: utc.unix_nanos().saturating_sub(now.as_nanos() as i64),
+            first_start_ns: FIRST_START.as_nanos() as i64,
+            interval_ns,
+        };
+        let venue = Venue::new(rules.venue.clone()).map_err(|e| wrong(&e))?;
+        let bytes = serde_json::to_vec_pretty(&rules).map_err(|e| wrong(&e))?;
+        std::fs::write(run_dir.join(RULES_FILE), &bytes).map_err(DeskError::Write)?;
+        let bind = evidence::document(RULES_SUBJECT, &bytes, "rules of this run's market");
+        evidence.note(utc, vec![evidence.draft(CONTROLLER, bind)])?;
+        let meter = || EnergyMeter::new(METER_RULES).map_err(|e| wrong(&e));
+        let mut meters = BTreeMap::new();
+        for seat in &seats {
+            meters.insert(seat.device, meter()?);
+        }
+        Ok(Self {
+            venue,
+            pcc_max: market.pcc_max,
+            utility: UtilityGrid {
+                agent: UTILITY.into(),
+                parity,
+            },
+            utility_meter: meter()?,
+            pcc: bench.first(model::Role::Pcc).map(|(ix, _)| ix),
+            rules,
+            seats,
+            meters,
+            next: 0,
+            waiting: Vec::new(),
+            cause: None,
+            state: DeskState::default(),
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! What the market does as records of the ledger, and back.
+
+use std::collections::BTreeMap;
+
+use ledger_core::payload::{self, Payload, ReadingQuality};
+use ledger_core::{Amount, AtomId};
+use market::meter::Reading;
+use market::settlement::{Account, Item, Settlement};
+use market::standing::Standing;
+use market::venue::Terms;
+use market::{Book, Interval, Mwh, Order, Price, Side};
+
+pub(super) fn order_payload(interval: &Interval, order: &Order) -> Payload {
+    let steps = order.steps.iter().map(|step| payload::Step {
+        price_millicents_per_kwh: step.price.0,
+        quantity_milliwatt_hours: step.quantity.0,
+    });
+    Payload::Order(payload::Order {
+        agent: order.agent.to_string(),
+        interval: interval.index,
+        side: match order.side {
+            Side::Buy => payload::Side::Buy,
+            Side::Sell => payload::Side::Sell,
+        },
+        steps: steps.collect(),
+        rank: order.rank,
+    })
+}
+
+/// The order of a record.
+pub(super) fn order(order: &payload::Order) -> Order {
+    let steps = order.steps.iter().map(|step| market::Step {
+        price: Price(step.price_millicents_per_kwh),
+        quantity: Mwh(step.quantity_milliwatt_hours),
+    });
+    Order {
+        agent: order.agent.as_str().into(),
+        side: match order.side {
+            payload::Side::Buy => Side::Buy,
+            payload::Side::Sell => Side::Sell,
+        },
+        steps: steps.collect(),
+        rank: order.rank,
+    }
+}
+
+/// The record of a clearing; `atoms` holds the record of each order by its rank, of which no
+/// interval has two. `None` when a fill has no order on record.
+pub(super) fn clearing_payload(
+    clearing: &market::Clearing,
+    book: &Book,
+    atoms: &BTreeMap<u64, AtomId>,
+) -> Option<payload::Clearing> {
+    let fill = |fill: &market::Fill| {
+        let mut orders = book.orders().iter();
+        let order = orders.find(|o| o.agent == fill.agent && o.side == fill.side)?;
+        Some(payload::Fill {
+            order: *atoms.get(&order.rank)?,
+            agent: fill.agent.to_string(),
+            quantity_milliwatt_hours: fill.quantity.0,
+            // The ledger counts towards the account, the market what it pays.
+            amount: Amount(-fill.payment.0),
+        })
+    };
+    Some(payload::Clearing {
+        interval: clearing.interval.index,
+        mechanism: clearing.mechanism.clone(),
+        quantity_milliwatt_hours: i64::try_from(clearing.quantity.0).unwrap_or(i64::MAX),
+        price_millicents_per_kwh: clearing.price.map(|p| p.0),
+        price_low_millicents_per_kwh: clearing.competitive.map(|(low, _)| low.0),
+        price_high_millicents_per_kwh: clearing.competitive.map(|(_, high)| high.0),
+        fills: clearing.fills.iter().map(fill).collect::<Option<_>>()?,
+        operator_amount: Amount(clearing.operator.0),
+    })
+}
+
+pub(super) fn reading_payload(
+    who: &str,
+    start_utc_ns: i64,
+    interval: &Interval,
+    reading: &Reading,
+) -> payload::MeterReading {
+    payload::MeterReading {
+        participant: who.into(),
+        interval_start_utc_ns: start_utc_ns,
+        interval_ns: interval.dt_ns.unsigned_abs(),
+        energy_milliwatt_hours: reading.energy().map(|e| e.0),
+        quality: match reading {
+            Reading::Valid { .. } => ReadingQuality::Valid,
+            Reading::Estimated { .. } => ReadingQuality::Estimated,
+            Reading::Missing { .. } => ReadingQuality::Missing,
+        },
+    }
+}
+
+/// The reading of a record.
+pub(super) fn reading(reading: &payload::MeterReading) -> Reading {
+    let energy = reading.energy_milliwatt_hours.map(Mwh);
+    match (reading.quality, energy) {
+        (ReadingQuality::Valid, Some(energy)) => Reading::Valid { energy },
+        // The coverage itself is not recorded and does not enter a settlement.
+        (ReadingQuality::Estimated, Some(energy)) => Reading::Estimated {
+            energy,
+            coverage_ppm: 0,
+        },
+        _ => Reading::Missing { coverage_ppm: 0 },
+    }
+}
+
+pub(super) fn settlement_payload(settlement: &Settlement, is_excused: bool) -> payload::Settlement {
+    let lines = settlement.lines.iter().map(|line| payload::SettlementLine {
+        account: match &line.account {
+            Account::Participant(agent) => agent.to_string(),
+            Account::Operator => "operator".into(),
+            Account::Penalties => "penalties".into(),
+        },
+        // The ledger counts towards the account, the market what it pays.
+        amount: Amount(-line.amount.0),
+        what: match line.item {
+            Item::Energy => "energy",
+            Item::Imbalance => "imbalance",
+            Item::Unaccounted => "unaccounted",
+            Item::Surplus => "surplus",
+            Item::Penalty => "penalty",
+        }
+        .into(),
+    });
+    payload::Settlement {
+        interval: settlement.interval.index,
+        is_excused,
+        lines: lines.collect(),
+    }
+}
+
+/// The record of the terms of an interval.
+pub(super) fn terms_payload(interval: u64, terms: &Terms) -> payload::Terms {
+    let penalty = &terms.penalty;
+    let accounts = terms.accounts.iter();
+    let accounts = accounts.map(|(agent, (standing, deposit))| {
+        use payload::StandingKind as Kind;
+        let (standing, count) = match *standing {
+            Standing::Good { breaches } => (Kind::Good, breaches),
+            Standing::Called { breaches } => (Kind::Called, breaches),
+            Standing::Capped { breaches } => (Kind::Capped, breaches),
+            Standing::Suspended { intervals } => (Kind::Suspended, intervals),
+        };
+        payload::TermsAccount {
+            participant: agent.to_string(),
+            standing,
+            count: count.into(),
+            deposit: Amount(deposit.0),
+        }
+    });
+    payload::Terms {
+        interval,
+        penalty_millicents_per_kwh: penalty.rate.0,
+        penalty_low_millicents_per_kwh: penalty.low.0,
+        penalty_high_millicents_per_kwh: penalty.high.map(|high| high.0),
+        tolerance_milliwatt_hours: penalty.tolerance.0,
+        tolerance_ppm: penalty.tolerance_ppm.into(),
+        accounts: accounts.collect(),
+    }
+}

@@ -1,0 +1,268 @@
+//! A seat at the desk: who trades, with which part of which device, and what it may expect.
+
+use std::time::Duration;
+
+use control::Reserved;
+use market::agent::{
+    Battery, Declaration, ElectricVehicle, MustRunLoad, Outlook, Participant, PlannedBattery,
+    PriceTaker, QuadraticLoad, Thresholds, VehicleDeclaration, ZeroIntelligence, Zip,
+};
+use market::quantity::{PPM, energy_of_power_mwh};
+use market::{AgentId, Interval, Mwh, Price};
+use model::{DeviceIx, DeviceSpec, Instant, ProcessImage};
+use quantities::{ActivePower, Bounds, Quantity};
+
+use crate::evidence::milliwatts;
+use crate::rig::{ParticipantKind, Participation, Strategy};
+
+/// Kept of a storage for what an island may need. Chosen: 5 % at either end.
+const STORAGE_RESERVE_PPM: u32 = 50_000;
+
+/// One participant.
+pub(super) struct Seat {
+    pub(super) agent: AgentId,
+    pub(super) device: DeviceIx,
+    pub(super) share_ppm: u32,
+    kind: ParticipantKind,
+    participant: Participant,
+    /// Prices that a planning storage expects, one for each interval from the first; again from
+    /// the start when they end.
+    forecast: Vec<Price>,
+}
+
+impl Seat {
+    /// The seat of a participant whose device may be used as `spec` says.
+    pub(super) fn of(
+        how: &Participation,
+        spec: &DeviceSpec,
+        interval_ns: i64,
+    ) -> Result<Self, String> {
+        let forecast = match &how.strategy {
+            Strategy::BatteryDp { forecast_mc, .. } => {
+                forecast_mc.iter().map(|mc| Price(*mc)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok(Self {
+            agent: how.name.as_str().into(),
+            device: DeviceIx(how.device as u16),
+            share_ppm: how.share_ppm,
+            kind: how.kind,
+            participant: participant(how, spec, interval_ns)?,
+            forecast,
+        })
+    }
+
+    /// Whether it is switched on and off as a whole.
+    pub(super) fn is_indivisible(&self, spec: &DeviceSpec) -> bool {
+        self.kind == ParticipantKind::Flexible && spec.takes_switch && !spec.takes_power
+    }
+
+    /// Its orders for an interval.
+    pub(super) fn orders(
+        &mut self,
+        view: &market::MarketView,
+        interval: &Interval,
+    ) -> Vec<market::Order> {
+        if let Participant::PlannedBattery(it) = &mut self.participant
+            && !self.forecast.is_empty()
+        {
+            let after = interval.index.wrapping_add(1) % self.forecast.len() as u64;
+            let mut prices = self.forecast.clone();
+            prices.rotate_left(after as usize);
+            it.expect(Some(prices));
+        }
+        market::Agent::orders(&mut self.participant, view, interval)
+    }
+
+    /// Lets it learn from what came out.
+    pub(super) fn heed(&mut self, clearing: &market::Clearing) {
+        market::Agent::heed(&mut self.participant, clearing);
+    }
+
+    /// What it expects of the interval: its part of what the device does now, or for a load that
+    /// waits what it would do when on. Unknown stays unknown: then its agent does not order.
+    pub(super) fn outlook(
+        &self,
+        now: Instant,
+        image: &ProcessImage,
+        specs: &[DeviceSpec],
+        interval: &Interval,
+    ) -> Outlook {
+        let spec = &specs[self.device.index()];
+        let own = &image.devices[self.device.index()];
+        let energy = |p: ActivePower| {
+            let part = part_of(milliwatts(p.as_watts()), self.share_ppm);
+            energy_of_power_mwh(part, interval.dt_ns)
+        };
+        let forecast = match self.kind {
+            ParticipantKind::Flexible => energy(spec.rating.p.lower()),
+            ParticipantKind::Storage => None,
+            ParticipantKind::Pv | ParticipantKind::MustRun => {
+                own.p.fresh(now, spec.sample_age_max).and_then(energy)
+            }
+        };
+        let store = spec.battery.map_or(own, |b| &image.devices[b.index()]);
+        let soc = store
+            .soc
+            .fresh(now, spec.sample_age_max.max(Duration::from_secs(5)))
+            .or_else(|| own.soc.fresh(now, spec.sample_age_max));
+        // The sun does not consume and a load does not give: night and noise are nothing to trade.
+        let forecast = forecast.map(|Mwh(e)| match self.kind {
+            ParticipantKind::Pv => Mwh(e.max(0)),
+            ParticipantKind::MustRun | ParticipantKind::Flexible => Mwh(e.min(0)),
+            ParticipantKind::Storage => Mwh(e),
+        });
+        Outlook {
+            forecast,
+            state_of_charge_ppm: soc
+                .filter(|soc| soc.is_finite())
+                .map(|soc| ppm_of(soc.as_fraction().clamp(0.0, 1.0))),
+        }
+    }
+}
+
+/// A share of a whole that the device has.
+pub(super) fn part_of(whole: i64, share_ppm: u32) -> i64 {
+    let part = i128::from(whole) * i128::from(share_ppm) / i128::from(PPM);
+    // A part is no more than the whole.
+    i64::try_from(part).unwrap_or(whole)
+}
+
+fn ppm_of(fraction: f64) -> u32 {
+    (fraction * 1e6).round() as u32
+}
+
+/// A device as the market may use it: without the power and the charge that services reserve of it.
+pub(super) fn left_by_reserves(bench: &control::Bench, device: DeviceIx) -> DeviceSpec {
+    let mut spec = bench.devices[device.index()].clone();
+    let reserved = Reserved::of(device, &bench.settings.services, &bench.devices);
+    if reserved != Reserved::default() {
+        let nothing = Bounds::exactly(ActivePower::ZERO);
+        spec.rating.p = reserved.leaves(spec.rating.p).unwrap_or(nothing);
+        // The rig was refused if no charge were left.
+        spec.rating.soc = reserved.charge(&spec).unwrap_or(spec.rating.soc);
+    }
+    spec
+}
+
+fn participant(
+    how: &Participation,
+    spec: &DeviceSpec,
+    interval_ns: i64,
+) -> Result<Participant, String> {
+    let agent = AgentId::from(how.name.as_str());
+    Ok(match how.strategy {
+        Strategy::PriceTaker { limit_mc: None } => Participant::MustRun(MustRunLoad { agent }),
+        Strategy::PriceTaker {
+            limit_mc: Some(limit),
+        } => Participant::PriceTaker(PriceTaker {
+            agent,
+            sell_from: Price(limit),
+            buy_up_to: Price(limit),
+        }),
+        Strategy::ZeroIntelligence {
+            limit_mc,
+            constrained,
+            seed,
+        } => Participant::ZeroIntelligence(ZeroIntelligence {
+            agent,
+            limit: Price(limit_mc),
+            constrained,
+            seed,
+        }),
+        Strategy::Zip {
+            limit_mc,
+            margin_mc,
+            seed,
+        } => Participant::Zip(Zip::new(agent, Price(limit_mc), Price(margin_mc), seed)),
+        Strategy::Quadratic { choke_mc } => Participant::QuadraticLoad(QuadraticLoad {
+            agent,
+            choke: Price(choke_mc),
+        }),
+        Strategy::Thresholds {
+            buy_below_mc,
+            sell_above_mc,
+        } => {
+            let thresholds = Thresholds::Fixed {
+                buy_below: Price(buy_below_mc),
+                sell_above: Price(sell_above_mc),
+            };
+            Participant::Battery(battery(how, spec, thresholds, Price(0))?)
+        }
+        Strategy::BatteryDp {
+            value_mc, wear_mc, ..
+        } => {
+            let value = Price(value_mc);
+            let thresholds = Thresholds::StoredValue { value };
+            let battery = battery(how, spec, thresholds, Price(wear_mc))?;
+            Participant::PlannedBattery(PlannedBattery::new(battery, value, interval_ns))
+        }
+        Strategy::Vehicle {
+            departure,
+            wanted_ppm,
+            patient_mc,
+            slack,
+            urgency,
+        } => {
+            let (capacity_mwh, charge, _) = store(how, spec)?;
+            let declared = VehicleDeclaration {
+                agent,
+                capacity_mwh,
+                charge_milliwatt_max: charge,
+                charge_efficiency_ppm: ppm_of(spec.rating.efficiency.charge),
+                wanted_ppm,
+                departure_ns: nanoseconds(departure),
+                slack_full_ns: nanoseconds(slack),
+                patient: Price(patient_mc),
+                urgency,
+            };
+            let vehicle = ElectricVehicle::try_from(declared).map_err(|e| e.to_string())?;
+            Participant::ElectricVehicle(vehicle)
+        }
+    })
+}
+
+fn nanoseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The most that a participant may take and give, in milliwatts.
+pub(super) fn most_milliwatts(how: &Participation, spec: &DeviceSpec) -> (i64, i64) {
+    let part = |whole: ActivePower| part_of(milliwatts(whole.as_watts()), how.share_ppm).max(0);
+    (part(-spec.rating.p.lower()), part(spec.rating.p.upper()))
+}
+
+/// A participant's part of a storage: energy, and most power in and out in milliwatts.
+fn store(how: &Participation, spec: &DeviceSpec) -> Result<(Mwh, i64, i64), String> {
+    let capacity = spec
+        .rating
+        .capacity
+        .ok_or("a storage in the market needs `capacity`")?;
+    let capacity = part_of(milliwatts(capacity.as_watt_hours()), how.share_ppm);
+    let (charge, discharge) = most_milliwatts(how, spec);
+    Ok((Mwh(capacity), charge, discharge))
+}
+
+fn battery(
+    how: &Participation,
+    spec: &DeviceSpec,
+    thresholds: Thresholds,
+    degradation: Price,
+) -> Result<Battery, String> {
+    let (capacity_mwh, charge_milliwatt_max, discharge_milliwatt_max) = store(how, spec)?;
+    let declared = Declaration {
+        agent: how.name.as_str().into(),
+        capacity_mwh,
+        charge_milliwatt_max,
+        discharge_milliwatt_max,
+        state_of_charge_ppm_min: ppm_of(spec.rating.soc.lower().as_fraction()),
+        state_of_charge_ppm_max: ppm_of(spec.rating.soc.upper().as_fraction()),
+        reserve_ppm: STORAGE_RESERVE_PPM,
+        charge_efficiency_ppm: ppm_of(spec.rating.efficiency.charge),
+        discharge_efficiency_ppm: ppm_of(spec.rating.efficiency.discharge),
+        degradation,
+        thresholds,
+    };
+    Battery::try_from(declared).map_err(|e| e.to_string())
+}

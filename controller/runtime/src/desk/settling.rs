@@ -1,0 +1,113 @@
+//! Reads the meters of an interval that is over, and settles it.
+
+use std::collections::BTreeMap;
+
+use ledger_core::payload::Payload;
+use ledger_node::AtomDraft;
+use market::meter::Reading;
+use market::venue::Settled;
+use market::{AgentId, MwhTotal};
+use model::{Event, UtcTime};
+
+use super::records::{reading_payload, settlement_payload};
+use super::seat::Seat;
+use super::{Cleared, Desk, DeskSays, UTILITY};
+use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable};
+
+impl Desk {
+    /// What the meters say of each participant; the energy of a device is split among those who
+    /// share it by what they have committed.
+    fn readings(&mut self, clearing: &market::Clearing) -> BTreeMap<AgentId, Reading> {
+        let mut readings = BTreeMap::new();
+        for (device, meter) in &mut self.meters {
+            let seats: Vec<&Seat> = (self.seats.iter())
+                .filter(|seat| seat.device == *device)
+                .collect();
+            let parts: Vec<(MwhTotal, u32)> = (seats.iter())
+                .map(|seat| (clearing.position(&seat.agent), seat.share_ppm))
+                .collect();
+            let split = market::meter::split(meter.close(&clearing.interval), &parts);
+            let agents = seats.into_iter().map(|seat| seat.agent.clone());
+            readings.extend(agents.zip(split));
+        }
+        readings
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        utc: UtcTime,
+        cleared: Cleared,
+        evidence: &mut Evidence,
+        says: &mut DeskSays,
+    ) -> Result<(), NotDurable> {
+        let interval = cleared.clearing.interval;
+        let readings = self.readings(&cleared.clearing);
+        let coupling = self.pcc.map(|_| self.utility_meter.close(&interval));
+        let is_excused = cleared.is_excused;
+        let settled =
+            (self.venue).settle(&cleared.clearing, readings.clone(), coupling, is_excused);
+        let Settled {
+            settlement,
+            consequences,
+        } = match settled {
+            Ok(settled) => settled,
+            Err(e) => {
+                says.events.push(Event::MarketNotSettled {
+                    interval: interval.index,
+                    why: e.to_string(),
+                });
+                return Ok(());
+            }
+        };
+        let start = self.rules.utc_of(&interval);
+        let readings = readings
+            .iter()
+            .map(|(agent, reading)| (agent.as_str(), reading))
+            .chain(coupling.iter().map(|reading| (UTILITY, reading)));
+        let mut drafts: Vec<AtomDraft> = readings
+            .map(|(who, reading)| {
+                let payload = reading_payload(who, start, &interval, reading);
+                evidence.draft(CONTROLLER, Payload::MeterReading(payload))
+            })
+            .collect();
+        drafts.push(
+            evidence
+                .draft(
+                    MARKET_OPERATOR,
+                    Payload::Settlement(settlement_payload(&settlement, is_excused)),
+                )
+                .after(vec![cleared.atom]),
+        );
+        evidence.note(utc, drafts)?;
+        let unaccounted = i64::try_from(settlement.unaccounted.0).unwrap_or(i64::MAX);
+        self.state.unaccounted_mwh = self.state.unaccounted_mwh.saturating_add(unaccounted);
+        let mut sum = 0_i128;
+        for (account, amount) in settlement.balances() {
+            sum += amount.0;
+            *self.state.accounts.entry(account.to_string()).or_default() += amount.0;
+        }
+        says.events.push(Event::MarketSettled {
+            interval: interval.index,
+            sum_u: sum.to_string(),
+            unaccounted_mwh: unaccounted,
+        });
+        let charged = consequences.charged.into_iter();
+        says.events.extend(
+            charged.map(|(agent, deviation, charge)| Event::PenaltyCharged {
+                interval: interval.index,
+                participant: agent.to_string(),
+                deviation_mwh: i64::try_from(deviation.0).unwrap_or(i64::MAX),
+                amount_u: charge.0.to_string(),
+            }),
+        );
+        let changed = consequences.changed.into_iter();
+        says.events
+            .extend(changed.map(|(agent, from, to)| Event::StandingChanged {
+                interval: interval.index,
+                participant: agent.to_string(),
+                from: from.name().into(),
+                to: to.name().into(),
+            }));
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! `[market.participant]`: who takes part with which device, and by which strategy.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use document::Table;
+use quantities::StateOfCharge;
+
+use super::super::sections::{Place, named};
+use super::super::{ParticipantKind, Participation, RigDevice, Strategy};
+use super::penalty::DEPOSITS;
+
+/// One whole, in parts per million.
+const WHOLE_PPM: u32 = 1_000_000;
+/// Prices of participants lie within these, in milli-cent per kWh.
+const PRICES: RangeInclusive<i64> = -10_000_000..=10_000_000;
+/// Accounts of the market itself.
+const RESERVED: [&str; 3] = [crate::desk::UTILITY, "operator", "penalties"];
+
+pub(super) fn participants(
+    market: &Table<'_>,
+    devices: &[(RigDevice, Place<'_>)],
+) -> Vec<Participation> {
+    let mut found = Vec::new();
+    let mut shares: BTreeMap<usize, (u64, usize)> = BTreeMap::new();
+    let Some(list) = market.table("participant") else {
+        return found;
+    };
+    let document = list.document();
+    for name in list.keys() {
+        let Some(entry) = list.table(&name.value) else {
+            continue;
+        };
+        if RESERVED.contains(&name.value.as_str()) {
+            document.error(
+                "R096",
+                name.span.clone(),
+                format!("`{}` is an account of the market itself", name.value),
+                "",
+                "give the participant another name, and its device by `device`",
+            );
+        }
+        let device = entry.text("device");
+        let (on, span) = match &device {
+            Some(device) => (device.value.clone(), device.span.clone()),
+            None => (name.value.clone(), name.span.clone()),
+        };
+        let index = named(devices, &on);
+        if index.is_none() {
+            document.error(
+                "R009",
+                span,
+                format!("`market` speaks of `{on}`, which the rig does not have"),
+                "",
+                "use the same names as in `[device]`",
+            );
+        }
+        let share = entry.integer("share_ppm", 1..=i64::from(WHOLE_PPM));
+        let share_ppm = share.map_or(WHOLE_PPM, |share| share.value as u32);
+        let deposit_mc = entry.integer("deposit_mc", DEPOSITS).map(|it| it.value);
+        let strategy = strategy(&entry);
+        entry.finish();
+        if let Some(index) = index {
+            let sum = shares.entry(index).or_default();
+            sum.0 += u64::from(share_ppm);
+            sum.1 += 1;
+        }
+        if let (Some(device), Some((kind, strategy))) = (index, strategy) {
+            found.push(Participation {
+                name: name.value,
+                device,
+                share_ppm,
+                kind,
+                strategy,
+                deposit_mc,
+            });
+        }
+    }
+    for (index, (sum, count)) in shares {
+        if sum != u64::from(WHOLE_PPM) {
+            document.error(
+                "R097",
+                list.span(),
+                format!(
+                    "the shares of `{}` come to {sum} ppm in {count} participants",
+                    devices[index].0.id
+                ),
+                "",
+                "let `share_ppm` of all participants with one device come to 1000000",
+            );
+        }
+    }
+    list.finish();
+    found.sort_by(|a, b| (a.device, &a.name).cmp(&(b.device, &b.name)));
+    found
+}
+
+/// The names of the strategies, as a rig writes them.
+#[derive(Clone, Copy)]
+enum Name {
+    PriceTaker,
+    Zi,
+    Zip,
+    Quadratic,
+    Thresholds,
+    BatteryDp,
+    Vehicle,
+}
+
+/// A kind, and which strategies it may follow; the first is what it does by default.
+struct Kind {
+    name: &'static str,
+    kind: ParticipantKind,
+    strategies: &'static [(&'static str, Name)],
+}
+
+const TRADERS: [(&str, Name); 3] = [
+    ("price_taker", Name::PriceTaker),
+    ("zi", Name::Zi),
+    ("zip", Name::Zip),
+];
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "pv",
+        kind: ParticipantKind::Pv,
+        strategies: &TRADERS,
+    },
+    Kind {
+        name: "must_run",
+        kind: ParticipantKind::MustRun,
+        strategies: &TRADERS,
+    },
+    Kind {
+        name: "flexible",
+        kind: ParticipantKind::Flexible,
+        strategies: &[
+            ("price_taker", Name::PriceTaker),
+            ("zi", Name::Zi),
+            ("zip", Name::Zip),
+            ("quadratic", Name::Quadratic),
+        ],
+    },
+    Kind {
+        name: "storage",
+        kind: ParticipantKind::Storage,
+        strategies: &[
+            ("thresholds", Name::Thresholds),
+            ("battery_dp", Name::BatteryDp),
+            ("ev", Name::Vehicle),
+        ],
+    },
+];
+
+fn strategy(entry: &Table<'_>) -> Option<(ParticipantKind, Strategy)> {
+    if !entry.has("kind") {
+        return entry.missing("kind", "\"pv\"");
+    }
+    let kinds = KINDS.each_ref().map(|kind| (kind.name, kind));
+    let Kind {
+        kind, strategies, ..
+    } = entry.choice("kind", &kinds)?.value;
+    let kind = *kind;
+    let name = match entry.has("strategy") {
+        true => entry.choice("strategy", strategies)?.value,
+        false => strategies[0].1,
+    };
+    let price = |key: &str| match entry.has(key) {
+        true => entry.integer(key, PRICES).map(|p| p.value),
+        false => entry.missing(key, "20000"),
+    };
+    let optional = |key: &str, range: RangeInclusive<i64>, default: i64| match entry.has(key) {
+        true => entry.integer(key, range).map(|p| p.value),
+        false => Some(default),
+    };
+    // What a unit is worth to it, or costs it: the sun costs nothing, a load says what it pays.
+    let limit = || match kind {
+        ParticipantKind::Pv => optional("limit_mc_per_kwh", PRICES, 0),
+        ParticipantKind::Flexible => price("willingness_mc_per_kwh"),
+        ParticipantKind::MustRun | ParticipantKind::Storage => price("limit_mc_per_kwh"),
+    };
+    let seed = || optional("seed", 0..=i64::MAX, 0).map(|seed| seed.unsigned_abs());
+    let strategy = match name {
+        Name::PriceTaker => Strategy::PriceTaker {
+            limit_mc: match kind {
+                ParticipantKind::MustRun => None,
+                _ => Some(limit()?),
+            },
+        },
+        Name::Zi => {
+            let (limit_mc, seed) = (limit(), seed());
+            let constrained = match entry.has("constrained") {
+                true => entry.boolean("constrained").map(|it| it.value),
+                false => Some(true),
+            };
+            Strategy::ZeroIntelligence {
+                limit_mc: limit_mc?,
+                constrained: constrained?,
+                seed: seed?,
+            }
+        }
+        Name::Zip => {
+            let (limit_mc, seed) = (limit(), seed());
+            let margin_mc = optional("margin_mc_per_kwh", 0..=*PRICES.end(), 0);
+            Strategy::Zip {
+                limit_mc: limit_mc?,
+                margin_mc: margin_mc?,
+                seed: seed?,
+            }
+        }
+        Name::Quadratic => Strategy::Quadratic {
+            choke_mc: price("willingness_mc_per_kwh")?,
+        },
+        Name::Thresholds => {
+            let buy_below_mc = price("buy_below_mc_per_kwh");
+            let sell_above_mc = price("sell_above_mc_per_kwh");
+            Strategy::Thresholds {
+                buy_below_mc: buy_below_mc?,
+                sell_above_mc: sell_above_mc?,
+            }
+        }
+        Name::BatteryDp => {
+            let value_mc = match entry.has("value_mc_per_kwh") {
+                true => entry.integer("value_mc_per_kwh", 100..=*PRICES.end()),
+                false => entry.missing("value_mc_per_kwh", "20000"),
+            };
+            let wear_mc = optional("wear_mc_per_kwh", 0..=*PRICES.end(), 0);
+            let forecast_mc: Vec<i64> = match entry.has("forecast_mc_per_kwh") {
+                true => (entry.integers("forecast_mc_per_kwh").into_iter())
+                    .map(|p| p.value)
+                    .collect(),
+                false => entry.missing("forecast_mc_per_kwh", "[12000, 30000]")?,
+            };
+            if forecast_mc.is_empty() || forecast_mc.iter().any(|p| !PRICES.contains(p)) {
+                entry.document().error(
+                    "R098",
+                    entry.span_of("forecast_mc_per_kwh"),
+                    "a forecast is a list of prices between -10000000 and 10000000",
+                    "",
+                    "give one price for each interval to come; the list begins again at its end",
+                );
+                return None;
+            }
+            Strategy::BatteryDp {
+                value_mc: value_mc?.value,
+                wear_mc: wear_mc?,
+                forecast_mc,
+            }
+        }
+        Name::Vehicle => {
+            let time = |key: &str, example: &str| match entry.has(key) {
+                true => entry.duration(key).map(|it| it.value),
+                false => entry.missing(key, example),
+            };
+            let departure = time("departure", "\"45min\"");
+            let patient_mc = price("patient_mc_per_kwh");
+            let slack = match entry.has("slack") {
+                true => time("slack", ""),
+                // Chosen: an hour, the time within which prices of a day differ little.
+                false => Some(Duration::from_secs(3600)),
+            };
+            let wanted = match entry.has("wanted") {
+                true => entry.quantity::<StateOfCharge>("wanted").map(|it| it.value),
+                false => entry.missing("wanted", "\"80%\""),
+            };
+            let urgency = optional("urgency", 1..=4, 2);
+            Strategy::Vehicle {
+                departure: departure?,
+                wanted_ppm: (wanted?.as_fraction() * 1e6).round() as u32,
+                patient_mc: patient_mc?,
+                slack: slack?,
+                urgency: urgency? as u32,
+            }
+        }
+    };
+    Some((kind, strategy))
+}
