@@ -12,9 +12,9 @@ use runtime::rig::Rig;
 use crate::codes;
 use crate::recorder::signals;
 use crate::runner::{load_rig, rig_path, unmet};
-use crate::script::{Named, Scenario, nearest};
+use crate::script::{Mention, Named, Scenario, nearest};
 use crate::signal::Signal;
-use crate::stage::CONTROLLER;
+use crate::stage::{CONTROLLER, is_input};
 
 /// What a rig has that scenarios can name.
 struct Bench {
@@ -68,10 +68,10 @@ impl Bench {
             Named::Faulty(name) => {
                 (!self.faulty.contains(name)).then(|| absent("device or bus", name, &self.faulty))
             }
-            Named::Set(signal) => {
-                let name = &signal.subject;
-                (!self.set.contains(name)).then(|| absent("device", name, &self.set))
+            Named::Set(signal) | Named::Held(signal) if !self.set.contains(&signal.subject) => {
+                Some(absent("device", &signal.subject, &self.set))
             }
+            Named::Set(_) | Named::Held(_) => None,
             Named::Measured(signal) if self.measured.contains(signal) => None,
             Named::Measured(signal) => {
                 let of_it: Vec<&str> = self
@@ -131,4 +131,55 @@ pub fn faults(scenarios: &[Scenario], given: Option<&Path>, emulated: bool) -> V
         }
     }
     faults
+}
+
+/// What a scenario does that only an emulated bench can bear, so that it cannot run on a real one.
+pub(crate) fn only_emulated(scenario: &Scenario, rig: &Rig) -> Vec<Diagnostic> {
+    let of_mention = |mention: &Mention| {
+        let message = match &mention.named {
+            Named::Faulty(_) => "faults can only be put into an emulated bench".to_owned(),
+            Named::Set(signal) if is_input(rig, signal) => {
+                format!("`{signal}` can only be set on an emulated bench")
+            }
+            _ => return None,
+        };
+        let fault = Diagnostic::error(codes::ONLY_EMULATED, Actor::Author, message);
+        Some(fault.at(mention.place.clone(), "").help("use `--on sim`"))
+    };
+    scenario.mentions.iter().filter_map(of_mention).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use document::Source;
+
+    use super::*;
+    use crate::demo;
+
+    #[test]
+    fn what_only_an_emulated_bench_has_is_told_before_a_real_one_moves() {
+        let text = r#"name = "n"
+do = [
+  { at = "0s", set = { "ess1.p" = "1kW", "pv1.available" = "1kW", "load1.p" = "-1kW" } },
+  { at = "1s", hold = { "plug1.on" = "off" }, fault = { "lan1.loss" = "2%" } },
+]
+check = [{ ledger = "complete" }]
+"#;
+        let loaded = crate::script::read(Source::new("s.toml", text)).expect("right");
+        let rig = include_str!("../../virtual/lab.toml");
+        let rig = runtime::rig::load_text(Path::new(demo::RIG_PATH), rig).expect("a rig");
+        let told: Vec<String> = only_emulated(&loaded.scenarios[0], &rig)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let expected = [
+            "`pv1.available` can only be set on an emulated bench at s.toml:3:42",
+            "`load1.p` can only be set on an emulated bench at s.toml:3:67",
+            "faults can only be put into an emulated bench at s.toml:4:57",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::check::{
     Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Verification, evaluate,
 };
 use crate::demo;
+use crate::fit;
 use crate::folder::{self, About};
 use crate::interrupt::Interrupt;
 use crate::live::{in_runtime, open_buses, time};
@@ -300,6 +301,12 @@ impl One<'_> {
             .map_err(|faults| Broken::of(&faults))?;
         if let Some(why) = unmet(&self.scenario.need, &rig, self.options.emulated) {
             return Err(Broken::infrastructure(why));
+        }
+        if !self.options.emulated {
+            let impossible = fit::only_emulated(self.scenario, &rig);
+            if !impossible.is_empty() {
+                return Err(Broken::of(&impossible));
+            }
         }
         std::fs::create_dir_all(&self.run_dir).map_err(|e| {
             Broken::infrastructure(format!("{} cannot be made: {e}", self.run_dir.display()))

@@ -12,7 +12,7 @@ use emulator::bench::Handle;
 use emulator::course::Course;
 use emulator::faults::Fault;
 use model::{
-    Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Point, Reading, Role, ServiceIx, Setpoint,
+    Clock, DeviceIx, Instant, Mode, ModeRequest, Order, Reading, Role, ServiceIx, Setpoint,
 };
 use quantities::{ActivePower, ReactivePower};
 use runtime::clock::SimClock;
@@ -26,6 +26,7 @@ use crate::series::FaultSpan;
 use crate::signal::{Signal, SignalQuantity};
 use crate::verdict::Verdict;
 pub(crate) use play::Played;
+pub(crate) use source::is_input;
 use source::{HeldSource, source_of};
 
 /// Time for the bench to answer before a scenario begins.
@@ -302,39 +303,8 @@ impl Stage<'_> {
         }
     }
 
-    /// Whether a signal is an input of the emulated bench, and not something that is asked of control.
-    fn is_input(&self, signal: &Signal) -> bool {
-        let of_service = matches!(
-            signal.quantity,
-            SignalQuantity::ServiceSignal | SignalQuantity::Baseline
-        );
-        if of_service || !matches!(source_of(self.rig, signal), Ok(None)) {
-            return false;
-        }
-        match signal.quantity {
-            SignalQuantity::ActivePower | SignalQuantity::ReactivePower => {
-                self.rig.device(&signal.subject).is_some_and(|ix| {
-                    let device = &self.rig.devices[ix.index()];
-                    // A load that takes a setpoint is asked, as any other device.
-                    matches!(device.role, Role::Load | Role::Meter)
-                        && !device.profile.takes(Point::ActivePowerSet)
-                })
-            }
-            // A switch of the network that is no device: nobody but the bench can move it.
-            SignalQuantity::Switch if self.rig.device(&signal.subject).is_none() => {
-                let network = self.rig.emulate.network.as_ref();
-                network.is_some_and(|network| {
-                    let mut switches = network.switches.iter();
-                    switches.any(|switch| *switch.name == *signal.subject)
-                })
-            }
-            SignalQuantity::Switch => false,
-            _ => true,
-        }
-    }
-
     fn put(&mut self, signal: &Signal, value: f64) -> Result<(), String> {
-        if self.is_input(signal) {
+        if is_input(self.rig, signal) {
             self.set_input(signal, value)
         } else {
             self.hold(signal, value)
@@ -343,7 +313,7 @@ impl Stage<'_> {
 
     /// Sets a signal for a time.
     fn pulse(&mut self, signal: &Signal, value: f64, length: Duration) -> Result<(), String> {
-        if self.is_input(signal) {
+        if is_input(self.rig, signal) {
             let Some(bench) = &self.bench else {
                 return Err(format!("`{signal}` can only be set on an emulated bench"));
             };
@@ -509,7 +479,7 @@ impl Stage<'_> {
     }
 
     fn ramp(&mut self, signal: &Signal, to: f64, over: Duration) -> Result<(), String> {
-        if self.is_input(signal) {
+        if is_input(self.rig, signal) {
             let Some(bench) = &self.bench else {
                 return Err(format!("`{signal}` can only be moved on an emulated bench"));
             };

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use document::Source;
 use scenario::fit;
+use scenario::runner::{TestOptions, run};
 use scenario::script::read;
+use scenario::verdict::Verdict;
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("the folder is there") {
@@ -37,7 +39,7 @@ fn every_bundled_scenario_names_only_what_its_bench_has() {
     assert!(told.is_empty(), "{told:#?}");
 }
 
-/// What the quiet bench is told of a step and a check, with the line of each.
+/// What the quiet bench is told of a step and a check.
 fn check(step: &str, check: &str, expected: &[(&str, &str)]) {
     let text = format!(
         "name = \"n\"\nmatrix = {{ a = [\"1\", \"2\"] }}\ndo = [\n{step}\n]\ncheck = [\n{check}\n]\n"
@@ -114,4 +116,36 @@ fn a_bench_that_lacks_what_is_needed_is_not_looked_at_and_a_missing_rig_is_told_
     assert_eq!(faults("need = { genset = 7 }"), [""; 0]);
     let two = "rig = \"no-such.toml\"\nmatrix = { a = [\"1\", \"2\"] }";
     assert_eq!(faults(two).len(), 1);
+}
+
+#[test]
+fn a_scenario_that_only_an_emulated_bench_bears_does_not_begin_on_a_real_one() {
+    let text = r#"name = "n"
+do = [{ at = "0s", fault = { "ess1.stuck" = "on" } }]
+check = [{ ledger = "complete" }]
+"#;
+    let loaded = read(Source::new("s.toml", text)).expect("it is right by itself");
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = TestOptions {
+        scenarios: loaded.scenarios,
+        rig: Some(PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../virtual/lab.toml"
+        ))),
+        emulated: false,
+        virtual_time: false,
+        seed: 1,
+        repeat: 1,
+        ignore_expect: false,
+        inconclusive_as_skipped: false,
+        shard: None,
+        baseline: None,
+        run_dir: folder.path().to_path_buf(),
+        command: Vec::new(),
+        id: "real".into(),
+    };
+    let result = run(options, |_| {}).expect("it ends");
+    assert_eq!(result.verdict, Verdict::Config, "{result:#?}");
+    let why = &result.scenarios[0].why;
+    assert!(why.contains("S028") && why.contains("s.toml:2:"), "{why}");
 }

@@ -47,6 +47,8 @@ fn json_of(text: &str) -> Value {
 fn fits(value: &Value, schema: &Value, whole: &Value) -> bool {
     let rules = schema.as_object().expect("a schema is an object");
     rules.iter().all(|(rule, says)| match rule.as_str() {
+        "if" => !fits(value, says, whole) || fits(value, &schema["then"], whole),
+        "then" => true,
         "title" | "description" | "$schema" | "definitions" => true,
         "$ref" => {
             let path = says.as_str().expect("a text").trim_start_matches('#');
@@ -143,6 +145,15 @@ do = [{ repeat = 2, do = [{ repeat = 2, do = [{ at = "0s", mode = "island" }] }]
 check = [{ mode = "islanded", within = "1s" }, { kpi = "islanded", at_least = 1 }]
 "#;
     assert!(fits(&json_of(good), &schema, &schema));
+    let fragment = good
+        .lines()
+        .filter(|line| !line.starts_with("name") && !line.starts_with("check"));
+    let fragment: Vec<&str> = fragment.collect();
+    assert!(fits(&json_of(&fragment.join("\n")), &schema, &schema));
+    assert!(
+        !fits(&json_of("name = \"n\""), &schema, &schema),
+        "it checks nothing"
+    );
     for (from, to) in [
         ("name = ", "nam = "),
         ("within = \"1s\", do", "withn = \"1s\", do"),
@@ -152,6 +163,7 @@ check = [{ mode = "islanded", within = "1s" }, { kpi = "islanded", at_least = 1 
         ("repeat = 2, do = [{ at", "repeat = 0, do = [{ at"),
         ("step = \"1\"", "step = 1"),
         ("at_least = 1", "at_lest = 1"),
+        ("check = ", "chek = "),
         ("mode = \"islanded\", ", ""),
         ("\"islanded\", at_least", "\"islnded\", at_least"),
     ] {

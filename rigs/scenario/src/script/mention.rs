@@ -20,6 +20,8 @@ pub enum Named {
     Measured(Signal),
     /// A signal that a step sets.
     Set(Signal),
+    /// A signal that the controller is asked to hold.
+    Held(Signal),
     /// A device.
     Device(String),
     /// A device or a bus that a fault is put into.

@@ -11,6 +11,10 @@ use super::keys::{CHECKS, Holds, Key, LOOP, OF_ALL, ROOT, STEP};
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = object(ROOT.iter());
+    // A file that others include has no name and checks nothing.
+    schema["then"] = json!({"required": schema["required"].take()});
+    schema["if"] = json!({"anyOf": [{"required": ["name"]}, {"required": ["check"]}]});
+    schema["required"] = json!([]);
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!("A scenario of gridrig");
     let checks = CHECKS.iter().map(|kind| {

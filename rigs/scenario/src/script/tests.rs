@@ -550,12 +550,12 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
         ),
         (
             step(r#"{ at = "0s", adopt = { pv1 = { volt_var = [[0.98, 0.1], [0.92, 0]] } } }"#),
-            "S028",
+            "S029",
             "point 2 stands left of the one before it",
         ),
         (
             step(r#"{ at = "0s", adopt = { pv1 = { revert = "60s" } } }"#),
-            "S028",
+            "S029",
             "this says 0",
         ),
         (
@@ -615,7 +615,11 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
         );
     }
     // What a bench has not is told beside the file, see tests/fit.rs.
-    let of_benches = [crate::codes::NOT_ON_THE_BENCH, crate::codes::NEVER_MEASURED];
+    let of_benches = [
+        crate::codes::NOT_ON_THE_BENCH,
+        crate::codes::NEVER_MEASURED,
+        crate::codes::ONLY_EMULATED,
+    ];
     for (code, _) in codes_of_scenarios()
         .iter()
         .filter(|(code, _)| !of_benches.contains(code))

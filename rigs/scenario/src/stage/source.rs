@@ -4,7 +4,7 @@
 //! a grid simulator they are asked of it, through the controller's door; where it has none they are
 //! inputs of the emulated plant.
 
-use model::{DeviceIx, Role, Setpoint};
+use model::{DeviceIx, Point, Role, Setpoint};
 use quantities::{Frequency, PhaseAngle, Voltage};
 use runtime::rig::Rig;
 
@@ -48,6 +48,36 @@ impl HeldSource {
             SignalQuantity::Voltage => self.v.map(Voltage::as_volts),
             _ => None,
         }
+    }
+}
+
+/// Whether a signal is an input of the emulated bench, and not something that is asked of control.
+pub(crate) fn is_input(rig: &Rig, signal: &Signal) -> bool {
+    let of_service = matches!(
+        signal.quantity,
+        SignalQuantity::ServiceSignal | SignalQuantity::Baseline
+    );
+    if of_service || !matches!(source_of(rig, signal), Ok(None)) {
+        return false;
+    }
+    match signal.quantity {
+        SignalQuantity::ActivePower | SignalQuantity::ReactivePower => {
+            rig.device(&signal.subject).is_some_and(|ix| {
+                let device = &rig.devices[ix.index()];
+                // A load that takes a setpoint is asked, as any other device.
+                matches!(device.role, Role::Load | Role::Meter)
+                    && !device.profile.takes(Point::ActivePowerSet)
+            })
+        }
+        // A switch of the network that is no device: nobody but the bench can move it.
+        SignalQuantity::Switch if rig.device(&signal.subject).is_none() => {
+            rig.emulate.network.as_ref().is_some_and(|network| {
+                let mut switches = network.switches.iter();
+                switches.any(|switch| *switch.name == *signal.subject)
+            })
+        }
+        SignalQuantity::Switch => false,
+        _ => true,
     }
 }
 

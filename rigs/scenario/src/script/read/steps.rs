@@ -193,9 +193,13 @@ impl Reader<'_> {
         let Some(table) = self.optional(table, key) else {
             return;
         };
+        let named = match key {
+            "hold" => Named::Held,
+            _ => Named::Set,
+        };
         for name in table.keys() {
             let text = self.text(&table, &name.value);
-            let signal = self.key(&name).and_then(|name| self.set_signal(&name));
+            let signal = self.key(&name).and_then(|name| self.moved(&name, named));
             if key == "hold"
                 && let Some(signal) = &signal
                 && !is_held(signal.quantity)
@@ -283,10 +287,13 @@ impl Reader<'_> {
         let columns = course.columns().iter();
         let signals: Option<Vec<Signal>> = columns
             .map(|column| {
-                self.set_signal(&Spanned {
-                    value: column.signal.clone(),
-                    span: text.span.clone(),
-                })
+                self.moved(
+                    &Spanned {
+                        value: column.signal.clone(),
+                        span: text.span.clone(),
+                    },
+                    Named::Set,
+                )
             })
             .collect();
         Some(Action::Play {
@@ -303,7 +310,9 @@ impl Reader<'_> {
             let Some(ramp) = table.table(&name.value) else {
                 continue;
             };
-            let signal = self.key(&name).and_then(|name| self.set_signal(&name));
+            let signal = self
+                .key(&name)
+                .and_then(|name| self.moved(&name, Named::Set));
             let to = if ramp.has("to") {
                 self.text(&ramp, "to")
             } else {

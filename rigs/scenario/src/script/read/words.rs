@@ -154,10 +154,14 @@ impl Reader<'_> {
         Some(signal)
     }
 
-    /// The signal that a text names and that is set.
-    pub(super) fn set_signal(&self, text: &Spanned<String>) -> Option<Signal> {
+    /// The signal that a text names and that is set or held.
+    pub(super) fn moved(
+        &self,
+        text: &Spanned<String>,
+        named: fn(Signal) -> Named,
+    ) -> Option<Signal> {
         let signal = self.signal(text)?;
-        self.mention(Named::Set(signal.clone()), text.span.clone());
+        self.mention(named(signal.clone()), text.span.clone());
         Some(signal)
     }
 
