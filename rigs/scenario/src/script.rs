@@ -8,6 +8,7 @@ mod keys;
 mod mention;
 mod moment;
 mod read;
+mod reference;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use mention::{Mention, Named};
 pub use moment::{Anchor, Moment};
 pub(crate) use read::nearest;
 pub use read::{Loaded, read, read_fragment};
+pub use reference::reference_page;
 pub use schema::schema;
 pub use until::{Progress, Until, UntilKind};
 
