@@ -5,6 +5,7 @@
 //! microseconds for a bench's few orders. What a run's market decides is
 //! [`market::Venue`]'s, so that a replay decides the same.
 
+mod direction;
 mod opening;
 mod records;
 mod seat;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
+use self::direction::DirectionWatch;
 use self::records::{clearing_payload, order_payload, terms_payload};
 use self::seat::Seat;
 use crate::evidence::{self, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
@@ -147,6 +149,7 @@ pub struct Desk {
     seats: Vec<Seat>,
     /// Meters of the devices that somebody trades with.
     meters: BTreeMap<DeviceIx, EnergyMeter>,
+    directions: DirectionWatch,
     next: u64,
     waiting: Vec<Cleared>,
     /// The clearing that counts now: the cause of what control dispatches.

@@ -278,6 +278,16 @@ suspended_for = 2
     assert!(told("standing_changed") >= 4, "{:?}", ran.told);
 }
 
+#[test]
+fn a_meter_that_is_put_in_the_wrong_way_round_is_told() {
+    let turned = |rig: String| rig.replace("role = \"load\", invert = true", "role = \"load\"");
+    for (change, notices) in [(true, 1), (false, 0)] {
+        let ran = check_with(DEMO, 13, |rig| if change { turned(rig) } else { rig });
+        let told = ran.told.get("noticed").copied().unwrap_or(0);
+        assert_eq!(told, notices, "{:?}", ran.told);
+    }
+}
+
 /// The faults of a market, one or more of which contains each of `expected`.
 fn check_faults(market: &str, expected: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder");

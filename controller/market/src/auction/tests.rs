@@ -112,14 +112,18 @@ fn a_name_that_no_bench_can_use_is_refused() {
 
 #[test]
 fn a_switched_load_trades_whole_or_not_at_all() {
-    let clearing = auction("all_or_nothing").clear(&bench(true), &"utility".into(), PARITY);
-    for fill in clearing.unwrap().fills {
-        let whole = match fill.agent.as_str() {
-            "plug1" => 8_333,
-            "plug2" => 12_500,
-            _ => continue,
-        };
-        assert_eq!(fill.quantity, Mwh(whole), "{}", fill.agent);
+    // 4000 are left of the sun for a plug of 8333.
+    let orders = vec![
+        order(0, "pv1", Side::Sell, &[(0, 25_000)]),
+        order(1, "load1", Side::Buy, &[(300_000, 21_000)]),
+        order(2, "plug1", Side::Buy, &[(30_000, 8_333)]),
+    ];
+    let interval = Interval::new(4, 0, 15_000_000_000).unwrap();
+    let book = Book::new(interval, &BookRules::unbounded(), orders).unwrap();
+    for (name, expected) in [("uniform_k_half", -4_000), ("all_or_nothing", 0)] {
+        let clearing = auction(name).clear(&book, &"utility".into(), PARITY);
+        let plug = clearing.unwrap().position(&"plug1".into());
+        assert_eq!(plug, MwhTotal(expected), "{name}");
     }
 }
 

@@ -11,6 +11,7 @@ use market::venue::VenueRules;
 use market::{AgentId, BookRules, Mwh, MwhTotal, Venue};
 use model::{DeviceIx, Instant, UtcTime};
 
+use super::direction::DirectionWatch;
 use super::seat::{self, Seat};
 use super::{
     Desk, DeskError, DeskState, FIRST_START, PRICE_CAP, PRICE_FLOOR, PRICE_TICK, RULES_FILE,
@@ -115,6 +116,7 @@ impl Desk {
             rules,
             seats,
             meters,
+            directions: DirectionWatch::default(),
             next: 0,
             waiting: Vec::new(),
             cause: None,

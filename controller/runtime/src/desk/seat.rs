@@ -23,7 +23,7 @@ pub(super) struct Seat {
     pub(super) agent: AgentId,
     pub(super) device: DeviceIx,
     pub(super) share_ppm: u32,
-    kind: ParticipantKind,
+    pub(super) kind: ParticipantKind,
     participant: Participant,
     /// Prices that a planning storage expects, one for each interval from the first; again from
     /// the start when they end.

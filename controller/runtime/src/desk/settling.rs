@@ -9,6 +9,7 @@ use market::venue::Settled;
 use market::{AgentId, MwhTotal};
 use model::{Event, UtcTime};
 
+use super::direction;
 use super::records::{reading_payload, settlement_payload};
 use super::seat::Seat;
 use super::{Cleared, Desk, DeskSays, UTILITY};
@@ -17,7 +18,12 @@ use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable};
 impl Desk {
     /// What the meters say of each participant; the energy of a device is split among those who
     /// share it by what they have committed.
-    fn readings(&mut self, clearing: &market::Clearing) -> BTreeMap<AgentId, Reading> {
+    fn readings(
+        &mut self,
+        clearing: &market::Clearing,
+        is_excused: bool,
+        events: &mut Vec<Event>,
+    ) -> BTreeMap<AgentId, Reading> {
         let mut readings = BTreeMap::new();
         for (device, meter) in &mut self.meters {
             let seats: Vec<&Seat> = (self.seats.iter())
@@ -26,7 +32,21 @@ impl Desk {
             let parts: Vec<(MwhTotal, u32)> = (seats.iter())
                 .map(|seat| (clearing.position(&seat.agent), seat.share_ppm))
                 .collect();
-            let split = market::meter::split(meter.close(&clearing.interval), &parts);
+            let reading = meter.close(&clearing.interval);
+            if let (Reading::Valid { energy }, Some(first), false) =
+                (reading, seats.first(), is_excused)
+            {
+                let committed = parts.iter().map(|(committed, _)| *committed).sum();
+                let interval = &clearing.interval;
+                let watch = &mut self.directions;
+                if watch.see(*device, first.kind, committed, energy, interval) {
+                    events.push(Event::Noticed {
+                        device: Some(*device),
+                        text: direction::suspicion(committed, energy),
+                    });
+                }
+            }
+            let split = market::meter::split(reading, &parts);
             let agents = seats.into_iter().map(|seat| seat.agent.clone());
             readings.extend(agents.zip(split));
         }
@@ -41,9 +61,9 @@ impl Desk {
         says: &mut DeskSays,
     ) -> Result<(), NotDurable> {
         let interval = cleared.clearing.interval;
-        let readings = self.readings(&cleared.clearing);
-        let coupling = self.pcc.map(|_| self.utility_meter.close(&interval));
         let is_excused = cleared.is_excused;
+        let readings = self.readings(&cleared.clearing, is_excused, &mut says.events);
+        let coupling = self.pcc.map(|_| self.utility_meter.close(&interval));
         let settled =
             (self.venue).settle(&cleared.clearing, readings.clone(), coupling, is_excused);
         let Settled {
