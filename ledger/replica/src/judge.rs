@@ -42,25 +42,30 @@ pub(crate) enum Verdict {
     },
 }
 
-/// All that a verdict depends on.
+/// What every verdict of one batch depends on.
 pub(crate) struct Bench<'a> {
     pub universe: &'a Universe,
     pub directory: &'a Directory,
     pub me: usize,
-    pub standings: &'a Standings,
     pub particles: &'a ParticleStates,
-    /// Places that atoms of this very batch have taken.
-    pub staged: &'a BTreeMap<Address, Place>,
     pub place: &'a dyn Fn(&Address) -> Option<Place>,
     pub accused: &'a dyn Fn(&Address) -> bool,
     pub now_utc_ns: i64,
-    /// When the atom was first seen here.
-    pub since_utc_ns: i64,
 }
 
+/// Places that atoms of the batch that is being chosen have taken.
+pub(crate) type Staged = BTreeMap<Address, Place>;
+
 impl Bench<'_> {
-    /// What to do about an atom whose signatures hold.
-    pub(crate) fn judge(&self, atom: &Atom) -> Verdict {
+    /// What to do about an atom whose signatures hold, and that was first seen
+    /// here at `since_utc_ns`.
+    pub(crate) fn judge(
+        &self,
+        atom: &Atom,
+        since_utc_ns: i64,
+        standings: &Standings,
+        staged: &Staged,
+    ) -> Verdict {
         let body = atom.body();
         let never = |why: &str| Verdict::Never(why.to_owned());
         if !self
@@ -86,7 +91,7 @@ impl Bench<'_> {
             return Verdict::Later;
         }
         // A quorum has decided already; this node follows.
-        let is_final = self.standings.level(&atom.id()) == Some(Level::Final);
+        let is_final = standings.level(&atom.id()) == Some(Level::Final);
         if (self.accused)(&body.author) && !is_final {
             return never("the author has contradicted itself");
         }
@@ -94,20 +99,19 @@ impl Bench<'_> {
             return Verdict::Now;
         }
         if let verdict @ (Verdict::Later | Verdict::Excluded { .. } | Verdict::Never(_)) =
-            self.sequence(atom)
+            self.sequence(atom, standings, staged)
         {
             return verdict;
         }
         if let verdict @ (Verdict::Later | Verdict::Excluded { .. } | Verdict::Never(_)) =
-            self.spends(atom)
+            self.spends(atom, standings)
         {
             return verdict;
         }
         let references = body.payload.references();
         let named = body.deps.iter().chain(references.iter().map(|(id, _)| id));
-        let mut missing =
-            named.filter(|id| self.standings.get(id).is_none_or(|s| s.clock.is_none()));
-        let patient = self.now_utc_ns.saturating_sub(self.since_utc_ns) < DEPENDENCY_PATIENCE_NS;
+        let mut missing = named.filter(|id| standings.get(id).is_none_or(|s| s.clock.is_none()));
+        let patient = self.now_utc_ns.saturating_sub(since_utc_ns) < DEPENDENCY_PATIENCE_NS;
         match missing.next() {
             Some(_) if patient && !is_final => Verdict::Later,
             _ => Verdict::Now,
@@ -115,9 +119,9 @@ impl Bench<'_> {
     }
 
     /// One atom for each place, and each behind the one before.
-    fn sequence(&self, atom: &Atom) -> Verdict {
+    fn sequence(&self, atom: &Atom, standings: &Standings, staged: &Staged) -> Verdict {
         let body = atom.body();
-        if let Some(other) = self.standings.slot(&body.author, body.author_seq) {
+        if let Some(other) = standings.slot(&body.author, body.author_seq) {
             return match other == atom.id() {
                 true => Verdict::Never("the atom is witnessed".to_owned()),
                 false => Verdict::Excluded {
@@ -126,7 +130,7 @@ impl Bench<'_> {
                 },
             };
         }
-        let place = self.staged.get(&body.author).copied();
+        let place = staged.get(&body.author).copied();
         if let Some(staged) = place.filter(|place| place.seq == body.author_seq) {
             return Verdict::Excluded {
                 by: staged.id,
@@ -147,9 +151,9 @@ impl Bench<'_> {
 
     /// What is taken down is up, owned by the author, final, and not taken by
     /// another atom.
-    fn spends(&self, atom: &Atom) -> Verdict {
+    fn spends(&self, atom: &Atom, standings: &Standings) -> Verdict {
         for particle in downs(atom) {
-            if let Some(other) = self.standings.lock(&particle) {
+            if let Some(other) = standings.lock(&particle) {
                 return Verdict::Excluded {
                     by: other,
                     spends: true,
@@ -161,7 +165,7 @@ impl Bench<'_> {
             if up.owner != atom.body().author {
                 return Verdict::Never(format!("particle {particle} is not the author's"));
             }
-            if !self.standings.is_final(&particle) {
+            if !standings.is_final(&particle) {
                 return Verdict::Later;
             }
         }

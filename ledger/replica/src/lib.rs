@@ -32,6 +32,7 @@ mod judge;
 pub mod message;
 pub mod replica;
 mod standing;
+mod waiting;
 
 pub use message::Message;
 pub use replica::{Effect, Replica, Start, Stores, Ticket};

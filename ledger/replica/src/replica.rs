@@ -14,21 +14,12 @@ use ledger_node::{
     Receipt, Record, Refusal, Sighting, Storage, StorageError,
 };
 
-use crate::judge::{Bench, Verdict, downs};
+use crate::judge::{Bench, downs};
 use crate::message::Message;
 use crate::standing::{Standing, Standings};
+use crate::waiting::{BATCH_ENTRIES_MAX, Excluded, WaitingRoom};
 
-/// Most atoms that wait to be witnessed.
-/// Chosen: at 2,000 atoms a second it is two seconds of work. When it is full the
-/// logs of others are not followed any further; they are asked for again later.
-pub const WAITING_MAX: usize = 4_096;
-
-/// Most of them that one author may have, so that one that leaves a gap in its
-/// sequence on purpose does not keep the others out.
-const WAITING_OF_AUTHOR_MAX: usize = WAITING_MAX / 4;
-
-/// Most entries of one batch. Chosen: the ledger design, 2.5.
-const BATCH_ENTRIES_MAX: usize = 256;
+pub use crate::waiting::WAITING_MAX;
 
 /// Most bytes of batches that answer one word of what somebody has.
 /// Chosen: about a second of a busy log; the answer to it asks for more.
@@ -103,12 +94,6 @@ pub enum Effect {
     },
 }
 
-struct Waiting {
-    atom: Atom,
-    /// When it was seen first; long ago when it was read back.
-    since_utc_ns: i64,
-}
-
 /// One node of several, as a state machine.
 pub struct Replica {
     universe: Universe,
@@ -118,10 +103,8 @@ pub struct Replica {
     /// Copies of the others' logs; none at this node's own place.
     mirrors: Vec<Option<Mirror>>,
     standings: Standings,
-    /// Atoms to be witnessed, by author and number; two atoms of one place stand
-    /// beside each other.
-    waiting: BTreeMap<(Address, u64), Vec<Waiting>>,
-    waiting_count: usize,
+    /// Atoms to be witnessed.
+    waiting: WaitingRoom,
     /// Of each node's log the first entry that found no room to wait.
     dropped_from: BTreeMap<usize, u64>,
     submitted: VecDeque<(Ticket, i64, Vec<AtomDraft>)>,
@@ -245,8 +228,7 @@ impl Replica {
             log,
             mirrors,
             standings,
-            waiting: BTreeMap::new(),
-            waiting_count: 0,
+            waiting: WaitingRoom::default(),
             dropped_from: BTreeMap::new(),
             submitted: VecDeque::new(),
             next_ticket: 0,
@@ -386,7 +368,7 @@ impl Replica {
                 self.effects.push(Effect::Faulty { node, what });
             }
         }
-        if self.waiting_count < WAITING_MAX / 2 {
+        if self.waiting.count() < WAITING_MAX / 2 {
             self.look_again(now_utc_ns);
         }
         for (_, from) in self.suspects.values_mut() {
@@ -590,7 +572,7 @@ impl Replica {
             self.effects.push(Effect::Reached { atom: id, level });
         }
         self.heed(atom);
-        self.forget_waiting(&atom.body().author, atom.body().author_seq, &id);
+        self.waiting.forget(atom);
     }
 
     /// An entry of another node's log.
@@ -615,24 +597,10 @@ impl Replica {
         if is_known || !self.is_for(self.me, &atom) {
             return;
         }
-        let body = atom.body();
-        let (author, seq) = (body.author, body.author_seq);
-        let is_waiting = |beside: &Vec<Waiting>| beside.iter().any(|w| w.atom.id() == atom.id());
-        if self.waiting.get(&(author, seq)).is_some_and(is_waiting) {
-            return;
-        }
-        let of_author = self.waiting.range((author, 0)..=(author, u64::MAX)).count();
-        if self.waiting_count >= WAITING_MAX || of_author >= WAITING_OF_AUTHOR_MAX {
+        if !self.waiting.admit(atom, now_utc_ns) {
             let first = self.dropped_from.entry(node).or_insert(clock);
             *first = (*first).min(clock);
-            return;
         }
-        let beside = self.waiting.entry((author, seq)).or_default();
-        beside.push(Waiting {
-            atom,
-            since_utc_ns: now_utc_ns,
-        });
-        self.waiting_count += 1;
     }
 
     /// Takes a published proof to heart.
@@ -672,18 +640,6 @@ impl Replica {
 
     fn faulty(&mut self, node: usize, what: String) {
         self.effects.push(Effect::Faulty { node, what });
-    }
-
-    fn forget_waiting(&mut self, author: &Address, seq: u64, id: &AtomId) {
-        let place = (*author, seq);
-        if let Some(beside) = self.waiting.get_mut(&place) {
-            let before = beside.len();
-            beside.retain(|w| w.atom.id() != *id);
-            self.waiting_count -= before - beside.len();
-            if beside.is_empty() {
-                self.waiting.remove(&place);
-            }
-        }
     }
 
     /// Appends what was submitted and what may be witnessed, as one batch.
@@ -741,14 +697,13 @@ impl Replica {
                 }),
                 (None, Err(AppendError::Refused { reason, .. })) => {
                     let atom = &others[at - own];
-                    let body = atom.body();
                     self.standings.unlock_all(&downs(atom), &atom.id());
                     // A party of this node has just taken the place: it has said
                     // two things, and the next step shows both.
                     if matches!(reason, Refusal::OutOfSequence { .. }) {
                         continue;
                     }
-                    self.forget_waiting(&body.author, body.author_seq, &atom.id());
+                    self.waiting.forget(atom);
                     let (atom, why) = (atom.id(), reason.to_string());
                     self.effects.push(Effect::Refused { atom, why });
                 }
@@ -801,64 +756,33 @@ impl Replica {
         refusals.find_map(|(at, refusal)| Some((at, refusal?)))
     }
 
-    /// The waiting atoms that may be witnessed now, in an order in which each
-    /// follows what it must follow. Those that never may are dropped.
+    /// The waiting atoms that may be witnessed now. Those that never may are
+    /// told of, and where their author has contradicted itself, that is, too.
     fn choose(&mut self, now_utc_ns: i64, signing_since_utc_ns: i64) -> Vec<Atom> {
-        let mut chosen = Vec::new();
-        let mut staged = BTreeMap::new();
-        let mut dropped = Vec::new();
-        let mut exclusions = Vec::new();
-        // By author and number, so that a sequence is gone through in its order.
-        for (place, beside) in &self.waiting {
-            for waiting in beside {
-                if chosen.len() == BATCH_ENTRIES_MAX {
-                    break;
-                }
-                let atom = &waiting.atom;
-                let bench = Bench {
-                    universe: &self.universe,
-                    directory: &self.directory,
-                    me: self.me,
-                    standings: &self.standings,
-                    particles: self.log.particles(),
-                    staged: &staged,
-                    place: &|author| self.log.place(author),
-                    accused: &|author| self.accused.contains_key(author),
-                    now_utc_ns,
-                    since_utc_ns: waiting.since_utc_ns.max(signing_since_utc_ns),
-                };
-                match bench.judge(atom) {
-                    Verdict::Now => {
-                        let taken = ledger_node::Place {
-                            seq: place.1,
-                            id: atom.id(),
-                        };
-                        staged.insert(place.0, taken);
-                        // Within a batch, too, a particle goes down once.
-                        self.standings.lock_all(&downs(atom), atom.id());
-                        chosen.push(atom.clone());
-                    }
-                    Verdict::Later => {}
-                    Verdict::Never(why) => dropped.push((*place, atom.id(), why)),
-                    Verdict::Excluded { by, spends } => {
-                        exclusions.push((*place, atom.clone(), by, spends));
-                    }
-                }
-            }
+        let bench = Bench {
+            universe: &self.universe,
+            directory: &self.directory,
+            me: self.me,
+            particles: self.log.particles(),
+            place: &|author| self.log.place(author),
+            accused: &|author| self.accused.contains_key(author),
+            now_utc_ns,
+        };
+        let choice = self
+            .waiting
+            .choose(&bench, signing_since_utc_ns, &mut self.standings);
+        for (atom, why) in choice.refused {
+            self.effects.push(Effect::Refused { atom, why });
         }
-        for ((author, seq), id, why) in dropped {
-            self.forget_waiting(&author, seq, &id);
-            self.effects.push(Effect::Refused { atom: id, why });
-        }
-        for ((author, seq), atom, by, spends) in exclusions {
-            self.forget_waiting(&author, seq, &atom.id());
+        for excluded in choice.excluded {
+            let Excluded { atom, by, spends } = excluded;
             let why = match spends {
                 true => format!("it spends again what atom {by} has spent"),
                 false => format!("its author wrote atom {by} for the same place"),
             };
             let id = atom.id();
             self.effects.push(Effect::Refused { atom: id, why });
-            if let Some(other) = self.find(&by, &chosen) {
+            if let Some(other) = self.find(&by, &choice.witnessed) {
                 let (one, other) = (Box::new(other), Box::new(atom));
                 self.accuse(match spends {
                     true => Contradiction::TwoSpends(one, other),
@@ -866,7 +790,7 @@ impl Replica {
                 });
             }
         }
-        chosen
+        choice.witnessed
     }
 
     /// An atom that this node has witnessed, out of its log or of this batch.

@@ -28,7 +28,7 @@ pub struct Standing {
 pub const NODES_MAX: usize = 128;
 
 /// All atoms that this node knows of.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Standings {
     atoms: BTreeMap<AtomId, Standing>,
     /// Which atom this node has witnessed for each place in a sequence.

@@ -1,5 +1,7 @@
 //! Four nodes that hear everything: the plain course of things.
 
+mod model;
+
 use std::collections::VecDeque;
 
 use ledger_core::payload::{Dispatch, DispatchKind, Mode, Setpoint};
