@@ -423,4 +423,9 @@ pub enum Event {
         /// By how much in seconds, positive = forward.
         by_s: f64,
     },
+    /// The ledger refuses commands, for a device was granted to another controller.
+    LedgerFenced {
+        /// Which device, and why.
+        why: String,
+    },
 }

@@ -118,6 +118,8 @@ pub struct Engine {
     next_due: Instant,
     mode: Mode,
     ledger_stopped: bool,
+    /// Whether the latest commands were refused, for another controller has the devices.
+    ledger_fenced: bool,
     estop_seen: bool,
     /// Devices whose limit is wider than their nameplate.
     too_wide: BTreeSet<DeviceIx>,
@@ -177,6 +179,7 @@ impl Engine {
             counters: Counters::default(),
             mode: Mode::Starting,
             ledger_stopped: false,
+            ledger_fenced: false,
             estop_seen: false,
             too_wide: BTreeSet::new(),
             held: BTreeMap::new(),

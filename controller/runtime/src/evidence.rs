@@ -11,15 +11,16 @@ use control::Dispatch;
 use ledger_core::payload::{self, Config, DispatchAck, DispatchKind, DispatchStage, Mode, Payload};
 use ledger_core::universe::NodeMember;
 use ledger_core::{AtomId, ClockQuality, KeyError, Party, Role, SecretKey, Universe};
-use ledger_net::{Event, Node, NodeConfig};
+use ledger_net::{Event, Node};
 use ledger_node::log::LEDGER_FOLDER;
 use ledger_node::{
-    AtomDraft, Durability, Keyring, LedgerError, LedgerWriter, NodeLog, Receipt, StorageError,
-    Ticket, WaitError,
+    AppendError, AtomDraft, Durability, Keyring, LedgerError, LedgerWriter, NodeLog, Receipt,
+    Refusal, StorageError, Ticket, WaitError,
 };
 use model::{Clock, DeviceId, Function, Setpoint, Stage, UtcTime};
 use sha3::{Digest, Sha3_256};
 
+use crate::rig::SharedLedger;
 use crate::rights;
 use crate::tracker::Progress;
 
@@ -31,8 +32,9 @@ pub const MARKET_OPERATOR: &str = "market-operator";
 const NODE: &str = "node-1";
 /// Deadline of a dispatch's record; `ledger.md` gives 20 ms as the default, a fifth of the cycle.
 pub const DEADLINE: Duration = Duration::from_millis(20);
-/// Fencing token of this run: a run has one controller, so it does not rise.
-const AUTHORITY_EPOCH: u64 = 1;
+/// Fencing token of a device that nobody was granted: the first there is. From the first grant on the
+/// ledger says which one it is, and whose.
+const AUTHORITY_EPOCH_UNGRANTED: u64 = 1;
 
 /// How long the start of a run waits for the word of the other nodes, and the end for what is
 /// not final yet (a fifth of it).
@@ -70,6 +72,21 @@ pub enum NotDurable {
     /// The log has stopped: nothing more can be recorded.
     #[error("the ledger has stopped: {0}")]
     Stopped(String),
+    /// A device was granted to another controller: nothing of this batch is recorded.
+    #[error("the ledger takes no command: {0}")]
+    Fenced(String),
+}
+
+impl From<AppendError> for NotDurable {
+    fn from(e: AppendError) -> NotDurable {
+        match e {
+            AppendError::Refused {
+                reason: reason @ Refusal::Authority { .. },
+                ..
+            } => NotDurable::Fenced(reason.to_string()),
+            e => NotDurable::Stopped(e.to_string()),
+        }
+    }
 }
 
 /// Why the ledger of a run cannot begin.
@@ -95,6 +112,8 @@ pub enum CreateError {
 /// The ledger of a run.
 pub struct Evidence {
     log: Log,
+    /// The party as which this controller writes.
+    controller: String,
     deadline: Duration,
     clock_quality: ClockQuality,
     /// Dispatches that are durable.
@@ -241,9 +260,10 @@ impl Evidence {
     /// The node cannot be started, or may not sign because others have not been heard.
     pub fn join(
         run_dir: &Path,
-        config: &NodeConfig,
+        ledger: &SharedLedger,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CreateError> {
+        let config = &ledger.node;
         let wall = Arc::new(move || clock.utc().unix_nanos());
         let node = Node::start(config, wall, |event| match event {
             Event::Reached { .. } | Event::Ready => {}
@@ -270,12 +290,16 @@ impl Evidence {
             .canonicalize()
             .and_then(|own| std::os::unix::fs::symlink(own, run_dir.join(LEDGER_FOLDER)));
         linked.map_err(|e| CreateError::Thread(StorageError::new("link", LEDGER_FOLDER, &e)))?;
-        Ok(Self::of(Log::Node(Box::new(node))))
+        Ok(Self {
+            controller: ledger.controller.clone(),
+            ..Self::of(Log::Node(Box::new(node)))
+        })
     }
 
     fn of(log: Log) -> Self {
         Self {
             log,
+            controller: CONTROLLER.to_owned(),
             clock_quality: ClockQuality::UNKNOWN,
             deadline: DEADLINE,
             dispatches_logged: 0,
@@ -314,10 +338,9 @@ impl Evidence {
             .map(|d| {
                 // The market's result is the cause of what follows it, and of nothing else.
                 let cause = cause.filter(|_| follows_market(d.function));
-                self.draft(
-                    CONTROLLER,
-                    dispatch_payload(utc, now, device_names, d, cause),
-                )
+                let mut payload = dispatch_payload(utc, now, device_names, d, cause);
+                payload.authority_epoch = self.authority_epoch(&payload.device);
+                self.draft(CONTROLLER, Payload::Dispatch(payload))
             })
             .collect();
         let receipts = self.append(utc, drafts, Some(self.deadline.min(within)));
@@ -329,6 +352,16 @@ impl Evidence {
         let receipts = receipts?;
         self.dispatches_logged += receipts.len() as u64;
         Ok(receipts)
+    }
+
+    /// The epoch under which a device is commanded now, as far as this node has heard. Where it was
+    /// granted to another controller the ledger refuses the command.
+    fn authority_epoch(&self, device: &str) -> u64 {
+        let authority = match &self.log {
+            Log::Node(node) => node.authority(device),
+            _ => None,
+        };
+        authority.map_or(AUTHORITY_EPOCH_UNGRANTED, |authority| authority.epoch)
     }
 
     /// Records facts that nothing waits for: acknowledgements, modes, readings.
@@ -373,7 +406,7 @@ impl Evidence {
         let receipts = match &mut self.log {
             Log::Here(log) => log
                 .append_batch(utc.unix_nanos(), drafts)
-                .map_err(|e| NotDurable::Stopped(e.to_string())),
+                .map_err(NotDurable::from),
             Log::Writer(_) | Log::Node(_) => {
                 let ticket = self.log.submit(utc, drafts);
                 let mut ticket = ticket.unwrap_or_else(|| Ticket::refused(WaitError::Closed));
@@ -386,6 +419,7 @@ impl Evidence {
                         });
                         Err(NotDurable::Late(deadline))
                     }
+                    Err(WaitError::Append(e)) => Err(e.into()),
                     Err(e) => Err(NotDurable::Stopped(e.to_string())),
                 }
             }
@@ -418,6 +452,11 @@ impl Evidence {
                     false
                 }
                 Err(WaitError::Late) => true,
+                // A command that came late and was then refused: it did not leave, and is nowhere.
+                Err(WaitError::Append(AppendError::Refused {
+                    reason: Refusal::Authority { .. },
+                    ..
+                })) => false,
                 Err(e) => {
                     failed = Some(e.to_string());
                     false
@@ -447,9 +486,14 @@ impl Evidence {
         failed.map_or(Ok(()), |why| Err(NotDurable::Stopped(why)))
     }
 
-    /// A draft by an author, with this clock's quality.
+    /// A draft by an author, with this clock's quality. The controller writes as the party that it is in
+    /// the universe.
     #[must_use]
     pub fn draft(&self, author: &str, payload: Payload) -> AtomDraft {
+        let author = match author {
+            CONTROLLER => &self.controller,
+            author => author,
+        };
         let mut draft = AtomDraft::new(author, payload);
         draft.clock_quality = self.clock_quality.clone();
         draft
@@ -550,7 +594,7 @@ fn dispatch_payload(
     names: &[DeviceId],
     dispatch: &Dispatch,
     cause: Option<AtomId>,
-) -> Payload {
+) -> payload::Dispatch {
     let none = payload::Setpoint::NONE;
     let (kind, setpoint) = match dispatch.setpoint.get() {
         Setpoint::Power { p, q } => (
@@ -587,16 +631,16 @@ fn dispatch_payload(
         ),
     };
     let valid_for = dispatch.valid_until.since(now).as_nanos() as i64;
-    Payload::Dispatch(payload::Dispatch {
+    payload::Dispatch {
         device: names[dispatch.device.index()].to_string(),
         kind,
         setpoint,
-        authority_epoch: AUTHORITY_EPOCH,
+        authority_epoch: AUTHORITY_EPOCH_UNGRANTED,
         valid_from_utc_ns: utc.unix_nanos(),
         valid_until_utc_ns: utc.unix_nanos().saturating_add(valid_for),
         cause,
         why: why_of(dispatch),
-    })
+    }
 }
 
 fn follows_market(function: Function) -> bool {

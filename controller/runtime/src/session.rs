@@ -153,7 +153,7 @@ impl Session {
         let participants = Desk::participants(&rig);
         // Virtual time has no other nodes: they live in real time.
         let mut evidence = match rig.ledger.as_ref().filter(|_| !time.is_virtual()) {
-            Some(node) => Evidence::join(&run_dir, node, Arc::clone(&clock)),
+            Some(ledger) => Evidence::join(&run_dir, ledger, Arc::clone(&clock)),
             None => Evidence::create(&run_dir, &rig.title, &participants, keys, &*clock),
         }
         .map_err(|e| match e {

@@ -32,6 +32,7 @@ pub mod cbor;
 mod record;
 pub mod address;
 pub mod atom;
+pub mod authority;
 pub mod entry;
 pub mod evidence;
 pub mod federation;
@@ -50,6 +51,7 @@ pub mod vote;
 
 pub use address::{Address, Shard};
 pub use atom::{Atom, AtomError, Body};
+pub use authority::{Authorities, Authority, AuthorityFault, Holder};
 pub use cbor::{CborError, Value};
 pub use entry::Entry;
 pub use evidence::{Contradiction, EvidenceError, Testimony};

@@ -45,6 +45,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "L006",
         "A new universe cannot be written here: the folder exists already, or cannot be made.",
     ),
+    (
+        "L007",
+        "Devices are not granted to a controller. A grant counts everywhere only when it is final, and whoever grants must know what was granted before: so the node waits until it has caught up with a quorum of the others, and until they have the grant. The admin's key lies with one node; with two, the admin would contradict itself.",
+    ),
 ];
 
 /// What is wrong with a node's configuration: every fault, with its place.

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod files;
+pub mod grant;
 mod inbox;
 pub mod node;
 mod peers;

@@ -1,5 +1,6 @@
 //! The running node: one thread for the replica, one for the sockets.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use document::Diagnostic;
-use ledger_core::{Address, AtomId, Digest32, Level, SignedHead};
+use ledger_core::{Address, AtomId, Authority, Digest32, Level, SignedHead};
 use ledger_node::writer::WaitError;
 use ledger_node::{AppendError, AtomDraft, Durability, FileStorage, LedgerError, Storage, Ticket};
 use ledger_replica::{Effect, Replica, Start, Stores};
@@ -68,6 +69,8 @@ pub struct Status {
     pub root: Digest32,
     /// Whether it may sign.
     pub may_sign: bool,
+    /// Whether it has all that a quorum of nodes had when it first heard of them.
+    pub has_caught_up: bool,
     /// Nodes that have not said how far this one went, by name.
     pub unheard: Vec<String>,
     /// Of each node of the universe, in its order: its name, how much of its log
@@ -79,6 +82,8 @@ pub struct Status {
     pub open: u64,
     /// Who has contradicted itself, by name or address.
     pub accused: Vec<String>,
+    /// Of each device that was commanded or granted, its name: who may command it.
+    pub authorities: Arc<BTreeMap<String, Authority>>,
     /// Why the log has stopped, if it has.
     pub stopped: Option<String>,
 }
@@ -229,7 +234,7 @@ impl Node {
             .chain(members)
             .map(|(key, name)| (Address::of_key(&id, &key), name))
             .collect();
-        let worker = Worker {
+        let mut worker = Worker {
             replica,
             board: Arc::clone(&board),
             status: Arc::clone(&status),
@@ -237,10 +242,14 @@ impl Node {
             names,
             by_address,
             reached: [0; 3],
-            replies: std::collections::BTreeMap::new(),
+            replies: BTreeMap::new(),
             was_ready: false,
             stopped: None,
+            authorities: Arc::default(),
+            authority_changes: 0,
         };
+        // So that nobody reads a status of nothing before the first step.
+        worker.tell_status();
         let spawned = std::thread::Builder::new()
             .name("ledger-replica".to_owned())
             .spawn(move || worker.run(&mut on_event));
@@ -271,6 +280,13 @@ impl Node {
     pub fn status(&self) -> Status {
         let status = self.status.lock();
         status.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who may command a device, as of the latest step; `None` while nobody has.
+    pub fn authority(&self, device: &str) -> Option<Authority> {
+        let status = self.status.lock();
+        let status = status.unwrap_or_else(PoisonError::into_inner);
+        status.authorities.get(device).copied()
     }
 
     /// Queues drafts as one group, appended whole or not at all. It never waits.
@@ -347,11 +363,14 @@ struct Worker {
     status: Arc<Mutex<Status>>,
     clock: WallClock,
     names: Vec<String>,
-    by_address: std::collections::BTreeMap<Address, String>,
+    by_address: BTreeMap<Address, String>,
     reached: [u64; 3],
-    replies: std::collections::BTreeMap<ledger_replica::Ticket, ledger_node::writer::Reply>,
+    replies: BTreeMap<ledger_replica::Ticket, ledger_node::writer::Reply>,
     was_ready: bool,
     stopped: Option<String>,
+    authorities: Arc<BTreeMap<String, Authority>>,
+    /// How many changes they hold.
+    authority_changes: u64,
 }
 
 impl Worker {
@@ -429,12 +448,19 @@ impl Worker {
         name.unwrap_or_else(|| who.to_string())
     }
 
-    fn tell_status(&self) {
+    fn tell_status(&mut self) {
+        let authorities = self.replica.log().authorities();
+        if authorities.changes() != self.authority_changes {
+            self.authority_changes = authorities.changes();
+            let all = authorities.iter().map(|(device, of)| (device.clone(), *of));
+            self.authorities = Arc::new(all.collect());
+        }
         let named = |node: &usize| self.names.get(*node).cloned();
         let status = Status {
             clock: self.replica.clock(),
             root: self.replica.root(),
             may_sign: self.replica.may_sign(),
+            has_caught_up: self.replica.has_caught_up(),
             unheard: self.replica.unheard().iter().filter_map(named).collect(),
             nodes: self
                 .names
@@ -453,6 +479,7 @@ impl Worker {
                 .keys()
                 .map(|who| self.name_of(who))
                 .collect(),
+            authorities: Arc::clone(&self.authorities),
             stopped: self.stopped.clone(),
         };
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ledger_core::particle::Up;
-use ledger_core::payload::{Mint, Mode, Transfer};
+use ledger_core::payload::{Dispatch, DispatchKind, Mint, Mode, Setpoint, Transfer};
 use ledger_core::{Address, Amount, AtomId, Level, Particle, Payload, Role};
 use ledger_net::files::{OWN, Plan, init};
+use ledger_net::grant::{GrantError, Wish, grant};
 use ledger_net::{Event, Node, NodeConfig};
 use ledger_node::AtomDraft;
 use ledger_verify::Expectation;
@@ -43,7 +44,9 @@ fn universe_of(folder: &Path, nodes: usize, keys: u8) -> Vec<NodeConfig> {
         addresses: addresses(nodes),
         parties: vec![
             ("buyer".to_owned(), vec![Role::Participant]),
+            ("admin".to_owned(), vec![Role::Admin]),
             ("controller".to_owned(), vec![Role::Dispatcher]),
+            ("controller-2".to_owned(), vec![Role::Dispatcher]),
             ("market-operator".to_owned(), vec![Role::MarketOperator]),
         ],
         admin_threshold: 1,
@@ -313,4 +316,96 @@ fn a_stranger_and_garbage_on_the_wire_harm_nobody() {
         let _ = stream.read_to_end(&mut told);
         assert!(told.len() < 100, "{} bytes", told.len());
     }
+}
+
+/// A command of `battery` by a controller; what it becomes.
+fn command(node: &Node, author: &str, authority_epoch: u64) -> Result<AtomId, String> {
+    let payload = Payload::Dispatch(Dispatch {
+        device: "battery".to_owned(),
+        kind: DispatchKind::Release,
+        setpoint: Setpoint::NONE,
+        authority_epoch,
+        valid_from_utc_ns: now(),
+        valid_until_utc_ns: now() + 1_000_000_000,
+        cause: None,
+        why: "droop".to_owned(),
+    });
+    let mut ticket = node.submit(now(), vec![AtomDraft::new(author, payload)]);
+    let receipts = ticket.wait(PATIENCE).map_err(|e| e.to_string())?;
+    Ok(receipts[0].atom_id)
+}
+
+#[test]
+fn of_two_controllers_only_the_one_that_was_granted_a_device_commands_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 4);
+    // The standby at the second node, the admin at the fourth.
+    for (key, home) in [("controller-2.key", 1), ("admin.key", 3)] {
+        std::fs::rename(configs[0].keys.join(key), configs[home].keys.join(key)).unwrap();
+    }
+    let nodes: Vec<Node> = configs.iter().map(start).collect();
+    let universe = &configs[0].universe;
+    let devices = ["battery".to_owned()];
+    let wish = |admin, to| Wish {
+        admin,
+        to,
+        devices: &devices,
+        patience: PATIENCE,
+    };
+    // Nobody was granted anything: both command. That is what the lease of a bench is for.
+    command(&nodes[0], "controller", 1).unwrap();
+    let theirs = command(&nodes[1], "controller-2", 1).unwrap();
+    until("the fourth node has heard", &Some(Level::Final), || {
+        nodes[3].level(theirs)
+    });
+    let granted = |to| grant(&nodes[3], universe, &now, &wish("admin", to));
+    assert_eq!(granted("controller-2").unwrap()[0].epoch, 2);
+    let epoch_at = |node: usize| nodes[node].authority("battery").map(|of| of.epoch);
+    for node in [0, 1] {
+        until("they hear of it", &Some(2), || epoch_at(node));
+    }
+    for (epoch, why) in [
+        (1, "authority epoch 1 is below 2"),
+        (2, "authority epoch 2 was not granted to its author"),
+        (3, "authority epoch 3 was not granted to its author"),
+    ] {
+        let refused = command(&nodes[0], "controller", epoch).unwrap_err();
+        assert!(refused.ends_with(why), "{refused}");
+    }
+    command(&nodes[1], "controller-2", 2).unwrap();
+    // And back. An order to somebody who commands nothing is refused before it is made.
+    assert_eq!(granted("controller").unwrap()[0].epoch, 3);
+    until("both hear of it", &(Some(3), Some(3)), || {
+        (epoch_at(0), epoch_at(1))
+    });
+    command(&nodes[0], "controller", 3).unwrap();
+    command(&nodes[1], "controller-2", 2).unwrap_err();
+    let none = granted("buyer").unwrap_err().to_string();
+    assert_eq!(
+        none,
+        "`buyer` is no dispatcher of this universe; it has controller, controller-2"
+    );
+    let stranger = grant(&nodes[0], universe, &now, &wish("admin", "controller"));
+    assert!(
+        matches!(stranger, Err(GrantError::Refused(_))),
+        "{stranger:?}"
+    );
+    assert!(nodes.iter().all(|node| node.status().accused.is_empty()));
+}
+
+#[test]
+fn a_grant_that_no_quorum_has_is_not_told_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let configs = universe(&dir.path().join("lab"), 4);
+    let alone = start(&configs[0]);
+    let wish = Wish {
+        admin: "admin",
+        to: "controller",
+        devices: &["battery".to_owned()],
+        patience: Duration::from_millis(50),
+    };
+    let found = grant(&alone, &configs[0].universe, &now, &wish);
+    let waits_for = "node-2, node-3, node-4".to_owned();
+    assert_eq!(found, Err(GrantError::Behind { waits_for }));
+    assert_eq!(alone.authority("battery"), None);
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ledger_core::{AtomError, ParticleError, UniverseError, payload::Kind};
+use ledger_core::{AtomError, AuthorityFault, ParticleError, UniverseError, payload::Kind};
 use thiserror::Error;
 
 /// What kind of trouble storage reported. Each has a code that documents,
@@ -147,23 +147,13 @@ pub enum Refusal {
         /// The kind of the draft.
         kind: Kind,
     },
-    /// The authority epoch of a dispatch is lower than one before it.
-    #[error("authority epoch {found} for `{device}` is below {seen}")]
-    StaleAuthority {
+    /// The author of a dispatch may not command the device.
+    #[error("`{device}`: {fault}")]
+    Authority {
         /// The device.
         device: String,
-        /// The epoch of the draft.
-        found: u64,
-        /// The highest epoch so far.
-        seen: u64,
-    },
-    /// The epoch of a dispatch was granted to somebody else.
-    #[error("authority epoch {epoch} for `{device}` was granted to another issuer")]
-    NotItsAuthority {
-        /// The device.
-        device: String,
-        /// The epoch.
-        epoch: u64,
+        /// Why not.
+        fault: AuthorityFault,
     },
     /// The author's shard is kept by other nodes; one of those takes the draft.
     #[error("this node does not keep the shard of `{author}`")]

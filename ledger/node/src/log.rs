@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ledger_core::{
-    Address, Directory, Entry, Field as _, HeadId, ParticleStates, SignedHead, Universe, UniverseId,
+    Address, Authorities, Directory, Entry, Field as _, HeadId, ParticleStates, SignedHead,
+    Universe, UniverseId,
 };
 
 use crate::draft::{Appended, AtomDraft, Receipt, Record};
@@ -279,6 +280,11 @@ impl NodeLog {
     /// What is up in the shards that this node keeps.
     pub fn particles(&self) -> &ParticleStates {
         &self.particles
+    }
+
+    /// Who may command which device.
+    pub fn authorities(&self) -> &Authorities {
+        self.chain.authorities()
     }
 
     /// The address of an author whose key this node has.

@@ -11,8 +11,8 @@ use ledger_core::hlc::Hlc;
 use ledger_core::merkle::{Frontier, leaf_hash};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Atom, AtomError, AtomId, Directory, Entry, Head, HeadId, Particle, ParticleId,
-    ParticleStates, Payload, SecretKey, SignedHead, UniverseId, Vertex, VertexId,
+    Address, Atom, AtomError, AtomId, Authorities, Directory, Entry, Head, HeadId, Particle,
+    ParticleId, ParticleStates, Payload, SecretKey, SignedHead, UniverseId, Vertex, VertexId,
 };
 
 use crate::draft::AtomDraft;
@@ -26,15 +26,6 @@ pub struct Place {
     pub seq: u64,
     /// The atom.
     pub id: AtomId,
-}
-
-/// Who may command a device: from which epoch on, and who, where it was granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Authority {
-    epoch: u64,
-    /// The issuer of exactly this epoch; an epoch that was only seen in a
-    /// dispatch is anybody's.
-    issuer: Option<Address>,
 }
 
 /// The small part of the state; it is cloned so that a refused batch leaves no
@@ -54,7 +45,7 @@ pub(crate) struct Chain {
     hlc: Hlc,
     /// Of the authors whose shard this node keeps: it alone can tell their order.
     authors: BTreeMap<Address, Place>,
-    authorities: BTreeMap<String, Authority>,
+    authorities: Authorities,
 }
 
 /// The epoch of the genesis configuration. Later epochs need an agreement among
@@ -85,7 +76,7 @@ impl Chain {
             committed,
             hlc: Hlc::default(),
             authors: BTreeMap::new(),
-            authorities: BTreeMap::new(),
+            authorities: Authorities::default(),
         }
     }
 
@@ -242,36 +233,21 @@ impl Chain {
         self.authors.get(author).copied()
     }
 
-    /// A dispatch is of an epoch that is not lower than any seen before, and by
-    /// the issuer to whom that epoch was granted, where it was.
-    pub(crate) fn check_authority(
-        &self,
-        author: &Address,
-        payload: &Payload,
-    ) -> Result<(), Refusal> {
+    /// Who may command which device.
+    pub(crate) fn authorities(&self) -> &Authorities {
+        &self.authorities
+    }
+
+    /// A dispatch is by whoever may command the device.
+    fn check_authority(&self, author: &Address, payload: &Payload) -> Result<(), Refusal> {
         let Payload::Dispatch(dispatch) = payload else {
             return Ok(());
         };
-        let Some(seen) = self.authorities.get(&dispatch.device) else {
-            return Ok(());
-        };
-        let found = dispatch.authority_epoch;
-        if found < seen.epoch {
-            return Err(Refusal::StaleAuthority {
-                device: dispatch.device.clone(),
-                found,
-                seen: seen.epoch,
-            });
-        }
-        match seen.issuer {
-            Some(issuer) if found == seen.epoch && issuer != *author => {
-                Err(Refusal::NotItsAuthority {
-                    device: dispatch.device.clone(),
-                    epoch: found,
-                })
-            }
-            _ => Ok(()),
-        }
+        let checked = self.authorities.check(author, dispatch);
+        checked.map_err(|fault| Refusal::Authority {
+            device: dispatch.device.clone(),
+            fault,
+        })
     }
 
     fn advance(&mut self, entry: &Entry, bytes: &[u8]) {
@@ -288,30 +264,7 @@ impl Chain {
                 },
             );
         }
-        let (device, authority) = match &body.payload {
-            Payload::Dispatch(dispatch) => (
-                &dispatch.device,
-                Authority {
-                    epoch: dispatch.authority_epoch,
-                    issuer: None,
-                },
-            ),
-            Payload::AuthorityGrant(grant) => (
-                &grant.device,
-                Authority {
-                    epoch: grant.authority_epoch,
-                    issuer: Some(grant.issuer),
-                },
-            ),
-            _ => return,
-        };
-        match self.authorities.get(device) {
-            // A dispatch under a grant does not take the grant away.
-            Some(seen) if seen.epoch >= authority.epoch => {}
-            _ => {
-                self.authorities.insert(device.clone(), authority);
-            }
-        }
+        self.authorities.note(&body.payload);
     }
 
     /// Makes and signs the head of a batch. The head becomes the latest one.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ledger_core::payload::Payload;
 use ledger_core::{
     Address, Atom, AtomId, Contradiction, Directory, Entry, Have, Held, Kind, Level, Particle,
-    SignedHead, Universe, UniverseError,
+    Quorum, SignedHead, Universe, UniverseError,
 };
 use ledger_node::mirror::for_other_shards;
 use ledger_node::{
@@ -119,6 +119,8 @@ pub struct Replica {
     suspects: BTreeMap<usize, (usize, u64)>,
     /// Nodes that have not yet said how far this node went.
     unheard: BTreeSet<usize>,
+    /// How much of its own log each node had when this one first heard of it.
+    began_with: BTreeMap<usize, u64>,
     /// The largest size of this node's log that it has signed, as others show.
     signed_size: u64,
     /// Since when this node signs: before that nothing could be witnessed, so
@@ -237,6 +239,7 @@ impl Replica {
             quarantined: BTreeSet::new(),
             suspects: BTreeMap::new(),
             unheard,
+            began_with: BTreeMap::new(),
             signed_size: 0,
             signing_since_utc_ns: None,
             to_tell: BTreeSet::new(),
@@ -292,6 +295,18 @@ impl Replica {
     /// and it has caught up with that.
     pub fn may_sign(&self) -> bool {
         self.unheard.is_empty() && self.log.clock() >= self.signed_size
+    }
+
+    /// Whether this node has all that a quorum of nodes, itself among them, had
+    /// in their logs when it first heard of each: then it knows all that was final
+    /// before.
+    pub fn has_caught_up(&self) -> bool {
+        let began_with = self.began_with.iter();
+        let caught_up = began_with.filter(|(node, size)| self.held(**node) >= **size);
+        let quorum = Quorum {
+            replicas: self.mirrors.len(),
+        };
+        caught_up.count() + 1 >= quorum.is_final()
     }
 
     /// The nodes that have not said yet how far this node went, by their places.
@@ -439,6 +454,9 @@ impl Replica {
             self.signed_size = head.head.size;
         }
         self.unheard.remove(&from);
+        if let Some(own) = have.held.get(from) {
+            self.began_with.entry(from).or_insert(own.size);
+        }
         for (node, theirs) in have.held.iter().enumerate() {
             let mine = self.held(node);
             // Of its own log a node lacks something only after a backup was restored.

@@ -411,28 +411,43 @@ fn what_comes_before_stands_before(node: usize, log: &Log) -> Vec<String> {
     found
 }
 
-/// A node never takes a command below an epoch that it has seen for the device.
+/// A node never takes a command below an epoch that it has seen for the device,
+/// nor one of somebody to whom the device was not granted.
 fn no_command_is_stale(node: usize, log: &Log, facts: &Facts) -> Vec<String> {
-    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    // The epoch of each device, and where there was a grant, whose it is. All grants
+    // are of one admin, so no epoch is granted twice.
+    let mut seen: BTreeMap<&str, (u64, Option<Address>)> = BTreeMap::new();
     let mut found = Vec::new();
     for line in &log.lines {
-        let id = line.entry.atom.id();
-        let (device, epoch, is_command) = match &line.entry.atom.body().payload {
-            Payload::Dispatch(dispatch) => (&dispatch.device, dispatch.authority_epoch, true),
-            Payload::AuthorityGrant(grant) => (&grant.device, grant.authority_epoch, false),
-            _ => continue,
-        };
-        let highest = seen.entry(device).or_default();
-        let is_own = facts
-            .acknowledged
-            .iter()
-            .any(|(n, a, _)| *n == node && *a == id);
-        if is_command && is_own && epoch < *highest {
-            found.push(format!(
-                "node {node} took command {id} of a past epoch {epoch}"
-            ));
+        let (id, body) = (line.entry.atom.id(), line.entry.atom.body());
+        match &body.payload {
+            Payload::Dispatch(dispatch) => {
+                let (device, epoch) = (&dispatch.device, dispatch.authority_epoch);
+                let (highest, holder) = seen.entry(device).or_default();
+                let mut acknowledged = facts.acknowledged.iter();
+                let is_own = acknowledged.any(|(n, a, _)| *n == node && *a == id);
+                let may = match holder {
+                    None => epoch >= *highest,
+                    Some(holder) => epoch == *highest && body.author == *holder,
+                };
+                if is_own && !may {
+                    found.push(format!(
+                        "node {node} took command {id} of epoch {epoch} by {}",
+                        body.author
+                    ));
+                }
+                if holder.is_none() {
+                    *highest = (*highest).max(epoch);
+                }
+            }
+            Payload::AuthorityGrant(grant) => {
+                let (highest, holder) = seen.entry(&grant.device).or_default();
+                if grant.authority_epoch >= *highest {
+                    (*highest, *holder) = (grant.authority_epoch, Some(grant.issuer));
+                }
+            }
+            _ => {}
         }
-        *highest = (*highest).max(epoch);
     }
     found
 }

@@ -102,7 +102,7 @@ struct Chain<'u> {
     authors: BTreeMap<Address, (u64, AtomId)>,
     atoms: BTreeMap<AtomId, Kind>,
     /// For each device the highest epoch, and to whom it was granted.
-    epochs: BTreeMap<String, (u64, Option<Address>)>,
+    authorities: ledger_core::Authorities,
     particles: ParticleStates,
 }
 
@@ -143,7 +143,7 @@ impl<'a> Walk<'a> {
             hlc: Hlc::default(),
             authors: BTreeMap::new(),
             atoms: BTreeMap::new(),
-            epochs: BTreeMap::new(),
+            authorities: ledger_core::Authorities::default(),
             particles: ParticleStates::default(),
         };
         for segment in &segments {
@@ -477,29 +477,15 @@ impl<'a> Walk<'a> {
         }
 
         if let Payload::Dispatch(dispatch) = &body.payload {
-            let seen = chain.epochs.get(&dispatch.device).copied();
-            let (seen, issuer) = seen.unwrap_or((0, None));
-            let found = dispatch.authority_epoch;
             // Among several nodes another's command of a past epoch is witnessed as a fact; who
-            // fences is the node that takes a command, and the device.
-            let what = format!("the epoch of `{}` falls from {seen}", dispatch.device);
-            let holds = !is_alone || found >= seen;
-            tally.note(CheckName::Authority, holds, place, &what);
-            let is_granted = found > seen || issuer.is_none_or(|issuer| issuer == body.author);
-            let what = format!("epoch {seen} of `{}` is another's", dispatch.device);
-            let holds = !is_alone || is_granted;
-            tally.note(CheckName::Authority, holds, place, &what);
-            let issuer = issuer.filter(|_| found <= seen);
-            let epoch = (found.max(seen), issuer);
-            chain.epochs.insert(dispatch.device.clone(), epoch);
+            // fences is the node that takes a command.
+            let checked = match is_alone {
+                true => chain.authorities.check(&body.author, dispatch),
+                false => Ok(()),
+            };
+            tally.judge(CheckName::Authority, place, checked);
         }
-        if let Payload::AuthorityGrant(grant) = &body.payload {
-            let seen = chain.epochs.get(&grant.device).map(|(epoch, _)| *epoch);
-            if seen < Some(grant.authority_epoch) {
-                let epoch = (grant.authority_epoch, Some(grant.issuer));
-                chain.epochs.insert(grant.device.clone(), epoch);
-            }
-        }
+        chain.authorities.note(&body.payload);
         let particles = &mut chain.particles;
         let applied = match keeps {
             true => particles.apply(&chain.id, kind, &body.author, &body.particles),

@@ -84,6 +84,11 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 
 /// A universe of four nodes for the demo bench, and that bench with a node for its ledger.
 fn lab(dir: &Path) -> (PathBuf, PathBuf) {
+    lab_with(dir, 1)
+}
+
+/// As [`lab`], with so many controllers.
+fn lab_with(dir: &Path, controllers: u8) -> (PathBuf, PathBuf) {
     let campus = root().join("rigs/virtual/campus.toml");
     let lab = dir.join("lab");
     // Four ports in a row that are free now.
@@ -97,6 +102,7 @@ fn lab(dir: &Path) -> (PathBuf, PathBuf) {
         .with([&lab])
         .with(["--rig"])
         .with([&campus])
+        .with(["--controllers", &controllers.to_string()])
         .with(["--listen", &format!("127.0.0.1:{first}")]);
     assert!(output(made).status.success());
     let rig = dir.join("rig.toml");
@@ -281,5 +287,70 @@ fn four_nodes_keep_a_bench_through_a_kill_and_a_split_and_prove_it_afterwards() 
                 assert!(matches!(code, Some(2 | 6)), "byte {at}: {code:?}");
             }
         }
+    }
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_controller_that_has_lost_its_devices_sends_nothing_more_not_even_rest() {
+    let dir = folder();
+    let (lab, rig) = lab_with(dir.path(), 2);
+    // The admin sits at the fourth node, which runs only while it grants.
+    let admin = |node: u8| lab.join(format!("node-{node}/keys/admin-1.key"));
+    fs::rename(admin(1), admin(4)).expect("the key is moved");
+    let mut others: Vec<Running> = (2..=3).map(|node| start(&lab, node)).collect();
+    others.iter_mut().for_each(is_ready);
+    let (port, run_dir) = (free_port(), dir.path().join("run"));
+    let run = Running::start(
+        gridrig()
+            .with(["run"])
+            .with([&rig])
+            .with(["--on", "sim", "--arm", "--listen"])
+            .with([format!("127.0.0.1:{port}")])
+            .with(["--out"])
+            .with([&run_dir]),
+    );
+    let lines = |kind: &str| {
+        let text = fs::read_to_string(run_dir.join("events.jsonl")).unwrap_or_default();
+        let of_kind = format!("\"{kind}\"");
+        text.lines().filter(|line| line.contains(&of_kind)).count()
+    };
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        wait_for(what, PATIENCE, || holds().then_some(()));
+    };
+    let grant = |to: &str| {
+        let granted = gridrig()
+            .with(["ledger", "grant"])
+            .with([lab.join("node-4/node.toml")])
+            .with(["--to", to, "--rig"])
+            .with([&rig]);
+        output(granted)
+    };
+    until("it commands", &|| lines("dispatched") > 3);
+    let granted = grant("controller-2");
+    assert!(granted.status.success(), "{granted:?}");
+    until("it hears of it", &|| lines("ledger_fenced") == 1);
+    let sent = lines("dispatched");
+    // It decides ten times a second, and goes on to record what it sees.
+    let clock = || ledger(port).map_or(0, |(clock, _, _)| clock);
+    let heard = clock();
+    until("it goes on", &|| clock() > heard + 5);
+    assert_eq!(lines("dispatched"), sent);
+    assert!(grant("controller").status.success());
+    until("it commands again", &|| lines("dispatched") > sent);
+    assert!(grant("controller-2").status.success());
+    until("it has lost them again", &|| lines("ledger_fenced") == 2);
+    let sent = lines("dispatched");
+    let (_, told) = run.terminate();
+    assert_eq!(lines("dispatched"), sent, "{told}");
+    let events = fs::read_to_string(run_dir.join("events.jsonl")).expect("events");
+    assert!(
+        !events.contains("rest is sent without its record"),
+        "{told}"
+    );
+    let stranger = grant("participant/nobody");
+    assert_eq!(stranger.status.code(), Some(2), "{stranger:?}");
+    for other in others {
+        assert!(other.terminate().0.success());
     }
 }

@@ -2,6 +2,7 @@
 
 mod proof;
 
+mod grant;
 mod init;
 mod node;
 
@@ -32,6 +33,8 @@ enum What {
     Init(init::Arguments),
     /// Keep one node's log among the others, until it is told to end.
     Node(node::Arguments),
+    /// Let a controller command devices from now on, and no other.
+    Grant(grant::Arguments),
     /// Every entry, a line each; with --json, an object each.
     Show {
         /// The run folder.
@@ -56,6 +59,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     match arguments.what {
         What::Init(arguments) => init::run(&arguments, terminal),
         What::Node(arguments) => node::run(&arguments, terminal),
+        What::Grant(arguments) => grant::run(&arguments, terminal),
         What::Show { run } => show(&run, terminal),
         What::Verify { run, universe } => verify(&run, universe.as_deref(), terminal),
         What::Prove(arguments) => proof::prove(&arguments, terminal),

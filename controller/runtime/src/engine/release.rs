@@ -49,6 +49,11 @@ impl Engine {
                 .before_release(utc, now, &self.names, dispatches, cause, within);
         let receipts = match durable {
             Ok(receipts) => receipts,
+            Err(NotDurable::Fenced(why)) => {
+                self.fenced(why, events);
+                self.forget(dispatches);
+                return;
+            }
             Err(NotDurable::Late(deadline)) => {
                 // The stated policy: hold. The next cycle decides anew with a newer image.
                 events.push(Event::LedgerLate {
@@ -64,6 +69,7 @@ impl Engine {
                 return;
             }
         };
+        self.ledger_fenced = false;
         for (dispatch, receipt) in dispatches.iter().zip(&receipts) {
             self.send(now, dispatch, Some(receipt), events);
         }
@@ -71,7 +77,7 @@ impl Engine {
     }
 
     /// Hands the setpoints of a safe end to their buses: recorded first while the ledger still works,
-    /// and sent in any case.
+    /// and sent in any case, unless another controller has the devices: then its word counts.
     pub(super) fn release_rest(
         &mut self,
         now: Instant,
@@ -79,14 +85,24 @@ impl Engine {
         dispatches: &[Dispatch],
         events: &mut Vec<Event>,
     ) {
-        let receipts = if self.ledger_stopped {
-            Vec::new()
+        let recorded = if self.ledger_stopped {
+            Ok(Vec::new())
         } else {
-            self.parts
-                .evidence
-                .before_release(utc, now, &self.names, dispatches, None, Duration::MAX)
-                .unwrap_or_default()
+            self.parts.evidence.before_release(
+                utc,
+                now,
+                &self.names,
+                dispatches,
+                None,
+                Duration::MAX,
+            )
         };
+        if let Err(NotDurable::Fenced(why)) = recorded {
+            self.fenced(why, events);
+            self.forget(dispatches);
+            return;
+        }
+        let receipts = recorded.unwrap_or_default();
         if receipts.len() < dispatches.len() {
             events.push(Event::LedgerLate {
                 deadline_ms: 0,
@@ -174,6 +190,14 @@ impl Engine {
             .collect();
         if let Err(fault) = evidence.note(utc, drafts) {
             self.ledger_failed(&fault, events);
+        }
+    }
+
+    /// Another controller has the devices. It is said once, and each cycle asks anew: authority may
+    /// come back.
+    fn fenced(&mut self, why: String, events: &mut Vec<Event>) {
+        if !std::mem::replace(&mut self.ledger_fenced, true) {
+            events.push(Event::LedgerFenced { why });
         }
     }
 

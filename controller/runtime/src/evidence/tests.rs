@@ -139,3 +139,71 @@ fn a_dispatch_whose_record_is_late_is_held_back_and_the_ledger_says_so() {
     };
     assert_eq!(told.stage, DispatchStage::Failed);
 }
+
+/// A ledger in which an admin may grant devices.
+fn with_admin(dir: &Path) -> Evidence {
+    let key = |n: u8| SecretKey::from_seed(&[n; 32]);
+    let parties = [
+        ("admin-1", ledger_core::Role::Admin, 2),
+        ("controller", ledger_core::Role::Dispatcher, 3),
+        ("controller-2", ledger_core::Role::Dispatcher, 4),
+    ];
+    let universe = Universe {
+        version: ledger_core::universe::UNIVERSE_VERSION,
+        suite: ledger_core::universe::Suite::Sha3Secp256k1,
+        name: "lab".to_owned(),
+        created_utc_ns: 1,
+        shard_bits: 0,
+        nodes: vec![NodeMember {
+            name: NODE.to_owned(),
+            key: key(1).public(),
+        }],
+        parties: parties
+            .map(|(name, role, n)| Party {
+                name: name.to_owned(),
+                roles: vec![role],
+                key: key(n).public(),
+            })
+            .to_vec(),
+        federation: None,
+    };
+    let keys = parties
+        .iter()
+        .fold(Keyring::new(NODE, key(1)), |ring, (name, _, n)| {
+            ring.with_party(name, key(*n))
+        });
+    let log = NodeLog::create(dir, &universe, keys, Durability::Buffered).expect("a log");
+    Evidence::of(Log::Here(Box::new(log)))
+}
+
+#[test]
+fn a_controller_whose_device_was_granted_to_another_may_not_send_and_may_still_note() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = SystemClock::start();
+    let mut evidence = with_admin(dir.path());
+    let (names, dispatches) = dispatch();
+    let send = |evidence: &mut Evidence| {
+        let (utc, now) = (clock.utc(), clock.now());
+        evidence.before_release(utc, now, &names, &dispatches, None, Duration::MAX)
+    };
+    assert!(send(&mut evidence).is_ok());
+    let universe = ledger_node::entries(dir.path()).expect("a log");
+    let id = universe.universe().id().expect("it keeps the rules");
+    let standby = universe.universe().party("controller-2").expect("a party");
+    let grant = Payload::AuthorityGrant(payload::AuthorityGrant {
+        issuer: ledger_core::Address::of_key(&id, &standby.key),
+        device: "ess1".to_owned(),
+        authority_epoch: 2,
+    });
+    let drafts = vec![evidence.draft("admin-1", grant)];
+    evidence.append(clock.utc(), drafts, None).expect("granted");
+    let why = "`ess1`: authority epoch 1 is below 2".to_owned();
+    assert_eq!(send(&mut evidence), Err(NotDurable::Fenced(why)));
+    assert_eq!(evidence.dispatches_logged, 1);
+    let mode = mode_change(model::Mode::GridConnected, model::Mode::Islanded, "asked");
+    let drafts = vec![evidence.draft(CONTROLLER, mode)];
+    assert_eq!(evidence.note(clock.utc(), drafts), Ok(()));
+    evidence.close(clock.utc()).expect("closed");
+    let kinds: Vec<&str> = ledger(dir.path()).iter().map(|p| p.kind().name()).collect();
+    assert_eq!(kinds, ["dispatch", "authority-grant", "mode"]);
+}

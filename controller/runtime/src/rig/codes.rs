@@ -203,7 +203,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R088",
-        "Whoever writes into the ledger is a party of its universe: the controller, with a market its operator and each participant. The universe was made for another rig; `gridrig ledger init --rig RIG` makes one for this.",
+        "Whoever writes into the ledger is a party of its universe: the controller, which may command devices (`controller` in `[ledger]`, without a word the party of that name), with a market its operator and each participant. The universe was made for another rig; `gridrig ledger init --rig RIG` makes one for this.",
     ),
     (
         "R089",

@@ -35,6 +35,7 @@ use quantities::{
 
 pub use codes::EXPLANATIONS;
 pub use emulated::Physics;
+pub use ledger::SharedLedger;
 pub use parse::{load, load_mutant, load_text};
 
 /// A checked rig.
@@ -60,7 +61,7 @@ pub struct Rig {
     pub home_assistant: Option<HomeAssistant>,
     /// The node of a ledger of several nodes, if the rig names one; otherwise each run has a ledger of
     /// its own.
-    pub ledger: Option<ledger_net::NodeConfig>,
+    pub ledger: Option<SharedLedger>,
     /// The market, if the rig runs one.
     pub market: Option<Market>,
     /// The values that a person shall look at.

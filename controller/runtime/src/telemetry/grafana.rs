@@ -24,7 +24,7 @@ const COLUMNS: u64 = 24;
 const PANEL: (u64, u64) = (12, 8);
 
 /// Kinds of events that a person should look at.
-const TROUBLE: &str = "alarm_raised|cycle_late|device_offline|exchange_missed|fell_back|fell_short|ledger_late|ledger_stopped|\
+const TROUBLE: &str = "alarm_raised|cycle_late|device_offline|exchange_missed|fell_back|fell_short|ledger_fenced|ledger_late|ledger_stopped|\
                        setpoint_missed|setpoint_refused|service_fell_short|went_safe";
 
 /// A file that Grafana reads.

@@ -339,6 +339,13 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("The ledger was not durable within {deadline_ms} ms: {policy}."),
             json!({ "deadline_ms": deadline_ms, "policy": policy }),
         ),
+        Event::LedgerFenced { why } => row(
+            "ledger_fenced",
+            Error,
+            None,
+            format!("Another controller commands here, nothing is dispatched: {why}."),
+            json!({ "why": why }),
+        ),
         Event::LedgerStopped { why } => row(
             "ledger_stopped",
             Error,

@@ -94,7 +94,7 @@ fn a_refused_draft_leaves_no_trace_of_its_batch() {
     };
     check(
         dispatch("inverter-1", 6),
-        "authority epoch 6 for `inverter-1` is below 7",
+        "`inverter-1`: authority epoch 6 is below 7",
     );
     check(dispatch("", 8), "names its device");
     check(

@@ -20,6 +20,9 @@ use crate::terminal::Terminal;
 /// Chosen: the number that the ledger's design reckons with.
 const NODES_MAX: u16 = 50;
 
+/// Most controllers. Chosen: one for each device of a small bench is more than anybody fails over to.
+const CONTROLLERS_MAX: u8 = 9;
+
 /// Arguments of `ledger init`.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -41,6 +44,9 @@ pub struct Arguments {
     /// How many admins there are, and how many of them must sign a change of the configuration.
     #[arg(long, default_value = "1/1", value_name = "K/N")]
     admins: String,
+    /// How many controllers: `controller`, and for a standby `controller-2` and so on.
+    #[arg(long, default_value_t = 1)]
+    controllers: u8,
     /// Groups of shards: the nodes are dealt to them in equal parts. One keeps everything everywhere.
     #[arg(long, default_value_t = 1)]
     groups: u16,
@@ -113,16 +119,23 @@ fn plan(arguments: &Arguments, terminal: &Terminal) -> Result<Plan, Problem> {
             let what = format!("`{}` is no number of admins", arguments.admins);
             wrong(what, "such as `2/3`: two of three must sign; at most 16")
         })?;
-    let mut parties = vec![
-        (
-            runtime::evidence::CONTROLLER.to_owned(),
-            vec![Role::Dispatcher, Role::Meter],
-        ),
-        (
-            runtime::evidence::MARKET_OPERATOR.to_owned(),
-            vec![Role::MarketOperator],
-        ),
-    ];
+    let mut parties = vec![(
+        runtime::evidence::MARKET_OPERATOR.to_owned(),
+        vec![Role::MarketOperator],
+    )];
+    let controllers = arguments.controllers;
+    if !(1..=CONTROLLERS_MAX).contains(&controllers) {
+        let what = format!("{controllers} controllers cannot be made");
+        return Err(wrong(what, &format!("from 1 to {CONTROLLERS_MAX}")));
+    }
+    parties.extend((1..=controllers).map(|number| {
+        let name = runtime::evidence::CONTROLLER;
+        let name = match number {
+            1 => name.to_owned(),
+            number => format!("{name}-{number}"),
+        };
+        (name, vec![Role::Dispatcher, Role::Meter])
+    }));
     parties.extend((1..=admins).map(|n| (format!("admin-{n}"), vec![Role::Admin])));
     if let Some(path) = &arguments.rig {
         let rig = rig_file::load(Some(path), terminal)?;

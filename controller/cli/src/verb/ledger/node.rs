@@ -103,6 +103,17 @@ fn event_line(event: &Event) -> Value {
     }
 }
 
+/// Of each granted device its epoch; whose it is stands in the grant.
+fn authority(status: &ledger_net::Status) -> Value {
+    let granted = status.authorities.iter();
+    let granted = granted.filter(|(_, of)| of.holder != ledger_core::Holder::Anybody);
+    Value::Object(
+        granted
+            .map(|(device, of)| (device.clone(), json!(of.epoch)))
+            .collect(),
+    )
+}
+
 fn status_line(node: &Node) -> Value {
     let status = node.status();
     let [l1, l2, l3] = status.reached;
@@ -120,6 +131,7 @@ fn status_line(node: &Node) -> Value {
         "not_final": status.open,
         "nodes": held,
         "accused": status.accused,
+        "authority": authority(&status),
         "stopped": status.stopped,
     })
 }
