@@ -1,7 +1,8 @@
 //! The page of all keys of a scenario file, each with an example, from the tables of the keys.
 
 use super::keys::{
-    AFTER, AGREE, CHECKS, Holds, Key, LOOP, OF_ALL, PHASE, RAMP, RANGE, ROOT, STEP, UNTIL,
+    ADOPT, AFTER, AGREE, CHECKS, DROOP, Holds, Key, LOOP, OF_ALL, PHASE, POWER_FACTOR, RAMP, RANGE,
+    ROOT, STEP, UNTIL,
 };
 
 /// A table of a scenario file.
@@ -64,6 +65,7 @@ after    = { safe = ["ess1"], within = "10s" }
   { at = "+1s", agree = { pcc_target = "0W" } },
   { at = "+1s", mode = "island", until = { mode = "islanded", within = "30s" } },
   { at = "+1s", hand_over = "gen1" },
+  { at = "+1s", adopt = { pv1 = { volt_var = [[0.95, 0.44], [0.99, 0], [1.01, 0], [1.05, -0.44]] } } },
   { at = "+9s", play = "course.csv" },
 ]
 "#,
@@ -90,6 +92,37 @@ after    = { safe = ["ess1"], within = "10s" }
         keys: AGREE,
         example: r#"do = [
   { at = "0s", agree = { pcc_target = "1kW", pcc_limits = "-3..5kW", pcc_pf_min = 0.95, pcc_q = "0var" } },
+]
+"#,
+    },
+    Section {
+        title: "A device in `adopt`",
+        about: "One characteristic, and `revert` where the device shall give it up by itself.",
+        keys: ADOPT,
+        example: r#"do = [
+  { at = "0s",  adopt = { pv1 = { volt_var = [[0.95, 0.44], [0.99, 0], [1.01, 0], [1.05, -0.44]], revert = "60s" } } },
+  { at = "+1s", adopt = { pv1 = { volt_watt = [[1.06, 1], [1.1, 0]] } } },
+  { at = "+1s", adopt = { pv1 = { watt_var = [[0.5, 0], [1, -0.44]] } } },
+  { at = "+1s", adopt = { pv1 = { freq_droop = { db_of_hz = 0.036, db_uf_hz = 0.036, k_of = 0.05, k_uf = 0.05 } } } },
+  { at = "+1s", adopt = { pv1 = { power_factor = { pf = 0.95, absorbs = true } } } },
+]
+"#,
+    },
+    Section {
+        title: "`freq_droop`",
+        about: "",
+        keys: DROOP,
+        example: r#"do = [
+  { at = "0s", adopt = { pv1 = { freq_droop = { db_of_hz = 0.036, db_uf_hz = 0.036, k_of = 0.05, k_uf = 0.05 } } } },
+]
+"#,
+    },
+    Section {
+        title: "`power_factor`",
+        about: "",
+        keys: POWER_FACTOR,
+        example: r#"do = [
+  { at = "0s", adopt = { pv1 = { power_factor = { pf = 0.95, absorbs = true } } } },
 ]
 "#,
     },
@@ -177,6 +210,8 @@ fn words(holds: &Holds) -> String {
             .join(" "),
         Holds::Texts => "list of texts".to_owned(),
         Holds::Pairs => "list of pairs of texts".to_owned(),
+        Holds::Curve => "list of pairs of numbers".to_owned(),
+        Holds::Flag => "true or false".to_owned(),
         Holds::Number => "number".to_owned(),
         Holds::Integer(least, i64::MAX) => format!("whole number from {least} on"),
         Holds::Integer(least, most) => format!("whole number from {least} to {most}"),
