@@ -34,7 +34,7 @@ codes! {
     UNKNOWN_PLACEHOLDER = "S010",
         "A text in braces stands for a value of the matrix, such as `{loss}`; the matrix has no such name.";
     BAD_MATRIX = "S011",
-        "The matrix is a table of lists of texts, none of them empty, or of ranges: `{ from = \"0%\", to = \"100%\", step = \"20%\" }`, three numbers with one unit, whose steps end at `to`. A scenario runs once for every combination, so their number is limited to a thousand.";
+        "The matrix is a table of lists of texts, none of them empty, or of ranges: `{ from = \"0%\", to = \"100%\", step = \"20%\" }`, three numbers with one unit, whose steps end at `to`. A scenario runs once for every combination, so their number is limited to a thousand, and that of the runs of a file, mutants included, to ten thousand.";
     BACKWARDS = "S012",
         "The steps are carried out in the order in which they are written, and this one is earlier than the one before it. Reorder the steps, or write the time relative to the previous step: `+1s`. Waits count as if they took no time. A setup or teardown whose last step lies behind its own `within` is impossible, too.";
     NOTHING_CHECKED = "S013",
@@ -64,7 +64,7 @@ codes! {
     NEVER_MEASURED = "S025",
         "A check or a wait looks at a signal that nothing on this rig measures, so that it would see nothing and be inconclusive. What a device tells stands in its profile (`gridrig check PROFILE` lists it); `grid.f` and `grid.v` are told by a breaker's meter or a source, and what is set in an emulated bench (`available`, `noise`) is not measured.";
     BAD_LOOP = "S026",
-        "A loop is written among the steps as `{ repeat = 3, do = [ … ] }`. With `as = \"n\"` the text `{n}` stands for the number of the round, from 1, in every text of its steps; the name is one that neither the matrix nor a loop around it has. A script has at most 2000 steps and rounds when its loops are written out.";
+        "A loop is written among the steps as `{ repeat = 3, do = [ … ] }`. With `as = \"n\"` the text `{n}` stands for the number of the round, from 1, in every text of its steps; the name is one that neither the matrix nor a loop around it has. A script has at most 2000 steps and rounds when its loops are written out, and all combinations of the matrix together at most 100,000.";
     BAD_INCLUDE = "S027",
         "`include` lists files, relative to the one that it stands in, whose `setup`, `do`, `teardown` and `include` are taken over. A file that is not there, one that includes itself by whatever way, and more than a hundred files are refused.";
     ONLY_EMULATED = "S028",

@@ -30,6 +30,11 @@ use list::Steps;
 use matrix::{Matrix, combinations};
 pub(crate) use words::nearest;
 
+/// Largest number of runs of one file, those of its mutants included.
+///
+/// Chosen: an hour of short scenarios in virtual time; more is a mistake before it is a test.
+const RUNS_MAX: usize = 10_000;
+
 /// What a file gave.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
@@ -56,10 +61,12 @@ pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
     let mut scenarios = Vec::new();
     let parse =
         |source: &Arc<Source>| Document::parse(Arc::clone(source)).map_err(|fault| vec![*fault]);
-    for matrix in combinations {
+    for matrix in &combinations {
         let document = parse(&source)?;
         let included: Vec<Document> = included.iter().map(parse).collect::<Result<_, _>>()?;
-        let scenario = Reader::new(&document, &included, &matrix, matrix_is_bad).scenario();
+        let scenario = Reader::new(&document, &included, matrix, matrix_is_bad)
+            .of(combinations.len())
+            .scenario();
         let is_bad = document.has_errors() || included.iter().any(Document::has_errors);
         faults.extend(document.into_faults());
         faults.extend(included.into_iter().flat_map(Document::into_faults));
@@ -68,6 +75,12 @@ pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
             let known_bad: Vec<Scenario> = known_bad.collect();
             scenarios.push(scenario);
             scenarios.extend(known_bad);
+        }
+        let is_too_much =
+            |fault: &Diagnostic| [codes::BAD_LOOP, codes::BAD_MATRIX].contains(&fault.code);
+        if faults.iter().any(is_too_much) {
+            // The other combinations are as long, and there may be many of them.
+            break;
         }
     }
     tidy(&mut faults, &source.path);
@@ -139,6 +152,8 @@ struct Reader<'d> {
     names: Matrix,
     /// The rounds of the loops around what is being read, the outermost first.
     rounds: Vec<i64>,
+    /// How many combinations the matrix has.
+    combinations: usize,
     /// The matrix itself is faulty, so that a missing name is no news.
     matrix_is_bad: bool,
     /// Marks that can be named here.
@@ -163,10 +178,19 @@ impl<'d> Reader<'d> {
             matrix,
             names: matrix.clone(),
             rounds: Vec::new(),
+            combinations: 1,
             matrix_is_bad,
             marks: BTreeSet::new(),
             taken: BTreeSet::new(),
             mentions: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// The same reader, of one of so many combinations.
+    fn of(self, combinations: usize) -> Self {
+        Self {
+            combinations,
+            ..self
         }
     }
 
@@ -304,6 +328,18 @@ impl<'d> Reader<'d> {
                     der: self.document.source().text[span].to_owned(),
                 });
             }
+        }
+        let runs = self.combinations.saturating_mul(mutants.len() + 1);
+        if runs > RUNS_MAX {
+            self.document.error(
+                codes::BAD_MATRIX,
+                root.span_of("mutants"),
+                format!(
+                    "matrix and mutants together make {runs} runs, and {RUNS_MAX} are the most"
+                ),
+                "each in every combination",
+                "give the mutants a file with a smaller matrix",
+            );
         }
         mutants
     }

@@ -758,6 +758,26 @@ fn a_matrix_that_is_too_large_is_refused_and_not_run() {
     let text = scenario("", r#"{ ledger = "complete" }"#, &matrix);
     let faults = load(&text).expect_err("1331 combinations");
     assert!(faults[0].contains("more than 1000"), "{faults:?}");
+    let range = r#"{ from = "1", to = "1000", step = "1" }"#;
+    let steps = |rounds: usize| {
+        format!("{{ repeat = {rounds}, do = [{{ at = \"+1s\", release = [\"a\"] }}] }}")
+    };
+    let text = |rounds, mutants: usize| {
+        let mutants = vec!["{ defect = \"no_latch\" }"; mutants].join(", ");
+        let more = format!("matrix = {{ a = {range} }}\nmutants = {{ pv1 = [{mutants}] }}");
+        scenario(&steps(rounds), r#"{ ledger = "complete" }"#, &more)
+    };
+    let rows = [
+        (text(49, 10), "make 11000 runs, and 10000 are the most"),
+        (
+            text(50, 0),
+            "more than 100 steps in each of 1000 combinations",
+        ),
+    ];
+    for (text, words) in rows {
+        let faults = load(&text).expect_err(words);
+        assert!(faults.len() == 1 && faults[0].contains(words), "{faults:?}");
+    }
 }
 
 #[test]

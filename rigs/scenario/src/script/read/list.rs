@@ -15,6 +15,11 @@ use crate::script::{Anchor, Moment, Step};
 /// Chosen: a step each 45 s for a day; more is a mistake before it is a test.
 const WRITTEN_OUT_MAX: usize = 2000;
 
+/// Steps that all combinations of a file's matrix may have together.
+///
+/// Chosen: a hundred steps in each of a thousand combinations, which is some ten megabytes.
+const OF_ALL_COMBINATIONS_MAX: usize = 100_000;
+
 /// Steps that are read one after the other, with their times.
 #[derive(Default)]
 pub(super) struct Steps {
@@ -63,18 +68,24 @@ impl Reader<'_> {
 
     /// Counts a step or round more, and tells of the first one that there is no room for.
     fn has_room(&self, steps: &mut Steps, place: &Range<usize>) -> bool {
+        let each = OF_ALL_COMBINATIONS_MAX / self.combinations.max(1);
+        let most = WRITTEN_OUT_MAX.min(each);
         steps.written_out += 1;
-        if steps.written_out == WRITTEN_OUT_MAX + 1 {
+        if steps.written_out == most + 1 {
+            let of = match self.combinations {
+                0 | 1 => String::new(),
+                several => format!(" in each of {several} combinations"),
+            };
             steps.is_bad = true;
             self.document.error(
                 codes::BAD_LOOP,
                 place.clone(),
-                format!("with its loops this script has more than {WRITTEN_OUT_MAX} steps"),
+                format!("with its loops this script has more than {most} steps{of}"),
                 "up to here",
-                "take fewer rounds, or split the file",
+                "take fewer rounds or combinations, or split the file",
             );
         }
-        steps.written_out <= WRITTEN_OUT_MAX
+        steps.written_out <= most
     }
 
     /// Writes a loop out.
