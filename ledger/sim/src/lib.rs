@@ -26,6 +26,7 @@ pub mod lab;
 pub mod network;
 pub mod plan;
 pub mod properties;
+pub mod provision;
 pub mod workload;
 pub mod world;
 
