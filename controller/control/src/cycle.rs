@@ -15,6 +15,7 @@ use model::{
 use quantities::{ActivePower, Bounds, Quantity};
 use serde::Serialize;
 
+use crate::defect::Defect;
 use crate::estimate::{Estimate, RocofWindow, estimate};
 use crate::functions::{
     BlackStart, ExchangeContract, FrequencyDroop, HandOver, IslandBalance, LoadShedding,
@@ -127,6 +128,8 @@ pub struct Controller {
     refused: BTreeMap<DeviceIx, limiter::Refusal>,
     /// Characteristics that were let through in this step.
     adoptions: Vec<Adoption>,
+    /// What is wrong with it on purpose; a sound one has nothing.
+    defect: Option<Defect>,
 }
 
 impl Controller {
@@ -168,6 +171,17 @@ impl Controller {
             short: BTreeMap::new(),
             refused: BTreeMap::new(),
             adoptions: Vec::new(),
+            defect: None,
+        }
+    }
+
+    /// A controller that is wrong on purpose, for the qualification kit of scenarios only.
+    #[must_use]
+    pub fn with_defect(mut bench: Bench, defect: Defect) -> Self {
+        defect.spoil_bench(&mut bench);
+        Self {
+            defect: Some(defect),
+            ..Self::new(bench)
         }
     }
 
@@ -188,7 +202,10 @@ impl Controller {
     ) -> Outcome {
         let mut wishes = Wishes::default();
         let rest = self.take_orders(now, image, orders, &mut wishes.events);
-        let seen = estimate(&self.bench, now, image, &mut self.window);
+        let mut seen = estimate(&self.bench, now, image, &mut self.window);
+        if let Some(defect) = self.defect {
+            defect.spoil_estimate(&self.bench, &mut seen);
+        }
         let storage = able_of(&self.limiter, &self.bench, Role::Ess, now, image);
         let look = Look {
             now,
@@ -201,6 +218,9 @@ impl Controller {
         self.tell_market(now, &mut wishes.events);
 
         self.look(now, rhythm, &seen, image, &storage, &mut wishes);
+        if let Some(defect) = self.defect {
+            defect.spoil_proposals(&mut wishes.proposals);
+        }
         let wanted = self.decide(now, image, &mut wishes);
         let mut dispatches = rest;
         if self.armed && !self.resting {

@@ -11,6 +11,7 @@
 pub mod allocate;
 pub mod arbitrate;
 pub mod cycle;
+pub mod defect;
 pub mod estimate;
 pub mod functions;
 pub mod mode;
@@ -18,6 +19,7 @@ pub mod reservation;
 pub mod settings;
 
 pub use cycle::{Adoption, Controller, Dispatch, Outcome, Rhythm};
+pub use defect::Defect;
 pub use estimate::Estimate;
 pub use reservation::{Reserved, ServiceSpec, Side};
 pub use settings::{Bench, Settings};

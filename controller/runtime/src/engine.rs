@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus::LinkEvent;
-use control::{Controller, Rhythm};
+use control::{Controller, Defect, Rhythm};
 use model::{
     Clock, DeviceId, DeviceIx, DeviceSpec, Event, Instant, Mode, Order, Point, PointSample,
     ProcessImage, Role, ServiceReport, Stage, UtcTime,
@@ -200,6 +200,12 @@ impl Engine {
             wall_start: None,
             parts,
         }
+    }
+
+    /// Lets a controller decide that is wrong on purpose. Only the qualification kit of scenarios does
+    /// this, on an emulated bench, before the first step.
+    pub fn spoil(&mut self, defect: Defect) {
+        self.controller = Controller::with_defect(self.parts.rig.bench(), defect);
     }
 
     /// The period of the supervisory cycle.

@@ -28,3 +28,6 @@ pub mod tracker;
 pub mod view;
 pub mod web;
 pub mod write_path;
+
+/// Controllers that are wrong on purpose, for the qualification kit.
+pub use control::Defect;

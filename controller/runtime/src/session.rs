@@ -277,6 +277,11 @@ impl Session {
         })
     }
 
+    /// As [`Engine::spoil`].
+    pub fn spoil(&mut self, defect: control::Defect) {
+        self.engine.spoil(defect);
+    }
+
     /// Runs until `stop` says why, then brings the bench to its safe end.
     ///
     /// # Errors

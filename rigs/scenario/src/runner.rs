@@ -26,7 +26,7 @@ use crate::report::junit::InconclusiveAs;
 use crate::report::merge::Shard;
 use crate::report::repeats;
 use crate::report::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
-use crate::script::{Need, Scenario};
+use crate::script::{Mutant, Need, Scenario};
 use crate::stage::{Broken, Played, Stage};
 use crate::verdict::Verdict;
 
@@ -216,16 +216,15 @@ pub(crate) fn load_rig(path: Option<&Path>) -> Result<Rig, Vec<Diagnostic>> {
 /// All faults of the rig.
 fn rig_of(scenario: &Scenario, given: Option<&Path>) -> Result<Rig, Vec<Diagnostic>> {
     match (rig_path(scenario, given), &scenario.mutant) {
-        (path, None) => load_rig(path.as_deref()),
-        (Some(path), Some(mutant)) => runtime::rig::load_mutant(&path, &mutant.device, &mutant.der),
-        (None, Some(mutant)) => Err(vec![Diagnostic::error(
+        (Some(path), Some(Mutant::Device { device, der })) => {
+            runtime::rig::load_mutant(&path, device, der)
+        }
+        (None, Some(Mutant::Device { device, .. })) => Err(vec![Diagnostic::error(
             "R067",
             Actor::Author,
-            format!(
-                "mutants of {} need a rig that the scenario names",
-                mutant.device
-            ),
+            format!("mutants of {device} need a rig that the scenario names"),
         )]),
+        (path, _) => load_rig(path.as_deref()),
     }
 }
 
@@ -326,7 +325,7 @@ impl One<'_> {
             Time::Real(..) => None,
         };
         let recording = SharedRecording::new(rig.control.period);
-        let session = Session::open(
+        let mut session = Session::open(
             Options {
                 rig: Arc::clone(&rig),
                 buses,
@@ -338,6 +337,9 @@ impl One<'_> {
             time,
         )
         .map_err(|d| Broken::of(&[*d]))?;
+        if let Some(Mutant::Controller(defect)) = self.scenario.mutant {
+            session.spoil(defect);
+        }
         let mut stage = Stage {
             rig: &rig,
             clock: &*clock,

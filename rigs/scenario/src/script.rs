@@ -31,6 +31,8 @@ pub use reference::reference_page;
 pub use schema::schema;
 pub use until::{Progress, Until, UntilKind};
 
+use runtime::Defect;
+
 use crate::check::Check;
 use crate::signal::Signal;
 use crate::verdict::Expect;
@@ -72,22 +74,31 @@ pub struct Scenario {
     pub mentions: Vec<Mention>,
 }
 
-/// A device that is wrong on purpose.
+/// Something that is wrong on purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mutant {
-    /// Which device.
-    pub device: String,
-    /// What is laid over its `der` in the rig, as TOML.
-    pub der: String,
+pub enum Mutant {
+    /// A device.
+    Device {
+        /// Which one.
+        device: String,
+        /// What is laid over its `der` in the rig, as TOML.
+        der: String,
+    },
+    /// The controller itself.
+    Controller(Defect),
 }
 
 impl std::fmt::Display for Mutant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let der = self.der.strip_prefix('{').unwrap_or(&self.der);
+        let (device, der) = match self {
+            Self::Controller(defect) => return write!(f, "controller: {}", defect.name()),
+            Self::Device { device, der } => (device, der),
+        };
+        let der = der.strip_prefix('{').unwrap_or(der);
         let der = der.strip_suffix('}').unwrap_or(der);
         // In one line, however it is broken over lines in the file.
         let words: Vec<&str> = der.split_whitespace().collect();
-        write!(f, "{}: {}", self.device, words.join(" "))
+        write!(f, "{device}: {}", words.join(" "))
     }
 }
 

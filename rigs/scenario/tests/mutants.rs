@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use document::{Severity, Source};
 use scenario::runner::{TestOptions, run};
-use scenario::script::{Scenario, read};
+use scenario::script::{Mutant, Scenario, read};
 use scenario::verdict::{Expect, Verdict};
 
 /// Mutants at least, as the kit promises.
@@ -42,7 +42,9 @@ fn mutants() -> Vec<Scenario> {
 #[test]
 fn the_kit_holds_forty_devices_that_are_wrong_each_in_its_own_way() {
     let mutants = mutants();
-    assert!(mutants.len() >= AT_LEAST, "{}", mutants.len());
+    let is_device = |s: &&Scenario| matches!(s.mutant, Some(Mutant::Device { .. }));
+    let devices = mutants.iter().filter(is_device).count();
+    assert!(devices >= AT_LEAST, "{devices}");
     let titles: BTreeSet<String> = mutants.iter().map(Scenario::title).collect();
     assert_eq!(titles.len(), mutants.len(), "each one differs");
     for scenario in &mutants {
@@ -55,8 +57,10 @@ fn the_kit_holds_forty_devices_that_are_wrong_each_in_its_own_way() {
 fn every_defect_is_caught_by_a_scenario() {
     let wrong: Vec<String> = mutants()
         .into_iter()
-        .filter_map(|scenario| scenario.mutant)
-        .map(|mutant| mutant.der)
+        .filter_map(|scenario| match scenario.mutant {
+            Some(Mutant::Device { der, .. }) => Some(der),
+            _ => None,
+        })
         .collect();
     for (defect, _) in der_model::Defect::ALL {
         let named = format!("defect = \"{defect}\"");
@@ -65,16 +69,55 @@ fn every_defect_is_caught_by_a_scenario() {
     }
 }
 
+/// What is wrong with a controller, and the scenarios that have to catch it: a row of the table in the
+/// reference of scenarios.
+fn rows_of_controllers() -> Vec<String> {
+    let mutants = mutants();
+    let row = |(name, defect): &(&str, runtime::Defect)| {
+        let files: BTreeSet<String> = mutants
+            .iter()
+            .filter(|scenario| scenario.mutant == Some(Mutant::Controller(*defect)))
+            .filter_map(|scenario| {
+                let (_, below) = scenario.file.split_once("tests/scenarios/")?;
+                Some(format!("[{below}]({below})"))
+            })
+            .collect();
+        let files: Vec<String> = files.into_iter().collect();
+        assert!(!files.is_empty(), "no scenario has to catch `{name}`");
+        format!("| `{name}` | {} | {} |", defect.words(), files.join(", "))
+    };
+    runtime::Defect::ALL.iter().map(row).collect()
+}
+
+/// Defects of controllers at least, as the kit promises.
+const CONTROLLERS_AT_LEAST: usize = 20;
+
+#[test]
+fn every_defect_of_a_controller_is_caught_by_a_scenario_and_stands_in_the_reference() {
+    let rows = rows_of_controllers();
+    assert!(rows.len() >= CONTROLLERS_AT_LEAST, "{}", rows.len());
+    println!("{}", rows.join("\n"));
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios/README.md");
+    let reference = std::fs::read_to_string(reference).expect("readable");
+    let missing: Vec<&String> = rows
+        .iter()
+        .filter(|row| !reference.contains(*row))
+        .collect();
+    assert!(missing.is_empty(), "the table lacks {missing:#?}");
+}
+
 #[test]
 fn every_mutant_is_a_device_that_a_rig_can_have() {
     for scenario in mutants() {
-        let mutant = scenario.mutant.as_ref().expect("one");
+        let Some(Mutant::Device { device, der }) = &scenario.mutant else {
+            continue;
+        };
         let rig = scenario.rig.as_ref().expect("a rig of its own");
         let path = Path::new(&scenario.file)
             .parent()
             .expect("in a folder")
             .join(rig);
-        let rig = runtime::rig::load_mutant(&path, &mutant.device, &mutant.der);
+        let rig = runtime::rig::load_mutant(&path, device, der);
         let rig = rig.unwrap_or_else(|faults| {
             let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
             panic!("{}: {}", scenario.title(), told.join("; "))

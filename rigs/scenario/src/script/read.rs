@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use document::{Diagnostic, Document, Severity, Source, Spanned, Table};
 use model::Role;
+use runtime::Defect;
 
 use super::timeline::Timeline;
 use super::{After, Mention, Mutant, Named, Need, Phase, Scenario, Step};
@@ -29,6 +30,9 @@ pub(super) use checks::figures;
 use list::Steps;
 use matrix::{Matrix, combinations};
 pub(crate) use words::nearest;
+
+/// The name under which the controller itself stands among the mutants.
+const CONTROLLER: &str = "controller";
 
 /// Largest number of runs of one file, those of its mutants included.
 ///
@@ -304,7 +308,8 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// Devices that this scenario has to catch, each a table that is laid over the device's `der`.
+    /// What this scenario has to catch: devices, each a table that is laid over the device's `der`, and
+    /// controllers, by the name of what is wrong with them.
     fn mutants(&self, root: &Table<'_>) -> Vec<Mutant> {
         let Some(table) = self.optional(root, "mutants") else {
             return Vec::new();
@@ -313,6 +318,12 @@ impl<'d> Reader<'d> {
         for device in table.keys() {
             for der in table.tables(&device.value) {
                 let span = der.span();
+                if device.value == CONTROLLER {
+                    let defect = self.word(&der, "defect", Defect::ALL);
+                    der.finish();
+                    mutants.extend(defect.map(Mutant::Controller));
+                    continue;
+                }
                 if der.keys().is_empty() {
                     self.document.error(
                         codes::BAD_MUTANT,
@@ -323,7 +334,7 @@ impl<'d> Reader<'d> {
                     );
                     continue;
                 }
-                mutants.push(Mutant {
+                mutants.push(Mutant::Device {
                     device: device.value.clone(),
                     der: self.document.source().text[span].to_owned(),
                 });

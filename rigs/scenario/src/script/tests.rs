@@ -544,6 +544,15 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
             "differs in nothing",
         ),
         (
+            scenario(
+                r#"{ at = "0s", mark = "t0" }"#,
+                good,
+                "mutants = { controller = [{ defect = \"never_shed\" }] }",
+            ),
+            "S014",
+            "did you mean `never_sheds`?",
+        ),
+        (
             check(r#"{ band = "a.p", within = "0..1W", maxgap = "1s" }"#),
             "D002",
             "did you mean `max_gap`?",
@@ -568,7 +577,7 @@ fn every_fault_is_told_with_its_code_and_what_to_do() {
                 r#"{ at = "0s", adopt = { pv1 = { freq_droop = { db_of_hz = 0.1, db_uf_hz = 0.1, k_of = 0.05, k_uf = 0.05, db_of = 0.1 } } } }"#,
             ),
             "D002",
-            "did you mean `db_of_hz`?",
+            "known here: db_of_hz",
         ),
         (step(r#"{ mark = "a" }"#), "D004", "`do.at` is missing"),
         (
