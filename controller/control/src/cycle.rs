@@ -421,7 +421,7 @@ impl Controller {
         }
     }
 
-    /// The storages that follow their baseline and deliver services on top: those that were promised and
+    /// The devices that follow their baseline and deliver services on top: those that were promised and
     /// that nobody holds, while the bench is coupled.
     fn in_service(&self) -> BTreeSet<DeviceIx> {
         if self.mode.mode() != Mode::GridConnected {
@@ -453,8 +453,12 @@ impl Controller {
             .sum();
         let held_off = self.operator.held_off();
         let on = connected(&self.bench, self.mode.mode(), now, image, storage);
-        let (free, serving): (Vec<_>, Vec<_>) =
+        let (free, mut serving): (Vec<_>, Vec<_>) =
             on.iter().copied().partition(|(device, _)| is_free(device));
+        let loads = able_of(&self.limiter, &self.bench, Role::Load, now, image);
+        let loads = connected(&self.bench, self.mode.mode(), now, image, &loads);
+        serving.extend(loads.into_iter().filter(|(device, _)| !is_free(device)));
+        serving.sort_by_key(|(device, _)| *device);
         let situation = Situation {
             now,
             rhythm,
@@ -530,7 +534,7 @@ fn turn<F: Propose>(
     }
 }
 
-/// The storages that are not seen off. On a dead bus all of them are, and are meant to come back.
+/// The storages, or loads, that are not seen off. On a dead bus all of them are, and are meant to come back.
 fn connected(
     bench: &Bench,
     mode: Mode,

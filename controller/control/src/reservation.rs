@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use model::{DeviceIx, DeviceSpec};
+use model::{DeviceIx, DeviceSpec, Role};
 use quantities::{ActivePower, Bounds, Energy, Quantity, StateOfCharge};
 use serde::{Deserialize, Serialize};
 use services::definition::Definition;
@@ -41,10 +41,12 @@ impl Side {
     /// Both of them.
     pub const BOTH: [Self; 2] = [Self::Up, Self::Down];
 
-    /// What a device can give to this side by its rating, as a magnitude.
+    /// What a device can give to this side by its rating, as a magnitude. A load gives upwards by taking
+    /// less than its baseline, so that either way it is all of its range.
     #[must_use]
     pub fn rated(self, spec: &DeviceSpec) -> ActivePower {
         match self {
+            _ if spec.role == Role::Load => spec.rating.p.upper() - spec.rating.p.lower(),
             Self::Up => Quantity::max(spec.rating.p.upper(), ActivePower::ZERO),
             Self::Down => Quantity::max(-spec.rating.p.lower(), ActivePower::ZERO),
         }
@@ -132,7 +134,7 @@ impl Reserved {
 
 #[cfg(test)]
 mod tests {
-    use model::{Forming, Rating, Role};
+    use model::{Forming, Rating};
     use quantities::{ApparentPower, PowerRamp};
     use services::definition::named;
 

@@ -79,9 +79,9 @@ pub struct Situation<'a> {
     pub held_off: &'a [DeviceIx],
     /// Total power of the setpoints that the storage not in service was sent last.
     pub storage_sent: ActivePower,
-    /// What each storage inverter can do now that is in service.
+    /// What each storage inverter and each load can do now that is in service.
     pub serving: &'a [(DeviceIx, Bounds<ActivePower>)],
-    /// The storage inverters that are in service: they follow their baseline and deliver on top of it.
+    /// The devices that are in service: they follow their baseline and deliver on top of it.
     pub in_service: &'a BTreeSet<DeviceIx>,
     /// Power that services lately gave on top of the baseline.
     pub served: ActivePower,

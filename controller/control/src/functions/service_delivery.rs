@@ -14,8 +14,8 @@ mod want;
 use std::collections::BTreeMap;
 
 use model::{
-    DeviceIx, Event, Function, Mode, Proposal, ServiceIx, ServicePhase, ServiceReport, Setpoint,
-    Target,
+    DeviceIx, Event, Function, Mode, Proposal, Role, ServiceIx, ServicePhase, ServiceReport,
+    Setpoint, Target,
 };
 use quantities::{ActivePower, Quantity, ReactivePower};
 use services::definition::Shape;
@@ -92,8 +92,27 @@ impl ServiceDelivery {
         self.served
     }
 
-    /// Nothing is delivered, and nothing is in reserve.
-    fn withdraw(&mut self, services: &[ServiceSpec], why: &str, wishes: &mut Wishes) {
+    /// Nothing is delivered, and nothing is in reserve. Storages are the others' to dispose of; loads that
+    /// were told something go back to their baselines.
+    fn withdraw(&mut self, s: &Situation<'_>, why: &str, wishes: &mut Wishes) {
+        let services = &s.bench.settings.services;
+        self.baselines.append(&mut self.declared);
+        for (device, _) in s.bench.of_role(Role::Load) {
+            let is_ours = services.iter().any(|spec| spec.devices.contains(&device));
+            if is_ours && s.sent.contains_key(&device) {
+                wishes.proposals.push(Proposal {
+                    function: Function::ServiceDelivery,
+                    target: Target::Device {
+                        device,
+                        setpoint: Setpoint::Power {
+                            p: self.baselines.get(&device).copied().unwrap_or_default(),
+                            q: ReactivePower::ZERO,
+                        },
+                    },
+                    why: format!("its baseline, since {why}"),
+                });
+            }
+        }
         self.served = ActivePower::ZERO;
         self.devices.clear();
         self.reports.clear();
@@ -332,7 +351,7 @@ impl Propose for ServiceDelivery {
                 true => format!("the mode is {}", s.mode),
                 false => "the bench is not armed".to_owned(),
             };
-            self.withdraw(services, &why, wishes);
+            self.withdraw(s, &why, wishes);
             return;
         }
         self.take_baselines();

@@ -179,7 +179,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R082",
-        "A service is delivered by storage inverters that take a power set point, named once: by `devices`, or all of them by `group = \"storage\"`.",
+        "A service is delivered by storage inverters and loads that take a power set point, named once: by `devices`, or all storage inverters by `group = \"storage\"`.",
     ),
     (
         "R083",

@@ -220,13 +220,15 @@ impl Entry<'_, '_> {
         specs: &[DeviceSpec],
     ) -> Option<Vec<usize>> {
         let table = self.table;
-        let delivers = |index: usize| specs[index].role == Role::Ess && specs[index].takes_power;
+        let delivers = |index: usize| {
+            let spec = &specs[index];
+            matches!(spec.role, Role::Ess | Role::Load) && spec.takes_power
+        };
+        let stores = |index: &usize| specs[*index].role == Role::Ess && delivers(*index);
         let listed = table.texts("devices");
         let group = table.choice("group", &[("storage", ())]);
         let mut chosen: Vec<usize> = match (listed.is_empty(), group.is_some()) {
-            (true, true) => (0..devices.len())
-                .filter(|index| delivers(*index))
-                .collect(),
+            (true, true) => (0..devices.len()).filter(stores).collect(),
             (false, false) => listed
                 .iter()
                 .map(|name| {
@@ -247,7 +249,7 @@ impl Entry<'_, '_> {
                         name.span.clone(),
                         message,
                         "",
-                        "name storage inverters that take a power set point",
+                        "name storage inverters and loads that take a power set point",
                     );
                     None
                 })
@@ -325,7 +327,20 @@ fn check_power(
                 );
             }
         }
-        if of.rating.capacity.is_none() {
+        if of.role == Role::Load {
+            if reserved.leaves(of.rating.p).is_none() {
+                let (up, down) = (reserved.up, reserved.down);
+                fault(
+                    "R083",
+                    format!(
+                        "services reserve {up:.1} up and {down:.1} down of `{}`, which takes {:.1}",
+                        of.id,
+                        -of.rating.p.lower()
+                    ),
+                    "sell less, or let more devices deliver it",
+                );
+            }
+        } else if of.rating.capacity.is_none() {
             fault(
                 "R084",
                 format!("the rig does not say how much energy `{}` has", of.id),

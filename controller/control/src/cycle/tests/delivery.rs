@@ -471,3 +471,99 @@ fn a_service_along_a_droop_is_refused_over_a_loop_slower_than_half_its_margin_an
         assert_eq!(why.len(), usize::from(closes_a_loop), "{of}");
     }
 }
+
+/// A load beside the two storages, in the place of the sun: it takes up to 4 kW, as it is told.
+const LOAD: DeviceIx = DeviceIx(9);
+
+/// The fleet with that load, and its power as it was last seen in kilowatts.
+fn with_load(services: Vec<ServiceSpec>) -> Fleet {
+    let mut desk = Desk::made(|devices, settings| {
+        devices.push(spec("ess2", Role::Ess, -5.0, 5.0));
+        let mut load = spec("load9", Role::Load, -4.0, 0.0);
+        load.takes_power = true;
+        load.takes_switch = false;
+        devices.push(load);
+        settings.services = services;
+    });
+    desk.see(ESS_2, Point::ActivePower, 0.0);
+    desk.see(LOAD, Point::ActivePower, 0.0);
+    Fleet {
+        desk,
+        stuck: Vec::new(),
+    }
+}
+
+/// Runs for a time; the load obeys or is stuck where it is.
+fn run_with_load(fleet: &mut Fleet, seconds: f64, orders: &[Order], obeys: bool) -> f64 {
+    for n in 0..(seconds * 10.0).round() as usize {
+        fleet.run(0.1, if n == 0 { orders } else { &[] });
+        if obeys {
+            let p = sent_power(&fleet.desk.controller.sent, LOAD);
+            fleet.desk.see(LOAD, Point::ActivePower, p.as_watts());
+        }
+    }
+    sent_power(&fleet.desk.controller.sent, LOAD).as_kilowatts()
+}
+
+#[test]
+fn a_load_delivers_by_taking_less_and_more_than_its_baseline() {
+    let mut fleet = with_load(vec![sold("dc1", "dc", 2.0, 1.0, &[LOAD])]);
+    // Nothing was stated: it takes what it has sold upwards, so that there is something to let go.
+    let check = |got: f64, kw: f64| assert!((got - kw).abs() < 0.06, "{got}, not {kw}");
+    check(run_with_load(&mut fleet, 2.0, &[], true), -2.0);
+    check(
+        run_with_load(&mut fleet, 2.0, &[baseline(LOAD, -2.5)], true),
+        -2.5,
+    );
+    fleet.f(49.5);
+    check(run_with_load(&mut fleet, 3.0, &[], true), -0.5);
+    fleet.f(50.0);
+    check(run_with_load(&mut fleet, 3.0, &[], true), -2.5);
+    fleet.f(50.5);
+    check(run_with_load(&mut fleet, 3.0, &[], true), -3.5);
+    // A baseline leaves what is sold downwards, too.
+    fleet.f(50.0);
+    check(
+        run_with_load(&mut fleet, 3.0, &[baseline(LOAD, -4.0)], true),
+        -3.0,
+    );
+    let short = fleet.told(|e| matches!(e, Event::ServiceFellShort { .. }));
+    assert_eq!(short, []);
+    // Off, it gives nothing.
+    fleet.desk.see(LOAD, Point::SwitchOn, 0.0);
+    run_with_load(&mut fleet, 0.5, &[], true);
+    let is_off = |why: &str| why.contains("load9 is off");
+    let gone = fleet.told(
+        |e| matches!(e, Event::ServiceUnavailable { up_w, why, .. } if *up_w == 0.0 && is_off(why)),
+    );
+    assert_eq!(gone.len(), 1, "{:?}", fleet.desk.events);
+}
+
+#[test]
+fn what_a_load_fails_to_give_the_storage_gives() {
+    let devices = [ESS, LOAD];
+    let mut fleet = with_load(vec![sold("dc1", "dc", 7.0, 0.0, &devices)]);
+    // The storage has room for 10 kW, the load for the 3 kW that it takes.
+    run_with_load(&mut fleet, 3.0, &[baseline(LOAD, -3.0)], true);
+    fleet.f(49.5);
+    let load = run_with_load(&mut fleet, 1.0, &[], false);
+    assert!((load + 3.0 - 7.0 * 3.0 / 13.0).abs() < 0.06, "{load}");
+    // It stays where it is: after two seconds the storage gives all of it.
+    run_with_load(&mut fleet, 5.0, &[], false);
+    let sent = fleet.sent()[0];
+    assert!((sent - 7.0).abs() < 0.1, "{sent}");
+    let moved = fleet.told(|e| matches!(e, Event::ServiceReallocated { device: LOAD, .. }));
+    assert_eq!(moved.len(), 1, "{moved:?}");
+}
+
+#[test]
+fn a_load_goes_back_to_its_baseline_when_nothing_is_delivered_any_more() {
+    let mut fleet = with_load(vec![sold("dc1", "dc", 2.0, 0.0, &[LOAD])]);
+    run_with_load(&mut fleet, 2.0, &[baseline(LOAD, -3.0)], true);
+    fleet.f(49.5);
+    let load = run_with_load(&mut fleet, 3.0, &[], true);
+    assert!((load + 1.0).abs() < 0.06, "{load}");
+    fleet.desk.see(BREAKER, Point::SwitchOn, 0.0);
+    let load = run_with_load(&mut fleet, 2.0, &[], true);
+    assert!((load + 3.0).abs() < 0.06, "{load}");
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{DeviceIx, DeviceSpec, Link};
+use model::{DeviceIx, DeviceSpec, Link, Role};
 use quantities::{ActivePower, Bounds, Energy, Quantity, StateOfCharge};
 
 use super::Situation;
@@ -55,10 +55,12 @@ impl Place {
                 let soc_now = soc.map(StateOfCharge::as_fraction);
                 let may_discharge = soc_now.zip(lower).is_some_and(|(soc, edge)| soc > edge);
                 let may_charge = soc_now.zip(upper).is_some_and(|(soc, edge)| soc < edge);
-                if !may_discharge {
+                // A load has no charge that could run out.
+                let is_load = spec.role == Role::Load;
+                if !may_discharge && !is_load {
                     baseline = Quantity::min(baseline, ActivePower::ZERO);
                 }
-                if !may_charge {
+                if !may_charge && !is_load {
                     baseline = Quantity::max(baseline, ActivePower::ZERO);
                 }
                 Self {
@@ -141,11 +143,19 @@ pub(super) fn could_give(
         Duration::try_from_secs_f64(rest).unwrap_or_default()
     };
     let of_device = |place: &Place| {
-        let rating = &specs[place.device.index()].rating;
+        let device = &specs[place.device.index()];
+        let rating = &device.rating;
         let mut power = match side {
             Side::Up => place.able.upper() - place.baseline,
             Side::Down => place.baseline - place.able.lower(),
         };
+        if device.role == Role::Load {
+            let others = services.iter().enumerate().filter(|(i, _)| *i != index);
+            let others: ActivePower = others
+                .map(|(_, other)| other.share(side, place.device, specs))
+                .sum();
+            return Quantity::max(power - others, ActivePower::ZERO);
+        }
         // Without a charge that is known there is nothing to sustain it with.
         let (Some(soc), Some(capacity)) = (place.soc, rating.capacity) else {
             return ActivePower::ZERO;
@@ -194,8 +204,11 @@ pub(super) fn why_lost(
             None => format!("the power of {name} was never measured"),
         };
     }
-    if s.image.devices[device.index()].link == Link::Offline {
+    let own = &s.image.devices[device.index()];
+    if own.link == Link::Offline {
         format!("{name} does not answer")
+    } else if own.switch_on.fresh(s.now, s.spec(device).sample_age_max) == Some(false) {
+        format!("{name} is off")
     } else {
         format!("{name} is held by somebody")
     }
@@ -250,8 +263,16 @@ pub(super) fn why_less(
         .iter()
         .filter(|place| spec.devices.contains(&place.device))
         .map(|place| {
-            let name = &s.spec(place.device).id;
+            let spec = s.spec(place.device);
+            let name = &spec.id;
             match place.soc {
+                _ if spec.role == Role::Load => {
+                    format!(
+                        "{name} takes {:.1} of {:.1}",
+                        -place.baseline,
+                        -place.able.lower()
+                    )
+                }
                 Some(soc) => format!("{name} can do {:.1} at a charge of {soc:.1}", place.able),
                 None => format!("the charge of {name} is not known"),
             }

@@ -12,14 +12,16 @@ site = { v = "230V", f = "50Hz", phases = 3 }
 lan1 = { kind = "modbus-tcp", host = "10.0.0.1" }
 lan2 = { kind = "modbus-tcp", host = "10.0.0.2" }
 lan3 = { kind = "modbus-tcp", host = "10.0.0.3" }
+lan4 = { kind = "scpi", host = "10.0.0.4" }
 [device]
 ess1 = { profile = "sunspec/storage-inverter", bus = "lan1", role = "ess", limits = { p = "-10..10kW", soc = "10..90%" }, ramp = "10kW/s", capacity = "10kWh", revert = "30s" }
 ess2 = { profile = "sunspec/storage-inverter", bus = "lan2", role = "ess", limits = { p = "-5..5kW" }, capacity = "10kWh", revert = "30s" }
 pv1  = { profile = "sunspec/inverter", bus = "lan3", role = "pv", limits = { p = "0..3kW" }, revert = "60s" }
+load1 = { profile = "chroma/63800", bus = "lan4", role = "load", limits = { p = "-4..0kW" } }
 [service]
 "#;
 /// The line of the first service.
-const FIRST: usize = 12;
+const FIRST: usize = 14;
 
 fn load_with(services: &str, files: &[(&str, &str)]) -> Result<Rig, Vec<document::Diagnostic>> {
     let dir = tempfile::tempdir().expect("a folder");
@@ -168,6 +170,23 @@ fn a_device_that_is_too_slow_or_says_no_energy_cannot_deliver() {
         let faults = load(&path).expect_err("a bad rig");
         assert_eq!(faults[0].code, code, "{faults:#?}");
     }
+}
+
+#[test]
+fn a_load_that_takes_a_setpoint_delivers_out_of_its_range_and_needs_no_energy() {
+    let service = |up: &str, down: &str| {
+        let text = format!(
+            r#"s1 = {{ service = "dc", up = "{up}", down = "{down}", devices = ["load1"] }}"#
+        );
+        load_with(&text, &[]).map_err(|faults| faults[0].code)
+    };
+    let rig = service("2.5kW", "1.5kW").expect("4 kW of 4 kW");
+    assert_eq!(
+        rig.bench().settings.services[0].devices,
+        [model::DeviceIx(3)]
+    );
+    let too_much = service("2.5kW", "2kW").map(|_| ());
+    assert_eq!(too_much, Err("R083"));
 }
 
 #[test]
