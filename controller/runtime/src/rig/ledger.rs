@@ -80,3 +80,76 @@ pub(super) fn check(reader: &Reader<'_>, rig: &Rig) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ledger_net::files::{Plan, init};
+
+    use super::*;
+
+    const BENCH: &str = r#"
+schema = 1
+site = { v = "230V", f = "50Hz", phases = 3 }
+[bus]
+rs1 = { kind = "modbus-rtu", port = "/dev/ttyUSB0", baud = 9600 }
+[device]
+met1 = { profile = "eastron/sdm630", bus = "rs1", unit = 2, role = "pcc" }
+"#;
+
+    /// A universe with two controllers and an admin, in `lab` beside the rig.
+    fn universe(folder: &Path) {
+        let party = |name: &str, role| (name.to_owned(), vec![role]);
+        let address = "127.0.0.1:7301".parse().expect("an address");
+        let plan = Plan {
+            name: "lab".to_owned(),
+            created_utc_ns: 1,
+            addresses: vec![address],
+            parties: vec![
+                party("admin-1", Role::Admin),
+                party("controller", Role::Dispatcher),
+                party("controller-2", Role::Dispatcher),
+            ],
+            admin_threshold: 1,
+            replicas: vec![],
+        };
+        let mut n = 0;
+        let mut entropy = |bytes: &mut [u8; 32]| {
+            n += 1;
+            *bytes = [n; 32];
+            Ok(())
+        };
+        init(&folder.join("lab"), &plan, &mut entropy).expect("a universe");
+    }
+
+    #[test]
+    fn a_rig_commands_as_a_party_that_may() {
+        let dir = tempfile::tempdir().expect("a folder");
+        universe(dir.path());
+        let check = |keys: &str, expected: Result<&str, (&str, &str)>| {
+            let text = format!("{BENCH}[ledger]\n{keys}\n");
+            let path = dir.path().join("rig.toml");
+            std::fs::write(&path, text).expect("written");
+            let found = crate::rig::load(&path);
+            let found = found.as_ref().map(|rig| {
+                let ledger = rig.ledger.as_ref();
+                ledger.map_or("", |ledger| ledger.controller.as_str())
+            });
+            let found = found.map_err(|faults| (faults[0].code, faults[0].message.as_str()));
+            assert_eq!(found, expected, "{keys}");
+        };
+        let node = "node = \"lab/node-1/node.toml\"";
+        let with = |name: &str| format!("{node}\ncontroller = \"{name}\"");
+        check(node, Ok("controller"));
+        check(&with("controller-2"), Ok("controller-2"));
+        check(
+            &with("admin-1"),
+            Err(("R088", "`admin-1` may not command devices")),
+        );
+        check(
+            &with("nobody"),
+            Err(("R088", "the universe has no party nobody")),
+        );
+    }
+}
