@@ -93,6 +93,17 @@ fn p17_a_minority_finalises_nothing_and_loses_nothing() {
     check(17);
 }
 
+/// It has no share of its own: a grant between two commands is rare. In each of
+/// these seeds a controller commands after its node has heard of a grant to the
+/// other one; they are those in which a ledger that takes every command is caught.
+#[test]
+fn p18_no_node_takes_a_command_of_whoever_has_lost_the_device() {
+    for seed in [53, 57, 132] {
+        let outcome = run_seed(seed, None);
+        assert!(outcome.violations.is_empty(), "{}", report(seed, &outcome));
+    }
+}
+
 #[test]
 fn p19_no_atom_is_twice_in_a_log() {
     check(19);
