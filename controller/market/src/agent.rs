@@ -63,6 +63,8 @@ pub struct MarketView {
     pub rules: BookRules,
     /// State of the point of common coupling.
     pub coupling: Coupling,
+    /// What a unit that an island cannot serve is worth; the cap if nobody says.
+    pub lost_load: Option<Price>,
     /// What is known about each participant.
     pub outlooks: BTreeMap<AgentId, Outlook>,
 }

@@ -197,7 +197,7 @@ fn fills(book: &Book, allocation: &Allocation) -> (Vec<Fill>, Money) {
 }
 
 /// A clearing in which nothing trades.
-fn nothing(book: &Book, mechanism: String) -> Clearing {
+pub(crate) fn nothing(book: &Book, mechanism: String) -> Clearing {
     Clearing {
         interval: book.interval(),
         mechanism,

@@ -21,6 +21,7 @@ use crate::clearing::Clearing;
 use crate::collateral::CoverError;
 use crate::fault::Coded;
 use crate::interval::Interval;
+use crate::mechanism::nothing;
 use crate::meter::Reading;
 use crate::order::{AgentId, Order, Side};
 use crate::penalty::PenaltyError;
@@ -94,6 +95,9 @@ pub struct Cleared {
     pub clearing: Clearing,
     /// Why each other order was refused.
     pub refused: Vec<Refusal>,
+    /// Why the mechanism could not clear the book: then nothing is traded, and all that is
+    /// metered is settled as imbalance.
+    pub failure: Option<AuctionError>,
 }
 
 /// An interval that is settled.
@@ -179,8 +183,8 @@ impl Venue {
     /// Clears an interval. It counts once it is [taken](Self::take).
     ///
     /// # Errors
-    /// [`AuctionError`] when the mechanism does not take the book.
-    pub fn clear(&self, interval: Interval, orders: Vec<Order>) -> Result<Cleared, AuctionError> {
+    /// [`BookError::Rules`] when no book can be kept.
+    pub fn clear(&self, interval: Interval, orders: Vec<Order>) -> Result<Cleared, BookError> {
         let rules = &self.rules;
         let mut refused: Vec<Refusal> = Vec::new();
         let orders = match &self.obligations {
@@ -196,11 +200,16 @@ impl Venue {
         };
         let (book, not) = Book::admit(interval, &rules.book, orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
-        let clearing = self.auction.clear(&book, &rules.utility, rules.parity)?;
+        let cleared = self.auction.clear(&book, &rules.utility, rules.parity);
+        let (clearing, failure) = match cleared {
+            Ok(clearing) => (clearing, None),
+            Err(failure) => (nothing(&book, rules.mechanism.clone()), Some(failure)),
+        };
         Ok(Cleared {
             book,
             clearing,
             refused,
+            failure,
         })
     }
 

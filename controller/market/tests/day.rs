@@ -137,6 +137,7 @@ fn a_day_of_fifty_participants_balances_to_the_last_unit_and_replays() {
         let view = MarketView {
             rules: rules.clone(),
             coupling,
+            lost_load: None,
             outlooks,
         };
         let mut orders: Vec<Order> = Vec::new();

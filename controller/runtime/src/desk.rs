@@ -58,7 +58,7 @@ const ORDERS_DURABLE_WITHIN: Duration = Duration::from_millis(50);
 /// Price bounds: -50 to +300 ct/kWh in milli-cent, and a tick of one.
 /// Chosen: wide enough for every tariff of a lab; a must-run load bids at the cap.
 const PRICE_FLOOR: Price = Price(-50_000);
-const PRICE_CAP: Price = Price(300_000);
+pub(crate) const PRICE_CAP: Price = Price(300_000);
 const PRICE_TICK: i64 = 1;
 
 /// What a replay needs besides the ledger.
@@ -149,6 +149,8 @@ pub struct Desk {
     seats: Vec<Seat>,
     /// Meters of the devices that somebody trades with.
     meters: BTreeMap<DeviceIx, EnergyMeter>,
+    /// What a unit that an island cannot serve is worth.
+    lost_load: Option<Price>,
     directions: DirectionWatch,
     next: u64,
     waiting: Vec<Cleared>,
@@ -266,6 +268,7 @@ impl Desk {
         let view = MarketView {
             rules: self.rules.venue.book.clone(),
             coupling: self.coupling(&interval, bench.connected),
+            lost_load: self.lost_load,
             outlooks: self
                 .seats
                 .iter()
@@ -319,6 +322,9 @@ impl Desk {
                 return Ok(());
             }
         };
+        let failure = cleared.failure.as_ref().map(ToString::to_string);
+        let has_failed = failure.is_some();
+        says.events.extend(failure.map(uncleared));
         let faults = cleared.refused.iter().map(ToString::to_string);
         says.events
             .extend(faults.map(|why| Event::OrderRefused { why }));
@@ -350,6 +356,15 @@ impl Desk {
         // On the ledger sooner or later, and so known, even if it came too late to be followed.
         self.venue.take(&clearing);
         let Some(atom) = atom else { return Ok(()) };
+        if has_failed {
+            // Nothing is traded, so nothing is asked of anybody; what flows is settled all the same.
+            self.waiting.push(Cleared {
+                clearing,
+                atom,
+                is_excused: true,
+            });
+            return Ok(());
+        }
         self.cause = Some(atom);
         self.announce(interval, clearing, atom, says);
         Ok(())

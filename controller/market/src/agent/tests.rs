@@ -11,6 +11,7 @@ fn view(agent: &str, outlook: Outlook, coupling: Coupling) -> MarketView {
     MarketView {
         rules: BookRules::bounded(Price(-50_000), Price(300_000), 10),
         coupling,
+        lost_load: None,
         outlooks: [(AgentId::from(agent), outlook)].into(),
     }
 }
@@ -218,6 +219,7 @@ fn a_small_bus_clears_between_export_and_import_parity() {
                 import_max: Mwh(5_000),
                 export_max: Mwh(5_000),
             },
+            lost_load: None,
             outlooks: [
                 ("roof".into(), forecast(sun)),
                 ("load".into(), forecast(-1_000)),
@@ -239,5 +241,33 @@ fn a_small_bus_clears_between_export_and_import_parity() {
             MwhTotal(grid),
             "sun {sun}"
         );
+    }
+}
+
+#[test]
+fn a_load_that_must_run_bids_the_value_of_lost_load_in_an_island_and_only_there() {
+    let connected = Coupling::Connected {
+        import_max: Mwh(9),
+        export_max: Mwh(9),
+    };
+    for (coupling, lost_load, expected) in [
+        (connected, Some(Price(90_000)), 300_000),
+        (Coupling::Islanded, Some(Price(90_000)), 90_000),
+        (Coupling::Islanded, None, 300_000),
+    ] {
+        let outlook = Outlook {
+            forecast: Some(Mwh(-5)),
+            state_of_charge_ppm: None,
+        };
+        let view = MarketView {
+            lost_load,
+            ..view("load", outlook, coupling)
+        };
+        let mut load = MustRunLoad {
+            agent: "load".into(),
+        };
+        let interval = Interval::new(0, 0, MINUTE_NS).unwrap();
+        let orders = load.orders(&view, &interval);
+        assert_eq!(orders[0].steps[0].price, Price(expected), "{coupling:?}");
     }
 }

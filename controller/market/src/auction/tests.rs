@@ -199,3 +199,32 @@ fn what_a_mechanism_leaves_over_is_the_operators_and_every_settlement_sums_to_ze
         }
     }
 }
+
+#[test]
+fn what_cannot_be_cleared_is_settled_as_imbalance_at_the_last_price() {
+    let rules = |mechanism: &str| crate::venue::VenueRules {
+        mechanism: mechanism.into(),
+        book: bench(true).rules().clone(),
+        utility: "utility".into(),
+        parity: PARITY,
+        indivisible: BTreeSet::new(),
+        obligations: None,
+    };
+    let mut venue = crate::Venue::new(rules("mmr")).unwrap();
+    let orders = |coupled| bench(coupled).orders().to_vec();
+    let traded = venue.clear(bench(true).interval(), orders(true)).unwrap();
+    venue.take(&traded.clearing);
+    let price = traded.clearing.reference().unwrap();
+    let failed = venue.clear(bench(false).interval(), orders(false)).unwrap();
+    let code = failed.failure.as_ref().map(Coded::code);
+    assert_eq!((code, failed.clearing.fills.len()), (Some("M036"), 0));
+    venue.take(&failed.clearing);
+    let valid = |energy| crate::meter::Reading::Valid {
+        energy: Mwh(energy),
+    };
+    let readings = [("pv1".into(), valid(900)), ("load1".into(), valid(-900))];
+    let settled = venue.settle(&failed.clearing, readings.into(), Some(valid(0)), true);
+    let balances = settled.unwrap().settlement.balances();
+    let load = crate::settlement::Account::Participant("load1".into());
+    assert_eq!(balances[&load], price * Mwh(900));
+}

@@ -116,6 +116,7 @@ impl Desk {
             rules,
             seats,
             meters,
+            lost_load: market.lost_load,
             directions: DirectionWatch::default(),
             next: 0,
             waiting: Vec::new(),

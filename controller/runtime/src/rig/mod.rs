@@ -366,6 +366,8 @@ pub struct Market {
     pub tariff: market::utility::Tariff,
     /// Most power that may be traded across the point of common coupling.
     pub pcc_max: ActivePower,
+    /// What a unit that an island cannot serve is worth to a load that must run.
+    pub lost_load: Option<market::Price>,
     /// Who takes part, by device and name.
     pub participants: Vec<Participation>,
     /// What binds them to what they committed, if anything does.

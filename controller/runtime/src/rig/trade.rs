@@ -71,6 +71,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let pcc_max = table
         .quantity::<ActivePower>("pcc_max")
         .map(|p| p.value.abs());
+    let lost_load = table.integer("lost_load_mc_per_kwh", 0..=crate::desk::PRICE_CAP.0);
     let mechanism = mechanism(&table);
     let participants = participant::participants(&table, devices);
     let obligations = penalty::obligations(&table, &participants);
@@ -80,6 +81,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         mechanism: mechanism?,
         tariff,
         pcc_max: pcc_max?,
+        lost_load: lost_load.map(|price| market::Price(price.value)),
         participants,
         obligations,
     })
