@@ -190,12 +190,9 @@ impl Venue {
         let orders = match &self.obligations {
             None => orders,
             Some(obligations) => {
-                let (mut utility, others): (Vec<Order>, Vec<Order>) =
-                    (orders.into_iter()).partition(|order| order.agent == rules.utility);
-                let (covered, not) = obligations.screen(others, &rules.book);
+                let (orders, not) = obligations.screen(orders, &rules.book);
                 refused.extend(not.into_iter().map(Refusal::from));
-                utility.extend(covered);
-                utility
+                orders
             }
         };
         let (book, not) = Book::admit(interval, &rules.book, orders)?;

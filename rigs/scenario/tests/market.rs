@@ -247,6 +247,8 @@ suspended_for = 2
         let Payload::Terms(terms) = record else {
             continue;
         };
+        // The controller moves the storage to hold the exchange, so it is not bound.
+        assert!(terms.accounts.iter().all(|a| a.participant != "ess1"));
         let account = terms.accounts.iter().find(|a| a.participant == "broken");
         let standing = account.expect("an account").standing;
         if stood.last() != Some(&standing) {
@@ -332,6 +334,12 @@ fn a_market_that_cannot_work_is_refused_with_its_place() {
     );
     check_faults(&with("pv1 = { kind = \"pv\", seed = 3 }"), &["D002"]);
     check_faults(&with("pv1 = { kind = \"pv\", deposit_mc = 3 }"), &["R099"]);
+    check_faults(
+        &with(
+            "pv1 = { kind = \"pv\", bound = false, deposit_mc = 3 }\n[market.penalty]\ndeposit_mc = 9",
+        ),
+        &["R099"],
+    );
     check_faults(
         &format!("{DEMO}[market.penalty]\ncap_at = 9\n"),
         &["D004", "R099"],

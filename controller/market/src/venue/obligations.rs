@@ -37,7 +37,7 @@ pub struct ObligationRules {
     /// Standard deviation of an honest forecast relative to its energy, in ppm: whom the upper
     /// bound of the penalty protects.
     pub forecast_error_ppm: u32,
-    /// What each participant has paid in.
+    /// What each participant that is bound has paid in; nobody else owes a penalty or cover.
     pub deposits: BTreeMap<AgentId, Money>,
 }
 
@@ -121,22 +121,22 @@ impl Obligations {
         MwhTotal(most.0.saturating_mul(share) / i128::from(PPM))
     }
 
-    /// The orders that are covered under the terms, and why each other is not.
+    /// The orders that are covered under the terms, or of somebody who is not bound, and why each
+    /// other is not.
     pub(crate) fn screen(
         &self,
         orders: Vec<Order>,
         book: &BookRules,
     ) -> (Vec<Order>, Vec<CoverError>) {
+        let (bound, mut free): (Vec<Order>, Vec<Order>) =
+            (orders.into_iter()).partition(|order| self.standings.contains_key(&order.agent));
         let terms = self.terms();
         let covered = |(agent, (standing, deposit))| (agent, Covered { deposit, standing });
         let accounts = terms.accounts.into_iter().map(covered).collect();
-        screen(
-            orders,
-            &accounts,
-            book,
-            &terms.penalty,
-            &self.rules.standing,
-        )
+        let standing = &self.rules.standing;
+        let (kept, refused) = screen(bound, &accounts, book, &terms.penalty, standing);
+        free.extend(kept);
+        (free, refused)
     }
 
     /// Holds back what a clearing could still cost.

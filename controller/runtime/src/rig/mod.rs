@@ -387,6 +387,8 @@ pub struct Participation {
     pub kind: ParticipantKind,
     /// How it orders.
     pub strategy: Strategy,
+    /// Whether it pays for what it does not deliver, where the market has a penalty.
+    pub bound: bool,
     /// What it has paid in, in milli-cent, if that is stated for it alone.
     pub deposit_mc: Option<i64>,
 }

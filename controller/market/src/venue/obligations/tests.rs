@@ -8,6 +8,11 @@ const MINUTE_NS: i64 = 60_000_000_000;
 
 /// A venue of a plant and a load beside a utility, at one price of 17500 while all deliver.
 fn venue(deposit: i128) -> Venue {
+    venue_of(&["load", "plant"], deposit)
+}
+
+/// The same with these bound.
+fn venue_of(bound: &[&str], deposit: i128) -> Venue {
     let capability = Capability {
         inject_max: MwhTotal(1_000),
         withdraw_max: MwhTotal(1_000),
@@ -28,7 +33,9 @@ fn venue(deposit: i128) -> Venue {
             ..StandingRules::DEFAULT
         },
         forecast_error_ppm: 0,
-        deposits: both.map(|name| (name.into(), Money(deposit))).into(),
+        deposits: (bound.iter())
+            .map(|name| (AgentId::from(*name), Money(deposit)))
+            .collect(),
     };
     let rules = VenueRules {
         mechanism: "uniform_k_half".into(),
@@ -212,4 +219,15 @@ fn what_a_deposit_does_not_cover_is_not_traded() {
     let second = venue.clear(of(1), orders()).unwrap();
     let codes: Vec<&str> = second.refused.iter().map(Coded::code).collect();
     assert_eq!(codes, ["M154"]);
+}
+
+#[test]
+fn who_is_not_bound_needs_no_cover_and_pays_no_penalty() {
+    for (bound, fines) in [(&["load"][..], 0), (&["load", "plant"][..], 2)] {
+        let mut venue = venue_of(bound, 1_000_000_000);
+        let (settled, codes) = interval(&mut venue, 0, 1_000, delivers(0), false);
+        let lines = settled.settlement.lines.iter();
+        let found = lines.filter(|line| line.item == Item::Penalty).count();
+        assert_eq!((found, codes.len()), (fines, 0), "{bound:?}");
+    }
 }

@@ -59,6 +59,7 @@ pub(super) fn participants(
         let share = entry.integer("share_ppm", 1..=i64::from(WHOLE_PPM));
         let share_ppm = share.map_or(WHOLE_PPM, |share| share.value as u32);
         let deposit_mc = entry.integer("deposit_mc", DEPOSITS).map(|it| it.value);
+        let states_bound = entry.boolean("bound").map(|it| it.value);
         let strategy = strategy(&entry);
         entry.finish();
         if let Some(index) = index {
@@ -73,6 +74,8 @@ pub(super) fn participants(
                 share_ppm,
                 kind,
                 strategy,
+                // The bench holds its exchange with storages: what they do is then not their own.
+                bound: states_bound.unwrap_or(kind != ParticipantKind::Storage),
                 deposit_mc,
             });
         }

@@ -41,6 +41,16 @@ pub(super) fn obligations(
         }
         return None;
     }
+    let unbound = |one: &&Participation| !one.bound && one.deposit_mc.is_some();
+    if let Some(one) = participants.iter().find(unbound) {
+        market.document().error(
+            "R099",
+            market.span(),
+            format!("`{}` gives a deposit and is not bound", one.name),
+            "",
+            "add `bound = true`, or leave `deposit_mc` out",
+        );
+    }
     let table = market.table("penalty")?;
     let document = table.document();
     let whole = |key: &str, range: RangeInclusive<i64>, default: u32| match table.has(key) {
@@ -103,7 +113,8 @@ pub(super) fn obligations(
         );
     }
     let deposit = deposit?;
-    let deposits = participants.iter().map(|one| {
+    let bound = participants.iter().filter(|one| one.bound);
+    let deposits = bound.map(|one| {
         let deposit = i128::from(one.deposit_mc.unwrap_or(deposit));
         (
             one.name.as_str().into(),
