@@ -72,6 +72,7 @@ fn fits(value: &Value, schema: &Value, whole: &Value) -> bool {
             "string" => value.is_string(),
             "integer" => value.is_i64() || value.is_u64(),
             "number" => value.is_number(),
+            "boolean" => value.is_boolean(),
             other => unreachable!("no type is called {other}"),
         },
         "items" => value
