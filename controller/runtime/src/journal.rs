@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
 
 /// First bytes of every journal; the number is the format's version.
-const MAGIC: &[u8; 16] = b"gridrig-journal2";
+const MAGIC: &[u8; 16] = b"gridrig-journal3";
 /// Frames that may wait for the disk. Chosen: 1024, over a minute of cycles.
 const FRAMES_WAITING_MAX: usize = 1024;
 /// Largest frame that is believed when reading. Chosen: 64 MiB, a thousand times a busy cycle.
