@@ -37,6 +37,10 @@ const CYCLES: u64 = 1_000;
 /// How long the encoding is timed.
 const ENCODING: Duration = Duration::from_secs(2);
 
+/// How long a sink may take by itself, and how often is looked. Chosen: half a minute is 30,000 values a second.
+const ITSELF: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// How long the end of a sink is waited for. Chosen: far more than any takes.
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -54,9 +58,9 @@ pub(super) fn measure() -> Result<Value, BenchError> {
     let encoded = encoding();
     let python = peer::ask("influx_lines.py", &[POINTS.len().to_string()]);
     let python = python.map(|said| said["values_per_s"].as_f64().unwrap_or(0.0));
-    let (stored, store) = written(None, |report| report.store_written)?;
+    let (stored, store) = written(None, Duration::ZERO, |report| report.store_written)?;
     let nobody = server("http://127.0.0.1:1");
-    let (spooled, _) = written(Some(nobody), |report| report.waiting)?;
+    let (spooled, _) = written(Some(nobody), Duration::ZERO, |report| report.waiting)?;
     let served = served();
     Ok(json!({
         "bench": "telemetry",
@@ -72,7 +76,7 @@ pub(super) fn measure() -> Result<Value, BenchError> {
         },
         "store_and_database_values_per_s": at_least(ASKED_STORED, stored),
         "store_and_database_bytes_per_value": rounded(store),
-        "spool_values_per_s": at_least(ASKED_SPOOLED, spooled),
+        "spool_with_the_store_beside_values_per_s": at_least(ASKED_SPOOLED, spooled),
         "victoria_metrics_values_per_s": match served {
             Ok(values_per_s) => at_least(ASKED_SERVED, values_per_s),
             Err(why) => json!({ "missing": why }),
@@ -141,9 +145,10 @@ fn server(url: &str) -> InfluxConfig {
     }
 }
 
-/// Values per second from the first cycle until the sinks have ended, and bytes of the run folder per value.
+/// Values per second from the first cycle until the sink has them, and bytes of the run folder per value.
 fn written(
     influx: Option<InfluxConfig>,
+    patience: Duration,
     arrived: impl Fn(&TelemetryReport) -> u64,
 ) -> Result<(f64, f64), BenchError> {
     let dir = tempdir()?;
@@ -165,9 +170,19 @@ fn written(
         let (now, samples) = samples(cycle);
         telemetry.samples(utc(now), now, &samples);
     }
-    let report = telemetry.finish(WITHIN);
-    let took = began.elapsed().as_secs_f64();
     let expected = CYCLES * u64::from(DEVICES) * POINTS.len() as u64;
+    // The sinks work side by side: with patience, one is timed by its own count while the others go on.
+    while arrived(&telemetry.report()) < expected && began.elapsed() < patience {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    let by_itself = began.elapsed();
+    let report = telemetry.finish(WITHIN);
+    // The last second of the store is safe at the end only, and so is what waits for a server.
+    let took = match by_itself < patience {
+        true => by_itself,
+        false => began.elapsed(),
+    }
+    .as_secs_f64();
     if arrived(&report) != expected {
         return Err(BenchError::Run(format!("of {expected} values: {report:?}")));
     }
@@ -193,7 +208,7 @@ fn served() -> Result<f64, String> {
         port,
     )?;
     let server = server(&format!("http://127.0.0.1:{port}"));
-    let served = written(Some(server), |report| report.written);
+    let served = written(Some(server), ITSELF, |report| report.written);
     served.map(|(rate, _)| rate).map_err(|e| e.to_string())
 }
 
