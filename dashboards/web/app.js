@@ -275,11 +275,23 @@ function addEvents(list) {
   while (box.children.length > EVENTS_SHOWN) box.lastChild.remove();
 }
 
+async function who() {
+  try {
+    const told = await (await fetch("/api/v1/access")).json();
+    $("signed-in").hidden = !told.signed_in;
+    $("signed-in-as").textContent = told.name ? `${told.name} (${told.role})` : told.role;
+  } catch { /* the stream says that there is no connection */ }
+}
+
 async function follow() {
+  who();
   try {
     await recall();
     addEvents(await (await fetch("/api/v1/events")).json());
-    show(await (await fetch("/api/v1/state")).json());
+    const answer = await fetch("/api/v1/state");
+    // Beyond the bench's own machine nobody sees it without signing in, and that ends some day.
+    if (answer.status === 401) { location.replace("/login"); return; }
+    show(await answer.json());
   } catch { /* the stream's own retry says so */ }
   const stream = new EventSource("/api/v1/stream");
   let open = true;

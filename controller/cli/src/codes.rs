@@ -93,6 +93,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The telemetry server could not be set up: it does not answer, refused a step, or has no buckets. What was done before that step stays; asked again, the same is done once.",
     ),
     (
+        "C035",
+        "Whoever answers at an `https://` address is asked for a certificate, and it must have been signed by the authority in `--ca`, be valid now, and be for the name in the address. `gridrig init` makes authority and certificate of a bench; its `ca.pem` is for everybody, its `ca.key` for nobody. Only `gridrig safe` is said to whoever answers, since it tells no secret.",
+    ),
+    (
+        "C037",
+        "A token that is sent by `http://` to another machine can be read by everybody on the way, who may then do what it allows. Use `https://` with `--ca`, or a tunnel to the bench's own machine.",
+    ),
+    (
         "E000",
         "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave.",
     ),

@@ -3,6 +3,9 @@
 //! Responsible for one question and its answer. What is asked, and what the answer means, is the
 //! verbs' ([`crate::verb`]); what may be asked is the daemon's.
 
+mod trust;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,9 +16,12 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::codes::usage;
 use crate::problem::Problem;
+use trust::Trust;
 
 /// How long the daemon may take for an answer. Chosen: 5 s, fifty cycles.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -26,6 +32,44 @@ pub struct Address {
     /// Address of the daemon's page.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7070")]
     api: Uri,
+    /// Certificate of the authority that the bench's own was signed by, for `https://`.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// The variable in which a token is looked for when none is named.
+const TOKEN_VARIABLE: &str = "GRIDRIG_TOKEN";
+
+/// Where the token is, for commands, and beyond the bench's own machine for reading, too.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Credentials {
+    /// Environment variable with the token [default: GRIDRIG_TOKEN, if it is set].
+    #[arg(long, value_name = "NAME")]
+    token_env: Option<String>,
+    /// File with the token in one line, which only its owner may read.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_env")]
+    token_file: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// The token, where there is one.
+    ///
+    /// # Errors
+    /// R022 when a variable was named that is not set; R123 or R124 when the file is open to others
+    /// or holds no token.
+    pub fn token(&self) -> Result<Option<String>, Problem> {
+        match (&self.token_env, &self.token_file) {
+            (Some(name), _) => std::env::var(name).map(Some).map_err(|_| {
+                Problem::usage(usage(
+                    "R022",
+                    "the token for commands is not set",
+                    &format!("set the environment variable {name}"),
+                ))
+            }),
+            (None, Some(file)) => Ok(Some(runtime::web::secret::read_line(file, "the token")?)),
+            (None, None) => Ok(std::env::var(TOKEN_VARIABLE).ok().filter(|t| !t.is_empty())),
+        }
+    }
 }
 
 /// Who asks.
@@ -73,6 +117,20 @@ pub fn refused(message: String) -> Diagnostic {
 /// An answer as it came.
 type Answer = (StatusCode, Bytes);
 
+/// Why there is none.
+enum Failure {
+    /// Nobody answers, or not to the end.
+    Silent(String),
+    /// Something is to be mended before it is asked again.
+    Told(Box<Diagnostic>),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Silent(why)
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.api.to_string().trim_end_matches('/'))
@@ -84,13 +142,14 @@ impl Address {
     #[cfg(test)]
     pub fn of(text: &str) -> Self {
         let api = text.parse().expect("the test names an address");
-        Self { api }
+        Self { api, ca: None }
     }
 
     /// Asks one question and waits for the answer.
     ///
     /// # Errors
-    /// R024 when there is no answer, or when it is no.
+    /// R024 when there is no answer, or when it is no; C035 when the certificate of whoever answers is
+    /// not accepted, C037 when a token would travel in the clear.
     pub fn ask(&self, caller: &Caller, question: Question<'_>) -> Result<Value, Problem> {
         let answers = self.ask_all(caller, &[question])?;
         Ok(answers.into_iter().next().unwrap_or_default())
@@ -105,11 +164,41 @@ impl Address {
         caller: &Caller,
         questions: &[Question<'_>],
     ) -> Result<Vec<Value>, Problem> {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| refused(format!("the system gives no sockets: {e}")))?
-            .block_on(self.answers(caller, questions))
+        runtime()?.block_on(self.answers(caller, questions))
+    }
+
+    /// Asks for the safe state, of whoever answers there. Nothing secret is told, so that neither a
+    /// certificate that has expired nor a file that is missing keeps a bench from being stopped.
+    ///
+    /// # Errors
+    /// R024 when there is no answer, or when it is no.
+    pub fn ask_safe(&self) -> Result<Vouched, Problem> {
+        runtime()?.block_on(self.make_safe())
+    }
+
+    /// As [`Self::ask_safe`].
+    ///
+    /// # Errors
+    /// As [`Self::ask_safe`].
+    pub async fn make_safe(&self) -> Result<Vouched, Problem> {
+        let caller = Caller {
+            holder: own_name(),
+            token: None,
+        };
+        let question = Question {
+            method: Method::POST,
+            path: "/api/v1/safe",
+            body: &Value::Null,
+        };
+        let questions = [question];
+        match self.answers(&caller, &questions).await {
+            Err(problem) if problem.diagnostics.iter().any(|d| d.code == "C035") => {
+                let trust = Some(Trust::Anybody);
+                self.answers_of(trust, &caller, &questions).await?;
+                Ok(Vouched::No)
+            }
+            answers => answers.map(|_| Vouched::Yes),
+        }
     }
 
     /// The answers to several questions, asked one after the other over one connection.
@@ -121,41 +210,75 @@ impl Address {
         caller: &Caller,
         questions: &[Question<'_>],
     ) -> Result<Vec<Value>, Problem> {
+        let trust = self.ca.as_deref().map(Trust::Authority);
+        self.answers_of(trust, caller, questions).await
+    }
+
+    async fn answers_of(
+        &self,
+        trust: Option<Trust<'_>>,
+        caller: &Caller,
+        questions: &[Question<'_>],
+    ) -> Result<Vec<Value>, Problem> {
         let all = async {
-            let mut sender = self.connect().await?;
+            let mut sender = self.connect(trust, caller).await?;
             let mut answers = Vec::with_capacity(questions.len());
             for question in questions {
                 answers.push(self.exchange(&mut sender, caller, question).await?);
             }
             Ok(answers)
         };
-        let answers: Result<Vec<Answer>, String> =
+        let answers: Result<Vec<Answer>, Failure> =
             match tokio::time::timeout(ANSWER_WITHIN, all).await {
                 Ok(answers) => answers,
-                Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs())),
+                Err(_) => Err(format!("no answer within {} s", ANSWER_WITHIN.as_secs()).into()),
             };
-        let answers = answers.map_err(|why| {
-            refused(format!("the daemon at {self} does not answer: {why}"))
-                .help("start it with `gridrig run`, or give its address with `--api`")
+        let answers = answers.map_err(|failure| match failure {
+            Failure::Silent(why) => refused(format!("the daemon at {self} does not answer: {why}"))
+                .help("start it with `gridrig run`, or give its address with `--api`"),
+            Failure::Told(fault) => *fault,
         })?;
         answers.into_iter().map(understood).collect()
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, String> {
-        if self.api.scheme_str() != Some("http") {
-            return Err(
-                "only `http://` is spoken, since the daemon listens on its own machine".into(),
-            );
+    async fn connect(
+        &self,
+        trust: Option<Trust<'_>>,
+        caller: &Caller,
+    ) -> Result<SendRequest<Full<Bytes>>, Failure> {
+        let told = |code, what: &str, help: &str| Failure::Told(Box::new(usage(code, what, help)));
+        let authority = self.api.authority();
+        let authority = authority.ok_or_else(|| "the address has no host".to_owned())?;
+        let host = bare(authority.host());
+        match self.api.scheme_str() {
+            Some("http") => {
+                if caller.token.is_some() && !is_this_machine(host) {
+                    return Err(told(
+                        "C037",
+                        "the token would travel in the clear",
+                        "ask by `https://`, with `--ca`; a bench is encrypted by `--tls`",
+                    ));
+                }
+                let port = authority.port_u16().unwrap_or(80);
+                let stream = TcpStream::connect((host, port)).await;
+                greet(stream.map_err(|e| text(&e))?).await
+            }
+            Some("https") => {
+                let trust = trust.ok_or_else(|| {
+                    told(
+                        "C035",
+                        "whose certificate is to be trusted is not said",
+                        "give `--ca` the `ca.pem` that `gridrig init` has made for this bench",
+                    )
+                })?;
+                let port = authority.port_u16().unwrap_or(443);
+                let stream = TcpStream::connect((host, port)).await;
+                let stream = stream.map_err(|e| text(&e))?;
+                let encrypted = trust::encrypt(stream, host, trust).await;
+                greet(encrypted.map_err(Failure::Told)?).await
+            }
+            _ => Err("only `http://` and `https://` are spoken".to_owned().into()),
         }
-        let authority = self.api.authority().ok_or("the address has no host")?;
-        let address = (bare(authority.host()), authority.port_u16().unwrap_or(80));
-        let stream = TcpStream::connect(address).await.map_err(|e| text(&e))?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| text(&e))?;
-        // It ends with the connection; what goes wrong shows in the answer.
-        tokio::spawn(connection);
-        Ok(sender)
     }
 
     async fn exchange(
@@ -163,7 +286,7 @@ impl Address {
         sender: &mut SendRequest<Full<Bytes>>,
         caller: &Caller,
         question: &Question<'_>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Failure> {
         let host = self.api.authority().map_or("", |a| a.as_str());
         let mut request = Request::builder()
             .method(&question.method)
@@ -186,6 +309,39 @@ impl Address {
         let body = answer.into_body().collect().await.map_err(|e| text(&e))?;
         Ok((status, body.to_bytes()))
     }
+}
+
+/// Whether a bench has vouched for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    /// By a certificate that is trusted, or on this machine.
+    Yes,
+    /// Somebody accepted the command; whether it was the bench is not known.
+    No,
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|e| refused(format!("the system gives no sockets: {e}")).into())
+}
+
+/// Begins HTTP on a connection.
+async fn greet(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Full<Bytes>>, Failure> {
+    let greeted = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = greeted.map_err(|e| text(&e))?;
+    // It ends with the connection; what goes wrong shows in the answer.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Whether a host is this machine, so that nothing leaves it.
+fn is_this_machine(host: &str) -> bool {
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A host as it is connected to: an address of version 6 stands in brackets in a URL only.
@@ -232,6 +388,25 @@ mod tests {
             let authority = address.api.authority().expect("there is a host");
             assert_eq!(bare(authority.host()), host);
             assert_eq!(address.to_string(), told);
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_told_in_the_clear_nor_to_whoever_answers() {
+        for (api, token, code) in [
+            ("http://127.0.0.1:9", Some("t"), "R024"),
+            ("http://[::1]:9", Some("t"), "R024"),
+            ("http://192.0.2.1:9", Some("t"), "C037"),
+            ("https://127.0.0.1:9", None, "C035"),
+            ("ftp://127.0.0.1:9", None, "R024"),
+        ] {
+            let caller = Caller {
+                holder: "ann".into(),
+                token: token.map(String::from),
+            };
+            let asked = Address::of(api).ask(&caller, Question::read("/api/v1/state"));
+            let problem = asked.expect_err("nobody answers there");
+            assert_eq!(problem.diagnostics[0].code, code, "{api}");
         }
     }
 }

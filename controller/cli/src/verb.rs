@@ -11,6 +11,7 @@ pub mod der;
 pub mod device;
 pub mod doctor;
 pub mod explain;
+pub mod init;
 pub mod ledger;
 mod live;
 pub mod man;
@@ -83,6 +84,8 @@ verbs! {
     Doctor => doctor;
     /// Look for devices, only reading, and propose a rig.
     Scan => scan;
+    /// Make the keys and tokens of a bench that others reach, once.
+    Init => init;
     /// Clear a book offline, or recompute the market of a run.
     Market => market;
     /// Drive the model of a DER to IEEE 1547-2018 through a series, offline.

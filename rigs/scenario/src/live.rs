@@ -13,7 +13,7 @@ use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
 use runtime::thread::Waker;
 use runtime::view::LiveView;
-use runtime::web::{Access, Runs, WebCommand};
+use runtime::web::{Access, Runs, Tls, Tokens, WebCommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
@@ -42,8 +42,10 @@ pub struct LiveOptions {
     pub run_for: Option<Duration>,
     /// Where the page is served; `None` = headless.
     pub listen: Option<SocketAddr>,
-    /// Token for commands over the API.
-    pub token: Option<String>,
+    /// Who may do what over the API.
+    pub tokens: Tokens,
+    /// How the page is encrypted, if it is.
+    pub tls: Option<Tls>,
     /// Whether devices may be written to from the start.
     pub armed: bool,
     /// The command line, for `repro.sh`.
@@ -55,8 +57,8 @@ pub struct LiveOptions {
 /// What a run says when it has started.
 #[derive(Clone, Debug, Default)]
 pub struct Ready {
-    /// Where the page is.
-    pub page: Option<SocketAddr>,
+    /// Where the page is, as a browser is told.
+    pub page: Option<String>,
     /// Each bus with its address.
     pub buses: Vec<(String, String)>,
 }
@@ -176,6 +178,7 @@ async fn go(
         None => None,
     };
     let page = listener.as_ref().and_then(|l| l.local_addr().ok());
+    let page = page.map(|address| url(address, options.tls.is_some()));
     let (time, clock) = time(options.virtual_time)?;
     let about = About {
         id: options.id.clone(),
@@ -208,7 +211,13 @@ async fn go(
     let view = Arc::clone(&session.view);
     if let Some(listener) = listener {
         let runs = Runs::beside(options.run_dir.clone());
-        serve(listener, &session, options.token.clone(), runs);
+        let address = listener.local_addr().map_err(|e| unserved(e.to_string()))?;
+        let access = Access {
+            address,
+            tokens: options.tokens.clone(),
+            tls: options.tls.clone(),
+        };
+        serve(listener, &session, access, runs);
     }
     ready(&Ready {
         page,
@@ -249,27 +258,35 @@ async fn go(
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Vec<Diagnostic>> {
-    TcpListener::bind(address).await.map_err(|e| {
-        vec![
-            Diagnostic::error(
-                "R024",
-                Actor::Operator,
-                format!("the page cannot be served at {address}: {e}"),
-            )
-            .help("another program may use the port: stop it, give another address with `--listen 127.0.0.1:0`, or run `--headless`"),
-        ]
-    })
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|e| unserved(format!("at {address}: {e}")))
 }
 
-fn serve(listener: TcpListener, session: &Session, token: Option<String>, runs: Runs) {
+fn unserved(why: String) -> Vec<Diagnostic> {
+    vec![
+        Diagnostic::error(
+            "R024",
+            Actor::Operator,
+            format!("the page cannot be served {why}"),
+        )
+        .help("another program may use the port: stop it, give another address with `--listen 127.0.0.1:0`, or run `--headless`"),
+    ]
+}
+
+/// What to write into a browser. A page on all addresses is told by the machine's own name.
+fn url(address: SocketAddr, is_encrypted: bool) -> String {
+    let scheme = if is_encrypted { "https" } else { "http" };
+    let named = address.ip().is_unspecified();
+    let names = runtime::web::authority::names_of_this_machine();
+    match names.first().filter(|_| named) {
+        Some(name) => format!("{scheme}://{name}:{}/", address.port()),
+        None => format!("{scheme}://{address}/"),
+    }
+}
+
+fn serve(listener: TcpListener, session: &Session, access: Access, runs: Runs) {
     // Chosen: 64 commands may wait; a person gives one at a time.
     let (commands, mut waiting) = mpsc::channel::<WebCommand>(64);
-    let access = Access {
-        loopback: listener
-            .local_addr()
-            .is_ok_and(|address| address.ip().is_loopback()),
-        token,
-    };
     let orders = session.orders.clone();
     tokio::spawn(async move {
         while let Some(command) = waiting.recv().await {
@@ -281,12 +298,9 @@ fn serve(listener: TcpListener, session: &Session, token: Option<String>, runs: 
     let view = Arc::clone(&session.view);
     let lease = session.lease.clone();
     let alarms = session.alarms.clone();
-    tokio::spawn(async move {
-        let served = runtime::web::serve(listener, view, commands, access, lease, alarms, runs);
-        if let Err(e) = served.await {
-            tracing::error!(message = "The page is not served any more.", %e);
-        }
-    });
+    tokio::spawn(runtime::web::serve(
+        listener, view, commands, access, lease, alarms, runs,
+    ));
 }
 
 fn addresses(rig: &Rig, bench: Option<&EmulatedBench>) -> Vec<(String, String)> {

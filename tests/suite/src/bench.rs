@@ -116,6 +116,31 @@ impl Controller {
         }
     }
 
+    /// Runs the demo where others reach it, with the keys and tokens of this folder.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn beyond_this_machine(keys: &Path, run_dir: &Path) -> Self {
+        let command = gridrig()
+            .with(["demo", "--listen", "0.0.0.0:0", "--tls"])
+            .with([keys])
+            .with([Path::new("--tokens"), &keys.join("tokens.toml")])
+            .with([Path::new("--out"), run_dir]);
+        let mut running = Running::start(command);
+        let told = running.told("open https://");
+        let address = told
+            .split("https://")
+            .nth(1)
+            .and_then(|a| a.split('/').next());
+        let port = address.and_then(|a| a.rsplit(':').next()?.parse().ok());
+        Self {
+            running,
+            page: port.unwrap_or_else(|| panic!("no port in {told}")),
+            run_dir: run_dir.to_path_buf(),
+        }
+    }
+
     /// A good reading of a device, as the page shows it.
     #[must_use]
     pub fn shown(&self, device: &str, reading: &str) -> Option<Value> {

@@ -195,6 +195,138 @@ fn arming_needs_the_right_token_and_a_controller_that_is_gone_is_told() {
     );
 }
 
+/// Keys and tokens in a folder, made by `gridrig init`, and the secret of each role.
+fn keys(folder: &std::path::Path) -> (std::path::PathBuf, impl Fn(&str) -> String) {
+    let keys = folder.join("keys");
+    let made = suite::process::gridrig().with(["init"]).with([&keys]);
+    let _ = suite::process::text_of(made.with(["--name", "bench.lab"]));
+    let text = std::fs::read_to_string(keys.join("tokens.toml")).expect("init makes tokens");
+    let secret = move |role: &str| {
+        let table = text.split(&format!("[token.{role}]")).nth(1);
+        let secret = table.and_then(|t| t.split("secret = \"").nth(1));
+        let secret = secret.and_then(|s| s.split('"').next());
+        secret.expect("each role has a token").to_owned()
+    };
+    (keys, secret)
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn beyond_its_machine_the_page_asks_for_a_token_and_shows_the_bench_to_whoever_has_one() {
+    let dir = folder();
+    let (keys, secret) = keys(dir.path());
+    let demo = Controller::beyond_this_machine(&keys, &dir.path().join("run"));
+    let mut browser = Browser::open(dir.path(), &format!("https://127.0.0.1:{}/", demo.page));
+    browser.wait_until(
+        "it asks for a token, and the keyboard is in its field",
+        "location.pathname === '/login' && document.activeElement.id === 'token'",
+    );
+    let sign_in = |token: &str| {
+        format!(
+            "document.querySelector('#token').value = '{token}'; document.querySelector('#sign-in').click()"
+        )
+    };
+    let _ = browser.evaluate(&sign_in("a-wrong-one-of-some-length"));
+    browser.wait_until(
+        "a wrong one is refused, with the reason",
+        "/not a token of this bench/.test((document.querySelector('[role=alert]') || {}).textContent)",
+    );
+    let _ = browser.evaluate(&sign_in(&secret("observe")));
+    browser.wait_until(
+        "the right one shows the bench",
+        "(document.querySelector('#lamp') || { dataset: {} }).dataset.mode === 'grid_connected'",
+    );
+    browser.wait_until("pv1 shows its power", POWER_SHOWN);
+    browser.wait_until(
+        "and who is signed in",
+        "!document.querySelector('#signed-in').hidden && document.querySelector('#signed-in-as').textContent === 'observe (observe)'",
+    );
+    assert_eq!(
+        browser.evaluate("document.cookie"),
+        "",
+        "no script reads it"
+    );
+    assert_eq!(browser.evaluate("isSecureContext"), true);
+    let _ = browser.evaluate("document.querySelector('[data-post=disarm]').click()");
+    browser.wait_until(
+        "whoever observes does not command",
+        "/needs the role `operate`/.test(document.querySelector('#operate-answer').textContent)",
+    );
+    let _ = browser.evaluate("document.querySelector('#signed-in button').click()");
+    browser.wait_until("signed out", "location.pathname === '/login'");
+    // The stop is there for whoever has no token.
+    let _ = browser.evaluate("document.querySelector('#safe').click()");
+    browser.wait_until(
+        "it is accepted",
+        "/SAFE was accepted/.test((document.querySelector('[role=alert]') || {}).textContent)",
+    );
+    let run_dir = demo.end();
+    let events = run::events(&run_dir);
+    let changed = run::events_of(&events, "mode_changed");
+    assert!(
+        changed.iter().any(|e| e["details"]["to"] == "safe"),
+        "{changed:?}"
+    );
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn openssl_and_python_accept_the_certificate_and_each_role_is_answered_as_it_may() {
+    let dir = folder();
+    let (keys, secret) = keys(dir.path());
+    let ca = keys.join("ca.pem");
+    let openssl = std::process::Command::new("openssl")
+        .args([
+            "verify",
+            "-x509_strict",
+            "-purpose",
+            "sslserver",
+            "-verify_hostname",
+            "bench.lab",
+        ])
+        .arg("-CAfile")
+        .args([&ca, &keys.join("server.pem")])
+        .output();
+    match openssl {
+        Ok(verified) => assert!(verified.status.success(), "{verified:?}"),
+        Err(_) => println!("skipped: there is no openssl in PATH"),
+    }
+    let demo = Controller::beyond_this_machine(&keys, &dir.path().join("run"));
+    let port = demo.page.to_string();
+    let roles = ["observe", "operate", "arm"].map(secret);
+    let told = suite::process::json_of(
+        "https_roles.py",
+        [
+            &port,
+            &ca.display().to_string(),
+            &roles[0],
+            &roles[1],
+            &roles[2],
+        ],
+    );
+    // Nobody, a wrong token, and the three roles.
+    for (call, expected) in [
+        ("GET /", [303, 403, 200, 200, 200]),
+        ("GET /api/v1/state", [401, 403, 200, 200, 200]),
+        ("GET /metrics", [401, 403, 200, 200, 200]),
+        ("GET /style.css", [200, 200, 200, 200, 200]),
+        ("POST /api/v1/disarm", [401, 403, 403, 202, 202]),
+        ("POST /api/v1/arm", [401, 403, 403, 403, 202]),
+        ("POST /api/v1/safe", [202, 202, 202, 202, 202]),
+    ] {
+        assert_eq!(told["answers"][call], serde_json::json!(expected), "{call}");
+    }
+    for (what, expected) in [
+        ("other_authority", "CERTIFICATE_VERIFY_FAILED"),
+        ("other_name", "CERTIFICATE_VERIFY_FAILED"),
+        ("old_version", "refused"),
+        ("plain", "400"),
+    ] {
+        assert_eq!(told[what], expected, "{what}: {told}");
+    }
+    let _ = demo.end();
+}
+
 #[test]
 #[ignore = "needs peers"]
 fn the_report_of_a_scenario_shows_its_plots_and_verdicts_with_scripting_off() {

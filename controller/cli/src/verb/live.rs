@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use document::{Actor, Diagnostic};
+use model::Clock as _;
+use runtime::clock::SystemClock;
 use runtime::rig::Rig;
+use runtime::web::{Tls, Tokens};
 use scenario::folder::About;
 use scenario::live::{LiveOptions, Ready};
 use scenario::report::result::RunResult;
@@ -90,9 +93,15 @@ pub struct LiveArguments {
     /// The run folder; it must be new or empty (by default a new one under `out/`).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Environment variable with the token that the API wants for commands.
+    /// Environment variable with a token that may do everything over the API.
     #[arg(long, value_name = "NAME")]
     token_env: Option<String>,
+    /// Who may do what over the API: a tokens file, as `gridrig init` makes one.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Encrypt the page, by the keys in this folder, as `gridrig init` makes them.
+    #[arg(long, value_name = "DIR")]
+    tls: Option<PathBuf>,
 }
 
 /// What makes `demo` and `run` differ.
@@ -117,6 +126,8 @@ pub struct Told {
     pub dir: PathBuf,
     /// The token for commands.
     pub token: Option<String>,
+    /// The folder of keys, where the page is encrypted.
+    pub keys: Option<PathBuf>,
 }
 
 /// Runs the bench to its end.
@@ -178,16 +189,28 @@ fn start(
         (false, Some(address)) => Some(address),
         (false, None) => (!is_virtual).then_some(LISTEN),
     };
-    let token = token(
-        arguments.token_env.as_deref(),
-        kind.makes_token && listen.is_some(),
-    )?;
+    let is_made_up = kind.makes_token && listen.is_some() && arguments.tokens.is_none();
+    let token = token(arguments.token_env.as_deref(), is_made_up)?;
+    let mut tokens = Tokens::one(token.clone());
+    if let Some(file) = &arguments.tokens {
+        tokens = tokens.and(Tokens::read(file)?);
+    }
+    let tls = match &arguments.tls {
+        Some(folder) => Some(Tls::read(folder, SystemClock::start().utc())?),
+        None => None,
+    };
     if let Some(address) = listen {
-        runtime::web::check_listen(address, token.as_deref(), false)?;
+        runtime::web::check_listen(address, &tokens, tls.is_some())?;
+    }
+    if tls.as_ref().is_some_and(|tls| tls.ends_soon) {
+        terminal.say(
+            "The certificate of the page ends within a month: move its server.pem away and ask `gridrig init` for the next one.",
+        );
     }
     let told = Told {
         dir: attempt.dir.clone(),
-        token: token.clone(),
+        token,
+        keys: arguments.tls.clone(),
     };
     let tells = kind.tells;
     let options = LiveOptions {
@@ -198,7 +221,8 @@ fn start(
         run_dir: attempt.dir.clone(),
         run_for: arguments.run_for,
         listen,
-        token,
+        tokens,
+        tls,
         armed: kind.armed,
         command: attempt.about.command.clone(),
         id: attempt.about.id.clone(),

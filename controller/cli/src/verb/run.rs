@@ -67,8 +67,8 @@ fn tells(terminal: &Terminal, ready: &Ready, told: &Told, state: &str) {
     for (bus, address) in &ready.buses {
         terminal.say(format!("  bus {bus:<8} {address}"));
     }
-    if let Some(page) = ready.page {
-        terminal.say(format!("The page is at http://{page}/."));
+    if let Some(page) = &ready.page {
+        terminal.say(format!("The page is at {page}."));
     }
     terminal.say(format!(
         "The run is {state}. Its folder is {}.",

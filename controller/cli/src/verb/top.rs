@@ -25,7 +25,7 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::crossterm::style::force_color_output;
 use scenario::verdict::Verdict;
 
-use crate::daemon::{Address, Caller, own_name};
+use crate::daemon::{Address, Caller, Credentials, own_name};
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
 use asker::{News, Orders};
@@ -44,6 +44,8 @@ const DRAWN_EVERY: Duration = Duration::from_millis(500);
 pub struct Arguments {
     #[command(flatten)]
     address: Address,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 /// Runs it.
@@ -51,7 +53,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     let address = arguments.address;
     let caller = Caller {
         holder: own_name(),
-        token: None,
+        token: arguments.credentials.token()?,
     };
     let can_draw = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
     if !terminal.is_json() && can_draw && std::io::stdout().is_terminal() {

@@ -238,11 +238,31 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A penalty needs a tolerance that is not negative and steps of standing that follow one another: first more collateral is called, then energy is capped, then the participant is suspended and comes back capped. A deposit without `[market.penalty]` covers nothing.",
     ),
     (
+        "R123",
+        "A file with a token or a key can be used by others on its machine. Whoever reads it can do what its owner may. Give it the mode 0600, and replace it if somebody else may have read it.",
+    ),
+    (
+        "R124",
+        "The keys or the tokens of the page cannot be read, or the tokens file says something wrong. It has a table for each token, `[token.NAME]`, with a `role` (observe, operate or arm) and a `secret` of 16 or more letters and digits. `gridrig init` makes one.",
+    ),
+    (
+        "R125",
+        "What lies in the folder of keys is not a certificate and its key: `server.pem` (the page's certificate, followed by what leads to its authority) and `server.key`, both in PEM form, the key without a password.",
+    ),
+    (
+        "R126",
+        "The certificate of the page has expired, is not valid yet, or was not signed by the authority beside it, so no caller would accept it. Move `server.pem` away and ask `gridrig init` again for the same folder: the authority stays, and so does everybody's trust in it.",
+    ),
+    (
+        "R127",
+        "`gridrig init` makes what is missing in a folder of keys and overwrites nothing. It cannot write there, a name for the certificate is none, or a certificate is there without its key.",
+    ),
+    (
         "W001",
-        "The page and its commands would be open to the network, and TLS is not built yet. Serve it on loopback and reach it through a tunnel or a reverse proxy.",
+        "The page and its commands would be open to the network. Beyond this machine the page needs TLS (`--tls DIR`), since a token would be read by everybody on the way, and tokens (`--tokens FILE`). `gridrig init DIR` makes both. Or serve it on loopback and reach it through a tunnel.",
     ),
     (
         "W002",
-        "The token of the API is empty or holds characters that no header can carry.",
+        "A token of the API is empty, holds characters that no header can carry, or is too short (16 characters at least) for a page that others can reach.",
     ),
 ];

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use model::{Agreement, DeviceIx, ModeRequest, Order, ServiceIx, Setpoint};
 use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, ReactivePower, Voltage};
 use serde::Deserialize;
@@ -15,7 +16,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
 use super::answer::Problem;
-use super::{Desk, guard, lock};
+use super::door::Peer;
+use super::{Desk, lock, login};
 
 /// How long `safe` waits for its place in the queue. Chosen: 1 s, ten cycles.
 const SAFE_WAIT: Duration = Duration::from_secs(1);
@@ -279,16 +281,31 @@ fn give(desk: &Desk, command: WebCommand) -> Result<Response, Problem> {
         })
 }
 
-/// Always allowed, and the only command that waits for its place.
-pub(super) async fn safe(State(desk): State<Desk>) -> Result<Response, Problem> {
-    desk.commands
+/// Always allowed, and the only command that waits for its place. A person at the form to sign in is
+/// answered with a page, all others with JSON.
+pub(super) async fn safe(
+    State(desk): State<Desk>,
+    Extension(Peer(peer)): Extension<Peer>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let given = desk
+        .commands
         .send_timeout(WebCommand::Safe, SAFE_WAIT)
-        .await
-        .map(|()| accepted())
-        .map_err(|e| match e {
-            SendTimeoutError::Timeout(_) => busy(),
-            SendTimeoutError::Closed(_) => ended(),
-        })
+        .await;
+    given.map_err(|e| match e {
+        SendTimeoutError::Timeout(_) => busy(),
+        SendTimeoutError::Closed(_) => ended(),
+    })?;
+    if !peer.ip().is_loopback() {
+        // It needs no token, so this is all that tells who it was.
+        tracing::warn!(message = "The safe state was asked for.", from = %peer);
+    }
+    let accepts = headers.get(ACCEPT).and_then(|kinds| kinds.to_str().ok());
+    if accepts.is_some_and(|kinds| kinds.contains("text/html")) {
+        let said = "SAFE was accepted: every device is being told to go to its safe state.";
+        return Ok(login::form(StatusCode::ACCEPTED, said));
+    }
+    Ok(accepted())
 }
 
 /// Arming is under a lease: it takes or renews it, and ends with it.
@@ -297,16 +314,11 @@ pub(super) async fn arm(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
     lock::taken(&desk, &headers, body)?;
     give(&desk, WebCommand::Arm(true))
 }
 
-pub(super) async fn disarm(
-    State(desk): State<Desk>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
+pub(super) async fn disarm(State(desk): State<Desk>) -> Result<Response, Problem> {
     give(&desk, WebCommand::Arm(false))
 }
 
@@ -316,13 +328,12 @@ pub(super) trait Wish: DeserializeOwned {
     fn command(self, desk: &Desk) -> Result<WebCommand, Problem>;
 }
 
-/// Takes a wish of somebody with the token, unless somebody else has the lease.
+/// Takes a wish of somebody who may operate, unless somebody else has the lease.
 pub(super) async fn wish<W: Wish>(
     State(desk): State<Desk>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    guard::check_token(&desk.access, &headers)?;
     lock::check(&desk, &headers)?;
     let command = parse::<W>(body)?.command(&desk)?;
     give(&desk, command)

@@ -1,21 +1,27 @@
 //! The page and the HTTP API: what the lab sees, and the few things it may ask for.
 //!
-//! Reading needs no right. `safe` is always allowed. Everything else needs the token. A command
-//! becomes a [`model::Order`] and so a proposal that is arbitrated and limited like any other: there
-//! is no second road to the hardware.
+//! On this machine reading needs no right; beyond it all needs a token, over TLS. `safe` is always
+//! allowed. Each route says which role it needs ([`guard`]). A command becomes a [`model::Order`] and
+//! so a proposal that is arbitrated and limited like any other: there is no second road to the hardware.
 //!
-//! It is not responsible for what is shown (see [`crate::view`]), nor for TLS, which is not built
-//! yet: [`check_listen`] therefore refuses to listen beyond the own machine.
+//! It is not responsible for what is shown (see [`crate::view`]).
 
 mod alarms;
 mod answer;
+pub mod authority;
 mod command;
+mod door;
 mod guard;
 mod lock;
+mod login;
 mod metrics;
 mod past;
+mod patience;
+pub mod secret;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod tokens;
 pub mod wire;
 
 use std::convert::Infallible;
@@ -26,6 +32,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::sse::{self, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -38,10 +45,13 @@ use crate::alarm::Alarms;
 use crate::lease::Lease;
 use crate::view::LiveView;
 use answer::{Problem, json};
+use guard::{Guard, Need};
 
 pub use command::WebCommand;
 pub use guard::{Access, check_listen};
 pub use past::Runs;
+pub use tls::Tls;
+pub use tokens::{Role, Tokens};
 
 /// Largest body of a request, in bytes. Chosen: 4 KiB; the longest command takes 100 bytes.
 const BODY_BYTES_MAX: usize = 4_096;
@@ -55,84 +65,102 @@ const STATE_EVERY: Duration = Duration::from_millis(500);
 struct Desk {
     view: Arc<LiveView>,
     commands: mpsc::Sender<WebCommand>,
-    access: Arc<Access>,
+    guard: Arc<Guard>,
     lease: Lease,
     alarms: Alarms,
     runs: Runs,
     streams: Arc<Semaphore>,
 }
 
-/// A route: method, path, handler. The OpenAPI document lists the same ones, which a test compares.
-type Route = (&'static str, &'static str, MethodRouter<Desk>);
+/// A route: method, path, what it needs, handler. The OpenAPI document lists the same ones with their
+/// needs, which a test compares.
+type Route = (&'static str, &'static str, Need, MethodRouter<Desk>);
 
 /// All routes.
 fn routes() -> Vec<Route> {
-    vec![
-        ("get", "/", get(|| file(HTML))),
-        ("get", "/app.js", get(|| file(SCRIPT))),
-        ("get", "/charts.js", get(|| file(CHARTS))),
-        ("get", "/diagram.js", get(|| file(DIAGRAM))),
-        ("get", "/style.css", get(|| file(STYLE))),
-        ("get", "/metrics", get(metrics_page)),
-        ("get", "/api/v1/openapi.json", get(|| file(OPENAPI))),
-        ("get", "/api/v1/state", get(state)),
-        ("get", "/api/v1/devices", get(devices)),
-        ("get", "/api/v1/modes", get(modes)),
-        ("get", "/api/v1/arming", get(arming)),
-        ("get", "/api/v1/lock", get(lock::who)),
-        ("get", "/api/v1/dispatches", get(dispatches)),
-        ("get", "/api/v1/market", get(market)),
-        ("get", "/api/v1/services", get(services)),
-        ("get", "/api/v1/ledger", get(ledger)),
-        ("get", "/api/v1/alarms", get(alarms::list)),
-        ("get", "/api/v1/events", get(past::events)),
-        ("get", "/api/v1/history", get(past::history)),
-        ("get", "/api/v1/runs", get(past::runs)),
-        ("get", "/api/v1/stream", get(stream)),
-        ("post", "/api/v1/safe", post(command::safe)),
-        ("post", "/api/v1/lock/take", post(lock::take)),
-        ("post", "/api/v1/lock/drop", post(lock::give_back)),
-        ("post", "/api/v1/acknowledge", post(alarms::acknowledge)),
-        ("post", "/api/v1/arm", post(command::arm)),
-        ("post", "/api/v1/disarm", post(command::disarm)),
+    use command::{
+        AgreementBody, BaselineBody, HandOverBody, HoldBody, ModeBody, ReleaseBody, SignalBody,
+        wish,
+    };
+    const OPERATE: Need = Need::Have(Role::Operate);
+    let free = [
+        ("/app.js", SCRIPT),
+        ("/charts.js", CHARTS),
+        ("/diagram.js", DIAGRAM),
+        ("/style.css", STYLE),
+        ("/api/v1/openapi.json", OPENAPI),
+    ];
+    let free = free.map(|(path, asset)| ("get", path, Need::Nothing, get(move || file(asset))));
+    let mut routes: Vec<Route> = vec![
+        ("get", "/", Need::Page, get(|| file(HTML))),
+        ("get", "/login", Need::Nothing, get(login::page)),
+        ("post", "/login", Need::Nothing, post(login::sign_in)),
+        ("post", "/logout", Need::Nothing, post(login::sign_out)),
+        ("get", "/metrics", Need::Look, get(metrics_page)),
+        ("get", "/api/v1/access", Need::Nothing, get(login::access)),
+        ("get", "/api/v1/state", Need::Look, get(state)),
+        ("get", "/api/v1/devices", Need::Look, get(devices)),
+        ("get", "/api/v1/modes", Need::Look, get(modes)),
+        ("get", "/api/v1/arming", Need::Look, get(arming)),
+        ("get", "/api/v1/lock", Need::Look, get(lock::who)),
+        ("get", "/api/v1/dispatches", Need::Look, get(dispatches)),
+        ("get", "/api/v1/market", Need::Look, get(market)),
+        ("get", "/api/v1/services", Need::Look, get(services)),
+        ("get", "/api/v1/ledger", Need::Look, get(ledger)),
+        ("get", "/api/v1/alarms", Need::Look, get(alarms::list)),
+        ("get", "/api/v1/events", Need::Look, get(past::events)),
+        ("get", "/api/v1/history", Need::Look, get(past::history)),
+        ("get", "/api/v1/runs", Need::Look, get(past::runs)),
+        ("get", "/api/v1/stream", Need::Look, get(stream)),
+        ("post", "/api/v1/safe", Need::Nothing, post(command::safe)),
+        ("post", "/api/v1/lock/take", OPERATE, post(lock::take)),
+        ("post", "/api/v1/lock/drop", OPERATE, post(lock::give_back)),
         (
             "post",
-            "/api/v1/mode",
-            post(command::wish::<command::ModeBody>),
+            "/api/v1/acknowledge",
+            OPERATE,
+            post(alarms::acknowledge),
         ),
         (
             "post",
-            "/api/v1/hold",
-            post(command::wish::<command::HoldBody>),
+            "/api/v1/arm",
+            Need::Have(Role::Arm),
+            post(command::arm),
         ),
+        ("post", "/api/v1/disarm", OPERATE, post(command::disarm)),
+        ("post", "/api/v1/mode", OPERATE, post(wish::<ModeBody>)),
+        ("post", "/api/v1/hold", OPERATE, post(wish::<HoldBody>)),
         (
             "post",
             "/api/v1/release",
-            post(command::wish::<command::ReleaseBody>),
+            OPERATE,
+            post(wish::<ReleaseBody>),
         ),
         (
             "post",
             "/api/v1/agreement",
-            post(command::wish::<command::AgreementBody>),
+            OPERATE,
+            post(wish::<AgreementBody>),
         ),
         (
             "post",
             "/api/v1/hand_over",
-            post(command::wish::<command::HandOverBody>),
+            OPERATE,
+            post(wish::<HandOverBody>),
         ),
-        (
-            "post",
-            "/api/v1/signal",
-            post(command::wish::<command::SignalBody>),
-        ),
+        ("post", "/api/v1/signal", OPERATE, post(wish::<SignalBody>)),
         (
             "post",
             "/api/v1/baseline",
-            post(command::wish::<command::BaselineBody>),
+            OPERATE,
+            post(wish::<BaselineBody>),
         ),
-    ]
+    ];
+    routes.extend(free);
+    routes
 }
 
+#[derive(Clone, Copy)]
 struct Asset {
     kind: &'static str,
     text: &'static str,
@@ -183,7 +211,7 @@ fn app(
     let desk = Desk {
         view,
         commands,
-        access: Arc::new(access),
+        guard: Arc::new(Guard::new(access)),
         lease,
         alarms,
         runs,
@@ -191,23 +219,18 @@ fn app(
     };
     routes()
         .into_iter()
-        .fold(Router::new(), |router, (_, path, handler)| {
-            router.route(path, handler)
+        .fold(Router::new(), |router, (_, path, need, handler)| {
+            let admit = from_fn_with_state((desk.clone(), need), guard::admit);
+            router.route(path, handler.route_layer(admit))
         })
         .fallback(answer::no_such_page)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(axum::middleware::from_fn_with_state(
-            desk.clone(),
-            guard::watch,
-        ))
+        .layer(from_fn_with_state(desk.clone(), guard::watch))
         .with_state(desk)
 }
 
-/// Serves page and API until the listener fails; drop the future to end it.
-///
-/// # Errors
-/// When the listener fails for good.
+/// Serves page and API; drop the future to end it.
 pub async fn serve(
     listener: TcpListener,
     view: Arc<LiveView>,
@@ -216,8 +239,10 @@ pub async fn serve(
     lease: Lease,
     alarms: Alarms,
     runs: Runs,
-) -> std::io::Result<()> {
-    axum::serve(listener, app(view, commands, access, lease, alarms, runs)).await
+) {
+    let tls = access.tls.clone();
+    let app = app(view, commands, access, lease, alarms, runs);
+    door::keep(listener, app, tls).await;
 }
 
 async fn metrics_page(State(desk): State<Desk>) -> Response {

@@ -3,14 +3,12 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use hyper::Method;
-use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 
 use super::look::{Look, questions};
-use crate::daemon::{Address, Caller, Question, refused};
+use crate::daemon::{Address, Caller, Vouched, refused};
 use crate::problem::Problem;
 
 /// Time between two looks. Twice a second, as the page's stream.
@@ -85,7 +83,7 @@ async fn ask_on(
     // An order does not wait for an answer that may never come.
     let ordering = async {
         while orders.recv().await.is_some() {
-            if tells.send(safe(address, caller).await).is_err() {
+            if tells.send(safe(address).await).is_err() {
                 return;
             }
         }
@@ -121,14 +119,15 @@ async fn look(address: &Address, caller: &Caller) -> News {
     }
 }
 
-async fn safe(address: &Address, caller: &Caller) -> News {
-    let question = Question {
-        method: Method::POST,
-        path: "/api/v1/safe",
-        body: &Value::Null,
-    };
-    News::Told(match address.answers(caller, &[question]).await {
-        Ok(_) => "SAFE was accepted: every device is being told to go to its safe state.".into(),
+async fn safe(address: &Address) -> News {
+    News::Told(match address.make_safe().await {
+        Ok(Vouched::Yes) => {
+            "SAFE was accepted: every device is being told to go to its safe state.".into()
+        }
+        Ok(Vouched::No) => {
+            "SAFE was accepted by somebody whose certificate is not trusted: look at the bench."
+                .into()
+        }
         Err(problem) => format!(
             "SAFE failed: {}. Use the bench's own emergency stop.",
             short(&problem)
