@@ -83,7 +83,6 @@ pub fn init(folder: &Path, names: &[String], now: UtcTime) -> Result<Vec<Piece>,
         folder,
         pieces: Vec::new(),
     };
-    let days = |days: u32| BEFORE + DAY * days;
     let begins = rcgen::date_time_ymd(1970, 1, 1) + since_1970(now).saturating_sub(BEFORE);
     making.refuse_half(SERVER_FILE, SERVER_KEY_FILE)?;
     if making.has(SERVER_FILE) {
@@ -97,11 +96,11 @@ pub fn init(folder: &Path, names: &[String], now: UtcTime) -> Result<Vec<Piece>,
         making.refuse_half(CA_FILE, CA_KEY_FILE)?;
         let ca_key = making.key(CA_KEY_FILE)?;
         let mut ca = authority(&ca_key);
-        (ca.not_before, ca.not_after) = (begins, begins + days(CA_DAYS));
+        (ca.not_before, ca.not_after) = (begins, begins + DAY * CA_DAYS);
         making.certificate(CA_FILE, || ca.self_signed(&ca_key))?;
         let server_key = making.key(SERVER_KEY_FILE)?;
         let mut server = certificate(names)?;
-        (server.not_before, server.not_after) = (begins, begins + days(SERVER_DAYS));
+        (server.not_before, server.not_after) = (begins, begins + DAY * SERVER_DAYS);
         let issuer = Issuer::from_params(&ca, &ca_key);
         // The last, so that a folder that was left half made is completed the next time.
         making.certificate(SERVER_FILE, || server.signed_by(&server_key, &issuer))?;

@@ -231,7 +231,8 @@ pub fn check_listen(
             format!("the page cannot listen on {addr}, beyond this machine: {lacks}"),
         )
         .help(format!(
-            "`gridrig init keys` makes both, then `--listen {addr} --tls keys --tokens keys/tokens.toml`;              or listen on 127.0.0.1:{port} and reach it by `ssh -L {port}:127.0.0.1:{port} HOST`",
+            "`gridrig init keys` makes both, then `--listen {addr} --tls keys --tokens keys/tokens.toml`; \
+             or listen on 127.0.0.1:{port} and reach it by `ssh -L {port}:127.0.0.1:{port} HOST`",
             port = addr.port()
         )),
     ))
