@@ -73,6 +73,12 @@ impl Lease {
         change(&mut inner, now)
     }
 
+    /// What time it is by the clock of the lease, which is that of control.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     /// Who has the bench now.
     #[must_use]
     pub fn who(&self) -> Option<Held> {

@@ -85,6 +85,15 @@ impl Trace {
     }
 }
 
+/// Readings of one point of one device, each as it was taken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Readings {
+    /// Unit of the values; empty where the device never said the point.
+    pub unit: String,
+    /// When each was measured, in nanoseconds since the run began, and its value; `None` where it is bad.
+    pub rows: Vec<(i64, Option<f64>)>,
+}
+
 impl Past {
     /// Opens the database of a run folder.
     ///
@@ -235,6 +244,37 @@ impl Past {
         });
         self.told(filled)?;
         Ok(trace)
+    }
+
+    /// The readings of a point of a device from one nanosecond up to another, oldest first, at most so many.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn readings(
+        &self,
+        name: &str,
+        point: &str,
+        (from_ns, to_ns): (i64, i64),
+        at_most: u32,
+    ) -> Result<Readings, PastError> {
+        let of = "SELECT id, unit FROM series WHERE kind = ?1 AND name = ?2 AND point = ?3";
+        let series = self.connection.query_row(of, [DEVICE, name, point], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?))
+        });
+        let Some((id, unit)) = self.told(series.optional())? else {
+            return Ok(Readings::default());
+        };
+        let each =
+            "SELECT at_ns, value FROM sample WHERE series = ?1 AND at_ns >= ?2 AND at_ns < ?3
+                    ORDER BY at_ns LIMIT ?4";
+        let rows = self.connection.prepare(each).and_then(|mut query| {
+            let rows = query.query_map(params![id, from_ns, to_ns, at_most], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let rows = self.told(rows)?;
+        Ok(Readings { unit, rows })
     }
 
     /// The last events of the run with their numbers, oldest first, each as the line of JSON that the list of events has.

@@ -9,7 +9,7 @@ use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use model::{Agreement, DeviceIx, ModeRequest, Order, ServiceIx, Setpoint};
+use model::{Agreement, DeviceIx, Instant, ModeRequest, Order, ServiceIx, Setpoint};
 use quantities::{ActivePower, Bounds, Frequency, PhaseAngle, ReactivePower, Voltage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::error::{SendTimeoutError, TrySendError};
 
 use super::answer::Problem;
 use super::door::Peer;
-use super::{Desk, lock, login};
+use super::{Desk, lock, login, moment};
 
 /// How long `safe` waits for its place in the queue. Chosen: 1 s, ten cycles.
 const SAFE_WAIT: Duration = Duration::from_secs(1);
@@ -245,9 +245,10 @@ impl SetpointBody {
     }
 }
 
-fn accepted() -> Response {
+fn accepted(now: Instant) -> Response {
     let body = serde_json::json!({
         "accepted": true,
+        "t_s": now.as_seconds(),
         "note": "the command enters the next cycle as an order and is limited like any other"
     });
     (StatusCode::ACCEPTED, Json(body)).into_response()
@@ -274,7 +275,7 @@ fn busy() -> Problem {
 fn give(desk: &Desk, command: WebCommand) -> Result<Response, Problem> {
     desk.commands
         .try_send(command)
-        .map(|()| accepted())
+        .map(|()| accepted(desk.lease.now()))
         .map_err(|e| match e {
             TrySendError::Full(_) => busy(),
             TrySendError::Closed(_) => ended(),
@@ -305,7 +306,7 @@ pub(super) async fn safe(
         let said = "SAFE was accepted: every device is being told to go to its safe state.";
         return Ok(login::form(StatusCode::ACCEPTED, said));
     }
-    Ok(accepted())
+    Ok(accepted(desk.lease.now()))
 }
 
 /// Arming is under a lease: it takes or renews it, and ends with it.
@@ -328,7 +329,8 @@ pub(super) trait Wish: DeserializeOwned {
     fn command(self, desk: &Desk) -> Result<WebCommand, Problem>;
 }
 
-/// Takes a wish of somebody who may operate, unless somebody else has the lease.
+/// Takes a wish of somebody who may operate, unless somebody else has the lease, and gives it when its
+/// moment has come.
 pub(super) async fn wish<W: Wish>(
     State(desk): State<Desk>,
     headers: HeaderMap,
@@ -336,6 +338,9 @@ pub(super) async fn wish<W: Wish>(
 ) -> Result<Response, Problem> {
     lock::check(&desk, &headers)?;
     let command = parse::<W>(body)?.command(&desk)?;
+    moment::come(&desk, &headers).await?;
+    // Whoever had the bench when it was asked may have lost it meanwhile.
+    lock::check(&desk, &headers)?;
     give(&desk, command)
 }
 

@@ -15,6 +15,7 @@ mod guard;
 mod lock;
 mod login;
 mod metrics;
+mod moment;
 mod past;
 mod patience;
 pub mod secret;

@@ -27,6 +27,10 @@ const POINTS_MAX: u32 = 5_000;
 const RUNS_MAX: usize = 200;
 const EVENTS_MAX: u32 = 1_000;
 
+/// Readings of one point in one answer. Chosen: 100,000, a point that is read ten times a second for
+/// nearly three hours, and some megabytes of JSON.
+const READINGS_MAX: u32 = 100_000;
+
 /// The folders of runs: this one, and its neighbours.
 #[derive(Clone, Debug)]
 pub struct Runs {
@@ -80,6 +84,23 @@ struct Stretched {
     q_var: Vec<Option<f64>>,
 }
 
+/// Readings of a point of a device, each as it was taken; null where it is bad.
+#[derive(Clone, Debug, Serialize)]
+struct Reading {
+    run: String,
+    device: String,
+    point: String,
+    /// Unit of the values; empty where the device never said the point.
+    unit: String,
+    from_s: f64,
+    to_s: f64,
+    /// How far the record of the run goes, in seconds of control time: it is written once a second.
+    recorded_to_s: f64,
+    /// When each was measured.
+    t_s: Vec<f64>,
+    value: Vec<Option<f64>>,
+}
+
 /// An event as the list of events of its run has it, with its number.
 #[derive(Serialize)]
 struct Told {
@@ -95,6 +116,8 @@ struct Asked {
     from_s: Option<f64>,
     to_s: Option<f64>,
     points: Option<u32>,
+    device: Option<String>,
+    point: Option<String>,
 }
 
 fn wrong(message: String, help: &'static str) -> Problem {
@@ -107,7 +130,7 @@ fn wrong(message: String, help: &'static str) -> Problem {
 }
 
 impl Asked {
-    /// Reads `run=…&from_s=…&to_s=…&points=…`; the names of runs need no escapes.
+    /// Reads `run=…&from_s=…&to_s=…&points=…` or `device=…&point=…` in place of the last; no name needs escapes.
     fn read(query: &str, known: &[&str]) -> Result<Self, Problem> {
         let mut asked = Self::default();
         for (key, value) in query
@@ -131,6 +154,8 @@ impl Asked {
             };
             match key {
                 "run" => asked.run = Some(value.to_owned()),
+                "device" => asked.device = Some(value.to_owned()),
+                "point" => asked.point = Some(value.to_owned()),
                 "from_s" => asked.from_s = Some(number()?),
                 "to_s" => asked.to_s = Some(number()?),
                 _ => {
@@ -143,6 +168,22 @@ impl Asked {
             }
         }
         Ok(asked)
+    }
+
+    /// From which nanosecond up to which; without words for it the whole run, whose last one is given.
+    fn bounds(&self, end_ns: Option<i64>) -> Result<(i64, i64), Problem> {
+        let from_ns = self.from_s.map_or(0, nanos);
+        match self.to_s.map(nanos) {
+            Some(to_ns) if from_ns >= to_ns => Err(wrong(
+                "the window ends before it begins".to_owned(),
+                "give `from_s` below `to_s`",
+            )),
+            Some(to_ns) => Ok((from_ns, to_ns)),
+            None => {
+                let to_ns = end_ns.map_or(0, |last| last.saturating_add(1));
+                Ok((from_ns, to_ns.max(from_ns.saturating_add(1))))
+            }
+        }
     }
 }
 
@@ -220,20 +261,10 @@ impl Runs {
         let folder = self.folder(asked.run.as_deref())?;
         let run = folder.file_name().unwrap_or_default();
         let past = Past::open(&folder)?;
-        let to_ns = match asked.to_s {
-            Some(to_s) => nanos(to_s),
-            None => past.end_ns()?.map_or(0, |last| last.saturating_add(1)),
-        };
-        let from_ns = asked.from_s.map_or(0, nanos);
-        if from_ns >= to_ns && asked.to_s.is_some() {
-            return Err(wrong(
-                "the window ends before it begins".to_owned(),
-                "give `from_s` below `to_s`",
-            ));
-        }
+        let (from_ns, to_ns) = asked.bounds(past.end_ns()?)?;
         let window = Window {
             from_ns,
-            to_ns: to_ns.max(from_ns.saturating_add(1)),
+            to_ns,
             parts: asked.points.unwrap_or(POINTS),
         };
         let figure = |field| past.figure("bench", "", field, window);
@@ -263,6 +294,40 @@ impl Runs {
             v_low_v: v.low,
             v_high_v: v.high,
             devices,
+        })
+    }
+
+    /// Each reading of one point of one device.
+    fn readings(&self, asked: &Asked) -> Result<Reading, Problem> {
+        let (Some(device), Some(point), None) = (&asked.device, &asked.point, asked.points) else {
+            return Err(wrong(
+                "single readings are of one point of one device".to_owned(),
+                "give `device` and `point`, such as `device=ess1&point=ac.p`, and no `points`",
+            ));
+        };
+        let folder = self.folder(asked.run.as_deref())?;
+        let run = folder.file_name().unwrap_or_default();
+        let past = Past::open(&folder)?;
+        let end_ns = past.end_ns()?;
+        let (from_ns, to_ns) = asked.bounds(end_ns)?;
+        let found = past.readings(device, point, (from_ns, to_ns), READINGS_MAX + 1)?;
+        if found.rows.len() > READINGS_MAX as usize {
+            return Err(wrong(
+                format!("the window holds more than {READINGS_MAX} readings"),
+                "ask for a shorter window, or for its course with `points`",
+            ));
+        }
+        let seconds = |ns: i64| ns as f64 / 1e9;
+        Ok(Reading {
+            run: run.to_string_lossy().into_owned(),
+            device: device.clone(),
+            point: point.clone(),
+            unit: found.unit,
+            from_s: seconds(from_ns),
+            to_s: seconds(to_ns),
+            recorded_to_s: seconds(end_ns.unwrap_or(0)),
+            t_s: found.rows.iter().map(|(at, _)| seconds(*at)).collect(),
+            value: found.rows.into_iter().map(|(_, value)| value).collect(),
         })
     }
 
@@ -309,12 +374,17 @@ impl From<PastError> for Problem {
     }
 }
 
-/// The last ten minutes out of memory, or the window that is asked for out of a database.
+/// The last ten minutes out of memory; the window that is asked for, or each reading of a point in it,
+/// out of a database.
 pub(super) async fn history(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Response {
     let Some(query) = query.filter(|q| !q.is_empty()) else {
         return json(&wire::History::of(&desk.view));
     };
-    match Asked::read(&query, &["run", "from_s", "to_s", "points"]) {
+    let known = ["run", "from_s", "to_s", "points", "device", "point"];
+    match Asked::read(&query, &known) {
+        Ok(asked) if asked.device.is_some() || asked.point.is_some() => {
+            desk.runs.look(move |runs| runs.readings(&asked)).await
+        }
         Ok(asked) => desk.runs.look(move |runs| runs.stretch(&asked)).await,
         Err(problem) => problem.into_response(),
     }

@@ -524,6 +524,72 @@ async fn a_malformed_command_is_refused_with_a_reason() {
     assert!(server.commands.try_recv().is_err());
 }
 
+/// Asks for an island at a moment: status and answer.
+async fn at_moment(server: &Server, moment: &str) -> (u16, serde_json::Value) {
+    let headers = format!("Authorization: Bearer t\r\nGridrig-At: {moment}\r\n");
+    let body = r#"{"mode":"island"}"#;
+    let (status, answer) = ask(server, "POST", "/api/v1/mode", &headers, body).await;
+    (status, serde_json::from_str(&answer).unwrap())
+}
+
+#[tokio::test]
+async fn a_command_waits_for_its_moment_and_says_when_it_was_given() {
+    let mut server = server(Some("t"), 4).await;
+    let (status, first) = at_moment(&server, "+0").await;
+    assert_eq!(status, 202, "{first}");
+    let began = first["t_s"].as_f64().unwrap();
+    let (status, later) = at_moment(&server, "+0.05").await;
+    assert_eq!(status, 202, "{later}");
+    let later = later["t_s"].as_f64().unwrap();
+    assert!(later >= began + 0.05, "{began} {later}");
+    let (status, then) = at_moment(&server, &(later + 0.03).to_string()).await;
+    assert_eq!(status, 202, "{then}");
+    assert!(then["t_s"].as_f64().unwrap() >= later + 0.03, "{then}");
+    for given in 0..3 {
+        let command = server.commands.try_recv().map(WebCommand::order);
+        assert_eq!(command, Ok(Order::Mode(ModeRequest::Island)), "{given}");
+    }
+    for bad in ["0", "+601", "1e9", "soon", "-1", "+-1", "nan", "+"] {
+        let (status, problem) = at_moment(&server, bad).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (422, &"bad_moment".into()),
+            "{bad}"
+        );
+    }
+    assert!(server.commands.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_planned_command_goes_with_its_connection_and_with_its_lease() {
+    let mut server = server(Some("t"), 4).await;
+    let plan = |holder: &str, at: &str| {
+        let body = r#"{"mode":"island"}"#;
+        format!(
+            "POST /api/v1/mode HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer t\r\nGridrig-Holder: {holder}\r\n\
+             Gridrig-At: {at}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            server.address,
+            body.len()
+        )
+    };
+    // Who asked is gone before the moment.
+    let mut gone = TcpStream::connect(server.address).await.unwrap();
+    gone.write_all(plan("ann", "+0.1").as_bytes())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    drop(gone);
+    // Somebody else has taken the bench meanwhile.
+    let taken = async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let bob = "Authorization: Bearer t\r\nGridrig-Holder: bob\r\n";
+        ask(&server, "POST", "/api/v1/lock/take", bob, "").await.0
+    };
+    let ((status, body), taken) = tokio::join!(raw(&server, plan("ann", "+0.15")), taken);
+    assert_eq!((status, &*code_of(&body), taken), (423, "locked", 202));
+    assert!(server.commands.try_recv().is_err(), "nothing was given");
+}
+
 #[tokio::test]
 async fn a_full_or_ended_queue_is_said_and_not_waited_for() {
     let mut server = server(Some("t"), 1).await;
@@ -899,6 +965,20 @@ async fn any_window_of_this_run_and_of_its_neighbours_can_be_asked_for() {
         (&"20261122T110000Z-new".into(), &14.5.into())
     );
 
+    let (status, each) = get("/api/v1/history?device=bat1&point=ac.p&from_s=10&to_s=13").await;
+    assert_eq!(status, 200, "{each}");
+    assert_eq!(each["t_s"], serde_json::json!([10.0, 11.0, 12.0]));
+    assert_eq!(each["value"], serde_json::json!([10.0, 11.0, 12.0]));
+    assert_eq!(
+        (&each["unit"], &each["recorded_to_s"]),
+        (&"W".into(), &29.0.into())
+    );
+    let (_, never) = get("/api/v1/history?device=bat1&point=bat.soc").await;
+    assert_eq!(
+        (&never["unit"], &never["t_s"]),
+        (&"".into(), &serde_json::json!([]))
+    );
+
     let (_, events) = get("/api/v1/events?run=20261122T100000Z-old").await;
     assert_eq!(
         (&events[0]["event"], &events[0]["seq"]),
@@ -918,6 +998,13 @@ async fn a_question_of_the_past_that_makes_no_sense_is_told_what_is_wrong_with_i
         ("/api/v1/history?from_s=5&to_s=5", 400, "bad_query"),
         ("/api/v1/history?points=0", 400, "bad_query"),
         ("/api/v1/history?points=5001", 400, "bad_query"),
+        ("/api/v1/history?device=bat1", 400, "bad_query"),
+        ("/api/v1/history?point=ac.p", 400, "bad_query"),
+        (
+            "/api/v1/history?device=bat1&point=ac.p&points=5",
+            400,
+            "bad_query",
+        ),
         ("/api/v1/history?run=", 404, "no_such_run"),
         ("/api/v1/history?run=..", 404, "no_such_run"),
         ("/api/v1/history?run=../run", 404, "no_such_run"),
