@@ -18,6 +18,15 @@ function make(name, attributes, ...children) {
   node.append(...children.map((c) => (c instanceof Node ? c : String(c ?? ""))));
   return node;
 }
+// Fills a box anew, unless it would be the same; what had the focus has it again.
+const signatures = new WeakMap();
+function refill(box, nodes, signature) {
+  if (signature !== undefined) { if (signatures.get(box) === signature) return; signatures.set(box, signature); }
+  const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  box.replaceChildren(...nodes);
+  const again = key && [...box.querySelectorAll("[data-key]")].find((node) => node.dataset.key === key);
+  if (again) again.focus({ preventScroll: true });
+}
 const timeOf = (utc) => utc.slice(11, 23);
 const COLORS = 8, color = (i) => `--c${i % COLORS}`;
 const KEPT_S = 600;
@@ -107,6 +116,7 @@ async function serve() {
     if (answer.ok) services(await answer.json());
     const told = await fetch("/api/v1/alarms");
     if (told.ok) alarms(await told.json());
+    await Market.ask();
   } catch { /* the stream says that there is no connection */ }
 }
 
@@ -114,12 +124,12 @@ async function serve() {
 function alarms(list) {
   const raised = list.filter((a) => a.raised);
   $("alarms-card").hidden = !raised.length;
-  $("alarms").replaceChildren(...raised.map((a) => {
-    const seen = a.acknowledged_by ? make("span", { class: "dim" }, `seen by ${a.acknowledged_by}`) : make("button", { type: "button" }, "Seen");
+  refill($("alarms"), raised.map((a) => {
+    const seen = a.acknowledged_by ? make("span", { class: "dim" }, `seen by ${a.acknowledged_by}`) : make("button", { type: "button", "data-key": a.name, "aria-label": `Say that ${a.name} was seen` }, "Seen");
     if (!a.acknowledged_by) seen.addEventListener("click", () => { operate("acknowledge", { alarm: a.name }); $("operate").open = true; });
     return make("li", { "data-level": a.severity, "data-seen": a.acknowledged_by != null }, make("div", { class: "row" },
       make("span", { class: "pill" }, a.severity), make("strong", { class: "grow" }, `${a.name}: ${a.why}`), make("span", { class: "t" }, `since ${Chart.clock(a.since_s)}`), seen));
-  }));
+  }), JSON.stringify(raised));
 }
 
 const STAGES = { sent: "sent", written: "written", register: "read back", power: "power seen", missed: "missed" };
@@ -128,23 +138,21 @@ function dispatches(state) {
     const li = make("li", {}, make("div", { class: "row" }, make("span", { class: "t" }, timeOf(d.utc).slice(0, 10)),
       make("strong", { class: "grow" }, `${d.device} → ${d.setpoint_text}`),
       make("span", { class: "pill", "data-stage": d.stage }, STAGES[d.stage] + (d.after_s != null && d.stage !== "missed" ? ` ${Format.age(d.after_s)}` : ""))));
-    li.append(make("div", { class: "why" }, `${Format.words(d.function)}: ${d.why} · ledger ${d.ledger_clock} `, make("code", { title: d.atom }, d.atom.slice(0, 8))));
+    const record = make("button", { type: "button", class: "link", "data-key": d.atom, title: d.atom }, `ledger ${d.ledger_clock}`);
+    record.addEventListener("click", () => Explorer.open(d.atom));
+    li.append(make("div", { class: "why" }, `${Format.words(d.function)}: ${d.why} · `, record));
     if (d.clamped.length) li.append(make("div", { class: "clamp" }, `clamped: ${d.clamped.join("; ")}`));
     if (d.missed) li.append(make("div", { class: "clamp" }, `missed: ${d.missed}`));
     return li;
   });
-  $("dispatches").replaceChildren(...(rows.length ? rows : [make("li", { class: "dim" }, "Nothing has been dispatched yet.")]));
+  refill($("dispatches"), rows.length ? rows : [make("li", { class: "dim" }, "Nothing has been dispatched yet.")], JSON.stringify(state.dispatches));
 }
 
 function pairs(id, rows) {
   $(id).replaceChildren(...rows.flatMap(([name, value, bad]) => [make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value)]));
 }
 function side(state) {
-  const m = state.market, l = state.ledger, k = state.counters, c = state.cycle;
-  pairs("market", m ? [["interval", `${m.interval}`], ["mechanism", m.mechanism || "–"],
-    ["price", m.price_mc_per_kwh == null ? "nothing cleared" : `${(m.price_mc_per_kwh / 1000).toFixed(3)} ct/kWh`],
-    ["volume", `${(m.energy_mwh / 1000).toFixed(1)} Wh in ${m.trades} trades`], ["trades, all", Format.count(k.trades)]] : [["", "no interval cleared yet"]]);
-  $("accounts").replaceChildren(...(m ? m.accounts : []).map((a) => make("tr", {}, make("td", {}, a.name), make("td", { class: "r" }, a.balance))));
+  const l = state.ledger, k = state.counters, c = state.cycle;
   const root = l && make("code", { title: l.root }, l.root.length > 20 ? `${l.root.slice(0, 10)}…${l.root.slice(-8)}` : l.root);
   pairs("ledger", l ? [["clock", Format.count(l.clock)], ["entries", Format.count(l.entries)], ["root", root], ["dispatches logged", `${Format.count(k.dispatches_logged)} of ${Format.count(k.dispatches)}`, k.dispatches_logged < k.dispatches],
     ...(l.federation ? [["not final yet", Format.count(l.federation.not_final), l.federation.not_final > 0], ["nodes", l.federation.nodes.map((n) => `${n.name} ${n.connected ? Format.count(n.entries) : "away"}`).join(", "), l.federation.nodes.some((n) => !n.connected)]] : []),
@@ -242,10 +250,39 @@ function plot() {
   const known = (list) => list.some((v) => v != null);
   const named = [...past.devices].filter(([, d]) => known(d.p) || known(d.q)).map(([name, d], i) => ({ name, d, color: color(i), dashed: i >= COLORS }));
   const lines = (key) => named.filter(({ d }) => known(d[key])).map(({ name, d, color, dashed }) => ({ name, color, dashed, values: d[key] }));
-  charts.p.set(past.t, lines("p"), null);
-  charts.q.set(past.t, lines("q"), null);
-  charts.f.set(past.t, [{ name: "bus", color: "--c0", values: past.f }], null);
-  charts.v.set(past.t, [{ name: "bus", color: "--c1", values: past.v }], null);
+  const of = (subject) => named.find((d) => d.name === subject);
+  const bands = (quantity, fallback) => (scenario ? scenario.bands : []).filter((b) => b.quantity === quantity && (fallback || of(b.subject)))
+    .map((b) => ({ from: b.from_s, to: b.until_s, low: b.low, high: b.high, color: fallback || of(b.subject).color }));
+  charts.p.set(past.t, lines("p"), null, bands("p"));
+  charts.q.set(past.t, lines("q"), null, bands("q"));
+  charts.f.set(past.t, [{ name: "bus", color: "--c0", values: past.f }], null, bands("f", "--c0"));
+  charts.v.set(past.t, [{ name: "bus", color: "--c1", values: past.v }], null, bands("v", "--c1"));
+}
+
+// The scenario under way, where one is played: its steps, and what is demanded before it can be measured.
+let scenario = null;
+function scene(state) {
+  scenario = state.scenario;
+  $("scenario-card").hidden = !scenario;
+  if (!scenario) return;
+  const now = state.cycle ? state.cycle.t_s : 0, step = scenario.step, steps = scenario.steps;
+  $("scenario-name").textContent = `${scenario.name} · ${scenario.file}`;
+  const said = step == null || scenario.phase !== "steps" ? scenario.phase : `step ${step + 1} of ${steps.length}: ${steps[step].text || "a mark"}`;
+  if ($("scenario-now").textContent !== said) $("scenario-now").textContent = said;
+  const stepOf = (s, i) => {
+    const standing = step == null || i > step ? "ahead" : i < step || scenario.phase !== "steps" ? "done" : "now";
+    const when = s.due_s == null ? s.at : standing === "ahead" ? (s.due_s > now ? `in ${Format.age(s.due_s - now)}` : "next") : Chart.clock(s.due_s);
+    return make("li", { "data-step": standing, "aria-current": standing === "now" ? "step" : null }, make("div", { class: "row" }, make("span", { class: "t" }, when), make("span", { class: "grow" }, s.text || "a mark"), s.mark ? make("span", { class: "pill" }, s.mark) : ""));
+  };
+  $("scenario-steps").replaceChildren(...steps.map(stepOf));
+  const bound = (v, unit) => `${Format.fixed(v, Math.abs(v) < 100 ? 3 : 1)} ${unit}`;
+  const bandOf = (b) => {
+    const what = b.low != null && b.high != null ? (b.low === b.high ? bound(b.low, b.unit) : `${bound(b.low, b.unit)} to ${bound(b.high, b.unit)}`) : b.low != null ? `at least ${bound(b.low, b.unit)}` : `at most ${bound(b.high, b.unit)}`;
+    const when = b.from_s == null ? "once it has begun" : `${Chart.clock(b.from_s)} to ${b.until_s == null ? "the end" : Chart.clock(b.until_s)}`;
+    const standing = b.from_s == null || b.from_s > now ? "ahead" : b.until_s != null && b.until_s < now ? "done" : "now";
+    return make("li", { "data-step": standing }, make("div", { class: "row" }, make("span", { class: "t" }, when), make("span", { class: "grow" }, `${b.subject}.${b.quantity}: ${what}`)), make("div", { class: "why" }, b.name));
+  };
+  $("scenario-bands").replaceChildren(...scenario.bands.map(bandOf));
 }
 
 function show(state) {
@@ -256,7 +293,7 @@ function show(state) {
   if (n !== lastSeen.n) lastSeen = { n, at: Date.now() };
   header(state); tiles(state); remember(state);
   Diagram.draw($("diagram"), state);
-  dispatches(state); side(state); devices(state); plot();
+  dispatches(state); side(state); devices(state); scene(state); plot();
   const select = $("hold-device"), names = state.devices.map((d) => d.name);
   if (select.options.length !== names.length) select.replaceChildren(...names.map((name) => make("option", {}, name)));
   drawn += 1;
@@ -293,7 +330,9 @@ async function follow() {
     if (answer.status === 401) { location.replace("/login"); return; }
     show(await answer.json());
   } catch { /* the stream's own retry says so */ }
-  const stream = new EventSource("/api/v1/stream");
+  // As often as the address of the page says, `?hz=10` at most: twice a second without that.
+  const hz = new URLSearchParams(location.search).get("hz");
+  const stream = new EventSource(hz ? `/api/v1/stream?hz=${encodeURIComponent(hz)}` : "/api/v1/stream");
   let open = true;
   stream.addEventListener("state", (m) => { open = true; show(JSON.parse(m.data)); });
   stream.addEventListener("event", (m) => { if (!$("past-run").value) addEvents([JSON.parse(m.data)]); });
@@ -344,4 +383,4 @@ const store = { get() { try { return localStorage.getItem("theme"); } catch { re
 theme(new URLSearchParams(location.search).get("theme") || store.get() || (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
 $("theme").addEventListener("click", () => { const next = document.documentElement.dataset.theme === "light" ? "dark" : "light"; theme(next); store.set(next); });
 addEventListener("resize", plot);
-follow();
+addEventListener("DOMContentLoaded", follow);

@@ -4,16 +4,18 @@ class Chart {
   // series: [{ name, color: css variable, values: [], low: [], high: [] }], times shared by all charts; low and
   // high, where there are some, are the extremes around each value.
   constructor(canvas, keys, unit, digits, leastSpan, reference) {
-    Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], pointer: null });
+    Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], bands: [], pointer: null });
     canvas.addEventListener("pointermove", (e) => { this.pointer = e.offsetX; this.draw(); });
     canvas.addEventListener("pointerleave", () => { this.pointer = null; this.draw(); });
   }
 
   // window: null for the last ten minutes, else { from, to, step } in seconds since the run began.
-  set(times, series, window) {
+  // bands: [{ from, to, low, high, color }] that something is to keep; null is open. One that is still to come makes room for itself.
+  set(times, series, window, bands) {
     this.times = times;
     this.series = series;
     this.window = window;
+    this.bands = (bands || []).filter((b) => b.from != null);
     this.draw();
   }
 
@@ -31,6 +33,7 @@ class Chart {
   range() {
     let low = Infinity, high = -Infinity;
     for (const s of this.series) for (const list of [s.values, s.low || [], s.high || []]) for (const v of list) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
+    for (const b of this.bands) for (const v of [b.low, b.high]) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
     if (low > high) [low, high] = this.reference != null ? [this.reference, this.reference] : [0, 0];
     const missing = this.leastSpan - (high - low);
     if (missing > 0) { low -= missing / 2; high += missing / 2; }
@@ -51,7 +54,9 @@ class Chart {
     const box = { l: 52, r: w - 8, t: 8, b: h - 20 };
     const [low, high] = this.range();
     const win = this.window;
-    const end = win ? win.to : this.times.length ? this.times[this.times.length - 1] : 0;
+    const last = this.times.length ? this.times[this.times.length - 1] : 0;
+    const ahead = win ? 0 : Math.min(60, Math.max(0, ...this.bands.map((b) => (b.to ?? b.from + 5) - last)));
+    const end = win ? win.to : last + ahead;
     const first = win ? win.from : this.times.length ? this.times[0] : 0;
     const span = win ? Math.max(1, end - first) : Math.min(600, Math.max(60, end - first)), start = end - span;
     const pause = this.pause = win ? Math.max(3, 2.5 * win.step) : 5;
@@ -74,17 +79,25 @@ class Chart {
       c.textAlign = i === 0 ? "left" : i === 4 ? "right" : "center";
       c.fillText(Chart.clock(start + i * ticks), x(start + i * ticks), box.b + 6);
     }
-    for (let ago = 0; !win && ago <= span; ago += ticks) {
+    for (let ago = 0; !win && ago <= last - start; ago += ticks) {
       c.fillStyle = color("--dim");
       const label = ago === 0 ? "now" : ago % 60 ? `−${ago} s` : `−${ago / 60} min`;
-      c.textAlign = ago === 0 ? "right" : "center";
-      if (x(end - ago) > box.l + 14) c.fillText(label, x(end - ago), box.b + 6);
+      c.textAlign = ago === 0 && !ahead ? "right" : "center";
+      if (x(last - ago) > box.l + 14) c.fillText(label, x(last - ago), box.b + 6);
     }
     if (this.reference != null && this.reference > low && this.reference < high) {
       c.strokeStyle = color("--dim"); c.setLineDash([4, 4]);
       c.beginPath(); c.moveTo(box.l, y(this.reference)); c.lineTo(box.r, y(this.reference)); c.stroke(); c.setLineDash([]);
     }
     c.save(); c.beginPath(); c.rect(box.l, 0, box.r - box.l + 2, h); c.clip();
+    for (const b of this.bands) {
+      const from = x(b.from), to = x(b.to ?? end), top = b.high == null ? box.t : y(b.high), bottom = b.low == null ? box.b : y(b.low);
+      c.fillStyle = c.strokeStyle = color(b.color);
+      c.globalAlpha = 0.18; c.fillRect(from, top - 1, to - from, bottom - top + 2);
+      c.globalAlpha = 0.9; c.lineWidth = 1; c.setLineDash([4, 3]);
+      for (const edge of [b.high == null ? null : top, b.low == null ? null : bottom]) if (edge != null) { c.beginPath(); c.moveTo(from, edge); c.lineTo(to, edge); c.stroke(); }
+      c.globalAlpha = 1; c.setLineDash([]);
+    }
     c.lineWidth = 1.8; c.lineJoin = "round";
     for (const s of this.series) {
       if (!s.low) continue;
@@ -142,6 +155,7 @@ class Chart {
       return key;
     });
     this.keys.replaceChildren(...spans);
-    this.canvas.setAttribute("aria-label", spans.map((s) => s.textContent).join(", "));
+    const title = this.canvas.parentElement.querySelector("h2").firstChild.textContent.trim();
+    this.canvas.setAttribute("aria-label", `${title}: ${spans.map((s) => s.textContent).join(", ") || "nothing is known yet"}`);
   }
 }

@@ -409,6 +409,7 @@ impl FakeBench {
                     .zip([1.2345, -0.8121, 0.1177, -0.5401])
                     .map(|(name, eur)| ((*name).to_owned(), format!("{eur:+.4} EUR")))
                     .collect(),
+                intervals: Vec::new(),
             });
         }
         if self.n.is_multiple_of(10) {

@@ -5,15 +5,18 @@
 //! microseconds for a bench's few orders. What a run's market decides is
 //! [`market::Venue`]'s, so that a replay decides the same.
 
+mod calendar;
 mod direction;
 mod opening;
 mod records;
 mod seat;
 mod settling;
+mod shown;
 
 mod replay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_core::AtomId;
@@ -29,6 +32,7 @@ use model::{DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, S
 use quantities::ActivePower;
 use serde::{Deserialize, Serialize};
 
+pub use calendar::Calendar;
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
 use self::direction::DirectionWatch;
@@ -36,6 +40,7 @@ use self::records::{clearing_payload, order_payload, terms_payload};
 use self::seat::Seat;
 use crate::evidence::{self, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
 use crate::rig::Rig;
+use crate::view::IntervalView;
 
 /// Name of the utility grid's account.
 pub const UTILITY: &str = "utility";
@@ -136,6 +141,8 @@ pub struct DeskState {
     pub accounts: BTreeMap<String, i128>,
     /// Energy that no meter accounts for, in milliwatt-hours, summed over all settled intervals.
     pub unaccounted_mwh: i64,
+    /// The last intervals, oldest first.
+    pub intervals: VecDeque<Arc<IntervalView>>,
 }
 
 /// The market desk of a run.
@@ -314,7 +321,7 @@ impl Desk {
             why,
         };
         let atoms = orders.iter().zip(receipts.iter().skip(before_orders));
-        let atoms = atoms.map(|(o, r)| (o.rank, r.atom_id)).collect();
+        let atoms: BTreeMap<u64, AtomId> = atoms.map(|(o, r)| (o.rank, r.atom_id)).collect();
         let cleared = match self.venue.clear(interval, orders) {
             Ok(cleared) => cleared,
             Err(e) => {
@@ -324,7 +331,7 @@ impl Desk {
         };
         let failure = cleared.failure.as_ref().map(ToString::to_string);
         let has_failed = failure.is_some();
-        says.events.extend(failure.map(uncleared));
+        says.events.extend(failure.clone().map(uncleared));
         let faults = cleared.refused.iter().map(ToString::to_string);
         says.events
             .extend(faults.map(|why| Event::OrderRefused { why }));
@@ -356,6 +363,7 @@ impl Desk {
         // On the ledger sooner or later, and so known, even if it came too late to be followed.
         self.venue.take(&clearing);
         let Some(atom) = atom else { return Ok(()) };
+        self.show_cleared(&clearing, &cleared.book, &atoms, atom, failure);
         if has_failed {
             // Nothing is traded, so nothing is asked of anybody; what flows is settled all the same.
             self.waiting.push(Cleared {

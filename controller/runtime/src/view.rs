@@ -8,6 +8,8 @@
 //! (see [`crate::telemetry`]).
 
 mod history;
+mod market;
+mod scenario;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -25,6 +27,8 @@ use quantities::ActivePower;
 use tokio::sync::watch;
 
 pub use history::{DeviceTrace, History};
+pub use market::{INTERVALS_KEPT, IntervalView, MarketView, OrderView, PositionView, SettledView};
+pub use scenario::{BandView, ScenarioView, StepView};
 
 /// Events that the page can scroll back. Chosen: 200, some minutes of a lively test.
 pub const EVENTS_KEPT: usize = 200;
@@ -105,23 +109,6 @@ pub struct CycleReport<'a> {
     pub image: &'a ProcessImage,
     /// What each service is asked for and could give.
     pub services: &'a [ServiceReport],
-}
-
-/// The latest of the market.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MarketView {
-    /// Number of the interval.
-    pub interval: u64,
-    /// How it is cleared, such as `uniform_k_half`.
-    pub mechanism: String,
-    /// Clearing price in milli-cent per kWh; `None` when nothing cleared.
-    pub price_mc_per_kwh: Option<i64>,
-    /// Cleared energy in milliwatt-hours.
-    pub energy_mwh: i64,
-    /// Trades in the interval.
-    pub trades: u64,
-    /// Accounts with their balances, as text with unit.
-    pub accounts: Vec<(String, String)>,
 }
 
 /// The latest of the ledger.
@@ -256,6 +243,7 @@ struct Inner {
     buses: Vec<BusView>,
     counters: Counters,
     arming: Option<ArmingView>,
+    scenario: Option<ScenarioView>,
 }
 
 /// What arming would change first, as it looked at one moment.
@@ -389,6 +377,17 @@ impl LiveView {
         self.lock().market = Some(market);
     }
 
+    /// Takes in how far a scenario is that is being played on this bench.
+    pub fn scenario(&self, scenario: ScenarioView) {
+        self.lock().scenario = Some(scenario);
+    }
+
+    /// The scenario that is being played; `None` where none is.
+    #[must_use]
+    pub fn latest_scenario(&self) -> Option<ScenarioView> {
+        self.lock().scenario.clone()
+    }
+
     /// Takes in the latest of the ledger.
     pub fn ledger(&self, ledger: LedgerView) {
         self.lock().ledger = Some(ledger);
@@ -430,6 +429,12 @@ impl LiveView {
     #[must_use]
     pub fn last_cycle(&self) -> Option<LastCycle> {
         self.lock().cycle.clone()
+    }
+
+    /// The number of the latest cycle; `None` before the first.
+    #[must_use]
+    pub fn cycles(&self) -> Option<u64> {
+        self.lock().cycle.as_ref().map(|cycle| cycle.n)
     }
 
     /// The events after a number, oldest first; at most [`EVENTS_KEPT`].

@@ -45,6 +45,7 @@ mod segment;
 mod segments;
 mod state;
 pub mod storage;
+pub mod tail;
 pub mod writer;
 
 pub use draft::{Appended, AtomDraft, Receipt, Record};
@@ -57,6 +58,7 @@ pub use prove::{Asked, ProveError, Selector, prove};
 pub use read::{LogEntry, entries, show};
 pub use state::Place;
 pub use storage::{FileStorage, Storage};
+pub use tail::{BatchPlace, Tail};
 pub use writer::{LedgerWriter, Ticket, WaitError};
 
 #[cfg(test)]

@@ -227,7 +227,7 @@ pub fn show(
     Ok(entries.map(move |entry| entry.map(|entry| shown_entry(&universe, &id, &entry))))
 }
 
-fn shown_entry(universe: &Universe, id: &UniverseId, entry: &LogEntry) -> Json {
+pub(crate) fn shown_entry(universe: &Universe, id: &UniverseId, entry: &LogEntry) -> Json {
     let body = entry.atom.body();
     let author = universe.party_at(id, &body.author);
     let author = author.map_or_else(|| body.author.to_string(), |party| party.name.clone());

@@ -4,6 +4,7 @@ mod append;
 mod damage;
 mod files;
 mod prove;
+mod tail;
 
 use ledger_core::payload::{Dispatch, DispatchKind, MeterReading, Mode, ReadingQuality, Setpoint};
 use ledger_core::universe::{NodeMember, SHARD_BITS_DEFAULT, Suite};

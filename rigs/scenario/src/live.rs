@@ -174,7 +174,7 @@ async fn go(
 ) -> Result<RunResult, Vec<Diagnostic>> {
     // The page first: a port in use must not start a bench.
     let listener = match options.listen {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(listener_of(address)?),
         None => None,
     };
     let page = listener.as_ref().and_then(|l| l.local_addr().ok());
@@ -257,9 +257,26 @@ async fn go(
     Ok(result)
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Vec<Diagnostic>> {
-    let listener = TcpListener::bind(address).await;
-    listener.map_err(|e| unserved(format!("at {address}: {e}")))
+fn listener_of(address: SocketAddr) -> Result<TcpListener, Vec<Diagnostic>> {
+    let bound = bind(address)?;
+    let taken = bound
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(bound));
+    taken.map_err(|e| {
+        vec![Diagnostic::error(
+            "R026",
+            Actor::Operator,
+            format!("the system gives no socket for the page: {e}"),
+        )]
+    })
+}
+
+/// Takes an address for a page.
+///
+/// # Errors
+/// R024 when it cannot be had.
+pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Vec<Diagnostic>> {
+    std::net::TcpListener::bind(address).map_err(|e| unserved(format!("at {address}: {e}")))
 }
 
 fn unserved(why: String) -> Vec<Diagnostic> {
@@ -284,7 +301,8 @@ fn url(address: SocketAddr, is_encrypted: bool) -> String {
     }
 }
 
-fn serve(listener: TcpListener, session: &Session, access: Access, runs: Runs) {
+/// Serves page and API of a session, beside it, until the runtime ends.
+pub(crate) fn serve(listener: TcpListener, session: &Session, access: Access, runs: Runs) {
     // Chosen: 64 commands may wait; a person gives one at a time.
     let (commands, mut waiting) = mpsc::channel::<WebCommand>(64);
     let orders = session.orders.clone();

@@ -9,6 +9,7 @@ use document::{Actor, Diagnostic};
 use model::Clock;
 use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
+use runtime::web::{Access, Runs, Tokens};
 
 use crate::check::CheckResult;
 use crate::check::{
@@ -18,7 +19,7 @@ use crate::demo;
 use crate::fit;
 use crate::folder::{self, About};
 use crate::interrupt::Interrupt;
-use crate::live::{in_runtime, open_buses, time};
+use crate::live::{in_runtime, open_buses, serve, time};
 use crate::recorder::{Recorder, SharedRecording};
 use crate::report::compare::{Budgets, Comparison};
 use crate::report::html::scenario_report;
@@ -27,7 +28,7 @@ use crate::report::merge::Shard;
 use crate::report::repeats;
 use crate::report::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
 use crate::script::{Mutant, Need, Scenario};
-use crate::stage::{Broken, Played, Stage};
+use crate::stage::{Board, Broken, Played, Stage};
 use crate::verdict::Verdict;
 
 /// What a test run is told.
@@ -52,6 +53,8 @@ pub struct TestOptions {
     pub shard: Option<Shard>,
     /// An earlier run that this one is compared with, and by how much it may differ.
     pub baseline: Option<(RunResult, Budgets)>,
+    /// Where the page of the scenario under way is served, in real time; `None` = nowhere.
+    pub listen: Option<std::net::TcpListener>,
     /// The run folder; it must exist and be empty.
     pub run_dir: PathBuf,
     /// The command line, for `repro.sh`.
@@ -314,6 +317,25 @@ impl One<'_> {
         in_runtime(self.options.virtual_time, self.go(rig)).map_err(|f| Broken::of(&f))?
     }
 
+    /// Serves the page for this scenario. Whoever asks between two scenarios waits for the next one. There
+    /// is no token: a person at the page may look, and bring the bench to its safe state.
+    fn serve(&self, listener: &std::net::TcpListener, session: &Session) -> Result<(), Broken> {
+        let own = listener.try_clone().and_then(|own| {
+            own.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(own)
+        });
+        let unserved = |e| Broken::infrastructure(format!("the page cannot be served: {e}"));
+        let own = own.map_err(unserved)?;
+        let address = own.local_addr().map_err(unserved)?;
+        let access = Access {
+            address,
+            tokens: Tokens::default(),
+            tls: None,
+        };
+        serve(own, session, access, Runs::beside(self.run_dir.clone()));
+        Ok(())
+    }
+
     async fn go(&self, rig: Arc<Rig>) -> Result<Done, Broken> {
         let virtual_time = self.options.virtual_time;
         let (time, clock) = time(virtual_time).map_err(|f| Broken::of(&f))?;
@@ -340,6 +362,13 @@ impl One<'_> {
         if let Some(Mutant::Controller(defect)) = self.scenario.mutant {
             session.spoil(defect);
         }
+        let board = match &self.options.listen {
+            Some(listener) => {
+                self.serve(listener, &session)?;
+                Some(Board::of(self.scenario, Arc::clone(&session.view)))
+            }
+            None => None,
+        };
         let mut stage = Stage {
             rig: &rig,
             clock: &*clock,
@@ -354,6 +383,7 @@ impl One<'_> {
             held: BTreeMap::new(),
             sources: BTreeMap::new(),
             said: BTreeMap::new(),
+            board,
         };
         let mut played: Result<Played, Broken> = Err(Broken::infrastructure("it was not played"));
         let ended = {

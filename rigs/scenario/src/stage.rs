@@ -1,5 +1,6 @@
 //! Plays a script: its steps by the clock of the run, on the bench and through the controller's door.
 
+mod board;
 mod play;
 mod source;
 
@@ -25,6 +26,7 @@ use crate::script::{Action, Anchor, Moment, Progress, Scenario, Step};
 use crate::series::FaultSpan;
 use crate::signal::{Signal, SignalQuantity};
 use crate::verdict::Verdict;
+pub(crate) use board::Board;
 pub(crate) use play::Played;
 pub(crate) use source::is_input;
 use source::{HeldSource, source_of};
@@ -101,6 +103,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) sources: BTreeMap<DeviceIx, HeldSource>,
     /// Set points and baselines that were said.
     pub(crate) said: BTreeMap<Signal, f64>,
+    /// Where it is shown how far the script is, while a page is served.
+    pub(crate) board: Option<Board>,
 }
 
 /// A recorded course that was begun.

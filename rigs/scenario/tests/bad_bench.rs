@@ -137,6 +137,7 @@ check = [
             inconclusive_as_skipped: false,
             shard: None,
             baseline: None,
+            listen: None,
             run_dir,
             command: Vec::new(),
             id: "estop".into(),

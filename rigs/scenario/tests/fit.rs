@@ -140,6 +140,7 @@ check = [{ ledger = "complete" }]
         inconclusive_as_skipped: false,
         shard: None,
         baseline: None,
+        listen: None,
         run_dir: folder.path().to_path_buf(),
         command: Vec::new(),
         id: "real".into(),

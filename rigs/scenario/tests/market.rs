@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_core::payload::{Payload, Side, StandingKind};
-use runtime::desk::MarketReplay;
+use runtime::desk::{Calendar, MarketReplay};
 use runtime::rig::Rig;
 use scenario::live::{LiveOptions, run};
 
@@ -107,6 +107,21 @@ fn check_with(market: &str, seconds: u64, change: impl Fn(String) -> String) -> 
         .expect("a ledger")
         .map(|entry| entry.expect("an entry").atom.body().payload.clone())
         .collect();
+    // By the rules alone each reading is of the interval whose settlement it stands before.
+    let calendar = Calendar::of(&run_dir).expect("rules of the market");
+    let mut read = BTreeSet::new();
+    for record in &records {
+        match record {
+            Payload::MeterReading(p) => {
+                let _ = read.insert(calendar.beginning_at(p.interval_start_utc_ns));
+            }
+            Payload::Settlement(p) => {
+                let read = std::mem::take(&mut read);
+                assert_eq!(read, BTreeSet::from([Some(p.interval)]), "{market}");
+            }
+            _ => {}
+        }
+    }
     let mut accounts: BTreeMap<String, i128> = BTreeMap::new();
     for record in &records {
         let Payload::Settlement(settlement) = record else {

@@ -155,6 +155,7 @@ fn a_real_bench_leaves_wrong_devices_out() {
         inconclusive_as_skipped: false,
         shard: None,
         baseline: None,
+        listen: None,
         run_dir: folder.path().to_path_buf(),
         command: Vec::new(),
         id: "test".into(),

@@ -23,6 +23,7 @@ fn play(text: &str) -> ScenarioResult {
         inconclusive_as_skipped: false,
         shard: None,
         baseline: None,
+        listen: None,
         run_dir: folder.path().to_path_buf(),
         command: Vec::new(),
         id: "phases".into(),

@@ -22,7 +22,7 @@ use crate::terminal::Terminal;
 #[derive(Debug, Args)]
 pub struct Daemon {
     #[command(flatten)]
-    address: Address,
+    pub(super) address: Address,
     #[command(flatten)]
     credentials: Credentials,
     /// Name under which the bench is had [default: the user's].
@@ -32,7 +32,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Who asks, with the token where one is named.
-    fn caller(&self) -> Result<Caller, Problem> {
+    pub(super) fn caller(&self) -> Result<Caller, Problem> {
         let token = self.credentials.token()?;
         let holder = self.who.clone().unwrap_or_else(daemon::own_name);
         Ok(Caller { holder, token })

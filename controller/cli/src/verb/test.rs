@@ -3,10 +3,12 @@
 mod github;
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use document::{Diagnostic, Source};
+use runtime::web::Tokens;
 use scenario::fit;
 use scenario::folder::About;
 use scenario::report::compare::Budgets;
@@ -67,6 +69,9 @@ pub struct Arguments {
     /// Real time, or as fast as the machine can [default: max on sim, 1 on bench].
     #[arg(long, value_enum)]
     speed: Option<Speed>,
+    /// Serve a page that shows the scenario under way; it needs real time (`--speed 1`).
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "list")]
+    listen: Option<SocketAddr>,
     /// Name the scenarios that would run, and run none.
     #[arg(long)]
     list: bool,
@@ -108,6 +113,13 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
             "use `--on sim`, or leave out `--speed max`",
         )));
     }
+    if speed == Speed::Max && arguments.listen.is_some() {
+        return Err(Problem::usage(usage(
+            "C002",
+            "a scenario in virtual time is over before a page could show it",
+            "add `--speed 1`, or leave out `--listen`",
+        )));
+    }
     let selection = arguments.named.as_deref().map(Selection::parse);
     let selection = selection.transpose()?;
     if arguments.list {
@@ -126,6 +138,18 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     let attempt = folder::make(arguments.out.as_deref(), "test", about)?;
     start(&arguments, speed, selection.as_ref(), &attempt, terminal)
         .map_err(|problem| attempt.failed(problem))
+}
+
+/// Where the page is served. It has no token, so that it only shows, but for the safe state.
+fn page(listen: Option<SocketAddr>, terminal: &Terminal) -> Result<Option<TcpListener>, Problem> {
+    let Some(address) = listen else {
+        return Ok(None);
+    };
+    runtime::web::check_listen(address, &Tokens::default(), false)?;
+    let listener = scenario::live::bind(address)?;
+    let address = listener.local_addr().unwrap_or(address);
+    terminal.say(format!("The scenario under way is at http://{address}/."));
+    Ok(Some(listener))
 }
 
 fn nothing_selected(why: String) -> Problem {
@@ -228,6 +252,7 @@ fn start(
             inconclusive_as_skipped: arguments.inconclusive == Inconclusive::Skip,
             shard: arguments.shard.map(|(part, of)| Shard { part, of }),
             baseline,
+            listen: page(arguments.listen, terminal)?,
             run_dir: attempt.dir.clone(),
             command: attempt.about.command.clone(),
             id: attempt.about.id.clone(),

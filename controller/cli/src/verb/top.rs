@@ -1,15 +1,17 @@
 //! `gridrig top`: a running bench in the terminal.
 //!
 //! On a terminal it looks twice a second until somebody ends it; elsewhere it prints one frame of
-//! plain text, or with `--json` the daemon's state, and ends. The one thing that it can ask for is
-//! the safe state, which everybody may. It is not responsible for what is true on the bench: it
+//! plain text, or with `--json` the daemon's state, and ends. It can ask for the safe state, which
+//! everybody may, and say that an alarm was seen, which needs the token. It is not responsible for what is true on the bench: it
 //! shows what the daemon says, and says so when that is old.
 
 mod asker;
 mod frame;
 mod look;
+mod market;
 mod paint;
 mod pane;
+mod scene;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -25,10 +27,11 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use ratatui::crossterm::style::force_color_output;
 use scenario::verdict::Verdict;
 
-use crate::daemon::{Address, Caller, Credentials, own_name};
+use super::arming::Daemon;
+use crate::daemon::{Address, Caller};
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
-use asker::{News, Orders};
+use asker::{News, Order, Orders};
 use look::Look;
 use paint::Palette;
 use screen::{Act, Screen};
@@ -43,18 +46,13 @@ const DRAWN_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    address: Address,
-    #[command(flatten)]
-    credentials: Credentials,
+    daemon: Daemon,
 }
 
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
-    let address = arguments.address;
-    let caller = Caller {
-        holder: own_name(),
-        token: arguments.credentials.token()?,
-    };
+    let caller = arguments.daemon.caller()?;
+    let address = arguments.daemon.address;
     let can_draw = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
     if !terminal.is_json() && can_draw && std::io::stdout().is_terminal() {
         return live(address, caller, terminal);
@@ -116,7 +114,8 @@ fn watch(
             Event::Key(key) if key.kind != KeyEventKind::Release => match screen.press(key, now) {
                 Act::None => {}
                 Act::Quit => return Ok(Verdict::Pass),
-                Act::Safe => orders.safe(),
+                Act::Safe => orders.give(Order::Safe),
+                Act::Acknowledge(alarm) => orders.give(Order::Acknowledge(alarm)),
             },
             _ => {}
         }

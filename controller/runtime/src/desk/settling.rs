@@ -80,11 +80,11 @@ impl Desk {
             }
         };
         let start = self.rules.utc_of(&interval);
-        let readings = readings
+        let told = readings
             .iter()
             .map(|(agent, reading)| (agent.as_str(), reading))
             .chain(coupling.iter().map(|reading| (UTILITY, reading)));
-        let mut drafts: Vec<AtomDraft> = readings
+        let mut drafts: Vec<AtomDraft> = told
             .map(|(who, reading)| {
                 let payload = reading_payload(who, start, &interval, reading);
                 evidence.draft(CONTROLLER, Payload::MeterReading(payload))
@@ -99,6 +99,12 @@ impl Desk {
                 .after(vec![cleared.atom]),
         );
         evidence.note(utc, drafts)?;
+        let readings = readings
+            .iter()
+            .map(|(agent, reading)| (agent.to_string(), *reading))
+            .chain(coupling.map(|reading| (UTILITY.to_owned(), reading)))
+            .collect();
+        (self.state).show_settled(interval.index, &readings, &settlement, is_excused);
         let unaccounted = i64::try_from(settlement.unaccounted.0).unwrap_or(i64::MAX);
         self.state.unaccounted_mwh = self.state.unaccounted_mwh.saturating_add(unaccounted);
         let mut sum = 0_i128;

@@ -13,6 +13,11 @@ use crate::view::{BusView, CycleReport, LedgerView, MarketView};
 /// How often the page hears of buses, market and ledger. Chosen: once a second, as people read.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
+/// An amount of 1e-11 EUR in cent.
+fn money_text(units: i128) -> String {
+    format!("{:.4} ct", units as f64 / 1e9)
+}
+
 impl Engine {
     #[allow(clippy::too_many_arguments, reason = "the one fan-out at the edge")]
     pub(super) fn tell(
@@ -167,8 +172,9 @@ impl Engine {
                 accounts: state
                     .accounts
                     .iter()
-                    .map(|(name, amount)| (name.clone(), amount.to_string()))
+                    .map(|(name, paid)| (name.clone(), money_text(-paid)))
                     .collect(),
+                intervals: state.intervals.iter().cloned().collect(),
             });
         }
     }

@@ -11,7 +11,9 @@ mod answer;
 pub mod authority;
 mod command;
 mod door;
+mod explorer;
 mod guard;
+mod ledger;
 mod lock;
 mod login;
 mod metrics;
@@ -26,11 +28,11 @@ mod tokens;
 pub mod wire;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::from_fn_with_state;
@@ -58,8 +60,10 @@ pub use tokens::{Role, Tokens};
 const BODY_BYTES_MAX: usize = 4_096;
 /// Streams at a time. Chosen: 32, a lab full of walls; each costs one small task.
 const STREAMS_MAX: usize = 32;
-/// Time between two states on a stream: twice a second reads well on a wall.
-const STATE_EVERY: Duration = Duration::from_millis(500);
+/// States a second on a stream that does not ask for another rate: twice reads well on a wall.
+const STATES_PER_S: u32 = 2;
+/// Most states a second on a stream: one for each cycle of a usual bench.
+const STATES_PER_S_MAX: u32 = 10;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -71,7 +75,11 @@ struct Desk {
     alarms: Alarms,
     runs: Runs,
     streams: Arc<Semaphore>,
+    latest: Latest,
 }
+
+/// The state of a cycle as text, made once for all streams: its number, and the text.
+type Latest = Arc<Mutex<Option<(u64, Arc<str>)>>>;
 
 /// A route: method, path, what it needs, handler. The OpenAPI document lists the same ones with their
 /// needs, which a test compares.
@@ -88,6 +96,8 @@ fn routes() -> Vec<Route> {
         ("/app.js", SCRIPT),
         ("/charts.js", CHARTS),
         ("/diagram.js", DIAGRAM),
+        ("/market.js", MARKET),
+        ("/ledger.js", LEDGER),
         ("/style.css", STYLE),
         ("/api/v1/openapi.json", OPENAPI),
     ];
@@ -107,7 +117,13 @@ fn routes() -> Vec<Route> {
         ("get", "/api/v1/dispatches", Need::Look, get(dispatches)),
         ("get", "/api/v1/market", Need::Look, get(market)),
         ("get", "/api/v1/services", Need::Look, get(services)),
-        ("get", "/api/v1/ledger", Need::Look, get(ledger)),
+        ("get", "/api/v1/ledger", Need::Look, get(ledger::list)),
+        (
+            "get",
+            "/api/v1/ledger/{atom}",
+            Need::Look,
+            get(ledger::entry),
+        ),
         ("get", "/api/v1/alarms", Need::Look, get(alarms::list)),
         ("get", "/api/v1/events", Need::Look, get(past::events)),
         ("get", "/api/v1/history", Need::Look, get(past::history)),
@@ -183,6 +199,14 @@ const DIAGRAM: Asset = Asset {
     kind: "text/javascript; charset=utf-8",
     text: include_str!("../../../../dashboards/web/diagram.js"),
 };
+const MARKET: Asset = Asset {
+    kind: "text/javascript; charset=utf-8",
+    text: include_str!("../../../../dashboards/web/market.js"),
+};
+const LEDGER: Asset = Asset {
+    kind: "text/javascript; charset=utf-8",
+    text: include_str!("../../../../dashboards/web/ledger.js"),
+};
 const STYLE: Asset = Asset {
     kind: "text/css; charset=utf-8",
     text: include_str!("../../../../dashboards/web/style.css"),
@@ -217,6 +241,7 @@ fn app(
         alarms,
         runs,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        latest: Latest::default(),
     };
     routes()
         .into_iter()
@@ -275,20 +300,50 @@ async fn dispatches(State(desk): State<Desk>) -> Response {
 }
 
 async fn market(State(desk): State<Desk>) -> Response {
-    json(&wire::market(&desk.view))
+    json(&wire::markets(&desk.view))
 }
 
 async fn services(State(desk): State<Desk>) -> Response {
     json(&wire::services(&desk.view))
 }
 
-async fn ledger(State(desk): State<Desk>) -> Response {
-    json(&wire::ledger(&desk.view))
+/// The state as text; within a cycle everybody gets the same.
+fn state_text(view: &LiveView, latest: &Latest) -> Arc<str> {
+    let n = view.cycles();
+    let mut kept = latest.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, text)) = kept.as_ref().filter(|(of, _)| n == Some(*of)) {
+        return Arc::clone(text);
+    }
+    let text: Arc<str> = answer::text(&wire::State::of(view)).into();
+    *kept = n.map(|n| (n, Arc::clone(&text)));
+    text
 }
 
-/// A state twice a second, and each event as soon as it happened. A reader that was cut off says the
+/// How often a stream tells the state: `hz=N`, a whole number.
+fn rate(query: &str) -> Result<u32, Problem> {
+    let parts = past::parts_of(query, &["hz"])?;
+    let Some((_, asked)) = parts.last() else {
+        return Ok(STATES_PER_S);
+    };
+    let rate = asked.parse().ok();
+    let rate = rate.filter(|hz| (1..=STATES_PER_S_MAX).contains(hz));
+    rate.ok_or_else(|| {
+        let message = format!("`hz` is {asked:?}");
+        past::wrong(message, "give a whole number from 1 to 10")
+    })
+}
+
+/// A state twice a second or as often as is asked for, and each event as soon as it happened. A reader that was cut off says the
 /// number of its last event and gets those that it missed.
-async fn stream(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+async fn stream(
+    State(desk): State<Desk>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let rate = match rate(&query.unwrap_or_default()) {
+        Ok(rate) => rate,
+        Err(problem) => return problem.into_response(),
+    };
     let Ok(seat) = Arc::clone(&desk.streams).try_acquire_owned() else {
         return Problem {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -301,7 +356,7 @@ async fn stream(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     let seen = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.parse().ok());
-    let stream = frames(desk.view, seen);
+    let stream = frames(desk.view, desk.latest, rate, seen);
     // The seat is held as long as the stream lives.
     let stream = futures_util::StreamExt::map(stream, move |frame| {
         let _held = &seat;
@@ -315,9 +370,11 @@ async fn stream(State(desk): State<Desk>, headers: HeaderMap) -> Response {
 /// The frames of one stream; `seen` is the number of the last event that the reader has.
 fn frames(
     view: Arc<LiveView>,
+    latest_text: Latest,
+    rate: u32,
     seen: Option<u64>,
 ) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    let mut ticks = tokio::time::interval(STATE_EVERY);
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut news = view.news();
     let latest = *news.borrow_and_update();
@@ -326,10 +383,10 @@ fn frames(
     if seen < latest {
         news.mark_changed();
     }
-    let start = (view, ticks, news, seen, Vec::new());
+    let start = (view, latest_text, ticks, news, seen, Vec::new());
     futures_util::stream::unfold(
         start,
-        |(view, mut ticks, mut news, mut seen, mut queue)| async move {
+        |(view, latest_text, mut ticks, mut news, mut seen, mut queue)| async move {
             loop {
                 if let Some(event) = queue.pop() {
                     let event: wire::Event = event;
@@ -338,7 +395,7 @@ fn frames(
                         .event("event")
                         .id(event.seq.to_string())
                         .data(answer::text(&event));
-                    return Some((Ok(frame), (view, ticks, news, seen, queue)));
+                    return Some((Ok(frame), (view, latest_text, ticks, news, seen, queue)));
                 }
                 tokio::select! {
                     changed = news.changed() => {
@@ -350,8 +407,8 @@ fn frames(
                     _ = ticks.tick() => {
                         let frame = sse::Event::default()
                             .event("state")
-                            .data(answer::text(&wire::State::of(&view)));
-                        return Some((Ok(frame), (view, ticks, news, seen, queue)));
+                            .data(state_text(&view, &latest_text));
+                        return Some((Ok(frame), (view, latest_text, ticks, news, seen, queue)));
                     }
                 }
             }

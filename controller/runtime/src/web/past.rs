@@ -4,7 +4,7 @@
 //! a second core from the bench.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::answer::{Problem, json};
+use super::explorer::Explorer;
 use super::{Desk, wire};
 use crate::telemetry::DATABASE_FILE;
 use crate::telemetry::past::{Past, PastError, Window};
@@ -36,6 +37,8 @@ const READINGS_MAX: u32 = 100_000;
 pub struct Runs {
     here: PathBuf,
     looks: Arc<Semaphore>,
+    /// The ledgers that were asked for, this run's and one other's.
+    ledgers: Arc<Mutex<Vec<(PathBuf, Explorer)>>>,
 }
 
 /// A run of which there is a database.
@@ -120,7 +123,7 @@ struct Asked {
     point: Option<String>,
 }
 
-fn wrong(message: String, help: &'static str) -> Problem {
+pub(super) fn wrong(message: String, help: &'static str) -> Problem {
     Problem {
         status: StatusCode::BAD_REQUEST,
         code: "bad_query",
@@ -129,22 +132,30 @@ fn wrong(message: String, help: &'static str) -> Problem {
     }
 }
 
+/// The parts of a query, none of which may be unknown.
+pub(super) fn parts_of<'a>(
+    query: &'a str,
+    known: &[&str],
+) -> Result<Vec<(&'a str, &'a str)>, Problem> {
+    query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
+        .map(|(key, value)| match known.contains(&key) {
+            true => Ok((key, value)),
+            false => Err(wrong(
+                format!("`{key}` cannot be asked for here"),
+                "see /api/v1/openapi.json for the parameters of this path",
+            )),
+        })
+        .collect()
+}
+
 impl Asked {
     /// Reads `run=…&from_s=…&to_s=…&points=…` or `device=…&point=…` in place of the last; no name needs escapes.
     fn read(query: &str, known: &[&str]) -> Result<Self, Problem> {
         let mut asked = Self::default();
-        for (key, value) in query
-            .split('&')
-            .filter(|part| !part.is_empty())
-            .map(|part| part.split_once('=').unwrap_or((part, "")))
-        {
-            if !known.contains(&key) {
-                let message = format!("`{key}` cannot be asked for here");
-                return Err(wrong(
-                    message,
-                    "see /api/v1/openapi.json for the parameters of this path",
-                ));
-            }
+        for (key, value) in parts_of(query, known)? {
             let number = || {
                 let read = value.parse::<f64>().ok().filter(|v| v.is_finite());
                 read.ok_or_else(|| {
@@ -199,6 +210,7 @@ impl Runs {
         Self {
             here: run_dir,
             looks: Arc::new(Semaphore::new(1)),
+            ledgers: Arc::default(),
         }
     }
 
@@ -340,6 +352,36 @@ impl Runs {
                 Some(Told { seq, rest })
             })
             .collect())
+    }
+
+    /// Looks at the ledger of this run, or of one that is named, as it stands on the disk now.
+    pub(super) async fn explore<T, U>(
+        self,
+        run: Option<String>,
+        look: impl FnOnce(&Explorer) -> Result<T, Problem> + Send + 'static,
+        told: impl FnOnce(String, T) -> U + Send + 'static,
+    ) -> Response
+    where
+        U: Serialize + Send + 'static,
+    {
+        self.look(move |runs| {
+            let folder = runs.folder(run.as_deref())?;
+            // What a panic has left half done is made anew from the files.
+            let mut ledgers = runs.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = ledgers.iter().position(|(of, _)| *of == folder);
+            let (_, mut explorer) = match place {
+                Some(place) => ledgers.swap_remove(place),
+                None => (folder.clone(), Explorer::open(&folder)?),
+            };
+            explorer.follow()?;
+            let found = look(&explorer);
+            ledgers.retain(|(of, _)| *of == runs.here);
+            let run = folder.file_name().unwrap_or_default();
+            let run = run.to_string_lossy().into_owned();
+            ledgers.push((folder, explorer));
+            Ok(told(run, found?))
+        })
+        .await
     }
 
     /// Looks at the disk beside the server's thread.

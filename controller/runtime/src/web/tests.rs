@@ -172,6 +172,17 @@ async fn every_route_answers_by_the_method_that_its_table_says() {
         if path.ends_with("/stream") {
             continue;
         }
+        // What does not name one of something is told that there is none.
+        if path.contains('{') {
+            let path = path.replace("{atom}", "clock:1");
+            let (status, body) = ask(&server, "GET", &path, "", "").await;
+            assert_eq!(
+                (status, code_of(&body).as_str()),
+                (404, "no_ledger"),
+                "{path}"
+            );
+            continue;
+        }
         let (status, _) = ask(&server, &method.to_uppercase(), path, "", "").await;
         let other = if method == "get" { "DELETE" } else { "GET" };
         assert!(
@@ -813,6 +824,37 @@ async fn metrics_tell_each_device_of_a_bus_that_asks() {
     assert_eq!(page.matches("gridrig_device_requests_total{").count(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stream_tells_the_state_as_often_as_it_was_asked_to() {
+    use futures_util::StreamExt;
+    for (query, expected) in [("", 2), ("hz=1", 1), ("hz=10", 10)] {
+        let view = Arc::new(bench_view());
+        cycle_of(&view, 1);
+        let rate = rate(query).unwrap();
+        let mut frames = Box::pin(frames(view, Latest::default(), rate, None));
+        // The first comes at once.
+        let _ = frames.next().await;
+        let began = tokio::time::Instant::now();
+        for _ in 0..expected {
+            let _ = frames.next().await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(1), "{query}");
+    }
+}
+
+#[test]
+fn streams_share_the_text_of_a_cycle_and_none_has_that_of_the_one_before() {
+    let (view, latest) = (bench_view(), Latest::default());
+    let before = state_text(&view, &latest);
+    assert!(before.contains("\"cycle\":null"), "{before}");
+    cycle_of(&view, 1);
+    let first = state_text(&view, &latest);
+    assert!(Arc::ptr_eq(&first, &state_text(&view, &latest)));
+    assert!(first.contains("\"n\":1,"), "{first}");
+    cycle_of(&view, 2);
+    assert!(state_text(&view, &latest).contains("\"n\":2,"));
+}
+
 #[test]
 fn roles_of_the_page_are_those_of_the_rig() {
     // The diagram's script places devices by role; a new role must be placed there too.
@@ -827,7 +869,7 @@ fn roles_of_the_page_are_those_of_the_rig() {
 
 #[test]
 fn the_page_loads_nothing_from_elsewhere_and_never_makes_markup_of_text() {
-    for asset in [HTML, SCRIPT, CHARTS, DIAGRAM, STYLE] {
+    for asset in [HTML, SCRIPT, CHARTS, DIAGRAM, MARKET, LEDGER, STYLE] {
         for forbidden in [
             "https://",
             "innerHTML",
@@ -1005,6 +1047,22 @@ async fn a_question_of_the_past_that_makes_no_sense_is_told_what_is_wrong_with_i
             400,
             "bad_query",
         ),
+        ("/api/v1/stream?hz=0", 400, "bad_query"),
+        ("/api/v1/stream?hz=11", 400, "bad_query"),
+        ("/api/v1/stream?rate=2", 400, "bad_query"),
+        ("/api/v1/ledger?before=x", 400, "bad_query"),
+        ("/api/v1/ledger?before=-1", 400, "bad_query"),
+        ("/api/v1/ledger?limit=0", 400, "bad_query"),
+        ("/api/v1/ledger?limit=501", 400, "bad_query"),
+        ("/api/v1/ledger?kind=deal", 400, "bad_query"),
+        ("/api/v1/ledger?who=%zz", 400, "bad_query"),
+        ("/api/v1/ledger?after=1", 400, "bad_query"),
+        ("/api/v1/ledger?limit=1", 404, "no_ledger"),
+        ("/api/v1/ledger?run=other&limit=1", 404, "no_such_run"),
+        ("/api/v1/ledger/nothing", 400, "bad_query"),
+        ("/api/v1/ledger/clock:x", 400, "bad_query"),
+        ("/api/v1/ledger/clock:1?kind=order", 400, "bad_query"),
+        ("/api/v1/ledger/00ff", 404, "no_ledger"),
         ("/api/v1/history?run=", 404, "no_such_run"),
         ("/api/v1/history?run=..", 404, "no_such_run"),
         ("/api/v1/history?run=../run", 404, "no_such_run"),

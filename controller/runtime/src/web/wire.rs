@@ -12,6 +12,12 @@ use serde_json::{Map, Value};
 use crate::telemetry::{self, Level};
 use crate::view::{self, LiveView};
 
+mod market;
+mod scenario;
+
+pub use market::{Account, Interval, Market, Markets, Order, Position, market, markets};
+pub use scenario::{Band, Scenario, Step, scenario};
+
 /// The whole state of the bench: what the page draws.
 #[derive(Clone, Debug, Serialize)]
 pub struct State {
@@ -31,6 +37,8 @@ pub struct State {
     pub market: Option<Market>,
     /// The latest of the ledger; `null` before the first entry.
     pub ledger: Option<Ledger>,
+    /// The scenario that is being played; `null` where none is.
+    pub scenario: Option<Scenario>,
     /// Counters since the run began.
     pub counters: Counters,
 }
@@ -394,32 +402,6 @@ pub struct Dispatch {
     pub missed: Option<String>,
 }
 
-/// The latest of the market.
-#[derive(Clone, Debug, Serialize)]
-pub struct Market {
-    /// Number of the interval.
-    pub interval: u64,
-    /// How it is cleared.
-    pub mechanism: String,
-    /// Clearing price in milli-cent per kWh; `null` when nothing cleared.
-    pub price_mc_per_kwh: Option<i64>,
-    /// Cleared energy in milliwatt-hours.
-    pub energy_mwh: i64,
-    /// Trades in the interval.
-    pub trades: u64,
-    /// Accounts.
-    pub accounts: Vec<Account>,
-}
-
-/// An account of the market.
-#[derive(Clone, Debug, Serialize)]
-pub struct Account {
-    /// Whose.
-    pub name: String,
-    /// Balance with its unit.
-    pub balance: String,
-}
-
 /// The latest of the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub struct Ledger {
@@ -561,6 +543,7 @@ impl State {
             dispatches: dispatches(view),
             market: market(view),
             ledger: ledger(view),
+            scenario: scenario(view),
             counters: Counters::of(view.latest_counters()),
         }
     }
@@ -718,23 +701,6 @@ pub fn dispatches(view: &LiveView) -> Vec<Dispatch> {
                 .map(|(stage, why)| format!("{}: {why}", telemetry::stage_name(stage))),
         })
         .collect()
-}
-
-/// The latest of the market.
-#[must_use]
-pub fn market(view: &LiveView) -> Option<Market> {
-    view.latest_market().map(|m| Market {
-        interval: m.interval,
-        mechanism: m.mechanism,
-        price_mc_per_kwh: m.price_mc_per_kwh,
-        energy_mwh: m.energy_mwh,
-        trades: m.trades,
-        accounts: m
-            .accounts
-            .into_iter()
-            .map(|(name, balance)| Account { name, balance })
-            .collect(),
-    })
 }
 
 /// A service that was sold, and how far it is. Positive = more into the bus.

@@ -2,7 +2,7 @@
 
 use model::Instant;
 
-use super::{Broken, Stage};
+use super::{Board, Broken, Stage};
 use crate::script::{Phase, Scenario, Step};
 use crate::verdict::Verdict;
 
@@ -19,6 +19,7 @@ impl Stage<'_> {
     pub(crate) async fn play(&mut self, scenario: &Scenario) -> Result<Played, Broken> {
         self.wait_until_ready().await?;
         let script = self.script(scenario).await;
+        self.show(|board| board.phase("teardown"));
         let mut afterwards = self.tear_down(&scenario.teardown).await;
         if let Some(after) = &scenario.after {
             afterwards.extend(self.bring_to_rest(&after.safe, after.within).await.err());
@@ -33,15 +34,25 @@ impl Stage<'_> {
 
     /// Setup and script; the end of the record.
     async fn script(&mut self, scenario: &Scenario) -> Result<Instant, Broken> {
+        self.show(|board| board.phase("setup"));
         for phase in &scenario.setup {
             self.phase("setup", phase).await?;
         }
         let start = self.clock.now();
         self.recording.with(|r| r.began = start);
+        self.show(|board| board.begins(start));
         let previous = self.carry_out(&scenario.steps, start).await?;
+        self.show(|board| board.phase("record"));
         let end = self.end_of_record(scenario, start, previous);
         self.sleep_until(end).await;
         Ok(end)
+    }
+
+    /// Shows how far it is, where somebody may look.
+    fn show(&mut self, how: impl FnOnce(&mut Board)) {
+        if let Some(board) = &mut self.board {
+            how(board);
+        }
     }
 
     /// All of the teardown, whatever one part of it comes to; what went wrong in it.
@@ -77,10 +88,11 @@ impl Stage<'_> {
     /// Carries out steps whose moments count from `start`; the end of the last one.
     async fn carry_out(&mut self, steps: &[Step], start: Instant) -> Result<Instant, Broken> {
         let mut previous = start;
-        for step in steps {
+        for (index, step) in steps.iter().enumerate() {
             let at = self.moment(&step.at, start, previous);
             self.sleep_until(at).await;
             let began = self.clock.now();
+            self.show(|board| board.step(index, began));
             if let Some(mark) = &step.mark {
                 self.marks.insert(mark.clone(), began);
                 self.recording.with(|r| r.marks.insert(mark.clone(), began));

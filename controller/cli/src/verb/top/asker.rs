@@ -3,12 +3,13 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use hyper::Method;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 
 use super::look::{Look, questions};
-use crate::daemon::{Address, Caller, Vouched, refused};
+use crate::daemon::{Address, Caller, Question, Vouched, refused};
 use crate::problem::Problem;
 
 /// Time between two looks. Twice a second, as the page's stream.
@@ -27,17 +28,26 @@ pub enum News {
     Ended,
 }
 
+/// What can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The safe state.
+    Safe,
+    /// That an alarm, by its name, counts as seen.
+    Acknowledge(String),
+}
+
 /// Where orders go.
 #[derive(Debug)]
 pub struct Orders {
-    safe: UnboundedSender<()>,
+    sender: UnboundedSender<Order>,
 }
 
 impl Orders {
-    /// Asks for the safe state.
-    pub fn safe(&self) {
+    /// Gives an order.
+    pub fn give(&self, order: Order) {
         // The thread lives as long as this end does.
-        let _ = self.safe.send(());
+        let _ = self.sender.send(order);
     }
 }
 
@@ -51,19 +61,19 @@ pub fn start(address: Address, caller: Caller) -> Result<(Receiver<News>, Orders
         .build()
         .map_err(|e| refused(format!("the system gives no sockets: {e}")))?;
     let (tells, news) = channel();
-    let (safe, orders) = unbounded_channel();
+    let (sender, orders) = unbounded_channel();
     std::thread::Builder::new()
         .name("top-asks".into())
         .spawn(move || runtime.block_on(ask_on(&address, &caller, &tells, orders)))
         .map_err(|e| refused(format!("the system gives no thread: {e}")))?;
-    Ok((news, Orders { safe }))
+    Ok((news, Orders { sender }))
 }
 
 async fn ask_on(
     address: &Address,
     caller: &Caller,
     tells: &Sender<News>,
-    mut orders: UnboundedReceiver<()>,
+    mut orders: UnboundedReceiver<Order>,
 ) {
     let listener = tells.clone();
     tokio::spawn(async move {
@@ -82,8 +92,12 @@ async fn ask_on(
     };
     // An order does not wait for an answer that may never come.
     let ordering = async {
-        while orders.recv().await.is_some() {
-            if tells.send(safe(address).await).is_err() {
+        while let Some(order) = orders.recv().await {
+            let told = match order {
+                Order::Safe => safe(address).await,
+                Order::Acknowledge(alarm) => acknowledge(address, caller, &alarm).await,
+            };
+            if tells.send(told).is_err() {
                 return;
             }
         }
@@ -132,6 +146,22 @@ async fn safe(address: &Address) -> News {
             "SAFE failed: {}. Use the bench's own emergency stop.",
             short(&problem)
         ),
+    })
+}
+
+async fn acknowledge(address: &Address, caller: &Caller, alarm: &str) -> News {
+    if caller.token.is_none() {
+        let text = "Alarms are seen by who has the token: start with --token-env NAME.";
+        return News::Told(text.into());
+    }
+    let question = Question {
+        method: Method::POST,
+        path: "/api/v1/acknowledge",
+        body: &serde_json::json!({ "alarm": alarm }),
+    };
+    News::Told(match address.answers(caller, &[question]).await {
+        Ok(_) => format!("{alarm} was seen by {}.", caller.holder),
+        Err(problem) => format!("{alarm} does not count as seen: {}.", short(&problem)),
     })
 }
 

@@ -11,6 +11,7 @@ use ratatui::widgets::Paragraph;
 use super::look::{Cycle, Estimate, Federation, Lock, Look};
 use super::paint::{Palette, Tone, UNKNOWN, age, power, time_of, value, words};
 use super::pane::{self, Since};
+use super::scene;
 use super::screen::{Old, Pane, Room, Screen};
 use crate::verb::arming;
 
@@ -196,6 +197,7 @@ fn header(screen: &Screen, look: &Look, palette: Palette) -> Vec<Line<'static>> 
         Line::from(second),
         Line::from(palette.word(Tone::Dim, third)),
     ];
+    lines.extend((state.scenario.as_ref()).map(|scenario| scene::line(scenario, palette)));
     let ledger = state.ledger.as_ref();
     if let Some(federation) = ledger.and_then(|l| l.federation.as_ref()) {
         lines.push(nodes(federation, palette));
@@ -353,6 +355,10 @@ fn notices(screen: &Screen, palette: Palette, now: Duration) -> Vec<Line<'static
         }
         None => {}
     }
+    for alarm in screen.unseen() {
+        let why = alarm.why.as_deref().unwrap_or_default();
+        lines.push(bad(format!("ALARM {}: {why}", alarm.name)));
+    }
     if let Some(told) = screen.told(now) {
         lines.push(Line::from(palette.word(Tone::Strong, told)));
     }
@@ -361,7 +367,8 @@ fn notices(screen: &Screen, palette: Palette, now: Duration) -> Vec<Line<'static
 
 /// The names of the lists, the open one marked.
 fn titles(open: Pane, palette: Palette) -> Line<'static> {
-    let mut spans = vec![palette.word(Tone::Dim, "──")];
+    // As many as fit into 80 columns.
+    let mut spans = vec![palette.word(Tone::Dim, "─")];
     for (i, pane) in Pane::ALL.into_iter().enumerate() {
         let name = format!("{} {}", i + 1, pane.name());
         spans.push(if pane == open {
@@ -369,8 +376,8 @@ fn titles(open: Pane, palette: Palette) -> Line<'static> {
         } else {
             palette.word(Tone::Dim, format!(" {name} "))
         });
-        spans.push(palette.word(Tone::Dim, "──"));
     }
+    spans.push(palette.word(Tone::Dim, "─"));
     Line::from(spans)
 }
 
@@ -380,6 +387,10 @@ fn keys(screen: &Screen, palette: Palette, now: Duration) -> Line<'static> {
             "Bring the bench to its SAFE state? Press s once more; any other key lets it be.";
         return Line::from(palette.word(Tone::Bad, text));
     }
-    let text = "q end  Tab 1-4 list  ↑↓ scroll  d devices  s safe";
+    let text = if screen.unseen().next().is_some() {
+        "q end  Tab 1-7 list  ↑↓ scroll  d devices  a alarm was seen  s safe"
+    } else {
+        "q end  Tab 1-7 list  ↑↓ scroll  d devices  s safe"
+    };
     Line::from(palette.word(Tone::Dim, text))
 }

@@ -11,15 +11,17 @@ use crate::daemon::{Question, refused};
 use crate::problem::Problem;
 
 /// What is asked at each look, in the order in which [`Look::of`] takes the answers.
-const PATHS: [&str; 4] = [
+const PATHS: [&str; 6] = [
     "/api/v1/state",
     "/api/v1/lock",
     "/api/v1/events",
     "/api/v1/services",
+    "/api/v1/market",
+    "/api/v1/alarms",
 ];
 
 /// The questions of one look.
-pub fn questions() -> [Question<'static>; 4] {
+pub fn questions() -> [Question<'static>; 6] {
     PATHS.map(Question::read)
 }
 
@@ -31,6 +33,9 @@ pub struct Look {
     /// The kept events, oldest first.
     pub events: Vec<Event>,
     pub services: Vec<Service>,
+    pub market: Option<Market>,
+    /// In the order of the rig.
+    pub alarms: Vec<Alarm>,
 }
 
 impl Look {
@@ -45,6 +50,8 @@ impl Look {
             lock: next(&mut answers)?,
             events: next(&mut answers)?,
             services: next(&mut answers)?,
+            market: next(&mut answers)?,
+            alarms: next(&mut answers)?,
         })
     }
 }
@@ -71,8 +78,9 @@ pub struct State {
     pub buses: Vec<Bus>,
     /// Newest first.
     pub dispatches: Vec<Dispatch>,
-    pub market: Option<Market>,
+    pub market: Option<Price>,
     pub ledger: Option<Ledger>,
+    pub scenario: Option<Scenario>,
     pub counters: Counters,
 }
 
@@ -190,8 +198,97 @@ pub struct Dispatch {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct Market {
+pub struct Price {
     pub price_mc_per_kwh: Option<i64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Market {
+    pub mechanism: String,
+    pub accounts: Vec<Account>,
+    /// Newest first.
+    pub intervals: Vec<Interval>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Account {
+    pub name: String,
+    pub balance: String,
+}
+
+/// Energy in milliwatt-hours, positive into the bus.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Interval {
+    pub interval: u64,
+    pub from_s: f64,
+    pub until_s: f64,
+    pub price_mc_per_kwh: Option<i64>,
+    pub energy_mwh: i64,
+    pub failure: Option<String>,
+    pub orders: Vec<Order>,
+    pub participants: Vec<Position>,
+    pub settled: bool,
+    pub unaccounted_mwh: Option<i64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Order {
+    pub who: String,
+    pub side: String,
+    /// Price in milli-cent per kWh, and energy.
+    pub steps: Vec<(i64, i64)>,
+    pub served_mwh: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Position {
+    pub who: String,
+    pub committed_mwh: i64,
+    pub metered_mwh: Option<i64>,
+    pub amount_ct: Option<f64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Alarm {
+    pub name: String,
+    pub watch: String,
+    pub severity: String,
+    pub raised: bool,
+    pub since_s: Option<f64>,
+    pub why: Option<String>,
+    pub acknowledged_by: Option<String>,
+    pub times: u64,
+}
+
+/// Times are control time in seconds.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Scenario {
+    pub name: String,
+    pub file: String,
+    pub phase: String,
+    pub step: Option<usize>,
+    pub steps: Vec<Step>,
+    pub bands: Vec<Band>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Step {
+    pub at: String,
+    pub text: String,
+    pub mark: Option<String>,
+    pub due_s: Option<f64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Band {
+    pub name: String,
+    pub subject: String,
+    pub quantity: String,
+    pub unit: String,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    pub from_s: Option<f64>,
+    pub until_s: Option<f64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

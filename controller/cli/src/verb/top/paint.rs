@@ -93,6 +93,12 @@ pub fn age(seconds: Option<f64>) -> String {
     }
 }
 
+/// Control time in seconds, as hours, minutes and seconds.
+pub fn clock(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    format!("{}:{:02}:{:02}", s / 3_600, s / 60 % 60, s % 60)
+}
+
 /// The time of day of an RFC 3339 time, to a tenth of a second.
 pub fn time_of(utc: &str) -> String {
     utc.chars().skip(11).take(10).collect()

@@ -1,11 +1,13 @@
-//! The parts of the screen that are lists: devices, dispatches, events, buses, services.
+//! The parts of the screen that are lists: devices, dispatches, events, buses, services, alarms.
 
 use ratatui::text::Line;
 
-use super::look::{Bus, Device, Dispatch, Event, Known, Level, Look, Quality, Service};
+use super::look::{Alarm, Bus, Device, Dispatch, Event, Known, Level, Look, Quality, Service};
+use super::market;
 use super::paint::{
-    Cell, Head, Palette, Side, Tone, UNKNOWN, age, power, table, time_of, value, words,
+    Cell, Head, Palette, Side, Tone, UNKNOWN, age, clock, power, table, time_of, value, words,
 };
+use super::scene;
 use super::screen::Pane;
 
 /// Above which a bus has no room for retries. The page's meter turns there, too.
@@ -13,7 +15,7 @@ const BUSY_PERCENT_MAX: f64 = 80.0;
 /// Cells of the meter of a bus.
 const METER_CELLS: usize = 10;
 
-const fn head(title: &'static str, side: Side, spare: u8) -> Head {
+pub(super) const fn head(title: &'static str, side: Side, spare: u8) -> Head {
     Head { title, side, spare }
 }
 
@@ -136,6 +138,21 @@ pub fn lines(pane: Pane, look: &Look, width: usize, palette: Palette) -> Vec<Lin
         Pane::Services => (
             "The rig sells no service.",
             listed(SERVICE_HEADS, &look.services, service, width, palette),
+        ),
+        Pane::Market => (
+            "No interval was cleared yet.",
+            (look.market.as_ref()).map_or_else(Vec::new, |m| market::lines(m, width, palette)),
+        ),
+        Pane::Alarms => (
+            "The rig has no alarm.",
+            listed(ALARM_HEADS, &look.alarms, alarm, width, palette),
+        ),
+        Pane::Scenario => (
+            "No scenario is played on this bench.",
+            (look.state.scenario.as_ref()).map_or_else(Vec::new, |scenario| {
+                let now_s = look.state.cycle.as_ref().map_or(0.0, |cycle| cycle.t_s);
+                scene::lines(scenario, now_s, width, palette)
+            }),
         ),
     };
     if lines.is_empty() {
@@ -286,5 +303,36 @@ fn service(s: &Service) -> Vec<Cell> {
         (Tone::Plain, of(s.up_w, s.sold_up_w)),
         (Tone::Plain, of(s.down_w, s.sold_down_w)),
         available,
+    ]
+}
+
+const ALARM_HEADS: &[Head] = &[
+    head("alarm", Side::Left, 0),
+    head("watches", Side::Left, 3),
+    head("severity", Side::Left, 2),
+    head("stands", Side::Left, 0),
+    head("times", Side::Right, 4),
+    head("seen by", Side::Left, 1),
+    head("why", Side::Left, 0),
+];
+
+fn alarm(a: &Alarm) -> Vec<Cell> {
+    let tone = match (a.raised, &a.acknowledged_by, a.severity.as_str()) {
+        (false, _, _) => Tone::Dim,
+        (true, None, "error") => Tone::Bad,
+        (true, _, _) => Tone::Warn,
+    };
+    let stands = match a.since_s {
+        Some(since) => format!("raised at {}", clock(since)),
+        None => "calm".to_owned(),
+    };
+    vec![
+        (Tone::Strong, a.name.clone()),
+        (Tone::Dim, a.watch.clone()),
+        (Tone::Dim, a.severity.clone()),
+        (tone, stands),
+        (Tone::Dim, a.times.to_string()),
+        (Tone::Plain, a.acknowledged_by.clone().unwrap_or_default()),
+        (Tone::Plain, a.why.clone().unwrap_or_default()),
     ]
 }

@@ -2,12 +2,13 @@
 //!
 //! Time is an argument, counted from when the screen was opened. How it looks is [`super::frame`]'s.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::asker::News;
-use super::look::Look;
+use super::look::{Alarm, Look};
 
 /// After how much silence what is shown is old. The page says so after the same time.
 const OLD_AFTER: Duration = Duration::from_millis(2_500);
@@ -27,11 +28,22 @@ pub enum Pane {
     Events,
     Buses,
     Services,
+    Market,
+    Alarms,
+    Scenario,
 }
 
 impl Pane {
     /// All of them, in the order of their keys.
-    pub const ALL: [Self; 4] = [Self::Dispatches, Self::Events, Self::Buses, Self::Services];
+    pub const ALL: [Self; 7] = [
+        Self::Dispatches,
+        Self::Events,
+        Self::Buses,
+        Self::Services,
+        Self::Market,
+        Self::Alarms,
+        Self::Scenario,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -40,6 +52,9 @@ impl Pane {
             Self::Events => "events",
             Self::Buses => "buses",
             Self::Services => "services",
+            Self::Market => "market",
+            Self::Alarms => "alarms",
+            Self::Scenario => "scenario",
         }
     }
 
@@ -50,7 +65,7 @@ impl Pane {
 }
 
 /// What a key makes the program do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Nothing beyond the screen.
     None,
@@ -58,6 +73,8 @@ pub enum Act {
     Quit,
     /// Ask for the safe state.
     Safe,
+    /// Say that this alarm was seen.
+    Acknowledge(String),
 }
 
 /// How the scrolled part fits: its lines, and how many of them are seen.
@@ -149,6 +166,16 @@ impl Screen {
         self.seen.as_ref().map(|seen| &seen.look)
     }
 
+    /// Alarms that are raised and that nobody has seen, the oldest first.
+    pub fn unseen(&self) -> impl Iterator<Item = &Alarm> {
+        let alarms = self.look().into_iter().flat_map(|look| &look.alarms);
+        let mut unseen: Vec<&Alarm> = alarms
+            .filter(|alarm| alarm.raised && alarm.acknowledged_by.is_none())
+            .collect();
+        unseen.sort_by(|a, b| a.since_s.partial_cmp(&b.since_s).unwrap_or(Ordering::Equal));
+        unseen.into_iter()
+    }
+
     /// For how long the values that are shown have not changed, which their ages do not count.
     pub fn since_turned(&self, now: Duration) -> Duration {
         let turned = self.seen.as_ref().map_or(now, |seen| seen.turned_at);
@@ -219,7 +246,13 @@ impl Screen {
                 self.only_devices = !self.only_devices;
                 self.first = 0;
             }
-            KeyCode::Char(c @ '1'..='4') => {
+            KeyCode::Char('a') => {
+                if let Some(alarm) = self.unseen().next() {
+                    return Act::Acknowledge(alarm.name.clone());
+                }
+                self.told = Some((now, "No alarm waits to be seen.".into()));
+            }
+            KeyCode::Char(c @ '1'..='7') => {
                 let steps = (c as usize) - ('1' as usize);
                 self.open(Pane::default().after(steps));
             }

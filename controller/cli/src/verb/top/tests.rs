@@ -70,6 +70,84 @@ fn dispatch(device: &str, why: &str, ledger_clock: u64) -> wire::Dispatch {
     }
 }
 
+/// A script of which the second step is under way, and a band that is still to come.
+fn scenario() -> wire::Scenario {
+    let step = |at: &str, text: &str, due_s| wire::Step {
+        at: at.into(),
+        text: text.into(),
+        mark: text.is_empty().then(|| "t0".into()),
+        due_s: Some(due_s),
+    };
+    let band = |low, high, from_s, until_s| wire::Band {
+        name: "it stays".into(),
+        subject: "ess1".into(),
+        quantity: "p",
+        unit: "W",
+        low,
+        high,
+        from_s: Some(from_s),
+        until_s,
+    };
+    wire::Scenario {
+        name: "A step".into(),
+        file: "step.toml".into(),
+        phase: "steps",
+        step: Some(1),
+        steps: vec![
+            step("0s", "ess1.p = 0 W", 100.0),
+            step("+2s", "", 122.0),
+            step("+9s", "grid.f = 49.5 Hz", 131.0),
+        ],
+        bands: vec![
+            band(Some(1900.0), Some(2100.0), 132.0, Some(137.0)),
+            band(None, Some(2150.0), 100.0, None),
+        ],
+    }
+}
+
+/// An interval that is open, and the one before it, which is settled.
+fn market() -> Value {
+    let interval = |interval: u64, settled: bool| {
+        json!({
+            "interval": interval, "from_s": 3.0 + 15.0 * interval as f64,
+            "until_s": 18.0 + 15.0 * interval as f64, "price_mc_per_kwh": 24_000 + interval,
+            "energy_mwh": 12_500, "failure": null, "atom": "aa", "settled": settled,
+            "excused": settled.then_some(false), "unaccounted_mwh": settled.then_some(20),
+            "orders": [
+                { "who": "load1", "side": "buy", "steps": [[300_000, 12_500]], "served_mwh": 12_500, "atom": "bb" },
+                { "who": "ess1", "side": "sell", "steps": [[9_000, 5_000], [24_000, 20_000]], "served_mwh": 12_500, "atom": "cc" },
+            ],
+            "participants": [
+                { "who": "ess1", "committed_mwh": 12_500, "metered_mwh": settled.then_some(12_480),
+                  "quality": settled.then_some("valid"), "amount_ct": settled.then_some(0.3) },
+                { "who": "load1", "committed_mwh": -12_500, "metered_mwh": null,
+                  "quality": settled.then_some("missing"), "amount_ct": settled.then_some(-0.3) },
+            ],
+        })
+    };
+    json!({
+        "interval": 7, "mechanism": "uniform_k_half", "price_mc_per_kwh": 24_007,
+        "energy_mwh": 12_500, "trades": 14,
+        "accounts": [{ "name": "ess1", "balance": "2.1000 ct" }, { "name": "load1", "balance": "-2.1000 ct" }],
+        "intervals": [interval(7, false), interval(6, true)],
+    })
+}
+
+/// An alarm that nobody has seen, one that somebody has, and a calm one.
+fn alarms() -> Value {
+    let alarm = |name: &str, since_s: Option<f64>, by: Option<&str>| {
+        json!({
+            "name": name, "watch": "ess1.soc", "severity": "error", "raised": since_s.is_some(),
+            "since_s": since_s, "why": since_s.map(|_| "12.0 %"), "acknowledged_by": by, "times": 3,
+        })
+    };
+    json!([
+        alarm("low charge", Some(75.0), None),
+        alarm("hot", Some(60.0), Some("alice")),
+        alarm("calm one", None, None),
+    ])
+}
+
 /// A bench in an island; what is not set stays unknown.
 fn state() -> wire::State {
     let mut breaker = device("brk1", "breaker", 0.0, Quality::Absent, 0.1);
@@ -138,6 +216,7 @@ fn state() -> wire::State {
             },
         ],
         market: None,
+        scenario: Some(scenario()),
         ledger: Some(wire::Ledger {
             clock: 4711,
             root: "aa".into(),
@@ -196,9 +275,11 @@ fn answers(state: &wire::State) -> Vec<Value> {
         json!({ "holder": "alice", "left_s": 125.0 }),
         events,
         services,
+        market(),
+        alarms(),
     ));
     let all: Value = serde_json::from_str(&text.expect("answers are JSON")).expect("and are read");
-    all.as_array().expect("four answers").clone()
+    all.as_array().expect("six answers").clone()
 }
 
 fn looked(state: &wire::State) -> News {
@@ -251,18 +332,20 @@ fn a_usual_terminal_shows_mode_powers_devices_and_dispatches() {
 ● islanded for 12.0 s  ARMED  alice has the bench for 2 min 5 s
 cycle 1234 at 10:00:02.3 UTC, 3 of 1234 late; took 0.42 ms; ledger 4711
 Two batteries (two.toml) at http://127.0.0.1:7070, gridrig 0.1.0
+scenario A step: step 2 of 3: a mark
+ALARM low charge: 12.0 %
 utility – Hz – V ─[ open ]─ 0 W, – var bus 49.876 Hz 229.1 V 0.01 Hz/s
 PV 0 W   storage 12.3 kW, -50 var   charge 55.5 %   load – W
 ";
     let mut screen = screen();
-    let shown = rows(&mut screen, (80, 24), Duration::ZERO).join("\n");
+    let shown = rows(&mut screen, (80, 26), Duration::ZERO).join("\n");
     assert!(shown.starts_with(expected), "{shown}");
     for line in [
         "ess1     1500 W    -120 var    230.4 V          100 ms  good",
         "ess2    (777 W)  (-120 var)",
         "(230.4 V)           7.0 s  offline: no answer",
         "plug2         –",
-        "──[1 dispatches]── 2 events ── 3 buses ── 4 services ──",
+        "─[1 dispatches] 2 events  3 buses  4 services  5 market  6 alarms  7 scenario ─",
         "10:00:01.2  ess1 → 1500 W  read back after 250 ms  ledger 42",
         "            exchange tracking: holds the island  clamped: ramp",
         "10:00:01.2  ess2 → 1500 W  missed, power: 700 W in place of 1500 W  ledger 41",
@@ -295,7 +378,7 @@ fn what_is_lost_or_contradicts_itself_is_told_at_the_top() {
     let lost = "; 1 dispatched, not in the ledger; 12 values of telemetry lost";
     assert!(shown[1].ends_with(lost), "{shown:?}");
     assert_eq!(
-        shown[3],
+        shown[4],
         "ledger nodes: a 99 b away; 3 entries not final yet; contradicted itself: b"
     );
 }
@@ -314,13 +397,58 @@ fn each_list_shows_what_the_page_shows() {
             Pane::Services,
             "– W     100 W  750 W of 2000 W  not sold  not available 98.7 %",
         ),
+        (
+            Pane::Market,
+            "interval 7, 0:01:48 to 0:02:03, uniform_k_half: 12.5 Wh at 24.007 ct/kWh; not settled yet",
+        ),
+        (
+            Pane::Market,
+            "  sells ess1: 5.0 Wh at 9.000, 20.0 Wh at 24.000",
+        ),
+        (
+            Pane::Market,
+            "interval 6, 0:01:33 to 0:01:48, uniform_k_half: 12.5 Wh at 24.006 ct/kWh; settled, 0.0 Wh belong to nobody",
+        ),
+        (
+            Pane::Market,
+            "ess1         sells 12.5 Wh of 25.0 Wh    12.5 Wh  12.5 Wh   0.3000 ct   2.1000 ct",
+        ),
+        (
+            Pane::Market,
+            "load1        buys 12.5 Wh of 12.5 Wh    -12.5 Wh        –  -0.3000 ct  -2.1000 ct",
+        ),
+        (
+            Pane::Market,
+            "prices in ct/kWh, newest first: 24.007 24.006",
+        ),
+        (
+            Pane::Alarms,
+            "low charge  ess1.soc  error     raised at 0:01:15      3           12.0 %",
+        ),
+        (
+            Pane::Alarms,
+            "hot         ess1.soc  error     raised at 0:01:00      3  alice    12.0 %",
+        ),
+        (Pane::Alarms, "calm one    ess1.soc  error     calm"),
+        (Pane::Scenario, "A step (step.toml): step 2 of 3: a mark"),
+        (Pane::Scenario, "✓   0:01:40        ess1.p = 0 W"),
+        (Pane::Scenario, "▶   0:02:02  t0    a mark"),
+        (Pane::Scenario, "   in 7.6 s        grid.f = 49.5 Hz"),
+        (
+            Pane::Scenario,
+            "ess1.p  1900 to 2100 W  0:02:12 to 0:02:17  it stays",
+        ),
+        (
+            Pane::Scenario,
+            "ess1.p  at most 2150 W  0:01:40 to the end  it stays",
+        ),
     ];
     let mut screen = screen();
     for (i, pane) in Pane::ALL.into_iter().enumerate() {
         let digit = char::from_digit(i as u32 + 1, 10).expect("a digit");
         screen.press(key(KeyCode::Char(digit)), Duration::ZERO);
         assert_eq!(screen.pane, pane);
-        let shown = rows(&mut screen, (160, 30), Duration::ZERO).join("\n");
+        let shown = rows(&mut screen, (160, 45), Duration::ZERO).join("\n");
         for (_, line) in rows_of.iter().filter(|(of, _)| *of == pane) {
             assert!(shown.contains(line), "{line}\n{shown}");
         }
@@ -328,7 +456,32 @@ fn each_list_shows_what_the_page_shows() {
     screen.press(key(KeyCode::Tab), Duration::ZERO);
     assert_eq!(screen.pane, Pane::Dispatches);
     screen.press(key(KeyCode::BackTab), Duration::ZERO);
-    assert_eq!(screen.pane, Pane::Services);
+    assert_eq!(screen.pane, Pane::Scenario);
+}
+
+#[test]
+fn an_alarm_that_nobody_has_seen_is_told_at_the_top_and_seen_by_a_key() {
+    let mut screen = screen();
+    let shown = rows(&mut screen, (100, 30), Duration::ZERO).join("\n");
+    assert!(shown.contains("\nALARM low charge: 12.0 %\n"), "{shown}");
+    assert!(
+        !shown.contains("ALARM hot") && !shown.contains("ALARM calm"),
+        "{shown}"
+    );
+    assert!(shown.contains("a alarm was seen"), "{shown}");
+    let act = screen.press(key(KeyCode::Char('a')), Duration::ZERO);
+    assert_eq!(act, Act::Acknowledge("low charge".into()));
+    let mut all = answers(&state());
+    all[5][0]["acknowledged_by"] = json!("tester");
+    let look = Look::of(all).expect("the answers are understood");
+    screen.hear(News::Looked(Box::new(look)), seconds(0.5));
+    let act = screen.press(key(KeyCode::Char('a')), seconds(1.0));
+    assert_eq!(act, Act::None);
+    let shown = rows(&mut screen, (100, 30), seconds(1.0)).join("\n");
+    assert!(
+        !shown.contains("ALARM") && shown.contains("No alarm waits"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -479,7 +632,7 @@ fn devices_that_have_no_room_are_counted_and_can_be_scrolled_to() {
         .collect();
     let mut screen = Screen::new("http://127.0.0.1:7070".into());
     screen.hear(looked(&bench), Duration::ZERO);
-    let size = (80, 24);
+    let size = (80, 26);
     let shown = rows(&mut screen, size, Duration::ZERO).join("\n");
     assert!(shown.contains("… and 20 more: press d"), "{shown}");
     assert!(shown.contains("[1 dispatches]"), "{shown}");
@@ -576,6 +729,9 @@ fn a_frame_of_plain_text_has_all_lists_and_no_control_characters() {
         "events:\n",
         "buses:\n",
         "services:\n",
+        "market:\n",
+        "alarms:\n",
+        "scenario:\n",
         "a bell  and",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
@@ -585,6 +741,28 @@ fn a_frame_of_plain_text_has_all_lists_and_no_control_characters() {
         .filter(|c| c.is_control() && *c != '\n')
         .count();
     assert_eq!(controls, 0, "{text}");
+}
+
+/// The first line of a request, and its body where it has one.
+fn request(reads: &mut impl BufRead) -> Option<String> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        reads.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let length = lines.iter().find_map(|line| {
+        let lower = line.to_ascii_lowercase();
+        lower.strip_prefix("content-length: ")?.parse().ok()
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    reads.read_exact(&mut body).ok()?;
+    let body = String::from_utf8(body).ok()?;
+    let first = lines.into_iter().next()?;
+    Some(format!("{first} {body}").trim_end().to_owned())
 }
 
 /// A daemon that answers each path with a document; it tells what it was asked.
@@ -598,10 +776,8 @@ fn daemon(answers: Vec<Value>) -> (Address, std::sync::mpsc::Receiver<String>) {
             let Ok(reads) = stream.try_clone() else {
                 return;
             };
-            let mut lines = BufReader::new(reads).lines().map_while(Result::ok);
-            while let Some(first) = lines.next() {
-                // The headers end with an empty line; nothing has a body.
-                let _ = lines.by_ref().take_while(|line| !line.is_empty()).count();
+            let mut reads = BufReader::new(reads);
+            while let Some(first) = request(&mut reads) {
                 let at = look::questions()
                     .iter()
                     .position(|q| first == format!("GET {} HTTP/1.1", q.path));
@@ -626,7 +802,7 @@ fn caller() -> Caller {
 }
 
 #[test]
-fn a_look_asks_for_four_documents_over_one_connection_and_safe_for_one() {
+fn a_look_asks_for_its_documents_over_one_connection_and_an_order_for_one() {
     let (address, asked) = daemon(answers(&state()));
     let (news, orders) = asker::start(address, caller()).expect("the thread starts");
     let within = Duration::from_secs(20);
@@ -636,19 +812,44 @@ fn a_look_asks_for_four_documents_over_one_connection_and_safe_for_one() {
     };
     assert_eq!(look.state.devices.len(), 5);
     assert_eq!(look.lock.holder.as_deref(), Some("alice"));
-    orders.safe();
-    let told = std::iter::from_fn(|| news.recv_timeout(within).ok())
-        .find_map(|item| match item {
-            News::Told(text) => Some(text),
-            _ => None,
-        })
-        .expect("the order is answered");
-    assert!(told.starts_with("SAFE was accepted"), "{told}");
+    orders.give(Order::Safe);
+    let told = || {
+        std::iter::from_fn(|| news.recv_timeout(within).ok())
+            .find_map(|item| match item {
+                News::Told(text) => Some(text),
+                _ => None,
+            })
+            .expect("the order is answered")
+    };
+    let safe = told();
+    assert!(safe.starts_with("SAFE was accepted"), "{safe}");
+    // Without the token nothing is asked for.
+    orders.give(Order::Acknowledge("low charge".into()));
+    let refused = told();
+    assert!(refused.contains("--token-env"), "{refused}");
     let asked: Vec<String> = asked.try_iter().collect();
-    assert!(
-        asked.contains(&"POST /api/v1/safe HTTP/1.1".to_owned()),
-        "{asked:?}"
-    );
+    let posts: Vec<&String> = asked.iter().filter(|a| a.starts_with("POST")).collect();
+    assert_eq!(posts, ["POST /api/v1/safe HTTP/1.1"]);
+}
+
+#[test]
+fn an_alarm_is_seen_by_who_has_the_token() {
+    let (address, asked) = daemon(answers(&state()));
+    let with_token = Caller {
+        token: Some("s3cret".into()),
+        ..caller()
+    };
+    let (news, orders) = asker::start(address, with_token).expect("the thread starts");
+    orders.give(Order::Acknowledge("low charge".into()));
+    let within = Duration::from_secs(20);
+    let told = std::iter::from_fn(|| news.recv_timeout(within).ok()).find_map(|item| match item {
+        News::Told(text) => Some(text),
+        _ => None,
+    });
+    assert_eq!(told.as_deref(), Some("low charge was seen by tester."));
+    let asked: Vec<String> = asked.try_iter().collect();
+    let expected = r#"POST /api/v1/acknowledge HTTP/1.1 {"alarm":"low charge"}"#;
+    assert!(asked.iter().any(|a| a == expected), "{asked:?}");
 }
 
 #[test]
