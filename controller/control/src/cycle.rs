@@ -262,6 +262,9 @@ impl Controller {
         let mut rest = Vec::new();
         for order in orders {
             let known = |device: &DeviceIx| device.index() < self.bench.devices.len();
+            if self.defect.is_some_and(|defect| defect.is_deaf_to(order)) {
+                continue;
+            }
             match order {
                 Order::Hold { device, setpoint } if known(device) => {
                     let setpoint = setpoint.for_role(self.bench.devices[device.index()].role);

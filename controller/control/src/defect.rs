@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use model::{Function, Proposal, Setpoint, Target};
+use model::{Function, Order, Proposal, Setpoint, Target};
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
 
 use crate::{Bench, Estimate};
@@ -41,6 +41,8 @@ pub enum Defect {
     FrequencyMirrored,
     /// The steps of the safe end come in the opposite order.
     SafeOrderTurned,
+    /// Nobody hears what the market has scheduled.
+    ScheduleUnheard,
 }
 
 /// By how much the limits of the rig are overstepped.
@@ -93,6 +95,11 @@ impl Defect {
         ("charge_always_half", Self::ChargeAlwaysHalf),
         ("frequency_mirrored", Self::FrequencyMirrored),
         ("safe_order_turned", Self::SafeOrderTurned),
+        ("schedule_unheard", Self::ScheduleUnheard),
+        (
+            "schedule_not_followed",
+            Self::Silent(Function::MarketSchedule),
+        ),
     ];
 
     /// What is wrong, in words.
@@ -116,6 +123,7 @@ impl Defect {
             Self::ChargeAlwaysHalf => "the battery counts as half full",
             Self::FrequencyMirrored => "deviations of the frequency have the other sign",
             Self::SafeOrderTurned => "the steps of the safe end come in the opposite order",
+            Self::ScheduleUnheard => "nobody hears what the market has scheduled",
         };
         said.to_owned()
     }
@@ -161,6 +169,11 @@ impl Defect {
             }
             _ => {}
         }
+    }
+
+    /// Whether the controller does not hear this order.
+    pub(crate) fn is_deaf_to(self, order: &Order) -> bool {
+        self == Self::ScheduleUnheard && matches!(order, Order::Schedule(_))
     }
 
     /// What the controller takes for true.

@@ -13,6 +13,7 @@ mod seat;
 mod settling;
 mod shown;
 
+mod delivered;
 mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,6 +34,7 @@ use quantities::ActivePower;
 use serde::{Deserialize, Serialize};
 
 pub use calendar::Calendar;
+pub use delivered::{Books, Delivery, books};
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
 use self::direction::DirectionWatch;
@@ -87,6 +89,14 @@ impl Rules {
             self.interval_ns,
         )
         .ok()
+    }
+
+    /// The interval that begins at a time; `None` before the first one.
+    fn index_at(&self, start_utc_ns: i64) -> Option<u64> {
+        let since_first = start_utc_ns
+            .saturating_sub(self.epoch_utc_ns)
+            .saturating_sub(self.first_start_ns);
+        u64::try_from(since_first / self.interval_ns.max(1)).ok()
     }
 
     fn utc_of(&self, interval: &Interval) -> i64 {

@@ -22,6 +22,7 @@ mod energy;
 mod evidence;
 mod kpi;
 mod link;
+mod market;
 mod response;
 mod rhythm;
 mod service;
@@ -39,9 +40,10 @@ use serde::{Deserialize, Serialize};
 pub use acceptance::Acceptance;
 pub use count::Times;
 pub use curve::Characteristic;
-pub use evidence::{Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Verification};
+pub use evidence::{Evidence, LedgerEvidence, LinkEvidence, Verification};
 pub use kpi::{Figure, LoadClass};
 pub use link::LinkDemand;
+pub use market::{MarketEvidence, MarketWord, Replay};
 pub use response::ResponseShare;
 pub use rhythm::RhythmDemand;
 pub use service::ServiceFigure;
@@ -396,8 +398,22 @@ pub enum CheckKind {
     },
     /// Every dispatch is in the ledger, and the ledger verifies.
     Ledger,
-    /// Every interval that ended was settled, and the sum over all accounts is zero.
-    Market,
+    /// The market of the run as a whole.
+    Market(MarketWord),
+    /// Participants delivered what they committed.
+    Delivered {
+        /// Who.
+        participants: Vec<String>,
+        /// Largest part of what each committed that it may be off by, 0.01 = 1 %.
+        at_most: f64,
+        /// When; intervals count that lie in it as a whole.
+        window: Window,
+    },
+    /// These participants have paid penalties, and nobody else has.
+    Penalised {
+        /// Who.
+        participants: Vec<String>,
+    },
 }
 
 impl CheckKind {
@@ -422,7 +438,9 @@ impl CheckKind {
             Self::Link { .. } => "link",
             Self::Rhythm { .. } => "jitter",
             Self::Ledger => "ledger",
-            Self::Market => "market",
+            Self::Market(_) => "market",
+            Self::Delivered { .. } => "delivered",
+            Self::Penalised { .. } => "penalised",
         }
     }
 
@@ -450,7 +468,8 @@ impl CheckKind {
             }
             Self::Settle { from, demand, .. } => Some(lasts(from, demand.within + demand.hold)),
             Self::Mode { from, within, .. } => Some(lasts(from, *within)),
-            Self::Link { .. } | Self::Ledger | Self::Market => None,
+            Self::Delivered { window, .. } => Some(window.clone()),
+            Self::Link { .. } | Self::Ledger | Self::Market(_) | Self::Penalised { .. } => None,
         }
     }
 
@@ -608,7 +627,23 @@ impl fmt::Display for CheckKind {
                 crate::report::number(demand.overruns * 100.0)
             ),
             Self::Ledger => f.write_str("ledger complete"),
-            Self::Market => f.write_str("market settled"),
+            Self::Market(word) => write!(f, "market {}", word.name()),
+            Self::Delivered {
+                participants,
+                at_most,
+                ..
+            } => write!(
+                f,
+                "{} deliver what they committed within {} %",
+                participants.join(", "),
+                crate::report::number(at_most * 100.0)
+            ),
+            Self::Penalised { participants } if participants.is_empty() => {
+                f.write_str("nobody pays a penalty")
+            }
+            Self::Penalised { participants } => {
+                write!(f, "{} alone pay penalties", participants.join(", "))
+            }
         }
     }
 }
@@ -738,7 +773,12 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
     let mut result = CheckResult::new(check);
     match &check.kind {
         CheckKind::Ledger => return evidence::ledger(result, &evidence.ledger),
-        CheckKind::Market => return evidence::market(result, evidence.market.as_ref()),
+        CheckKind::Market(word) => {
+            return market::word(result, evidence.market.as_ref(), *word);
+        }
+        CheckKind::Penalised { participants } => {
+            return market::penalised(result, evidence.market.as_ref(), participants);
+        }
         CheckKind::Link { device, demand } => {
             return link::link(result, &evidence.links, device, *demand);
         }
@@ -849,7 +889,21 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
             *max_gap,
         ),
         CheckKind::Rhythm { demand, .. } => rhythm::rhythm(result, recording, &window, *demand),
-        CheckKind::Link { .. } | CheckKind::Ledger | CheckKind::Market => result,
+        CheckKind::Delivered {
+            participants,
+            at_most,
+            ..
+        } => market::delivered(
+            result,
+            evidence.market.as_ref(),
+            &window,
+            participants,
+            *at_most,
+        ),
+        CheckKind::Link { .. }
+        | CheckKind::Ledger
+        | CheckKind::Market(_)
+        | CheckKind::Penalised { .. } => result,
     };
     if let Some(signal) = check.kind.signal() {
         result.plot = Some(match check.kind {

@@ -26,7 +26,7 @@ codes! {
     IDLE_STEP = "S006",
         "The step does nothing: it sets nothing, puts in no fault, asks for no mode, marks nothing and waits for nothing. Probably a key is misspelt, or the step can go.";
     ONE_CHECK = "S007",
-        "Each check says one thing, by exactly one of the keys band, curve, never, always, t_start, t90, t_full, overshoot, settle, accuracy, score, availability, count, energy, mode, event, ordered, kpi, link, jitter, ledger and market. Write two checks for two questions, so that each gets its own verdict.";
+        "Each check says one thing, by exactly one of the keys band, curve, never, always, t_start, t90, t_full, overshoot, settle, accuracy, score, availability, count, energy, mode, event, ordered, kpi, link, jitter, ledger, market, delivered and penalised. Write two checks for two questions, so that each gets its own verdict.";
     BAD_WINDOW = "S008",
         "The window of a check has one end: either `for = \"5s\"` or `to = \"t1\"`, not both, and it ends after it begins.";
     BAD_CONDITION = "S009",
@@ -60,7 +60,7 @@ codes! {
     NEVER_SEEN = "S023",
         "The window of this check holds nothing, however the run goes: it ends before it begins, it is over before the scenario begins, or it begins or ends behind the end of the record. A record reaches to a second behind the last step, and as far as checks count from marks with `for`, `max`, `within` or a mark in `to`; a window that goes to `end` makes it no longer.";
     NOT_ON_THE_BENCH = "S024",
-        "The scenario names a device, bus or service that the rig has not: its own rig, or the one of `--rig`. Names are those under `[device]`, `[bus]` and the services of the rig; beside them there are `grid`, `pcc`, the switches of the network and, for faults, `controller`.";
+        "The scenario names a device, bus, service or participant of the market that the rig has not: its own rig, or the one of `--rig`. Names are those under `[device]`, `[bus]`, `[market.participant]` and the services of the rig; beside them there are `grid`, `pcc`, the switches of the network and, for faults, `controller`.";
     NEVER_MEASURED = "S025",
         "A check or a wait looks at a signal that nothing on this rig measures, so that it would see nothing and be inconclusive. What a device tells stands in its profile (`gridrig check PROFILE` lists it); `grid.f` and `grid.v` are told by a breaker's meter or a source, and what is set in an emulated bench (`available`, `noise`) is not measured.";
     BAD_LOOP = "S026",

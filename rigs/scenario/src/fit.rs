@@ -21,6 +21,8 @@ struct Bench {
     rig: Rig,
     title: String,
     devices: BTreeSet<String>,
+    /// Who trades.
+    participants: BTreeSet<String>,
     /// What faults can be put into.
     faulty: BTreeSet<String>,
     /// What steps can set something of.
@@ -49,6 +51,9 @@ impl Bench {
                 .collect(),
             set: set.chain(switches).chain(utility).collect(),
             measured: signals(&rig),
+            participants: runtime::desk::Desk::participants(&rig)
+                .into_iter()
+                .collect(),
             devices,
             rig,
         }
@@ -65,6 +70,8 @@ impl Bench {
             Named::Device(name) => {
                 (!self.devices.contains(name)).then(|| absent("device", name, &self.devices))
             }
+            Named::Participant(name) => (!self.participants.contains(name))
+                .then(|| absent("participant of the market", name, &self.participants)),
             Named::Faulty(name) => {
                 (!self.faulty.contains(name)).then(|| absent("device or bus", name, &self.faulty))
             }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use bus::DeviceReport;
 use document::{Actor, Diagnostic};
 use model::Clock;
+use runtime::desk::MarketReplay;
 use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
 use runtime::web::{Access, Runs, Tokens};
 
 use crate::check::CheckResult;
 use crate::check::{
-    Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Verification, evaluate,
+    Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Replay, Verification, evaluate,
 };
 use crate::demo;
 use crate::fit;
@@ -496,6 +497,9 @@ impl One<'_> {
                     .filter_map(|(_, amount)| amount.parse::<i128>().ok())
                     .sum(),
                 unaccounted_mwh: ended.finished.unaccounted_mwh,
+                replay: replay_of(&self.run_dir),
+                // What cannot be read is told by the replay, and shows nothing.
+                books: runtime::desk::books(&self.run_dir).unwrap_or_default(),
             }
         });
         Evidence {
@@ -508,6 +512,19 @@ impl One<'_> {
             market,
             links: links(rig, &ended.finished.links),
         }
+    }
+}
+
+/// Computes the market of a run again.
+fn replay_of(run_dir: &Path) -> Replay {
+    match runtime::desk::replay(run_dir) {
+        Ok(MarketReplay::Identical {
+            cleared, settled, ..
+        }) => Replay::Identical { cleared, settled },
+        Ok(MarketReplay::Different { interval, what }) => {
+            Replay::Different(format!("interval {interval}, {what}"))
+        }
+        Err(fault) => Replay::Impossible(fault.to_string()),
     }
 }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 use model::{Event, Function, Instant, Mode, ProcessImage, Role, Setpoint};
 use quantities::{ActivePower, Quantity};
 
-use super::{Controller, Dispatch};
+use super::{Controller, Dispatch, in_force};
 use crate::arbitrate::DeviceWish;
 
 /// Change of a power setpoint that is not worth a message, as a share of the device's rating.
 /// Chosen: 0.5 %, the usual accuracy class of an inverter's power.
 const NOT_WORTH_SENDING: f64 = 0.005;
+/// What a commitment of the market is kept to. Chosen: a watt, what most registers resolve.
+const A_WATT: ActivePower = ActivePower::from_watts(1.0);
 /// Time after which a switch that did not follow is asked again.
 /// Chosen: 3 s, the confirmation deadline of the slowest plug.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(3);
@@ -43,6 +45,9 @@ impl Controller {
             if self.unplugged.contains(&wish.device) || !self.worth_sending(now, &wish, image) {
                 continue;
             }
+            let committed = in_force(&self.schedules, now)
+                .and_then(|s| s.devices.iter().find(|(device, _)| *device == wish.device))
+                .map(|(_, p)| *p);
             // A stop is not slowed down by a ramp.
             let verdict = if self.mode.mode() == Mode::Safe && wish.function == Function::Safety {
                 self.limiter.stop(now, wish.device, wish.setpoint, image)
@@ -54,10 +59,10 @@ impl Controller {
                     self.refused.remove(&wish.device);
                     let approved = verdict.approved.get();
                     let same = !self.said_again.remove(&wish.device)
-                        && self
-                            .sent
-                            .get(&wish.device)
-                            .is_some_and(|(_, last)| same_enough(last, &approved, spec));
+                        && self.sent.get(&wish.device).is_some_and(|(_, last)| {
+                            same_enough(last, &approved, spec)
+                                && !comes_to(committed, last, &approved)
+                        });
                     if same && !matches!(approved, Setpoint::Switch { .. }) {
                         continue;
                     }
@@ -132,6 +137,18 @@ fn is_so_already(
 ) -> bool {
     let seen = image.devices[wish.device.index()].switch_on;
     matches!(wish.setpoint, Setpoint::Switch { on } if seen.fresh(now, spec.sample_age_max) == Some(on))
+}
+
+/// Whether a setpoint is what the market has committed the device to, and the last one was not: a
+/// commitment is kept to the last watt, however little that moves the device.
+fn comes_to(committed: Option<ActivePower>, last: &Setpoint, approved: &Setpoint) -> bool {
+    match (committed, last, approved) {
+        (Some(committed), Setpoint::Power { p: before, .. }, Setpoint::Power { p, .. }) => {
+            let is_it = |p: ActivePower| (p - committed).abs() < A_WATT;
+            is_it(*p) && !is_it(*before)
+        }
+        _ => false,
+    }
 }
 
 fn same_enough(a: &Setpoint, b: &Setpoint, spec: &model::DeviceSpec) -> bool {

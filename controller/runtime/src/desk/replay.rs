@@ -52,19 +52,7 @@ pub enum MarketReplayError {
 /// # Errors
 /// When ledger or rules cannot be read or do not belong together.
 pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
-    let mut bound = None;
-    let mut records = Vec::new();
-    for entry in ledger_node::entries(run_dir)? {
-        let entry = entry?;
-        let id = entry.atom.id();
-        match entry.atom.body().payload.clone() {
-            Payload::Config(config) if config.subject == RULES_SUBJECT => {
-                bound = Some(config.digest);
-            }
-            payload => records.push((id, payload)),
-        }
-    }
-    let Some(bound) = bound else {
+    let Some((rules, records)) = recorded(run_dir)? else {
         // A run without a market has nothing that could differ.
         return Ok(MarketReplay::Identical {
             cleared: 0,
@@ -72,15 +60,9 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
             uncleared: 0,
         });
     };
-    let unreadable = |e: &dyn std::fmt::Display| MarketReplayError::Rules(e.to_string());
-    let bytes = std::fs::read(run_dir.join(RULES_FILE)).map_err(|e| unreadable(&e))?;
-    let digest: [u8; 32] = Sha3_256::digest(&bytes).into();
-    if digest != bound {
-        return Err(MarketReplayError::RulesNotBound);
-    }
-    let rules: Rules = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))?;
     let mut again = Again {
-        venue: Venue::new(rules.venue.clone()).map_err(|e| unreadable(&e))?,
+        venue: Venue::new(rules.venue.clone())
+            .map_err(|e| MarketReplayError::Rules(e.to_string()))?,
         rules,
         orders: BTreeMap::new(),
         readings: BTreeMap::new(),
@@ -98,6 +80,36 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
         settled: again.settled,
         uncleared: again.orders.len() as u64,
     })
+}
+
+/// The records of a ledger with the id of each.
+type Records = Vec<(AtomId, Payload)>;
+
+/// The rules that a run's ledger binds and its records in their order; `None` without a market.
+pub(super) fn recorded(run_dir: &Path) -> Result<Option<(Rules, Records)>, MarketReplayError> {
+    let mut bound = None;
+    let mut records = Vec::new();
+    for entry in ledger_node::entries(run_dir)? {
+        let entry = entry?;
+        let id = entry.atom.id();
+        match entry.atom.body().payload.clone() {
+            Payload::Config(config) if config.subject == RULES_SUBJECT => {
+                bound = Some(config.digest);
+            }
+            payload => records.push((id, payload)),
+        }
+    }
+    let Some(bound) = bound else {
+        return Ok(None);
+    };
+    let unreadable = |e: &dyn std::fmt::Display| MarketReplayError::Rules(e.to_string());
+    let bytes = std::fs::read(run_dir.join(RULES_FILE)).map_err(|e| unreadable(&e))?;
+    let digest: [u8; 32] = Sha3_256::digest(&bytes).into();
+    if digest != bound {
+        return Err(MarketReplayError::RulesNotBound);
+    }
+    let rules: Rules = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))?;
+    Ok(Some((rules, records)))
 }
 
 /// The market of a run, decided again.
@@ -135,10 +147,7 @@ impl Again {
                 self.clear(&found).map_err(|what| (index, what))?;
             }
             Payload::MeterReading(reading) => {
-                let since_first = (reading.interval_start_utc_ns)
-                    .saturating_sub(self.rules.epoch_utc_ns)
-                    .saturating_sub(self.rules.first_start_ns);
-                if let Ok(index) = u64::try_from(since_first / self.rules.interval_ns.max(1)) {
+                if let Some(index) = self.rules.index_at(reading.interval_start_utc_ns) {
                     self.readings.entry(index).or_default().push(reading);
                 }
             }

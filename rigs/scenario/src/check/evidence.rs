@@ -1,8 +1,8 @@
-//! Checks of what the runner knows besides the record: ledger and market.
+//! Checks of what the runner knows besides the record: the ledger. The market has its own file.
 
 use std::time::Duration;
 
-use super::CheckResult;
+use super::{CheckResult, MarketEvidence};
 use crate::verdict::Verdict;
 
 /// What the runner hands over besides the record.
@@ -57,19 +57,6 @@ pub enum Verification {
     Broken(String),
 }
 
-/// What is known about the market of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MarketEvidence {
-    /// Intervals that ended and should be settled.
-    pub intervals_ended: u64,
-    /// Intervals that were settled.
-    pub intervals_settled: u64,
-    /// Sum over all accounts and intervals, in 1e-11 EUR.
-    pub sum_u: i128,
-    /// Energy that belongs to nobody, in milliwatt-hours.
-    pub unaccounted_mwh: i64,
-}
-
 pub(super) fn ledger(mut result: CheckResult, evidence: &LedgerEvidence) -> CheckResult {
     let (made, logged) = (evidence.dispatches, evidence.dispatches_logged);
     result.value = Some(logged as f64);
@@ -101,34 +88,4 @@ pub(super) fn ledger(mut result: CheckResult, evidence: &LedgerEvidence) -> Chec
         }
         Verification::Broken(_) => result,
     }
-}
-
-pub(super) fn market(mut result: CheckResult, evidence: Option<&MarketEvidence>) -> CheckResult {
-    let Some(evidence) = evidence else {
-        return result.says(Verdict::Inconclusive, "the run had no market");
-    };
-    let (ended, settled) = (evidence.intervals_ended, evidence.intervals_settled);
-    result.value = Some(settled as f64);
-    result.lower = Some(ended as f64);
-    result.unit = "intervals".to_owned();
-    result.samples = ended;
-    if evidence.sum_u != 0 {
-        let why = format!(
-            "the accounts do not sum to zero: {} of 1e-11 EUR are left",
-            evidence.sum_u
-        );
-        return result.says(Verdict::Fail, why);
-    }
-    if settled < ended {
-        let why = format!("{settled} of {ended} intervals that ended were settled");
-        return result.says(Verdict::Fail, why);
-    }
-    if ended == 0 {
-        return result.says(Verdict::Inconclusive, "no interval ended");
-    }
-    let why = format!(
-        "{settled} intervals were settled, accounts sum to zero, {} mWh belong to nobody",
-        evidence.unaccounted_mwh
-    );
-    result.says(Verdict::Pass, why)
 }

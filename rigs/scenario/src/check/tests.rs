@@ -695,38 +695,6 @@ fn a_ledger_is_complete_only_when_it_was_verified_and_misses_nothing() {
 }
 
 #[test]
-fn a_market_is_settled_when_nothing_is_left_over() {
-    let market = |ended, settled, sum_u| MarketEvidence {
-        intervals_ended: ended,
-        intervals_settled: settled,
-        sum_u,
-        unaccounted_mwh: 0,
-    };
-    let rows = [
-        (Some(market(3, 3, 0)), Pass),
-        (Some(market(3, 2, 0)), Fail),
-        (Some(market(3, 3, 1)), Fail),
-        (Some(market(3, 3, -1)), Fail),
-        (Some(market(0, 0, 0)), Inconclusive),
-        (None, Inconclusive),
-    ];
-    for (market, expected) in rows {
-        let evidence = Evidence {
-            market,
-            ..Evidence::default()
-        };
-        let check = Check {
-            uncertainty: None,
-            name: "market".to_owned(),
-            kind: CheckKind::Market,
-            line: 1,
-        };
-        let result = evaluate(&check, &Recording::default(), &evidence);
-        assert_eq!(result.verdict, expected, "{}", result.why);
-    }
-}
-
-#[test]
 fn a_value_within_its_uncertainty_of_a_limit_is_marginal_and_keeps_its_verdict() {
     // A steady 2,000 W in all rows; the limits and what is stated differ.
     let rows = [

@@ -6,7 +6,7 @@
 
 use model::{Mode, ModeRequest};
 
-use crate::check::LoadClass;
+use crate::check::{LoadClass, MarketWord};
 use crate::series::EVENT_KINDS;
 
 /// A key of a table.
@@ -687,10 +687,33 @@ pub(crate) const CHECKS: &[Kind] = &[
     ),
     kind(
         "market",
-        Words(|| vec!["settled"]),
-        "Every interval that ended was settled, and all accounts sum to zero.",
+        Words(|| MarketWord::ALL.iter().map(|(name, _)| *name).collect()),
+        "Of the market of the whole run: every interval that ended was settled and all accounts sum to zero, or all of it comes out again from the ledger.",
         &[],
-        &[r#"{ market = "settled" }"#],
+        &[r#"{ market = "settled" }"#, r#"{ market = "replayed" }"#],
+    ),
+    kind(
+        "delivered",
+        Texts,
+        "Each of these participants of the market delivered what it committed.",
+        &[
+            must(
+                "at_most",
+                Text,
+                "Largest part of what one committed that its meter may be off by.",
+            ),
+            FROM,
+            FOR,
+            TO,
+        ],
+        &[r#"{ delivered = ["pv1", "ess1"], at_most = "1%" }"#],
+    ),
+    kind(
+        "penalised",
+        Texts,
+        "These participants of the market have paid penalties into the pool, and nobody else has; an empty list for nobody.",
+        &[],
+        &[r#"{ penalised = ["plug1"] }"#],
     ),
 ];
 

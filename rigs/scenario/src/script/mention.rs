@@ -26,4 +26,6 @@ pub enum Named {
     Device(String),
     /// A device or a bus that a fault is put into.
     Faulty(String),
+    /// A participant of the market.
+    Participant(String),
 }

@@ -243,3 +243,25 @@ fn who_leaves_brings_the_exchange_to_zero_whatever_was_agreed_and_forgets_it_at_
     desk.run(1.0);
     assert_eq!(sent(&desk), 0.5);
 }
+
+#[test]
+fn a_commitment_of_the_market_is_sent_to_the_last_watt() {
+    let mut desk = Desk::new();
+    desk.see(BREAKER, Point::SwitchOn, 1.0);
+    // Half a per cent of ten kilowatts are 50 W; who is held to 20 W more is not told.
+    let sent = |desk: &Desk| kw(desk.controller.sent[&ESS].1);
+    desk.orders(&[hold(ESS, power(2.0))]);
+    desk.run(1.0);
+    desk.orders(&[hold(ESS, power(2.02))]);
+    desk.run(1.0);
+    assert_eq!(sent(&desk), 2.0);
+    let mut desk = Desk::new();
+    let next = schedule_of(2, ESS, 2.02, 2, 900);
+    desk.orders(&[schedule_of(1, ESS, 2.0, 0, 2), next]);
+    desk.run(1.0);
+    assert_eq!(sent(&desk), 2.0);
+    let told = desk.run(1.5);
+    assert_eq!(kw(told[&ESS].0), 2.02);
+    // Once: it is not said again and again.
+    assert!(!desk.run(1.0).contains_key(&ESS));
+}

@@ -10,8 +10,8 @@ use super::Reader;
 use super::steps::{is_switch, modes};
 use super::words::nearest;
 use crate::check::{
-    Check, CheckKind, Comparison, Condition, Figure, LinkDemand, LoadClass, MAX_GAP, ResponseShare,
-    RhythmDemand, ServiceFigure, Settling, Times, Window, WindowEnd,
+    Check, CheckKind, Comparison, Condition, Figure, LinkDemand, LoadClass, MAX_GAP, MarketWord,
+    ResponseShare, RhythmDemand, ServiceFigure, Settling, Times, Window, WindowEnd,
 };
 use crate::codes;
 use crate::script::keys;
@@ -74,8 +74,22 @@ const KINDS: &[(&str, Kind)] = &[
             .map(|()| CheckKind::Ledger)
     }),
     ("market", |r, t| {
-        r.word(t, "market", &[("settled", ())])
-            .map(|()| CheckKind::Market)
+        r.word(t, "market", MarketWord::ALL).map(CheckKind::Market)
+    }),
+    ("delivered", |r, t| {
+        let participants = r.participants(t, "delivered");
+        let at_most = r.share(t, "at_most", "1%");
+        let window = r.window(t);
+        Some(CheckKind::Delivered {
+            participants: participants?,
+            at_most: at_most?,
+            window: window?,
+        })
+    }),
+    ("penalised", |r, t| {
+        Some(CheckKind::Penalised {
+            participants: r.participants(t, "penalised")?,
+        })
     }),
 ];
 
@@ -613,6 +627,26 @@ impl Reader<'_> {
         }
         let window = self.window(table)?;
         Some(CheckKind::Ordered { events, window })
+    }
+
+    /// Names of participants of the market.
+    fn participants(&self, table: &Table<'_>, key: &str) -> Option<Vec<String>> {
+        let mut names = Vec::new();
+        for name in table.texts(key) {
+            self.mention(Named::Participant(name.value.clone()), name.span);
+            names.push(name.value);
+        }
+        if names.is_empty() && key == "delivered" {
+            self.document.error(
+                codes::BAD_NUMBER,
+                table.span_of(key),
+                "nobody is named whose delivery is asked for",
+                "",
+                "name one participant of the market, or several",
+            );
+            return None;
+        }
+        Some(names)
     }
 
     fn kpi(&self, table: &Table<'_>) -> Option<CheckKind> {

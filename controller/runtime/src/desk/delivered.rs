@@ -1,0 +1,104 @@
+//! What each participant of a run committed and what its meter says, out of the ledger.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use ledger_core::payload::{Payload, ReadingQuality, Side};
+use model::Instant;
+
+use super::replay::{MarketReplayError, recorded};
+
+/// One participant in one settled interval; energy in milliwatt-hours, positive into the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Number of the interval.
+    pub interval: u64,
+    /// Begin of the interval in the time of the run.
+    pub from: Instant,
+    /// Its end.
+    pub until: Instant,
+    /// Who.
+    pub participant: String,
+    /// What it traded.
+    pub committed_mwh: i128,
+    /// What was metered; `None` when its meter was missing.
+    pub metered_mwh: Option<i64>,
+    /// Whether the meter covered the interval.
+    pub is_whole: bool,
+    /// Whether nobody was asked to deliver at some time in it.
+    pub is_excused: bool,
+}
+
+/// What a run's settlements come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Books {
+    /// Every participant in every settled interval, in the order of the ledger.
+    pub deliveries: Vec<Delivery>,
+    /// What each account has paid as penalties, in 1e-11 EUR; the pool has received them.
+    pub penalties: BTreeMap<String, i128>,
+}
+
+/// Reads the books of a run; empty ones without a market.
+///
+/// # Errors
+/// When ledger or rules cannot be read or do not belong together.
+pub fn books(run_dir: &Path) -> Result<Books, MarketReplayError> {
+    let mut books = Books::default();
+    let Some((rules, records)) = recorded(run_dir)? else {
+        return Ok(books);
+    };
+    let mut sides = BTreeMap::new();
+    let mut positions: BTreeMap<(u64, String), i128> = BTreeMap::new();
+    let mut readings: BTreeMap<u64, Vec<_>> = BTreeMap::new();
+    for (id, payload) in records {
+        match payload {
+            Payload::Order(order) => {
+                sides.insert(id, order.side);
+            }
+            Payload::Clearing(clearing) => {
+                for fill in clearing.fills {
+                    let sign = match sides.get(&fill.order) {
+                        Some(Side::Sell) => 1,
+                        Some(Side::Buy) => -1,
+                        None => continue,
+                    };
+                    let position = positions.entry((clearing.interval, fill.agent));
+                    *position.or_default() += sign * i128::from(fill.quantity_milliwatt_hours);
+                }
+            }
+            Payload::MeterReading(reading) => {
+                if let Some(index) = rules.index_at(reading.interval_start_utc_ns) {
+                    readings.entry(index).or_default().push(reading);
+                }
+            }
+            Payload::Settlement(settlement) => {
+                let index = settlement.interval;
+                let Some(interval) = rules.interval(index) else {
+                    continue;
+                };
+                let at =
+                    |ns: i64| Instant::START + Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+                for reading in readings.remove(&index).unwrap_or_default() {
+                    let key = (index, reading.participant.clone());
+                    books.deliveries.push(Delivery {
+                        interval: index,
+                        from: at(interval.start_ns),
+                        until: at(interval.end_ns()),
+                        committed_mwh: positions.remove(&key).unwrap_or_default(),
+                        participant: reading.participant,
+                        metered_mwh: reading.energy_milliwatt_hours,
+                        is_whole: reading.quality == ReadingQuality::Valid,
+                        is_excused: settlement.is_excused,
+                    });
+                }
+                for line in settlement.lines.iter().filter(|l| l.what == "penalty") {
+                    // The ledger counts towards the account.
+                    *books.penalties.entry(line.account.clone()).or_default() -= line.amount.0;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(books)
+}
