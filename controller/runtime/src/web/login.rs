@@ -125,34 +125,32 @@ pub(super) async fn sign_in(
     State(desk): State<Desk>,
     Extension(Peer(peer)): Extension<Peer>,
     body: Body,
-) -> Result<Response, Response> {
+) -> Response {
     let Some(given) = token(body) else {
-        return Err(form(
-            StatusCode::BAD_REQUEST,
-            "The form was not understood.",
-        ));
+        return form(StatusCode::BAD_REQUEST, "The form was not understood.");
     };
-    let bearer = desk.guard.bearer(peer.ip(), &given).map_err(|problem| {
-        let said = match problem.status {
-            StatusCode::TOO_MANY_REQUESTS => {
-                "Too many wrong tokens came from your address. Wait a few seconds."
-            }
-            _ => "This is not a token of this bench. Ask whoever keeps the bench for yours.",
-        };
-        form(problem.status, said)
-    })?;
-    let number = desk.guard.sessions.begin(bearer).map_err(|e| {
-        Problem {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "no_entropy",
-            message: format!("nobody can sign in: {e}"),
-            help: "look at the machine on which the bench runs",
+    let bearer = match desk.guard.bearer(peer.ip(), &given) {
+        Ok(bearer) => bearer,
+        Err(problem) if problem.status == StatusCode::TOO_MANY_REQUESTS => {
+            let said = "Too many wrong tokens came from your address. Wait a few seconds.";
+            return form(problem.status, said);
         }
-        .into_response()
-    })?;
+        Err(problem) => {
+            let said = "This is not a token of this bench. Ask whoever keeps the bench for yours.";
+            return form(problem.status, said);
+        }
+    };
+    let number = match desk.guard.sessions.begin(bearer) {
+        Ok(number) => number,
+        Err(e) => {
+            tracing::error!(message = "Nobody can sign in: no number can be drawn.", %e);
+            let said = "Nobody can sign in: look at the machine on which the bench runs.";
+            return form(StatusCode::SERVICE_UNAVAILABLE, said);
+        }
+    };
     let cookie = desk.guard.set_cookie(&number, STAYS);
     let headers = [(SET_COOKIE, cookie), (LOCATION, "/".to_owned())];
-    Ok((StatusCode::SEE_OTHER, headers).into_response())
+    (StatusCode::SEE_OTHER, headers).into_response()
 }
 
 pub(super) async fn sign_out(State(desk): State<Desk>, headers: HeaderMap) -> Response {
