@@ -46,6 +46,15 @@ impl Controller {
         Self::start_with(verb, Some(rig), run_dir, more, variables)
     }
 
+    /// Runs it on the emulated bench of a rig; it only looks until somebody arms it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn read_only(rig: &Path, run_dir: &Path, more: &[&str]) -> Self {
+        Self::start(&["run", "--on", "sim"], Some(rig), run_dir, more)
+    }
+
     /// Runs the demo, on its own rig or on another.
     ///
     /// # Panics

@@ -45,6 +45,19 @@ pub fn tool(name: &str) -> Command {
     Command::new(from_environment("GRIDRIG_PEERS_BIN").join(name))
 }
 
+/// The interpreter of a Python peer that has packages of its own.
+///
+/// # Panics
+/// When the environment does not say where the peers are.
+#[must_use]
+pub fn python_of(peer: &str) -> Command {
+    Command::new(
+        from_environment("GRIDRIG_PEERS")
+            .join(peer)
+            .join("bin/python"),
+    )
+}
+
 /// A script of `tests/peers`, run by the interpreter that has the packages.
 ///
 /// # Panics
