@@ -101,6 +101,18 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A token that is sent by `http://` to another machine can be read by everybody on the way, who may then do what it allows. Use `https://` with `--ca`, or a tunnel to the bench's own machine.",
     ),
     (
+        "C046",
+        "The file ends in `.tst` but is no test of the SunSpec System Validation Platform: those are XML and begin with `<scriptConfig name=\"…\" script=\"…\">`.",
+    ),
+    (
+        "C047",
+        "A parameter of a test of the SunSpec System Validation Platform cannot be taken over: it has no name or one that is there twice, is no number although its type says so, or is a list of another length than it says.",
+    ),
+    (
+        "C048",
+        "The file says that it has a schema which this gridrig does not know: a later one wrote it. Nothing is changed.",
+    ),
+    (
         "E000",
         "gridrig has made a mistake: a program error, not yours. The bench goes to its safe end. Please report the message together with the command that you gave.",
     ),

@@ -16,6 +16,7 @@ pub mod ledger;
 mod live;
 pub mod man;
 pub mod market;
+pub mod migrate;
 pub mod plant;
 pub mod replay;
 pub mod report;
@@ -78,6 +79,8 @@ verbs! {
     Report => report;
     /// Check rigs, profiles and scenarios, on paper or on the live bench.
     Check => check;
+    /// Upgrade files of earlier forms and show the change; make a scenario's matrix of a test of SVP.
+    Migrate => migrate;
     /// List, read, watch, record or write single points of devices.
     Device => device;
     /// Measure what this machine can do for a bench, and say what stands in its way.

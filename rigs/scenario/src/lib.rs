@@ -17,4 +17,5 @@ pub mod series;
 mod services;
 pub mod signal;
 mod stage;
+pub mod svp;
 pub mod verdict;

@@ -15,7 +15,7 @@ mod tests;
 mod timeline;
 mod until;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub struct Scenario {
     pub rig: Option<String>,
     /// The combination of the matrix, by name.
     pub matrix: BTreeMap<String, String>,
+    /// Names of the matrix that have one value only; no title shows them.
+    pub fixed: BTreeSet<String>,
     /// Seed of everything random; `None` = the caller's choice.
     pub seed: Option<u64>,
     /// What makes the bench ready for the steps, in this order.
@@ -103,10 +105,11 @@ impl std::fmt::Display for Mutant {
 }
 
 impl Scenario {
-    /// Name with the combination of the matrix and the mutant: `FFR [loss=2%, soc=20%]`.
+    /// Name with what differs in this combination of the matrix, and the mutant: `FFR [loss=2%, soc=20%]`.
     #[must_use]
     pub fn title(&self) -> String {
         let combination = self.matrix.iter();
+        let combination = combination.filter(|(name, _)| !self.fixed.contains(*name));
         let combination = combination.map(|(name, value)| format!("{name}={value}"));
         let mutant = self.mutant.iter().map(ToString::to_string);
         let special: Vec<String> = combination.chain(mutant).collect();

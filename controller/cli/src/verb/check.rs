@@ -71,7 +71,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Rig => "rig",
             Self::Profile => "profile",

@@ -1,5 +1,7 @@
 //! `gridrig report`: what came of runs, opened, compared, put together, exported.
 
+mod svp;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -75,8 +77,8 @@ enum What {
         /// How it is written.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
-        /// Where to; without it, to standard output.
-        #[arg(long, value_name = "FILE")]
+        /// Where to; without it, to standard output. For `svp` a folder, which must be new or empty.
+        #[arg(long, value_name = "FILE", required_if_eq("format", "svp"))]
         out: Option<PathBuf>,
     },
 }
@@ -87,6 +89,8 @@ enum Format {
     /// Comma-separated, units in a column of their own.
     #[default]
     Csv,
+    /// Tables with the columns of the SunSpec System Validation Platform: one for each device, and a summary.
+    Svp,
 }
 
 /// `5%` or `0.05`.
@@ -133,6 +137,11 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
             format: Format::Csv,
             out,
         } => export(&run, out.as_deref(), terminal),
+        What::Export {
+            run,
+            format: Format::Svp,
+            out,
+        } => svp::export(&run, &out.unwrap_or_default(), terminal),
     }
 }
 

@@ -60,6 +60,7 @@ pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
         return Err(document.into_faults());
     }
     let combinations = combinations(&document);
+    let fixed = matrix::fixed(&combinations);
     let matrix_is_bad = document.has_errors();
     let mut faults = document.into_faults();
     let mut scenarios = Vec::new();
@@ -74,7 +75,8 @@ pub fn read(source: Arc<Source>) -> Result<Loaded, Vec<Diagnostic>> {
         let is_bad = document.has_errors() || included.iter().any(Document::has_errors);
         faults.extend(document.into_faults());
         faults.extend(included.into_iter().flat_map(Document::into_faults));
-        if let Some((scenario, mutants)) = scenario.filter(|_| !is_bad) {
+        if let Some((mut scenario, mutants)) = scenario.filter(|_| !is_bad) {
+            scenario.fixed.clone_from(&fixed);
             let known_bad = mutants.into_iter().map(|mutant| scenario.spoilt_by(mutant));
             let known_bad: Vec<Scenario> = known_bad.collect();
             scenarios.push(scenario);
@@ -256,6 +258,7 @@ impl<'d> Reader<'d> {
             need,
             rig,
             matrix: self.matrix.clone(),
+            fixed: BTreeSet::new(),
             seed,
             setup: parts.setup?,
             steps: parts.steps?,

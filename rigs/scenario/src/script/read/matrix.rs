@@ -1,6 +1,6 @@
 //! The matrix: all combinations of values, written as lists or as ranges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use document::{Document, Table};
 
@@ -74,6 +74,17 @@ pub(super) fn combinations(document: &Document) -> Vec<Matrix> {
             .collect();
     }
     all
+}
+
+/// Names that have the same value in all combinations.
+pub(super) fn fixed(combinations: &[Matrix]) -> BTreeSet<String> {
+    let first = combinations.first().into_iter().flatten();
+    let is_fixed =
+        |name: &String, value: &String| combinations.iter().all(|m| m.get(name) == Some(value));
+    first
+        .filter(|(name, value)| is_fixed(name, value))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// Values at equal distances, in whole numbers of their last decimal place so that each of them is
