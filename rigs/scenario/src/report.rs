@@ -8,6 +8,8 @@ pub mod compare;
 pub mod environment;
 pub mod html;
 pub mod junit;
+#[cfg(test)]
+mod junit_form;
 pub mod merge;
 pub mod plot;
 pub mod repeats;

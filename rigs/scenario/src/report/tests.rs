@@ -104,7 +104,7 @@ pub(super) fn judged(name: &str, watts: f64, expect: Expect) -> ScenarioResult {
     ScenarioResult::judge(&scenario, Verdict::Pass, "", checks, false).ran(7, 8.0)
 }
 
-fn result() -> RunResult {
+pub(super) fn result() -> RunResult {
     let mut broken = ScenarioResult::judge(
         &scenario(),
         Verdict::Infrastructure,
