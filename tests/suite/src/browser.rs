@@ -171,6 +171,44 @@ impl Browser {
         );
     }
 
+    /// Makes the window another size, in pixels.
+    pub fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
+        let _ = self.ask("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Presses the tabulator, as a person without a mouse does.
+    pub fn tab(&mut self) {
+        for kind in ["keyDown", "keyUp"] {
+            let key =
+                json!({ "type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 });
+            let _ = self.ask("Input.dispatchKeyEvent", key);
+        }
+    }
+
+    /// Role and name of everything that a reader of screens is told of.
+    pub fn told_to_readers(&mut self) -> Vec<(String, String)> {
+        let _ = self.ask("Accessibility.enable", json!({}));
+        let tree = self.ask("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array().cloned().unwrap_or_default();
+        let word = |node: &Value, key: &str| {
+            let word = node[key]["value"].as_str();
+            word.unwrap_or_default().to_owned()
+        };
+        nodes
+            .iter()
+            .filter(|node| node["ignored"] != true)
+            .map(|node| (word(node, "role"), word(node, "name")))
+            .collect()
+    }
+
+    /// Bytes of the page's objects after those that nobody needs are gone.
+    pub fn heap_bytes(&mut self) -> f64 {
+        let _ = self.ask("HeapProfiler.collectGarbage", json!({}));
+        let usage = self.ask("Runtime.getHeapUsage", json!({}));
+        usage["usedSize"].as_f64().unwrap_or(f64::NAN)
+    }
+
     /// The text that a person sees.
     pub fn text(&mut self) -> String {
         self.evaluate("document.body ? document.body.innerText : ''")

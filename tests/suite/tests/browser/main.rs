@@ -1,5 +1,9 @@
 //! The live page as a person sees it, in a browser that runs its script.
 
+mod access;
+mod ledger;
+mod scenario;
+
 use serde_json::Value;
 use suite::bench::Controller;
 use suite::browser::Browser;
