@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{BenchError, idle, modbus, one, server, silent};
+use super::{BenchError, idle, modbus, one, page, server, silent};
 
 /// What a child process may be: its role on the command line, and what it does.
 type Role = (&'static str, fn() -> Result<(), BenchError>);
@@ -18,6 +18,7 @@ const ROLES: &[Role] = &[
     (silent::LINE, silent::serve),
     (silent::SILENT_LINE, silent::serve_silent),
     (idle::BENCH, idle::run_bench),
+    (page::SERVER, page::serve),
 ];
 
 /// Plays a role in a child process of a bench, until it is over or standard input closes.

@@ -23,6 +23,7 @@ mod meters;
 mod modbus;
 mod mqtt;
 mod one;
+mod page;
 mod peer;
 mod plant;
 mod server;
@@ -130,6 +131,11 @@ pub const BENCHES: &[Bench] = &[
         name: "modbus-one",
         what: "requests per second on one connection, beside bare tokio-modbus",
         measure: one::measure,
+    },
+    Bench {
+        name: "page",
+        what: "what the page costs the server: 100 devices ten times a second, for one reader and for eight",
+        measure: page::measure,
     },
     Bench {
         name: "modbus-scan",
