@@ -141,6 +141,21 @@ pub const CODES: &[(&str, &str)] = &[
          it: more than the utility can take or give, as in an island, cannot be cleared.",
     ),
     (
+        "M037",
+        "Orders for an interval are taken until its gate, a stated time before it begins. \
+         What comes later would have seen what others did.",
+    ),
+    (
+        "M038",
+        "Only participants whose strategy in the rig is `external` order from outside; the \
+         others have an agent that orders for them.",
+    ),
+    (
+        "M039",
+        "Orders are taken for a bounded number of intervals ahead, so that nobody fills the \
+         memory of others.",
+    ),
+    (
         "M040",
         "A loss of a million parts per million leaves nothing of an import, so it has no \
          parity price.",
@@ -346,6 +361,7 @@ mod tests {
             include_str!("reserve.rs"),
             include_str!("penalty.rs"),
             include_str!("collateral.rs"),
+            include_str!("counter.rs"),
             include_str!("offline.rs"),
         ];
         let is_code = |word: &&str| {

@@ -64,6 +64,8 @@ pub mod balancing;
 pub mod settlement;
 pub mod venue;
 
+pub mod counter;
+
 pub mod offline;
 pub mod replay;
 
@@ -73,6 +75,7 @@ pub mod bench;
 pub use agent::{Agent, MarketView};
 pub use book::{Book, BookError, BookRules};
 pub use clearing::{Clearing, Fill};
+pub use counter::{Counter, CounterError};
 pub use fault::Coded;
 pub use interval::Interval;
 pub use mechanism::Mechanism;

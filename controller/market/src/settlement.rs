@@ -62,6 +62,8 @@ pub enum Item {
     Surplus,
     /// What a deviation beyond its tolerance costs.
     Penalty,
+    /// What was traded ahead, against the price of real time.
+    Ahead,
 }
 
 /// One line of a settlement; `amount = −price · quantity` where it has a price.

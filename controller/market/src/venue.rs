@@ -6,14 +6,17 @@
 //!
 //! Not responsible for gates, for keeping records, or for who orders what.
 
+pub mod ahead;
 mod obligations;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use ahead::AheadRules;
 pub use obligations::{Consequences, ObligationRules, Terms};
 
+use self::ahead::Ahead;
 use self::obligations::Obligations;
 use crate::auction::{Auction, AuctionError};
 use crate::book::{Book, BookError, BookRules};
@@ -45,6 +48,9 @@ pub struct VenueRules {
     pub indivisible: BTreeSet<AgentId>,
     /// What binds participants to what they committed; `None` leaves it at the imbalance.
     pub obligations: Option<ObligationRules>,
+    /// The day-ahead stage; `None` where intervals are traded in real time alone.
+    #[serde(default)]
+    pub ahead: Option<AheadRules>,
 }
 
 /// Why a venue cannot open.
@@ -117,6 +123,7 @@ pub struct Venue {
     /// What a unit was worth when something was traded last.
     fallback: Option<Price>,
     obligations: Option<Obligations>,
+    ahead: Option<Ahead>,
 }
 
 impl Venue {
@@ -132,6 +139,9 @@ impl Venue {
             .transpose()?;
         Ok(Self {
             auction: Auction::by_name(&rules.mechanism, rules.indivisible.clone())?,
+            ahead: (rules.ahead.as_ref())
+                .map(|ahead| Ahead::new(ahead, rules.indivisible.clone()))
+                .transpose()?,
             rules,
             fallback: None,
             obligations,
@@ -180,6 +190,33 @@ impl Venue {
         (!order.steps.is_empty()).then_some(order)
     }
 
+    /// Whether orders would all be admitted as things stand now.
+    ///
+    /// # Errors
+    /// [`Refusal`], the first one.
+    pub fn inspect(&self, interval: Interval, orders: Vec<Order>) -> Result<(), Refusal> {
+        let rules = &self.rules;
+        let (_, refused) = Book::admit(interval, &rules.book, orders.clone())?;
+        if let Some(why) = refused.into_iter().next() {
+            return Err(why.into());
+        }
+        let screened = self.obligations.as_ref();
+        let uncovered = screened.map(|it| it.screen(orders, &rules.book).1);
+        match uncovered.into_iter().flatten().next() {
+            Some(why) => Err(why.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// What a unit is worth where an interval does not say: what it was worth when something was
+    /// traded last, else the middle between what the utility charges and what it pays.
+    fn fallback(&self) -> Price {
+        let Parity { import, export } = self.rules.parity;
+        // The mean of two 64-bit numbers is one.
+        let middle = (i128::from(import.0) + i128::from(export.0)).div_euclid(2);
+        self.fallback.unwrap_or(Price(middle as i64))
+    }
+
     /// Clears an interval. It counts once it is [taken](Self::take).
     ///
     /// # Errors
@@ -197,17 +234,56 @@ impl Venue {
         };
         let (book, not) = Book::admit(interval, &rules.book, orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
-        let cleared = self.auction.clear(&book, &rules.utility, rules.parity);
+        Ok(self.cleared(&self.auction, &rules.mechanism, book, refused))
+    }
+
+    /// Clears the day-ahead [product](ahead::product) of an interval; `None` without that stage.
+    ///
+    /// # Errors
+    /// [`BookError::Rules`] when no book can be kept.
+    pub fn clear_ahead(
+        &self,
+        product: Interval,
+        orders: Vec<Order>,
+    ) -> Result<Option<Cleared>, BookError> {
+        let Some((stage, rules)) = self.ahead.as_ref().zip(self.rules.ahead.as_ref()) else {
+            return Ok(None);
+        };
+        let (book, not) = Book::admit(product, &self.rules.book, orders)?;
+        let refused = not.into_iter().map(Refusal::from).collect();
+        Ok(Some(self.cleared(
+            &stage.auction,
+            &rules.mechanism,
+            book,
+            refused,
+        )))
+    }
+
+    fn cleared(
+        &self,
+        auction: &Auction,
+        mechanism: &str,
+        book: Book,
+        refused: Vec<Refusal>,
+    ) -> Cleared {
+        let cleared = auction.clear(&book, &self.rules.utility, self.rules.parity);
         let (clearing, failure) = match cleared {
             Ok(clearing) => (clearing, None),
-            Err(failure) => (nothing(&book, rules.mechanism.clone()), Some(failure)),
+            Err(failure) => (nothing(&book, mechanism.to_owned()), Some(failure)),
         };
-        Ok(Cleared {
+        Cleared {
             book,
             clearing,
             refused,
             failure,
-        })
+        }
+    }
+
+    /// Takes what was traded ahead of an interval.
+    pub fn take_ahead(&mut self, clearing: &Clearing) {
+        if let Some(stage) = &mut self.ahead {
+            stage.take(clearing);
+        }
     }
 
     /// Takes a clearing as the newest that is known.
@@ -230,6 +306,7 @@ impl Venue {
         coupling: Option<Reading>,
         is_excused: bool,
     ) -> Result<Settled, SettlementError> {
+        let fallback = self.fallback();
         let rules = &self.rules;
         let coupling = coupling.map(|reading| CouplingMeter {
             utility: rules.utility.clone(),
@@ -239,9 +316,17 @@ impl Venue {
         let basis = Basis {
             readings,
             coupling,
-            fallback_price: self.fallback,
+            fallback_price: Some(fallback),
         };
         let mut settlement = settle(clearing, &basis)?;
+        let index = clearing.interval.index;
+        if let Some(stage) = &mut self.ahead {
+            let price = clearing.reference().unwrap_or(fallback);
+            if let Some(traded) = stage.of(index) {
+                settlement.lines.extend(ahead::lines(index, traded, price)?);
+            }
+            stage.forget(index);
+        }
         let consequences = match &mut self.obligations {
             None => Consequences::default(),
             Some(obligations) => obligations.close(
@@ -258,3 +343,6 @@ impl Venue {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -423,6 +423,37 @@ pub enum Event {
         /// By how much in seconds, positive = forward.
         by_s: f64,
     },
+    /// Intervals of the market were traded ahead.
+    DayAheadTraded {
+        /// Number of the first one.
+        from: u64,
+        /// How many.
+        intervals: u64,
+        /// Energy of all of them in milliwatt-hours.
+        energy_mwh: i64,
+        /// Number of trades.
+        trades: u64,
+    },
+    /// A participant of the market orders nothing from an interval on.
+    MarketSilent {
+        /// Number of the interval.
+        interval: u64,
+        /// Who.
+        participant: String,
+        /// Why.
+        why: String,
+    },
+    /// A meter of the market cannot be believed as it is, from an interval on.
+    MeterDoubted {
+        /// Number of the interval.
+        interval: u64,
+        /// Whose meter: a device of the rig, or `utility`.
+        meter: String,
+        /// What is wrong with it: missing, gaps, frozen or jumped.
+        fault: String,
+        /// What is settled instead.
+        instead: String,
+    },
     /// The ledger refuses commands, for a device was granted to another controller.
     LedgerFenced {
         /// Which device, and why.

@@ -18,7 +18,7 @@ use runtime::view::{
     BusView, Counters, CycleReport, DeviceLabel, LedgerView, LiveView, MarketView, RigView,
     ServiceLabel,
 };
-use runtime::web::{Access, Tokens, WebCommand, serve};
+use runtime::web::{Access, Hall, Tokens, WebCommand, serve};
 
 /// Devices of the made-up bench: name, role, profile, bus.
 const DEVICES: &[(&str, Role, &str, &str)] = &[
@@ -87,8 +87,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
         };
+        let hall = Hall {
+            view: Arc::clone(&view),
+            commands,
+            access,
+            lease: runtime::lease::Lease::new(Arc::new(runtime::clock::SystemClock::start())),
+            alarms: runtime::alarm::Alarms::default(),
+            runs: runtime::web::Runs::beside("no-run".into()),
+            bids: None,
+        };
         tokio::select! {
-            () = serve(listener, Arc::clone(&view), commands, access, runtime::lease::Lease::new(Arc::new(runtime::clock::SystemClock::start())), runtime::alarm::Alarms::default(), runtime::web::Runs::beside("no-run".into())) => {}
+            () = serve(listener, hall) => {}
             () = bench => {}
         }
         Ok(())
@@ -404,6 +413,7 @@ impl FakeBench {
                 price_mc_per_kwh: Some(price),
                 energy_mwh: 41_500,
                 trades: 3,
+                open: None,
                 accounts: ["solar-roof", "workshop", "storage-coop", "grid"]
                     .iter()
                     .zip([1.2345, -0.8121, 0.1177, -0.5401])

@@ -7,40 +7,41 @@
 
 mod calendar;
 mod direction;
+mod doubt;
 mod opening;
+mod outside;
 mod records;
 mod seat;
 mod settling;
 mod shown;
 
+mod clearing;
 mod delivered;
 mod replay;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ledger_core::AtomId;
-use ledger_core::atom::DEPENDENCIES_MAX;
-use ledger_core::payload::Payload;
 use market::agent::UtilityGrid;
-use market::meter::{EnergyMeter, Sample};
-use market::quantity::energy_of_power_mwh;
-use market::utility::Coupling;
+use market::meter::Sample;
 use market::venue::VenueRules;
-use market::{Agent, AgentId, Interval, MarketView, Price, Venue};
-use model::{DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, Schedule, UtcTime};
+use market::{AgentId, Counter, Interval, Price, Venue};
+use model::{DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, UtcTime};
 use quantities::ActivePower;
 use serde::{Deserialize, Serialize};
 
 pub use calendar::Calendar;
 pub use delivered::{Books, Delivery, books};
+pub use outside::{Bid, BidQueue, OpenGate, Taken};
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
+use self::clearing::AtGate;
 use self::direction::DirectionWatch;
-use self::records::{clearing_payload, order_payload, terms_payload};
+use self::doubt::WatchedMeter;
 use self::seat::Seat;
-use crate::evidence::{self, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
+use crate::evidence::{Evidence, NotDurable, milliwatts};
 use crate::rig::Rig;
 use crate::view::IntervalView;
 
@@ -104,6 +105,21 @@ impl Rules {
     }
 }
 
+/// When blocks of intervals are traded ahead.
+struct AheadTimes {
+    /// Intervals of a block.
+    intervals: u64,
+    /// How long before a block its gate closes.
+    gate_ns: i64,
+    /// First interval of the next block.
+    next: u64,
+}
+
+/// When the gate of an interval closes, in market time.
+fn gate_ns(interval: &Interval) -> i64 {
+    interval.start_ns - GATE.as_nanos() as i64
+}
+
 /// A cleared interval that waits for its meters.
 struct Cleared {
     clearing: market::Clearing,
@@ -161,14 +177,24 @@ pub struct Desk {
     venue: Venue,
     pcc_max: ActivePower,
     utility: UtilityGrid,
-    utility_meter: EnergyMeter,
+    utility_meter: WatchedMeter,
     pcc: Option<DeviceIx>,
     seats: Vec<Seat>,
     /// Meters of the devices that somebody trades with.
-    meters: BTreeMap<DeviceIx, EnergyMeter>,
+    meters: BTreeMap<DeviceIx, WatchedMeter>,
     /// What a unit that an island cannot serve is worth.
     lost_load: Option<Price>,
     directions: DirectionWatch,
+    /// Names of the devices of the rig.
+    names: Vec<String>,
+    /// Orders from outside that nobody has looked at yet.
+    bids: BidQueue,
+    /// Orders from outside that were taken.
+    counter: Counter,
+    /// Who has not ordered in the last interval, and was told of.
+    silent: BTreeSet<AgentId>,
+    /// The day-ahead stage, if the rig has one.
+    ahead: Option<AheadTimes>,
     next: u64,
     waiting: Vec<Cleared>,
     /// The clearing that counts now: the cause of what control dispatches.
@@ -228,10 +254,21 @@ impl Desk {
                 self.meters.get_mut(&sample.device)
             };
             if let Some(meter) = meter {
-                // A sample that repeats an instant adds nothing; an implausible one must not count.
-                let _unchanged = meter.record(metered);
+                meter.record(metered);
             }
         }
+    }
+
+    /// The block of intervals whose day-ahead gate has closed and that nobody has looked at yet.
+    fn block_due(&mut self, market_now: i64) -> Option<std::ops::Range<u64>> {
+        let ahead = self.ahead.as_mut()?;
+        let first = self.rules.interval(ahead.next)?;
+        if market_now < first.start_ns.saturating_sub(ahead.gate_ns) {
+            return None;
+        }
+        let block = ahead.next..ahead.next.saturating_add(ahead.intervals);
+        ahead.next = block.end;
+        Some(block)
     }
 
     /// Does what is due: clears at the gate, settles after the lag.
@@ -252,15 +289,35 @@ impl Desk {
             let runs = (interval.start_ns..interval.end_ns()).contains(&market_now);
             cleared.is_excused |= runs && !bench.delivers;
         }
-        if let Some(interval) = self.rules.interval(self.next)
-            && market_now >= interval.start_ns - GATE.as_nanos() as i64
+        let at = AtGate { now, utc, bench };
+        while let Some(block) = self.block_due(market_now) {
+            let begins = self.rules.interval(block.start);
+            if begins.is_some_and(|first| market_now < gate_ns(&first)) {
+                self.clear_ahead(&at, block, evidence, &mut says)?;
+            } else {
+                says.events.push(Event::MarketNotCleared {
+                    interval: block.start,
+                    why: "its day-ahead gate was missed, and it is traded in real time alone"
+                        .into(),
+                });
+            }
+        }
+        while let Some(interval) = self.rules.interval(self.next)
+            && market_now >= gate_ns(&interval)
         {
             self.next += 1;
             // After a long stall the intervals that have begun already are not traded any more.
             if market_now < interval.start_ns {
-                self.clear(now, utc, interval, bench, evidence, &mut says)?;
+                self.clear(&at, interval, evidence, &mut says)?;
+            } else {
+                self.counter.close(interval.index);
+                says.events.push(Event::MarketNotCleared {
+                    interval: interval.index,
+                    why: "it had begun when its gate was looked at".into(),
+                });
             }
         }
+        self.hear_bids(&mut says);
         let lag = METER_LAG.as_nanos() as i64;
         while self
             .waiting
@@ -272,185 +329,7 @@ impl Desk {
         }
         Ok(says)
     }
-
-    fn clear(
-        &mut self,
-        now: Instant,
-        utc: UtcTime,
-        interval: Interval,
-        bench: &BenchNow<'_>,
-        evidence: &mut Evidence,
-        says: &mut DeskSays,
-    ) -> Result<(), NotDurable> {
-        let view = MarketView {
-            rules: self.rules.venue.book.clone(),
-            coupling: self.coupling(&interval, bench.connected),
-            lost_load: self.lost_load,
-            outlooks: self
-                .seats
-                .iter()
-                .map(|seat| {
-                    let outlook = seat.outlook(now, bench.image, &bench.bench.devices, &interval);
-                    (seat.agent.clone(), outlook)
-                })
-                .collect(),
-        };
-        let mut orders: Vec<market::Order> = self
-            .seats
-            .iter_mut()
-            .flat_map(|seat| seat.orders(&view, &interval))
-            .chain(self.utility.orders(&view, &interval))
-            .filter_map(|order| self.venue.accepted_part(order))
-            .collect();
-        for (rank, order) in orders.iter_mut().enumerate() {
-            order.rank = rank as u64;
-        }
-        let terms = self.venue.terms().map(|terms| {
-            let payload = Payload::Terms(terms_payload(interval.index, &terms));
-            evidence.draft(MARKET_OPERATOR, payload)
-        });
-        let before_orders = terms.iter().len();
-        let posted = orders.iter().map(|o| {
-            let author = evidence::party_of(o.agent.as_str());
-            evidence.draft(&author, order_payload(&interval, o))
-        });
-        let drafts = terms.into_iter().chain(posted).collect();
-        let receipts = match evidence.append(utc, drafts, Some(ORDERS_DURABLE_WITHIN)) {
-            Ok(receipts) => receipts,
-            Err(NotDurable::Late(deadline)) => {
-                says.events.push(Event::LedgerLate {
-                    deadline_ms: deadline.as_millis() as u64,
-                    policy: format!("interval {} is not cleared", interval.index),
-                });
-                return Ok(());
-            }
-            Err(stopped) => return Err(stopped),
-        };
-        let uncleared = |why: String| Event::MarketNotCleared {
-            interval: interval.index,
-            why,
-        };
-        let atoms = orders.iter().zip(receipts.iter().skip(before_orders));
-        let atoms: BTreeMap<u64, AtomId> = atoms.map(|(o, r)| (o.rank, r.atom_id)).collect();
-        let cleared = match self.venue.clear(interval, orders) {
-            Ok(cleared) => cleared,
-            Err(e) => {
-                says.events.push(uncleared(e.to_string()));
-                return Ok(());
-            }
-        };
-        let failure = cleared.failure.as_ref().map(ToString::to_string);
-        let has_failed = failure.is_some();
-        says.events.extend(failure.clone().map(uncleared));
-        let faults = cleared.refused.iter().map(ToString::to_string);
-        says.events
-            .extend(faults.map(|why| Event::OrderRefused { why }));
-        let clearing = cleared.clearing;
-        let Some(payload) = clearing_payload(&clearing, &cleared.book, &atoms) else {
-            let why = "it serves an order that is not on the ledger";
-            says.events.push(uncleared(why.into()));
-            return Ok(());
-        };
-        let payload = Payload::Clearing(payload);
-        let draft = evidence.draft(MARKET_OPERATOR, payload).after(
-            receipts
-                .iter()
-                .map(|r| r.atom_id)
-                .take(DEPENDENCIES_MAX)
-                .collect(),
-        );
-        let atom = match evidence.append(utc, vec![draft], Some(ORDERS_DURABLE_WITHIN)) {
-            Ok(receipts) => receipts.first().map(|r| r.atom_id),
-            Err(NotDurable::Late(deadline)) => {
-                says.events.push(Event::LedgerLate {
-                    deadline_ms: deadline.as_millis() as u64,
-                    policy: format!("interval {} does not count", interval.index),
-                });
-                None
-            }
-            Err(stopped) => return Err(stopped),
-        };
-        // On the ledger sooner or later, and so known, even if it came too late to be followed.
-        self.venue.take(&clearing);
-        let Some(atom) = atom else { return Ok(()) };
-        self.show_cleared(&clearing, &cleared.book, &atoms, atom, failure);
-        if has_failed {
-            // Nothing is traded, so nothing is asked of anybody; what flows is settled all the same.
-            self.waiting.push(Cleared {
-                clearing,
-                atom,
-                is_excused: true,
-            });
-            return Ok(());
-        }
-        self.cause = Some(atom);
-        self.announce(interval, clearing, atom, says);
-        Ok(())
-    }
-
-    /// Tells control and page what was cleared, and keeps it for settlement.
-    fn announce(
-        &mut self,
-        interval: Interval,
-        clearing: market::Clearing,
-        atom: AtomId,
-        says: &mut DeskSays,
-    ) {
-        let trades = clearing.fills.len() as u64;
-        for seat in &mut self.seats {
-            seat.heed(&clearing);
-        }
-        let price = clearing.reference().map(|p| p.0);
-        self.state.interval = interval.index;
-        self.state.price_mc_per_kwh = price;
-        self.state.energy_mwh = i64::try_from(clearing.quantity.0).unwrap_or(i64::MAX);
-        self.state.trades += trades;
-        says.trades += trades;
-        says.events.push(Event::MarketCleared {
-            interval: interval.index,
-            price_mc_per_kwh: price,
-            energy_mwh: self.state.energy_mwh,
-            trades,
-        });
-        let commitments = market::schedule::schedule(&clearing).unwrap_or_default();
-        let power = |agent: &AgentId| {
-            commitments
-                .iter()
-                .find(|c| c.agent == *agent)
-                .map_or(ActivePower::ZERO, |c| {
-                    ActivePower::from_watts(c.power_milliwatt as f64 / 1000.0)
-                })
-        };
-        // What several trade with one device is one setpoint.
-        let mut devices: BTreeMap<DeviceIx, ActivePower> = BTreeMap::new();
-        for seat in &self.seats {
-            let sum = devices.entry(seat.device).or_insert(ActivePower::ZERO);
-            *sum += power(&seat.agent);
-        }
-        let at = |ns: i64| Instant::from_nanos(u64::try_from(ns).unwrap_or(0));
-        says.orders.push(Order::Schedule(Schedule {
-            interval: interval.index,
-            from: at(interval.start_ns),
-            until: at(interval.end_ns()),
-            price_mc_per_kwh: price,
-            pcc: self.pcc.map(|_| power(&self.utility.agent)),
-            devices: devices.into_iter().collect(),
-        }));
-        self.waiting.push(Cleared {
-            clearing,
-            atom,
-            is_excused: false,
-        });
-    }
-
-    fn coupling(&self, interval: &Interval, connected: bool) -> Coupling {
-        let max = energy_of_power_mwh(milliwatts(self.pcc_max.as_watts()), interval.dt_ns);
-        match max {
-            Some(max) if connected => Coupling::Connected {
-                import_max: max,
-                export_max: max,
-            },
-            _ => Coupling::Islanded,
-        }
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::alarm::Alarms;
 use crate::clock::{SimClock, SystemClock};
-use crate::desk::Desk;
+use crate::desk::{BidQueue, Desk};
 use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse, job_of};
 use crate::evidence::{self, CONTROLLER, CreateError, Evidence, KeySource};
 use crate::field::Field;
@@ -89,6 +89,8 @@ pub struct Session {
     pub alarms: Alarms,
     /// What the page shows.
     pub view: Arc<LiveView>,
+    /// Where orders of the market from outside are given; `None` without a market.
+    pub bids: Option<BidQueue>,
 }
 
 /// How a run ended.
@@ -245,6 +247,7 @@ impl Session {
         let pulse = Arc::new(Pulse::default());
         let lease = Lease::new(Arc::clone(&clock));
         let alarms = Alarms::of(&rig.alarms, now);
+        let bids = desk.as_ref().map(Desk::bids);
         let engine = Engine::new(Parts {
             rig: Arc::clone(&rig),
             clock,
@@ -274,6 +277,7 @@ impl Session {
             lease,
             alarms,
             view,
+            bids,
         })
     }
 

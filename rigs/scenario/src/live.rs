@@ -13,7 +13,7 @@ use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
 use runtime::thread::Waker;
 use runtime::view::LiveView;
-use runtime::web::{Access, Runs, Tls, Tokens, WebCommand};
+use runtime::web::{Access, Hall, Runs, Tls, Tokens, WebCommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
@@ -313,12 +313,16 @@ pub(crate) fn serve(listener: TcpListener, session: &Session, access: Access, ru
             }
         }
     });
-    let view = Arc::clone(&session.view);
-    let lease = session.lease.clone();
-    let alarms = session.alarms.clone();
-    tokio::spawn(runtime::web::serve(
-        listener, view, commands, access, lease, alarms, runs,
-    ));
+    let hall = Hall {
+        view: Arc::clone(&session.view),
+        commands,
+        access,
+        lease: session.lease.clone(),
+        alarms: session.alarms.clone(),
+        runs,
+        bids: session.bids.clone(),
+    };
+    tokio::spawn(runtime::web::serve(listener, hall));
 }
 
 fn addresses(rig: &Rig, bench: Option<&EmulatedBench>) -> Vec<(String, String)> {

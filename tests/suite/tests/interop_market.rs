@@ -3,8 +3,12 @@
 
 use std::fs::File;
 
-use suite::folder;
-use suite::process::{gridrig, json_of};
+use std::path::Path;
+
+use serde_json::Value;
+use suite::bench::{Controller, TOKEN};
+use suite::process::{gridrig, json_of, script};
+use suite::{folder, root};
 
 /// Clears `count` random documents that a peer makes, and lets it judge all of them.
 fn check(peer: &str, kind: &str, count: u32, traded_min: u64) {
@@ -50,4 +54,80 @@ fn energy_and_reserve_together_cost_what_the_linear_program_says() {
 #[ignore = "needs peers"]
 fn scripts_of_the_order_book_trade_as_in_another_engine() {
     check("market_cda.py", "scripts", 3_000, 2_000);
+}
+
+/// What the bidder of the examples prints, line by line, when it orders for this participant.
+fn bid(controller: &Controller, participant: &str, more: &[&str]) -> Vec<Value> {
+    let example = root().join("docs/examples/market/bidder.py");
+    let mut bidder = script(&example.display().to_string());
+    bidder.args(["--url", &format!("http://127.0.0.1:{}", controller.page)]);
+    bidder.args([
+        "--participant",
+        participant,
+        "--price",
+        "30000",
+        "--energy",
+        "1000",
+    ]);
+    bidder.args(more).env("GRIDRIG_TOKEN", TOKEN);
+    let done = bidder.output().expect("python starts");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let lines = String::from_utf8(done.stdout).expect("text");
+    let parsed = lines.lines().map(serde_json::from_str);
+    parsed.collect::<Result<_, _>>().expect("lines of JSON")
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_bidder_in_python_trades_from_outside_and_is_refused_by_its_codes() {
+    let folder = folder();
+    let rig = |name: &str| {
+        let path = root().join("rigs/virtual").join(name);
+        std::fs::read_to_string(path).expect("there")
+    };
+    let market = rig("market.toml");
+    let (_, market) = market.split_once("[market]").expect("a market");
+    let market = market.replace("\"15s\"", "\"2s\"").replace(
+        "plug1 = { kind = \"flexible\", willingness_mc_per_kwh = 30000 }",
+        "plug1 = { kind = \"flexible\", strategy = \"external\" }",
+    );
+    let path = folder.path().join("rig.toml");
+    let text = format!("{}\n[market]{market}", rig("lab.toml"));
+    std::fs::write(&path, text).expect("written");
+    let run_dir = folder.path().join("run");
+    let controller = Controller::demo(Some(&path), &run_dir, &[]);
+
+    let taken = bid(&controller, "plug1", &["--intervals", "3"]);
+    let intervals: Vec<u64> = taken
+        .iter()
+        .filter_map(|t| t["interval"].as_u64())
+        .collect();
+    assert_eq!(intervals.len(), 3, "{taken:?}");
+    assert!(taken.iter().all(|t| t["status"] == 202), "{taken:?}");
+    let once = ["--intervals", "1"];
+    let refused = |participant, more: &[&str]| bid(&controller, participant, more).remove(0);
+    let late = refused("plug1", &["--intervals", "1", "--after-gate"]);
+    assert_eq!(
+        (&late["status"], &late["code"]),
+        (&409.into(), &"M037".into()),
+        "{late}"
+    );
+    let stranger = refused("load1", &once);
+    assert_eq!(stranger["code"], "M038", "{stranger}");
+    let beyond = refused("plug1", &["--intervals", "1", "--energy", "900000"]);
+    assert_eq!(beyond["code"], "M015", "{beyond}");
+    // The last order is settled an interval and a second after it began.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+
+    let run_dir = controller.end();
+    let books = runtime::desk::books(Path::new(&run_dir)).expect("readable");
+    let traded = books.deliveries.iter();
+    let traded = traded.filter(|d| d.participant == "plug1" && d.committed_mwh == -1_000);
+    let traded: Vec<u64> = traded.map(|d| d.interval).collect();
+    assert_eq!(traded, intervals, "{:?}", books.deliveries);
+    let mut replay = gridrig();
+    replay.args(["market", "replay"]).arg(&run_dir);
+    let said = String::from_utf8(replay.output().expect("gridrig starts").stdout).expect("text");
+    assert!(said.contains("IDENTICAL"), "{said}");
 }

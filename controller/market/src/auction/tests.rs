@@ -174,6 +174,7 @@ fn what_a_mechanism_leaves_over_is_the_operators_and_every_settlement_sums_to_ze
             parity: PARITY,
             indivisible: BTreeSet::new(),
             obligations: None,
+            ahead: None,
         })
         .unwrap();
         let cleared = venue
@@ -209,6 +210,7 @@ fn what_cannot_be_cleared_is_settled_as_imbalance_at_the_last_price() {
         parity: PARITY,
         indivisible: BTreeSet::new(),
         obligations: None,
+        ahead: None,
     };
     let mut venue = crate::Venue::new(rules("mmr")).unwrap();
     let orders = |coupled| bench(coupled).orders().to_vec();

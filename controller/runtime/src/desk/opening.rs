@@ -7,15 +7,17 @@ use market::agent::UtilityGrid;
 use market::book::Capability;
 use market::meter::{EnergyMeter, MeterRules};
 use market::quantity::energy_of_power_mwh;
-use market::venue::VenueRules;
-use market::{AgentId, BookRules, Mwh, MwhTotal, Venue};
+use market::venue::{AheadRules, VenueRules};
+use market::{AgentId, BookRules, Counter, Mwh, MwhTotal, Venue};
 use model::{DeviceIx, Instant, UtcTime};
 
 use super::direction::DirectionWatch;
+use super::doubt::WatchedMeter;
+use super::outside::BidQueue;
 use super::seat::{self, Seat};
 use super::{
-    Desk, DeskError, DeskState, FIRST_START, PRICE_CAP, PRICE_FLOOR, PRICE_TICK, RULES_FILE,
-    RULES_SCHEMA, RULES_SUBJECT, Rules, UTILITY,
+    AheadTimes, Desk, DeskError, DeskState, FIRST_START, PRICE_CAP, PRICE_FLOOR, PRICE_TICK,
+    RULES_FILE, RULES_SCHEMA, RULES_SUBJECT, Rules, UTILITY,
 };
 use crate::evidence::{self, CONTROLLER, Evidence, milliwatts};
 use crate::rig::Rig;
@@ -28,6 +30,10 @@ const METER_RULES: MeterRules = MeterRules {
     valid_ppm: 950_000,
     estimated_ppm: 500_000,
 };
+
+/// Multiple of its stated limits beyond which a device cannot be.
+/// Chosen: twice, more than any inverter bears for the time of a sample.
+const OVER_LIMITS: f64 = 2.0;
 
 impl Desk {
     /// Opens the desk of a rig: writes its rules into the run folder and binds them to the ledger.
@@ -77,18 +83,25 @@ impl Desk {
             seats.push(seat);
         }
         let obligations = market.obligations.clone();
+        let outside = seats.iter().filter(|seat: &&Seat| seat.is_outside());
+        let outsiders: BTreeSet<AgentId> = outside.map(|seat| seat.agent.clone()).collect();
+        // Nobody from outside may order what its device cannot do.
+        let are_bounded = obligations.is_some() || !outsiders.is_empty();
         let rules = Rules {
             schema: RULES_SCHEMA,
             venue: VenueRules {
                 mechanism: market.mechanism.clone(),
                 book: BookRules {
-                    capabilities: obligations.is_some().then_some(capabilities),
+                    capabilities: are_bounded.then_some(capabilities),
                     ..BookRules::bounded(PRICE_FLOOR, PRICE_CAP, PRICE_TICK)
                 },
                 utility: UTILITY.into(),
                 parity,
                 indivisible,
                 obligations,
+                ahead: market.day_ahead.as_ref().map(|stage| AheadRules {
+                    mechanism: stage.mechanism.clone(),
+                }),
             },
             epoch_utc_ns: utc.unix_nanos().saturating_sub(now.as_nanos() as i64),
             first_start_ns: FIRST_START.as_nanos() as i64,
@@ -99,10 +112,28 @@ impl Desk {
         std::fs::write(run_dir.join(RULES_FILE), &bytes).map_err(DeskError::Write)?;
         let bind = evidence::document(RULES_SUBJECT, &bytes, "rules of this run's market");
         evidence.note(utc, vec![evidence.draft(CONTROLLER, bind)])?;
+        let ahead = market.day_ahead.as_ref().map(|stage| {
+            let gate_ns = stage.gate.as_nanos() as i64;
+            // Blocks whose gate had closed before the run began are traded in real time alone.
+            let is_open = |block: &u64| {
+                let first = rules.interval(block * stage.intervals);
+                first.is_none_or(|first| first.start_ns - gate_ns >= now.as_nanos() as i64)
+            };
+            AheadTimes {
+                intervals: stage.intervals,
+                gate_ns,
+                next: (0..).find(is_open).unwrap_or_default() * stage.intervals,
+            }
+        });
         let meter = || EnergyMeter::new(METER_RULES).map_err(|e| wrong(&e));
         let mut meters = BTreeMap::new();
         for seat in &seats {
-            meters.insert(seat.device, meter()?);
+            let limits = rig.devices[seat.device.index()].p;
+            let most = limits.map(|p| {
+                let (low, high) = (p.lower().as_watts().abs(), p.upper().as_watts().abs());
+                milliwatts(low.max(high) * OVER_LIMITS)
+            });
+            meters.insert(seat.device, WatchedMeter::new(meter()?, most));
         }
         Ok(Self {
             venue,
@@ -111,13 +142,19 @@ impl Desk {
                 agent: UTILITY.into(),
                 parity,
             },
-            utility_meter: meter()?,
+            // What flows at the coupling has no limit that a rig must state.
+            utility_meter: WatchedMeter::new(meter()?, None),
             pcc: bench.first(model::Role::Pcc).map(|(ix, _)| ix),
             rules,
             seats,
             meters,
             lost_load: market.lost_load,
             directions: DirectionWatch::default(),
+            names: rig.devices.iter().map(|d| d.id.to_string()).collect(),
+            bids: BidQueue::default(),
+            counter: Counter::new(outsiders),
+            silent: BTreeSet::new(),
+            ahead,
             next: 0,
             waiting: Vec::new(),
             cause: None,

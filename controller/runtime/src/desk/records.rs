@@ -122,6 +122,7 @@ pub(super) fn settlement_payload(settlement: &Settlement, is_excused: bool) -> p
             Item::Unaccounted => "unaccounted",
             Item::Surplus => "surplus",
             Item::Penalty => "penalty",
+            Item::Ahead => "day_ahead",
         }
         .into(),
     });

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload};
+use market::venue::ahead;
 use market::{Order, Venue};
 use sha3::{Digest, Sha3_256};
 
@@ -161,18 +162,31 @@ impl Again {
     }
 
     fn clear(&mut self, found: &payload::Clearing) -> Result<(), String> {
-        let interval = self.rules.interval(found.interval);
+        let (index, is_ahead) = ahead::interval_of(found.interval);
+        let interval = self.rules.interval(index);
         let interval = interval.ok_or("there is no such interval")?;
         let recorded = self.orders.remove(&found.interval).unwrap_or_default();
         let (atoms, orders): (BTreeMap<u64, AtomId>, Vec<Order>) = (recorded.into_iter())
             .map(|(atom, order)| ((order.rank, atom), order))
             .unzip();
-        let cleared = (self.venue.clear(interval, orders)).map_err(|e| e.to_string())?;
+        let cleared = if is_ahead {
+            let product = ahead::product(interval);
+            let cleared = self.venue.clear_ahead(product, orders);
+            cleared.transpose().ok_or("there is no day-ahead stage")?
+        } else {
+            self.venue.clear(interval, orders)
+        };
+        let cleared = cleared.map_err(|e| e.to_string())?;
         let now_comes = clearing_payload(&cleared.clearing, &cleared.book, &atoms);
         if now_comes.as_ref() != Some(found) {
             return Err(format!(
                 "clearing: recorded {found:?}, recomputed {now_comes:?}"
             ));
+        }
+        if is_ahead {
+            self.venue.take_ahead(&cleared.clearing);
+            self.cleared += 1;
+            return Ok(());
         }
         self.venue.take(&cleared.clearing);
         self.clearings.insert(found.interval, cleared.clearing);
@@ -275,6 +289,7 @@ mod tests {
                 },
                 indivisible: [].into(),
                 obligations: None,
+                ahead: None,
             },
             epoch_utc_ns,
             first_start_ns: 0,
@@ -313,7 +328,7 @@ mod tests {
             Order::single("buyer".into(), Side::Buy, Price(20_000), Mwh(500)).ranked(1),
         ];
         let atoms = orders.iter().map(|one| {
-            let payload = crate::desk::order_payload(&interval(1), one);
+            let payload = crate::desk::records::order_payload(&interval(1), one);
             let atom = note(&crate::evidence::party_of(one.agent.as_str()), payload);
             (one.rank, atom)
         });

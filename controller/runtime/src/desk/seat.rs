@@ -24,7 +24,8 @@ pub(super) struct Seat {
     pub(super) device: DeviceIx,
     pub(super) share_ppm: u32,
     pub(super) kind: ParticipantKind,
-    participant: Participant,
+    /// Who orders for it; `None` when its orders come from outside.
+    participant: Option<Participant>,
     /// Prices that a planning storage expects, one for each interval from the first; again from
     /// the start when they end.
     forecast: Vec<Price>,
@@ -64,7 +65,10 @@ impl Seat {
         view: &market::MarketView,
         interval: &Interval,
     ) -> Vec<market::Order> {
-        if let Participant::PlannedBattery(it) = &mut self.participant
+        let Some(participant) = &mut self.participant else {
+            return Vec::new();
+        };
+        if let Participant::PlannedBattery(it) = participant
             && !self.forecast.is_empty()
         {
             let after = interval.index.wrapping_add(1) % self.forecast.len() as u64;
@@ -72,12 +76,33 @@ impl Seat {
             prices.rotate_left(after as usize);
             it.expect(Some(prices));
         }
-        market::Agent::orders(&mut self.participant, view, interval)
+        market::Agent::orders(participant, view, interval)
+    }
+
+    /// Whether its orders come from outside.
+    pub(super) fn is_outside(&self) -> bool {
+        self.participant.is_none()
+    }
+
+    /// Why it cannot order with this outlook, if it cannot.
+    pub(super) fn is_blind(&self, outlook: &Outlook) -> Option<&'static str> {
+        match self.kind {
+            _ if self.is_outside() => None,
+            ParticipantKind::Pv | ParticipantKind::MustRun if outlook.forecast.is_none() => {
+                Some("what its device does now is not known")
+            }
+            ParticipantKind::Storage if outlook.state_of_charge_ppm.is_none() => {
+                Some("how full its storage is is not known")
+            }
+            _ => None,
+        }
     }
 
     /// Lets it learn from what came out.
     pub(super) fn heed(&mut self, clearing: &market::Clearing) {
-        market::Agent::heed(&mut self.participant, clearing);
+        if let Some(participant) = &mut self.participant {
+            market::Agent::heed(participant, clearing);
+        }
     }
 
     /// What it expects of the interval: its part of what the device does now, or for a load that
@@ -150,9 +175,10 @@ fn participant(
     how: &Participation,
     spec: &DeviceSpec,
     interval_ns: i64,
-) -> Result<Participant, String> {
+) -> Result<Option<Participant>, String> {
     let agent = AgentId::from(how.name.as_str());
-    Ok(match how.strategy {
+    Ok(Some(match how.strategy {
+        Strategy::External => return Ok(None),
         Strategy::PriceTaker { limit_mc: None } => Participant::MustRun(MustRunLoad { agent }),
         Strategy::PriceTaker {
             limit_mc: Some(limit),
@@ -220,7 +246,7 @@ fn participant(
             let vehicle = ElectricVehicle::try_from(declared).map_err(|e| e.to_string())?;
             Participant::ElectricVehicle(vehicle)
         }
-    })
+    }))
 }
 
 fn nanoseconds(span: Duration) -> i64 {

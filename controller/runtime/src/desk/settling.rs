@@ -6,14 +6,24 @@ use ledger_core::payload::Payload;
 use ledger_node::AtomDraft;
 use market::meter::Reading;
 use market::venue::Settled;
-use market::{AgentId, MwhTotal};
-use model::{Event, UtcTime};
+use market::{AgentId, Interval, MwhTotal};
+use model::{DeviceIx, Event, UtcTime};
 
 use super::direction;
+use super::doubt::Doubt;
 use super::records::{reading_payload, settlement_payload};
 use super::seat::Seat;
 use super::{Cleared, Desk, DeskSays, UTILITY};
 use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable};
+
+fn doubted(interval: &Interval, meter: String, doubt: Doubt) -> Event {
+    Event::MeterDoubted {
+        interval: interval.index,
+        meter,
+        fault: doubt.name().into(),
+        instead: doubt.instead().into(),
+    }
+}
 
 impl Desk {
     /// What the meters say of each participant; the energy of a device is split among those who
@@ -32,11 +42,13 @@ impl Desk {
             let parts: Vec<(MwhTotal, u32)> = (seats.iter())
                 .map(|seat| (clearing.position(&seat.agent), seat.share_ppm))
                 .collect();
-            let reading = meter.close(&clearing.interval);
+            let committed = parts.iter().map(|(committed, _)| *committed).sum();
+            let (reading, doubt) = meter.close(&clearing.interval, committed);
+            let name = |device: DeviceIx| self.names[device.index()].clone();
+            events.extend(doubt.map(|doubt| doubted(&clearing.interval, name(*device), doubt)));
             if let (Reading::Valid { energy }, Some(first), false) =
                 (reading, seats.first(), is_excused)
             {
-                let committed = parts.iter().map(|(committed, _)| *committed).sum();
                 let interval = &clearing.interval;
                 let watch = &mut self.directions;
                 if watch.see(*device, first.kind, committed, energy, interval) {
@@ -63,7 +75,15 @@ impl Desk {
         let interval = cleared.clearing.interval;
         let is_excused = cleared.is_excused;
         let readings = self.readings(&cleared.clearing, is_excused, &mut says.events);
-        let coupling = self.pcc.map(|_| self.utility_meter.close(&interval));
+        let traded = cleared.clearing.position(&self.utility.agent);
+        let coupling = self
+            .pcc
+            .map(|_| self.utility_meter.close(&interval, traded));
+        let coupling = coupling.map(|(reading, doubt)| {
+            let told = doubt.map(|doubt| doubted(&interval, UTILITY.into(), doubt));
+            says.events.extend(told);
+            reading
+        });
         let settled =
             (self.venue).settle(&cleared.clearing, readings.clone(), coupling, is_excused);
         let Settled {

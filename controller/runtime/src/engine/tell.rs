@@ -169,6 +169,7 @@ impl Engine {
                 price_mc_per_kwh: state.price_mc_per_kwh,
                 energy_mwh: state.energy_mwh,
                 trades: state.trades,
+                open: desk.open_gate(),
                 accounts: state
                     .accounts
                     .iter()

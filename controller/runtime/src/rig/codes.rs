@@ -238,6 +238,18 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A penalty needs a tolerance that is not negative and steps of standing that follow one another: first more collateral is called, then energy is capped, then the participant is suspended and comes back capped. A deposit without `[market.penalty]` covers nothing.",
     ),
     (
+        "R105",
+        "A participant whose strategy is `external` is bound to what its device can exchange in an interval: an order beyond that is refused with M015. So the device states its `limits.p`.",
+    ),
+    (
+        "R106",
+        "The gate of the day-ahead stage closes before the real-time gate of the first interval of its block, by a second at least: the positions are on the ledger by then.",
+    ),
+    (
+        "R107",
+        "A deposit covers what orders of one interval could cost. What positions that are traded ahead could cost when the price of real time is another is not held back, so a market has a day-ahead stage or a penalty.",
+    ),
+    (
         "R123",
         "A file with a token or a key can be used by others on its machine. Whoever reads it can do what its owner may. Give it the mode 0600, and replace it if somebody else may have read it.",
     ),

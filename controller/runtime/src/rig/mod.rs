@@ -372,6 +372,19 @@ pub struct Market {
     pub participants: Vec<Participation>,
     /// What binds them to what they committed, if anything does.
     pub obligations: Option<market::venue::ObligationRules>,
+    /// The day-ahead stage, if there is one.
+    pub day_ahead: Option<DayAhead>,
+}
+
+/// The day-ahead stage of a market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayAhead {
+    /// Intervals that are traded at once.
+    pub intervals: u64,
+    /// How long before the first of them the gate closes.
+    pub gate: Duration,
+    /// Name of the mechanism.
+    pub mechanism: String,
 }
 
 /// One participant of the market.
@@ -409,6 +422,8 @@ pub enum ParticipantKind {
 /// How a participant orders. Prices in milli-cent per kWh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
+    /// Its orders come from outside.
+    External,
     /// Takes any price that is better than doing without.
     PriceTaker {
         /// The most it pays, or the least it takes; `None` pays any price.

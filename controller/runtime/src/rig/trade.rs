@@ -10,6 +10,7 @@ use super::parse::Reader;
 use super::sections::Place;
 use super::{Market, RigDevice};
 
+mod ahead;
 mod participant;
 mod penalty;
 
@@ -72,9 +73,10 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         .quantity::<ActivePower>("pcc_max")
         .map(|p| p.value.abs());
     let lost_load = table.integer("lost_load_mc_per_kwh", 0..=crate::desk::PRICE_CAP.0);
-    let mechanism = mechanism(&table);
+    let mechanism = mechanism_of(&table, MECHANISM_DEFAULT);
     let participants = participant::participants(&table, devices);
     let obligations = penalty::obligations(&table, &participants);
+    let day_ahead = ahead::stage(&table, mechanism.as_deref(), obligations.is_some());
     table.finish();
     Some(Market {
         interval: interval?.value,
@@ -84,14 +86,15 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         lost_load: lost_load.map(|price| market::Price(price.value)),
         participants,
         obligations,
+        day_ahead,
     })
 }
 
 /// The mechanism's name, if a bench can use it.
-fn mechanism(table: &Table<'_>) -> Option<String> {
+pub(super) fn mechanism_of(table: &Table<'_>, otherwise: &str) -> Option<String> {
     const KEY: &str = "mechanism";
     if !table.has(KEY) {
-        return Some(MECHANISM_DEFAULT.into());
+        return Some(otherwise.into());
     }
     let name = table.text(KEY)?;
     match Auction::by_name(&name.value, std::collections::BTreeSet::new()) {

@@ -297,6 +297,46 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("Interval {interval} is not settled: {why}."),
             json!({ "interval": interval, "why": why }),
         ),
+        Event::DayAheadTraded {
+            from,
+            intervals,
+            energy_mwh,
+            trades,
+        } => row(
+            "day_ahead_traded",
+            Info,
+            None,
+            format!(
+                "{intervals} intervals from {from} on are traded ahead: {:.1} Wh.",
+                *energy_mwh as f64 / 1e3
+            ),
+            json!({
+                "from": from, "intervals": intervals, "energy_mwh": energy_mwh, "trades": trades,
+            }),
+        ),
+        Event::MarketSilent {
+            interval,
+            participant,
+            why,
+        } => row(
+            "market_silent",
+            Warning,
+            None,
+            format!("{participant} orders nothing from interval {interval} on: {why}."),
+            json!({ "interval": interval, "participant": participant, "why": why }),
+        ),
+        Event::MeterDoubted {
+            interval,
+            meter,
+            fault,
+            instead,
+        } => row(
+            "meter_doubted",
+            Warning,
+            None,
+            format!("The meter of {meter} is {fault} in interval {interval}: {instead}."),
+            json!({ "interval": interval, "meter": meter, "fault": fault, "instead": instead }),
+        ),
         Event::PenaltyCharged {
             interval,
             participant,

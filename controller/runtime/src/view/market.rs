@@ -22,6 +22,8 @@ pub struct MarketView {
     pub trades: u64,
     /// Accounts with their balances, as text with unit; positive = has been paid.
     pub accounts: Vec<(String, String)>,
+    /// What one who orders from outside has to know; `None` where nobody does.
+    pub open: Option<crate::desk::OpenGate>,
     /// The last intervals, oldest first.
     pub intervals: Vec<Arc<IntervalView>>,
 }

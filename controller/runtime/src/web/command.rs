@@ -263,7 +263,7 @@ fn ended() -> Problem {
     }
 }
 
-fn busy() -> Problem {
+pub(super) fn busy() -> Problem {
     Problem {
         status: StatusCode::SERVICE_UNAVAILABLE,
         code: "busy",

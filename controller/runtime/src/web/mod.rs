@@ -18,6 +18,7 @@ mod lock;
 mod login;
 mod metrics;
 mod moment;
+mod orders;
 mod past;
 mod patience;
 pub mod secret;
@@ -45,6 +46,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::MissedTickBehavior;
 
 use crate::alarm::Alarms;
+use crate::desk::BidQueue;
 use crate::lease::Lease;
 use crate::view::LiveView;
 use answer::{Problem, json};
@@ -74,12 +76,31 @@ struct Desk {
     lease: Lease,
     alarms: Alarms,
     runs: Runs,
+    bids: Option<BidQueue>,
     streams: Arc<Semaphore>,
     latest: Latest,
 }
 
 /// The state of a cycle as text, made once for all streams: its number, and the text.
 type Latest = Arc<Mutex<Option<(u64, Arc<str>)>>>;
+
+/// What page and API show and reach.
+pub struct Hall {
+    /// What is shown.
+    pub view: Arc<LiveView>,
+    /// Where commands go.
+    pub commands: mpsc::Sender<WebCommand>,
+    /// Who may ask for what.
+    pub access: Access,
+    /// Who has the bench.
+    pub lease: Lease,
+    /// What a person shall look at.
+    pub alarms: Alarms,
+    /// The runs of before.
+    pub runs: Runs,
+    /// Where orders of the market go; `None` without a market.
+    pub bids: Option<BidQueue>,
+}
 
 /// A route: method, path, what it needs, handler. The OpenAPI document lists the same ones with their
 /// needs, which a test compares.
@@ -130,6 +151,12 @@ fn routes() -> Vec<Route> {
         ("get", "/api/v1/runs", Need::Look, get(past::runs)),
         ("get", "/api/v1/stream", Need::Look, get(stream)),
         ("post", "/api/v1/safe", Need::Nothing, post(command::safe)),
+        (
+            "post",
+            "/api/v1/market/orders",
+            OPERATE,
+            post(orders::order),
+        ),
         ("post", "/api/v1/lock/take", OPERATE, post(lock::take)),
         ("post", "/api/v1/lock/drop", OPERATE, post(lock::give_back)),
         (
@@ -225,14 +252,16 @@ async fn file(asset: Asset) -> Response {
 }
 
 /// The application, ready to be served.
-fn app(
-    view: Arc<LiveView>,
-    commands: mpsc::Sender<WebCommand>,
-    access: Access,
-    lease: Lease,
-    alarms: Alarms,
-    runs: Runs,
-) -> Router {
+fn app(hall: Hall) -> Router {
+    let Hall {
+        view,
+        commands,
+        access,
+        lease,
+        alarms,
+        runs,
+        bids,
+    } = hall;
     let desk = Desk {
         view,
         commands,
@@ -240,6 +269,7 @@ fn app(
         lease,
         alarms,
         runs,
+        bids,
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         latest: Latest::default(),
     };
@@ -257,18 +287,9 @@ fn app(
 }
 
 /// Serves page and API; drop the future to end it.
-pub async fn serve(
-    listener: TcpListener,
-    view: Arc<LiveView>,
-    commands: mpsc::Sender<WebCommand>,
-    access: Access,
-    lease: Lease,
-    alarms: Alarms,
-    runs: Runs,
-) {
-    let tls = access.tls.clone();
-    let app = app(view, commands, access, lease, alarms, runs);
-    door::keep(listener, app, tls).await;
+pub async fn serve(listener: TcpListener, hall: Hall) {
+    let tls = hall.access.tls.clone();
+    door::keep(listener, app(hall), tls).await;
 }
 
 async fn metrics_page(State(desk): State<Desk>) -> Response {

@@ -15,7 +15,7 @@ use runtime::alarm::Alarms;
 use runtime::clock::SystemClock;
 use runtime::lease::Lease;
 use runtime::view::{CycleReport, DeviceLabel, LiveView, RigView};
-use runtime::web::{Access, Runs};
+use runtime::web::{Access, Hall, Runs, Tokens};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -51,24 +51,25 @@ pub(super) fn serve() -> Result<(), BenchError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.map_err(failed("the page has no port"))?;
         let address = listener.local_addr();
-        let port = address.map_err(failed("the page has no port"))?.port();
+        let address = address.map_err(failed("the page has no port"))?;
+        let port = address.port();
         let view = Arc::new(view());
         let (commands, _nobody) = mpsc::channel(1);
         let clock = Arc::new(SystemClock::start());
-        let access = Access {
-            loopback: true,
-            token: None,
-        };
-        let served = runtime::web::serve(
-            listener,
-            Arc::clone(&view),
+        let hall = Hall {
+            view: Arc::clone(&view),
             commands,
-            access,
-            Lease::new(clock),
-            Alarms::of(&[], model::Instant::START),
-            Runs::beside(std::path::PathBuf::from("no-run")),
-        );
-        tokio::spawn(served);
+            access: Access {
+                address,
+                tokens: Tokens::default(),
+                tls: None,
+            },
+            lease: Lease::new(clock),
+            alarms: Alarms::of(&[], model::Instant::START),
+            runs: Runs::beside(std::path::PathBuf::from("no-run")),
+            bids: None,
+        };
+        tokio::spawn(runtime::web::serve(listener, hall));
         tokio::spawn(turn(view));
         child::tell(&json!({ "port": port }))?;
         let _ = tokio::task::spawn_blocking(child::wait_for_parent).await;

@@ -55,6 +55,7 @@ fn venue_of(bound: &[&str], deposit: i128) -> Venue {
         },
         indivisible: BTreeSet::new(),
         obligations: Some(obligations),
+        ahead: None,
     };
     Venue::new(rules).unwrap()
 }

@@ -67,6 +67,20 @@ pub(super) fn participants(
             sum.0 += u64::from(share_ppm);
             sum.1 += 1;
         }
+        if let (Some(index), Some((_, Strategy::External))) = (index, &strategy)
+            && devices[index].0.p.is_none()
+        {
+            document.error(
+                "R105",
+                name.span.clone(),
+                format!(
+                    "`{}` orders from outside, and the rig states no limits of `{}`",
+                    name.value, devices[index].0.id
+                ),
+                "",
+                "give the device `limits = { p = \"-2..0kW\" }`: what is ordered beyond is refused",
+            );
+        }
         if let (Some(device), Some((kind, strategy))) = (index, strategy) {
             found.push(Participation {
                 name: name.value,
@@ -109,6 +123,7 @@ enum Name {
     Thresholds,
     BatteryDp,
     Vehicle,
+    External,
 }
 
 /// A kind, and which strategies it may follow; the first is what it does by default.
@@ -118,10 +133,11 @@ struct Kind {
     strategies: &'static [(&'static str, Name)],
 }
 
-const TRADERS: [(&str, Name); 3] = [
+const TRADERS: [(&str, Name); 4] = [
     ("price_taker", Name::PriceTaker),
     ("zi", Name::Zi),
     ("zip", Name::Zip),
+    ("external", Name::External),
 ];
 
 const KINDS: [Kind; 4] = [
@@ -143,6 +159,7 @@ const KINDS: [Kind; 4] = [
             ("zi", Name::Zi),
             ("zip", Name::Zip),
             ("quadratic", Name::Quadratic),
+            ("external", Name::External),
         ],
     },
     Kind {
@@ -152,6 +169,7 @@ const KINDS: [Kind; 4] = [
             ("thresholds", Name::Thresholds),
             ("battery_dp", Name::BatteryDp),
             ("ev", Name::Vehicle),
+            ("external", Name::External),
         ],
     },
 ];
@@ -191,6 +209,7 @@ fn strategy(entry: &Table<'_>) -> Option<(ParticipantKind, Strategy)> {
                 _ => Some(limit()?),
             },
         },
+        Name::External => Strategy::External,
         Name::Zi => {
             let (limit_mc, seed) = (limit(), seed());
             let constrained = match entry.has("constrained") {

@@ -41,6 +41,12 @@ const CALLS: &[(&str, &str, &str, [u16; 5])] = &[
     ("GET", "/api/v1/lock", "", [401, 403, 200, 200, 200]),
     ("GET", "/api/v1/dispatches", "", [401, 403, 200, 200, 200]),
     ("GET", "/api/v1/market", "", [401, 403, 200, 200, 200]),
+    (
+        "POST",
+        "/api/v1/market/orders",
+        r#"{"participant":"plug1"}"#,
+        [401, 403, 403, 400, 400],
+    ),
     ("GET", "/api/v1/services", "", [401, 403, 200, 200, 200]),
     ("GET", "/api/v1/ledger", "", [401, 403, 200, 200, 200]),
     ("GET", "/api/v1/alarms", "", [401, 403, 200, 200, 200]),

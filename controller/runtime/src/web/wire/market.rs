@@ -19,6 +19,64 @@ pub struct Market {
     pub trades: u64,
     /// Accounts.
     pub accounts: Vec<Account>,
+    /// Where orders from outside are taken; `null` where the rig has nobody who gives any.
+    pub open: Option<OpenGate>,
+}
+
+/// What one who orders from outside has to know.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpenGate {
+    /// The next interval whose gate is open.
+    pub interval: u64,
+    /// When it begins, UTC.
+    pub begins_utc: String,
+    /// When its gate closes, UTC.
+    pub gate_utc: String,
+    /// Length of an interval in seconds.
+    pub interval_s: f64,
+    /// Lowest price.
+    pub floor_mc_per_kwh: i64,
+    /// Highest price.
+    pub cap_mc_per_kwh: i64,
+    /// All prices are multiples of this.
+    pub tick_mc_per_kwh: i64,
+    /// Most steps of an order.
+    pub steps_max: usize,
+    /// Who orders from outside.
+    pub participants: Vec<Outsider>,
+}
+
+/// One who orders from outside.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outsider {
+    /// Its name.
+    pub name: String,
+    /// The most that it may buy in an interval now, in milliwatt-hours.
+    pub buy_max_mwh: String,
+    /// The most that it may sell.
+    pub sell_max_mwh: String,
+}
+
+impl OpenGate {
+    fn of(open: crate::desk::OpenGate) -> Self {
+        Self {
+            interval: open.next.interval,
+            begins_utc: open.next.begins.to_string(),
+            gate_utc: open.next.gate.to_string(),
+            interval_s: open.interval_ns as f64 / 1e9,
+            floor_mc_per_kwh: open.floor_mc,
+            cap_mc_per_kwh: open.cap_mc,
+            tick_mc_per_kwh: open.tick_mc,
+            steps_max: open.steps_max,
+            participants: (open.outsiders.into_iter())
+                .map(|(name, buys, sells)| Outsider {
+                    name,
+                    buy_max_mwh: buys.to_string(),
+                    sell_max_mwh: sells.to_string(),
+                })
+                .collect(),
+        }
+    }
 }
 
 /// An account of the market.
@@ -114,6 +172,7 @@ impl From<&MarketView> for Market {
             accounts: accounts
                 .map(|(name, balance)| Account { name, balance })
                 .collect(),
+            open: m.open.clone().map(OpenGate::of),
         }
     }
 }

@@ -1,0 +1,375 @@
+//! The gates: asks who orders, records, clears, and tells what came out.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use ledger_core::AtomId;
+use ledger_core::atom::DEPENDENCIES_MAX;
+use ledger_core::payload::Payload;
+use ledger_node::AtomDraft;
+use market::quantity::energy_of_power_mwh;
+use market::utility::Coupling;
+use market::venue::{self, ahead};
+use market::{Agent, AgentId, Interval, MarketView, Order};
+use model::{DeviceIx, Event, Instant, Schedule, UtcTime};
+use quantities::ActivePower;
+
+use super::records::{clearing_payload, order_payload, terms_payload};
+use super::{BenchNow, Cleared, Desk, DeskSays, ORDERS_DURABLE_WITHIN};
+use crate::evidence::{self, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
+
+/// When a gate closes, and what is known then.
+pub(super) struct AtGate<'a> {
+    pub(super) now: Instant,
+    pub(super) utc: UtcTime,
+    pub(super) bench: &'a BenchNow<'a>,
+}
+
+/// The orders of an interval on the ledger.
+struct Posted {
+    /// The record of each order by its rank.
+    by_rank: BTreeMap<u64, AtomId>,
+    /// All records, the terms before them included.
+    all: Vec<AtomId>,
+}
+
+impl Posted {
+    fn of(orders: &[Order], receipts: &[AtomId], before: usize) -> Self {
+        let atoms = orders.iter().zip(receipts.iter().skip(before));
+        Self {
+            by_rank: atoms.map(|(o, atom)| (o.rank, *atom)).collect(),
+            all: receipts.to_vec(),
+        }
+    }
+}
+
+fn uncleared(interval: u64, why: impl std::fmt::Display) -> Event {
+    Event::MarketNotCleared {
+        interval,
+        why: why.to_string(),
+    }
+}
+
+/// Appends records; `None` when they were late, which is told with what follows.
+fn append(
+    utc: UtcTime,
+    drafts: Vec<AtomDraft>,
+    follows: impl FnOnce() -> String,
+    evidence: &mut Evidence,
+    says: &mut DeskSays,
+) -> Result<Option<Vec<AtomId>>, NotDurable> {
+    match evidence.append(utc, drafts, Some(ORDERS_DURABLE_WITHIN)) {
+        Ok(receipts) => Ok(Some(receipts.iter().map(|r| r.atom_id).collect())),
+        Err(NotDurable::Late(deadline)) => {
+            says.events.push(Event::LedgerLate {
+                deadline_ms: deadline.as_millis() as u64,
+                policy: follows(),
+            });
+            Ok(None)
+        }
+        Err(stopped) => Err(stopped),
+    }
+}
+
+fn order_drafts(interval: &Interval, orders: &[Order], evidence: &Evidence) -> Vec<AtomDraft> {
+    let draft = |order: &Order| {
+        let author = evidence::party_of(order.agent.as_str());
+        evidence.draft(&author, order_payload(interval, order))
+    };
+    orders.iter().map(draft).collect()
+}
+
+/// The record of what was cleared, after that of its orders; tells what was refused, and when there
+/// is none.
+fn clearing_draft(
+    cleared: &venue::Cleared,
+    posted: &Posted,
+    evidence: &Evidence,
+    says: &mut DeskSays,
+) -> Option<AtomDraft> {
+    let (interval, _) = ahead::interval_of(cleared.clearing.interval.index);
+    let failure = cleared.failure.iter();
+    says.events
+        .extend(failure.map(|why| uncleared(interval, why)));
+    let faults = cleared.refused.iter().map(ToString::to_string);
+    says.events
+        .extend(faults.map(|why| Event::OrderRefused { why }));
+    let Some(payload) = clearing_payload(&cleared.clearing, &cleared.book, &posted.by_rank) else {
+        let why = "it serves an order that is not on the ledger";
+        says.events.push(uncleared(interval, why));
+        return None;
+    };
+    let orders = posted.all.iter().copied().take(DEPENDENCIES_MAX);
+    let draft = evidence.draft(MARKET_OPERATOR, Payload::Clearing(payload));
+    Some(draft.after(orders.collect()))
+}
+
+impl Desk {
+    /// Clears an interval in real time.
+    pub(super) fn clear(
+        &mut self,
+        at: &AtGate<'_>,
+        interval: Interval,
+        evidence: &mut Evidence,
+        says: &mut DeskSays,
+    ) -> Result<(), NotDurable> {
+        let index = interval.index;
+        let (outside, absent) = self.counter.close(index);
+        let view = self.view(at, &interval);
+        self.tell_silence(&interval, &view, &absent, says);
+        let orders = self.orders(&view, &interval, outside);
+        let terms = self.venue.terms().map(|terms| {
+            let payload = Payload::Terms(terms_payload(index, &terms));
+            evidence.draft(MARKET_OPERATOR, payload)
+        });
+        let before_orders = terms.iter().len();
+        let mut drafts: Vec<AtomDraft> = terms.into_iter().collect();
+        drafts.extend(order_drafts(&interval, &orders, evidence));
+        let late = || format!("interval {index} is not cleared");
+        let Some(receipts) = append(at.utc, drafts, late, evidence, says)? else {
+            return Ok(());
+        };
+        let posted = Posted::of(&orders, &receipts, before_orders);
+        let cleared = match self.venue.clear(interval, orders) {
+            Ok(cleared) => cleared,
+            Err(e) => {
+                says.events.push(uncleared(index, e));
+                return Ok(());
+            }
+        };
+        let Some(draft) = clearing_draft(&cleared, &posted, evidence, says) else {
+            return Ok(());
+        };
+        let late = || format!("interval {index} does not count");
+        let atoms = append(at.utc, vec![draft], late, evidence, says)?;
+        // On the ledger sooner or later, and so known, even if it came too late to be followed.
+        self.venue.take(&cleared.clearing);
+        let Some(atom) = atoms.and_then(|atoms| atoms.first().copied()) else {
+            return Ok(());
+        };
+        let failure = cleared.failure.as_ref().map(ToString::to_string);
+        self.show_cleared(
+            &cleared.clearing,
+            &cleared.book,
+            &posted.by_rank,
+            atom,
+            failure,
+        );
+        if cleared.failure.is_some() {
+            // Nothing is traded, so nothing is asked of anybody; what flows is settled all the same.
+            self.waiting.push(Cleared {
+                clearing: cleared.clearing,
+                atom,
+                is_excused: true,
+            });
+            return Ok(());
+        }
+        self.cause = Some(atom);
+        self.announce(interval, cleared.clearing, atom, says);
+        Ok(())
+    }
+
+    /// Trades a block of intervals ahead: all orders in one record of the ledger's time, all
+    /// clearings in another, so that a long block delays a cycle no more than a short one.
+    pub(super) fn clear_ahead(
+        &mut self,
+        at: &AtGate<'_>,
+        block: Range<u64>,
+        evidence: &mut Evidence,
+        says: &mut DeskSays,
+    ) -> Result<(), NotDurable> {
+        let mut products = Vec::new();
+        let mut drafts = Vec::new();
+        for index in block.clone() {
+            let Some(interval) = self.rules.interval(index) else {
+                break;
+            };
+            let product = ahead::product(interval);
+            let view = self.view(at, &interval);
+            let orders = self.orders(&view, &interval, Vec::new());
+            let before = drafts.len();
+            drafts.extend(order_drafts(&product, &orders, evidence));
+            products.push((product, orders, before));
+        }
+        let late = || {
+            format!(
+                "intervals {} to {} are not traded ahead",
+                block.start,
+                block.end - 1
+            )
+        };
+        let Some(receipts) = append(at.utc, drafts, late, evidence, says)? else {
+            return Ok(());
+        };
+        let mut traded = Vec::new();
+        let mut drafts = Vec::new();
+        for (product, orders, before) in products {
+            let own = &receipts[..before + orders.len()];
+            let mut posted = Posted::of(&orders, own, before);
+            posted.all.drain(..before);
+            let cleared = match self.venue.clear_ahead(product, orders) {
+                Ok(Some(cleared)) => cleared,
+                Ok(None) => continue,
+                Err(e) => {
+                    says.events
+                        .push(uncleared(ahead::interval_of(product.index).0, e));
+                    continue;
+                }
+            };
+            if let Some(draft) = clearing_draft(&cleared, &posted, evidence, says) {
+                drafts.push(draft);
+                traded.push(cleared.clearing);
+            }
+        }
+        let late = || {
+            format!(
+                "positions of intervals {} on are recorded late",
+                block.start
+            )
+        };
+        // On the ledger sooner or later, and so they count.
+        append(at.utc, drafts, late, evidence, says)?;
+        let (mut energy, mut trades) = (0_i128, 0_u64);
+        for clearing in &traded {
+            self.venue.take_ahead(clearing);
+            energy += clearing.quantity.0;
+            trades += clearing.fills.len() as u64;
+        }
+        says.trades += trades;
+        says.events.push(Event::DayAheadTraded {
+            from: block.start,
+            intervals: traded.len() as u64,
+            energy_mwh: i64::try_from(energy).unwrap_or(i64::MAX),
+            trades,
+        });
+        Ok(())
+    }
+
+    /// What agents may know at a gate.
+    fn view(&self, at: &AtGate<'_>, interval: &Interval) -> MarketView {
+        let outlook = |seat: &super::Seat| {
+            let devices = &at.bench.bench.devices;
+            let outlook = seat.outlook(at.now, at.bench.image, devices, interval);
+            (seat.agent.clone(), outlook)
+        };
+        MarketView {
+            rules: self.rules.venue.book.clone(),
+            coupling: self.coupling(interval, at.bench.connected),
+            lost_load: self.lost_load,
+            outlooks: self.seats.iter().map(outlook).collect(),
+        }
+    }
+
+    /// The orders of everybody, each with its rank.
+    fn orders(
+        &mut self,
+        view: &MarketView,
+        interval: &Interval,
+        outside: Vec<Order>,
+    ) -> Vec<Order> {
+        let mut orders: Vec<Order> = (self.seats.iter_mut())
+            .flat_map(|seat| seat.orders(view, interval))
+            .chain(self.utility.orders(view, interval))
+            .filter_map(|order| self.venue.accepted_part(order))
+            // What comes from outside is admitted as it is, or refused.
+            .chain(outside)
+            .collect();
+        for (rank, order) in orders.iter_mut().enumerate() {
+            order.rank = rank as u64;
+        }
+        orders
+    }
+
+    /// Tells control and page what was cleared, and keeps it for settlement.
+    fn announce(
+        &mut self,
+        interval: Interval,
+        clearing: market::Clearing,
+        atom: AtomId,
+        says: &mut DeskSays,
+    ) {
+        let trades = clearing.fills.len() as u64;
+        for seat in &mut self.seats {
+            seat.heed(&clearing);
+        }
+        let price = clearing.reference().map(|p| p.0);
+        self.state.interval = interval.index;
+        self.state.price_mc_per_kwh = price;
+        self.state.energy_mwh = i64::try_from(clearing.quantity.0).unwrap_or(i64::MAX);
+        self.state.trades += trades;
+        says.trades += trades;
+        says.events.push(Event::MarketCleared {
+            interval: interval.index,
+            price_mc_per_kwh: price,
+            energy_mwh: self.state.energy_mwh,
+            trades,
+        });
+        let commitments = market::schedule::schedule(&clearing).unwrap_or_default();
+        let power = |agent: &AgentId| {
+            commitments
+                .iter()
+                .find(|c| c.agent == *agent)
+                .map_or(ActivePower::ZERO, |c| {
+                    ActivePower::from_watts(c.power_milliwatt as f64 / 1000.0)
+                })
+        };
+        // What several trade with one device is one setpoint.
+        let mut devices: BTreeMap<DeviceIx, ActivePower> = BTreeMap::new();
+        for seat in &self.seats {
+            let sum = devices.entry(seat.device).or_insert(ActivePower::ZERO);
+            *sum += power(&seat.agent);
+        }
+        let at = |ns: i64| Instant::from_nanos(u64::try_from(ns).unwrap_or(0));
+        says.orders.push(model::Order::Schedule(Schedule {
+            interval: interval.index,
+            from: at(interval.start_ns),
+            until: at(interval.end_ns()),
+            price_mc_per_kwh: price,
+            pcc: self.pcc.map(|_| power(&self.utility.agent)),
+            devices: devices.into_iter().collect(),
+        }));
+        self.waiting.push(Cleared {
+            clearing,
+            atom,
+            is_excused: false,
+        });
+    }
+
+    /// Tells who orders nothing from this interval on though it could.
+    fn tell_silence(
+        &mut self,
+        interval: &Interval,
+        view: &MarketView,
+        absent: &[AgentId],
+        says: &mut DeskSays,
+    ) {
+        let blind = self.seats.iter().filter_map(|seat| {
+            let why = seat.is_blind(view.outlooks.get(&seat.agent)?)?;
+            Some((seat.agent.clone(), why))
+        });
+        let absent = absent.iter();
+        let absent = absent.map(|agent| (agent.clone(), "no order of it came before the gate"));
+        let silent: BTreeMap<AgentId, &str> = blind.chain(absent).collect();
+        for (agent, why) in &silent {
+            if !self.silent.contains(agent) {
+                says.events.push(Event::MarketSilent {
+                    interval: interval.index,
+                    participant: agent.to_string(),
+                    why: (*why).into(),
+                });
+            }
+        }
+        self.silent = silent.into_keys().collect();
+    }
+
+    fn coupling(&self, interval: &Interval, connected: bool) -> Coupling {
+        let max = energy_of_power_mwh(milliwatts(self.pcc_max.as_watts()), interval.dt_ns);
+        match max {
+            Some(max) if connected => Coupling::Connected {
+                import_max: max,
+                export_max: max,
+            },
+            _ => Coupling::Islanded,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Orders from outside on their way to the desk, and the desk's answers.
+//!
+//! Whoever serves the API puts a bid into the queue and waits; the desk looks at it in its next
+//! cycle and answers. What it takes goes on the ledger at the gate, beside the orders of the agents.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use market::{Coded, CounterError, Interval, Mwh, Order, Price, Side, Step};
+use model::{Event, UtcTime};
+use tokio::sync::oneshot;
+
+use super::{Desk, DeskSays, gate_ns};
+
+/// Bids that may wait for the desk. Chosen: 32 in a cycle of 100 ms; one participant has two in an
+/// interval, so a bench needs few, and each that is refused is told.
+const BIDS_WAITING_MAX: usize = 32;
+
+/// An order from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bid {
+    /// Who orders.
+    pub participant: String,
+    /// Buys or sells.
+    pub side: Side,
+    /// Price in milli-cent per kWh and energy in milliwatt-hours of each step, best price first.
+    pub steps: Vec<(i64, i64)>,
+    /// Number of the interval; `None` for the next whose gate is open.
+    pub interval: Option<u64>,
+}
+
+/// An order that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Number of its interval.
+    pub interval: u64,
+    /// When the interval begins.
+    pub begins: UtcTime,
+    /// When its gate closes.
+    pub gate: UtcTime,
+}
+
+/// What one who orders has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenGate {
+    /// The next interval whose gate is open.
+    pub next: Taken,
+    /// Length of an interval in nanoseconds.
+    pub interval_ns: i64,
+    /// Lowest price in milli-cent per kWh.
+    pub floor_mc: i64,
+    /// Highest price.
+    pub cap_mc: i64,
+    /// All prices are multiples of this.
+    pub tick_mc: i64,
+    /// Most steps of an order.
+    pub steps_max: usize,
+    /// Who orders from outside, with the most that each may buy and sell in an interval now, in
+    /// milliwatt-hours.
+    pub outsiders: Vec<(String, i128, i128)>,
+}
+
+type Answer = Result<Taken, CounterError>;
+
+/// Bids that wait for the desk, each with the way back.
+#[derive(Clone, Debug, Default)]
+pub struct BidQueue(Arc<Mutex<Vec<(Bid, oneshot::Sender<Answer>)>>>);
+
+impl BidQueue {
+    /// Puts a bid in; `None` when too many wait. The answer comes with the desk's next cycle.
+    #[must_use]
+    pub fn push(&self, bid: Bid) -> Option<oneshot::Receiver<Answer>> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() >= BIDS_WAITING_MAX {
+            return None;
+        }
+        let (answer, hears) = oneshot::channel();
+        waiting.push((bid, answer));
+        Some(hears)
+    }
+
+    pub(crate) fn take(&self) -> Vec<(Bid, oneshot::Sender<Answer>)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Desk {
+    /// Where orders from outside are put.
+    #[must_use]
+    pub fn bids(&self) -> BidQueue {
+        self.bids.clone()
+    }
+
+    /// What one who orders from outside has to know; `None` when nobody does, or when no interval
+    /// will ever be open again.
+    #[must_use]
+    pub fn open_gate(&self) -> Option<OpenGate> {
+        let outsiders = self.counter.outsiders();
+        if outsiders.is_empty() {
+            return None;
+        }
+        let interval = self.rules.interval(self.next)?;
+        let book = &self.rules.venue.book;
+        let most = |agent, side| self.venue.accepted(agent, side).unwrap_or_default().0;
+        Some(OpenGate {
+            next: self.taken_for(&interval),
+            interval_ns: interval.dt_ns,
+            floor_mc: book.floor.0,
+            cap_mc: book.cap.0,
+            tick_mc: book.tick,
+            steps_max: book.steps_max,
+            outsiders: (outsiders.iter())
+                .map(|agent| {
+                    let (buys, sells) = (most(agent, Side::Buy), most(agent, Side::Sell));
+                    (agent.to_string(), buys, sells)
+                })
+                .collect(),
+        })
+    }
+
+    fn taken_for(&self, interval: &Interval) -> Taken {
+        let begins = self.rules.utc_of(interval);
+        let before = interval.start_ns - gate_ns(interval);
+        Taken {
+            interval: interval.index,
+            begins: UtcTime::from_unix_nanos(begins),
+            gate: UtcTime::from_unix_nanos(begins.saturating_sub(before)),
+        }
+    }
+
+    /// Answers all that has come in; the gates that have closed by now are behind.
+    pub(super) fn hear_bids(&mut self, says: &mut DeskSays) {
+        for (bid, answer) in self.bids.take() {
+            let judged = self.judge(bid);
+            if let Err(refusal) = &judged {
+                let why = format!("[{}] {refusal}", refusal.code());
+                says.events.push(Event::OrderRefused { why });
+            }
+            // Who does not wait any more will see it on the ledger.
+            let _gone = answer.send(judged);
+        }
+    }
+
+    fn judge(&mut self, bid: Bid) -> Answer {
+        let open = self.next;
+        let index = bid.interval.unwrap_or(open);
+        let far = |last| CounterError::TooFar {
+            interval: index,
+            last,
+        };
+        let interval = self.rules.interval(index).ok_or_else(|| far(open))?;
+        let step = |(price, energy): (i64, i64)| Step {
+            price: Price(price),
+            quantity: Mwh(energy),
+        };
+        let order = Order {
+            agent: bid.participant.into(),
+            side: bid.side,
+            steps: bid.steps.into_iter().map(step).collect(),
+            rank: 0,
+        };
+        self.counter.take(&self.venue, order, interval, open)?;
+        Ok(self.taken_for(&interval))
+    }
+}

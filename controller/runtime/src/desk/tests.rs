@@ -1,0 +1,389 @@
+//! The desk by itself: a quiet bench that the test measures, cycle by cycle, and a ledger of its own.
+
+use std::path::Path;
+
+use ledger_core::payload::{Payload, ReadingQuality, Side as RecordedSide};
+use market::{Coded, Side};
+use model::Reading;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::evidence::KeySource;
+
+const LAB: &str = include_str!("../../../../rigs/virtual/lab.toml");
+const MARKET: &str = include_str!("../../../../rigs/virtual/market.toml");
+
+/// A bench whose devices do what the test says.
+struct Bench {
+    folder: tempfile::TempDir,
+    rig: Rig,
+    control: control::Bench,
+    desk: Desk,
+    evidence: Evidence,
+    image: ProcessImage,
+    /// Power of each device that is metered, in watts.
+    power_w: BTreeMap<&'static str, f64>,
+    told: Vec<Event>,
+    now_ms: u64,
+}
+
+/// What the market's rig says of the first plug, and what orders come from outside instead.
+const OUTSIDE: (&str, &str) = (
+    "plug1 = { kind = \"flexible\", willingness_mc_per_kwh = 30000 }",
+    "plug1 = { kind = \"flexible\", strategy = \"external\" }",
+);
+
+fn utc(ms: u64) -> UtcTime {
+    UtcTime::from_unix_nanos(1_800_000_000_000_000_000 + ms as i64 * 1_000_000)
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::START + Duration::from_millis(ms)
+}
+
+impl Bench {
+    /// The bench with a market in which one text stands for another, and more behind it.
+    fn new((from, to): (&str, &str), more: &str) -> Self {
+        let (_, market) = MARKET.split_once("[market]").expect("a market");
+        assert!(market.contains(from), "{from}");
+        let text = format!("{LAB}\n[market]{}\n{more}", market.replace(from, to));
+        let rig = crate::rig::load_text(Path::new("market.toml"), &text);
+        let rig = rig.unwrap_or_else(|faults| panic!("{faults:?}"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = SystemClock::start();
+        let names = Desk::participants(&rig);
+        let mut evidence =
+            Evidence::create(folder.path(), "test", &names, KeySource::Seed(7), &clock)
+                .expect("a ledger");
+        let market = rig.market.clone().expect("a market");
+        let desk = Desk::open(&rig, &market, folder.path(), &mut evidence, at(0), utc(0));
+        let control = rig.bench();
+        Self {
+            image: ProcessImage::unread(control.devices.len()),
+            desk: desk.unwrap_or_else(|e| panic!("{e}")),
+            control,
+            rig,
+            folder,
+            evidence,
+            power_w: BTreeMap::from([("load1", -6_000.0), ("pv1", 3_000.0), ("pcc", 3_000.0)]),
+            told: Vec::new(),
+            now_ms: 0,
+        }
+    }
+
+    fn device(&self, name: &str) -> DeviceIx {
+        let devices = self.rig.devices.iter();
+        let mut found = devices.enumerate().filter(|(_, d)| &*d.id == name);
+        DeviceIx(found.next().expect("in the rig").0 as u16)
+    }
+
+    /// One cycle at this time, without a measurement.
+    fn work(&mut self, ms: u64) {
+        self.now_ms = ms;
+        let bench = BenchNow {
+            image: &self.image,
+            bench: &self.control,
+            connected: true,
+            delivers: true,
+        };
+        let says = self.desk.work(at(ms), utc(ms), &bench, &mut self.evidence);
+        self.told.extend(says.expect("the ledger goes on").events);
+    }
+
+    /// Measures and works, every 500 ms until a time.
+    fn run_until(&mut self, until_ms: u64) {
+        while self.now_ms < until_ms {
+            let ms = (self.now_ms + 500).min(until_ms);
+            let mut samples = Vec::new();
+            for (name, watts) in &self.power_w {
+                // What is measured moves in its last digits.
+                let moved = watts + watts.signum() * (ms / 500 % 3) as f64 * 0.01;
+                samples.push(PointSample {
+                    device: self.device(name),
+                    point: Point::ActivePower,
+                    sample: model::Sample {
+                        measured_at: at(ms),
+                        reading: Reading::Good(moved),
+                    },
+                });
+            }
+            for sample in &samples {
+                self.image.observe(sample.clone());
+            }
+            self.desk.observe(&samples);
+            self.work(ms);
+        }
+    }
+
+    /// Puts a bid in and lets the desk look at it now; the code of its refusal, empty if it is taken.
+    fn bid(
+        &mut self,
+        participant: &str,
+        side: Side,
+        step: (i64, i64),
+        interval: Option<u64>,
+    ) -> &'static str {
+        let bid = Bid {
+            participant: participant.into(),
+            side,
+            steps: vec![step],
+            interval,
+        };
+        let mut answer = self.desk.bids().push(bid).expect("there is room");
+        self.work(self.now_ms);
+        let answer = answer.try_recv().expect("answered in this cycle");
+        answer.err().map_or("", |refusal| refusal.code())
+    }
+
+    /// What was told of this kind since it was asked last.
+    fn told<T>(&mut self, pick: impl Fn(&Event) -> Option<T>) -> Vec<T> {
+        let found = self.told.iter().filter_map(pick).collect();
+        self.told.clear();
+        found
+    }
+
+    /// Ends the run: it replays, all settlements sum to zero, and these are its records.
+    fn close(mut self) -> Vec<Payload> {
+        self.evidence.close(utc(self.now_ms)).expect("closed");
+        let replayed = replay(self.folder.path()).expect("readable");
+        assert!(
+            matches!(replayed, MarketReplay::Identical { .. }),
+            "{replayed:?}"
+        );
+        let entries = ledger_node::entries(self.folder.path()).expect("a ledger");
+        let records: Vec<Payload> = entries
+            .map(|entry| entry.expect("an entry").atom.body().payload.clone())
+            .collect();
+        for record in &records {
+            if let Payload::Settlement(settlement) = record {
+                let sum: i128 = settlement.lines.iter().map(|l| l.amount.0).sum();
+                assert_eq!(sum, 0, "{settlement:?}");
+            }
+        }
+        records
+    }
+}
+
+fn refusals(event: &Event) -> Option<String> {
+    match event {
+        Event::OrderRefused { why } => Some(why.clone()),
+        _ => None,
+    }
+}
+
+fn silences(event: &Event) -> Option<(u64, String)> {
+    match event {
+        Event::MarketSilent {
+            interval,
+            participant,
+            ..
+        } => Some((*interval, participant.clone())),
+        _ => None,
+    }
+}
+
+#[test]
+fn orders_from_outside_are_taken_until_the_gate_and_stand_on_the_ledger() {
+    let mut bench = Bench::new(OUTSIDE, "");
+    bench.run_until(1_000);
+    let (first, buys) = ((30_000, 8_000), Side::Buy);
+    assert_eq!(bench.bid("plug1", buys, first, None), "");
+    assert_eq!(bench.bid("plug1", buys, first, None), "M014");
+    assert_eq!(bench.bid("load1", buys, first, None), "M038");
+    assert_eq!(bench.bid("nobody", buys, first, None), "M038");
+    // Two kilowatts for 15 s are 8333 mWh, and a plug gives nothing.
+    assert_eq!(bench.bid("plug1", buys, (30_000, 8_334), Some(1)), "M015");
+    assert_eq!(bench.bid("plug1", Side::Sell, (30_000, 1), Some(1)), "M015");
+    assert_eq!(bench.bid("plug1", buys, (300_001, 10), Some(1)), "M011");
+    assert_eq!(bench.bid("plug1", buys, (30_000, 0), Some(1)), "M012");
+    assert_eq!(bench.bid("plug1", buys, first, Some(96)), "M039");
+    assert_eq!(bench.bid("plug1", buys, first, Some(u64::MAX)), "M039");
+    assert_eq!(bench.bid("plug1", buys, (29_000, 700), Some(1)), "");
+    let codes: Vec<String> = bench.told(refusals);
+    assert_eq!(codes.len(), 9, "{codes:?}");
+    assert!(codes[0].starts_with("[M014] "), "{codes:?}");
+
+    // The gate of the first interval closes at 2 s, that of the second at 17 s.
+    let open = bench
+        .desk
+        .open_gate()
+        .expect("somebody orders from outside");
+    assert_eq!((open.next.interval, open.next.gate), (0, utc(2_000)));
+    assert_eq!(open.outsiders, [("plug1".to_owned(), 8_333, 0)]);
+    bench.run_until(2_000);
+    assert_eq!(bench.bid("plug1", buys, first, Some(0)), "M037");
+    bench.run_until(32_000);
+    // It has ordered for two intervals and was silent for the third, which is told once.
+    bench.told(|_| None::<()>);
+    bench.run_until(50_000);
+    let told = bench.told(silences);
+    assert!(
+        told.is_empty(),
+        "told at the first gate without an order: {told:?}"
+    );
+    let records = bench.close();
+    let orders: Vec<(u64, RecordedSide, i64)> = (records.iter())
+        .filter_map(|record| match record {
+            Payload::Order(order) if order.agent == "plug1" => Some((
+                order.interval,
+                order.side,
+                order.steps[0].quantity_milliwatt_hours,
+            )),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        orders,
+        [(0, RecordedSide::Buy, 8_000), (1, RecordedSide::Buy, 700)]
+    );
+    let bought = |interval| {
+        records.iter().any(|record| match record {
+            Payload::Clearing(c) => {
+                c.interval == interval && c.fills.iter().any(|fill| fill.agent == "plug1")
+            }
+            _ => false,
+        })
+    };
+    assert!(bought(0) && bought(1) && !bought(2));
+}
+
+#[test]
+fn one_who_orders_nothing_is_told_once_and_again_after_it_was_back() {
+    let mut bench = Bench::new(OUTSIDE, "");
+    bench.power_w.insert("ess1", 0.0);
+    bench.run_until(40_000);
+    // Nobody has heard of the charge of the storage, so its agent does not order either.
+    let silent = bench.told(silences);
+    assert_eq!(silent, [(0, "ess1".to_owned()), (0, "plug1".to_owned())]);
+    assert_eq!(bench.bid("plug1", Side::Buy, (30_000, 500), None), "");
+    bench.run_until(70_000);
+    assert_eq!(bench.told(silences), [(4, "plug1".to_owned())]);
+    bench.close();
+}
+
+#[test]
+fn more_bids_than_the_desk_can_look_at_are_turned_away() {
+    let bench = Bench::new(OUTSIDE, "");
+    let bid = |interval| Bid {
+        participant: "plug1".into(),
+        side: Side::Buy,
+        steps: vec![(1, 1)],
+        interval: Some(interval),
+    };
+    let answers: Vec<_> = (0..40).map(|n| bench.desk.bids().push(bid(n))).collect();
+    assert_eq!(answers.iter().flatten().count(), 32);
+}
+
+#[test]
+fn intervals_whose_gate_was_missed_are_told_and_the_next_is_traded() {
+    let mut bench = Bench::new(("", ""), "");
+    bench.run_until(1_000);
+    bench.work(70_000);
+    let missed = |event: &Event| match event {
+        Event::MarketNotCleared { interval, .. } => Some(*interval),
+        _ => None,
+    };
+    // Intervals begin at 3, 18, 33, 48 and 63 s.
+    assert_eq!(bench.told(missed), [0, 1, 2, 3, 4]);
+    bench.run_until(95_000);
+    let settled = |event: &Event| match event {
+        Event::MarketSettled { interval, .. } => Some(*interval),
+        _ => None,
+    };
+    assert_eq!(bench.told(settled), [5]);
+    bench.close();
+}
+
+#[test]
+fn meters_that_are_missing_or_jumping_are_told_and_settled_by_their_rule() {
+    let mut bench = Bench::new(("", ""), "");
+    let doubts = |event: &Event| match event {
+        Event::MeterDoubted { meter, fault, .. } => Some((meter.clone(), fault.clone())),
+        _ => None,
+    };
+    bench.run_until(19_500);
+    let mut found = bench.told(doubts);
+    found.sort();
+    // Three devices of the market have never said anything.
+    let missing = |name: &str| (name.to_owned(), "missing".to_owned());
+    assert_eq!(found, ["ess1", "plug1", "plug2"].map(missing));
+    // The load's meter falls silent, the sun says ten times as much as it can for a moment.
+    bench.power_w.remove("load1");
+    bench.run_until(25_000);
+    let sun = bench.power_w.insert("pv1", 35_000.0);
+    bench.run_until(25_500);
+    bench.power_w.insert("pv1", sun.expect("it shone"));
+    bench.run_until(35_000);
+    assert_eq!(
+        bench.told(doubts),
+        [missing("load1"), ("pv1".into(), "jumping".into())]
+    );
+    let records = bench.close();
+    let readings = records.iter().filter_map(|record| match record {
+        Payload::MeterReading(reading) if reading.participant != "utility" => Some(reading),
+        _ => None,
+    });
+    let of_load: Vec<ReadingQuality> = readings
+        .clone()
+        .filter(|reading| reading.participant == "load1")
+        .map(|reading| reading.quality)
+        .collect();
+    assert_eq!(of_load, [ReadingQuality::Valid, ReadingQuality::Missing]);
+    // Without the one sample the sun has given what it gave all the time: 12.5 Wh in 15 s.
+    let of_sun: Vec<i64> = readings
+        .filter(|reading| reading.participant == "pv1")
+        .filter_map(|reading| reading.energy_milliwatt_hours)
+        .collect();
+    assert_eq!(of_sun, [12_500, 12_500]);
+}
+
+#[test]
+fn a_block_is_traded_ahead_and_settled_against_the_price_of_real_time() {
+    let stage = "[market.day_ahead]\nintervals = 2\ngate = \"5s\"\n";
+    let mut bench = Bench::new(("", ""), stage);
+    // The first block begins before its gate could close; that of intervals 2 and 3 closes at 28 s.
+    let traded = |event: &Event| match event {
+        Event::DayAheadTraded {
+            from, intervals, ..
+        } => Some((*from, *intervals)),
+        _ => None,
+    };
+    bench.run_until(27_500);
+    assert!(bench.told(traded).is_empty());
+    bench.run_until(28_000);
+    assert_eq!(bench.told(traded), [(2, 2)]);
+    // Then the sun comes out, and a unit is worth what the utility pays for it.
+    bench.power_w.insert("pv1", 14_000.0);
+    bench.run_until(66_000);
+    let records = bench.close();
+    let clearings: BTreeMap<u64, (i64, i64)> = (records.iter())
+        .filter_map(|record| match record {
+            Payload::Clearing(c) => Some((
+                c.interval,
+                (c.price_millicents_per_kwh?, c.quantity_milliwatt_hours),
+            )),
+            _ => None,
+        })
+        .collect();
+    let from = market::venue::ahead::PRODUCTS_FROM;
+    let ahead = [clearings[&(from + 2)], clearings[&(from + 3)]];
+    assert_eq!(ahead[0], ahead[1], "{clearings:?}");
+    assert!(clearings[&2].0 < ahead[0].0, "{clearings:?}");
+    for interval in [0, 1, 2, 3] {
+        let settlement = records.iter().find_map(|record| match record {
+            Payload::Settlement(s) if s.interval == interval => Some(s),
+            _ => None,
+        });
+        let settlement = settlement.expect("settled");
+        let of_load = settlement.lines.iter();
+        let of_load = of_load.filter(|l| l.account == "load1" && l.what == "day_ahead");
+        let amounts: Vec<i128> = of_load.map(|l| l.amount.0).collect();
+        if interval < 2 {
+            assert!(amounts.is_empty(), "{settlement:?}");
+            continue;
+        }
+        // The load bought 25 Wh ahead, dearer than in real time.
+        let difference = i128::from(ahead[0].0 - clearings[&interval].0);
+        assert_eq!(amounts, [-25_000 * difference], "{settlement:?}");
+    }
+}

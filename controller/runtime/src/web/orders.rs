@@ -1,0 +1,111 @@
+//! Orders of the market from outside.
+//!
+//! They need the token and no lease: who bids does not command the bench. What comes of a trade
+//! reaches devices as any schedule does, arbitrated and limited.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use market::{Coded, CounterError, Side};
+use serde::{Deserialize, Serialize};
+
+use super::Desk;
+use super::answer::Problem;
+use super::command::{Body, busy, parse};
+use crate::desk::{Bid, Taken};
+
+/// How long the desk's answer is waited for. Chosen: 1 s, ten cycles.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// A step of an order.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepBody {
+    price_mc_per_kwh: i64,
+    energy_mwh: i64,
+}
+
+/// An order from outside.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OrderBody {
+    participant: String,
+    side: Side,
+    steps: Vec<StepBody>,
+    interval: Option<u64>,
+}
+
+impl OrderBody {
+    fn bid(self) -> Bid {
+        let steps = self.steps.into_iter();
+        Bid {
+            participant: self.participant,
+            side: self.side,
+            steps: steps.map(|s| (s.price_mc_per_kwh, s.energy_mwh)).collect(),
+            interval: self.interval,
+        }
+    }
+}
+
+/// What an order that was taken is told.
+#[derive(Serialize)]
+struct TakenBody {
+    taken: bool,
+    interval: u64,
+    begins_utc: String,
+    gate_utc: String,
+}
+
+impl TakenBody {
+    fn of(taken: &Taken) -> Self {
+        Self {
+            taken: true,
+            interval: taken.interval,
+            begins_utc: taken.begins.to_string(),
+            gate_utc: taken.gate.to_string(),
+        }
+    }
+}
+
+fn refused(why: &CounterError) -> Problem {
+    let status = match why {
+        CounterError::Stranger { .. } => StatusCode::NOT_FOUND,
+        CounterError::Closed { .. } => StatusCode::CONFLICT,
+        CounterError::TooFar { .. } | CounterError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Problem {
+        status,
+        code: why.code(),
+        message: format!("{why}; {}", why.help()),
+        help: "`gridrig explain CODE` says more; GET /api/v1/market tells the open interval and the rules",
+    }
+}
+
+/// Takes an order, or says why not.
+pub(super) async fn order(State(desk): State<Desk>, body: Body) -> Result<Response, Problem> {
+    let bid = parse::<OrderBody>(body)?.bid();
+    let Some(bids) = &desk.bids else {
+        return Err(Problem {
+            status: StatusCode::NOT_FOUND,
+            code: "no_market",
+            message: "the rig of this run has no market".into(),
+            help: "add `[market]` to the rig",
+        });
+    };
+    let answer = bids.push(bid).ok_or_else(busy)?;
+    match tokio::time::timeout(ANSWER_WAIT, answer).await {
+        Ok(Ok(Ok(taken))) => {
+            Ok((StatusCode::ACCEPTED, Json(TakenBody::of(&taken))).into_response())
+        }
+        Ok(Ok(Err(why))) => Err(refused(&why)),
+        Ok(Err(_)) | Err(_) => Err(Problem {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "no_answer",
+            message: "the market has not answered".into(),
+            help: "it may have taken the order all the same: the ledger tells; a market stops with its ledger",
+        }),
+    }
+}
