@@ -143,6 +143,8 @@ pub struct Counters {
     pub telemetry_written: u64,
     /// Values that the telemetry sink lost.
     pub telemetry_lost: u64,
+    /// Values that wait for a telemetry server, at the end of a run in its spool.
+    pub telemetry_waiting: u64,
     /// Values that the broker of Home Assistant has acknowledged.
     pub home_written: u64,
     /// Values that the sink of Home Assistant lost.

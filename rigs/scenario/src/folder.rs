@@ -10,7 +10,9 @@ use sha3::{Digest, Sha3_256};
 
 use crate::report::environment::Environment;
 use crate::report::junit::{InconclusiveAs, junit};
-use crate::report::result::{Counters, FallbackTime, RunResult, SCHEMA, SafeStep};
+use crate::report::result::{
+    Counters, FallbackTime, RunResult, SCHEMA, SafeStep, TELEMETRY_WAITING,
+};
 use crate::verdict::Verdict;
 
 /// SHA3-256 of a text, hexadecimal: the name by which a rig's content is known.
@@ -182,6 +184,11 @@ pub fn safety(finished: &Finished) -> (Vec<SafeStep>, Vec<FallbackTime>) {
 #[must_use]
 pub fn counters(finished: &Finished) -> Counters {
     let of = finished.counters;
+    let mut more = BTreeMap::from([("dispatches_held_back".to_owned(), finished.held_back)]);
+    // Only where a server did not take all of it is there something to say.
+    if of.telemetry_waiting > 0 {
+        more.insert(TELEMETRY_WAITING.to_owned(), of.telemetry_waiting);
+    }
     Counters {
         cycles: of.cycles,
         cycles_late: of.cycles_late,
@@ -191,6 +198,6 @@ pub fn counters(finished: &Finished) -> Counters {
         trades: of.trades,
         telemetry_written: of.telemetry_written,
         telemetry_lost: of.telemetry_lost,
-        more: BTreeMap::from([("dispatches_held_back".to_owned(), finished.held_back)]),
+        more,
     }
 }

@@ -286,6 +286,9 @@ fn tell_end(terminal: &Terminal, attempt: &Attempt, result: &RunResult) {
         counters.dispatches_logged,
         counters.trades
     ));
+    if let Some(missing) = counters.telemetry_missing() {
+        terminal.say(missing);
+    }
     if let Some(fault) = fault_of(result) {
         terminal.draw(&[fault]);
     }

@@ -35,6 +35,7 @@ impl Engine {
         let mut counters = self.counters;
         counters.telemetry_written = telemetry.written;
         counters.telemetry_lost = telemetry.lost;
+        counters.telemetry_waiting = telemetry.waiting;
         counters.home_written = telemetry.home_written;
         counters.home_lost = telemetry.home_lost;
         if telemetry.store_lost > 0 || telemetry.events_lost > 0 {

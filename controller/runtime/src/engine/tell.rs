@@ -152,6 +152,7 @@ impl Engine {
         let telemetry = self.parts.telemetry.report();
         self.counters.telemetry_written = telemetry.written;
         self.counters.telemetry_lost = telemetry.lost;
+        self.counters.telemetry_waiting = telemetry.waiting;
         self.counters.home_written = telemetry.home_written;
         self.counters.home_lost = telemetry.home_lost;
         self.parts.view.counters(self.counters);

@@ -124,7 +124,7 @@ impl Rig {
     /// The telemetry server, with its token fetched and its spool in a run folder.
     ///
     /// # Errors
-    /// R022 or R023 when the token is not where the rig says.
+    /// R022 or R023 when token or authority are not where the rig says.
     pub fn telemetry_server(
         &self,
         run_dir: &Path,
@@ -134,12 +134,15 @@ impl Rig {
         };
         let token = server.token.as_ref();
         let token = token.map(|t| t.read("the telemetry token")).transpose()?;
+        let ca = server.ca.as_deref();
+        let authority = |ca| read_pem(ca, "the telemetry server's certificate authority");
         Ok(Some(InfluxConfig {
             url: server.url.clone(),
             api: server.api,
             org: server.org.clone(),
             bucket: server.bucket.clone(),
             token,
+            ca_pem: ca.map(authority).transpose()?,
             spool_bytes: server.spool_bytes,
             spool_dir: run_dir.join(crate::telemetry::SPOOL_FOLDER),
         }))

@@ -250,6 +250,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A deposit covers what orders of one interval could cost. What positions that are traded ahead could cost when the price of real time is another is not held back, so a market has a day-ahead stage or a penalty.",
     ),
     (
+        "R115",
+        "The address of a telemetry server has a scheme (`http://` or `https://`), a host and perhaps a port, nothing else. A certificate authority (`ca`) needs `https://`.",
+    ),
+    (
         "R123",
         "A file with a token or a key can be used by others on its machine. Whoever reads it can do what its owner may. Give it the mode 0600, and replace it if somebody else may have read it.",
     ),

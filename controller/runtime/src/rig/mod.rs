@@ -340,6 +340,8 @@ pub struct Influx {
     pub bucket: String,
     /// Where the token is; for version 1 it is `user:password`.
     pub token: Option<SecretFrom>,
+    /// File of the authority that signed the server's certificate; no other is trusted then.
+    pub ca: Option<PathBuf>,
     /// Largest spool on disk while the server is away, in bytes.
     pub spool_bytes: u64,
 }

@@ -7,7 +7,7 @@ use document::{Actor, Diagnostic, Table};
 use super::buses::broker;
 use super::parse::Reader;
 use super::{HomeAssistant, Influx, SecretFrom};
-use crate::telemetry::WriteApi;
+use crate::telemetry::{WriteApi, check_url};
 
 /// Everybody who is told.
 #[derive(Default)]
@@ -38,6 +38,21 @@ pub(super) fn sinks(reader: &Reader<'_>) -> Sinks {
 
 fn influx(reader: &Reader<'_>, table: &Table<'_>) -> Influx {
     let url = table.required_text("url", "http://127.0.0.1:8086");
+    let ca = table.text("ca");
+    if let Some(url) = &url {
+        let wrong = match (check_url(&url.value), &ca) {
+            (Err(why), _) => Some((url.span.clone(), why, "scheme, host and port, nothing else")),
+            (Ok(()), Some(ca)) if !url.value.starts_with("https://") => Some((
+                ca.span.clone(),
+                "a certificate authority needs an encrypted connection".to_owned(),
+                "write `https://` in `url`, or leave `ca` out",
+            )),
+            (Ok(()), _) => None,
+        };
+        if let Some((span, what, help)) = wrong {
+            table.document().error("R115", span, what, "", help);
+        }
+    }
     Influx {
         api: table
             .choice("api", &[("v2", WriteApi::V2), ("v1", WriteApi::V1)])
@@ -47,6 +62,7 @@ fn influx(reader: &Reader<'_>, table: &Table<'_>) -> Influx {
             .required_text("bucket", "bench")
             .map_or_else(String::new, |x| x.value),
         token: token(reader, table),
+        ca: ca.map(|ca| reader.path(table, &ca.value)),
         spool_bytes: table
             .text("spool")
             .and_then(|x| {

@@ -5,7 +5,7 @@
 
 use model::UtcTime;
 
-use super::line::{Labels, Line, line_of};
+use super::line::{Labels, Lines, push_line_of};
 
 /// What is measured, with its tag and its fields; the names are pinned by the dashboards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,16 +148,10 @@ impl Figures {
             .filter(|(_, value)| value.is_finite())
     }
 
-    /// The line of the protocol; `None` when no figure is a number.
-    pub(super) fn line(&self, labels: &Labels, utc: UtcTime) -> Option<Line> {
+    /// Adds the line of the protocol; none where no figure is a number.
+    pub(super) fn push_line(&self, lines: &mut Lines, labels: &Labels, utc: UtcTime) {
         let tag = (self.kind.tag, self.of.as_str());
-        let fields = self
-            .kind
-            .fields
-            .iter()
-            .copied()
-            .zip(self.values.iter().copied());
-        line_of(labels, self.kind.measurement, tag, fields, utc)
+        push_line_of(lines, labels, self.kind.measurement, tag, self.known(), utc);
     }
 }
 
@@ -183,14 +177,17 @@ mod tests {
             (Figures::of_cycle(f64::NAN, 1.5), "cycle took_ms=1.5 7"),
         ] {
             assert_eq!(figures.values.len(), figures.kind.fields.len());
-            let found = figures.line(&labels, utc).expect("a line");
-            assert_eq!(found.text, line);
+            let mut found = Lines::default();
+            figures.push_line(&mut found, &labels, utc);
+            assert_eq!(found.text, format!("{line}\n"));
             assert_eq!(
                 found.values as usize,
                 line.matches('=').count() - line.matches("bus=").count()
             );
         }
         let nothing = Figures::of_cycle(f64::NAN, f64::INFINITY);
-        assert_eq!(nothing.line(&labels, utc), None);
+        let mut found = Lines::default();
+        nothing.push_line(&mut found, &labels, utc);
+        assert_eq!(found, Lines::default());
     }
 }

@@ -3,6 +3,8 @@
 //! Queries are InfluxQL, which InfluxDB 1, 2 and 3 answer alike; the names are those of the line protocol that telemetry writes.
 //! Source of the shapes: Grafana's JSON model of a dashboard (schema version 39) and its provisioning files.
 
+use std::path::Path;
+
 use model::Point;
 use serde_json::{Value, json};
 
@@ -36,12 +38,17 @@ pub struct GrafanaFile {
     pub text: String,
 }
 
-/// All files for a bench: the data source where the rig names a server, the provider, the dashboards.
+/// All files for a bench: the data source and a compose file where the rig names a server, the provider, the
+/// dashboards.
 #[must_use]
 pub fn files(rig: &Rig) -> Vec<GrafanaFile> {
     let source = rig.influx.as_ref().map(|server| GrafanaFile {
         path: "provisioning/datasources/gridrig.yaml".into(),
         text: data_source(server),
+    });
+    let compose = rig.influx.as_ref().map(|server| GrafanaFile {
+        path: "compose.yaml".into(),
+        text: compose(server),
     });
     let provider = GrafanaFile {
         path: "provisioning/dashboards/gridrig.yaml".into(),
@@ -56,6 +63,7 @@ pub fn files(rig: &Rig) -> Vec<GrafanaFile> {
     });
     source
         .into_iter()
+        .chain(compose)
         .chain([provider])
         .chain(dashboards)
         .collect()
@@ -78,27 +86,125 @@ fn yaml(text: &str) -> String {
 }
 
 fn data_source(server: &Influx) -> String {
-    let database = match server.api {
-        WriteApi::V1 => server.bucket.split('/').next().unwrap_or_default(),
-        WriteApi::V2 => server.bucket.as_str(),
-    };
+    let database = database(server);
     let mut text = format!(
         "apiVersion: 1\ndatasources:\n  - name: {SOURCE}\n    uid: {SOURCE}\n    type: influxdb\n    \
          access: proxy\n    url: {}\n    jsonData:\n      dbName: {}\n      httpMode: GET\n",
         yaml(&server.url),
         yaml(database)
     );
-    // Grafana puts variables of its own environment in place; a secret is never written down.
-    let variable = match &server.token {
-        None => return text,
-        Some(SecretFrom::Environment(name)) => name.clone(),
-        Some(SecretFrom::File(_)) => "GRIDRIG_TOKEN".to_owned(),
-    };
+    let token = token_variable(server);
+    if server.ca.is_some() {
+        text.push_str("      tlsAuthWithCACert: true\n");
+    }
+    if token.is_some() {
+        text.push_str("      httpHeaderName1: Authorization\n");
+    }
+    if server.ca.is_some() || token.is_some() {
+        text.push_str("    secureJsonData:\n");
+    }
+    // Grafana puts files and variables of its own environment in place; a secret is never written down.
+    if let Some(ca) = &server.ca {
+        let file = format!("$__file{{{}}}", absolute(ca));
+        text.push_str(&format!("      tlsCACert: {}\n", yaml(&file)));
+    }
     // Version 1 takes `Token user:password`, later ones `Token` with theirs.
-    text.push_str(&format!(
-        "      httpHeaderName1: Authorization\n    secureJsonData:\n      \
-         httpHeaderValue1: \"Token ${variable}\"\n"
-    ));
+    if let Some(variable) = token {
+        text.push_str(&format!("      httpHeaderValue1: \"Token ${variable}\"\n"));
+    }
+    text
+}
+
+/// The database that holds what the server is sent.
+fn database(server: &Influx) -> &str {
+    match server.api {
+        WriteApi::V1 => server.bucket.split('/').next().unwrap_or_default(),
+        WriteApi::V2 => server.bucket.as_str(),
+    }
+}
+
+/// The variable in which Grafana finds the token.
+fn token_variable(server: &Influx) -> Option<&str> {
+    server.token.as_ref().map(|token| match token {
+        SecretFrom::Environment(name) => name.as_str(),
+        SecretFrom::File(_) => "GRIDRIG_TOKEN",
+    })
+}
+
+fn absolute(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.display().to_string()
+}
+
+/// A text in a compose file, where a dollar sign begins a variable.
+fn composed(text: &str) -> String {
+    yaml(text).replace('$', "$$")
+}
+
+/// InfluxDB and Grafana on this machine, for those who have Docker. They use the network of the machine, so the
+/// address that the rig gives is right for gridrig and for Grafana alike, and both listen on loopback only.
+fn compose(server: &Influx) -> String {
+    let token = token_variable(server);
+    let address = server.url.trim_start_matches("http://");
+    let address = address.trim_end_matches('/');
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "8086"));
+    let is_here = server.url.starts_with("http://") && ["127.0.0.1", "localhost"].contains(&host);
+    let database_service = match (server.api, token) {
+        (WriteApi::V1, _) if is_here => Some(format!(
+            "    image: influxdb:1.8\n    network_mode: host\n    environment:\n      \
+             INFLUXDB_HTTP_BIND_ADDRESS: \"127.0.0.1:{port}\"\n      INFLUXDB_DB: {}\n    \
+             volumes:\n      - influxdb:/var/lib/influxdb\n",
+            composed(database(server))
+        )),
+        (WriteApi::V2, Some(token)) if is_here && !server.org.is_empty() => {
+            let token = format!("\"${{{token}:?the token of the rig}}\"");
+            Some(format!(
+                "    image: influxdb:2.7\n    network_mode: host\n    environment:\n      \
+                 INFLUXD_HTTP_BIND_ADDRESS: \"127.0.0.1:{port}\"\n      \
+                 DOCKER_INFLUXDB_INIT_MODE: setup\n      DOCKER_INFLUXDB_INIT_USERNAME: gridrig\n      \
+                 DOCKER_INFLUXDB_INIT_PASSWORD: {token}\n      \
+                 DOCKER_INFLUXDB_INIT_ORG: {}\n      DOCKER_INFLUXDB_INIT_BUCKET: {}\n      \
+                 DOCKER_INFLUXDB_INIT_ADMIN_TOKEN: {token}\n    \
+                 volumes:\n      - influxdb:/var/lib/influxdb2\n",
+                composed(&server.org),
+                composed(&server.bucket)
+            ))
+        }
+        _ => None,
+    };
+    let mut text = match &database_service {
+        Some(_) => "# InfluxDB and Grafana beside gridrig, on this machine.\n",
+        None => {
+            "# Grafana beside gridrig. The server is not among the services: the rig's is on another machine,\n\
+             # or has no organisation or no token, without which no InfluxDB 2 can be set up.\n"
+        }
+    }
+    .to_owned();
+    text.push_str("services:\n");
+    if let Some(service) = &database_service {
+        text.push_str("  influxdb:\n");
+        text.push_str(service);
+    }
+    text.push_str(
+        "  grafana:\n    image: grafana/grafana-oss:11.6.0\n    network_mode: host\n    environment:\n      \
+         GF_SERVER_HTTP_ADDR: \"127.0.0.1\"\n      GF_PATHS_PROVISIONING: /gridrig/provisioning\n      \
+         GRIDRIG_DASHBOARDS: /gridrig/dashboards\n",
+    );
+    if let Some(variable) = token {
+        text.push_str(&format!(
+            "      {variable}: \"${{{variable}:?the token of the rig}}\"\n"
+        ));
+    }
+    text.push_str("    volumes:\n      - .:/gridrig:ro\n      - grafana:/var/lib/grafana\n");
+    if let Some(ca) = &server.ca {
+        let ca = absolute(ca);
+        text.push_str(&format!("      - {}\n", composed(&format!("{ca}:{ca}:ro"))));
+    }
+    text.push_str("volumes:\n");
+    if database_service.is_some() {
+        text.push_str("  influxdb: {}\n");
+    }
+    text.push_str("  grafana: {}\n");
     text
 }
 
@@ -233,8 +339,14 @@ fn dashboard(rig: &Rig, what: &str, title: &str, panels: Vec<Value>) -> Value {
             "datasource": source(),
             "enable": true,
             "iconColor": "orange",
-            "query": modes,
-            "textColumn": "text",
+            "target": {
+                "refId": "modes",
+                "query": modes,
+                "rawQuery": true,
+                "resultFormat": "table",
+                "textColumn": "text",
+                "fromAnnotations": true,
+            },
         }] },
         "panels": laid_out(panels),
     })

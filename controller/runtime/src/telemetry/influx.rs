@@ -1,17 +1,10 @@
-//! The time-series server: batches of line protocol, patience, and a spool.
+//! The time-series server: where it is, and the front of what goes to it.
 //!
-//! One thread with its own little runtime takes rows from a queue, makes batches, and writes them
-//! to the [`Endpoint`]. What the server says decides: done; refused as malformed (the batch is halved until the bad line
-//! stands alone, which is dropped and counted); or not now, which sends the batch to the spool. While
-//! anything is spooled, new batches queue behind it, so that the server gets all in order.
-//!
-//! Waits double from half a second to half a minute, and each is drawn from its upper half, so that
-//! the benches of a lab do not all come back at once. A server that names its own wait (`Retry-After`)
-//! is not asked before it has passed.
+//! The caller hands over rows, events and figures, and never waits: they go into a queue, from which one thread
+//! with its own little runtime takes them; see [`super::sending`].
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,31 +12,18 @@ use std::time::Duration;
 
 use model::{Instant, UtcTime};
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
 
-use super::endpoint::{ANSWER_WAIT, Answer, Endpoint, Refusal};
+use super::endpoint::{ANSWER_WAIT, Endpoint};
 use super::figures::Figures;
-use super::line::{Labels, Line, Origin, Row, event_line, sample_lines};
+use super::line::{Labels, Lines, Origin, Row, event_lines};
 use super::record::EventRecord;
-use super::spool::{Spool, values_of};
+use super::sending::Writer;
+use super::spool::Spool;
 use super::{Counts, NamedDevice, Pace, TelemetryError};
 
-/// Lines in a batch; the server's makers advise 5 000.
-const BATCH_LINES: usize = 5_000;
-/// Longest time that a line waits for its batch to fill, in control time or in silence.
-const BATCH_WAIT: Duration = Duration::from_secs(1);
-/// First wait after a failure. Chosen: half a second.
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// Longest wait after failures. Chosen: half a minute, so that a returning server is soon used.
-const RETRY_MAX: Duration = Duration::from_secs(30);
-/// Longest wait that a server may ask for. Chosen: ten minutes; a larger number is more likely a mistake.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// Messages that may wait on a real bench.
-/// Chosen: 4096, over six minutes of 100 ms cycles; an answer takes at most [`ANSWER_WAIT`].
+/// Chosen: 4096, over six minutes of 100 ms cycles while a disk hangs.
 const MESSAGES_WAITING_MAX: usize = 4_096;
-/// Bad lines that are looked for in one batch; with more, the server means the whole batch.
-/// Chosen: 32, some 400 requests at most for a full batch.
-const BAD_LINES_MAX: u32 = 32;
 
 /// How a server takes line protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +47,8 @@ pub struct InfluxConfig {
     pub bucket: String,
     /// Token, for version 1 `user:password`; `None` sends none.
     pub token: Option<String>,
+    /// The authority that signed the server's certificate, as PEM, with `https`; then no other is trusted.
+    pub ca_pem: Option<Vec<u8>>,
     /// Most bytes that wait on disk while the server is away.
     pub spool_bytes: u64,
     /// Folder of what waits, in the run folder; a later run beside it takes over what is left.
@@ -82,6 +64,7 @@ impl std::fmt::Debug for InfluxConfig {
             .field("org", &self.org)
             .field("bucket", &self.bucket)
             .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("ca_pem", &self.ca_pem.is_some())
             .field("spool_bytes", &self.spool_bytes)
             .field("spool_dir", &self.spool_dir)
             .finish()
@@ -143,9 +126,11 @@ pub fn check_url(url: &str) -> Result<(), String> {
     }
 }
 
-enum Message {
+/// What the thread is told.
+pub(super) enum Message {
     Rows(Instant, Arc<[Row]>),
-    Lines(Instant, Vec<Line>),
+    Lines(Instant, Lines),
+    /// The end, with the time that a last try may take.
     Finish(Duration),
 }
 
@@ -164,13 +149,15 @@ impl Queue {
     }
 }
 
-enum Messages {
+/// The receiving end.
+pub(super) enum Messages {
     Bounded(mpsc::Receiver<Message>),
     Unbounded(mpsc::UnboundedReceiver<Message>),
 }
 
 impl Messages {
-    async fn next(&mut self) -> Option<Message> {
+    /// The next message; `None` when the sending end is gone.
+    pub(super) async fn next(&mut self) -> Option<Message> {
         match self {
             Self::Bounded(messages) => messages.recv().await,
             Self::Unbounded(messages) => messages.recv().await,
@@ -185,6 +172,7 @@ pub(super) struct Influx {
     labels: Labels,
     /// The moment of the last event, and how many nanoseconds the next one of the same moment is put off.
     last_event: Mutex<Option<(UtcTime, i64)>>,
+    ending: Arc<AtomicBool>,
     ended: Receiver<()>,
     thread: JoinHandle<()>,
 }
@@ -214,7 +202,7 @@ impl Influx {
             }
         };
         let target = format!("{} {} {}", config.url, config.org, config.bucket);
-        let mut spool = Spool::open(config.spool_dir.clone(), config.spool_bytes, &target);
+        let mut spool = Spool::open(config.spool_dir, config.spool_bytes, &target);
         // In virtual time a run depends on nothing but itself.
         if pace == Pace::Real {
             let lost = spool.adopt();
@@ -224,18 +212,17 @@ impl Influx {
         // What a former run left counts here: it is written or lost in this run.
         Counts::add(&counts.taken, spool.values());
         let labels = Labels::new(origin, devices);
-        let writer = Writer {
+        let url = config.url;
+        let ending = Arc::new(AtomicBool::new(false));
+        let writer = Writer::new(
             endpoint,
-            config,
-            labels: labels.clone(),
-            counts: Arc::clone(&counts),
+            url,
+            labels.clone(),
+            Arc::clone(&counts),
             spool,
-            lines: Vec::new(),
-            batch_since: None,
-            retry_wait: None,
-            retry: None,
-            warned: false,
-        };
+            pace,
+            Arc::clone(&ending),
+        );
         let (end, ended) = sync_channel(1);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -244,7 +231,7 @@ impl Influx {
         let thread = std::thread::Builder::new()
             .name("telemetry-influx".into())
             .spawn(move || {
-                runtime.block_on(writer.run(messages, pace));
+                runtime.block_on(writer.run(messages));
                 let _ = end.try_send(());
             })
             .map_err(TelemetryError::Thread)?;
@@ -253,6 +240,7 @@ impl Influx {
             counts,
             labels,
             last_event: Mutex::new(None),
+            ending,
             ended,
             thread,
         })
@@ -282,19 +270,21 @@ impl Influx {
             later_ns
         };
         let told = UtcTime::from_unix_nanos(utc.unix_nanos().saturating_add(later_ns));
-        self.lines(now, event_line(&self.labels, told, record));
+        self.lines(now, event_lines(&self.labels, told, record));
     }
 
     /// Hands figures over, or counts them as lost.
     pub(super) fn figures(&self, utc: UtcTime, now: Instant, figures: &[Figures]) {
-        let lines = figures.iter().filter_map(|f| f.line(&self.labels, utc));
-        self.lines(now, lines.collect());
+        let mut lines = Lines::default();
+        for figure in figures {
+            figure.push_line(&mut lines, &self.labels, utc);
+        }
+        self.lines(now, lines);
     }
 
-    fn lines(&self, now: Instant, lines: Vec<Line>) {
-        if !lines.is_empty() {
-            let values = values_of(&lines);
-            self.push(values, Message::Lines(now, lines));
+    fn lines(&self, now: Instant, lines: Lines) {
+        if lines.values > 0 {
+            self.push(lines.values, Message::Lines(now, lines));
         }
     }
 
@@ -311,6 +301,7 @@ impl Influx {
 
     /// Ends the thread after a last try of at most `within`.
     pub(super) fn finish(self, within: Duration) -> Arc<Counts> {
+        self.ending.store(true, Ordering::Relaxed);
         self.queue.push(Message::Finish(within));
         drop(self.queue);
         // The thread keeps its own time; the grace lets it write its last batch to the spool.
@@ -319,252 +310,4 @@ impl Influx {
         }
         self.counts
     }
-}
-
-/// The thread's side.
-struct Writer {
-    endpoint: Endpoint,
-    config: InfluxConfig,
-    labels: Labels,
-    counts: Arc<Counts>,
-    spool: Spool,
-    /// The batch that fills.
-    lines: Vec<Line>,
-    /// Control time of its first line.
-    batch_since: Option<Instant>,
-    /// How long to wait before the next try, while the server is away.
-    retry_wait: Option<Duration>,
-    /// When the next spooled batch is tried; only looked at while one is there.
-    retry: Option<Pin<Box<Sleep>>>,
-    /// Whether the present outage was told.
-    warned: bool,
-}
-
-impl Writer {
-    async fn run(mut self, mut messages: Messages, pace: Pace) {
-        if !self.spool.is_empty() {
-            self.retry = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
-        }
-        let within = loop {
-            let replays = !self.spool.is_empty();
-            let fills = !self.lines.is_empty();
-            let retry = &mut self.retry;
-            let retry = async move {
-                match retry {
-                    Some(sleep) => sleep.as_mut().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                message = messages.next() => match message {
-                    Some(Message::Rows(now, rows)) => {
-                        let lines = sample_lines(&self.labels, &rows);
-                        // Rows of a device outside the rig make no line.
-                        let kept = values_of(&lines);
-                        Counts::add(&self.counts.lost, (rows.len() as u64).saturating_sub(kept));
-                        self.fill(now, lines, pace).await;
-                    }
-                    Some(Message::Lines(now, lines)) => self.fill(now, lines, pace).await,
-                    Some(Message::Finish(within)) => break within,
-                    None => break Duration::ZERO,
-                },
-                () = retry, if replays => self.replay_one().await,
-                // Silence: nothing more will fill the batch soon.
-                () = tokio::time::sleep(BATCH_WAIT), if fills => self.ship_batch().await,
-            }
-        };
-        // A last try, whatever the waits said.
-        self.retry_wait = None;
-        let last = async {
-            while !self.spool.is_empty() && self.retry_wait.is_none() {
-                self.replay_one().await;
-            }
-            self.ship_batch().await;
-            while !self.spool.is_empty() && self.retry_wait.is_none() {
-                self.replay_one().await;
-            }
-        };
-        let _ = tokio::time::timeout(within, last).await;
-        // When the time was up, the batch is still in memory; the spool keeps it for the next run.
-        let lines = std::mem::take(&mut self.lines);
-        self.keep(&lines);
-    }
-
-    /// Adds lines to the batch, and sends it when it is due.
-    async fn fill(&mut self, now: Instant, lines: Vec<Line>, pace: Pace) {
-        if lines.is_empty() {
-            return;
-        }
-        let since = *self.batch_since.get_or_insert(now);
-        self.lines.extend(lines);
-        // In virtual time a second passes in no time: there only a full batch or silence counts.
-        let waited = pace == Pace::Real && now.since(since) >= BATCH_WAIT;
-        if waited || self.lines.len() >= BATCH_LINES {
-            self.ship_batch().await;
-        }
-    }
-
-    /// Sends the batch, or puts it behind what is spooled.
-    async fn ship_batch(&mut self) {
-        if !self.spool.is_empty() || self.retry_wait.is_some() {
-            let lines = std::mem::take(&mut self.lines);
-            self.batch_since = None;
-            self.keep(&lines);
-            return;
-        }
-        while !self.lines.is_empty() {
-            let many = self.lines.len().min(BATCH_LINES);
-            // The lines stay in place while they are under way: what interrupts the call loses nothing.
-            let left = self.ship(&self.lines[..many]).await;
-            self.lines.drain(..many);
-            if let Err(Failed { left, refusal }) = left {
-                self.put_off(&refusal);
-                let rest = std::mem::take(&mut self.lines);
-                self.keep(&left);
-                self.keep(&rest);
-                break;
-            }
-            self.back_again();
-        }
-        self.batch_since = None;
-    }
-
-    /// Sends the oldest spooled batch.
-    async fn replay_one(&mut self) {
-        let lines = match self.spool.oldest() {
-            None => return,
-            Some(Err(lost)) => {
-                Counts::add(&self.counts.lost, lost);
-                return;
-            }
-            Some(Ok(lines)) => lines,
-        };
-        let left = match self.ship(&lines).await {
-            Ok(()) => {
-                self.back_again();
-                Vec::new()
-            }
-            Err(Failed { left, refusal }) => {
-                self.put_off(&refusal);
-                left
-            }
-        };
-        if let Err(error) = self.spool.settle_oldest(&left) {
-            tracing::error!(%error, "The spool of telemetry could not be changed.");
-        }
-    }
-
-    /// Puts lines into the spool, or counts them as lost.
-    fn keep(&mut self, lines: &[Line]) {
-        for batch in lines.chunks(BATCH_LINES) {
-            match self.spool.push(batch) {
-                Ok(lost) => Counts::add(&self.counts.lost, lost),
-                Err(error) => {
-                    tracing::error!(%error, "The spool of telemetry took no more.");
-                    Counts::add(&self.counts.lost, values_of(batch));
-                }
-            }
-        }
-    }
-
-    /// Doubles the wait, and tells of the outage once.
-    fn put_off(&mut self, refusal: &Refusal) {
-        let wait = self
-            .retry_wait
-            .map_or(RETRY_FIRST, |w| (w * 2).min(RETRY_MAX));
-        self.retry_wait = Some(wait);
-        self.retry = Some(Box::pin(tokio::time::sleep(pause(
-            wait,
-            refusal.after,
-            RandomState::new().build_hasher().finish(),
-        ))));
-        if !self.warned {
-            self.warned = true;
-            tracing::warn!(
-                server = self.config.url,
-                why = refusal.why,
-                "The telemetry server took no data; it is spooled until it does."
-            );
-        }
-    }
-
-    /// The server takes data: what is spooled may follow at once.
-    fn back_again(&mut self) {
-        self.retry_wait = None;
-        self.retry = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
-        if std::mem::take(&mut self.warned) {
-            tracing::info!(
-                server = self.config.url,
-                "The telemetry server takes data again."
-            );
-        }
-    }
-
-    /// Sends lines, halving what the server calls malformed. Counts what is written and what is lost.
-    async fn ship(&self, lines: &[Line]) -> Result<(), Failed> {
-        // Ranges still to be sent, the next one last.
-        let mut ranges = vec![(0, lines.len())];
-        let mut bad_lines = 0;
-        while let Some((from, until)) = ranges.pop() {
-            let part = &lines[from..until];
-            if part.is_empty() {
-                continue;
-            }
-            let values = values_of(part);
-            match self.post(part).await {
-                Answer::Done => Counts::add(&self.counts.written, values),
-                Answer::BadLines(why) if part.len() == 1 || bad_lines >= BAD_LINES_MAX => {
-                    bad_lines += 1;
-                    Counts::add(&self.counts.lost, values);
-                    tracing::error!(
-                        why,
-                        line = part[0].text,
-                        lines = part.len(),
-                        "The telemetry server refused data as malformed; it is lost."
-                    );
-                }
-                Answer::BadLines(_) => {
-                    let middle = from + part.len() / 2;
-                    ranges.push((middle, until));
-                    ranges.push((from, middle));
-                }
-                Answer::NotNow(refusal) => {
-                    ranges.push((from, until));
-                    let left = ranges
-                        .iter()
-                        .rev()
-                        .flat_map(|(from, until)| lines[*from..*until].iter().cloned())
-                        .collect();
-                    return Err(Failed { left, refusal });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn post(&self, lines: &[Line]) -> Answer {
-        let mut body = String::with_capacity(lines.iter().map(|l| l.text.len() + 1).sum());
-        for line in lines {
-            body.push_str(&line.text);
-            body.push('\n');
-        }
-        self.endpoint.write(body).await
-    }
-}
-
-/// The time until the next try: the upper half of the wait, by a random number, and never less than what
-/// the server asked for.
-pub(super) fn pause(wait: Duration, asked: Option<Duration>, random: u64) -> Duration {
-    let half = wait / 2;
-    let spread = half.mul_f64(random as f64 / u64::MAX as f64);
-    match asked {
-        None => half + spread,
-        Some(asked) => asked.min(RETRY_AFTER_MAX) + spread,
-    }
-}
-
-/// What was not sent, and why.
-struct Failed {
-    left: Vec<Line>,
-    refusal: Refusal,
 }

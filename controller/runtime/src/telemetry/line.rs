@@ -117,17 +117,64 @@ pub(super) fn values_in(rows: &[Row]) -> u64 {
     rows.iter().filter(|r| r.value().is_some()).count() as u64
 }
 
-/// One line of the protocol, without its line feed, with the number of its field values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) values: u32,
+/// Lines of the protocol, each ended by a line feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lines {
     pub(super) text: String,
+    /// Number of field values in them.
+    pub(super) values: u64,
+}
+
+impl Lines {
+    /// Ends a line with its time.
+    fn end(&mut self, utc: UtcTime, values: u64) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, " {}", utc.unix_nanos());
+        self.values += values;
+    }
+}
+
+/// How many field values lines of the protocol hold.
+pub(super) fn values_of(lines: &str) -> u64 {
+    lines.lines().map(values_of_line).sum()
+}
+
+/// Fields stand between the first and the second space that is neither escaped nor quoted, with commas between.
+fn values_of_line(line: &str) -> u64 {
+    let (mut values, mut in_fields, mut quoted, mut escaped) = (0, false, false, false);
+    for byte in line.bytes() {
+        if escaped {
+            escaped = false;
+            continue;
+        }
+        match byte {
+            b'\\' => escaped = true,
+            b'"' if in_fields => quoted = !quoted,
+            _ if quoted => {}
+            b' ' if in_fields => break,
+            b' ' => (in_fields, values) = (true, 1),
+            b',' if in_fields => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// The field name of a point.
 #[must_use]
 pub fn field_name(point: Point) -> String {
-    point.name().replace('.', "_")
+    let mut name = String::new();
+    push_field_name(&mut name, point);
+    name
+}
+
+fn push_field_name(out: &mut String, point: Point) {
+    let mut parts = point.name().split('.');
+    out.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        out.push('_');
+        out.push_str(part);
+    }
 }
 
 /// Which characters have to be escaped, by the place in the line.
@@ -148,9 +195,18 @@ fn escape_into(out: &mut String, text: &str, place: Place) {
         match (c, place) {
             // A line ends a record, so a line feed can be in none.
             ('\n' | '\r' | '\t', Place::Text) => out.push(' '),
-            ('\n' | '\r' | '\t', _) => out.push_str("\\ "),
+            ('\n' | '\r' | '\t', _) => {
+                if out.ends_with('\\') {
+                    out.push('_');
+                }
+                out.push_str("\\ ");
+            }
             _ => {
                 if special.contains(&c) {
+                    // Readers disagree on a backslash before an escaped character: they are kept apart.
+                    if !matches!(place, Place::Text) && out.ends_with('\\') {
+                        out.push('_');
+                    }
                     out.push('\\');
                 }
                 out.push(c);
@@ -184,96 +240,108 @@ fn push_tags(line: &mut String, tags: &[(&str, &str)]) {
 }
 
 /// The lines of rows: readings of one device at one time and of one quality share a line.
-pub(super) fn sample_lines(labels: &Labels, rows: &[Row]) -> Vec<Line> {
-    let mut lines = Vec::with_capacity(rows.len());
+pub(super) fn sample_lines(labels: &Labels, rows: &[Row]) -> Lines {
+    let mut lines = Lines::default();
+    // Chosen: as much as a line with one value takes.
+    lines.text.reserve(rows.len() * 32);
     let mut rest = rows;
     while let Some(first) = rest.first() {
         let of_one = |r: &Row| r.utc == first.utc && r.sample.device == first.sample.device;
         let end = rest.iter().position(|r| !of_one(r)).unwrap_or(rest.len());
         let (these, others) = rest.split_at(end);
         rest = others;
-        let Some((head, rest)) = labels.devices.get(first.sample.device.index()) else {
+        let Some(device) = labels.devices.get(first.sample.device.index()) else {
             continue;
         };
+        if these.iter().all(|row| row.value().is_some()) {
+            device_line(&mut lines, device, "good", these.iter());
+            continue;
+        }
         let mut done: Vec<Option<Cow<'static, str>>> = Vec::new();
         for row in these {
             let flaw = row.flaw();
             if done.contains(&flaw) {
                 continue;
             }
-            let mut text = String::with_capacity(head.len() + rest.len() + 64);
-            text.push_str(head);
-            escape_into(&mut text, flaw.as_deref().unwrap_or("good"), Place::Key);
-            text.push_str(rest);
-            let mut values = 0_u32;
-            for row in these.iter().filter(|row| row.flaw() == flaw) {
-                text.push(if values == 0 { ' ' } else { ',' });
-                let name = field_name(row.sample.point);
-                // Writing to a string cannot fail.
-                let _ = match row.value() {
-                    Some(value) => write!(text, "{name}={value}"),
-                    None => write!(text, "{name}_bad=1"),
-                };
-                values += 1;
-            }
-            let _ = write!(text, " {}", first.utc.unix_nanos());
-            lines.push(Line { values, text });
+            let alike = these.iter().filter(|row| row.flaw() == flaw);
+            device_line(&mut lines, device, flaw.as_deref().unwrap_or("good"), alike);
             done.push(flaw);
         }
     }
     lines
 }
 
-/// A line with one tag (none where its name is empty) and those of the fields that are numbers; `None` of none.
-pub(super) fn line_of<'a>(
+/// One line of a device: rows of one time and one quality.
+fn device_line<'a>(
+    lines: &mut Lines,
+    (head, rest): &(String, String),
+    quality: &str,
+    rows: impl Iterator<Item = &'a Row>,
+) {
+    let text = &mut lines.text;
+    text.push_str(head);
+    escape_into(text, quality, Place::Key);
+    text.push_str(rest);
+    let (mut values, mut utc) = (0, None);
+    for row in rows {
+        text.push(if values == 0 { ' ' } else { ',' });
+        push_field_name(text, row.sample.point);
+        // Writing to a string cannot fail.
+        let _ = match row.value() {
+            Some(value) => write!(text, "={value}"),
+            None => write!(text, "_bad=1"),
+        };
+        values += 1;
+        utc = Some(row.utc);
+    }
+    if let Some(utc) = utc {
+        lines.end(utc, values);
+    }
+}
+
+/// Adds a line with one tag (none where its name is empty) and those of the fields that are numbers; none of none.
+pub(super) fn push_line_of<'a>(
+    lines: &mut Lines,
     labels: &Labels,
     measurement: &str,
     tag: (&str, &str),
     fields: impl Iterator<Item = (&'a str, f64)>,
     utc: UtcTime,
-) -> Option<Line> {
-    let tags = [tag];
-    let mut text = head(measurement, if tag.0.is_empty() { &[] } else { &tags });
-    text.push_str(&labels.origin);
-    let mut values = 0_u32;
+) {
+    let mut values = 0;
     for (name, value) in fields.filter(|(_, value)| value.is_finite()) {
-        text.push(if values == 0 { ' ' } else { ',' });
+        if values == 0 {
+            let tags = [tag];
+            let tags: &[(&str, &str)] = if tag.0.is_empty() { &[] } else { &tags };
+            lines.text.push_str(&head(measurement, tags));
+            lines.text.push_str(&labels.origin);
+        }
+        lines.text.push(if values == 0 { ' ' } else { ',' });
         // Writing to a string cannot fail.
-        let _ = write!(text, "{name}={value}");
+        let _ = write!(lines.text, "{name}={value}");
         values += 1;
     }
-    let _ = write!(text, " {}", utc.unix_nanos());
-    (values > 0).then_some(Line { values, text })
+    if values > 0 {
+        lines.end(utc, values);
+    }
 }
 
 /// The lines of an event: the event itself, and the figures of a cleared market.
-pub(super) fn event_line(labels: &Labels, utc: UtcTime, record: &EventRecord) -> Vec<Line> {
+pub(super) fn event_lines(labels: &Labels, utc: UtcTime, record: &EventRecord) -> Lines {
     let device = record.device.as_deref().unwrap_or("");
-    let mut text = head(EVENT, &[("device", device), ("kind", record.event)]);
+    let mut lines = Lines::default();
+    let text = &mut lines.text;
+    text.push_str(&head(EVENT, &[("device", device), ("kind", record.event)]));
     text.push_str(&labels.origin);
     text.push_str(" text=\"");
-    escape_into(&mut text, &record.text, Place::Text);
-    let _ = write!(text, "\" {}", utc.unix_nanos());
-    let mut lines = vec![Line { values: 1, text }];
+    escape_into(text, &record.text, Place::Text);
+    text.push('"');
+    lines.end(utc, 1);
     if record.event == record::MARKET_CLEARED {
-        let fields: Vec<String> = MARKET_FIELDS
+        let fields = MARKET_FIELDS
             .iter()
-            .filter_map(|key| {
-                let value = record.details.get(*key)?.as_f64()?;
-                Some(format!("{key}={value}"))
-            })
-            .collect();
-        if !fields.is_empty() {
-            lines.push(Line {
-                values: fields.len() as u32,
-                text: format!(
-                    "{MARKET}{} {} {}",
-                    labels.origin,
-                    fields.join(","),
-                    utc.unix_nanos()
-                ),
-            });
-        }
+            .filter_map(|key| Some((*key, record.details.get(*key)?.as_f64()?)));
+        push_line_of(&mut lines, labels, MARKET, ("", ""), fields, utc);
     }
     lines
 }

@@ -20,6 +20,7 @@ mod influx;
 mod line;
 pub mod past;
 mod record;
+mod sending;
 pub mod setup;
 mod spool;
 mod store;
@@ -100,6 +101,9 @@ pub enum TelemetryError {
     /// The server's address in the rig cannot be used.
     #[error("the address of the telemetry server cannot be used: {0}")]
     Url(String),
+    /// The authority that the rig names for the server cannot be used.
+    #[error("the certificate authority of the telemetry server (`ca`) cannot be used: {0}")]
+    Authority(String),
     /// The broker of Home Assistant cannot be used as the rig says.
     #[error("the broker of Home Assistant: {0}")]
     Broker(bus::mqtt::link::LinkError),
@@ -117,6 +121,8 @@ pub struct TelemetryReport {
     pub lost: u64,
     /// Values that still wait for the server, in memory or in the spool on disk; zero without a server.
     pub waiting: u64,
+    /// Values that were put into the spool, from which the server gets them; zero without a server.
+    pub spooled: u64,
     /// Values in the embedded store.
     pub store_written: u64,
     /// Values that the embedded store did not take.
@@ -145,6 +151,7 @@ struct Counts {
     taken: AtomicU64,
     written: AtomicU64,
     lost: AtomicU64,
+    spooled: AtomicU64,
     events_lost: AtomicU64,
 }
 
@@ -334,13 +341,7 @@ pub fn line_protocol(
     samples: &[PointSample],
 ) -> String {
     let rows: Vec<Row> = samples.iter().map(|s| Row::of(utc, now, *s)).collect();
-    let lines = sample_lines(&Labels::new(origin, devices), &rows);
-    let mut text = String::with_capacity(lines.iter().map(|l| l.text.len() + 1).sum());
-    for line in &lines {
-        text.push_str(&line.text);
-        text.push('\n');
-    }
-    text
+    sample_lines(&Labels::new(origin, devices), &rows).text
 }
 
 fn report(store: &Counts, influx: Option<&Counts>, home: Option<&Counts>) -> TelemetryReport {
@@ -358,6 +359,7 @@ fn report(store: &Counts, influx: Option<&Counts>, home: Option<&Counts>) -> Tel
         written,
         lost,
         waiting,
+        spooled: influx.map_or(0, |c| Counts::read(&c.spooled)),
         store_written,
         store_lost,
         events_lost: Counts::read(&store.events_lost),

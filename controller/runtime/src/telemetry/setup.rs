@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::endpoint::ANSWER_WAIT;
+use super::endpoint::{ANSWER_WAIT, client};
 use super::{InfluxConfig, WriteApi};
 
 /// Ending of the bucket (with version 1: name of the retention policy) of the means.
@@ -61,7 +61,10 @@ pub async fn set_up(
     retention: Retention,
 ) -> Result<Vec<String>, SetupError> {
     let server = Server {
-        client: reqwest::Client::new(),
+        client: client(config).map_err(|e| SetupError::Away {
+            url: config.url.clone(),
+            why: e.to_string(),
+        })?,
         config,
     };
     match config.api {

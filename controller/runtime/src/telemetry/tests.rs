@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use model::{DeviceIx, Flaw, Mode, Point, Reading, Sample};
 
-use super::line::{Labels, Line, event_line, sample_lines};
+use super::line::{Labels, Lines, event_lines, sample_lines, values_of};
 use super::*;
 
 fn at(seconds: f64) -> Instant {
@@ -383,8 +383,54 @@ fn lines_are_named_as_the_dashboards_expect() {
             &Labels::new(&Origin::default(), &devices()),
             &rows_of(samples),
         );
-        let texts: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
+        let texts: Vec<&str> = lines.text.lines().collect();
         assert_eq!(texts, *expected);
+        assert_eq!(lines.values, values_of(&lines.text));
+    }
+}
+
+#[test]
+fn values_are_counted_in_the_text_whatever_its_names_and_strings_hold() {
+    let nasty = r#"a b,c=d "e" \ \, \  é"#;
+    let origin = Origin {
+        site: nasty.into(),
+        bench: format!("{nasty}\n"),
+        run: "\\".into(),
+    };
+    let mut named = devices();
+    for device in &mut named {
+        device.name = nasty.into();
+        device.bus = format!("{nasty} {nasty}");
+    }
+    let labels = Labels::new(&origin, &named);
+    let rows = rows_of(&[
+        watts(0, 1.0, 2.5),
+        sample(0, Point::Frequency, 1.0, Reading::Good(50.0)),
+        sample(
+            0,
+            Point::StateOfCharge,
+            1.0,
+            Reading::Bad(Flaw::Exception(2)),
+        ),
+        watts(1, 1.0, -1e-300),
+    ]);
+    let samples = sample_lines(&labels, &rows);
+    assert_eq!((samples.values, values_of(&samples.text)), (4, 4));
+    assert_eq!(samples.text.lines().count(), 3);
+    let event = Event::LoadShed {
+        device: DeviceIx(1),
+        why: format!("{nasty}, \"1,2,3\" = {nasty}"),
+    };
+    let told = describe(&event, &|_| nasty.into());
+    let event = event_lines(&labels, utc(0.0), &told);
+    assert_eq!((event.values, values_of(&event.text)), (1, 1));
+    let mut figures = Lines::default();
+    Figures::of_cycle(0.5, 1.0).push_line(&mut figures, &labels, utc(0.0));
+    assert_eq!((figures.values, values_of(&figures.text)), (2, 2));
+    // A backslash never stands before one that escapes, since servers read two in different ways.
+    let texts = [samples.text, figures.text].concat();
+    for two in [r"\\,", r"\\=", r"\\ "] {
+        assert!(!texts.contains(two), "{two} in {texts}");
     }
 }
 
@@ -398,13 +444,11 @@ fn every_line_says_which_site_bench_and_run_it_is_of() {
     let of = r"bench=Campus\,\ 400\ V,run=20261122T100000Z-run-1,site=north\ hall";
     let labels = Labels::new(&origin, &devices());
     let record = describe(&happened_event(), &|_| "plug".into());
-    let texts: Vec<String> = sample_lines(&labels, &rows_of(&[watts(0, 0.0, 1.0)]))
-        .into_iter()
-        .chain(event_line(&labels, utc(0.0), &record))
-        .chain(Figures::of_cycle(0.5, 1.0).line(&labels, utc(0.0)))
-        .map(|line| line.text)
-        .collect();
-    let heads: Vec<&str> = texts.iter().map(|t| t.split_once(of).expect(t).0).collect();
+    let mut lines = sample_lines(&labels, &rows_of(&[watts(0, 0.0, 1.0)]));
+    lines.text += &event_lines(&labels, utc(0.0), &record).text;
+    Figures::of_cycle(0.5, 1.0).push_line(&mut lines, &labels, utc(0.0));
+    let texts = lines.text.lines();
+    let heads: Vec<&str> = texts.map(|t| t.split_once(of).expect(t).0).collect();
     assert_eq!(
         heads,
         [
@@ -467,8 +511,8 @@ fn events_become_lines_whatever_their_text_holds() {
     ];
     for (event, expected) in rows {
         let record = describe(event, &|_| "a b=c\\".into());
-        let lines = event_line(&Labels::new(&Origin::default(), &[]), utc(0.0), &record);
-        let texts: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
+        let lines = event_lines(&Labels::new(&Origin::default(), &[]), utc(0.0), &record);
+        let texts: Vec<&str> = lines.text.lines().collect();
         assert_eq!(texts, *expected);
     }
 }
@@ -527,8 +571,12 @@ async fn write(
     body: String,
 ) -> (StatusCode, &'static str) {
     desk.requests.fetch_add(1, Ordering::Relaxed);
-    if let Some(status) = desk.script.lock().unwrap().pop_front() {
-        return (StatusCode::from_u16(status).unwrap(), "scripted");
+    let scripted = desk.script.lock().unwrap().pop_front();
+    match scripted {
+        // The connection breaks without an answer, as when the server is killed.
+        Some(GONE) => std::panic::resume_unwind(Box::new(())),
+        Some(204) | None => {}
+        Some(status) => return (StatusCode::from_u16(status).unwrap(), "scripted"),
     }
     if headers
         .get("authorization")
@@ -560,7 +608,10 @@ async fn write(
     (StatusCode::NO_CONTENT, "")
 }
 
-/// A server on its own thread that first answers as scripted.
+/// In a script: no answer.
+const GONE: u16 = 0;
+
+/// A server on its own thread that first answers as scripted; 204 is its own answer.
 fn server(script: &[u16]) -> Server {
     let (tx, bodies) = std_mpsc::channel();
     let requests = Arc::new(AtomicU64::new(0));
@@ -615,6 +666,7 @@ fn start(dir: &Path, url: &str, spool_bytes: u64, pace: Pace) -> Telemetry {
         org: "lab".into(),
         bucket: "bench".into(),
         token: Some("t0k3n".into()),
+        ca_pem: None,
         spool_bytes,
         spool_dir: dir.join("spool"),
     };
@@ -760,30 +812,6 @@ fn what_an_absent_server_missed_is_kept_for_the_next_run() {
 }
 
 #[test]
-fn a_full_spool_gives_up_its_oldest_and_counts_it() {
-    let line = |n: u64| Line {
-        values: 2,
-        text: format!("m a={n},b=1 {n:0>40}"),
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let open = || spool::Spool::open(dir.path().join("spool"), 200, "here");
-    let mut spool = open();
-    let lost: Vec<u64> = (1..=5).map(|n| spool.push(&[line(n)]).unwrap()).collect();
-    assert_eq!(lost, [0, 0, 0, 2, 2]);
-    assert_eq!(
-        spool.push(&vec![line(9); 9]).unwrap(),
-        18,
-        "a batch that can never fit"
-    );
-    // Another run finds the same.
-    let mut spool = open();
-    assert_eq!(spool.values(), 6);
-    assert_eq!(spool.oldest().unwrap().unwrap(), [line(3)]);
-    spool.settle_oldest(&[]).unwrap();
-    assert_eq!(spool.oldest().unwrap().unwrap(), [line(4)]);
-}
-
-#[test]
 fn a_spool_that_cannot_be_written_is_counted_as_lost() {
     let dir = tempfile::tempdir().unwrap();
     // A file stands where the folder should be.
@@ -833,8 +861,14 @@ fn answers(bytes: String) -> (String, std_mpsc::Receiver<String>) {
     (url, seen)
 }
 
-/// Writes one line; what became of it in a word, the wait that was asked for, and the request.
-fn write_one(api: WriteApi, bucket: &str, bytes: &str) -> (&'static str, Option<u64>, String) {
+/// Writes one line, `again` where the last try was refused; what became of it in a word, the wait that was
+/// asked for, and the request.
+fn write_one(
+    api: WriteApi,
+    bucket: &str,
+    again: bool,
+    bytes: &str,
+) -> (&'static str, Option<u64>, String) {
     let (url, seen) = answers(bytes.to_owned());
     let config = InfluxConfig {
         url,
@@ -842,6 +876,7 @@ fn write_one(api: WriteApi, bucket: &str, bytes: &str) -> (&'static str, Option<
         org: "lab".into(),
         bucket: bucket.into(),
         token: Some("ann:s:3".into()),
+        ca_pem: None,
         spool_bytes: SPOOL,
         spool_dir: "unused".into(),
     };
@@ -851,7 +886,7 @@ fn write_one(api: WriteApi, bucket: &str, bytes: &str) -> (&'static str, Option<
         .unwrap()
         .block_on(async {
             let endpoint = endpoint::Endpoint::new(&config).unwrap();
-            endpoint.write("m a=1 5\n".into()).await
+            endpoint.write("m a=1 5\n".into(), again).await
         });
     let (word, after) = match answer {
         endpoint::Answer::Done => ("done", None),
@@ -868,7 +903,7 @@ fn each_answer_says_whether_lines_are_stored_bad_or_to_be_sent_again() {
         let length = body.len();
         format!("HTTP/1.1 {status}\r\n{header}content-length: {length}\r\n\r\n{body}")
     };
-    // What is sent, what it means to both versions, and the wait that version 1 reads.
+    // What is sent, what it means to all versions, and the wait that is read: by the client library never.
     let rows = [
         ("HTTP/1.1 204 No Content\r\n\r\n".into(), "done", None),
         (
@@ -896,10 +931,14 @@ fn each_answer_says_whether_lines_are_stored_bad_or_to_be_sent_again() {
         (String::new(), "not now", None),
     ];
     for (bytes, word, after) in &rows {
-        let (v1, v1_after, _) = write_one(WriteApi::V1, "bench", bytes);
-        assert_eq!((v1, v1_after), (*word, *after), "v1: {bytes}");
-        let (v2, v2_after, _) = write_one(WriteApi::V2, "bench", bytes);
-        assert_eq!((v2, v2_after), (*word, None), "v2: {bytes}");
+        for (api, again, after) in [
+            (WriteApi::V1, false, *after),
+            (WriteApi::V2, false, None),
+            (WriteApi::V2, true, *after),
+        ] {
+            let (said, asked, _) = write_one(api, "bench", again, bytes);
+            assert_eq!((said, asked), (*word, after), "{api:?} {again}: {bytes}");
+        }
     }
 }
 
@@ -913,7 +952,12 @@ fn version_1_is_told_database_retention_policy_and_login() {
             "POST /write?precision=ns&db=bench&rp=a+week HTTP/1.1",
         ),
     ] {
-        let (word, _, request) = write_one(WriteApi::V1, bucket, "HTTP/1.1 204 No Content\r\n\r\n");
+        let (word, _, request) = write_one(
+            WriteApi::V1,
+            bucket,
+            false,
+            "HTTP/1.1 204 No Content\r\n\r\n",
+        );
         assert_eq!(word, "done");
         assert_eq!(request.lines().next().unwrap(), target);
         assert!(
@@ -934,7 +978,7 @@ fn a_pause_is_spread_and_never_shorter_than_the_server_asks() {
         (8, Some(1_000_000), 0, s(600)),
     ];
     for (wait, asked, random, expected) in rows {
-        let pause = influx::pause(s(wait), asked.map(s), random);
+        let pause = sending::pause(s(wait), asked.map(s), random);
         assert_eq!(pause, expected, "{wait} {asked:?} {random}");
     }
 }
@@ -954,4 +998,136 @@ fn events_of_one_moment_do_not_replace_each_other_on_the_server() {
         .collect();
     let (seven, eight) = (utc(7.0).unix_nanos(), utc(8.0).unix_nanos());
     assert_eq!(ns, [seven, seven + 1, seven + 2, eight]);
+}
+
+// Bad days.
+
+/// The numbers that are in the files of the spool, in order.
+fn on_disk(dir: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir(dir.join("spool"));
+    let mut paths: Vec<PathBuf> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "lines"))
+        .collect();
+    paths.sort();
+    let text: String = paths
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap_or_default())
+        .collect();
+    values(&text.lines().map(String::from).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_server_that_is_slow_to_answer_keeps_nothing_from_the_disk() {
+    // It accepts connections by its backlog and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let telemetry = start(dir.path(), &url, SPOOL, Pace::Real);
+    send(&telemetry, 0, 50);
+    let began = std::time::Instant::now();
+    let all: Vec<u32> = (0..50).collect();
+    while on_disk(dir.path()) != all {
+        assert!(began.elapsed() < WITHIN, "{:?}", on_disk(dir.path()));
+        std::thread::yield_now();
+    }
+    // Killed now, the process leaves all of it, what its batch under way holds included.
+    assert!(
+        began.elapsed() < endpoint::ANSWER_WAIT,
+        "before any answer was due"
+    );
+    let report = telemetry.finish(Duration::ZERO);
+    assert_eq!((report.written, report.lost, report.waiting), (0, 0, 50));
+}
+
+#[test]
+fn what_a_server_acknowledged_before_it_was_gone_is_sent_again_and_counted_once() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[204, GONE]));
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Real);
+    send(&telemetry, 0, 2);
+    let first = server.bodies.recv_timeout(WITHIN).unwrap();
+    send(&telemetry, 2, 4);
+    let again = server.bodies.recv_timeout(WITHIN).unwrap();
+    assert_eq!(again, first);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (4, 0, 0));
+    assert_eq!(values(&server.lines()), [2, 3]);
+    assert!(!dir.path().join("spool").exists());
+}
+
+#[test]
+fn a_server_that_refuses_has_what_it_acknowledged_and_gets_it_once() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[204, 503]));
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Real);
+    send(&telemetry, 0, 2);
+    let first = server.bodies.recv_timeout(WITHIN).unwrap();
+    assert_eq!(first.lines().count(), 2);
+    send(&telemetry, 2, 4);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (4, 0, 0));
+    assert_eq!(values(&server.lines()), [2, 3]);
+}
+
+#[test]
+fn a_full_disk_stops_nothing_that_the_server_takes() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[]));
+    // A file stands where the folder should be.
+    std::fs::write(dir.path().join("spool"), "").unwrap();
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Virtual);
+    send(&telemetry, 0, 50);
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (50, 0, 0));
+    assert_eq!(values(&server.lines()), (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_wall_clock_that_steps_changes_the_times_of_what_follows_and_loses_nothing() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), server(&[]));
+    let telemetry = start(dir.path(), &server.url, SPOOL, Pace::Real);
+    // An hour back, then two forward: control goes on by its own time.
+    let walls = [0.0, 1.0, -3598.0, -3597.0, 3604.0];
+    for (s, wall) in walls.into_iter().enumerate() {
+        let now = at(s as f64);
+        telemetry.samples(utc(wall), now, &[watts(0, s as f64, s as f64)]);
+        telemetry.event(utc(wall), now, &Event::ClockStepped { by_s: wall });
+    }
+    let report = telemetry.finish(WITHIN);
+    assert_eq!((report.written, report.lost, report.waiting), (10, 0, 0));
+    let told = server.lines();
+    let of = |measurement: &str| -> Vec<i64> {
+        let lines = told.iter().filter(|l| l.starts_with(measurement));
+        lines
+            .map(|l| l.rsplit(' ').next().unwrap().parse().unwrap())
+            .collect()
+    };
+    let expected = walls.map(|wall| utc(wall).unix_nanos());
+    assert_eq!(of("ess"), expected);
+    assert_eq!(of("event"), expected);
+}
+
+#[test]
+fn an_authority_that_is_none_is_refused_before_the_run_begins() {
+    for pem in [
+        &b"not a certificate"[..],
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        let config = InfluxConfig {
+            url: "https://127.0.0.1:8086".into(),
+            api: WriteApi::V2,
+            org: "lab".into(),
+            bucket: "bench".into(),
+            token: None,
+            ca_pem: Some(pem.to_vec()),
+            spool_bytes: SPOOL,
+            spool_dir: "unused".into(),
+        };
+        let made = endpoint::Endpoint::new(&config).map(|_| ());
+        assert!(
+            matches!(made, Err(TelemetryError::Authority(_))),
+            "{made:?}"
+        );
+    }
 }

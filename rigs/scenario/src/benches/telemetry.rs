@@ -60,7 +60,7 @@ pub(super) fn measure() -> Result<Value, BenchError> {
     let python = python.map(|said| said["values_per_s"].as_f64().unwrap_or(0.0));
     let (stored, store) = written(None, Duration::ZERO, |report| report.store_written)?;
     let nobody = server("http://127.0.0.1:1");
-    let (spooled, _) = written(Some(nobody), Duration::ZERO, |report| report.waiting)?;
+    let (spooled, _) = written(Some(nobody), ITSELF, |report| report.spooled)?;
     let served = served();
     Ok(json!({
         "bench": "telemetry",
@@ -140,6 +140,7 @@ fn server(url: &str) -> InfluxConfig {
         org: String::new(),
         bucket: "bench".into(),
         token: None,
+        ca_pem: None,
         spool_bytes: 1 << 30,
         spool_dir: std::path::PathBuf::new(),
     }

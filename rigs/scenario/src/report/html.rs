@@ -2,7 +2,7 @@
 
 use super::compare::Comparison;
 use super::repeats::Repeated;
-use super::result::{LedgerSummary, RunResult, ScenarioResult};
+use super::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
 use super::safety::safety;
 use super::{charts, escape, number};
 use crate::check::CheckResult;
@@ -46,6 +46,7 @@ pub fn scenario_report(result: &RunResult) -> String {
     body.push_str("<h2>Counters</h2>");
     let rows: Vec<(&str, String)> = rows.iter().map(|(n, c)| (*n, c.to_string())).collect();
     body.push_str(&facts(&rows));
+    body.push_str(&missing(&result.counters));
     body.push_str(&footer(&result.ledger, &result.gridrig));
     page(&format!("{}: {}", result.verdict, result.id), &body)
 }
@@ -92,6 +93,15 @@ pub(super) fn facts(rows: &[(&str, String)]) -> String {
         })
         .collect();
     format!("<dl class=\"facts\">{}</dl>\n", rows.concat())
+}
+
+/// What telemetry misses, so that nobody takes a gap on the server for a quiet bench.
+pub(super) fn missing(counters: &Counters) -> String {
+    counters
+        .telemetry_missing()
+        .map_or_else(String::new, |text| {
+            format!("<p class=\"missing\">{}</p>\n", escape(&text))
+        })
 }
 
 /// The foot with the root of the ledger.

@@ -205,6 +205,9 @@ impl ScenarioResult {
     }
 }
 
+/// Name of the count of values that wait in the spool of a run for its telemetry server.
+pub const TELEMETRY_WAITING: &str = "telemetry_waiting";
+
 /// What was counted in a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
@@ -242,6 +245,29 @@ impl Counters {
         self.telemetry_lost += other.telemetry_lost;
         for (name, count) in &other.more {
             *self.more.entry(name.clone()).or_default() += count;
+        }
+    }
+
+    /// What is missing at the telemetry sink, in a sentence; `None` where it has everything.
+    #[must_use]
+    pub fn telemetry_missing(&self) -> Option<String> {
+        let waiting = self.more.get(TELEMETRY_WAITING).copied().unwrap_or(0);
+        let values = |n: u64| match n {
+            1 => "1 value".to_owned(),
+            n => format!("{n} values"),
+        };
+        match (self.telemetry_lost, waiting) {
+            (0, 0) => None,
+            (lost, 0) => Some(format!("Of telemetry {} were lost.", values(lost))),
+            (0, waiting) => Some(format!(
+                "Of telemetry {} wait in the spool of this run; the next run brings them to the server.",
+                values(waiting)
+            )),
+            (lost, waiting) => Some(format!(
+                "Of telemetry {} were lost, and {} wait in the spool of this run; the next run brings them to the server.",
+                values(lost),
+                values(waiting)
+            )),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `report.html` of a run without scenarios: charts, dispatches, market, ledger.
 
-use super::html::{facts, footer, head, page};
+use super::html::{facts, footer, head, missing, page};
 use super::plot::{Plot, thinned};
 use super::result::RunResult;
 use super::safety::safety;
@@ -62,6 +62,7 @@ pub fn run_report(result: &RunResult, report: &RunReport) -> String {
     let rows = result.counters.rows();
     let rows: Vec<(&str, String)> = rows.iter().map(|(n, c)| (*n, c.to_string())).collect();
     body.push_str(&facts(&rows));
+    body.push_str(&missing(&result.counters));
     if !report.charts.is_empty() {
         body.push_str("<h2>Measurements</h2>");
     }

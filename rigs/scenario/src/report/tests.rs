@@ -159,6 +159,44 @@ pub(super) fn result() -> RunResult {
     .judged(Verdict::Pass)
 }
 
+#[test]
+fn what_telemetry_misses_is_said_in_the_report_and_nothing_where_it_has_all() {
+    let with = |lost, waiting: u64| {
+        let mut result = result();
+        result.counters.telemetry_lost = lost;
+        if waiting > 0 {
+            let name = super::result::TELEMETRY_WAITING.to_owned();
+            result.counters.more.insert(name, waiting);
+        }
+        (html::scenario_report(&result), run_report(&result, &run()))
+    };
+    for (lost, waiting, said) in [
+        (0, 0, None),
+        (1, 0, Some("Of telemetry 1 value were lost.")),
+        (
+            0,
+            7,
+            Some("Of telemetry 7 values wait in the spool of this run"),
+        ),
+        (
+            3,
+            7,
+            Some("Of telemetry 3 values were lost, and 7 values wait in the spool"),
+        ),
+    ] {
+        let (scenarios, run) = with(lost, waiting);
+        for page in [scenarios, run] {
+            let told = page.split("<p class=\"missing\">").nth(1);
+            assert_eq!(told.is_some(), said.is_some(), "{lost} {waiting}");
+            assert!(
+                told.unwrap_or_default()
+                    .starts_with(said.unwrap_or_default()),
+                "{told:?}"
+            );
+        }
+    }
+}
+
 fn run() -> RunReport {
     let wave = |name: &str, size: f64, base: f64| Line {
         name: name.to_owned(),

@@ -587,10 +587,29 @@ fn a_telemetry_server_says_its_version_and_where_its_token_is() {
     for (keys, code) in [
         ("api = \"v4\"", "D006"),
         ("token_env = \"T\", token_file = \"t\"", "D005"),
+        ("ca = \"ca.pem\"", "R115"),
     ] {
         let faults = load_file(&section(keys)).expect_err(keys);
         let codes: Vec<&str> = faults.iter().map(|d| d.code).collect();
         assert_eq!(codes, [code], "{keys}: {faults:#?}");
+    }
+    let at = |url: &str| {
+        let influx = format!("influx = {{ url = \"{url}\", bucket = \"b\", ca = \"pki/ca.pem\" }}");
+        load_file(&format!("{GOOD}\n[telemetry]\n{influx}\n"))
+    };
+    let rig = at("https://10.0.0.9:8086").expect("good");
+    let ca = rig.influx.as_ref().and_then(|influx| influx.ca.clone());
+    assert!(ca.is_some_and(|ca| ca.ends_with("pki/ca.pem")));
+    let unread = rig.telemetry_server(Path::new("run")).expect_err("no file");
+    assert_eq!(unread.code, "R023");
+    for url in [
+        "10.0.0.9:8086",
+        "https://10.0.0.9/influx",
+        "https://user@host",
+    ] {
+        let faults = at(url).expect_err(url);
+        let codes: Vec<&str> = faults.iter().map(|d| d.code).collect();
+        assert_eq!(codes, ["R115"], "{url}: {faults:#?}");
     }
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("token");

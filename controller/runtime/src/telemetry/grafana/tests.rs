@@ -24,7 +24,8 @@ fn targets(board: &Value) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let panels = list(&board["panels"]);
     let of_panels = panels.iter().flat_map(|p| list(&p["targets"]));
-    let queries = of_panels.chain(list(&board["annotations"]["list"]));
+    let notes = list(&board["annotations"]["list"]);
+    let queries = of_panels.chain(notes.into_iter().map(|note| note["target"].clone()));
     queries
         .map(|q| q["query"].as_str().expect("a query").to_owned())
         .collect()
@@ -57,9 +58,10 @@ fn written(rig: &Rig) -> BTreeSet<(String, String, String)> {
         }
     }
     let mut found = BTreeSet::new();
-    for line in sample_lines(&Labels::new(&Origin::default(), &devices), &rows) {
-        let [head, fields, _time] = line.text.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("{}", line.text);
+    let lines = sample_lines(&Labels::new(&Origin::default(), &devices), &rows);
+    for line in lines.text.lines() {
+        let [head, fields, _time] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{line}");
         };
         let (measurement, tags) = head.split_once(',').expect("tags");
         let mut tags = tags.split(',');
@@ -157,4 +159,61 @@ fn a_data_source_names_the_server_and_never_holds_a_secret() {
     }
     let none = files(&bundled("campus.toml", ""));
     assert!(!none.iter().any(|f| f.path.contains("datasources")));
+    assert!(!none.iter().any(|f| f.path == "compose.yaml"));
+}
+
+#[test]
+fn a_compose_file_starts_the_server_of_the_rig_where_it_is_to_be_on_this_machine() {
+    let v2 = "url = \"http://127.0.0.1:8087\", org = \"lab $1\", bucket = \"bench\"";
+    let token = "token_env = \"LAB_TOKEN\"";
+    for (influx, services, holds) in [
+        (
+            format!("{v2}, {token}"),
+            &["influxdb", "grafana"][..],
+            &[
+                "influxdb:2.7",
+                "\"127.0.0.1:8087\"",
+                "DOCKER_INFLUXDB_INIT_ORG: \"lab $$1\"",
+                "DOCKER_INFLUXDB_INIT_BUCKET: \"bench\"",
+                "INIT_ADMIN_TOKEN: \"${LAB_TOKEN:?",
+                "      LAB_TOKEN: \"${LAB_TOKEN:?",
+            ][..],
+        ),
+        // Without a token no InfluxDB 2 can be set up.
+        (v2.to_owned(), &["grafana"], &[]),
+        (
+            "url = \"http://localhost:8086\", bucket = \"bench/week\", api = \"v1\"".to_owned(),
+            &["influxdb", "grafana"],
+            &["influxdb:1.8", "INFLUXDB_DB: \"bench\""],
+        ),
+        (
+            format!(
+                "url = \"https://db:8086\", org = \"lab\", bucket = \"b\", ca = \"/pki/ca.pem\", {token}"
+            ),
+            &["grafana"],
+            &["\"/pki/ca.pem:/pki/ca.pem:ro\""],
+        ),
+    ] {
+        let section = format!("[telemetry]\ninflux = {{ {influx} }}\n");
+        let files = files(&bundled("campus.toml", &section));
+        let file = |name: &str| {
+            let file = files.iter().find(|f| f.path.ends_with(name));
+            file.expect(name).text.clone()
+        };
+        let compose = file("compose.yaml");
+        let named: Vec<&str> = compose
+            .lines()
+            .skip_while(|line| *line != "services:")
+            .take_while(|line| *line != "volumes:")
+            .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
+            .filter(|name| !name.starts_with(' '))
+            .collect();
+        assert_eq!(named, services, "{compose}");
+        for part in holds {
+            assert!(compose.contains(part), "{part}: {compose}");
+        }
+        let source = file("datasources/gridrig.yaml");
+        let ca = "tlsCACert: \"$__file{/pki/ca.pem}\"";
+        assert_eq!(source.contains(ca), influx.contains("ca ="), "{source}");
+    }
 }

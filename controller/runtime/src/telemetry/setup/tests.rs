@@ -103,6 +103,7 @@ fn config(url: &str, org: &str, token: &str) -> InfluxConfig {
         org: org.to_owned(),
         bucket: "bench".to_owned(),
         token: Some(token.to_owned()),
+        ca_pem: None,
         spool_bytes: 0,
         spool_dir: "none".into(),
     }
