@@ -48,7 +48,26 @@ pub fn samples(run_dir: &Path) -> Vec<SampleRow> {
     let file =
         std::fs::File::open(run_dir.join("samples.csv.zst")).expect("the run left its samples");
     let bytes = zstd::decode_all(file).expect("the samples are one zstd stream");
+    rows(&String::from_utf8(bytes).expect("the samples are text"))
+}
+
+/// All samples that a killed run left: the stream has no end, and its last row may not be whole.
+///
+/// # Panics
+/// When the file is missing, or ended in good order.
+#[must_use]
+pub fn torn_samples(run_dir: &Path) -> Vec<SampleRow> {
+    let file =
+        std::fs::File::open(run_dir.join("samples.csv.zst")).expect("the run left its samples");
+    let mut stream = zstd::Decoder::new(file).expect("the samples are a zstd stream");
+    let mut bytes = Vec::new();
+    let ended = std::io::Read::read_to_end(&mut stream, &mut bytes);
+    assert!(ended.is_err(), "the run was not killed");
     let text = String::from_utf8(bytes).expect("the samples are text");
+    rows(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+}
+
+fn rows(text: &str) -> Vec<SampleRow> {
     let mut lines = text.lines();
     let columns: Vec<&str> = lines
         .next()
