@@ -67,6 +67,12 @@ fn settings_change_a_service_and_name_the_function_of_a_der() {
     );
     check(
         &place,
+        &["voltage-support", "--f", "50", "--v", "0.965"],
+        "q_fraction",
+        0.5,
+    );
+    check(
+        &place,
         &[
             "const-pf",
             "--settings",
@@ -95,6 +101,10 @@ fn what_cannot_be_evaluated_is_told() {
             &["volt-var", "--f", "60"],
             "error[G022]: `volt-var` needs `--v`",
         ),
+        (
+            &["voltage-support", "--f", "50"],
+            "error[G022]: `voltage-support` needs `--v`",
+        ),
         (&["dc", "--f", "NaN"], "error[C001]"),
         (
             &["dc", "--settings", "s.toml", "--f", "50"],
@@ -107,4 +117,14 @@ fn what_cannot_be_evaluated_is_told() {
     }
     let listed = place.gridrig(&["service", "ls"]);
     assert!(listed.exits(0).stdout.contains("recalled, not read"));
+    for name in [
+        "voltage-support",
+        "volt-var",
+        "volt-watt",
+        "watt-var",
+        "const-pf",
+        "const-q",
+    ] {
+        assert!(listed.stdout.contains(&format!("\n{name} ")), "{name}");
+    }
 }

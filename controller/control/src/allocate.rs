@@ -57,6 +57,17 @@ pub fn allocate(total: ActivePower, able: &[(DeviceIx, Bounds<ActivePower>)]) ->
     }
 }
 
+/// What devices can give together in the direction of a wish, signed as it.
+#[must_use]
+pub fn room(able: &[(DeviceIx, Bounds<ActivePower>)], wish: ActivePower) -> ActivePower {
+    let zero = ActivePower::ZERO;
+    let of = |bounds: &Bounds<ActivePower>| match wish >= zero {
+        true => Quantity::max(bounds.upper(), zero),
+        false => Quantity::min(bounds.lower(), zero),
+    };
+    able.iter().map(|(_, bounds)| of(bounds)).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

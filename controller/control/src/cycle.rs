@@ -19,11 +19,12 @@ use crate::defect::Defect;
 use crate::estimate::{Estimate, RocofWindow, estimate};
 use crate::functions::{
     BlackStart, ExchangeContract, FrequencyDroop, HandOver, IslandBalance, LoadShedding,
-    MarketSchedule, Operator, PccTracking, Propose, ReactiveExchange, Reserve, Safety,
+    MarketSchedule, Operator, PccTracking, PccVoltage, Propose, ReactiveExchange, Reserve, Safety,
     SecondaryFrequency, Separating, ServiceDelivery, Situation, Synchronising, VoltageSupport,
     Wishes,
 };
 use crate::mode::{Asking, Look, ModeMachine};
+use crate::reservation::Deliverer;
 use crate::settings::Bench;
 
 /// Which of the two rhythms a step belongs to.
@@ -113,6 +114,7 @@ pub struct Controller {
     exchange_contract: ExchangeContract,
     reserve: Reserve,
     voltage_support: VoltageSupport,
+    pcc_voltage: PccVoltage,
     reactive_exchange: ReactiveExchange,
     pcc_tracking: PccTracking,
     market_schedule: MarketSchedule,
@@ -161,6 +163,7 @@ impl Controller {
             exchange_contract: ExchangeContract::default(),
             reserve: Reserve::default(),
             voltage_support: VoltageSupport::default(),
+            pcc_voltage: PccVoltage::default(),
             reactive_exchange: ReactiveExchange::default(),
             pcc_tracking: PccTracking::default(),
             market_schedule: MarketSchedule,
@@ -460,7 +463,13 @@ impl Controller {
             on.iter().copied().partition(|(device, _)| is_free(device));
         let loads = able_of(&self.limiter, &self.bench, Role::Load, now, image);
         let loads = connected(&self.bench, self.mode.mode(), now, image, &loads);
-        serving.extend(loads.into_iter().filter(|(device, _)| !is_free(device)));
+        let sun = able_of(&self.limiter, &self.bench, Role::Pv, now, image);
+        let sun = connected(&self.bench, self.mode.mode(), now, image, &sun);
+        let others = loads
+            .into_iter()
+            .chain(sun)
+            .chain(switched_loads(&self.bench, image));
+        serving.extend(others.filter(|(device, _)| !is_free(device)));
         serving.sort_by_key(|(device, _)| *device);
         let situation = Situation {
             now,
@@ -505,6 +514,7 @@ impl Controller {
             exchange_contract,
             reserve,
             voltage_support,
+            pcc_voltage,
             reactive_exchange,
             pcc_tracking,
             market_schedule
@@ -552,6 +562,23 @@ fn connected(
     let all = storage.iter().copied();
     all.filter(|(device, _)| mode.is_dark() || !is_off(*device))
         .collect()
+}
+
+/// What the loads take that have a switch only and answer; one that is off can be switched on.
+fn switched_loads<'a>(
+    bench: &'a Bench,
+    image: &'a ProcessImage,
+) -> impl Iterator<Item = (DeviceIx, Bounds<ActivePower>)> + 'a {
+    let answers = |device: DeviceIx| image.devices[device.index()].link != model::Link::Offline;
+    bench
+        .of_role(Role::Load)
+        .filter(move |(device, spec)| {
+            Deliverer::of(spec) == Some(Deliverer::Block) && answers(*device)
+        })
+        .map(|(device, spec)| {
+            let lower = Quantity::min(spec.rating.p.lower(), ActivePower::ZERO);
+            (device, Bounds::between(lower, ActivePower::ZERO))
+        })
 }
 
 fn able_of(

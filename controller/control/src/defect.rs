@@ -10,7 +10,7 @@ use std::time::Duration;
 use model::{Function, Order, Proposal, Setpoint, Target};
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
 
-use crate::{Bench, Estimate};
+use crate::{Bench, Dwell, Estimate};
 
 /// What a controller does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum Defect {
     SafeOrderTurned,
     /// Nobody hears what the market has scheduled.
     ScheduleUnheard,
+    /// Switched loads in service are switched as soon as that is asked.
+    DwellIgnored,
 }
 
 /// By how much the limits of the rig are overstepped.
@@ -76,6 +78,8 @@ impl Defect {
         ("services_turned", Self::Turned(Function::ServiceDelivery)),
         ("no_reserve", Self::Silent(Function::Reserve)),
         ("contract_ignored", Self::Silent(Function::ExchangeContract)),
+        ("no_voltage_support", Self::Silent(Function::PccVoltage)),
+        ("voltage_support_turned", Self::Turned(Function::PccVoltage)),
         (
             "no_reactive_exchange",
             Self::Silent(Function::ReactiveExchange),
@@ -100,6 +104,7 @@ impl Defect {
             "schedule_not_followed",
             Self::Silent(Function::MarketSchedule),
         ),
+        ("dwell_ignored", Self::DwellIgnored),
     ];
 
     /// What is wrong, in words.
@@ -124,6 +129,7 @@ impl Defect {
             Self::FrequencyMirrored => "deviations of the frequency have the other sign",
             Self::SafeOrderTurned => "the steps of the safe end come in the opposite order",
             Self::ScheduleUnheard => "nobody hears what the market has scheduled",
+            Self::DwellIgnored => "switched loads in service are switched as soon as that is asked",
         };
         said.to_owned()
     }
@@ -144,6 +150,11 @@ impl Defect {
             Self::WideDeadband => settings.deadband = settings.deadband * 10.0,
             Self::ReturnsAtOnce => settings.reconnect_delay = Duration::ZERO,
             Self::SafeOrderTurned => settings.safe_order.reverse(),
+            Self::DwellIgnored => {
+                for service in &mut settings.services {
+                    service.dwell = Dwell::default();
+                }
+            }
             Self::RatingIgnored => {
                 for spec in &mut bench.devices {
                     let rating = &mut spec.rating;

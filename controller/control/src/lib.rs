@@ -10,6 +10,7 @@
 
 pub mod allocate;
 pub mod arbitrate;
+pub mod blocks;
 pub mod cycle;
 pub mod defect;
 pub mod estimate;
@@ -21,5 +22,5 @@ pub mod settings;
 pub use cycle::{Adoption, Controller, Dispatch, Outcome, Rhythm};
 pub use defect::Defect;
 pub use estimate::Estimate;
-pub use reservation::{Reserved, ServiceSpec, Side};
+pub use reservation::{Deliverer, Dwell, Reserved, ServiceSpec, Side, VoltageSpec};
 pub use settings::{Bench, Settings};

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use model::{DeviceIx, DeviceSpec, Role};
-use quantities::{ActivePower, Bounds, Energy, Quantity, StateOfCharge};
+use quantities::{ActivePower, Bounds, Energy, Quantity, ReactivePower, StateOfCharge};
 use serde::{Deserialize, Serialize};
 use services::definition::Definition;
 
@@ -26,6 +26,57 @@ pub struct ServiceSpec {
     pub hold: Duration,
     /// The devices that deliver it.
     pub devices: Vec<DeviceIx>,
+    /// An inverter that is left free: what it gives of its rating tells what those of the service could give.
+    pub reference: Option<DeviceIx>,
+    /// Shortest times for which its switched loads stay on, and off.
+    pub dwell: Dwell,
+}
+
+/// Support of the voltage at the point of common coupling that was sold, by all storages that take a reactive setpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VoltageSpec {
+    /// Its name in the rig.
+    pub name: String,
+    /// What it is.
+    pub definition: Definition,
+    /// Reactive power that was sold, to either side.
+    pub q: ReactivePower,
+}
+
+/// Shortest times for which a switched load stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dwell {
+    /// On.
+    pub on: Duration,
+    /// Off.
+    pub off: Duration,
+}
+
+/// How a device gives more or less power on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deliverer {
+    /// It takes any power within its limits, as long as its charge lasts.
+    Storage,
+    /// It takes a power setpoint, and takes less or more than its baseline.
+    Load,
+    /// It takes a ceiling: it gives less than the sun would, and more again if it was held before.
+    Sun,
+    /// It has a switch only: all of its power or nothing.
+    Block,
+}
+
+impl Deliverer {
+    /// What a device is; `None` for one that cannot deliver.
+    #[must_use]
+    pub fn of(spec: &DeviceSpec) -> Option<Self> {
+        match spec.role {
+            Role::Ess if spec.takes_power => Some(Self::Storage),
+            Role::Load if spec.takes_power => Some(Self::Load),
+            Role::Load if spec.takes_switch => Some(Self::Block),
+            Role::Pv if spec.takes_ceiling => Some(Self::Sun),
+            _ => None,
+        }
+    }
 }
 
 /// Upwards or downwards.
@@ -42,11 +93,13 @@ impl Side {
     pub const BOTH: [Self; 2] = [Self::Up, Self::Down];
 
     /// What a device can give to this side by its rating, as a magnitude. A load gives upwards by taking
-    /// less than its baseline, so that either way it is all of its range.
+    /// less than its baseline, and the sun by being held less, so that either way it is all of their range.
     #[must_use]
     pub fn rated(self, spec: &DeviceSpec) -> ActivePower {
         match self {
-            _ if spec.role == Role::Load => spec.rating.p.upper() - spec.rating.p.lower(),
+            _ if matches!(spec.role, Role::Load | Role::Pv) => {
+                spec.rating.p.upper() - spec.rating.p.lower()
+            }
             Self::Up => Quantity::max(spec.rating.p.upper(), ActivePower::ZERO),
             Self::Down => Quantity::max(-spec.rating.p.lower(), ActivePower::ZERO),
         }
@@ -185,6 +238,8 @@ mod tests {
             down: ActivePower::from_kilowatts(down_kw),
             hold: Duration::from_secs(hold_s),
             devices: devices.iter().map(|d| DeviceIx(*d)).collect(),
+            reference: None,
+            dwell: Dwell::default(),
         }
     }
 

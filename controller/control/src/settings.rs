@@ -7,7 +7,7 @@ use model::{Agreement, DeviceIx, DeviceSpec, RestStep, Role};
 use quantities::{ActivePower, Bounds, Frequency, FrequencyRate, StateOfCharge, Voltage};
 use serde::{Deserialize, Serialize};
 
-use crate::reservation::ServiceSpec;
+use crate::reservation::{ServiceSpec, VoltageSpec};
 
 /// Settings of the control functions. Times are real time, powers positive into the bus.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct Settings {
     pub delay_margin: Option<Duration>,
     /// Frequency services that were sold, in the order of the rig.
     pub services: Vec<ServiceSpec>,
+    /// Support of the voltage at the coupling that was sold.
+    pub pcc_voltage: Option<VoltageSpec>,
 }
 
 impl Settings {
@@ -98,6 +100,7 @@ impl Settings {
             safe_step: Duration::from_millis(1500),
             delay_margin: None,
             services: Vec::new(),
+            pcc_voltage: None,
         }
     }
 }

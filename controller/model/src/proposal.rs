@@ -37,6 +37,8 @@ pub enum Function {
     ExchangeContract,
     /// Bring the voltage of an island back to nominal.
     VoltageSupport,
+    /// Support the voltage at the point of common coupling, as was sold.
+    PccVoltage,
     /// Keep the power factor or the reactive power at the point of common coupling.
     ReactiveExchange,
     /// Hold the exchange at the point of common coupling.
@@ -66,6 +68,7 @@ impl Function {
             Self::ServiceDelivery => "service_delivery",
             Self::Reserve => "reserve",
             Self::VoltageSupport => "voltage_support",
+            Self::PccVoltage => "pcc_voltage",
             Self::ReactiveExchange => "reactive_exchange",
             Self::PccTracking => "pcc_tracking",
             Self::MarketSchedule => "market_schedule",

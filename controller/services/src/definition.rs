@@ -84,6 +84,16 @@ pub enum Shape {
     },
     /// A set point from outside.
     Signal,
+    /// Reactive power of the voltage: a fraction of what was sold, of the voltage per unit of nominal.
+    Voltage {
+        /// Fraction of voltage.
+        curve: Curve,
+    },
+    /// What a device does by itself, by this section of its settings.
+    OfADer {
+        /// The section.
+        section: String,
+    },
 }
 
 impl Shape {
@@ -93,7 +103,7 @@ impl Shape {
     pub fn closes_a_loop(&self) -> bool {
         match self {
             Self::Points { .. } | Self::Slope { .. } => true,
-            Self::Step { .. } | Self::Signal => false,
+            Self::Step { .. } | Self::Signal | Self::Voltage { .. } | Self::OfADer { .. } => false,
         }
     }
 }
@@ -119,6 +129,8 @@ pub struct Definition {
     pub times_s: [Option<f64>; 3],
     /// Whether it is answered on the fast path, at every sample of the frequency.
     pub fast: bool,
+    /// Whether loads with a switch only may deliver it, in whole blocks.
+    pub blocks: bool,
     /// Fastest return of the answer, as a share of the contract per second, where somebody says so.
     pub release_per_s: Option<f64>,
     /// Seconds after an activation by which it must be ready for the next one, where somebody says so.
@@ -157,6 +169,7 @@ impl Definition {
     pub fn directions(&self) -> (bool, bool) {
         match &self.shape {
             Shape::Signal => (true, true),
+            Shape::Voltage { .. } | Shape::OfADer { .. } => (false, false),
             Shape::Step { at_hz } => (*at_hz <= 0.0, *at_hz > 0.0),
             Shape::Slope { over, under, .. } => (under.is_some(), over.is_some()),
             Shape::Points { curve, .. } => {
@@ -173,7 +186,9 @@ impl Definition {
     #[must_use]
     pub fn quiet(&self) -> (Frequency, Frequency) {
         let (under, over) = match &self.shape {
-            Shape::Signal => (f64::INFINITY, f64::INFINITY),
+            Shape::Signal | Shape::Voltage { .. } | Shape::OfADer { .. } => {
+                (f64::INFINITY, f64::INFINITY)
+            }
             Shape::Step { at_hz } => (
                 if *at_hz <= 0.0 { -at_hz } else { 0.0 },
                 if *at_hz <= 0.0 { f64::INFINITY } else { 0.0 },
@@ -264,10 +279,20 @@ impl Definition {
                 };
                 law.change(f).clamp(-most, *most)
             }
-            Shape::Signal => return None,
+            Shape::Signal | Shape::Voltage { .. } | Shape::OfADer { .. } => return None,
         };
         // Not minus nothing.
         Some(fraction + 0.0)
+    }
+
+    /// The fraction of the reactive power that was sold at a voltage per unit of nominal; nothing where it hangs on
+    /// something else, or where the voltage is not known.
+    #[must_use]
+    pub fn q_fraction(&self, v_pu: f64) -> Option<f64> {
+        match &self.shape {
+            Shape::Voltage { curve } if v_pu.is_finite() => Some(curve.value(v_pu) + 0.0),
+            _ => None,
+        }
     }
 }
 
@@ -322,6 +347,15 @@ fn definition(name: &str, table: &Table<'_>) -> Option<Definition> {
         };
         slope.finish();
         shape
+    } else if table.has("volt_points") {
+        let points = table.pairs("volt_points").iter().map(|p| p.value).collect();
+        Shape::Voltage {
+            curve: Curve::new(points).ok()?,
+        }
+    } else if let Some(section) = table.text("of_a_der") {
+        Shape::OfADer {
+            section: section.value,
+        }
     } else {
         table.boolean("signal")?;
         Shape::Signal
@@ -342,6 +376,7 @@ fn definition(name: &str, table: &Table<'_>) -> Option<Definition> {
         shape,
         times_s: ["start_s", "full_s", "hold_s"].map(number),
         fast: table.boolean("fast").is_some_and(|fast| fast.value),
+        blocks: table.boolean("blocks").is_some_and(|blocks| blocks.value),
         release_per_s: number("release_per_s"),
         ready_s: number("ready_s"),
     })
@@ -428,16 +463,10 @@ impl Definition {
                 if let Some(value) = positive(&root, "deadband_hz", 0.0) {
                     *deadband_hz = value;
                 }
-                if root.has("points") {
-                    let points = root.pairs("points").iter().map(|p| p.value).collect();
-                    match Curve::new(points) {
-                        Ok(given) => *curve = given,
-                        Err(why) => {
-                            let at = root.span_of("points");
-                            document.error("G023", at, why.to_string(), "", "");
-                        }
-                    }
-                }
+                replace(&root, "points", curve);
+            }
+            Shape::Voltage { curve } => {
+                replace(&root, "volt_points", curve);
             }
             Shape::Step { at_hz } => {
                 if let Some(value) = positive(&root, "threshold_hz", 1.0) {
@@ -481,13 +510,36 @@ impl Definition {
                     side.1 = droop.unwrap_or(side.1);
                 }
             }
-            Shape::Signal => {}
+            Shape::Signal | Shape::OfADer { .. } => {}
         }
         root.finish();
         if document.has_errors() {
             return Err(document.into_faults());
         }
         Ok(self)
+    }
+}
+
+/// Replaces a curve by what a settings file says, or tells why that is none. An answer that grew with what it
+/// answers would run away, so that no service may rise.
+fn replace(table: &Table<'_>, key: &str, curve: &mut Curve) {
+    if !table.has(key) {
+        return;
+    }
+    let points = table.pairs(key).iter().map(|p| p.value).collect();
+    let at = table.span_of(key);
+    match Curve::new(points) {
+        Ok(given) if given.points().windows(2).any(|two| two[1].1 > two[0].1) => {
+            table.document().error(
+                "G023",
+                at,
+                format!("`{key}` asks for more where there is too much already"),
+                "it rises",
+                "let the second number of each pair be no larger than that of the pair before",
+            );
+        }
+        Ok(given) => *curve = given,
+        Err(why) => table.document().error("G023", at, why.to_string(), "", ""),
     }
 }
 

@@ -9,7 +9,7 @@ use quantities::Frequency;
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 use services::Reactive;
-use services::definition::{self, Definition};
+use services::definition::{self, Definition, Shape};
 
 use super::der::read_settings;
 use crate::codes::usage;
@@ -47,15 +47,6 @@ enum What {
     Ls,
 }
 
-/// Functions of voltage and active power: their names here and in the settings of a DER.
-const OF_A_DER: [(&str, &str); 5] = [
-    ("volt-var", "volt_var"),
-    ("volt-watt", "volt_watt"),
-    ("watt-var", "watt_var"),
-    ("const-pf", "const_pf"),
-    ("const-q", "const_q"),
-];
-
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     match arguments.what {
@@ -77,12 +68,17 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
                     )));
                 }
             }
-            let of_a_der = OF_A_DER.iter().find(|(known, _)| *known == name);
-            let told = match of_a_der {
-                Some((name, section)) => {
-                    function(name, section, settings.as_deref(), (f, v, p), terminal)?
+            let service = definition::named(&name)?;
+            let told = match &service.shape {
+                Shape::OfADer { section } => {
+                    let settings = settings.as_deref();
+                    let mut told = function(&name, section, settings, (f, v, p), terminal)?;
+                    told["origin"] = json!(service.origin.word());
+                    told["source"] = json!(service.source);
+                    told["edition"] = json!(service.edition);
+                    told
                 }
-                None => frequency_service(&name, settings.as_deref(), f)?,
+                _ => of_the_controller(service, settings.as_deref(), f, v)?,
             };
             terminal.print(told);
             Ok(Verdict::Pass)
@@ -97,16 +93,14 @@ fn list(terminal: &Terminal) -> Outcome {
         || {
             let line = |d: &Definition| {
                 format!(
-                    "{:<14} {} [{}: {}]",
+                    "{:<16} {} [{}: {}]",
                     d.name,
                     d.title,
                     d.origin.word(),
                     d.source
                 )
             };
-            let names = OF_A_DER.map(|(name, _)| name).join(", ");
-            let mut lines: Vec<String> = all.iter().map(line).collect();
-            lines.push(format!("and the functions of a DER: {names}"));
+            let lines: Vec<String> = all.iter().map(line).collect();
             lines.join("\n")
         },
     );
@@ -122,8 +116,12 @@ fn about(of: &Definition) -> Value {
     })
 }
 
-fn frequency_service(name: &str, settings: Option<&Path>, f_hz: f64) -> Result<Value, Problem> {
-    let mut service = definition::named(name)?;
+fn of_the_controller(
+    mut service: Definition,
+    settings: Option<&Path>,
+    f_hz: f64,
+    v: Option<f64>,
+) -> Result<Value, Problem> {
     if let Some(path) = settings {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|e| {
@@ -131,6 +129,17 @@ fn frequency_service(name: &str, settings: Option<&Path>, f_hz: f64) -> Result<V
             Problem::usage(usage("C003", message, "name a TOML file with settings"))
         })?;
         service = service.with(Source::new(shown, text))?;
+    }
+    let name = &service.name;
+    let mut told = json!({
+        "service": name, "f_hz": f_hz,
+        "origin": service.origin.word(), "source": service.source, "edition": service.edition,
+    });
+    if let Shape::Voltage { .. } = service.shape {
+        let v_pu = needed(name, v, "--v")?;
+        told["v_pu"] = json!(v_pu);
+        told["q_fraction"] = json!(service.q_fraction(v_pu));
+        return Ok(told);
     }
     let f = Frequency::from_hertz(f_hz);
     let Some(fraction) = service.fraction(f) else {
@@ -141,11 +150,21 @@ fn frequency_service(name: &str, settings: Option<&Path>, f_hz: f64) -> Result<V
             "see `gridrig explain G021`",
         )));
     };
-    Ok(json!({
-        "service": name, "f_hz": f_hz, "p_fraction": fraction,
-        "f_nom_hz": service.nominal_at(f).as_hertz(),
-        "origin": service.origin.word(), "source": service.source,
-    }))
+    told["p_fraction"] = json!(fraction);
+    told["f_nom_hz"] = json!(service.nominal_at(f).as_hertz());
+    Ok(told)
+}
+
+/// A number without which a function cannot be evaluated.
+fn needed(name: &str, value: Option<f64>, flag: &str) -> Result<f64, Problem> {
+    value.ok_or_else(|| {
+        let message = format!("`{name}` needs `{flag}`");
+        Problem::usage(usage(
+            "G022",
+            message,
+            "for example `--f 60 --v 0.95` or `--f 60 --p 0.5`",
+        ))
+    })
 }
 
 fn function(
@@ -159,16 +178,7 @@ fn function(
         Some(path) => read_settings(path, terminal)?,
         None => der_model::settings::read(Source::new("the default", format!("[{section}]\n")))?.0,
     };
-    let needed = |value: Option<f64>, flag: &str| {
-        value.ok_or_else(|| {
-            let message = format!("`{name}` needs `{flag}`");
-            Problem::usage(usage(
-                "G022",
-                message,
-                "for example `--f 60 --v 0.95` or `--f 60 --p 0.5`",
-            ))
-        })
-    };
+    let needed = |value, flag: &str| needed(name, value, flag);
     let off = || {
         let message = format!("`{section}` is not on in these settings");
         Problem::usage(usage(

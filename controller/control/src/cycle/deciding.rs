@@ -1,7 +1,7 @@
 //! From proposals to one wish per device: arbitrated, then split over what each can give.
 
 use model::{
-    DeviceIx, Event, Function, Group, Instant, Mode, ProcessImage, Proposal, RestStep, Role,
+    DeviceIx, Event, Function, Group, Instant, Link, Mode, ProcessImage, Proposal, RestStep, Role,
     Setpoint, Target,
 };
 use quantities::{ActivePower, Quantity, ReactivePower};
@@ -42,7 +42,7 @@ impl Controller {
             if let (Function::ServiceDelivery, Setpoint::Power { q, .. }, Some(reactive)) =
                 (wish.function, &mut wish.setpoint, &reactive)
             {
-                *q = self.share_of(wish.device, reactive.q);
+                *q = self.share_of(wish.device, reactive.q, image);
             }
         }
         for (group, role, step) in [
@@ -60,8 +60,9 @@ impl Controller {
                 continue;
             };
             let mut able = able_of(&self.limiter, &self.bench, role, now, image);
-            // What is in service is no part of the group, neither of its wish nor of what is held.
-            able.retain(|(device, _)| !in_service.contains(device));
+            // A storage in service is no part of the group, neither of its wish nor of what is held. The
+            // sun is: what a service leaves free, the others may hold.
+            able.retain(|(device, _)| role == Role::Pv || !in_service.contains(device));
             // A device that is held gives what it is held to; the others give the rest.
             let held: ActivePower = able
                 .iter()
@@ -72,9 +73,9 @@ impl Controller {
             let allocation = allocate(wish.p - held, &able);
             self.report_shortfall(group, &wish, allocation.excess, &mut wishes.events);
             for (device, p) in allocation.shares {
-                let q = reactive
-                    .as_ref()
-                    .map_or(ReactivePower::ZERO, |wish| self.share_of(device, wish.q));
+                let q = reactive.as_ref().map_or(ReactivePower::ZERO, |wish| {
+                    self.share_of(device, wish.q, image)
+                });
                 let setpoint = match group {
                     Group::Storage => Setpoint::Power { p, q },
                     Group::Pv => Setpoint::Ceiling { p },
@@ -182,8 +183,13 @@ impl Controller {
             .sum()
     }
 
-    /// A device's share of the storage's reactive power, in proportion to what it is made for.
-    fn share_of(&self, device: DeviceIx, total: ReactivePower) -> ReactivePower {
+    /// A device's share of the storage's reactive power, in proportion to what those are made for that answer.
+    fn share_of(
+        &self,
+        device: DeviceIx,
+        total: ReactivePower,
+        image: &ProcessImage,
+    ) -> ReactivePower {
         let apparent = |spec: &model::DeviceSpec| match spec.takes_reactive {
             true => spec.rating.s_max.as_volt_amperes(),
             false => 0.0,
@@ -191,6 +197,7 @@ impl Controller {
         let all: f64 = self
             .bench
             .of_role(Role::Ess)
+            .filter(|(device, _)| image.devices[device.index()].link != Link::Offline)
             .map(|(_, spec)| apparent(spec))
             .sum();
         if all > 0.0 {

@@ -12,6 +12,7 @@ mod deciding;
 mod delivery;
 mod exchange;
 mod hand_over;
+mod pcc_voltage;
 
 mod secondary_frequency;
 mod shedding;

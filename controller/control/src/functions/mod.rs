@@ -11,6 +11,7 @@ mod loop_guard;
 mod market_schedule;
 mod operator;
 mod pcc_tracking;
+mod pcc_voltage;
 mod reactive_exchange;
 mod reserve;
 mod safety;
@@ -39,6 +40,7 @@ pub use load_shedding::LoadShedding;
 pub use market_schedule::MarketSchedule;
 pub use operator::Operator;
 pub use pcc_tracking::PccTracking;
+pub use pcc_voltage::PccVoltage;
 pub use reactive_exchange::ReactiveExchange;
 pub use reserve::Reserve;
 pub use safety::Safety;
@@ -79,7 +81,7 @@ pub struct Situation<'a> {
     pub held_off: &'a [DeviceIx],
     /// Total power of the setpoints that the storage not in service was sent last.
     pub storage_sent: ActivePower,
-    /// What each storage inverter and each load can do now that is in service.
+    /// What each device can do now that is in service: storages, loads, and the sun.
     pub serving: &'a [(DeviceIx, Bounds<ActivePower>)],
     /// The devices that are in service: they follow their baseline and deliver on top of it.
     pub in_service: &'a BTreeSet<DeviceIx>,

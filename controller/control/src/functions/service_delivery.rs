@@ -4,30 +4,35 @@
 //! The baseline is what was declared before the event (the market's commitment, or what somebody has
 //! stated), never what happened to be measured. Reserves come first: a baseline uses only what they
 //! leave. What a service asks for is shared out over its devices by the room that each has; a device that
-//! is away, held by somebody, or seen not to follow is owed for by the others. While the microgrid
+//! is away, held by somebody, or seen not to follow is owed for by the others. Loads with a switch only give
+//! whole blocks, and the others what is left; the sun is held under a ceiling. While the microgrid
 //! is not coupled nothing is delivered and nothing is in reserve, and that is told.
 
+mod expected;
 mod following;
 mod place;
+mod switched;
 mod want;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    DeviceIx, Event, Function, Mode, Proposal, Role, ServiceIx, ServicePhase, ServiceReport,
-    Setpoint, Target,
+    DeviceIx, Event, Function, Mode, Proposal, ServiceIx, ServicePhase, ServiceReport, Setpoint,
+    Target,
 };
 use quantities::{ActivePower, Quantity, ReactivePower};
 use services::definition::Shape;
 use services::{Delivery, Phase};
 
+use self::expected::Expected;
 use self::following::Following;
 use self::place::{Place, could_give};
+use self::switched::Switched;
 use self::want::Want;
 use super::{Propose, Situation, Wishes};
 use crate::Rhythm;
-use crate::allocate::allocate;
-use crate::reservation::{ServiceSpec, Side};
+use crate::allocate::{self, allocate};
+use crate::reservation::{Deliverer, Reserved, ServiceSpec, Side};
 
 /// Share of what was sold that has to be there for a service to count as available.
 /// Chosen: 95 %, since charge and limits come in steps of a battery management system.
@@ -44,6 +49,10 @@ pub struct ServiceDelivery {
     baselines: BTreeMap<DeviceIx, ActivePower>,
     /// Baselines that wait for the end of an event.
     declared: BTreeMap<DeviceIx, ActivePower>,
+    expected: Expected,
+    switched: Switched,
+    /// Inverters that are held under a ceiling.
+    held: BTreeSet<DeviceIx>,
     reports: Vec<ServiceReport>,
     served: ActivePower,
 }
@@ -93,26 +102,34 @@ impl ServiceDelivery {
     }
 
     /// Nothing is delivered, and nothing is in reserve. Storages are the others' to dispose of; loads that
-    /// were told something go back to their baselines.
+    /// were told something go back to their baselines, and what held the sun is lifted once.
     fn withdraw(&mut self, s: &Situation<'_>, why: &str, wishes: &mut Wishes) {
         let services = &s.bench.settings.services;
         self.baselines.append(&mut self.declared);
-        for (device, _) in s.bench.of_role(Role::Load) {
-            let is_ours = services.iter().any(|spec| spec.devices.contains(&device));
-            if is_ours && s.sent.contains_key(&device) {
-                wishes.proposals.push(Proposal {
-                    function: Function::ServiceDelivery,
-                    target: Target::Device {
-                        device,
-                        setpoint: Setpoint::Power {
-                            p: self.baselines.get(&device).copied().unwrap_or_default(),
-                            q: ReactivePower::ZERO,
-                        },
-                    },
-                    why: format!("its baseline, since {why}"),
-                });
-            }
+        let theirs: BTreeSet<DeviceIx> = services
+            .iter()
+            .flat_map(|spec| spec.devices.iter().copied())
+            .collect();
+        for device in theirs {
+            let setpoint = match Deliverer::of(s.spec(device)) {
+                Some(Deliverer::Load) if s.sent.contains_key(&device) => Setpoint::Power {
+                    p: self.baselines.get(&device).copied().unwrap_or_default(),
+                    q: ReactivePower::ZERO,
+                },
+                Some(Deliverer::Block) if s.sent.contains_key(&device) => {
+                    let reserved = Reserved::of(device, services, &s.bench.devices);
+                    Setpoint::Switch {
+                        on: reserved.up > ActivePower::ZERO,
+                    }
+                }
+                Some(Deliverer::Sun) if self.held.remove(&device) => lifted(s, device),
+                _ => continue,
+            };
+            let why = format!("its baseline, since {why}");
+            wishes.proposals.push(proposal(device, setpoint, why));
         }
+        self.expected.forget();
+        self.switched.forget();
         self.served = ActivePower::ZERO;
         self.devices.clear();
         self.reports.clear();
@@ -161,13 +178,27 @@ impl ServiceDelivery {
                 ongoing.asked = ongoing.look(s, spec, wishes);
             }
             let theirs = Place::of(places, spec);
-            let whole = allocate(ongoing.asked, &Place::rooms(places, &theirs, true));
+            let rooms = Place::rooms(places, &theirs, true);
+            let others = allocate::room(&rooms, ongoing.asked);
+            let asked = (ongoing.asked, others);
+            let blocks = self.switched.share(s, spec, asked, places, &self.devices);
+            let whole = allocate(ongoing.asked - blocks.given, &rooms);
             let mut shares: BTreeMap<DeviceIx, ActivePower> = whole.shares.into_iter().collect();
-            let mut missing = whole.excess;
-            for (device, share) in &shares {
+            // Where a block that has to stay gives too much, or the next one would, nothing is missing.
+            let is_exact =
+                blocks.given.abs() <= ongoing.asked.abs() && whole.excess.abs() >= blocks.grain;
+            let mut missing = if is_exact {
+                whole.excess
+            } else {
+                ActivePower::ZERO
+            };
+            for (device, share) in shares
+                .iter()
+                .chain(blocks.asked.iter().map(|(d, p)| (d, p)))
+            {
                 Place::give(places, *device, *share);
             }
-            // What a device owes that is seen not to follow, the others are asked for.
+            // What a device owes that is seen not to follow, the others are asked for; what blocks owe, they were.
             let owed: ActivePower = shares
                 .iter()
                 .map(|(device, share)| {
@@ -184,6 +215,7 @@ impl ServiceDelivery {
                     *shares.entry(device).or_default() += share;
                 }
             }
+            shares.extend(blocks.asked);
             ongoing.tell(s, spec, &self.devices, (&shares, owed, missing), wishes);
             ongoing.shares = shares;
         }
@@ -355,7 +387,8 @@ impl Propose for ServiceDelivery {
             return;
         }
         self.take_baselines();
-        let mut places = Place::all(s, &self.baselines);
+        self.expect(s);
+        let mut places = Place::all(s, &self.baselines, (&self.expected, &self.switched));
         for place in &places {
             let following = self.devices.entry(place.device).or_default();
             following.look(s, place.device, place.baseline);
@@ -363,22 +396,17 @@ impl Propose for ServiceDelivery {
         self.devices
             .retain(|device, _| places.iter().any(|place| place.device == *device));
         Place::judge(&mut places, &self.devices);
+        self.switched.note(s, &mut places);
         self.deliver(s, &mut places, wishes);
+        self.switched.note(s, &mut places);
         for place in &places {
             if let Some(following) = self.devices.get_mut(&place.device) {
                 following.ask(place.given);
             }
-            wishes.proposals.push(Proposal {
-                function: Function::ServiceDelivery,
-                target: Target::Device {
-                    device: place.device,
-                    setpoint: Setpoint::Power {
-                        p: place.baseline + place.given,
-                        q: ReactivePower::ZERO,
-                    },
-                },
-                why: self.why(s, place),
-            });
+            if let Some(setpoint) = self.setpoint(s, place) {
+                let why = self.why(s, place);
+                wishes.proposals.push(proposal(place.device, setpoint, why));
+            }
         }
         self.served = places.iter().map(|place| place.given).sum();
         self.account(s, &places, wishes);
@@ -386,6 +414,47 @@ impl Propose for ServiceDelivery {
 }
 
 impl ServiceDelivery {
+    /// Sees what those do that are told no power, while no event is under way.
+    fn expect(&mut self, s: &Situation<'_>) {
+        let services = &s.bench.settings.services;
+        let is_quiet = |device: DeviceIx| {
+            let ready = |(spec, ongoing): (&ServiceSpec, &Ongoing)| {
+                !spec.devices.contains(&device) || ongoing.delivery.phase() == Phase::Ready
+            };
+            // Where nobody tells what the sun would give, it is seen only while it is not held.
+            let asked = self.devices.get(&device).is_some_and(Following::is_asked);
+            let alone = self.expected.sun_now(s, device).is_none();
+            services.iter().zip(&self.ongoing).all(ready) && !(asked && alone)
+        };
+        let serving = s.serving.iter().map(|(device, _)| *device);
+        let quiet: BTreeSet<DeviceIx> = serving.filter(|device| is_quiet(*device)).collect();
+        self.expected.look(s, &self.switched, &quiet);
+    }
+
+    /// What a device is told; nothing where it is left to do as it does.
+    fn setpoint(&mut self, s: &Situation<'_>, place: &Place) -> Option<Setpoint> {
+        let p = place.baseline + place.given;
+        match place.kind {
+            Deliverer::Storage | Deliverer::Load => Some(Setpoint::Power {
+                p,
+                q: ReactivePower::ZERO,
+            }),
+            Deliverer::Block => Some(Setpoint::Switch {
+                on: place.stands_on != self.switched.is_engaged(place.device),
+            }),
+            Deliverer::Sun => {
+                let services = &s.bench.settings.services;
+                let reserved = Reserved::of(place.device, services, &s.bench.devices);
+                if reserved.up > ActivePower::ZERO || place.given != ActivePower::ZERO {
+                    self.held.insert(place.device);
+                    return Some(Setpoint::Ceiling { p });
+                }
+                let was_held = self.held.remove(&place.device);
+                was_held.then(|| lifted(s, place.device))
+            }
+        }
+    }
+
     /// What each service asks of a device, and its baseline.
     fn why(&self, s: &Situation<'_>, place: &Place) -> String {
         let services = s.bench.settings.services.iter();
@@ -401,5 +470,20 @@ impl ServiceDelivery {
             words.push(format!("{f:.3}"));
         }
         words.join(", ")
+    }
+}
+
+fn proposal(device: DeviceIx, setpoint: Setpoint, why: String) -> Proposal {
+    Proposal {
+        function: Function::ServiceDelivery,
+        target: Target::Device { device, setpoint },
+        why,
+    }
+}
+
+/// No ceiling: the sun gives what it can.
+fn lifted(s: &Situation<'_>, device: DeviceIx) -> Setpoint {
+    Setpoint::Ceiling {
+        p: s.spec(device).rating.p.upper(),
     }
 }

@@ -171,7 +171,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R080",
-        "This service cannot be delivered at this site: it is defined for another nominal frequency, or it says what is left of a generator's power instead of what is given on top of it.",
+        "This service cannot be delivered at this site: it is defined for another nominal frequency, it says what is left of a generator's power instead of what is given on top of it, or it is what a device does by itself.",
     ),
     (
         "R081",
@@ -179,7 +179,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R082",
-        "A service is delivered by storage inverters and loads that take a power set point, named once: by `devices`, or all storage inverters by `group = \"storage\"`.",
+        "A service is delivered by storage inverters and loads that take a power set point, by inverters that take a ceiling, and by loads with a switch, named once: by `devices`, or all storage inverters by `group = \"storage\"`.",
     ),
     (
         "R083",
@@ -236,6 +236,26 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "R099",
         "A penalty needs a tolerance that is not negative and steps of standing that follow one another: first more collateral is called, then energy is capped, then the participant is suspended and comes back capped. A deposit without `[market.penalty]` covers nothing.",
+    ),
+    (
+        "R100",
+        "A photovoltaic inverter gives more on request only if it was held below what the sun gives, and while it is held it cannot tell how much that is. An inverter beside it that is left free does, by the share of its rating: `reference`. Downwards none is needed.",
+    ),
+    (
+        "R101",
+        "A load with a switch only gives all of its power or nothing. That suits what is all or nothing and may return at once (`ffr-held`) and set points that stand for minutes (`afrr`, `mfrr`); an answer that follows the frequency would make it chatter. `on_min` and `off_min` are the shortest times for which such loads stay as they are.",
+    ),
+    (
+        "R102",
+        "A load with a switch only stands on to be let go of, or off to be taken, for one service. What was sold has to be what whole blocks come to, where no device beside them makes up for the rest.",
+    ),
+    (
+        "R103",
+        "A load with a switch only that delivers a service stands where the service needs it, so there is nothing left of it that a market could switch.",
+    ),
+    (
+        "R104",
+        "There is one reactive power at the point of common coupling: it supports the voltage, keeps a power factor, or is held.",
     ),
     (
         "R105",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
 use super::{
-    Rig, alarms, buses, checks, devices, interlocks, ledger, network, sections, services,
+    Rig, alarms, bench, buses, checks, devices, interlocks, ledger, network, sections, services,
     telemetry, trade,
 };
 
@@ -237,6 +237,7 @@ impl<'a> Reader<'a> {
         emulate.network = network::network(self, &devices, &site);
         let sinks = telemetry::sinks(self);
         let (safety, safe_opens_breaker) = sections::safety(self, &devices);
+        let sold = services::services(self, &devices, &site);
         let control = control::Settings {
             // The limit of the meter at the point of common coupling is that of the exchange.
             exchange: devices
@@ -246,10 +247,14 @@ impl<'a> Reader<'a> {
             safe_opens_breaker,
             safe_order: safety.order.clone(),
             safe_step: safety.step,
-            services: services::services(self, &devices, &site),
+            services: sold.services,
+            pcc_voltage: sold.pcc_voltage,
             ..sections::control(self, &site)
         };
         interlocks::check(self, &devices, &control, &safety);
+        let market = trade::market(self, &devices);
+        let specs: Vec<_> = devices.iter().map(|(d, _)| bench::spec(d, &site)).collect();
+        services::check_market(self, market.as_ref(), &control.services, &specs);
         let rig = Rig {
             source: Arc::clone(self.own().source()),
             title,
@@ -257,7 +262,7 @@ impl<'a> Reader<'a> {
             safety,
             control,
             ledger: ledger::ledger(self),
-            market: trade::market(self, &devices),
+            market,
             alarms: alarms::alarms(self, &devices),
             influx: sinks.influx,
             home_assistant: sinks.home_assistant,

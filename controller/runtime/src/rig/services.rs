@@ -1,32 +1,62 @@
-//! The `[service]` section: frequency services that the bench has sold, one entry each.
+//! The `[service]` section: frequency services that the bench has sold, one entry each, and support of the voltage.
 
 use std::time::Duration;
 
-use control::{Reserved, ServiceSpec, Side};
+use control::{Deliverer, Dwell, Reserved, ServiceSpec, Side, VoltageSpec};
 use document::{Diagnostic, Source, Table};
-use model::{DeviceSpec, Role};
-use quantities::{ActivePower, Frequency, Quantity};
-use services::definition::{self, Definition};
+use model::{DeviceIx, DeviceSpec, Role};
+use quantities::{ActivePower, Frequency, Quantity, ReactivePower};
+use services::definition::{self, Definition, Shape};
 
 use super::bench::{device_ix, spec};
 use super::parse::Reader;
 use super::sections::{Place, named};
 use super::{RigDevice, Site};
 
+mod blocks;
+pub(super) use blocks::check_market;
+
+/// What was sold: frequency services, and support of the voltage.
+pub(super) struct Sold {
+    pub(super) services: Vec<ServiceSpec>,
+    pub(super) pcc_voltage: Option<VoltageSpec>,
+}
+
 pub(super) fn services(
     reader: &Reader<'_>,
     devices: &[(RigDevice, Place<'_>)],
     site: &Site,
-) -> Vec<ServiceSpec> {
+) -> Sold {
     let specs: Vec<DeviceSpec> = devices.iter().map(|(d, _)| spec(d, site)).collect();
     let mut sold: Vec<(ServiceSpec, Place<'_>)> = Vec::new();
+    let mut pcc_voltage: Option<VoltageSpec> = None;
     for (name, table) in reader.entries("service") {
         let entry = Entry {
             reader,
             table: &table,
             name: &name,
         };
-        let found = entry.read(devices, &specs, site);
+        let definition = entry.definition(site);
+        let is_of_voltage = matches!(
+            definition.as_ref().map(|definition| &definition.shape),
+            Some(Shape::Voltage { .. })
+        );
+        let found = match definition {
+            Some(definition) if is_of_voltage => {
+                let found = entry.voltage(definition, &specs);
+                if pcc_voltage.is_some() {
+                    entry.fault(
+                        "R104",
+                        "service",
+                        "the voltage at the coupling is supported twice".to_owned(),
+                        "leave one of both out: there is one reactive power for it",
+                    );
+                }
+                pcc_voltage = found.or(pcc_voltage);
+                None
+            }
+            definition => entry.read(definition, devices, &specs),
+        };
         if named(devices, &name).is_some() {
             table.document().error(
                 "R086",
@@ -45,8 +75,12 @@ pub(super) fn services(
     let services: Vec<ServiceSpec> = sold.iter().map(|(service, _)| service.clone()).collect();
     for (service, place) in &sold {
         check_power(service, &services, &specs, place);
+        blocks::check(service, &services, &specs, place);
     }
-    services
+    Sold {
+        services,
+        pcc_voltage,
+    }
 }
 
 /// One entry of the section.
@@ -59,17 +93,45 @@ struct Entry<'a, 'd> {
 impl Entry<'_, '_> {
     fn read(
         &self,
+        definition: Option<Definition>,
         devices: &[(RigDevice, Place<'_>)],
         specs: &[DeviceSpec],
-        site: &Site,
     ) -> Option<ServiceSpec> {
         let table = self.table;
-        let definition = self.definition(site);
         let up = self.power("up");
         let down = self.power("down");
         let chosen = self.devices(devices, specs);
+        let reference = self.reference(devices, specs, chosen.as_deref(), up);
+        let dwell = |key| table.duration(key).map(|at_least| at_least.value);
+        let (on, off) = (dwell("on_min"), dwell("off_min"));
         let hold = table.duration("hold").map(|hold| hold.value);
         let definition = definition?;
+        let has_blocks = chosen
+            .iter()
+            .flatten()
+            .any(|index| is_block(&specs[*index]));
+        if let Some(key) = ["on_min", "off_min"]
+            .into_iter()
+            .find(|key| !has_blocks && chosen.is_some() && table.has(key))
+        {
+            self.fault(
+                "R101",
+                key,
+                format!("no load with a switch only delivers `{}`", self.name),
+                "leave the key out: it is the shortest time for which such a load stays on, or off",
+            );
+        }
+        if has_blocks && !definition.blocks {
+            self.fault(
+                "R101",
+                "devices",
+                format!(
+                    "`{}` cannot be delivered in whole blocks, as a load with a switch only gives them",
+                    definition.name
+                ),
+                "let it deliver `ffr-held`, `afrr` or `mfrr`",
+            );
+        }
         self.check_directions(&definition, up?, down?);
         let stated = definition.times_s[2].map(Duration::from_secs_f64);
         let Some(hold) = hold.or(stated).filter(|hold| !hold.is_zero()) else {
@@ -88,6 +150,113 @@ impl Entry<'_, '_> {
             down: down?,
             hold,
             devices: chosen?.into_iter().map(device_ix).collect(),
+            reference: reference?,
+            dwell: Dwell {
+                on: on.unwrap_or_default(),
+                off: off.unwrap_or_default(),
+            },
+        })
+    }
+
+    /// The inverter that is left free, which the sun of this service needs to have sold anything upwards.
+    /// `None` where it is wrong.
+    fn reference(
+        &self,
+        devices: &[(RigDevice, Place<'_>)],
+        specs: &[DeviceSpec],
+        chosen: Option<&[usize]>,
+        up: Option<ActivePower>,
+    ) -> Option<Option<DeviceIx>> {
+        let is_sun = |index: &&usize| Deliverer::of(&specs[**index]) == Some(Deliverer::Sun);
+        let sun = chosen?.iter().find(is_sun);
+        let Some(given) = self.table.text("reference") else {
+            return match sun {
+                Some(index) if up? > ActivePower::ZERO => {
+                    self.fault(
+                        "R100",
+                        "up",
+                        format!(
+                            "nobody tells what `{}` could give while it is held, and {:.1} more was sold",
+                            specs[*index].id,
+                            up?
+                        ),
+                        "name an inverter under the same sun that is left free: `reference = \"pv2\"`",
+                    );
+                    None
+                }
+                _ => Some(None),
+            };
+        };
+        let index = named(devices, &given.value);
+        let index = index.filter(|index| {
+            let spec = &specs[*index];
+            spec.role == Role::Pv && chosen.is_some_and(|chosen| !chosen.contains(index))
+        });
+        if sun.is_none() || index.is_none() {
+            self.fault(
+                "R100",
+                "reference",
+                format!(
+                    "`{}` tells nothing of what the devices of `{}` could give",
+                    given.value, self.name
+                ),
+                "name an inverter with the role \"pv\" that delivers no service, beside one that does; else leave it out",
+            );
+            return None;
+        }
+        Some(index.map(device_ix))
+    }
+
+    /// Support of the voltage: by all storages that take a reactive setpoint.
+    fn voltage(&self, definition: Definition, specs: &[DeviceSpec]) -> Option<VoltageSpec> {
+        let table = self.table;
+        table.choice("group", &[("storage", ())]);
+        if !table.has("q") {
+            table.missing::<()>("q", "\"5kvar\"");
+            return None;
+        }
+        let q = table.quantity::<ReactivePower>("q")?.value;
+        if !q.is_finite() || q <= ReactivePower::ZERO {
+            self.fault(
+                "R081",
+                "q",
+                format!("`q` of `{}` is {q}", self.name),
+                "it is a magnitude: how much reactive power was sold, to either side",
+            );
+            return None;
+        }
+        let control = self.reader.section("control");
+        let other = ["pcc_q", "pcc_pf_min"]
+            .into_iter()
+            .find(|key| control.as_ref().is_some_and(|control| control.has(key)));
+        if let Some(key) = other {
+            self.fault(
+                "R104",
+                "service",
+                format!(
+                    "`control` has `{key}`, and `{}` supports the voltage",
+                    self.name
+                ),
+                "leave one of both out: there is one reactive power at the coupling",
+            );
+        }
+        let able: ReactivePower = specs
+            .iter()
+            .filter(|spec| spec.role == Role::Ess && spec.takes_reactive)
+            .map(|spec| ReactivePower::from_vars(spec.rating.s_max.as_volt_amperes()))
+            .sum();
+        if q > able {
+            self.fault(
+                "R083",
+                "q",
+                format!("{q:.1} were sold, and storages that take a reactive setpoint can give {able:.1}"),
+                "sell less, or use storages whose profiles take a reactive setpoint",
+            );
+        }
+        Some(VoltageSpec {
+            name: self.name.to_owned(),
+            definition,
+            q,
         })
     }
 
@@ -149,6 +318,15 @@ impl Entry<'_, '_> {
                     site.f.as_hertz()
                 ),
                 "take a service of this frequency, or give it another nominal one with `settings`",
+            );
+            return None;
+        }
+        if let Shape::OfADer { .. } = definition.shape {
+            self.fault(
+                "R080",
+                "service",
+                format!("`{}` is what a device does by itself", of.value),
+                "set it in the device, or let a scenario adopt its curve; `voltage-support` is the controller's",
             );
             return None;
         }
@@ -220,11 +398,8 @@ impl Entry<'_, '_> {
         specs: &[DeviceSpec],
     ) -> Option<Vec<usize>> {
         let table = self.table;
-        let delivers = |index: usize| {
-            let spec = &specs[index];
-            matches!(spec.role, Role::Ess | Role::Load) && spec.takes_power
-        };
-        let stores = |index: &usize| specs[*index].role == Role::Ess && delivers(*index);
+        let delivers = |index: usize| Deliverer::of(&specs[index]).is_some();
+        let stores = |index: &usize| Deliverer::of(&specs[*index]) == Some(Deliverer::Storage);
         let listed = table.texts("devices");
         let group = table.choice("group", &[("storage", ())]);
         let mut chosen: Vec<usize> = match (listed.is_empty(), group.is_some()) {
@@ -249,7 +424,7 @@ impl Entry<'_, '_> {
                         name.span.clone(),
                         message,
                         "",
-                        "name storage inverters and loads that take a power set point",
+                        "name storage inverters and loads that take a power set point, inverters that take a ceiling, and loads with a switch",
                     );
                     None
                 })
@@ -270,6 +445,10 @@ impl Entry<'_, '_> {
         }
         Some(chosen)
     }
+}
+
+fn is_block(spec: &DeviceSpec) -> bool {
+    Deliverer::of(spec) == Some(Deliverer::Block)
 }
 
 /// Faults without a place of their own are told where the entry names them.
@@ -314,7 +493,7 @@ fn check_power(
             let share = service.share(side, *device, specs);
             let full_s = service.definition.times_s[1];
             let takes_s = share.as_watts() / of.rating.ramp.as_watts_per_second();
-            if full_s.is_some_and(|full_s| takes_s > full_s) {
+            if full_s.is_some_and(|full_s| takes_s > full_s) && !is_block(of) {
                 fault(
                     "R083",
                     format!(
@@ -327,15 +506,15 @@ fn check_power(
                 );
             }
         }
-        if of.role == Role::Load {
+        if Deliverer::of(of) != Some(Deliverer::Storage) {
             if reserved.leaves(of.rating.p).is_none() {
                 let (up, down) = (reserved.up, reserved.down);
                 fault(
                     "R083",
                     format!(
-                        "services reserve {up:.1} up and {down:.1} down of `{}`, which takes {:.1}",
+                        "services reserve {up:.1} up and {down:.1} down of `{}`, whose range is {:.1}",
                         of.id,
-                        -of.rating.p.lower()
+                        of.rating.p.upper() - of.rating.p.lower()
                     ),
                     "sell less, or let more devices deliver it",
                 );

@@ -121,6 +121,52 @@ fn a_fast_reserve_is_all_or_nothing() {
         "ffr",
         &[(49.71, 0.0), (49.7, 1.0), (49.65, 1.0), (50.0, 0.0)],
     );
+    check("ffr-49-6", &[(49.61, 0.0), (49.6, 1.0)]);
+    check("ffr-49-5", &[(49.51, 0.0), (49.5, 1.0)]);
+    for (name, full_s, held_s) in [
+        ("ffr", 1.3, 5.0),
+        ("ffr-49-6", 1.0, 5.0),
+        ("ffr-49-5", 0.7, 5.0),
+        ("ffr-held", 1.3, 30.0),
+    ] {
+        let times_s = named(name).expect("a service").times_s;
+        assert_eq!(
+            (times_s[1], times_s[2]),
+            (Some(full_s), Some(held_s)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn support_of_the_voltage_meets_its_points_and_hangs_on_nothing_else() {
+    let service = named("voltage-support").expect("a service");
+    // A droop of 5 % beyond 1 %, written a second time.
+    let droop = |v: f64| match v {
+        v if v > 1.01 => (-(v - 1.01) / 0.05).max(-1.0),
+        v if v < 0.99 => ((0.99 - v) / 0.05).min(1.0),
+        _ => 0.0,
+    };
+    for step in 0..60 {
+        let v = 0.85 + 0.005 * f64::from(step);
+        let found = service.q_fraction(v).expect("a fraction");
+        assert!((found - droop(v)).abs() < 1e-9, "{v}: {found}");
+    }
+    assert_eq!(service.q_fraction(f64::NAN), None);
+    assert_eq!(service.fraction(Frequency::from_hertz(49.5)), None);
+    assert_eq!(named("dc").expect("a service").q_fraction(0.95), None);
+}
+
+#[test]
+fn whole_blocks_deliver_what_is_all_or_nothing_or_stands_for_minutes() {
+    let all = all().unwrap_or_else(|e| panic!("{e:?}"));
+    let blocks: Vec<&str> = all.iter().filter(|s| s.blocks).map(|s| &*s.name).collect();
+    assert_eq!(blocks, ["ffr-held", "afrr", "mfrr"]);
+    assert!(
+        all.iter()
+            .filter(|s| s.blocks)
+            .all(|s| !s.shape.closes_a_loop())
+    );
 }
 
 #[test]
@@ -235,6 +281,16 @@ fn a_settings_file_changes_single_numbers() {
             "dc",
             "points = [[1, 0], [0, 1]]",
             "error[G023]: point 2 of the curve stands left",
+        ),
+        (
+            "dc",
+            "points = [[-1, 0], [1, 1]]",
+            "error[G023]: `points` asks for more where there is too much already at s.toml:1:10",
+        ),
+        (
+            "voltage-support",
+            "volt_points = [[0.9, -1], [1.1, 1]]",
+            "error[G023]: `volt_points` asks for more where there is too much already at s.toml:1:15",
         ),
         (
             "dc",

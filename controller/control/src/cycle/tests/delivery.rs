@@ -4,7 +4,9 @@ use model::{Link, ServiceIx, ServicePhase};
 use services::definition::named;
 
 use super::*;
-use crate::ServiceSpec;
+use crate::{Dwell, ServiceSpec};
+
+mod blocks_and_sun;
 
 /// The second storage: half of the first.
 const ESS_2: DeviceIx = DeviceIx(8);
@@ -22,6 +24,8 @@ fn sold(name: &str, of: &str, up_kw: f64, down_kw: f64, devices: &[DeviceIx]) ->
         down: ActivePower::from_kilowatts(down_kw),
         hold: Duration::from_secs_f64(hold),
         devices: devices.to_vec(),
+        reference: None,
+        dwell: Dwell::default(),
     }
 }
 
@@ -258,6 +262,21 @@ fn when_a_device_drops_out_in_the_middle_the_other_takes_its_share_and_what_is_m
             .told(|e| matches!(e, Event::ServiceUnavailable { .. }))
             .is_empty()
     );
+}
+
+#[test]
+fn a_storage_that_runs_empty_in_the_middle_is_made_up_for_and_what_is_missing_is_told() {
+    let mut fleet = Fleet::with(vec![sold("dc1", "dc", 9.0, 9.0, &[ESS, ESS_2])]);
+    fleet.f(49.5);
+    fleet.run(2.0, &[]);
+    fleet.sees([6.0, 3.0]);
+    fleet.desk.see(BAT, Point::StateOfCharge, 0.15);
+    fleet.run(1.0, &[]);
+    fleet.sees([0.0, 5.0]);
+    let short = fleet.told(
+        |e| matches!(e, Event::ServiceFellShort { achieved_w, .. } if achieved_w.round() == 5000.0),
+    );
+    assert_eq!(short.len(), 1, "{:?}", fleet.desk.events);
 }
 
 #[test]

@@ -59,6 +59,16 @@ impl Following {
         self.asked = asked;
     }
 
+    /// Whether it was asked for anything.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked != ActivePower::ZERO
+    }
+
+    /// Share of what it was asked for that it is seen to give, 0 to 1; all of it, unless it does not follow.
+    pub(super) fn gives(&self) -> f64 {
+        if self.failed { self.gives } else { 1.0 }
+    }
+
     /// Whether it is seen not to follow.
     pub(super) fn has_failed(&self) -> bool {
         self.failed

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{DeviceIx, DeviceSpec, Link, Role};
+use model::{DeviceIx, DeviceSpec, Link};
 use quantities::{ActivePower, Bounds, Energy, Quantity, StateOfCharge};
 
 use super::Situation;
+use super::expected::Expected;
 use super::following::Following;
-use crate::reservation::{Reserved, ServiceSpec, Side};
+use super::switched::Switched;
+use crate::blocks;
+use crate::reservation::{Deliverer, Reserved, ServiceSpec, Side};
 
 /// A device in service that answers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) device: DeviceIx,
+    pub(super) kind: Deliverer,
     /// What it can do now.
     able: Bounds<ActivePower>,
     /// What it would do without the services, inside what their reserves leave.
@@ -22,63 +26,157 @@ pub(super) struct Place {
     pub(super) given: ActivePower,
     /// Whether it is seen not to follow.
     failed: bool,
+    /// A switched load that has to stay where it stands.
+    pub(super) locked: bool,
+    /// Whether a switched load stands on while nothing is asked of it.
+    pub(super) stands_on: bool,
     soc: Option<StateOfCharge>,
 }
 
 impl Place {
     /// All devices in service that answer, in the order of the rig.
-    pub(super) fn all(s: &Situation<'_>, baselines: &BTreeMap<DeviceIx, ActivePower>) -> Vec<Self> {
+    pub(super) fn all(
+        s: &Situation<'_>,
+        baselines: &BTreeMap<DeviceIx, ActivePower>,
+        (expected, switched): (&Expected, &Switched),
+    ) -> Vec<Self> {
         let settings = &s.bench.settings;
         s.serving
             .iter()
-            .map(|(device, able)| {
-                let spec = s.spec(*device);
+            .filter_map(|(device, able)| {
                 let committed = s.schedule.and_then(|schedule| {
                     let mut devices = schedule.devices.iter();
                     devices.find(|(d, _)| d == device).map(|(_, p)| *p)
                 });
-                let declared = committed
-                    .or_else(|| baselines.get(device).copied())
-                    .unwrap_or(ActivePower::ZERO);
+                let declared = committed.or_else(|| baselines.get(device).copied());
                 let reserved = Reserved::of(*device, &settings.services, &s.bench.devices);
-                let soc = charge_of(s, *device);
-                let left = reserved.leaves(*able);
-                // Where the reserves leave nothing, the nearest to rest.
-                let mut baseline =
-                    left.map_or(able.clamp(ActivePower::ZERO), |left| left.clamp(declared));
-                let edges = reserved.charge(spec);
-                let floor = settings.reserve_soc.map(StateOfCharge::as_fraction);
-                let lower = edges.map(|e| e.lower().as_fraction());
-                let lower = lower.map(|lower| floor.map_or(lower, |floor| lower.max(floor)));
-                let upper = edges.map(|e| e.upper().as_fraction());
-                // What is not known is taken at its worst.
-                let soc_now = soc.map(StateOfCharge::as_fraction);
-                let may_discharge = soc_now.zip(lower).is_some_and(|(soc, edge)| soc > edge);
-                let may_charge = soc_now.zip(upper).is_some_and(|(soc, edge)| soc < edge);
-                // A load has no charge that could run out.
-                let is_load = spec.role == Role::Load;
-                if !may_discharge && !is_load {
-                    baseline = Quantity::min(baseline, ActivePower::ZERO);
-                }
-                if !may_charge && !is_load {
-                    baseline = Quantity::max(baseline, ActivePower::ZERO);
-                }
-                Self {
+                let found = Self {
                     device: *device,
+                    kind: Deliverer::of(s.spec(*device))?,
                     able: *able,
-                    baseline: able.clamp(baseline),
+                    baseline: ActivePower::ZERO,
                     given: ActivePower::ZERO,
                     failed: false,
-                    soc,
-                }
+                    locked: false,
+                    stands_on: false,
+                    soc: charge_of(s, *device),
+                };
+                Some(match found.kind {
+                    Deliverer::Storage => found.storage(s, declared, &reserved),
+                    Deliverer::Load => found.load(declared, &reserved),
+                    Deliverer::Sun => found.sun(s, declared, &reserved, expected),
+                    Deliverer::Block => {
+                        let takes = baselines.get(device).copied();
+                        let takes = takes.or_else(|| expected.of(*device));
+                        found.block(s, takes, &reserved, switched)
+                    }
+                })
             })
             .collect()
     }
 
-    /// The places of a service's devices.
+    /// Its baseline leaves power and charge to the reserves.
+    fn storage(
+        self,
+        s: &Situation<'_>,
+        declared: Option<ActivePower>,
+        reserved: &Reserved,
+    ) -> Self {
+        let mut baseline = self.left(declared, reserved);
+        let edges = reserved.charge(s.spec(self.device));
+        let floor = s.bench.settings.reserve_soc.map(StateOfCharge::as_fraction);
+        let lower = edges.map(|e| e.lower().as_fraction());
+        let lower = lower.map(|lower| floor.map_or(lower, |floor| lower.max(floor)));
+        let upper = edges.map(|e| e.upper().as_fraction());
+        // What is not known is taken at its worst.
+        let soc_now = self.soc.map(StateOfCharge::as_fraction);
+        if !soc_now.zip(lower).is_some_and(|(soc, edge)| soc > edge) {
+            baseline = Quantity::min(baseline, ActivePower::ZERO);
+        }
+        if !soc_now.zip(upper).is_some_and(|(soc, edge)| soc < edge) {
+            baseline = Quantity::max(baseline, ActivePower::ZERO);
+        }
+        let baseline = self.able.clamp(baseline);
+        Self { baseline, ..self }
+    }
+
+    /// A load has no charge that could run out.
+    fn load(self, declared: Option<ActivePower>, reserved: &Reserved) -> Self {
+        let baseline = self.able.clamp(self.left(declared, reserved));
+        Self { baseline, ..self }
+    }
+
+    /// What was declared, inside what the reserves leave; where they leave nothing, the nearest to rest.
+    fn left(&self, declared: Option<ActivePower>, reserved: &Reserved) -> ActivePower {
+        let declared = declared.unwrap_or(ActivePower::ZERO);
+        let left = reserved.leaves(self.able);
+        left.map_or(self.able.clamp(ActivePower::ZERO), |left| {
+            left.clamp(declared)
+        })
+    }
+
+    /// The sun gives what it was expected to before the event, less what is kept to be given upwards. It can
+    /// be held down to nothing, and give as much as is known to be there.
+    fn sun(
+        self,
+        s: &Situation<'_>,
+        declared: Option<ActivePower>,
+        reserved: &Reserved,
+        expected: &Expected,
+    ) -> Self {
+        let rated = Bounds::between(ActivePower::ZERO, self.able.upper());
+        let there = expected.of(self.device).unwrap_or(ActivePower::ZERO);
+        let kept = rated.clamp(there - reserved.up);
+        let baseline = declared.map_or(kept, |declared| {
+            Bounds::between(ActivePower::ZERO, kept).clamp(declared)
+        });
+        let known = expected.sun_now(s, self.device).unwrap_or(baseline);
+        Self {
+            able: Bounds::between(ActivePower::ZERO, rated.clamp(known)),
+            baseline,
+            ..self
+        }
+    }
+
+    /// A switched load stands where it can be switched to the side that was sold: on to be let go, off to be
+    /// taken. What it takes is what somebody has stated, or what it was seen to take.
+    fn block(
+        self,
+        s: &Situation<'_>,
+        takes: Option<ActivePower>,
+        reserved: &Reserved,
+        switched: &Switched,
+    ) -> Self {
+        let rated = self.able.lower();
+        let takes = self.able.clamp(takes.unwrap_or(rated));
+        let stands_on = reserved.up > ActivePower::ZERO;
+        Self {
+            able: Bounds::between(ActivePower::ZERO, takes),
+            baseline: if stands_on { takes } else { ActivePower::ZERO },
+            stands_on,
+            failed: switched.is_elsewhere(s, self.device, stands_on),
+            ..self
+        }
+    }
+
+    /// What a switched load gives to a side when it is switched, as a magnitude.
+    pub(super) fn size(&self, side: Side) -> ActivePower {
+        match side {
+            Side::Up => self.able.upper() - self.baseline,
+            Side::Down => self.baseline - self.able.lower(),
+        }
+    }
+
+    /// Whether it is seen not to follow.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The places of a service's devices that can give any power, not only whole blocks.
     pub(super) fn of(places: &[Self], spec: &ServiceSpec) -> Vec<DeviceIx> {
         places
             .iter()
+            .filter(|place| place.kind != Deliverer::Block)
             .map(|place| place.device)
             .filter(|device| spec.devices.contains(device))
             .collect()
@@ -111,9 +209,8 @@ impl Place {
     /// Marks the devices that are seen not to follow.
     pub(super) fn judge(places: &mut [Self], devices: &BTreeMap<DeviceIx, Following>) {
         for place in places {
-            place.failed = devices
-                .get(&place.device)
-                .is_some_and(Following::has_failed);
+            let follows = devices.get(&place.device);
+            place.failed |= follows.is_some_and(Following::has_failed);
         }
     }
 }
@@ -145,11 +242,8 @@ pub(super) fn could_give(
     let of_device = |place: &Place| {
         let device = &specs[place.device.index()];
         let rating = &device.rating;
-        let mut power = match side {
-            Side::Up => place.able.upper() - place.baseline,
-            Side::Down => place.baseline - place.able.lower(),
-        };
-        if device.role == Role::Load {
+        let mut power = place.size(side);
+        if place.kind != Deliverer::Storage {
             let others = services.iter().enumerate().filter(|(i, _)| *i != index);
             let others: ActivePower = others
                 .map(|(_, other)| other.share(side, place.device, specs))
@@ -182,12 +276,17 @@ pub(super) fn could_give(
         };
         Quantity::max(sustained, ActivePower::ZERO)
     };
-    let all: ActivePower = places
-        .iter()
-        .filter(|place| spec.devices.contains(&place.device) && !place.failed)
-        .map(of_device)
-        .sum();
-    Quantity::min(all, spec.sold(side))
+    let theirs = || {
+        let theirs = |place: &&Place| spec.devices.contains(&place.device) && !place.failed;
+        places.iter().filter(theirs)
+    };
+    let is_block = |place: &&Place| place.kind == Deliverer::Block;
+    let any_power: ActivePower = theirs().filter(|p| !is_block(p)).map(of_device).sum();
+    let whole: Vec<ActivePower> = theirs()
+        .filter(|place| is_block(place) && !place.locked)
+        .map(|place| place.size(side))
+        .collect();
+    blocks::reach(spec.sold(side), any_power, &whole)
 }
 
 /// Why a device does not give its share.
@@ -265,16 +364,22 @@ pub(super) fn why_less(
         .map(|place| {
             let spec = s.spec(place.device);
             let name = &spec.id;
-            match place.soc {
-                _ if spec.role == Role::Load => {
-                    format!(
-                        "{name} takes {:.1} of {:.1}",
-                        -place.baseline,
-                        -place.able.lower()
-                    )
+            match (place.kind, place.soc) {
+                (Deliverer::Block, _) if place.locked => format!("{name} was switched just now"),
+                (Deliverer::Load | Deliverer::Block, _) => format!(
+                    "{name} takes {:.1} of {:.1}",
+                    -place.baseline,
+                    -place.able.lower()
+                ),
+                (Deliverer::Sun, _) => format!(
+                    "{name} is at {:.1}, and {:.1} are known to be there",
+                    place.baseline,
+                    place.able.upper()
+                ),
+                (_, Some(soc)) => {
+                    format!("{name} can do {:.1} at a charge of {soc:.1}", place.able)
                 }
-                Some(soc) => format!("{name} can do {:.1} at a charge of {soc:.1}", place.able),
-                None => format!("the charge of {name} is not known"),
+                (_, None) => format!("the charge of {name} is not known"),
             }
         })
         .collect();

@@ -13,15 +13,21 @@ lan1 = { kind = "modbus-tcp", host = "10.0.0.1" }
 lan2 = { kind = "modbus-tcp", host = "10.0.0.2" }
 lan3 = { kind = "modbus-tcp", host = "10.0.0.3" }
 lan4 = { kind = "scpi", host = "10.0.0.4" }
+lan5 = { kind = "modbus-tcp", host = "10.0.0.5" }
+mq   = { kind = "mqtt", url = "mqtt://10.0.0.6" }
 [device]
 ess1 = { profile = "sunspec/storage-inverter", bus = "lan1", role = "ess", limits = { p = "-10..10kW", soc = "10..90%" }, ramp = "10kW/s", capacity = "10kWh", revert = "30s" }
 ess2 = { profile = "sunspec/storage-inverter", bus = "lan2", role = "ess", limits = { p = "-5..5kW" }, capacity = "10kWh", revert = "30s" }
 pv1  = { profile = "sunspec/inverter", bus = "lan3", role = "pv", limits = { p = "0..3kW" }, revert = "60s" }
 load1 = { profile = "chroma/63800", bus = "lan4", role = "load", limits = { p = "-4..0kW" } }
+pv2  = { profile = "sunspec/inverter", bus = "lan5", role = "pv", limits = { p = "0..3kW" }, revert = "60s" }
+met1 = { profile = "sunspec/inverter", bus = "lan5", unit = 2, role = "meter", limits = { p = "0..3kW" }, revert = "60s" }
+plug1 = { profile = "tasmota/plug", bus = "mq", topic = "plug1", role = "load", limits = { p = "-2..0kW" } }
+plug2 = { profile = "tasmota/plug", bus = "mq", topic = "plug2", role = "load", limits = { p = "-2..0kW" } }
 [service]
 "#;
 /// The line of the first service.
-const FIRST: usize = 14;
+const FIRST: usize = 20;
 
 fn load_with(services: &str, files: &[(&str, &str)]) -> Result<Rig, Vec<document::Diagnostic>> {
     let dir = tempfile::tempdir().expect("a folder");
@@ -104,7 +110,7 @@ fn each_fault_of_a_service_has_its_code_and_its_line() {
     );
     // Nobody, somebody who cannot, somebody who is not there, and twice.
     row(r#"service = "dc", up = "1kW""#, "R082");
-    row(r#"service = "dc", up = "1kW", devices = ["pv1"]"#, "R082");
+    row(r#"service = "dc", up = "1kW", devices = ["met1"]"#, "R082");
     row(r#"service = "dc", up = "1kW", devices = ["ess9"]"#, "R009");
     row(
         r#"service = "dc", up = "1kW", devices = ["ess1", "ess1"]"#,
@@ -239,4 +245,169 @@ delay_margin = "150ms""#;
     };
     let words = "the frequency droop, the service fcr1 will be refused";
     assert!(late.message.starts_with(words), "{}", late.message);
+}
+
+#[test]
+fn the_sun_delivers_downwards_by_itself_and_upwards_beside_one_that_is_left_free() {
+    let of = |keys: &str| {
+        let text = format!(r#"s1 = {{ service = "dc", {keys} }}"#);
+        let rig = load_with(&text, &[]).map_err(|faults| faults[0].code)?;
+        Ok(rig.bench().settings.services[0].reference)
+    };
+    for (keys, expected) in [
+        (r#"down = "2kW", devices = ["pv1"]"#, Ok(None)),
+        (
+            r#"up = "2kW", devices = ["pv1"], reference = "pv2""#,
+            Ok(Some(model::DeviceIx(4))),
+        ),
+        (r#"up = "2kW", devices = ["pv1"]"#, Err("R100")),
+        (
+            r#"up = "2kW", devices = ["pv1"], reference = "pv1""#,
+            Err("R100"),
+        ),
+        (
+            r#"up = "2kW", devices = ["pv1"], reference = "ess1""#,
+            Err("R100"),
+        ),
+        (
+            r#"up = "2kW", devices = ["pv1"], reference = "pv9""#,
+            Err("R100"),
+        ),
+        (
+            r#"up = "2kW", devices = ["ess1"], reference = "pv2""#,
+            Err("R100"),
+        ),
+        (
+            r#"up = "2kW", down = "2kW", devices = ["pv1"], reference = "pv2""#,
+            Err("R083"),
+        ),
+    ] {
+        assert_eq!(of(keys), expected, "{keys}");
+    }
+}
+
+#[test]
+fn loads_with_a_switch_only_are_sold_as_whole_blocks_of_one_service_and_one_side() {
+    let of = |text: &str| {
+        load_with(text, &[])
+            .map(|rig| rig.bench().settings.services[0].dwell)
+            .map_err(|faults| faults[0].code)
+    };
+    let two = r#"devices = ["plug1", "plug2"]"#;
+    let sold = format!(
+        r#"s1 = {{ service = "ffr-held", up = "4kW", {two}, on_min = "30s", off_min = "1min" }}"#
+    );
+    let dwell = of(&sold).expect("a good rig");
+    assert_eq!((dwell.on.as_secs(), dwell.off.as_secs()), (30, 60));
+    for (text, code) in [
+        // An answer that follows the frequency, and one that must return slowly.
+        (
+            format!(r#"s1 = {{ service = "dc", up = "4kW", {two} }}"#),
+            "R101",
+        ),
+        (
+            format!(r#"s1 = {{ service = "ffr", up = "4kW", {two} }}"#),
+            "R101",
+        ),
+        (
+            r#"s1 = { service = "dc", up = "1kW", devices = ["ess1"], on_min = "30s" }"#.to_owned(),
+            "R101",
+        ),
+        (
+            format!(r#"s1 = {{ service = "mfrr", up = "2kW", down = "2kW", {two} }}"#),
+            "R102",
+        ),
+        (
+            r#"s1 = { service = "ffr-held", up = "2kW", devices = ["plug1"] }
+s2 = { service = "mfrr", up = "2kW", devices = ["plug1"] }"#
+                .to_owned(),
+            "R083",
+        ),
+        (
+            r#"s1 = { service = "ffr-held", up = "1kW", devices = ["ess1", "plug1"] }
+s2 = { service = "mfrr", up = "1kW", devices = ["ess1", "plug1"] }"#
+                .to_owned(),
+            "R102",
+        ),
+        // Three kilowatts of blocks of two.
+        (
+            format!(r#"s1 = {{ service = "mfrr", up = "3kW", {two} }}"#),
+            "R102",
+        ),
+    ] {
+        assert_eq!(of(&text).map(|_| ()), Err(code), "{text}");
+    }
+    // A storage beside them makes up for the rest.
+    let mixed = r#"s1 = { service = "mfrr", up = "3kW", devices = ["ess1", "plug1"] }"#;
+    assert!(of(mixed).is_ok());
+}
+
+#[test]
+fn a_load_that_stands_ready_for_a_service_is_not_the_market_s_to_switch() {
+    let market = |kind: &str| {
+        let text = format!(
+            r#"s1 = {{ service = "ffr-held", up = "2kW", devices = ["plug1"] }}
+[market]
+interval = "15s"
+pcc_max = "40kW"
+import_mc_per_kwh = 30000
+export_mc_per_kwh = 8000
+[market.participant]
+plug1 = {{ {kind} }}"#
+        );
+        load_with(&text, &[]).map(|_| ()).map_err(|faults| {
+            let line = faults[0]
+                .place
+                .as_ref()
+                .map_or(0, |p| p.line_and_column().0);
+            (faults[0].code, line)
+        })
+    };
+    assert_eq!(market(r#"kind = "must_run""#), Ok(()));
+    let flexible = market(r#"kind = "flexible", willingness_mc_per_kwh = 20000"#);
+    assert_eq!(flexible, Err(("R103", FIRST + 7)));
+}
+
+#[test]
+fn support_of_the_voltage_is_sold_once_and_beside_no_other_use_of_reactive_power() {
+    let of = |text: &str| {
+        load_with(text, &[])
+            .map(|rig| {
+                rig.bench()
+                    .settings
+                    .pcc_voltage
+                    .map(|spec| spec.q.as_vars())
+            })
+            .map_err(|faults| faults[0].code)
+    };
+    let one = r#"vs1 = { service = "voltage-support", q = "4kvar" }"#;
+    assert_eq!(of(one), Ok(Some(4000.0)));
+    for (text, code) in [
+        (
+            r#"vs1 = { service = "voltage-support" }"#.to_owned(),
+            "D004",
+        ),
+        (
+            r#"vs1 = { service = "voltage-support", q = "-4kvar" }"#.to_owned(),
+            "R081",
+        ),
+        (
+            r#"vs1 = { service = "voltage-support", q = "40kvar" }"#.to_owned(),
+            "R083",
+        ),
+        (
+            r#"vs1 = { service = "voltage-support", q = "4kvar", up = "1kW" }"#.to_owned(),
+            "D002",
+        ),
+        (one.to_owned() + "\n" + &one.replace("vs1", "vs2"), "R104"),
+        (one.to_owned() + "\n[control]\npcc_pf_min = 0.95", "R104"),
+        (one.to_owned() + "\n[control]\npcc_q = \"0kvar\"", "R104"),
+        // What a device does by itself is nothing that a controller delivers.
+        (
+            r#"vs1 = { service = "volt-var", up = "1kW", devices = ["ess1"] }"#.to_owned(),
+            "R080",
+        ),
+    ] {
+        assert_eq!(of(&text), Err(code), "{text}");
+    }
 }
