@@ -209,9 +209,10 @@ KINDS = {
     16: ("fraud-proof", "text bytes bytes", *NONE),
     17: ("resolve", "id text", NONE[0], lambda p: [(p[0], 16)]),
     18: ("terms", "u64 i64 i64 i64? i64 u64 [account]", terms_hold, NONE[1]),
+    19: ("epoch", "u64 id bytes [signed]", lambda p: p[0] >= 1 and rising([key for key, _ in p[3]]), NONE[1]),
 }
 # What a role, by its code, may author; 0 is a node.
-MAY = {0: (16, 11), 1: (1, 2, 3, 4, 10, 11), 2: (5,), 3: (6, 14), 4: (7, 8, 9, 12, 13, 14, 18), 5: (10, 15, 16, 17, 11)}
+MAY = {0: (16, 11, 19), 1: (1, 2, 3, 4, 10, 11), 2: (5,), 3: (6, 14), 4: (7, 8, 9, 12, 13, 14, 18), 5: (10, 15, 16, 17, 11)}
 
 # --- Hashes and signatures --------------------------------------------------------------------------
 
@@ -293,8 +294,11 @@ def is_extended(universe, old_size, old_root, size, root, path):
 
 
 class Universe:
-    def __init__(self, raw):
-        self.id = tagged(b"universe", bytes(32), raw)
+    """A configuration: the genesis, or a later one of the universe `of`."""
+
+    def __init__(self, raw, of=None):
+        self.digest = tagged(b"universe", bytes(32), raw)
+        self.id = of or self.digest
         fields = "u64 1-1 text i64 u8 [member] [party]"
         CODES["1-1"] = (1, 2)
         value = decode(raw)
@@ -309,21 +313,80 @@ class Universe:
         for key in keys:
             public_key(key)
         self.federated = federated
+        self.forever = value[:5]
+        self.members, self.parties, self.raw = nodes, parties, value
+        self.admins = [key for _, roles, key in parties if 5 in roles]
         self.replicas = [list(range(len(nodes)))] * (1 << self.bits)
         if federated:
             threshold, transport, self.replicas = federation[0]
+            self.threshold, self.transport = threshold, transport
             admins = sum(5 in roles for _, roles, _ in parties)
             need(len(transport) == len(nodes) and len(self.replicas) == 1 << self.bits, "a rule of the federation")
             need(all(g and rising(g) and g[-1] < len(nodes) for g in self.replicas), "replicas are sorted nodes")
             need(1 <= threshold <= admins or admins == 0, "the threshold of admins can be reached")
-        self.nodes = {self.address(key): (at, key) for at, (_, key) in enumerate(nodes)}
-        self.roles = {self.address(key): roles for _, roles, key in parties} | dict.fromkeys(self.nodes, [0])
+        self.roles = {self.address(key): roles for _, roles, key in parties}
+        self.roles |= {self.address(key): [0] for _, key in nodes}
 
     def address(self, key):
         return tagged(b"addr", self.id, key)
 
     def group(self, address):
-        return self.replicas[int.from_bytes(address[:8], "big") >> 64 - self.bits if self.bits else 0]
+        return int.from_bytes(address[:8], "big") >> 64 - self.bits if self.bits else 0
+
+    def stays(self, key):
+        """What a node keeps as long as it stays: its transport key and its groups."""
+        at = [member for _, member in self.members].index(key)
+        return self.transport[at], [at in nodes for nodes in self.replicas]
+
+
+class Epochs:
+    """All configurations so far; a node keeps its place for ever."""
+
+    def __init__(self, genesis):
+        self.all, self.roster, self.id, self.federated = [genesis], list(genesis.members), genesis.id, genesis.federated
+
+    @property
+    def nodes(self):
+        return {self.all[0].address(key): (at, key) for at, (_, key) in enumerate(self.roster)}
+
+    def address(self, key):
+        return self.all[0].address(key)
+
+    def is_member(self, epoch, place):
+        return epoch < len(self.all) and list(self.roster[place]) in self.all[epoch].members
+
+    def deciding(self, epoch, atom):
+        """The places of the nodes whose votes decide about an atom in an epoch."""
+        of = self.all[epoch]
+        local = range(len(of.members)) if atom.kind == 19 else of.replicas[of.group(atom.author)]
+        return [self.roster.index(of.members[at]) for at in local]
+
+    def follow(self, change):
+        number, prev, raw, approvals = change
+        old = self.all[-1]
+        need(number == len(self.all) and prev == old.digest, "the change does not follow")
+        new = Universe(raw, self.id)
+        need(old.federated and new.federated and new.forever == old.forever, "name, creation, suite and shards are for ever")
+        joined = [node for node in new.members if node not in old.members]
+        left = [node for node in old.members if node not in new.members]
+        need(len(joined) <= 1 and len(left) <= 1, "one node leaves and one joins at most")
+        parties = [key for of in self.all for _, _, key in of.parties]
+        for name, key in joined:
+            fresh = all(name != other and key != used for other, used in self.roster)
+            need(fresh and key not in parties, "a node that joins is new")
+        for node in old.members:
+            need(node in left or old.stays(node[1]) == new.stays(node[1]), "who stays keeps its transport key and groups")
+        used = [key for _, key in self.roster]
+        need(all(key not in used for _, _, key in new.parties), "a party never has the key of a node")
+        need(new.admins and new.raw != old.raw, "there are admins, and something changes")
+        digest = tagged(b"epoch", self.id, encode([number, prev, raw]))
+        for key, signature in approvals:
+            need(key in old.admins, "it is approved by somebody who is no admin")
+            signed_by(key, digest, signature)
+        need(len(approvals) >= old.threshold, f"{len(approvals)} of {old.threshold} admins have signed")
+        self.roster += joined
+        self.all.append(new)
+        return True
 
 
 class Atom:
@@ -343,6 +406,7 @@ class Atom:
         need(1 <= len(self.sigs) <= 16 and rising([key for key, _ in self.sigs]), "the list of signatures")
         self.id = tagged(b"atom", universe.id, self.body_raw)
         self.downs = sorted({p[1] for p in particles if p[0] == 2})
+        self.payload = payload
         self.named = names(payload) + [(i, None) for i in self.deps]
 
     def signed(self, universe, sigs):
@@ -365,20 +429,22 @@ def read_bundle(data):
     need(fits_record(header, "text u64 id id u64"), "this is no header")
     need(header[:2] == ["gridrig ledger proof", 1] and header[4] <= ITEMS_MAX, "this is no proof of version 1")
     need(header[4] == len(items), f"the header announces {header[4]} items, there are {len(items)}")
-    proven, extends, summary, last = [], [], None, 2
+    epochs, proven, extends, summary, last = [], [], [], None, 2
     for code, content in items[2:]:
         # What may stand behind what, by the codes of the items.
-        need(code in {2: (4,), 4: (4, 5, 6, 7), 5: (4, 5, 6, 7), 6: (6, 7), 7: ()}[last], f"item {code} behind {last}")
+        follows = {2: (3, 4), 3: (3, 4, 5), 4: (4, 5, 6, 7), 5: (4, 5, 6, 7) if proven else (3, 4, 5), 6: (6, 7), 7: ()}
+        need(code in follows[last], f"item {code} behind {last}")
         last = code
-        if code == 4:
-            proven.append((typed(content, "bytes"), []))
+        if code in (3, 4):
+            (epochs if code == 3 else proven).append((typed(content, "bytes"), []))
         elif code == 5:
-            proven[-1][1].append(typed(content, "vote"))
+            (proven or epochs)[-1][1].append(typed(content, "vote"))
         elif code == 6:
             extends.append(typed(content, "extends"))
         else:
             summary = typed(content, "text")
-    return header[2], header[3], typed(items[1][1], "bytes"), proven, extends, summary
+    need(proven, "no atom is in the proof")
+    return header[2], header[3], typed(items[1][1], "bytes"), epochs, proven, extends, summary
 
 
 # --- Checks -----------------------------------------------------------------------------------------
@@ -439,10 +505,42 @@ def check_vote(verdict, universe, atom, vote):
 
     if verdict.attempt("heads", signatures) is None:
         return None
-    verdict.check("epoch", epoch == 0, "the vertex is of an unknown configuration")
+    known = atom.epoch <= epoch and universe.is_member(epoch, place)
+    verdict.check("epoch", known, "the node does not belong to the configuration of its vertex")
     free = not universe.federated and not locks
     verdict.check("locks", free or locks == atom.downs, "other particles are locked than go down")
-    return place, (node, life, clock), raw, head, hlc
+    return place, (node, life, clock), raw, head, epoch
+
+
+def judge(verdict, epochs, raw, votes, level, roots, events):
+    """The atom, who has witnessed it, and its level; or None where it does not read."""
+    atom = verdict.attempt("canonical", Atom, raw, epochs)
+    if atom is None:
+        return None
+    verdict.attempt("signatures", atom.signed, epochs, atom.sigs)
+    of = min(atom.epoch, len(epochs.all) - 1)
+    roles = epochs.all[of].roles.get(atom.author, [])
+    verdict.check("author", any(atom.kind in MAY[role] for role in roles), "no role allows this kind")
+    verdict.check("epoch", atom.epoch == of, "the atom is of an unknown configuration")
+    seen = [w for w in (check_vote(verdict, epochs, atom, vote) for vote in votes) if w]
+    for _, event, vertex, head, _ in seen:
+        same = roots.setdefault((*event[:2], head[2]), head[3]) == head[3]
+        same = events.setdefault(event, vertex) == vertex and same
+        verdict.check("heads", same, "a node contradicts itself")
+    deciding = [epochs.deciding(epoch, atom) for epoch in range(len(epochs.all))]
+    places = [w[0] for w in seen]
+    anybody = set().union(*deciding)
+    verdict.check("quorum", rising(places) and set(places) <= anybody, "one vote of each replica, in their order")
+    # Each epoch counts for itself, with the votes of that epoch and before.
+    best = 0
+    for epoch, group in enumerate(deciding):
+        n, f = len(group), (len(group) - 1) // 3
+        needed = {1: 1, 2: f + 1, 3: (n + f) // 2 + 1}
+        count = len({w[0] for w in seen if w[4] <= epoch and w[0] in group})
+        # Three before two: where one or two replicas are all there are, fewer may be enough for L3 than for L2.
+        best = max(best, next((lv for lv in (3, 2, 1) if count >= needed[lv]), 0))
+    verdict.check("quorum", best >= level, f"{len(seen)} votes: L{best}, L{level} is asked for")
+    return atom, seen, best
 
 
 def verify(data, expected, level, since):
@@ -450,7 +548,7 @@ def verify(data, expected, level, since):
     bundle = verdict.attempt("format", read_bundle, data)
     if bundle is None:
         return verdict
-    universe_id, subject, configuration, proven, extends, verdict.summary = bundle
+    universe_id, subject, configuration, changes, proven, extends, verdict.summary = bundle
     verdict.atom = subject.hex()
     found = tagged(b"universe", bytes(32), configuration)
     if not verdict.check("universe", found == expected == universe_id, f"it is {found.hex()}, expected {expected.hex()}"):
@@ -460,28 +558,22 @@ def verify(data, expected, level, since):
         return verdict
     verdict.decided.append("universe")
     atoms, witnesses, roots, events = [], [], {}, {}
+    epochs = Epochs(universe)
+    for raw, votes in changes:
+        judged = judge(verdict, epochs, raw, votes, 3, roots, events)
+        if judged is None:
+            return verdict
+        if not verdict.check("epoch", judged[0].kind == 19, "the atom carries no change"):
+            return verdict
+        if verdict.attempt("epoch", epochs.follow, judged[0].payload) is None:
+            return verdict
+    universe = epochs
     for raw, votes in proven:
-        atom = verdict.attempt("canonical", Atom, raw, universe)
-        if atom is None:
+        judged = judge(verdict, epochs, raw, votes, level, roots, events)
+        if judged is None:
             continue
-        verdict.attempt("signatures", atom.signed, universe, atom.sigs)
-        roles = universe.roles.get(atom.author, [])
-        verdict.check("author", any(atom.kind in MAY[role] for role in roles), "no role allows this kind")
-        verdict.check("epoch", atom.epoch == 0, "the atom is of an unknown configuration")
-        seen = [w for w in (check_vote(verdict, universe, atom, vote) for vote in votes) if w]
-        for _, event, vertex, head, _ in seen:
-            same = roots.setdefault((*event[:2], head[2]), head[3]) == head[3]
-            same = events.setdefault(event, vertex) == vertex and same
-            verdict.check("heads", same, "a node contradicts itself")
-        group, places = universe.group(atom.author), [w[0] for w in seen]
-        verdict.check("quorum", rising(places) and set(places) <= set(group), "one vote of each replica, in their order")
-        n, f = len(group), (len(group) - 1) // 3
-        needed = {1: 1, 2: f + 1, 3: (n + f) // 2 + 1}
-        count = len(set(places))
-        # Three before two: where one or two replicas are all there are, fewer may be enough for L3 than for L2.
-        reached = next((lv for lv in (3, 2, 1) if count >= needed[lv]), 0)
+        atom, seen, reached = judged
         verdict.level = reached if verdict.level is None else min(verdict.level, reached)
-        verdict.check("quorum", reached >= level, f"{count} of {n} replicas: L{reached}, L{level} is asked for")
         atoms.append(atom)
         witnesses.append(seen)
     if len(atoms) < len(proven):

@@ -157,6 +157,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The genesis configuration (ledger/universe.json) is not a valid one.",
     ),
     (
+        "ledger-epoch",
+        "A later configuration beside the log (ledger/epoch-00000001.cbor and so on) may not follow the one before. Take the file of another node of the universe.",
+    ),
+    (
         "ledger-key",
         "A key does not belong to the universe of this ledger.",
     ),

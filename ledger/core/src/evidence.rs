@@ -8,7 +8,7 @@
 use thiserror::Error;
 
 use crate::atom::{Atom, AtomError};
-use crate::federation::Directory;
+use crate::directory::Directory;
 use crate::head::SignedHead;
 use crate::particle::Particle;
 use crate::payload::governance::FraudProof;

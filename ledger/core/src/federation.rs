@@ -10,10 +10,9 @@
 //! number that tolerates one.
 
 use crate::cbor::Value;
-use crate::hash::{Digest32, UniverseId};
+use crate::hash::Digest32;
 use crate::record::{Field, SchemaError, Shown};
 use crate::universe::Universe;
-use crate::{Address, Kind};
 
 record! {
     /// The part of a configuration that says how its nodes work together.
@@ -145,111 +144,6 @@ impl Field for Level {
     }
     fn shown(&self) -> Shown {
         Shown::Text(self.name().to_owned())
-    }
-}
-
-/// Who is who in a configuration, by address: looked up once for each atom.
-#[derive(Debug, Clone)]
-pub struct Directory {
-    /// The universe.
-    pub id: UniverseId,
-    members: std::collections::BTreeMap<Address, Member>,
-    replicas: Vec<Vec<usize>>,
-    shard_bits: u8,
-}
-
-/// What an address may do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Member {
-    /// A node, by its place in the configuration.
-    Node(usize),
-    /// A party, by its place in the configuration.
-    Party(usize),
-}
-
-/// Kinds that a node itself may author: what it saw of others.
-pub const KINDS_OF_NODES: [Kind; 2] = [Kind::FraudProof, Kind::Checkpoint];
-
-impl Directory {
-    /// The directory of a configuration of universe `id`.
-    pub fn new(universe: &Universe, id: UniverseId) -> Directory {
-        let nodes = universe.nodes.iter().map(|n| n.key).enumerate();
-        let nodes = nodes.map(|(at, key)| (Address::of_key(&id, &key), Member::Node(at)));
-        let parties = universe.parties.iter().map(|p| p.key).enumerate();
-        let parties = parties.map(|(at, key)| (Address::of_key(&id, &key), Member::Party(at)));
-        let groups = 1usize << universe.shard_bits;
-        let replicas = match &universe.federation {
-            None => vec![(0..universe.nodes.len()).collect(); groups],
-            Some(federation) => {
-                let list = |group: &Vec<u64>| group.iter().map(|n| *n as usize).collect();
-                federation.replicas.iter().map(list).collect()
-            }
-        };
-        Directory {
-            id,
-            members: nodes.chain(parties).collect(),
-            replicas,
-            shard_bits: universe.shard_bits,
-        }
-    }
-
-    /// Who has this address.
-    pub fn member(&self, address: &Address) -> Option<&Member> {
-        self.members.get(address)
-    }
-
-    /// The place of the node with this address.
-    pub fn node(&self, address: &Address) -> Option<usize> {
-        match self.members.get(address)? {
-            Member::Node(at) => Some(*at),
-            Member::Party(_) => None,
-        }
-    }
-
-    /// Whether whoever has this address may author an atom of this kind.
-    pub fn may_author(&self, universe: &Universe, address: &Address, kind: Kind) -> bool {
-        match self.members.get(address) {
-            None => false,
-            Some(Member::Node(_)) => KINDS_OF_NODES.contains(&kind),
-            Some(Member::Party(at)) => universe.parties.get(*at).is_some_and(|party| {
-                let mut roles = party.roles.iter();
-                roles.any(|role| role.kinds().contains(&kind))
-            }),
-        }
-    }
-
-    /// The nodes that keep the shard of an address, by their places, sorted.
-    pub fn replicas(&self, address: &Address) -> &[usize] {
-        let group = address.shard().group(self.shard_bits);
-        usize::try_from(group)
-            .ok()
-            .and_then(|group| self.replicas.get(group))
-            .map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether a node keeps the shard of an address.
-    pub fn serves(&self, node: usize, address: &Address) -> bool {
-        self.replicas(address).binary_search(&node).is_ok()
-    }
-
-    /// Whether a node keeps the shard of any of the addresses.
-    pub fn serves_any(&self, node: usize, addresses: &[Address]) -> bool {
-        addresses.iter().any(|address| self.serves(node, address))
-    }
-
-    /// Whether a node keeps every shard.
-    pub fn keeps_all(&self, node: usize) -> bool {
-        self.replicas
-            .iter()
-            .all(|group| group.binary_search(&node).is_ok())
-    }
-
-    /// The quorum that decides about the atoms of an author: the replicas of
-    /// the author's own shard, where its sequence and what it owns are kept.
-    pub fn quorum(&self, author: &Address) -> Quorum {
-        Quorum {
-            replicas: self.replicas(author).len(),
-        }
     }
 }
 

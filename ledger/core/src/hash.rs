@@ -40,10 +40,12 @@ pub enum Tag {
     Inner,
     /// A tree head.
     Head,
+    /// A change of the configuration.
+    Epoch,
 }
 
 /// The tag texts, in the order of [`Tag`]. The number is the format version.
-const TAG_TEXTS: [&str; 9] = [
+const TAG_TEXTS: [&str; 10] = [
     "gridrig/universe/1",
     "gridrig/addr/1",
     "gridrig/name/1",
@@ -53,6 +55,7 @@ const TAG_TEXTS: [&str; 9] = [
     "gridrig/leaf/1",
     "gridrig/inner/1",
     "gridrig/head/1",
+    "gridrig/epoch/1",
 ];
 
 impl Tag {

@@ -23,6 +23,8 @@
 //! - A [`Quorum`] of votes makes an atom final; [`Level`] says how far it is.
 //! - A [`Contradiction`] is two signed objects that one honest signer would never
 //!   have made both.
+//! - An [`EpochChange`] is a later configuration, signed by the admins of the one
+//!   before; [`Epochs`] is the chain of them.
 //!
 //! Signed bytes hold integers, byte strings, texts and arrays only (see
 //! [`cbor`]); there are no floats and no maps in them.
@@ -33,7 +35,9 @@ mod record;
 pub mod address;
 pub mod atom;
 pub mod authority;
+pub mod directory;
 pub mod entry;
+pub mod epochs;
 pub mod evidence;
 pub mod federation;
 pub mod hash;
@@ -53,9 +57,11 @@ pub use address::{Address, Shard};
 pub use atom::{Atom, AtomError, Body};
 pub use authority::{Authorities, Authority, AuthorityFault, Holder};
 pub use cbor::{CborError, Value};
+pub use directory::Directory;
 pub use entry::Entry;
+pub use epochs::{EpochChange, EpochError, Epochs};
 pub use evidence::{Contradiction, EvidenceError, Testimony};
-pub use federation::{Directory, Federation, Level, Member, Quorum};
+pub use federation::{Federation, Level, Quorum};
 pub use hash::{AtomId, Digest32, HeadId, ParticleId, UniverseId, VertexId};
 pub use head::{Head, SignedHead};
 pub use hlc::{ClockQuality, ClockSource, Hlc};

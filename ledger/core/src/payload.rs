@@ -11,6 +11,7 @@ pub mod market;
 
 use crate::address::Address;
 use crate::cbor::Value;
+use crate::epochs::EpochChange;
 use crate::hash::{AtomId, UniverseId};
 use crate::particle::Particle;
 use crate::record::{Field, SchemaError, Shown};
@@ -63,6 +64,8 @@ coded! {
         Resolve = 17 "resolve",
         /// What counts when orders of a market interval are taken.
         Terms = 18 "terms",
+        /// A later configuration of the universe, signed by its admins.
+        Epoch = 19 "epoch",
     }
 }
 
@@ -105,6 +108,8 @@ pub enum Payload {
     Resolve(Resolve),
     /// See [`Kind::Terms`].
     Terms(Terms),
+    /// See [`Kind::Epoch`].
+    Epoch(EpochChange),
 }
 
 /// The table between kinds and payload types.
@@ -129,6 +134,7 @@ macro_rules! for_each_kind {
             Payload::FraudProof($p) => $each,
             Payload::Resolve($p) => $each,
             Payload::Terms($p) => $each,
+            Payload::Epoch($p) => $each,
         }
     };
 }
@@ -139,7 +145,11 @@ impl Kind {
     pub fn is_for_all(self) -> bool {
         matches!(
             self,
-            Kind::AuthorityGrant | Kind::FraudProof | Kind::Resolve
+            Kind::AuthorityGrant
+                | Kind::FraudProof
+                | Kind::Resolve
+                | Kind::Checkpoint
+                | Kind::Epoch
         )
     }
 }
@@ -166,6 +176,7 @@ impl Payload {
             Payload::FraudProof(_) => Kind::FraudProof,
             Payload::Resolve(_) => Kind::Resolve,
             Payload::Terms(_) => Kind::Terms,
+            Payload::Epoch(_) => Kind::Epoch,
         }
     }
 
@@ -198,6 +209,7 @@ impl Payload {
             Kind::FraudProof => Payload::FraudProof(Field::from_value(value)?),
             Kind::Resolve => Payload::Resolve(Field::from_value(value)?),
             Kind::Terms => Payload::Terms(Field::from_value(value)?),
+            Kind::Epoch => Payload::Epoch(Field::from_value(value)?),
         })
     }
 

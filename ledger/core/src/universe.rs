@@ -417,7 +417,7 @@ impl Universe {
 const CANONICAL_KEY: &str = "\"canonical_cbor_hex\": \"";
 
 /// A text as a JSON string (RFC 8259 section 7).
-fn json_text(text: &str) -> String {
+pub(crate) fn json_text(text: &str) -> String {
     let mut out = String::from('"');
     for c in text.chars() {
         match c {

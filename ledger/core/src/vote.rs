@@ -7,8 +7,8 @@
 use thiserror::Error;
 
 use crate::atom::{Atom, AtomError, Signed, verify_signatures};
+use crate::directory::Directory;
 use crate::entry::EntryParts;
-use crate::federation::Directory;
 use crate::hash::{Digest32, VertexId};
 use crate::head::SignedHead;
 use crate::keys::{KeyError, Signature};

@@ -17,7 +17,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use document::{Diagnostic, Document, Source};
-use ledger_core::Universe;
+use ledger_core::{Epochs, Universe};
+use ledger_node::epochs_in;
+
+use crate::files::OWN;
 
 /// The codes of a ledger's nodes, explained.
 pub const EXPLANATIONS: &[(&str, &str)] = &[
@@ -49,6 +52,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "L007",
         "Devices are not granted to a controller. A grant counts everywhere only when it is final, and whoever grants must know what was granted before: so the node waits until it has caught up with a quorum of the others, and until they have the grant. The admin's key lies with one node; with two, the admin would contradict itself.",
     ),
+    (
+        "L008",
+        "A change of the configuration is not made, or this node has left with one. A change follows the current configuration, moves one node at most, and carries the signatures of as many admins as that configuration asks for; it counts when a quorum of all nodes of the old configuration has it. A node that has left signs nothing any more, and the others do not take its connections.",
+    ),
 ];
 
 /// What is wrong with a node's configuration: every fault, with its place.
@@ -58,8 +65,10 @@ pub struct ConfigError(pub Vec<Diagnostic>);
 /// The configuration of one node, read and checked against its universe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeConfig {
-    /// The universe.
+    /// The current configuration of the universe, with every node that ever was.
     pub universe: Universe,
+    /// All configurations up to it.
+    pub epochs: Epochs,
     /// The node's name.
     pub node: String,
     /// The node, by its place in the universe.
@@ -133,6 +142,30 @@ impl NodeConfig {
                 return None;
             }
         };
+        let log = log.map(|log| (folder.join(&log.value), log.span));
+        let (log, span) = log?;
+        let genesis = Epochs::genesis(&universe);
+        let beside = epochs_in(&log.join(OWN)).map_err(|e| e.to_string());
+        let epochs = beside.and_then(|found| match found {
+            Some(epochs) => Ok(epochs),
+            None => genesis.map_err(|e| e.to_string()),
+        });
+        let epochs = match epochs {
+            Ok(epochs) => epochs,
+            Err(e) => {
+                let help = "take the files `epoch-*.cbor` of another node";
+                let message = format!("the configurations beside the log: {e}");
+                document.error("L002", span, message, "in here", help);
+                return None;
+            }
+        };
+        if epochs.genesis_configuration() != &universe {
+            let help = "a log belongs to the universe with which it began";
+            let message = "the log is of another universe".to_owned();
+            document.error("L002", span, message, "in here", help);
+            return None;
+        }
+        let universe = epochs.view();
         let place = |name: &str| universe.nodes.iter().position(|n| n.name == name);
         let known = || {
             let names: Vec<&str> = universe.nodes.iter().map(|n| n.name.as_str()).collect();
@@ -173,7 +206,8 @@ impl NodeConfig {
             node: node?.value,
             me: me?,
             keys: folder.join(keys?.value),
-            log: folder.join(log?.value),
+            log,
+            epochs,
             peers: peer_addresses,
             lost,
             universe,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use document::Diagnostic;
 use ledger_core::hash::{from_hex, hex};
 use ledger_core::universe::{NodeMember, SHARD_BITS_DEFAULT, Suite, UNIVERSE_VERSION_FEDERATED};
-use ledger_core::{Federation, KeyError, Party, Role, SecretKey, Universe};
+use ledger_core::{Epochs, Federation, KeyError, Party, Role, SecretKey, Universe};
 use ledger_node::{Durability, FileStorage, Keyring, NodeLog};
 
 use crate::config::operator;
@@ -29,12 +29,12 @@ pub const FRESH: &str = "fresh";
 #[derive(Debug)]
 pub struct FilesError(pub Box<Diagnostic>);
 
-fn fault(code: &'static str, message: String, help: &str) -> FilesError {
+pub(crate) fn fault(code: &'static str, message: String, help: &str) -> FilesError {
     FilesError(Box::new(operator(code, message, help)))
 }
 
 /// Text of a key file.
-fn key_text(signing: &SecretKey, transport: Option<&[u8; 32]>) -> String {
+pub(crate) fn key_text(signing: &SecretKey, transport: Option<&[u8; 32]>) -> String {
     let mut text = format!("secp256k1 {}\n", hex(&signing.to_bytes()));
     if let Some(transport) = transport {
         text += &format!("ed25519 {}\n", hex(transport));
@@ -42,7 +42,7 @@ fn key_text(signing: &SecretKey, transport: Option<&[u8; 32]>) -> String {
     text
 }
 
-fn write_key(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_key(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -86,8 +86,9 @@ pub fn read_key(path: &Path) -> Result<(SecretKey, Option<[u8; 32]>), FilesError
 pub fn read_keys(
     folder: &Path,
     node: &str,
-    universe: &Universe,
+    epochs: &Epochs,
 ) -> Result<(Keyring, TransportKey), FilesError> {
+    let universe = &epochs.view();
     let path = folder.join(file_name(node));
     let (signing, transport) = read_key(&path)?;
     let wrong = |path: &Path, what: &str| {
@@ -116,6 +117,10 @@ pub fn read_keys(
         }
         let (key, _) = read_key(&path)?;
         if key.public() != party.key {
+            // One that another has replaced signs nothing any more.
+            if epochs.had_key(&key.public()) {
+                continue;
+            }
             return Err(wrong(&path, "it is not the key that the universe names"));
         }
         ring = ring.with_party(&party.name, key);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use ledger_core::payload::AuthorityGrant;
-use ledger_core::{Address, Authority, Holder, Level, Payload, Role, Universe};
+use ledger_core::{Address, Authority, Holder, Level, Payload, Role, Universe, UniverseId};
 use ledger_node::AtomDraft;
 use ledger_node::writer::WaitError;
 use thiserror::Error;
@@ -91,8 +91,9 @@ pub fn grant(
     now_utc_ns: &dyn Fn() -> i64,
     wish: &Wish<'_>,
 ) -> Result<Vec<Granted>, GrantError> {
-    let issuer = party(universe, wish.to, Role::Dispatcher)?;
-    party(universe, wish.admin, Role::Admin)?;
+    let id = node.universe_id();
+    let issuer = party(universe, &id, wish.to, Role::Dispatcher)?;
+    party(universe, &id, wish.admin, Role::Admin)?;
     wait(wish.patience, || {
         let status = node.status();
         (status.may_sign && status.has_caught_up).then_some(())
@@ -169,11 +170,15 @@ fn ask(
 }
 
 /// The address of a party that has a role.
-fn party(universe: &Universe, name: &str, role: Role) -> Result<Address, GrantError> {
+fn party(
+    universe: &Universe,
+    id: &UniverseId,
+    name: &str,
+    role: Role,
+) -> Result<Address, GrantError> {
     let mut with_role = universe.parties.iter().filter(|p| p.roles.contains(&role));
-    let id = universe.id();
-    match (with_role.clone().find(|party| party.name == name), id) {
-        (Some(party), Ok(id)) => Ok(Address::of_key(&id, &party.key)),
+    match with_role.clone().find(|party| party.name == name) {
+        Some(party) => Ok(Address::of_key(id, &party.key)),
         _ => Err(GrantError::Party {
             name: name.to_owned(),
             role: role.name(),
@@ -187,7 +192,7 @@ fn party(universe: &Universe, name: &str, role: Role) -> Result<Address, GrantEr
 }
 
 /// Looks until there is something, or patience ends.
-fn wait<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn wait<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         match look() {

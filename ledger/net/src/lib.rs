@@ -6,6 +6,7 @@
 //! lives. It is *not* responsible for what is said.
 
 pub mod config;
+pub mod epoch;
 pub mod files;
 pub mod grant;
 mod inbox;

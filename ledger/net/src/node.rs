@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use document::Diagnostic;
-use ledger_core::{Address, AtomId, Authority, Digest32, Level, SignedHead};
+use ledger_core::{Address, AtomId, Authority, Digest32, Level, SignedHead, UniverseId};
 use ledger_node::writer::WaitError;
 use ledger_node::{AppendError, AtomDraft, Durability, FileStorage, LedgerError, Storage, Ticket};
 use ledger_replica::{Effect, Replica, Start, Stores};
@@ -16,7 +16,7 @@ use ledger_replica::{Effect, Replica, Start, Stores};
 use crate::config::{NodeConfig, operator};
 use crate::files::{COPIES, FRESH, FilesError, OWN, read_keys};
 use crate::inbox::{Inbox, Question, Submission};
-use crate::peers::{Line, Switchboard, accept, dial};
+use crate::peers::{Line, Switchboard, accept, dial, dials};
 
 /// How long the replica's thread sleeps when nothing comes.
 /// Chosen: a fifth of the interval in which it says what it has.
@@ -56,6 +56,12 @@ pub enum Event {
         /// What.
         what: String,
     },
+    /// A change of the configuration is final and kept: started again, the node
+    /// goes on in this epoch.
+    NextEpoch {
+        /// Its number.
+        number: u64,
+    },
     /// The node may sign from now on.
     Ready,
 }
@@ -63,6 +69,10 @@ pub enum Event {
 /// How a node stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
+    /// The configuration epoch in which it signs.
+    pub epoch: u64,
+    /// The epoch in which it goes on when it is started again, if it is another.
+    pub next_epoch: Option<u64>,
     /// Its logical clock.
     pub clock: u64,
     /// The root of its log.
@@ -119,6 +129,7 @@ impl NodeError {
 
 /// A running node. Dropping it ends it without closing the log.
 pub struct Node {
+    id: UniverseId,
     board: Arc<Switchboard>,
     status: Arc<Mutex<Status>>,
     listen: SocketAddr,
@@ -147,18 +158,47 @@ impl Node {
     pub fn start(
         config: &NodeConfig,
         clock: WallClock,
-        mut on_event: impl FnMut(Event) + Send + 'static,
+        on_event: impl FnMut(Event) + Send + 'static,
     ) -> Result<Node, NodeError> {
-        let universe = &config.universe;
-        let (keys, transport) = read_keys(&config.keys, &config.node, universe)?;
-        let fresh = config.log.join(FRESH);
-        let is_first = fresh.exists();
-        let start = match is_first {
+        let start = match config.log.join(FRESH).exists() {
             true => Start::First,
             false => Start::Again {
                 lost: config.lost.clone(),
             },
         };
+        Node::begin(config, clock, on_event, start)
+    }
+
+    /// As [`Node::start`], right after this process has closed the node in good
+    /// order, to go on in the next epoch: nobody has to be asked how far it went.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn go_on(
+        config: &NodeConfig,
+        clock: WallClock,
+        on_event: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Node, NodeError> {
+        Node::begin(config, clock, on_event, Start::GoesOn)
+    }
+
+    fn begin(
+        config: &NodeConfig,
+        clock: WallClock,
+        mut on_event: impl FnMut(Event) + Send + 'static,
+        start: Start,
+    ) -> Result<Node, NodeError> {
+        let (universe, epochs) = (&config.universe, &config.epochs);
+        let mut members = epochs.current().nodes.iter();
+        if !members.any(|node| node.name == config.node) {
+            let (node, epoch) = (&config.node, epochs.last());
+            let message = format!("`{node}` has left the configuration by epoch {epoch}");
+            let help = "its log stays as evidence; `gridrig ledger verify` reads it";
+            return Err(told("L008", message, help));
+        }
+        let (keys, transport) = read_keys(&config.keys, &config.node, epochs)?;
+        let fresh = config.log.join(FRESH);
+        let is_first = fresh.exists();
         let copies = universe.nodes.iter().enumerate().map(|(at, node)| {
             let folder = config.log.join(COPIES).join(&node.name);
             (at != config.me).then(|| storage(&folder)).transpose()
@@ -167,12 +207,17 @@ impl Node {
             copies: copies.collect::<Result<_, _>>()?,
             own: storage(&config.log.join(OWN))?,
         };
-        let replica = Replica::open(universe, keys, stores, Durability::Fsync, start).map_err(
-            |e: LedgerError| {
-                let message = format!("the log of `{}`: {e}", config.node);
-                told("L004", message, "see `gridrig explain L004`")
-            },
-        )?;
+        let replica = Replica::open(
+            epochs.genesis_configuration(),
+            keys,
+            stores,
+            Durability::Fsync,
+            start,
+        )
+        .map_err(|e: LedgerError| {
+            let message = format!("the log of `{}`: {e}", config.node);
+            told("L004", message, "see `gridrig explain L004`")
+        })?;
         // Before the log counts as used, so that a start which fails has not used it up. Not by the runtime below: this
         // may itself be called from within another one.
         let listener = std::net::TcpListener::bind(config.listen)
@@ -202,6 +247,7 @@ impl Node {
         let pinned = universe.federation.as_ref();
         let board = Arc::new(Switchboard {
             me: config.me,
+            genesis: epochs.genesis_configuration().nodes.len(),
             key: transport,
             pinned: pinned.map_or(vec![], |f| f.transport_keys.clone()),
             lines: names.iter().map(|_| Line::new()).collect(),
@@ -222,25 +268,18 @@ impl Node {
         let listen = listener.local_addr().unwrap_or(config.listen);
         runtime.spawn(accept(Arc::clone(&board), listener));
         for (node, address) in config.peers.iter().enumerate() {
-            if let Some(address) = address.filter(|_| node > config.me) {
+            if let Some(address) = address.filter(|_| dials(config.me, node, board.genesis)) {
                 runtime.spawn(dial(Arc::clone(&board), node, address));
             }
         }
         let status = Arc::new(Mutex::new(Status::default()));
-        let parties = universe.parties.iter().map(|p| (p.key, p.name.clone()));
-        let members = universe.nodes.iter().map(|n| (n.key, n.name.clone()));
-        let id = replica.log().universe_id();
-        let by_address = parties
-            .chain(members)
-            .map(|(key, name)| (Address::of_key(&id, &key), name))
-            .collect();
         let mut worker = Worker {
             replica,
             board: Arc::clone(&board),
             status: Arc::clone(&status),
             clock,
             names,
-            by_address,
+            next_epoch: None,
             reached: [0; 3],
             replies: BTreeMap::new(),
             was_ready: false,
@@ -263,12 +302,18 @@ impl Node {
             }
         };
         Ok(Node {
+            id: config.epochs.id(),
             board,
             status,
             listen,
             thread: Some(thread),
             runtime: Some(runtime),
         })
+    }
+
+    /// The universe.
+    pub fn universe_id(&self) -> UniverseId {
+        self.id
     }
 
     /// Where it listens.
@@ -363,7 +408,7 @@ struct Worker {
     status: Arc<Mutex<Status>>,
     clock: WallClock,
     names: Vec<String>,
-    by_address: BTreeMap<Address, String>,
+    next_epoch: Option<u64>,
     reached: [u64; 3],
     replies: BTreeMap<ledger_replica::Ticket, ledger_node::writer::Reply>,
     was_ready: bool,
@@ -436,6 +481,10 @@ impl Worker {
                 let who = self.name_of(&who);
                 on_event(Event::Accused { who, what });
             }
+            Effect::NextEpoch { number, .. } => {
+                self.next_epoch = Some(number);
+                on_event(Event::NextEpoch { number });
+            }
             Effect::Faulty { node, what } => {
                 let node = self.names.get(node).cloned().unwrap_or_default();
                 on_event(Event::Faulty { node, what });
@@ -444,8 +493,8 @@ impl Worker {
     }
 
     fn name_of(&self, who: &Address) -> String {
-        let name = self.by_address.get(who).cloned();
-        name.unwrap_or_else(|| who.to_string())
+        let name = self.replica.epochs().name_of(who);
+        name.map_or_else(|| who.to_string(), str::to_owned)
     }
 
     fn tell_status(&mut self) {
@@ -457,6 +506,8 @@ impl Worker {
         }
         let named = |node: &usize| self.names.get(*node).cloned();
         let status = Status {
+            epoch: self.replica.epochs().last(),
+            next_epoch: self.next_epoch,
             clock: self.replica.clock(),
             root: self.replica.root(),
             may_sign: self.replica.may_sign(),

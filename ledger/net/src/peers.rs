@@ -1,4 +1,4 @@
-//! Connections: of each pair of nodes the one with the lower place dials.
+//! Connections: of each pair of nodes one dials, see [`dials`].
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,11 +68,23 @@ impl Line {
 /// All that a connection needs.
 pub(crate) struct Switchboard {
     pub me: usize,
+    /// How many nodes the universe began with.
+    pub genesis: usize,
     pub key: TransportKey,
     /// The pinned keys, in the order of the configuration.
     pub pinned: Vec<Digest32>,
     pub lines: Vec<Line>,
     pub inbox: Inbox,
+}
+
+/// Whether a node dials another: of those of the genesis the one with the lower
+/// place; one that has joined later dials all that were there before, since these
+/// need not know where it is.
+pub(crate) fn dials(from: usize, to: usize, genesis: usize) -> bool {
+    match from.max(to) >= genesis {
+        true => from > to,
+        false => from < to,
+    }
 }
 
 /// Accepts whoever proves to be a node that dials this one.
@@ -113,7 +125,9 @@ pub(crate) async fn accept(board: Arc<Switchboard>, listener: std::net::TcpListe
             let presented = presented.and_then(|keys| keys.first()).map(digest);
             let node = board.pinned.iter().position(|key| Some(*key) == presented);
             match node {
-                Some(node) if node < board.me => talk(&board, node, tls).await,
+                Some(node) if dials(node, board.me, board.genesis) => {
+                    talk(&board, node, tls).await;
+                }
                 _ => tracing::warn!("{from} is a node that does not dial this one"),
             }
         });

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use ledger_core::particle::Up;
 use ledger_core::payload::{Dispatch, DispatchKind, Mint, Mode, Setpoint, Transfer};
 use ledger_core::{Address, Amount, AtomId, Level, Particle, Payload, Role};
+use ledger_net::epoch::{CHANGE_FILE, Wish as ChangeWish, apply, begin_log, load, propose, sign};
 use ledger_net::files::{OWN, Plan, init};
 use ledger_net::grant::{GrantError, Wish, grant};
 use ledger_net::{Event, Node, NodeConfig};
-use ledger_node::AtomDraft;
+use ledger_node::{Asked, AtomDraft, Selector};
 use ledger_verify::Expectation;
 
 /// Longer than anything here takes, so that a test that fails ends.
@@ -168,6 +169,103 @@ fn a_node_that_was_in_use_signs_nothing_before_all_others_have_spoken() {
     let others: Vec<Node> = configs[1..].iter().map(start).collect();
     assert_eq!(ticket.wait(PATIENCE).unwrap()[0].clock, 2);
     drop((alone, others));
+}
+
+#[test]
+fn a_node_is_replaced_over_real_sockets_and_a_proof_follows_the_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = dir.path().join("lab");
+    let configs = universe(&lab, 4);
+    let mut nodes: Vec<Node> = configs.iter().map(start).collect();
+    let first = say(&nodes[0], "island");
+    for node in &nodes {
+        until("the first atom", &Some(Level::Final), || node.level(first));
+    }
+    drop(nodes.pop());
+    let wish = ChangeWish {
+        leaves: Some("node-4".to_owned()),
+        joins: Some(("node-5".to_owned(), addresses(1)[0])),
+        ..ChangeWish::default()
+    };
+    let mut n = 200;
+    let mut entropy = |bytes: &mut [u8; 32]| {
+        n += 1;
+        *bytes = [n; 32];
+        Ok(())
+    };
+    let folder = dir.path().join("change");
+    let file = folder.join(CHANGE_FILE);
+    let unsigned = propose(&configs[0], &wish, &folder, &mut entropy).unwrap();
+    let refused = apply(&nodes[0], &configs[0], now(), &unsigned, PATIENCE);
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "0 of 1 admins have signed it"
+    );
+    sign(&file, &configs[0].keys.join("admin.key")).unwrap();
+    let (_, change) = load(&file).unwrap();
+    apply(&nodes[0], &configs[0], now(), &change, PATIENCE).unwrap();
+    let joins = begin_log(&configs[0].epochs, &change, &folder)
+        .unwrap()
+        .unwrap();
+    for node in &nodes {
+        until("the change is kept", &Some(1), || node.status().next_epoch);
+    }
+    for node in nodes {
+        node.close().unwrap();
+    }
+    let quiet = |_: Event| {};
+    let again = |name: &str| {
+        let config = NodeConfig::load(&lab.join(name).join("node.toml")).unwrap();
+        assert_eq!(config.epochs.last(), 1);
+        let node = Node::go_on(&config, Arc::new(now), quiet).unwrap();
+        (config, node)
+    };
+    let [one, two] = ["node-1", "node-2"].map(again);
+    let (three, closed) = again("node-3");
+    let five = NodeConfig::load(&joins).unwrap();
+    let joined = start(&five);
+    until("the new node has read up", &true, || {
+        joined.status().may_sign
+    });
+    closed.close().unwrap();
+    // With the third away only the fifth makes the quorum.
+    let second = say(&one.1, "grid");
+    for node in [&one.1, &two.1, &joined] {
+        until("across the change", &Some(Level::Final), || {
+            node.level(second)
+        });
+    }
+    for node in [one.1, two.1, joined] {
+        node.close().unwrap();
+    }
+    for config in [&one.0, &two.0, &three, &five] {
+        let report = ledger_verify::verify_folder(&config.log.join(OWN), &Expectation::default());
+        assert!(report.is_ok(), "{}: {report}", config.node);
+    }
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    std::os::unix::fs::symlink(one.0.log.join(OWN), run.join("ledger")).unwrap();
+    for (atom, epochs, votes) in [(first, 0, 4), (second, 1, 3)] {
+        let asked = Asked {
+            atom: Selector::Id(atom.to_string()),
+            since: None,
+            with_dependencies: false,
+        };
+        let bundle = ledger_node::prove(std::slice::from_ref(&run), &asked).unwrap();
+        let found = (bundle.epochs.len(), bundle.proven[0].votes.len());
+        assert!(found.0 >= epochs && found.1 >= votes, "{found:?}");
+        let bytes = bundle.to_bytes().unwrap();
+        let expected = ledger_proof::Expectation::of(one.0.epochs.id());
+        let report = ledger_proof::verify(&bytes, &expected);
+        assert!(report.is_ok() && report.level == Some("L3"), "{report}");
+    }
+    // Whoever has left and knows it is not started any more.
+    let own = lab.join("node-4/log").join(OWN);
+    let name = "epoch-00000001.cbor";
+    std::fs::copy(one.0.log.join(OWN).join(name), own.join(name)).unwrap();
+    let left = NodeConfig::load(&lab.join("node-4/node.toml")).unwrap();
+    let refused = Node::start(&left, Arc::new(now), quiet).unwrap_err();
+    assert_eq!(refused.into_diagnostic().code, "L008");
 }
 
 #[test]

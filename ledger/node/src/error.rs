@@ -2,7 +2,9 @@
 
 use std::io;
 
-use ledger_core::{AtomError, AuthorityFault, ParticleError, UniverseError, payload::Kind};
+use ledger_core::{
+    AtomError, AuthorityFault, EpochError, ParticleError, UniverseError, payload::Kind,
+};
 use thiserror::Error;
 
 /// What kind of trouble storage reported. Each has a code that documents,
@@ -106,6 +108,14 @@ pub enum LedgerError {
     /// The genesis configuration is refused.
     #[error("ledger-universe: {0}")]
     Universe(#[from] UniverseError),
+    /// A later configuration is refused.
+    #[error("ledger-epoch: {file}: {source}")]
+    Epoch {
+        /// Its file.
+        file: String,
+        /// Why.
+        source: EpochError,
+    },
     /// A key does not belong to this universe.
     #[error("ledger-key: the key of `{name}` is not the one that the universe names")]
     ForeignKey {
@@ -124,6 +134,7 @@ impl LedgerError {
             LedgerError::Storage(e) => e.fault.code(),
             LedgerError::Corrupt { .. } => "ledger-corrupt",
             LedgerError::Universe(_) => "ledger-universe",
+            LedgerError::Epoch { .. } => "ledger-epoch",
             LedgerError::ForeignKey { .. } => "ledger-key",
             LedgerError::Sign(_) => "ledger-sign",
         }
@@ -168,6 +179,26 @@ pub enum Refusal {
         author: ledger_core::Address,
         /// Number of the atom in the author's sequence.
         seq: u64,
+    },
+    /// The change of the configuration may not be made.
+    #[error("the change of the configuration: {why}")]
+    Epoch {
+        /// Why not.
+        why: String,
+    },
+    /// The node is no member of the configuration any more.
+    #[error("this node has left the configuration with epoch {epoch}")]
+    Left {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The atom is of an epoch that this node does not know yet.
+    #[error("the atom is of configuration epoch {found}, this node is in epoch {epoch}")]
+    LaterEpoch {
+        /// The epoch of the atom.
+        found: u64,
+        /// That of the node.
+        epoch: u64,
     },
     /// The draft had expired when it came to be appended.
     #[error("the draft has expired")]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ledger_core::federation::KINDS_OF_NODES;
-use ledger_core::{Address, Kind, SecretKey, Universe, UniverseId};
+use ledger_core::directory::KINDS_OF_NODES;
+use ledger_core::{Address, Epochs, Kind, SecretKey};
 
 use crate::error::LedgerError;
 
@@ -48,18 +48,16 @@ impl Keyring {
         &self.node.1
     }
 
-    /// Checks that every key is the one the universe names, and looks up what
-    /// each party may do.
-    pub(crate) fn authors(
-        &self,
-        universe: &Universe,
-        id: &UniverseId,
-    ) -> Result<BTreeMap<String, Author>, LedgerError> {
+    /// Checks that every key is one that the universe names or has named, and
+    /// looks up what each party may do now. A key that another one has replaced
+    /// signs nothing any more.
+    pub(crate) fn authors(&self, epochs: &Epochs) -> Result<BTreeMap<String, Author>, LedgerError> {
         let foreign = |name: &String| LedgerError::ForeignKey { name: name.clone() };
         let (name, key) = &self.node;
         let public = key.public();
-        if !universe
-            .nodes
+        let (universe, id) = (epochs.current(), &epochs.id());
+        if !epochs
+            .nodes()
             .iter()
             .any(|n| n.name == *name && n.key == public)
         {
@@ -67,26 +65,29 @@ impl Keyring {
         }
         let author = |(name, key): (&String, &SecretKey)| {
             let public = key.public();
-            let party = universe
-                .party(name)
-                .filter(|p| p.key == public)
-                .ok_or_else(|| foreign(name))?;
+            let party = universe.party(name).filter(|p| p.key == public);
+            let Some(party) = party else {
+                return match epochs.had_key(&public) {
+                    true => None,
+                    false => Some(Err(foreign(name))),
+                };
+            };
             let kinds = party.roles.iter().flat_map(|role| role.kinds());
-            Ok((
+            Some(Ok((
                 name.clone(),
                 Author {
                     key: key.clone(),
                     address: Address::of_key(id, &public),
                     kinds: kinds.copied().collect(),
                 },
-            ))
+            )))
         };
         let itself = Author {
             key: key.clone(),
             address: Address::of_key(id, &public),
             kinds: KINDS_OF_NODES.to_vec(),
         };
-        let parties = self.parties.iter().map(author);
+        let parties = self.parties.iter().filter_map(author);
         parties.chain([Ok((name.clone(), itself))]).collect()
     }
 }

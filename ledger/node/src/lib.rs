@@ -33,6 +33,7 @@
 //! too: an operator looks at it rather than a program guessing.
 
 pub mod draft;
+pub mod epochs;
 pub mod error;
 mod frame;
 pub mod keyring;
@@ -49,6 +50,7 @@ pub mod tail;
 pub mod writer;
 
 pub use draft::{Appended, AtomDraft, Receipt, Record};
+pub use epochs::{epochs_in, read_epochs};
 pub use error::{AppendError, LedgerError, Refusal, StorageError, StorageFault};
 pub use keyring::Keyring;
 pub use log::{Durability, NodeLog, NodeLogOptions};

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ledger_core::{
-    Address, Authorities, Directory, Entry, Field as _, HeadId, ParticleStates, SignedHead,
-    Universe, UniverseId,
+    Address, Authorities, Directory, Entry, EpochChange, Epochs, Field as _, HeadId,
+    ParticleStates, SignedHead, Universe, UniverseId,
 };
 
 use crate::draft::{Appended, AtomDraft, Receipt, Record};
+use crate::epochs::{read_epochs, write_epoch};
 use crate::error::{AppendError, LedgerError, Refusal, StorageError};
 use crate::keyring::{Author, Keyring};
 use crate::segment::{Item, RawBatch, batch_bytes};
-use crate::segments::{Follower, Segments, create_file, read_file};
+use crate::segments::{Follower, Segments, create_file};
 use crate::state::{Chain, Place};
 use crate::storage::{FileStorage, Storage};
 
@@ -62,6 +63,7 @@ impl From<Durability> for NodeLogOptions {
 
 /// One node's log, open for appending.
 pub struct NodeLog {
+    epochs: Epochs,
     segments: Segments,
     options: NodeLogOptions,
     universe: UniverseId,
@@ -149,7 +151,7 @@ impl NodeLog {
         options: impl Into<NodeLogOptions>,
     ) -> Result<NodeLog, LedgerError> {
         // Nothing is written for a configuration that is refused anyway.
-        keys.authors(universe, &universe.id()?)?;
+        keys.authors(&Epochs::genesis(universe)?)?;
         let folder = run_dir.join(LEDGER_FOLDER);
         let name = folder.display().to_string();
         std::fs::create_dir(&folder).map_err(|e| StorageError::new("create", &name, &e))?;
@@ -180,18 +182,36 @@ impl NodeLog {
     /// # Errors
     /// As [`NodeLog::create`].
     pub fn create_on(
-        mut storage: Box<dyn Storage>,
+        storage: Box<dyn Storage>,
         universe: &Universe,
         keys: Keyring,
         options: impl Into<NodeLogOptions>,
     ) -> Result<NodeLog, LedgerError> {
+        NodeLog::begin_on(storage, &Epochs::genesis(universe)?, keys, options)
+    }
+
+    /// As [`NodeLog::create_on`], for a node that joins with a later epoch.
+    ///
+    /// # Errors
+    /// As [`NodeLog::create`].
+    pub fn begin_on(
+        mut storage: Box<dyn Storage>,
+        epochs: &Epochs,
+        keys: Keyring,
+        options: impl Into<NodeLogOptions>,
+    ) -> Result<NodeLog, LedgerError> {
         let options = options.into();
-        let id = universe.id()?;
-        let authors = keys.authors(universe, &id)?;
-        let chain = empty_chain(universe, id, &keys)?;
-        create_file(&mut *storage, UNIVERSE_FILE, universe.to_json()?.as_bytes())?;
-        let is_shared = universe.federation.is_some();
+        let id = epochs.id();
+        let authors = keys.authors(epochs)?;
+        let chain = empty_chain(epochs, &keys)?;
+        let genesis = epochs.genesis_configuration();
+        create_file(&mut *storage, UNIVERSE_FILE, genesis.to_json()?.as_bytes())?;
+        for change in epochs.changes() {
+            write_epoch(&mut *storage, change)?;
+        }
+        let is_shared = genesis.federation.is_some();
         Ok(NodeLog {
+            epochs: epochs.clone(),
             segments: Segments::create(storage, id, options.segment_bytes, is_shared)?,
             options,
             universe: id,
@@ -214,16 +234,18 @@ impl NodeLog {
         visit: Visit<'_>,
     ) -> Result<NodeLog, LedgerError> {
         let options = options.into();
-        let universe = read_universe(&mut *storage)?;
-        let id = universe.id()?;
-        let authors = keys.authors(&universe, &id)?;
+        let epochs = read_epochs(&mut *storage)?.ok_or_else(|| {
+            StorageError::new("read", UNIVERSE_FILE, &std::io::ErrorKind::NotFound.into())
+        })?;
+        let id = epochs.id();
+        let authors = keys.authors(&epochs)?;
         let mut reading = Reading {
-            chain: empty_chain(&universe, id, &keys)?,
+            chain: empty_chain(&epochs, &keys)?,
             particles: ParticleStates::default(),
             last_head: None,
             visit,
         };
-        let is_shared = universe.federation.is_some();
+        let is_shared = epochs.genesis_configuration().federation.is_some();
         let segments = Segments::open(storage, id, options.segment_bytes, is_shared, &mut reading)?;
         // One signature covers all of it: the last head is over the root of all
         // entries and the chain of all heads.
@@ -236,6 +258,7 @@ impl NodeLog {
                 })?;
         }
         Ok(NodeLog {
+            epochs,
             segments,
             options,
             universe: id,
@@ -250,6 +273,30 @@ impl NodeLog {
     /// The universe of this log.
     pub fn universe_id(&self) -> UniverseId {
         self.universe
+    }
+
+    /// The configurations by which this log goes.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// The configuration epoch of the latest entry.
+    pub fn latest_epoch(&self) -> u64 {
+        self.chain.latest_epoch()
+    }
+
+    /// Keeps the next configuration beside the log: when it is opened again, it
+    /// goes by that.
+    ///
+    /// # Errors
+    /// Storage, or a configuration that may not follow.
+    pub fn keep_epoch(&mut self, change: &EpochChange) -> Result<(), LedgerError> {
+        let checked = self.epochs.check(change);
+        checked.map_err(|source| LedgerError::Epoch {
+            file: crate::epochs::epoch_file(change.number),
+            source,
+        })?;
+        self.segments.write_epoch(change)
     }
 
     /// The clock of the latest entry, 0 before the first.
@@ -555,21 +602,16 @@ impl NodeLog {
 }
 
 /// The state of an empty log of the node whose key is in the keyring.
-fn empty_chain(universe: &Universe, id: UniverseId, keys: &Keyring) -> Result<Chain, LedgerError> {
+fn empty_chain(epochs: &Epochs, keys: &Keyring) -> Result<Chain, LedgerError> {
+    let id = epochs.id();
     let node = Address::of_key(&id, &keys.node_key().public());
-    let directory = Directory::new(universe, id);
+    let directory = Directory::of(epochs);
     let me = directory
         .node(&node)
         .ok_or_else(|| LedgerError::ForeignKey {
             name: keys.node_name().to_owned(),
         })?;
     Ok(Chain::new(Arc::new(directory), me, node))
-}
-
-/// Reads and checks the genesis configuration.
-pub(crate) fn read_universe(storage: &mut dyn Storage) -> Result<Universe, LedgerError> {
-    let bytes = read_file(storage, UNIVERSE_FILE)?;
-    universe_of(&bytes)
 }
 
 /// Checks the content of the genesis file.

@@ -14,8 +14,8 @@ use ledger_core::hash::DIGEST_BYTES;
 use ledger_core::merkle::{consistency_proof, leaf_hash, root};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Atom, AtomId, Digest32, Directory, Field as _, Opaque, SchemaError, SignedHead,
-    Universe, UniverseId, Vote,
+    Address, Atom, AtomId, Digest32, Directory, Epochs, Field as _, Opaque, Payload, SchemaError,
+    SignedHead, UniverseId, Vertex, Vote,
 };
 use ledger_proof::{Bundle, Consistency, Proven};
 use thiserror::Error;
@@ -128,10 +128,10 @@ pub fn prove(folders: &[PathBuf], asked: &Asked) -> Result<Bundle, ProveError> {
             let folder = folder.clone();
             return Err(ProveError::OtherUniverse { folder });
         }
-        let universe = log.universe.clone();
+        let epochs = log.epochs.clone();
         logs.push(log);
         for copy in copies(folder) {
-            match Log::read(Kept::Copy(copy, Box::new(universe.clone()))) {
+            match Log::read(Kept::Copy(copy, Box::new(epochs.clone()))) {
                 Ok(log) => logs.push(log),
                 // Nothing was heard of that node yet.
                 Err(ProveError::Empty { .. }) => {}
@@ -147,36 +147,22 @@ pub fn prove(folders: &[PathBuf], asked: &Asked) -> Result<Bundle, ProveError> {
     let first = logs.first().ok_or(ProveError::Absent {
         what: subject.to_string(),
     })?;
-    let directory = Directory::new(&first.universe, first.id);
-    let wanted_ids: BTreeSet<AtomId> = wanted.iter().copied().collect();
-    let mut found: BTreeMap<AtomId, (Atom, BTreeMap<usize, Vote>)> = BTreeMap::new();
-    for log in &logs {
-        let Some(node) = directory.node(&log.node) else {
-            continue;
-        };
-        for entry in log.entries_of(&wanted_ids)? {
-            let vote = log.vote(&entry)?;
-            let author = entry.atom.body().author;
-            let (_, votes) = found
-                .entry(entry.atom.id())
-                .or_insert_with(|| (entry.atom, BTreeMap::new()));
-            if directory.serves(node, &author) {
-                votes.insert(node, vote);
-            }
-        }
-    }
+    let directory = Directory::of(&first.epochs);
+    let found = votes_for(&logs, &directory, &wanted)?;
     let summary = found
-        .get(&subject)
-        .map(|(atom, votes)| summary(&first.universe, &first.id, atom, votes));
-    let mut proven = Vec::with_capacity(wanted.len());
-    for id in wanted {
-        let (atom, votes) = found
-            .remove(&id)
-            .ok_or(ProveError::Incomplete { named: id })?;
-        proven.push(Proven {
-            atom: atom.to_bytes()?,
-            votes: votes.into_values().collect(),
-        });
+        .first()
+        .map(|(atom, votes)| summary(&first.epochs, atom, votes));
+    let (mut proven, mut last) = (Vec::with_capacity(found.len()), 0);
+    for (atom, votes) in found {
+        last = last.max(atom.body().config_epoch);
+        for (vertex, _) in votes.values() {
+            last = last.max(vertex.n);
+        }
+        proven.push(proven_by(&atom, votes)?);
+    }
+    let mut epochs = Vec::new();
+    for number in 1..=last {
+        epochs.push(epoch(&logs, &directory, number)?);
     }
     let consistency = match asked.since {
         None => vec![],
@@ -185,15 +171,86 @@ pub fn prove(folders: &[PathBuf], asked: &Asked) -> Result<Bundle, ProveError> {
             vec![proofs.next().ok_or(ProveError::UnknownHead { size })?]
         }
     };
-    let universe = first.universe.canonical().map_err(LedgerError::from)?;
+    let genesis = first.epochs.genesis_configuration();
+    let universe = genesis.canonical().map_err(LedgerError::from)?;
     Ok(Bundle {
         universe_id: first.id,
         subject,
         universe,
+        epochs,
         proven,
         consistency,
         summary,
     })
+}
+
+/// The votes for an atom, by the places of the nodes, each with its vertex.
+type Votes = BTreeMap<usize, (Vertex, Vote)>;
+
+/// These atoms with the votes of all who decide about them, in the same order.
+fn votes_for(
+    logs: &[Log],
+    directory: &Directory,
+    wanted: &[AtomId],
+) -> Result<Vec<(Atom, Votes)>, ProveError> {
+    let ids: BTreeSet<AtomId> = wanted.iter().copied().collect();
+    let mut found: BTreeMap<AtomId, (Atom, Votes)> = BTreeMap::new();
+    for log in logs {
+        let Some(node) = directory.node(&log.node) else {
+            continue;
+        };
+        for entry in log.entries_of(&ids)? {
+            let vote = log.vote(&entry)?;
+            let (author, kind) = (entry.atom.body().author, entry.atom.body().kind());
+            let (_, votes) = found
+                .entry(entry.atom.id())
+                .or_insert_with(|| (entry.atom, BTreeMap::new()));
+            let counts = directory.is_member(entry.vertex.n, node);
+            if counts && directory.decides(node, kind, &author) {
+                votes.insert(node, (entry.vertex, vote));
+            }
+        }
+    }
+    let mut in_order = Vec::with_capacity(wanted.len());
+    for id in wanted {
+        let atom = found
+            .remove(id)
+            .ok_or(ProveError::Incomplete { named: *id })?;
+        in_order.push(atom);
+    }
+    Ok(in_order)
+}
+
+fn proven_by(atom: &Atom, votes: Votes) -> Result<Proven, ProveError> {
+    Ok(Proven {
+        atom: atom.to_bytes()?,
+        votes: votes.into_values().map(|(_, vote)| vote).collect(),
+    })
+}
+
+/// What proves that an epoch began: the atom that carries its change, with the
+/// votes of the configuration before.
+fn epoch(logs: &[Log], directory: &Directory, number: u64) -> Result<Proven, ProveError> {
+    let carried = logs.iter().flat_map(|log| &log.changes);
+    let carried = carried.filter(|(of, _)| *of == number).map(|(_, id)| *id);
+    let ids: BTreeSet<AtomId> = carried.collect();
+    let ids: Vec<AtomId> = ids.into_iter().collect();
+    let mut best: Option<(Atom, Votes)> = None;
+    for (atom, mut votes) in votes_for(logs, directory, &ids)? {
+        votes.retain(|node, (vertex, _)| {
+            vertex.n < number && directory.is_member(number - 1, *node)
+        });
+        if best
+            .as_ref()
+            .is_none_or(|(_, most)| votes.len() > most.len())
+        {
+            best = Some((atom, votes));
+        }
+    }
+    let (atom, votes) = best.ok_or_else(|| ProveError::Absent {
+        what: format!("the change to configuration epoch {number}"),
+    })?;
+    proven_by(&atom, votes)
 }
 
 /// The copies of other nodes' logs that lie beside the log of a run.
@@ -214,7 +271,7 @@ enum Kept {
     /// In the ledger's folder of a run folder, with its configuration.
     Run(PathBuf),
     /// In a folder of segments alone.
-    Copy(PathBuf, Box<Universe>),
+    Copy(PathBuf, Box<Epochs>),
 }
 
 impl Kept {
@@ -227,7 +284,7 @@ impl Kept {
     fn entries(&self) -> Result<Entries, LedgerError> {
         match self {
             Kept::Run(folder) => entries(folder),
-            Kept::Copy(folder, universe) => entries_in(folder, (**universe).clone()),
+            Kept::Copy(folder, epochs) => entries_in(folder, (**epochs).clone()),
         }
     }
 }
@@ -235,7 +292,9 @@ impl Kept {
 /// What is kept of a log after it was read once.
 struct Log {
     kept: Kept,
-    universe: Universe,
+    epochs: Epochs,
+    /// By the epoch that it begins each atom that carries its change.
+    changes: Vec<(u64, AtomId)>,
     id: UniverseId,
     node: Address,
     head: SignedHead,
@@ -254,8 +313,9 @@ struct Log {
 impl Log {
     fn read(kept: Kept) -> Result<Log, ProveError> {
         let mut all = kept.entries()?;
-        let universe = all.universe().clone();
-        let id = universe.id().map_err(LedgerError::from)?;
+        let epochs = all.epochs().clone();
+        let id = epochs.id();
+        let mut changes = Vec::new();
         let (mut leaves, mut names, mut ids) = (vec![], vec![], vec![]);
         let mut places = BTreeMap::new();
         // What is kept elsewhere leaves its place empty, and its leaf comes below.
@@ -273,6 +333,11 @@ impl Log {
             places.insert(entry.atom.id(), ids.len());
             ids.push(entry.atom.id());
             let body = entry.atom.body();
+            if let Payload::Epoch(change) = &body.payload
+                && epochs.changes().contains(change)
+            {
+                changes.push((change.number, entry.atom.id()));
+            }
             let named = body.payload.references().into_iter().map(|(id, _)| id);
             let mut named: Vec<AtomId> = named.chain(body.deps.iter().copied()).collect();
             named.shrink_to_fit();
@@ -295,7 +360,8 @@ impl Log {
         Ok(Log {
             node: head.head.node,
             levels: levels(&id, leaves),
-            universe,
+            epochs,
+            changes,
             id,
             kept,
             head,
@@ -418,16 +484,11 @@ fn closure(logs: &[Log], subject: AtomId) -> Result<Vec<AtomId>, ProveError> {
 }
 
 /// A line for people, as long as there is room for it.
-fn summary(
-    universe: &Universe,
-    id: &UniverseId,
-    atom: &Atom,
-    votes: &BTreeMap<usize, Vote>,
-) -> String {
+fn summary(epochs: &Epochs, atom: &Atom, votes: &Votes) -> String {
     let body = atom.body();
-    let author = universe.party_at(id, &body.author);
-    let author = author.map_or_else(|| body.author.to_string(), |party| party.name.clone());
-    let nodes = votes.keys().filter_map(|node| universe.nodes.get(*node));
+    let author = epochs.name_of(&body.author);
+    let author = author.map_or_else(|| body.author.to_string(), str::to_owned);
+    let nodes = votes.keys().filter_map(|node| epochs.nodes().get(*node));
     let nodes: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
     let (kind, said) = (body.kind().name(), utc_text(body.hlc.utc_milliseconds()));
     let (nodes, payload) = (nodes.join(", "), json(body.payload.shown()));

@@ -6,14 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use ledger_core::{
-    Atom, Digest32, Entry, SegmentHeader, Shown, Signature, SignedHead, Universe, UniverseId,
-    Vertex,
+    Atom, Digest32, Entry, Epochs, SegmentHeader, Shown, Signature, SignedHead, Universe,
+    UniverseId, Vertex,
 };
 use ledger_core::{Field as _, HeadId};
 use serde_json::{Map, Value as Json};
 
-use crate::error::{LedgerError, StorageError};
-use crate::log::{LEDGER_FOLDER, UNIVERSE_FILE, universe_of};
+use crate::epochs::epochs_by;
+use crate::error::{LedgerError, StorageError, StorageFault};
+use crate::log::{LEDGER_FOLDER, UNIVERSE_FILE};
 use crate::segment::{Fault, HeaderFound, Item, read_batch, read_header, segment_name};
 use crate::segments::numbers_of;
 use crate::storage::list;
@@ -35,7 +36,7 @@ pub struct LogEntry {
 #[derive(Debug)]
 pub struct Entries {
     folder: PathBuf,
-    universe: Universe,
+    epochs: Epochs,
     id: UniverseId,
     numbers: std::vec::IntoIter<u64>,
     segment: Option<(String, Vec<u8>, usize)>,
@@ -53,8 +54,18 @@ pub struct Entries {
 /// A missing or damaged genesis configuration, or a missing segment.
 pub fn entries(run_dir: &Path) -> Result<Entries, LedgerError> {
     let folder = run_dir.join(LEDGER_FOLDER);
-    let universe = universe_of(&read(&folder, UNIVERSE_FILE)?)?;
-    entries_in(&folder, universe)
+    let epochs = epochs_in(&folder)?;
+    entries_in(&folder, epochs)
+}
+
+/// The configurations beside the log in a folder.
+pub(crate) fn epochs_in(folder: &Path) -> Result<Epochs, LedgerError> {
+    let mut read = |name: &str| match read(folder, name) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.fault == StorageFault::Missing && name != UNIVERSE_FILE => Ok(None),
+        Err(e) => Err(e),
+    };
+    epochs_by(&mut read)
 }
 
 /// The entries of the segments in `folder`, which may be a copy of another node's
@@ -62,11 +73,11 @@ pub fn entries(run_dir: &Path) -> Result<Entries, LedgerError> {
 ///
 /// # Errors
 /// A missing segment.
-pub fn entries_in(folder: &Path, universe: Universe) -> Result<Entries, LedgerError> {
+pub fn entries_in(folder: &Path, epochs: Epochs) -> Result<Entries, LedgerError> {
     let names = list(folder).map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
     Ok(Entries {
-        id: universe.id()?,
-        universe,
+        id: epochs.id(),
+        epochs,
         numbers: numbers_of(&names)?.into_iter(),
         folder: folder.to_owned(),
         segment: None,
@@ -86,7 +97,12 @@ fn read(folder: &Path, name: &str) -> Result<Vec<u8>, StorageError> {
 impl Entries {
     /// The genesis configuration of the log.
     pub fn universe(&self) -> &Universe {
-        &self.universe
+        self.epochs.genesis_configuration()
+    }
+
+    /// All configurations beside the log.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     /// The head over all entries of the batches that were read so far; at the
@@ -222,15 +238,14 @@ pub fn show(
     run_dir: &Path,
 ) -> Result<impl Iterator<Item = Result<Json, LedgerError>> + use<>, LedgerError> {
     let entries = entries(run_dir)?;
-    let universe = entries.universe().clone();
-    let id = entries.id;
-    Ok(entries.map(move |entry| entry.map(|entry| shown_entry(&universe, &id, &entry))))
+    let epochs = entries.epochs().clone();
+    Ok(entries.map(move |entry| entry.map(|entry| shown_entry(&epochs, &entry))))
 }
 
-pub(crate) fn shown_entry(universe: &Universe, id: &UniverseId, entry: &LogEntry) -> Json {
+pub(crate) fn shown_entry(epochs: &Epochs, entry: &LogEntry) -> Json {
     let body = entry.atom.body();
-    let author = universe.party_at(id, &body.author);
-    let author = author.map_or_else(|| body.author.to_string(), |party| party.name.clone());
+    let (universe, author) = (epochs.current(), epochs.name_of(&body.author));
+    let author = author.map_or_else(|| body.author.to_string(), str::to_owned);
     let shards = body
         .destinations
         .iter()

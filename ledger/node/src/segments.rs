@@ -5,8 +5,9 @@
 
 use std::io;
 
-use ledger_core::{HeadId, SegmentHeader, UniverseId};
+use ledger_core::{EpochChange, HeadId, SegmentHeader, UniverseId};
 
+use crate::epochs::write_epoch;
 use crate::error::{LedgerError, StorageError};
 use crate::log::LEDGER_FOLDER;
 use crate::segment::{
@@ -193,6 +194,11 @@ impl Segments {
         Ok(())
     }
 
+    /// Writes the file of an epoch beside the segments.
+    pub(crate) fn write_epoch(&mut self, change: &EpochChange) -> Result<(), LedgerError> {
+        write_epoch(&mut *self.storage, change)
+    }
+
     /// Puts what was appended on stable storage.
     pub(crate) fn sync(&mut self) -> Result<(), StorageError> {
         sync(&mut *self.storage, &segment_name(self.number))
@@ -294,6 +300,16 @@ fn write_all(storage: &mut dyn Storage, name: &str, mut bytes: &[u8]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Appends all bytes to a file and puts them on stable storage.
+pub(crate) fn append_all(
+    storage: &mut dyn Storage,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
+    write_all(storage, name, bytes)?;
+    sync(storage, name)
 }
 
 /// Creates a file with its first bytes; both name and bytes are durable then.

@@ -46,11 +46,9 @@ pub(crate) struct Chain {
     /// Of the authors whose shard this node keeps: it alone can tell their order.
     authors: BTreeMap<Address, Place>,
     authorities: Authorities,
+    /// The epoch of the latest entry; it never falls.
+    epoch: u64,
 }
-
-/// The epoch of the genesis configuration. Later epochs need an agreement among
-/// nodes, which one node alone cannot reach.
-const GENESIS_EPOCH: u64 = 0;
 
 /// An incarnation rises only when a node is restored from a backup.
 const FIRST_INCARNATION: u64 = 0;
@@ -77,7 +75,18 @@ impl Chain {
             hlc: Hlc::default(),
             authors: BTreeMap::new(),
             authorities: Authorities::default(),
+            epoch: 0,
         }
+    }
+
+    /// The configuration epoch in which this node says what it says.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.directory.epoch()
+    }
+
+    /// The epoch of the latest entry.
+    pub(crate) fn latest_epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The clock of the next entry.
@@ -132,7 +141,7 @@ impl Chain {
         let place = self.authors.get(&author.address);
         let body = Body {
             universe: self.universe,
-            config_epoch: GENESIS_EPOCH,
+            config_epoch: self.epoch(),
             author: author.address,
             author_seq: place.map_or(0, |p| p.seq) + 1,
             prev: place.map(|p| p.id),
@@ -187,6 +196,14 @@ impl Chain {
         now_utc_ns: i64,
     ) -> Result<(Entry, Vec<u8>), Refusal> {
         let body = atom.body();
+        let epoch = self.epoch();
+        if !self.directory.is_member(epoch, self.me) {
+            return Err(Refusal::Left { epoch });
+        }
+        if body.config_epoch > epoch {
+            let found = body.config_epoch;
+            return Err(Refusal::LaterEpoch { found, epoch });
+        }
         match self.keeps(&body.author) {
             true => {
                 particles.apply(&self.universe, body.kind(), &body.author, &body.particles)?;
@@ -198,7 +215,7 @@ impl Chain {
             incarnation: self.incarnation,
             l: self.next_clock(),
             e: atom.id(),
-            n: GENESIS_EPOCH,
+            n: epoch,
             c: self.committed.clone(),
             prev: self.last_vertex,
             locks: locks(body),
@@ -254,6 +271,7 @@ impl Chain {
         let body = entry.atom.body();
         self.frontier.push(leaf_hash(&self.universe, bytes));
         self.last_vertex = entry.vertex_id;
+        self.epoch = entry.vertex.n;
         self.hlc = self.hlc.max(body.hlc).max(entry.vertex.hlc);
         if self.directory.serves(self.me, &body.author) {
             self.authors.insert(
@@ -321,6 +339,14 @@ impl Chain {
                 "the vertex does not follow the one before",
             ),
             (vertex.node == self.node, "the vertex is of another node"),
+            (
+                vertex.n >= self.epoch && vertex.n >= body.config_epoch,
+                "the configuration epoch falls",
+            ),
+            (
+                self.directory.is_member(vertex.n, self.me),
+                "the vertex is of an epoch that the files beside the log do not have",
+            ),
             (
                 vertex.c == self.committed,
                 "the vertex names another head than the one before",

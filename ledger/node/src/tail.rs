@@ -7,12 +7,12 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use ledger_core::{Entry, Field as _, HeadId, SegmentHeader, SignedHead, Universe, UniverseId};
+use ledger_core::{Entry, Epochs, Field as _, HeadId, SegmentHeader, SignedHead, UniverseId};
 use serde_json::Value as Json;
 
 use crate::error::{LedgerError, StorageError};
-use crate::log::{LEDGER_FOLDER, UNIVERSE_FILE, universe_of};
-use crate::read::{LogEntry, shown_entry};
+use crate::log::LEDGER_FOLDER;
+use crate::read::{LogEntry, epochs_in, shown_entry};
 use crate::segment::{Fault, HeaderFound, Item, RawBatch, read_batch, read_header, segment_name};
 
 /// Where a batch stands, to be read again later.
@@ -29,7 +29,8 @@ pub struct BatchPlace {
 #[derive(Debug)]
 pub struct Tail {
     folder: PathBuf,
-    universe: Universe,
+    /// Those beside the log when it was opened: a later one is told by the next run.
+    epochs: Epochs,
     id: UniverseId,
     /// The segment that is being read, from 1.
     segment: u64,
@@ -46,12 +47,10 @@ impl Tail {
     /// A missing or damaged genesis configuration.
     pub fn open(run_dir: &Path) -> Result<Tail, LedgerError> {
         let folder = run_dir.join(LEDGER_FOLDER);
-        let bytes = std::fs::read(folder.join(UNIVERSE_FILE))
-            .map_err(|e| StorageError::new("read", UNIVERSE_FILE, &e))?;
-        let universe = universe_of(&bytes)?;
+        let epochs = epochs_in(&folder)?;
         Ok(Tail {
-            id: universe.id()?,
-            universe,
+            id: epochs.id(),
+            epochs,
             folder,
             segment: 1,
             offset: 0,
@@ -163,7 +162,7 @@ impl Tail {
             let Item::Entry(bytes) = item else { continue };
             let entry = self.entry(&file, *offset, bytes)?;
             if entry.clock == clock {
-                return Ok(Some(shown_entry(&self.universe, &self.id, &entry)));
+                return Ok(Some(shown_entry(&self.epochs, &entry)));
             }
         }
         Ok(None)

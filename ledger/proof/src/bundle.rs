@@ -30,7 +30,8 @@ pub enum ItemCode {
     Header = 1,
     /// Canonical bytes of the genesis configuration; always the second.
     Universe = 2,
-    /// Reserved: a later configuration of the same universe.
+    /// Canonical bytes of an atom that begins a later configuration; its votes
+    /// follow it.
     Epoch = 3,
     /// Canonical bytes of an atom; its votes follow it.
     Atom = 4,
@@ -84,6 +85,9 @@ pub struct Bundle {
     pub subject: AtomId,
     /// Canonical bytes of the genesis configuration.
     pub universe: Vec<u8>,
+    /// What began each later configuration, in their order: the atom, and the
+    /// votes of the configuration before.
+    pub epochs: Vec<Proven>,
     /// The subject first; then, if at all, everything that it depends on. Each
     /// further one is named by one before it.
     pub proven: Vec<Proven>,
@@ -117,9 +121,6 @@ pub enum FormatFault {
     /// The file is none of ours, or of a version that this program does not know.
     #[error("this is no ledger proof of version {PROOF_VERSION}")]
     Unknown,
-    /// A configuration beyond the genesis.
-    #[error("a later configuration, which version {PROOF_VERSION} does not know")]
-    Epoch,
     /// No item of this code belongs here.
     #[error("an item of this code does not belong here")]
     Place,
@@ -168,8 +169,10 @@ impl Bundle {
     /// An item over a limit of the encoding.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SchemaError> {
         let mut items = vec![(ItemCode::Universe, Value::Bytes(self.universe.clone()))];
-        for proven in &self.proven {
-            items.push((ItemCode::Atom, Value::Bytes(proven.atom.clone())));
+        let epochs = self.epochs.iter().map(|epoch| (ItemCode::Epoch, epoch));
+        let proven = self.proven.iter().map(|proven| (ItemCode::Atom, proven));
+        for (code, proven) in epochs.chain(proven) {
+            items.push((code, Value::Bytes(proven.atom.clone())));
             items.extend(proven.votes.iter().map(|v| (ItemCode::Vote, v.to_value())));
         }
         let consistency = self.consistency.iter();
@@ -231,9 +234,14 @@ impl Reading {
         let code = u8::from_value(code)?;
         let known = ItemCode::ALL.into_iter().find(|known| *known as u8 == code);
         let code = known.ok_or(FormatFault::Place)?;
+        // Epochs stand before all atoms.
+        let is_before_atoms = self.bundle.as_ref().is_some_and(|b| b.proven.is_empty());
         let may_stand = match (self.last, code) {
+            (Some(Epoch | Says), Epoch) => is_before_atoms,
+            (Some(Epoch), Says | Atom) => true,
+            (Some(Says), Extends | Summary) => !is_before_atoms,
             (None, Header) | (Some(Header), Universe) | (Some(Universe), Atom | Epoch) => true,
-            (Some(Atom | Says), Says) | (Some(Says), Atom | Extends | Summary) => true,
+            (Some(Atom | Says), Says) | (Some(Says), Atom) => true,
             (Some(Extends), Extends | Summary) => true,
             // An atom without a vote is caught as one below its quorum.
             (Some(Atom), Atom | Extends | Summary) => true,
@@ -253,7 +261,10 @@ impl Reading {
         };
         match code {
             Header => return Err(FormatFault::Place),
-            Epoch => return Err(FormatFault::Epoch),
+            Epoch => bundle.epochs.push(Proven {
+                atom: Opaque::from_value(content)?.0,
+                votes: vec![],
+            }),
             Universe => bundle.universe = Opaque::from_value(content)?.0,
             Atom => bundle.proven.push(Proven {
                 atom: Opaque::from_value(content)?.0,
@@ -261,7 +272,8 @@ impl Reading {
             }),
             Says => {
                 let vote = Vote::from_value(content)?;
-                let proven = bundle.proven.last_mut().ok_or(FormatFault::Place)?;
+                let proven = bundle.proven.last_mut().or(bundle.epochs.last_mut());
+                let proven = proven.ok_or(FormatFault::Place)?;
                 proven.votes.push(vote);
             }
             Extends => bundle.consistency.push(Consistency::from_value(content)?),
@@ -294,6 +306,7 @@ fn header(content: Value) -> Result<(Bundle, u64), FormatFault> {
         universe_id: Field::from_value(universe_id)?,
         subject: Field::from_value(subject)?,
         universe: vec![],
+        epochs: vec![],
         proven: vec![],
         consistency: vec![],
         summary: None,

@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ledger_core::directory::Count;
 use ledger_core::hash::{Tag, hex, tagged};
 use ledger_core::merkle::verify_consistency;
 use ledger_core::{
-    Address, Atom, AtomId, Digest32, Directory, Level, Particle, ParticleId, Universe, UniverseId,
-    VertexId, Vote, VoteError, Witness,
+    Address, Atom, AtomId, Digest32, Directory, Epochs, Level, Particle, ParticleId, Payload,
+    Universe, UniverseId, VertexId, Vote, VoteError, Witness,
 };
 
 use crate::report::{Tally, least};
 use crate::{Bundle, CheckName, Consistency, Expectation, Proven, Report};
-
-/// The genesis; later configurations have a reserved item and no form yet.
-const GENESIS_EPOCH: u64 = 0;
 
 /// Digits of an id in a place: enough to tell the atoms of a bundle apart.
 const DIGITS_SHOWN: usize = 16;
@@ -68,8 +66,9 @@ impl Judge<'_> {
         report.atom = Some(bundle.subject.to_string());
         report.atoms = bundle.proven.len() as u64;
         report.summary.clone_from(&bundle.summary);
-        let universe = self.universe(&bundle)?;
-        let directory = Directory::new(&universe, bundle.universe_id);
+        let genesis = self.universe(&bundle)?;
+        let epochs = self.epochs(&genesis, &bundle)?;
+        let (universe, directory) = (epochs.view(), Directory::of(&epochs));
 
         let mut judged = Vec::with_capacity(bundle.proven.len());
         let mut is_whole = true;
@@ -77,7 +76,7 @@ impl Judge<'_> {
             let place = format!("atom {}", at + 1);
             let atom = Atom::from_bytes(&proven.atom, &directory.id);
             match self.tally.judge(CheckName::Canonical, &place, atom) {
-                Some(atom) => judged.push(self.atom(atom, proven, &universe, &directory)),
+                Some(atom) => judged.push(self.atom(atom, proven, None, &universe, &directory)),
                 None => is_whole = false,
             }
         }
@@ -114,21 +113,52 @@ impl Judge<'_> {
         (id == expected && id == bundle.universe_id).then_some(universe)
     }
 
+    /// Follows the changes of the configuration, each by the one before it.
+    fn epochs(&mut self, genesis: &Universe, bundle: &Bundle) -> Option<Epochs> {
+        let name = CheckName::Epoch;
+        let genesis = Epochs::genesis(genesis);
+        let mut epochs = self.tally.judge(name, "universe", genesis)?;
+        for (at, proven) in bundle.epochs.iter().enumerate() {
+            let place = format!("epoch {}", at + 1);
+            let (universe, directory) = (epochs.view(), Directory::of(&epochs));
+            let atom = Atom::from_bytes(&proven.atom, &directory.id);
+            let atom = self.tally.judge(CheckName::Canonical, &place, atom)?;
+            let Payload::Epoch(change) = atom.body().payload.clone() else {
+                let what = "the atom carries no change of the configuration";
+                self.tally.note(name, false, &place, what);
+                return None;
+            };
+            self.atom(atom, proven, Some(Level::Final), &universe, &directory);
+            self.tally.judge(name, &place, epochs.follow(&change))?;
+        }
+        if epochs.last() > 0 {
+            let remark = format!("{} changes of the configuration", epochs.last());
+            self.tally.remark(name, remark);
+        }
+        Some(epochs)
+    }
+
     fn atom(
         &mut self,
         atom: Atom,
         proven: &Proven,
+        level: Option<Level>,
         universe: &Universe,
         directory: &Directory,
     ) -> Judged {
+        // A change of the configuration is final, whatever is asked of the rest.
+        let is_epoch = level.is_some();
+        let asked = level.unwrap_or(self.expected.level);
         let body = atom.body();
         let place = short(&atom.id());
         let tally = &mut self.tally;
         tally.judge(CheckName::Signatures, &place, atom.verify());
-        let may = directory.may_author(universe, &body.author, body.kind());
+        // Of an epoch that is not in the bundle the check below tells.
+        let epoch = body.config_epoch.min(directory.epoch());
+        let may = directory.may_author(epoch, &body.author, body.kind());
         let what = "no role of the author allows this kind";
         tally.note(CheckName::Author, may, &place, what);
-        let is_known = body.config_epoch == GENESIS_EPOCH;
+        let is_known = body.config_epoch <= directory.epoch();
         let what = "the atom is of a configuration that is not in the bundle";
         tally.note(CheckName::Epoch, is_known, &place, what);
 
@@ -143,21 +173,28 @@ impl Judge<'_> {
         let distinct = witnesses.is_sorted_by(|a, b| a.node < b.node);
         let what = "votes are in the order of the nodes, one of each";
         self.tally.note(CheckName::Quorum, distinct, &place, what);
-        let replicas = directory.replicas(&body.author);
-        let keeps = |w: &Witness| replicas.binary_search(&w.node).is_ok();
+        let (kind, author) = (body.kind(), &body.author);
+        let keeps = |w: &Witness| directory.decides(w.node, kind, author);
         let what = "a node voted that does not keep the shard of the author";
         self.tally
             .note(CheckName::Quorum, witnesses.iter().all(keeps), &place, what);
-        let nodes: BTreeSet<usize> = witnesses.iter().map(|w| w.node).collect();
-        let quorum = directory.quorum(&body.author);
-        let level = quorum.level(nodes.len());
+        // Each epoch counts for itself; the best one tells how far the atom is.
+        let has = |node: usize, epoch: u64| {
+            let mut votes = witnesses.iter();
+            votes.any(|w| w.node == node && w.vertex.n <= epoch)
+        };
+        let best = directory
+            .counts(kind, author, has)
+            .max_by_key(|count| (count.level(), count.witnesses));
+        let level = best.and_then(Count::level);
+        let (found, of) = best.map_or((0, 0), |b| (b.witnesses, b.quorum.replicas));
         let reached = level.map_or("no level", Level::name);
-        let share = format!("{} of {} replicas, {reached}", nodes.len(), quorum.replicas);
-        let what = format!("{share}; {} is asked for", self.expected.level);
-        let is_enough = level >= Some(self.expected.level);
-        self.tally.note(CheckName::Quorum, is_enough, &place, &what);
-        if self.fewest.is_none_or(|fewest| nodes.len() < fewest) {
-            self.fewest = Some(nodes.len());
+        let share = format!("{found} of {of} replicas, {reached}");
+        let what = format!("{share}; {asked} is asked for");
+        self.tally
+            .note(CheckName::Quorum, level >= Some(asked), &place, &what);
+        if !is_epoch && self.fewest.is_none_or(|fewest| found < fewest) {
+            self.fewest = Some(found);
             self.tally.remark(CheckName::Quorum, share);
         }
         Judged {
@@ -186,8 +223,9 @@ impl Judge<'_> {
             self.tally.note(name, true, place, "");
         }
         let vertex = &witness.vertex;
-        let is_known = vertex.n == GENESIS_EPOCH;
-        let what = "the vertex is of a configuration that is not in the bundle";
+        let epoch = atom.body().config_epoch;
+        let is_known = epoch <= vertex.n && directory.is_member(vertex.n, witness.node);
+        let what = "the node does not belong to the configuration of its vertex";
         self.tally.note(CheckName::Epoch, is_known, place, what);
 
         let downs = atom.body().particles.iter().filter_map(|p| match p {

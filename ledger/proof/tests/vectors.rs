@@ -12,7 +12,7 @@ mod forge;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use forge::{ack, bundle, dispatch, log, say, story, transfer, universe};
+use forge::{ack, across, bundle, change, dispatch, log, say, story, transfer, universe};
 use ledger_core::atom::Signed;
 use ledger_core::{Atom, Hlc, Level, ParticleId, Signature, UniverseId, Vertex};
 use ledger_proof::{Bundle, Expectation, verify};
@@ -117,6 +117,7 @@ fn vectors() -> Vec<Vector> {
         bytes.truncate(bytes.len() - "an acknowledgement".len() - 3);
         bytes
     };
+    let both = || change(&[31, 32]);
     vec![
         ("story", final_, "", kept(whole())),
         ("dispatch", final_, "", kept(single())),
@@ -181,8 +182,81 @@ fn vectors() -> Vec<Vector> {
         (
             "vertex-of-later-epoch",
             final_,
-            "epoch",
+            "epoch quorum",
             kept(of(&command(), |v| v.n = 1)),
+        ),
+        (
+            "replaced-node",
+            final_,
+            "",
+            kept(across(1, &[(1, 1), (2, 1), (5, 1)], both(), &[1, 2, 3])),
+        ),
+        (
+            "across-the-change",
+            final_,
+            "",
+            kept(across(0, &[(1, 0), (2, 1), (5, 1)], both(), &[1, 2, 3])),
+        ),
+        (
+            "before-the-change",
+            final_,
+            "",
+            kept(across(0, &[(1, 0), (2, 0), (4, 0)], both(), &[1, 2, 3])),
+        ),
+        (
+            "vote-of-a-node-that-left",
+            final_,
+            "epoch quorum",
+            kept(across(1, &[(1, 1), (2, 1), (4, 1)], both(), &[1, 2, 3])),
+        ),
+        (
+            "old-vote-of-a-node-that-left",
+            final_,
+            "quorum",
+            kept(across(0, &[(1, 1), (2, 1), (4, 0)], both(), &[1, 2, 3])),
+        ),
+        (
+            "vote-older-than-its-atom",
+            final_,
+            "epoch",
+            kept(across(1, &[(1, 0), (2, 1), (5, 1)], both(), &[1, 2, 3])),
+        ),
+        (
+            "change-by-one-admin",
+            final_,
+            "epoch",
+            kept(across(
+                1,
+                &[(1, 1), (2, 1), (5, 1)],
+                change(&[31]),
+                &[1, 2, 3],
+            )),
+        ),
+        (
+            "change-by-a-stranger",
+            final_,
+            "epoch",
+            kept(across(
+                1,
+                &[(1, 1), (2, 1), (5, 1)],
+                change(&[31, 22]),
+                &[1, 2, 3],
+            )),
+        ),
+        (
+            "change-without-quorum",
+            final_,
+            "quorum",
+            kept(across(1, &[(1, 1), (2, 1), (5, 1)], both(), &[1, 2])),
+        ),
+        (
+            "change-left-out",
+            final_,
+            "epoch quorum",
+            changed(
+                across(1, &[(1, 1), (2, 1), (5, 1)], both(), &[1, 2]),
+                &|b| b.epochs.clear(),
+            ),
         ),
         ("fork", final_, "heads", fork()),
         (

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use ledger_core::atom::DESTINATIONS_MAX;
 use ledger_core::{
-    Address, Atom, AtomId, Directory, Hlc, Level, Particle, ParticleId, ParticleStates, Universe,
+    Address, Atom, AtomId, Directory, EpochChange, Epochs, Hlc, Level, Particle, ParticleId,
+    ParticleStates, Payload,
 };
 use ledger_node::Place;
 
@@ -44,7 +45,7 @@ pub(crate) enum Verdict {
 
 /// What every verdict of one batch depends on.
 pub(crate) struct Bench<'a> {
-    pub universe: &'a Universe,
+    pub epochs: &'a Epochs,
     pub directory: &'a Directory,
     pub me: usize,
     pub particles: &'a ParticleStates,
@@ -68,14 +69,15 @@ impl Bench<'_> {
     ) -> Verdict {
         let body = atom.body();
         let never = |why: &str| Verdict::Never(why.to_owned());
+        let (written, now) = (body.config_epoch, self.directory.epoch());
+        if written > now {
+            return Verdict::Later;
+        }
         if !self
             .directory
-            .may_author(self.universe, &body.author, body.kind())
+            .may_author(written, &body.author, body.kind())
         {
             return never("the author may not write this kind");
-        }
-        if body.config_epoch != 0 {
-            return never("the atom is of another configuration epoch");
         }
         let destinations = body.payload.destinations(
             &self.directory.id,
@@ -94,6 +96,24 @@ impl Bench<'_> {
         let is_final = standings.level(&atom.id()) == Some(Level::Final);
         if (self.accused)(&body.author) && !is_final {
             return never("the author has contradicted itself");
+        }
+        // What was written before a change is taken from whoever may still write it.
+        if !is_final && !self.directory.may_author(now, &body.author, body.kind()) {
+            return never(
+                "the atom is of a past configuration epoch, and its author has left with it",
+            );
+        }
+        let contested = standings.watch.as_ref();
+        if !is_final && contested.is_some_and(|watch| watch.is_contested(&atom.id())) {
+            return never(
+                "another atom excludes it, and which came first was before this node joined",
+            );
+        }
+        if let Payload::Epoch(change) = &body.payload {
+            match self.change(change, standings) {
+                Verdict::Now => {}
+                verdict => return verdict,
+            }
         }
         if !self.directory.serves(self.me, &body.author) {
             return Verdict::Now;
@@ -115,6 +135,34 @@ impl Bench<'_> {
         match missing.next() {
             Some(_) if patient && !is_final => Verdict::Later,
             _ => Verdict::Now,
+        }
+    }
+
+    /// One change for each epoch, and each behind the one before.
+    pub(crate) fn change(&self, change: &EpochChange, standings: &Standings) -> Verdict {
+        let last = self.epochs.last();
+        if change.number > last + 1 {
+            return Verdict::Later;
+        }
+        let is_this = |other: &EpochChange| {
+            let one = (&other.prev, &other.configuration);
+            one == (&change.prev, &change.configuration)
+        };
+        let at = (change.number - 1) as usize;
+        if let Some(began) = self.epochs.changes().get(at) {
+            return match is_this(began) {
+                true => Verdict::Now,
+                false => Verdict::Never(format!("epoch {} began otherwise", change.number)),
+            };
+        }
+        let witnessed = standings.change(change.number);
+        if witnessed.is_some_and(|(_, other)| !is_this(other)) {
+            let number = change.number;
+            return Verdict::Never(format!("another change stands for epoch {number}"));
+        }
+        match self.epochs.check(change) {
+            Ok(_) => Verdict::Now,
+            Err(e) => Verdict::Never(e.to_string()),
         }
     }
 

@@ -22,6 +22,15 @@
 //! before anybody hears of it. So two atoms that exclude each other are never
 //! both final, as long as no more than `f` nodes lie.
 //!
+//! # Configurations
+//!
+//! A replica goes by the configurations whose files lay beside its log when it was
+//! opened ([`ledger_core::Epochs`]), and signs in the latest. When a change is
+//! final it keeps the file of the next one and says so ([`Effect::NextEpoch`]);
+//! whoever opens it again lets it go on in the next epoch. A node that joins signs
+//! nothing before it has read, for each group that it keeps, the logs of a quorum
+//! of the old configuration as far as these wrote in it.
+//!
 //! # What it does not do
 //!
 //! It never decides between two atoms of one place: who signed both has
@@ -33,6 +42,7 @@ pub mod message;
 pub mod replica;
 mod standing;
 mod waiting;
+mod watch;
 
 pub use message::Message;
 pub use replica::{Effect, Replica, Start, Stores, Ticket};

@@ -5,21 +5,24 @@ use std::sync::Arc;
 
 use ledger_core::payload::Payload;
 use ledger_core::{
-    Address, Atom, AtomId, Contradiction, Directory, Entry, Have, Held, Kind, Level, Particle,
-    Quorum, SignedHead, Universe, UniverseError,
+    Address, Atom, AtomId, Contradiction, Directory, Entry, Epochs, Have, Held, Kind, Level,
+    Particle, Quorum, SignedHead, Universe, UniverseError,
 };
 use ledger_node::mirror::for_other_shards;
 use ledger_node::{
     AppendError, AtomDraft, Keyring, LedgerError, Mirror, MirrorFault, NodeLog, NodeLogOptions,
-    Receipt, Record, Refusal, Sighting, Storage, StorageError,
+    Receipt, Record, Refusal, Sighting, Storage, StorageError, read_epochs,
 };
 
-use crate::judge::{Bench, downs};
+use crate::judge::{Bench, Verdict, downs};
 use crate::message::Message;
-use crate::standing::{Standing, Standings};
+use crate::standing::{NODES_MAX, Standing, Standings};
 use crate::waiting::{BATCH_ENTRIES_MAX, Excluded, WaitingRoom};
+use crate::watch::Watch;
 
 pub use crate::waiting::WAITING_MAX;
+
+mod change;
 
 /// Most bytes of batches that answer one word of what somebody has.
 /// Chosen: about a second of a busy log; the answer to it asks for more.
@@ -41,6 +44,9 @@ pub enum Start {
         /// Nodes that are gone for good, by their places.
         lost: BTreeSet<usize>,
     },
+    /// The log was open a moment ago in this process, which has opened it again
+    /// to go on in the next epoch: it has lost nothing.
+    GoesOn,
 }
 
 /// A claim on what is submitted.
@@ -85,6 +91,14 @@ pub enum Effect {
         /// In which way, see [`Contradiction::name`].
         what: &'static str,
     },
+    /// A change of the configuration is final and kept beside the log: opened
+    /// again, the replica goes on in this epoch.
+    NextEpoch {
+        /// Its number.
+        number: u64,
+        /// The atom that carried the change.
+        atom: AtomId,
+    },
     /// A node has sent or signed something that does not hold.
     Faulty {
         /// The node, by its place.
@@ -96,6 +110,8 @@ pub enum Effect {
 
 /// One node of several, as a state machine.
 pub struct Replica {
+    epochs: Epochs,
+    /// The current configuration with every node that ever was.
     universe: Universe,
     directory: Directory,
     me: usize,
@@ -129,6 +145,13 @@ pub struct Replica {
     /// Whom to tell what this node has, at the end of the step.
     to_tell: BTreeSet<usize>,
     told_utc_ns: i64,
+    /// Of each node the epoch of its latest vertex that was seen.
+    epochs_seen: Vec<u64>,
+    /// Whether this node may sign as far as it has joined later: it has read what
+    /// the others said before.
+    has_read_up: bool,
+    /// Whether the next epoch was told of.
+    has_told_epoch: bool,
     effects: Vec<Effect>,
 }
 
@@ -150,6 +173,22 @@ pub struct Stores {
     pub copies: Vec<Option<Box<dyn Storage>>>,
 }
 
+/// What the replica judges with; a macro, since some of it is borrowed while the
+/// rest of the replica changes.
+macro_rules! bench {
+    ($replica:expr, $now_utc_ns:expr) => {
+        Bench {
+            epochs: &$replica.epochs,
+            directory: &$replica.directory,
+            me: $replica.me,
+            particles: $replica.log.particles(),
+            place: &|author| $replica.log.place(author),
+            accused: &|author| $replica.accused.contains_key(author),
+            now_utc_ns: $now_utc_ns,
+        }
+    };
+}
+
 impl Replica {
     /// A replica that goes on where its logs end.
     ///
@@ -164,15 +203,21 @@ impl Replica {
         start: Start,
     ) -> Result<Replica, LedgerError> {
         let id = universe.id()?;
-        let directory = Directory::new(universe, id);
         let mut own = stores.own;
+        let epochs = match read_epochs(&mut *own)? {
+            Some(epochs) => epochs,
+            None => Epochs::genesis(universe)?,
+        };
+        let directory = Directory::of(&epochs);
+        let universe = &epochs.view();
         let names = own
             .names()
             .map_err(|e| StorageError::new("list", "the log", &e))?;
         let mut standings = Standings::default();
         let mut proofs = Vec::new();
+        let mut epochs_seen = vec![0; epochs.nodes().len()];
         let log = if names.is_empty() {
-            NodeLog::create_on(own, universe, keys, options)?
+            NodeLog::create_on(own, epochs.genesis_configuration(), keys, options)?
         } else {
             NodeLog::open_on(own, keys, options, &mut |entry: &Entry| {
                 if let Some(node) = directory.node(&entry.vertex.node) {
@@ -189,7 +234,16 @@ impl Replica {
             }
             .into());
         }
+        if stores.copies.len() != epochs.nodes().len() {
+            return Err(UniverseError::Rule {
+                rule: "There is a copy for each node that ever was.",
+            }
+            .into());
+        }
         let me = log.place_of_node();
+        let has_joined = !directory.is_member(0, me);
+        standings.watch = has_joined.then(Watch::default);
+        let mut clashes = Vec::new();
         // What others have witnessed and this node has not: few, unless it was
         // stopped for long.
         let mut late = Vec::new();
@@ -207,10 +261,16 @@ impl Replica {
                 let Sighting::Entry(entry) = sighting else {
                     return;
                 };
+                epochs_seen[node] = entry.vertex.n.max(epochs_seen[node]);
                 if standings.holds(&entry.atom).is_err() {
                     return;
                 }
-                standings.witnessed(&directory, &entry.atom, node, None);
+                let seen = (node, entry.vertex.n);
+                standings.witnessed(&directory, &entry.atom, seen, None);
+                let watch = standings.watch.as_mut();
+                if let Some(clash) = watch.and_then(|w| w.note(&entry.atom, (node, clock))) {
+                    clashes.push((clash, entry.atom.clone()));
+                }
                 let standing = standings.get(&entry.atom.id());
                 if standing.is_none_or(|s| s.clock.is_none()) {
                     late.push((node, clock, *entry));
@@ -218,13 +278,16 @@ impl Replica {
             })?;
             mirrors.push(Some(mirror));
         }
-        let others = (0..mirrors.len()).filter(|node| *node != me);
+        let others = directory.members().iter().copied();
+        let others = others.filter(|node| *node != me);
         let unheard = match start {
-            Start::First => BTreeSet::new(),
+            Start::First | Start::GoesOn => BTreeSet::new(),
             Start::Again { lost } => others.filter(|node| !lost.contains(node)).collect(),
         };
+        let has_read_up = !has_joined || log.clock() > 0;
         let mut replica = Replica {
             universe: universe.clone(),
+            epochs,
             directory,
             me,
             log,
@@ -244,10 +307,16 @@ impl Replica {
             signing_since_utc_ns: None,
             to_tell: BTreeSet::new(),
             told_utc_ns: i64::MIN,
+            epochs_seen,
+            has_read_up,
+            has_told_epoch: false,
             effects: vec![],
         };
         for atom in &proofs {
             replica.heed(atom);
+        }
+        for (clash, atom) in clashes {
+            replica.contest(clash, atom);
         }
         for (node, clock, entry) in late {
             replica.sighted(node, clock, entry, i64::MIN);
@@ -291,10 +360,18 @@ impl Replica {
         }
     }
 
-    /// Whether this node may sign: every other node has said how far it went,
-    /// and it has caught up with that.
+    /// Whether this node may sign: it belongs to the configuration, every other
+    /// node has said how far it went, and it has caught up with that.
     pub fn may_sign(&self) -> bool {
-        self.unheard.is_empty() && self.log.clock() >= self.signed_size
+        self.unheard.is_empty()
+            && self.log.clock() >= self.signed_size
+            && self.directory.is_member(self.epochs.last(), self.me)
+            && self.has_read_up
+    }
+
+    /// The configurations by which this node goes.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
     }
 
     /// Whether this node has all that a quorum of nodes, itself among them, had
@@ -304,7 +381,7 @@ impl Replica {
         let began_with = self.began_with.iter();
         let caught_up = began_with.filter(|(node, size)| self.held(**node) >= **size);
         let quorum = Quorum {
-            replicas: self.mirrors.len(),
+            replicas: self.directory.members().len(),
         };
         caught_up.count() + 1 >= quorum.is_final()
     }
@@ -359,14 +436,17 @@ impl Replica {
     /// submitted as one batch, and says what is to be sent. What is in the
     /// effects is as durable as the log.
     pub fn step(&mut self, now_utc_ns: i64) -> Vec<Effect> {
+        self.has_read_up = self.has_read_up || self.reads_up();
         match self.may_sign() {
             true => self.append(now_utc_ns),
             false => self.signing_since_utc_ns = None,
         }
+        self.refuse_after_leaving();
         if now_utc_ns.saturating_sub(self.told_utc_ns) >= HAVE_INTERVAL_NS {
             self.told_utc_ns = now_utc_ns;
             self.now_and_then(now_utc_ns);
         }
+        self.keep_next_epoch();
         for to in std::mem::take(&mut self.to_tell) {
             let message = Message::Have(Box::new(self.have(to)));
             self.effects.push(Effect::Send { to, message });
@@ -442,8 +522,9 @@ impl Replica {
     }
 
     fn on_have(&mut self, from: usize, have: &Have) {
-        if have.held.len() != self.mirrors.len() {
-            return self.faulty(from, "it counts other nodes".to_owned());
+        // A node in another epoch knows fewer nodes, or more.
+        if have.held.len() > NODES_MAX {
+            return self.faulty(from, "it counts too many nodes".to_owned());
         }
         // Only what says more than is known is worth a look at its signature.
         let more = have.yours.as_ref();
@@ -457,7 +538,8 @@ impl Replica {
         if let Some(own) = have.held.get(from) {
             self.began_with.entry(from).or_insert(own.size);
         }
-        for (node, theirs) in have.held.iter().enumerate() {
+        // With the log of a node that it does not know it could do nothing.
+        for (node, theirs) in have.held.iter().enumerate().take(self.mirrors.len()) {
             let mine = self.held(node);
             // Of its own log a node lacks something only after a backup was restored.
             if node == from && mine <= theirs.size {
@@ -525,7 +607,8 @@ impl Replica {
             return self.on_own_batch(bytes);
         }
         let Some(Some(mirror)) = self.mirrors.get_mut(node) else {
-            return self.faulty(from, "it sends a log of no node".to_owned());
+            // Of a node that joins with an epoch that this one is not in yet.
+            return;
         };
         match mirror.follow(bytes) {
             Ok(seen) => {
@@ -595,18 +678,30 @@ impl Replica {
 
     /// An entry of another node's log.
     fn sighted(&mut self, node: usize, clock: u64, entry: Entry, now_utc_ns: i64) {
-        let atom = entry.atom;
+        let (atom, epoch) = (entry.atom, entry.vertex.n);
+        if let Some(seen) = self.epochs_seen.get_mut(node) {
+            *seen = epoch.max(*seen);
+        }
         if let Err(e) = self.standings.holds(&atom) {
             // An honest node verifies before it witnesses.
             self.quarantined.insert(node);
             return self.faulty(node, format!("it has witnessed an atom: {e}"));
         }
         if !self.quarantined.contains(&node) {
-            let level = self.standings.witnessed(&self.directory, &atom, node, None);
+            let seen = (node, epoch);
+            let level = self.standings.witnessed(&self.directory, &atom, seen, None);
             if let Some(level) = level {
                 let atom = atom.id();
                 self.effects.push(Effect::Reached { atom, level });
             }
+        }
+        let watch = self.standings.watch.as_mut();
+        if let Some(clash) = watch.and_then(|watch| watch.note(&atom, (node, clock))) {
+            self.contest(clash, atom.clone());
+        }
+        // What others have shown counts before this node says a word.
+        if self.standings.watch.is_some() && atom.body().kind() == Kind::FraudProof {
+            self.heed(&atom);
         }
         let is_known = self
             .standings
@@ -676,6 +771,10 @@ impl Replica {
                 tickets.push(None);
             }
         }
+        if let Some(draft) = self.first_word() {
+            groups.push((now_utc_ns, vec![Record::Draft(Box::new(draft))]));
+            tickets.push(None);
+        }
         while let Some((_, _, drafts)) = self.submitted.front() {
             count += drafts.len();
             if count > BATCH_ENTRIES_MAX && count > drafts.len() {
@@ -686,6 +785,10 @@ impl Replica {
                     let result = Err(AppendError::Refused { draft, reason });
                     self.effects.push(Effect::Appended { ticket, result });
                     continue;
+                }
+                // From here on no other change is witnessed for that epoch.
+                for draft in &drafts {
+                    self.standings.lock_change(&draft.payload);
                 }
                 let records = drafts
                     .into_iter()
@@ -757,6 +860,12 @@ impl Replica {
                 let author = draft.author.clone();
                 return Some(Refusal::Accused { author });
             }
+            if let Payload::Epoch(change) = &draft.payload
+                && let Verdict::Never(why) =
+                    bench!(self, now_utc_ns).change(change, &self.standings)
+            {
+                return Some(Refusal::Epoch { why });
+            }
             draft.particles.iter().find_map(|particle| match particle {
                 Particle::Down(particle) => match self.standings.lock(particle) {
                     Some(by) => Some(Refusal::Spent {
@@ -770,6 +879,14 @@ impl Replica {
                 Particle::Up(_) => None,
             })
         };
+        let mut changes = (0..).zip(drafts).filter(|(_, draft)| {
+            let payload = &draft.payload;
+            payload.kind() == Kind::Epoch
+        });
+        if let Some((at, _)) = changes.nth(1) {
+            let why = "one at a time".to_owned();
+            return Some((at, Refusal::Epoch { why }));
+        }
         let mut refusals = drafts.iter().map(of).enumerate();
         refusals.find_map(|(at, refusal)| Some((at, refusal?)))
     }
@@ -777,15 +894,7 @@ impl Replica {
     /// The waiting atoms that may be witnessed now. Those that never may are
     /// told of, and where their author has contradicted itself, that is, too.
     fn choose(&mut self, now_utc_ns: i64, signing_since_utc_ns: i64) -> Vec<Atom> {
-        let bench = Bench {
-            universe: &self.universe,
-            directory: &self.directory,
-            me: self.me,
-            particles: self.log.particles(),
-            place: &|author| self.log.place(author),
-            accused: &|author| self.accused.contains_key(author),
-            now_utc_ns,
-        };
+        let bench = bench!(self, now_utc_ns);
         let choice = self
             .waiting
             .choose(&bench, signing_since_utc_ns, &mut self.standings);

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use ledger_core::hash::{Tag, tagged};
 use ledger_core::{
-    Address, Atom, AtomError, AtomId, Digest32, Directory, Entry, Level, Particle, ParticleId,
+    Address, Atom, AtomError, AtomId, Digest32, Directory, Entry, EpochChange, Kind, Level,
+    Particle, ParticleId, Payload,
 };
 
+use crate::watch::Watch;
+
 /// How an atom stands with this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The clock of its entry in this node's log; absent while it waits, or
     /// where its shards are kept elsewhere.
@@ -17,8 +20,12 @@ pub struct Standing {
     pub level: Option<Level>,
     author: Address,
     seq: u64,
-    /// One bit for each node that has witnessed it, by place.
-    witnesses: u128,
+    kind: Kind,
+    /// The configuration epoch in which it was written.
+    epoch: u64,
+    /// By the epoch of their vertices: one bit for each node that has witnessed
+    /// it, by place.
+    witnesses: Vec<(u64, u128)>,
     /// Hash of a list of signatures over it that hold.
     good_sigs: Digest32,
 }
@@ -37,6 +44,11 @@ pub(crate) struct Standings {
     locks: BTreeMap<ParticleId, AtomId>,
     /// Which atom put a particle up.
     origins: BTreeMap<ParticleId, AtomId>,
+    /// Which change of the configuration this node has witnessed for each epoch, or
+    /// is about to, and the first atom that carried it into its log.
+    changes: BTreeMap<u64, (Option<AtomId>, EpochChange)>,
+    /// What a node that has joined later keeps an eye on.
+    pub(crate) watch: Option<Watch>,
     /// How many this node has witnessed that are not final.
     open: u64,
 }
@@ -58,6 +70,20 @@ impl Standings {
     /// The atom that this node has witnessed and that takes the particle down.
     pub(crate) fn lock(&self, particle: &ParticleId) -> Option<AtomId> {
         self.locks.get(particle).copied()
+    }
+
+    /// The change that this node has witnessed for an epoch, or is about to, and
+    /// the atom in its log that carried it.
+    pub(crate) fn change(&self, number: u64) -> Option<&(Option<AtomId>, EpochChange)> {
+        self.changes.get(&number)
+    }
+
+    /// Takes the place of an epoch for the change that an atom carries, if any.
+    pub(crate) fn lock_change(&mut self, payload: &Payload) {
+        if let Payload::Epoch(change) = payload {
+            let about_to = (None, change.clone());
+            self.changes.entry(change.number).or_insert(about_to);
+        }
     }
 
     pub(crate) fn lock_all(&mut self, particles: &[ParticleId], atom: AtomId) {
@@ -97,7 +123,15 @@ impl Standings {
                 self.origins.insert(up, id);
             }
         }
-        self.witnessed(directory, &entry.atom, me, Some(entry.vertex.l))
+        self.lock_change(&entry.atom.body().payload);
+        if let Payload::Epoch(change) = &entry.atom.body().payload
+            && let Some((first, witnessed)) = self.changes.get_mut(&change.number)
+            && witnessed.configuration == change.configuration
+        {
+            first.get_or_insert(id);
+        }
+        let seen = (me, entry.vertex.n);
+        self.witnessed(directory, &entry.atom, seen, Some(entry.vertex.l))
     }
 
     /// Whether the signatures of an atom hold. Those that were seen before cost
@@ -110,13 +144,14 @@ impl Standings {
         }
     }
 
-    /// Notes that `node` has witnessed an atom whose signatures hold, as its entry `own_clock` when it
-    /// is this node. Gives the level that is new by that.
+    /// Notes that a node has witnessed an atom whose signatures hold, in an epoch,
+    /// and as its entry `own_clock` when it is this node. Gives the level that is
+    /// new by that.
     pub(crate) fn witnessed(
         &mut self,
         directory: &Directory,
         atom: &Atom,
-        node: usize,
+        (node, epoch): (usize, u64),
         own_clock: Option<u64>,
     ) -> Option<Level> {
         let (id, body) = (atom.id(), atom.body());
@@ -126,19 +161,18 @@ impl Standings {
             level: None,
             author,
             seq,
-            witnesses: 0,
+            kind: body.kind(),
+            epoch: body.config_epoch,
+            witnesses: vec![],
             good_sigs: hash_of_sigs(atom),
         });
         let was_open = standing.is_open();
-        standing.witnesses |= 1u128.checked_shl(node as u32).unwrap_or(0);
+        standing.note(directory, node, epoch);
         if let Some(clock) = own_clock {
             standing.clock = Some(clock);
             self.slots.insert((author, seq), id);
         }
-        let replicas = directory.replicas(&author);
-        let is_witness = |node: &&usize| standing.witnesses >> **node & 1 == 1;
-        let witnesses = replicas.iter().filter(is_witness).count();
-        let level = directory.quorum(&author).level(witnesses);
+        let level = standing.counted(directory);
         let is_new = level > standing.level;
         standing.level = standing.level.max(level);
         match (was_open, standing.is_open()) {
@@ -170,6 +204,27 @@ impl Standing {
         self.clock.is_some() && self.level < Some(Level::Final)
     }
 
+    /// Notes the vote of a node. One counts in an epoch that the node belongs to,
+    /// and that is not before the one in which the atom was written.
+    fn note(&mut self, directory: &Directory, node: usize, epoch: u64) {
+        if epoch < self.epoch || !directory.is_member(epoch, node) {
+            return;
+        }
+        let bit = 1u128.checked_shl(node as u32).unwrap_or(0);
+        match self.witnesses.iter_mut().find(|(of, _)| *of == epoch) {
+            Some((_, nodes)) => *nodes |= bit,
+            None => self.witnesses.push((epoch, bit)),
+        }
+    }
+
+    fn counted(&self, directory: &Directory) -> Option<Level> {
+        let has = |node: usize, epoch: u64| {
+            let mut votes = self.witnesses.iter();
+            votes.any(|(of, nodes)| *of <= epoch && nodes >> node & 1 == 1)
+        };
+        directory.level(self.kind, &self.author, has)
+    }
+
     /// Who wrote it, and as which of its sequence.
     pub fn place(&self) -> (Address, u64) {
         (self.author, self.seq)
@@ -177,7 +232,8 @@ impl Standing {
 
     /// The nodes that have witnessed it, by their places.
     pub fn witnesses(&self) -> impl Iterator<Item = usize> + use<> {
-        let bits = self.witnesses;
+        let of_epochs = self.witnesses.iter().map(|(_, nodes)| *nodes);
+        let bits = of_epochs.fold(0, |all, nodes| all | nodes);
         (0..NODES_MAX).filter(move |node| bits >> node & 1 == 1)
     }
 }

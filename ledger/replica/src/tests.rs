@@ -1,5 +1,6 @@
 //! Four nodes that hear everything: the plain course of things.
 
+mod epochs;
 mod model;
 
 use std::collections::VecDeque;

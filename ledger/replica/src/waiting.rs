@@ -119,6 +119,7 @@ impl WaitingRoom {
                         staged.insert(place.0, Place { seq: place.1, id });
                         // Within a batch, too, a particle goes down once.
                         standings.lock_all(&downs(atom), id);
+                        standings.lock_change(&atom.body().payload);
                         choice.witnessed.push(atom.clone());
                     }
                     Verdict::Later => {}

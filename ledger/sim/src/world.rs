@@ -418,6 +418,8 @@ impl World {
                 }
                 Effect::Refused { atom, why } => self.facts.refused(node, atom, why),
                 Effect::Accused { who, what } => self.facts.accused(node, who, what),
+                // Nobody changes the configuration here.
+                Effect::NextEpoch { .. } => {}
                 Effect::Faulty { node: whom, what } => {
                     stops |= whom == node;
                     self.facts.faulty(node, whom, what);

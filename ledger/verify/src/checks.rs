@@ -5,7 +5,7 @@
 //! What one entry or head says of itself is looked at on all cores (see
 //! [`look`]); what it must be beside the others follows in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -14,8 +14,8 @@ use ledger_core::payload::Kind;
 use ledger_core::segment::SegmentHeader;
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, AtomId, Directory, Field as _, HeadId, Hlc, Particle, ParticleId, ParticleStates,
-    Payload, PublicKey, Universe, UniverseId, VertexId,
+    Address, AtomId, Directory, EpochChange, Epochs, Field as _, HeadId, Hlc, Particle, ParticleId,
+    ParticleStates, Payload, PublicKey, Universe, UniverseId, VertexId,
 };
 
 use crate::Expectation;
@@ -23,9 +23,6 @@ use crate::hands;
 use crate::look::{Look, LookedEntry, LookedHead, Part, look, parts_of, some_batches};
 use crate::reader::{self, Batch, Found, SEGMENT};
 use crate::report::{CHECKS, Check, CheckName, Report, Status};
-
-/// The genesis is the only configuration epoch that one node can be in.
-const GENESIS_EPOCH: u64 = 0;
 
 /// Counts and first failures, by check.
 #[derive(Default)]
@@ -104,6 +101,10 @@ struct Chain<'u> {
     /// For each device the highest epoch, and to whom it was granted.
     authorities: ledger_core::Authorities,
     particles: ParticleStates,
+    /// The configuration epoch of the latest vertex.
+    epoch: u64,
+    /// The epochs whose change stands in the log so far.
+    begun: BTreeSet<u64>,
 }
 
 impl<'a> Walk<'a> {
@@ -122,10 +123,11 @@ impl<'a> Walk<'a> {
     }
 
     fn all(&mut self, folder: &Path) -> Option<()> {
-        let universe = self.universe(folder)?;
-        let id = universe.id().ok()?;
+        let genesis = self.universe(folder)?;
+        let epochs = self.epochs(folder, &genesis)?;
+        let (universe, id) = (epochs.view(), epochs.id());
         let segments = self.frames(folder)?;
-        let directory = Directory::new(&universe, id);
+        let directory = Directory::of(&epochs);
         let frontier = Frontier::new(id);
         let committed = Commitment {
             size: 0,
@@ -145,6 +147,8 @@ impl<'a> Walk<'a> {
             atoms: BTreeMap::new(),
             authorities: ledger_core::Authorities::default(),
             particles: ParticleStates::default(),
+            epoch: 0,
+            begun: BTreeSet::new(),
         };
         for segment in &segments {
             self.segment(folder, segment, &mut chain)?;
@@ -172,6 +176,23 @@ impl<'a> Walk<'a> {
                 .note(CheckName::Universe, id == expected, place, &what);
         }
         Some(universe)
+    }
+
+    /// Follows the later configurations beside the log, each by the one before.
+    fn epochs(&mut self, folder: &Path, genesis: &Universe) -> Option<Epochs> {
+        let name = CheckName::Universe;
+        let epochs = Epochs::genesis(genesis);
+        let mut epochs = self.tally.judge(name, "universe.json", epochs)?;
+        loop {
+            let file = format!("epoch-{:08}.cbor", epochs.last() + 1);
+            let bytes = match std::fs::read(folder.join(&file)) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Some(epochs),
+                bytes => self.tally.judge(name, &file, bytes)?,
+            };
+            let change = EpochChange::from_bytes(&bytes);
+            let change = self.tally.judge(name, &file, change)?;
+            self.tally.judge(name, &file, epochs.follow(&change))?;
+        }
     }
 
     /// Reads the frames of all segments; gives each segment's name, number and
@@ -362,6 +383,9 @@ impl<'a> Walk<'a> {
     fn entry(&mut self, looked: &LookedEntry, chain: &mut Chain<'_>) {
         let entry = &looked.entry;
         let (vertex, body) = (&entry.vertex, entry.atom.body());
+        if let Payload::Epoch(change) = &body.payload {
+            chain.begun.insert(change.number);
+        }
         let clock = chain.frontier.size() + 1;
         let place = &format!("clock {clock}");
         let tally = &mut self.tally;
@@ -386,9 +410,10 @@ impl<'a> Walk<'a> {
                 vertex.c == chain.committed,
                 "it names another head than the one before",
             ),
+            (vertex.n >= chain.epoch, "its configuration epoch falls"),
             (
-                vertex.n == GENESIS_EPOCH,
-                "it is of another configuration epoch",
+                chain.may_be_in(vertex.n),
+                "its node does not belong to the configuration of its epoch, or that has not begun",
             ),
             (
                 vertex.locks == downs(&body.particles),
@@ -409,7 +434,7 @@ impl<'a> Walk<'a> {
 
         tally.note(
             CheckName::Signatures,
-            chain.directory.member(&body.author).is_some(),
+            chain.directory.knows(&body.author),
             place,
             "the author is not in the universe",
         );
@@ -418,15 +443,15 @@ impl<'a> Walk<'a> {
             CheckName::Roles,
             chain
                 .directory
-                .may_author(chain.universe, &body.author, kind),
+                .may_author(body.config_epoch, &body.author, kind),
             place,
             "no role of the author allows this kind",
         );
         tally.note(
             CheckName::Roles,
-            body.config_epoch == GENESIS_EPOCH,
+            body.config_epoch <= vertex.n,
             place,
-            "the atom is of another configuration epoch",
+            "the atom is of a later configuration epoch than its vertex",
         );
 
         // Only a node that keeps the author's shard sees the whole sequence.
@@ -501,6 +526,7 @@ impl<'a> Walk<'a> {
         tally.note(CheckName::Time, rises, place, "the clock does not rise");
 
         chain.hlc = vertex.hlc.max(chain.hlc);
+        chain.epoch = vertex.n.max(chain.epoch);
         chain.last_vertex = entry.vertex_id;
         chain
             .authors
@@ -668,6 +694,19 @@ impl Chain<'_> {
             .node
             .and_then(|(node, _, _)| self.directory.node(&node));
         node.is_some_and(|node| self.directory.serves(node, address))
+    }
+
+    /// Whether the node of this log may be in a configuration epoch here: it belongs
+    /// to it, and has either joined with it or has its change in the log.
+    fn may_be_in(&self, epoch: u64) -> bool {
+        let node = self
+            .node
+            .and_then(|(node, _, _)| self.directory.node(&node));
+        let is_member = |epoch: u64| node.is_some_and(|n| self.directory.is_member(epoch, n));
+        let Some(before) = epoch.checked_sub(1) else {
+            return is_member(0);
+        };
+        is_member(epoch) && (self.begun.contains(&epoch) || !is_member(before))
     }
 
     /// Whether this is the node of the log. The first one that the universe

@@ -2,6 +2,7 @@
 
 mod proof;
 
+mod epoch;
 mod grant;
 mod init;
 mod node;
@@ -35,6 +36,8 @@ enum What {
     Node(node::Arguments),
     /// Let a controller command devices from now on, and no other.
     Grant(grant::Arguments),
+    /// Change the configuration: a node, a key, the admins; signed by its admins.
+    Epoch(epoch::Arguments),
     /// Every entry, a line each; with --json, an object each.
     Show {
         /// The run folder.
@@ -60,6 +63,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         What::Init(arguments) => init::run(&arguments, terminal),
         What::Node(arguments) => node::run(&arguments, terminal),
         What::Grant(arguments) => grant::run(&arguments, terminal),
+        What::Epoch(arguments) => epoch::run(&arguments, terminal),
         What::Show { run } => show(&run, terminal),
         What::Verify { run, universe } => verify(&run, universe.as_deref(), terminal),
         What::Prove(arguments) => proof::prove(&arguments, terminal),

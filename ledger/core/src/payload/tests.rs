@@ -1,4 +1,5 @@
 use super::*;
+use crate::epochs::EpochChange;
 use crate::record::Amount;
 
 const ID: AtomId = AtomId([3; 32]);
@@ -142,6 +143,12 @@ fn samples() -> Vec<Payload> {
             why: text("reserve"),
         }),
         Payload::Terms(terms()),
+        Payload::Epoch(EpochChange {
+            number: 1,
+            prev: [1; 32],
+            configuration: crate::record::Opaque(vec![1]),
+            approvals: vec![],
+        }),
     ]
 }
 

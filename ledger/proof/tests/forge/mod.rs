@@ -14,8 +14,8 @@ use ledger_core::payload::{
 use ledger_core::universe::{NodeMember, Suite};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Amount, Atom, AtomId, ClockQuality, Digest32, Federation, Field as _, Head, HeadId,
-    Hlc, Kind, Opaque, ParticleId, Party, Payload, Role, SecretKey, SignedHead, Universe,
+    Address, Amount, Atom, AtomId, ClockQuality, Digest32, Epochs, Federation, Field as _, Head,
+    HeadId, Hlc, Kind, Opaque, ParticleId, Party, Payload, Role, SecretKey, SignedHead, Universe,
     UniverseId, Vertex, VertexId, Vote,
 };
 
@@ -27,7 +27,8 @@ pub fn key(n: u8) -> SecretKey {
     SecretKey::from_seed(&[n; 32])
 }
 
-/// `nodes` nodes (keys 1 and up), a buyer (21), a controller (22), a market (23).
+/// `nodes` nodes (keys 1 and up), a buyer (21), a controller (22), a market (23), and
+/// two admins (31, 32) of whom both must sign.
 pub fn universe(nodes: u8) -> Universe {
     let party = |name: &str, role, n| Party {
         name: name.to_owned(),
@@ -47,12 +48,14 @@ pub fn universe(nodes: u8) -> Universe {
             })
             .collect(),
         parties: vec![
+            party("admin-1", Role::Admin, 31),
+            party("admin-2", Role::Admin, 32),
             party("buyer", Role::Participant, 21),
             party("controller", Role::Dispatcher, 22),
             party("market", Role::MarketOperator, 23),
         ],
         federation: (nodes > 1).then(|| Federation {
-            admin_threshold: 1,
+            admin_threshold: 2,
             transport_keys: (1..=nodes).map(|n| [n; 32]).collect(),
             replicas: Federation::full_replication(nodes.into(), 0),
         }),
@@ -139,6 +142,68 @@ pub fn ack(dispatch: AtomId) -> Payload {
         measured_p_milliwatts: Some(-1_499_000),
         seen_utc_ns: NOW,
     })
+}
+
+/// The change that puts node 5 into the place of node 4, signed by these admins and
+/// carried by node 1.
+pub fn change(admins: &[u8]) -> Atom {
+    let four = universe(4);
+    let mut next = four.clone();
+    next.nodes[3] = NodeMember {
+        name: "node-5".to_owned(),
+        key: key(5).public(),
+    };
+    next.federation.as_mut().unwrap().transport_keys[3] = [5; 32];
+    let epochs = Epochs::genesis(&four).unwrap();
+    let mut change = epochs.propose(&next).unwrap();
+    for admin in admins {
+        change.approve(&epochs.id(), &key(*admin)).unwrap();
+    }
+    say(1, Payload::Epoch(change)).atom(epochs.id())
+}
+
+/// An atom of epoch `of` with the votes of nodes, each in an epoch; before it the
+/// change with the votes of `by`.
+pub fn across(of: u64, votes: &[(u8, u64)], change: Atom, by: &[u8]) -> Bundle {
+    let four = universe(4);
+    let id = four.id().unwrap();
+    let mut saying = say(22, dispatch(None));
+    saying.epoch = of;
+    let said = saying.atom(id);
+    let carried = [
+        (change, by.to_vec()),
+        (said, votes.iter().map(|v| v.0).collect()),
+    ];
+    // One log of each node, or it would contradict itself.
+    let vote_of = |of: usize, node: u8| {
+        let here = carried.iter().filter(|(_, nodes)| nodes.contains(&node));
+        let atoms: Vec<Atom> = here.map(|(atom, _)| atom.clone()).collect();
+        let epoch = votes.iter().find(|(n, _)| *n == node).map_or(0, |v| v.1);
+        let log = log(id, node, &atoms, |v| {
+            v.n = if v.e == carried[1].0.id() { epoch } else { 0 };
+        });
+        let at = atoms
+            .iter()
+            .position(|atom| atom.id() == carried[of].0.id());
+        log.votes[at.unwrap()].clone()
+    };
+    let proven = |of: usize| Proven {
+        atom: carried[of].0.to_bytes().unwrap(),
+        votes: carried[of]
+            .1
+            .iter()
+            .map(|node| vote_of(of, *node))
+            .collect(),
+    };
+    Bundle {
+        universe_id: id,
+        subject: carried[1].0.id(),
+        universe: four.canonical().unwrap(),
+        epochs: vec![proven(0)],
+        proven: vec![proven(1)],
+        consistency: vec![],
+        summary: Some("a setpoint".to_owned()),
+    }
 }
 
 /// Order, clearing, dispatch and acknowledgement, each named by the next.
@@ -267,6 +332,7 @@ pub fn bundle(universe: &Universe, atoms: &[Atom], logs: &[Log], since: usize) -
         universe_id: id,
         subject: atoms[atoms.len() - 1].id(),
         universe: universe.canonical().unwrap(),
+        epochs: vec![],
         proven: proven.collect(),
         consistency: consistency.into_iter().collect(),
         summary: Some("an acknowledgement".to_owned()),

@@ -7,6 +7,8 @@
 //! last node, has no log: it tells any node that it has witnessed any atom, when
 //! it likes, or never. So it does more than it could over the wire. Time stands.
 
+mod epoch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
@@ -15,8 +17,8 @@ use ledger_core::particle::Up;
 use ledger_core::payload::{Mint, Transfer};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Amount, Atom, AtomId, Body, ClockQuality, Directory, Entry, Hlc, Level, Particle,
-    ParticleStates, Party, Payload, Role, SecretKey, Universe, Vertex, VertexId,
+    Address, Amount, Atom, AtomId, Body, ClockQuality, Directory, Entry, Epochs, Hlc, Level,
+    Particle, ParticleStates, Party, Payload, Role, SecretKey, Universe, Vertex, VertexId,
 };
 use ledger_node::Place;
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -57,6 +59,7 @@ enum Variant {
 /// What everybody in the model knows.
 struct Lab {
     universe: Universe,
+    epochs: Epochs,
     directory: Directory,
     atoms: Vec<Atom>,
     /// What has been final before: both credits were minted.
@@ -182,6 +185,11 @@ impl Lab {
             parties: parties(),
             ..universe(nodes)
         };
+        Lab::of(universe, liars, variant)
+    }
+
+    fn of(universe: Universe, liars: usize, variant: Variant) -> Lab {
+        let nodes = universe.nodes.len();
         let directory = Directory::new(&universe, universe.id().unwrap());
         let id = directory.id;
         let [alice, bob, market] = [111, 112, 113].map(key);
@@ -233,6 +241,7 @@ impl Lab {
             spend(&bob, 2, None, &alice, 6),
         ];
         let mut lab = Lab {
+            epochs: Epochs::genesis(&universe).unwrap(),
             universe,
             directory,
             atoms,
@@ -243,7 +252,7 @@ impl Lab {
                 waiting: WaitingRoom::default(),
                 clock: 0,
             },
-            nodes: usize::from(nodes),
+            nodes,
             liars,
             lies: vec![],
             tells_proof: true,
@@ -254,7 +263,7 @@ impl Lab {
         let mut minted = lab.minted.clone();
         for node in 0..lab.nodes {
             let standings = &mut minted.standings;
-            standings.witnessed(&lab.directory, &mint, node, None);
+            standings.witnessed(&lab.directory, &mint, (node, 0), None);
         }
         // It stands in every log; whose is no matter.
         lab.enter(0, &mut minted, &mint);
@@ -311,7 +320,8 @@ impl Lab {
 
     /// A node notes that another has witnessed an atom.
     fn sighted(&self, mind: &mut Mind, by: usize, atom: &Atom) {
-        mind.standings.witnessed(&self.directory, atom, by, None);
+        mind.standings
+            .witnessed(&self.directory, atom, (by, 0), None);
         let standing = mind.standings.get(&atom.id());
         if standing.is_none_or(|s| s.clock.is_none()) {
             assert!(mind.waiting.admit(atom.clone(), NOW));
@@ -343,7 +353,7 @@ impl Lab {
             _ => &mut mind,
         };
         let bench = Bench {
-            universe: &self.universe,
+            epochs: &self.epochs,
             directory: &self.directory,
             me: seen.me,
             particles: &judging.particles,

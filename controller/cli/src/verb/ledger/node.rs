@@ -25,11 +25,10 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
-    let config = NodeConfig::load(&arguments.config).map_err(|e| Problem::from(e.0))?;
-    crate::verb::device::in_runtime(stay(config, terminal))?
+    crate::verb::device::in_runtime(stay(arguments, terminal))?
 }
 
-async fn stay(config: NodeConfig, terminal: &Terminal) -> Outcome {
+async fn stay(arguments: &Arguments, terminal: &Terminal) -> Outcome {
     let handler = |kind| {
         signal(kind).map_err(|e| {
             Problem::from(document::Diagnostic::error(
@@ -41,36 +40,53 @@ async fn stay(config: NodeConfig, terminal: &Terminal) -> Outcome {
     };
     let mut interrupt = handler(SignalKind::interrupt())?;
     let mut terminate = handler(SignalKind::terminate())?;
-    let clock = runtime::clock::SystemClock::start();
-    let (told, mut events) = tokio::sync::mpsc::unbounded_channel();
-    let on_event = move |event: Event| {
-        // Levels are in the status; a line for each would be a line for each setpoint.
-        if !matches!(event, Event::Reached { .. }) {
-            let _ = told.send(event);
-        }
-    };
-    let wall = Arc::new(move || clock.utc().unix_nanos());
-    let node = Node::start(&config, wall, on_event)
-        .map_err(|e| Problem::from(vec![e.into_diagnostic()]))?;
-    say(
-        terminal,
-        json!({ "node": config.node, "listens_on": node.listens_on().to_string() }),
-    );
+    let clock = Arc::new(runtime::clock::SystemClock::start());
     let mut often = tokio::time::interval(std::time::Duration::from_secs(STATUS_SECONDS));
-    let verdict = loop {
-        tokio::select! {
-            _ = interrupt.recv() => break Verdict::Interrupted,
-            _ = terminate.recv() => break Verdict::Pass,
-            event = events.recv() => match event {
-                Some(event) => say(terminal, event_line(&event)),
-                None => break Verdict::Infrastructure,
-            },
-            _ = often.tick() => say(terminal, status_line(&node)),
+    let mut goes_on = false;
+    loop {
+        // Read anew each time: the node may go on in another configuration.
+        let config = NodeConfig::load(&arguments.config).map_err(|e| Problem::from(e.0))?;
+        let (told, mut events) = tokio::sync::mpsc::unbounded_channel();
+        let on_event = move |event: Event| {
+            // Levels are in the status; a line for each would be a line for each setpoint.
+            if !matches!(event, Event::Reached { .. }) {
+                let _ = told.send(event);
+            }
+        };
+        let clock = Arc::clone(&clock);
+        let wall = Arc::new(move || clock.utc().unix_nanos());
+        let started = match goes_on {
+            false => Node::start(&config, wall, on_event),
+            true => Node::go_on(&config, wall, on_event),
+        };
+        let node = started.map_err(|e| Problem::from(vec![e.into_diagnostic()]))?;
+        say(
+            terminal,
+            json!({ "node": config.node, "listens_on": node.listens_on().to_string(), "epoch": config.epochs.last() }),
+        );
+        let verdict = loop {
+            tokio::select! {
+                _ = interrupt.recv() => break Some(Verdict::Interrupted),
+                _ = terminate.recv() => break Some(Verdict::Pass),
+                event = events.recv() => match event {
+                    Some(event) => {
+                        say(terminal, event_line(&event));
+                        if matches!(event, Event::NextEpoch { .. }) {
+                            break None;
+                        }
+                    }
+                    None => break Some(Verdict::Infrastructure),
+                },
+                _ = often.tick() => say(terminal, status_line(&node)),
+            }
+        };
+        node.close()
+            .map_err(|e| Problem::from(vec![e.into_diagnostic()]))?;
+        if let Some(verdict) = verdict {
+            return Ok(verdict);
         }
-    };
-    node.close()
-        .map_err(|e| Problem::from(vec![e.into_diagnostic()]))?;
-    Ok(verdict)
+        goes_on = true;
+    }
 }
 
 fn say(terminal: &Terminal, line: Value) {
@@ -99,6 +115,7 @@ fn event_line(event: &Event) -> Value {
         }
         Event::Accused { who, what } => json!({ "event": "accused", "who": who, "what": what }),
         Event::Faulty { node, what } => json!({ "event": "faulty", "node": node, "what": what }),
+        Event::NextEpoch { number } => json!({ "event": "next-epoch", "epoch": number }),
         Event::Ready => json!({ "event": "ready" }),
     }
 }
@@ -123,6 +140,7 @@ fn status_line(node: &Node) -> Value {
         .map(|(name, size, is_up)| (name.clone(), json!({ "size": size, "connected": is_up })))
         .collect();
     json!({
+        "epoch": status.epoch,
         "clock": status.clock,
         "root": ledger_core::hash::hex(&status.root),
         "may_sign": status.may_sign,
