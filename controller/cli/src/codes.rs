@@ -93,6 +93,22 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The telemetry server could not be set up: it does not answer, refused a step, or has no buckets. What was done before that step stays; asked again, the same is done once.",
     ),
     (
+        "C026",
+        "The run has not ended: a process still holds its folder. Its record counts as that of an interrupted run until it is replaced at the end. When its process was killed nobody holds it any more, and the record says how far it had come.",
+    ),
+    (
+        "C027",
+        "A layout of reports is a TOML file with a title, sections (each with a heading and the tags of the scenarios that stand in it), columns of its tables, lines to fill in and to sign. Three come along: dispatch-transition, hil-commissioning and der-conformance.",
+    ),
+    (
+        "C028",
+        "A file of budgets says by how much values may differ from those of an earlier run: `within = \"5%\"` for all, and `[[budget]]` with scenario and check (parts of their names), `within` as a share, `by` as an amount with a unit, and `worse = \"up\"` or `\"down\"` where only one way counts.",
+    ),
+    (
+        "C029",
+        "Another run has the bench: it holds a lock for each bus of the hardware until its process ends. Wait for it, with `gridrig test --wait 10min` if you like. Locks stand in the folder for temporary files, so all who use a bench from one machine must have the same one.",
+    ),
+    (
         "C035",
         "Whoever answers at an `https://` address is asked for a certificate, and it must have been signed by the authority in `--ca`, be valid now, and be for the name in the address. `gridrig init` makes authority and certificate of a bench; its `ca.pem` is for everybody, its `ca.key` for nobody. Only `gridrig safe` is said to whoever answers, since it tells no secret.",
     ),
@@ -230,6 +246,7 @@ mod tests {
             include_str!("verb/market.rs"),
             include_str!("verb/migrate.rs"),
             include_str!("verb/plant.rs"),
+            include_str!("verb/report.rs"),
             include_str!("verb/replay.rs"),
             include_str!("verb/report/svp.rs"),
             include_str!("verb/scan.rs"),

@@ -1,11 +1,13 @@
 //! The run folder of an attempt: made before anything else, and never left without a result.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use document::{Actor, Diagnostic};
 use model::Clock as _;
 use runtime::clock::SystemClock;
 use scenario::folder::About;
+use scenario::folder::hold::Hold;
 use scenario::report::junit::InconclusiveAs;
 use scenario::report::result::RunResult;
 use scenario::report::run::{RunReport, run_report};
@@ -26,6 +28,8 @@ pub struct Attempt {
     pub dir: PathBuf,
     /// What is known of the run from the start.
     pub about: About,
+    /// Held as long as this process lives, for whoever asks whether the run goes on.
+    _hold: Arc<Hold>,
 }
 
 /// Makes the folder of an attempt: `out` itself if it is given, else a new one under `out/`.
@@ -42,7 +46,8 @@ pub fn make(out: Option<&Path>, verb: &str, about: About) -> Result<Attempt, Pro
         }
         None => make_new(&format!("{}-{id}", utc.compact()))?,
     };
-    Ok(Attempt {
+    let attempt = Attempt {
+        _hold: Arc::new(Hold::take(&dir)),
         dir,
         about: About {
             id,
@@ -50,7 +55,10 @@ pub fn make(out: Option<&Path>, verb: &str, about: About) -> Result<Attempt, Pro
             command: std::env::args().collect(),
             ..about
         },
-    })
+    };
+    // From now on whoever finds the folder can tell what it is, however this process ends.
+    scenario::folder::begin(&attempt.dir, &attempt.about)?;
+    Ok(attempt)
 }
 
 /// Name of a run: its verb and a short hash of what was asked for, without where it is written to.
@@ -119,11 +127,11 @@ impl Attempt {
     ///
     /// What a run has already written of itself stays as it is.
     pub fn failed(&self, mut problem: Problem) -> Problem {
-        if !self.dir.join("result.json").exists()
-            && let Err(fault) = self.conclude(problem.verdict, &problem.why(), |_| ())
+        if !scenario::folder::has_ended(&self.dir)
+            && let Err(faults) = self.conclude(problem.verdict, &problem.why(), |_| ())
         {
             // The first fault is the cause; that it could not be written down is told too.
-            problem.diagnostics.push(*fault);
+            problem.diagnostics.extend(faults);
         }
         problem
     }
@@ -138,13 +146,14 @@ impl Attempt {
         verdict: Verdict,
         why: &str,
         complete: impl FnOnce(&mut RunResult),
-    ) -> Result<(), Box<Diagnostic>> {
+    ) -> Result<(), Vec<Diagnostic>> {
         let mut result = self.about.result(String::new());
         result.verdict = verdict;
         result.exit_code = verdict.exit_code();
         result.why = why.to_owned();
         complete(&mut result);
-        let html = run_report(&result, &RunReport::default());
+        let environment = self.about.environment(None);
+        let html = run_report(&result, &environment, &RunReport::default());
         self.write(&result, &html)
     }
 
@@ -152,7 +161,7 @@ impl Attempt {
     ///
     /// # Errors
     /// R025 when the folder cannot be written.
-    pub fn write(&self, result: &RunResult, html: &str) -> Result<(), Box<Diagnostic>> {
+    pub fn write(&self, result: &RunResult, html: &str) -> Result<(), Vec<Diagnostic>> {
         let mut result = result.clone();
         result.ended_utc = SystemClock::start().utc().to_string();
         scenario::folder::write(

@@ -26,6 +26,7 @@ const INFRASTRUCTURE: &[&str] = &[
     "C013",
     "C014",
     "C025",
+    "C029",
     "R089",
     "L004",
     "L005",

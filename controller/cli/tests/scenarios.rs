@@ -348,8 +348,7 @@ fn an_interrupted_test_run_leaves_what_has_ended() {
         "test", "s/a.toml", "--speed", "1", "--repeat", "100", "--out", "run",
     ]);
     common::until("the second scenario", || {
-        let folders = std::fs::read_dir(place.path("run"));
-        folders.is_ok_and(|f| f.count() >= 2)
+        place.path("run/002-ffr-step").exists()
     });
     running.signal("INT");
     running.end().exits(130);

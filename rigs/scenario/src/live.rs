@@ -19,11 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use crate::bench::EmulatedBench;
+use crate::check::Verification;
+use crate::evidence;
 use crate::folder::{self, About};
 use crate::report::junit::InconclusiveAs;
 use crate::report::plot::{Line, Plot};
 use crate::report::result::{LedgerSummary, RunResult};
 use crate::report::run::{DispatchRow, RunReport, run_report};
+use crate::taken;
 use crate::verdict::Verdict;
 
 /// What a live run is told.
@@ -172,7 +175,12 @@ async fn go(
     options: LiveOptions,
     ready: impl FnOnce(&Ready) + Send,
 ) -> Result<RunResult, Vec<Diagnostic>> {
-    // The page first: a port in use must not start a bench.
+    // Held until the bench has come to rest.
+    let _taken = match options.emulated {
+        true => None,
+        false => Some(taken::take([&*options.rig], Duration::ZERO).map_err(|fault| vec![fault])?),
+    };
+    // The page before the buses: a port in use must not start a bench.
     let listener = match options.listen {
         Some(address) => Some(listener_of(address)?),
         None => None,
@@ -188,6 +196,7 @@ async fn go(
         seed: options.seed,
         started_utc: clock.utc().to_string(),
         command: options.command.clone(),
+        shard: None,
     };
     let (bench, buses) = open_buses(
         &options.rig,
@@ -239,22 +248,21 @@ async fn go(
         session.run(stop).await.map_err(|d| vec![*d])?
     };
     let result = judge(&options, &about, &ended, stopped, &clock.utc().to_string());
-    let html = run_report(&result, &report(&options.rig, &view, &ended));
     let mut environment = about.environment(Some(&options.rig));
     if let Some(rights) = &ended.rights {
         environment
             .versions
             .insert("control_thread".into(), rights.line());
     }
-    folder::write(
+    let report = report(&options.rig, &view, &ended);
+    let html = run_report(&result, &environment, &report);
+    Ok(folder::conclude(
         &options.run_dir,
-        &result,
+        result,
         &html,
         &environment,
         InconclusiveAs::Error,
-    )
-    .map_err(|d| vec![*d])?;
-    Ok(result)
+    ))
 }
 
 fn listener_of(address: SocketAddr) -> Result<TcpListener, Vec<Diagnostic>> {
@@ -379,20 +387,19 @@ fn judge(
     let mut result = about.result(ended_utc.to_owned());
     result.counters = folder::counters(&ended.finished);
     (result.safe_end, result.fallbacks) = folder::safety(&ended.finished);
-    let verified = ledger_verify::verify(&options.run_dir);
+    let found = evidence::read_back(&options.run_dir, &ended.finished.ledger_root);
+    let holds = matches!(found.verification, Verification::Holds { .. });
     result.ledger = LedgerSummary {
-        root: (!ended.finished.ledger_root.is_empty()).then(|| ended.finished.ledger_root.clone()),
-        entries: verified.entries,
-        verified: Some(verified.is_ok()),
         not_final: ended.finished.federation.as_ref().map(|f| f.not_final),
         nodes: ended.finished.federation.as_ref().map(|f| {
             let there = f.nodes.iter().filter(|node| node.connected).count();
             (there as u64, f.nodes.len() as u64)
         }),
+        ..found.summary
     };
     let mut faults: Vec<String> = ended.fault.iter().cloned().collect();
     faults.extend(ended.finished.faults.iter().cloned());
-    let run = verdict(verified.is_ok(), &mut faults, stopped);
+    let run = verdict(holds, &mut faults, stopped);
     result.why = faults.join("; ");
     result.verdict = run;
     result.exit_code = run.exit_code();

@@ -3,19 +3,24 @@
 //! Everything here turns given data into text. It reads no clock and no file, so that
 //! the same run gives the same bytes; times of day stand only in fields that are named so.
 
+pub mod budgets;
 pub mod charts;
 pub mod compare;
 pub mod environment;
+mod footer;
 pub mod html;
 pub mod junit;
 #[cfg(test)]
 mod junit_form;
 pub mod merge;
+pub mod pictures;
 pub mod plot;
 pub mod repeats;
 pub mod result;
 pub mod run;
 mod safety;
+pub mod template;
+mod templated;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,11 @@
 //! Runs scenarios: a bench of its own for each, steps by the clock of the run, checks at the end.
 
+mod recover;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::DeviceReport;
 use document::{Actor, Diagnostic};
@@ -13,23 +16,25 @@ use runtime::session::{Ended, Options, Session, Time};
 use runtime::web::{Access, Runs, Tokens};
 
 use crate::check::CheckResult;
-use crate::check::{
-    Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Replay, Verification, evaluate,
-};
+use crate::check::{Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Replay, evaluate};
 use crate::demo;
+use crate::evidence;
 use crate::fit;
 use crate::folder::{self, About};
 use crate::interrupt::Interrupt;
 use crate::live::{in_runtime, open_buses, serve, time};
 use crate::recorder::{Recorder, SharedRecording};
-use crate::report::compare::{Budgets, Comparison};
-use crate::report::html::scenario_report;
+use crate::report::budgets::Budgets;
+use crate::report::compare::Comparison;
+use crate::report::html::report;
 use crate::report::junit::InconclusiveAs;
 use crate::report::merge::Shard;
 use crate::report::repeats;
 use crate::report::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
+use crate::report::template::Template;
 use crate::script::{Mutant, Need, Scenario};
 use crate::stage::{Board, Broken, Played, Stage};
+use crate::taken::{self, Taken};
 use crate::verdict::Verdict;
 
 /// What a test run is told.
@@ -52,16 +57,39 @@ pub struct TestOptions {
     pub inconclusive_as_skipped: bool,
     /// Which part of a run this is; the scenarios are those of the part already.
     pub shard: Option<Shard>,
-    /// An earlier run that this one is compared with, and by how much it may differ.
-    pub baseline: Option<(RunResult, Budgets)>,
+    /// An earlier run that this one is compared with.
+    pub baseline: Option<Baseline>,
     /// Where the page of the scenario under way is served, in real time; `None` = nowhere.
     pub listen: Option<std::net::TcpListener>,
-    /// The run folder; it must exist and be empty.
+    /// What a run on hardware is told besides.
+    pub hardware: Hardware,
+    /// The layout of the report; `None` = in the order in which the scenarios ran.
+    pub template: Option<Template>,
+    /// The run folder; it must exist.
     pub run_dir: PathBuf,
     /// The command line, for `repro.sh`.
     pub command: Vec<String>,
     /// Name of the run.
     pub id: String,
+}
+
+/// How a run on hardware gets its bench, and gets it back.
+#[derive(Clone, Debug, Default)]
+pub struct Hardware {
+    /// How long it waits for a bench that somebody else has.
+    pub wait: Duration,
+    /// Command of the shell that switches the bench off and on again, and returns when it is up.
+    pub recover: Option<String>,
+}
+
+/// An earlier run, and what it means when this one differs from it.
+pub struct Baseline {
+    /// Its result.
+    pub before: RunResult,
+    /// By how much values may differ.
+    pub budgets: Budgets,
+    /// Whether a regression is a failure of this run, or is only shown.
+    pub binds: bool,
 }
 
 /// Runs all scenarios and writes the run folder. `told` hears of each one as it ends.
@@ -72,6 +100,11 @@ pub fn run(
     options: TestOptions,
     mut told: impl FnMut(&ScenarioResult),
 ) -> Result<RunResult, Vec<Diagnostic>> {
+    // Held until all is written.
+    let _taken = match options.emulated {
+        true => None,
+        false => Some(taken_for(&options)?),
+    };
     let utc = || runtime::clock::SystemClock::start().utc().to_string();
     let about = About {
         id: options.id.clone(),
@@ -84,13 +117,14 @@ pub fn run(
         seed: options.seed,
         started_utc: utc(),
         command: options.command.clone(),
+        shard: options.shard,
     };
+    let mut notes = Notes::of(&about, &options.run_dir);
     let mut results = Vec::new();
     let mut totals = Counters::default();
-    let mut roots = Vec::new();
-    let mut entries = 0;
     let mut number = 0;
     let mut interrupted = false;
+    let mut recovery = Recovery::Ready;
     let interrupt = Interrupt::listen();
     // A device that is wrong on purpose exists on an emulated bench only.
     let can_be = |scenario: &&Scenario| options.emulated || scenario.mutant.is_none();
@@ -111,10 +145,28 @@ pub fn run(
                 options: &options,
                 interrupt: &interrupt,
             };
-            let done = one.run();
+            notes.take(&scenario.title(), &results);
+            let mut done = one.run();
+            if let (Verdict::Infrastructure, Recovery::Ready, Some(command)) =
+                (done.result.verdict, &recovery, recovers(&options))
+                && !interrupt.was_heard()
+            {
+                // Once in a run: what is not mended by it is a case for a person.
+                tracing::warn!(
+                    message = "The bench is recovered, and the scenario run again.",
+                    why = %done.result.reason()
+                );
+                recovery = Recovery::of(recover::recover(command));
+                if matches!(recovery, Recovery::Done) {
+                    let again = options.run_dir.join(format!("{number:03}-again"));
+                    done = One {
+                        run_dir: again,
+                        ..one
+                    }
+                    .run();
+                }
+            }
             totals.add(&done.counters);
-            roots.extend(done.root);
-            entries += done.entries;
             told(&done.result);
             results.push(done.result);
             if interrupt.was_heard() {
@@ -124,27 +176,27 @@ pub fn run(
         }
     }
     let mut result = about.result(utc());
-    result.shard = options.shard;
     result.repeats = repeats::of(&results);
     result.scenarios = results;
-    if let Some((before, budgets)) = &options.baseline {
-        result.changes = Some(Comparison::of(before, &result, budgets));
+    let mut regressed = false;
+    if let Some(baseline) = &options.baseline {
+        let changes = Comparison::of(&baseline.before, &result, &baseline.budgets);
+        regressed = baseline.binds && changes.is_regression();
+        if regressed {
+            let (count, since) = (changes.regressions(), &changes.baseline);
+            result.why = format!("{count} regressions since {since}");
+        }
+        result.changes = Some(changes);
     }
     result.counters = totals;
-    result.ledger = LedgerSummary {
-        // Each scenario has a ledger of its own; with one there is one root to show.
-        root: match roots.as_slice() {
-            [only] => Some(only.clone()),
-            _ => None,
-        },
-        entries,
-        verified: None,
-        ..LedgerSummary::default()
-    };
+    recovery.note(&mut result);
+    result.ledger = LedgerSummary::of_scenarios(&result.scenarios);
     let result = result.judged(if interrupted {
         Verdict::Interrupted
     } else if scenarios.is_empty() {
         Verdict::NothingSelected
+    } else if regressed {
+        Verdict::Fail
     } else {
         Verdict::Pass
     });
@@ -153,16 +205,102 @@ pub fn run(
     } else {
         InconclusiveAs::Error
     };
-    let html = scenario_report(&result);
-    folder::write(
+    let environment = about.environment_of(&result);
+    let html = report(&result, &environment, options.template.as_ref());
+    Ok(folder::conclude(
         &options.run_dir,
-        &result,
+        result,
         &html,
-        &about.environment(None),
+        &environment,
         inconclusive,
-    )
-    .map_err(|d| vec![*d])?;
-    Ok(result)
+    ))
+}
+
+/// Takes the bench of all scenarios.
+fn taken_for(options: &TestOptions) -> Result<Taken, Vec<Diagnostic>> {
+    let rigs: Vec<Rig> = match &options.rig {
+        Some(path) => vec![load_rig(Some(path))?],
+        None => {
+            let own = options.scenarios.iter().filter(|s| s.mutant.is_none());
+            // A rig that cannot be read is told by its scenario.
+            own.filter_map(|s| rig_of(s, None).ok()).collect()
+        }
+    };
+    taken::take(&rigs, options.hardware.wait).map_err(|fault| vec![fault])
+}
+
+/// The command that recovers the bench, where there is one to recover.
+fn recovers(options: &TestOptions) -> Option<&str> {
+    let command = options.hardware.recover.as_deref();
+    command.filter(|_| !options.emulated)
+}
+
+/// Whether the bench was recovered in this run.
+enum Recovery {
+    /// It was not needed.
+    Ready,
+    /// It was, and the command succeeded.
+    Done,
+    /// It was, and the command failed, with why.
+    Failed(String),
+}
+
+impl Recovery {
+    fn of(outcome: Result<(), String>) -> Self {
+        match outcome {
+            Ok(()) => Self::Done,
+            Err(why) => Self::Failed(why),
+        }
+    }
+
+    /// Says it in the result.
+    fn note(&self, result: &mut RunResult) {
+        let (recovered, why) = match self {
+            Self::Ready => return,
+            Self::Done => (1, String::new()),
+            Self::Failed(why) => (0, format!("the bench could not be recovered: {why}")),
+        };
+        let counter = ("bench_recovered".to_owned(), recovered);
+        result.counters.more.extend([counter]);
+        if result.why.is_empty() {
+            result.why = why;
+        }
+    }
+}
+
+/// What the run folder says of a run that goes on, lest a kill take what has ended with it.
+struct Notes<'a> {
+    about: &'a About,
+    run_dir: &'a Path,
+    last: Option<std::time::Instant>,
+}
+
+/// Shortest time between two notes. Chosen: 500 ms; a note of a hundred scenarios takes some
+/// milliseconds, and a kill takes half a second of virtual time's work along.
+const NOTE_EVERY: Duration = Duration::from_millis(500);
+
+impl<'a> Notes<'a> {
+    fn of(about: &'a About, run_dir: &'a Path) -> Self {
+        Self {
+            about,
+            run_dir,
+            last: None,
+        }
+    }
+
+    /// Notes what has ended, and what begins now.
+    fn take(&mut self, begins: &str, ended: &[ScenarioResult]) {
+        if self.last.is_some_and(|last| last.elapsed() < NOTE_EVERY) {
+            return;
+        }
+        let mut note = self.about.under_way(&format!("`{begins}`"));
+        note.scenarios = ended.to_vec();
+        if let Err(fault) = folder::record(self.run_dir, &note) {
+            // The end of the run tells it again, if it is still so then.
+            tracing::warn!(message = "The record of the run could not be brought up to date.", %fault);
+        }
+        self.last = Some(std::time::Instant::now());
+    }
 }
 
 /// A name that every file system takes.
@@ -264,8 +402,6 @@ struct One<'a> {
 struct Done {
     result: ScenarioResult,
     counters: Counters,
-    root: Option<String>,
-    entries: u64,
 }
 
 impl One<'_> {
@@ -294,8 +430,6 @@ impl One<'_> {
         Done {
             result,
             counters: Counters::default(),
-            root: None,
-            entries: 0,
         }
     }
 
@@ -411,6 +545,22 @@ impl One<'_> {
         Ok(self.judge(&rig, &recording, &ended, played.afterwards))
     }
 
+    /// What of a bench of hardware was not there, in words: an emulated device is always where it is told.
+    fn absent(&self, rig: &Rig, recording: &SharedRecording) -> Option<String> {
+        if self.options.emulated {
+            return None;
+        }
+        let came = recording.with(|r| {
+            let online = r.events.iter().filter(|e| e.kind == "device_online");
+            online.filter_map(|e| e.device.clone()).collect::<Vec<_>>()
+        });
+        let names = rig.devices.iter().map(|device| &*device.id);
+        let absent: Vec<&str> = names
+            .filter(|name| !came.iter().any(|c| c == *name))
+            .collect();
+        (!absent.is_empty()).then(|| format!("{} never answered", absent.join(", ")))
+    }
+
     fn judge(
         &self,
         rig: &Rig,
@@ -418,7 +568,9 @@ impl One<'_> {
         ended: &Ended,
         afterwards: Option<Broken>,
     ) -> Done {
-        let evidence = self.evidence(rig, recording, ended);
+        let ledger = evidence::read_back(&self.run_dir, &ended.finished.ledger_root);
+        let summary = ledger.summary.clone();
+        let evidence = evidence_of(&self.run_dir, rig, recording, ended, ledger);
         let (checks, duration_s) = recording.with(|recording| {
             let checks: Vec<CheckResult> = self
                 .scenario
@@ -433,6 +585,7 @@ impl One<'_> {
             .iter()
             .chain(&ended.finished.faults)
             .cloned()
+            .chain(self.absent(rig, recording))
             .collect();
         let faults = (!faults.is_empty()).then(|| Broken::infrastructure(faults.join("; ")));
         let broken = afterwards.into_iter().chain(faults).reduce(Broken::and);
@@ -441,77 +594,60 @@ impl One<'_> {
             ScenarioResult::judge(self.scenario, run, why, checks, self.options.ignore_expect);
         result.seed = self.seed;
         result.duration_s = duration_s;
+        result.rig = rig.source.path.clone();
+        result.rig_hash = folder::hash(&rig.source.text);
+        result.ledger = Some(summary);
         (result.safe_end, result.fallbacks) = folder::safety(&ended.finished);
         Done {
             result,
             counters: folder::counters(&ended.finished),
-            root: (!ended.finished.ledger_root.is_empty())
-                .then(|| ended.finished.ledger_root.clone()),
-            entries: match &evidence.ledger.verification {
-                Verification::Holds { .. } => ledger_verify::verify(&self.run_dir).entries,
-                _ => 0,
-            },
         }
     }
+}
 
-    /// Reads ledger and market of the run back, for the checks that ask for them.
-    fn evidence(&self, rig: &Rig, recording: &SharedRecording, ended: &Ended) -> Evidence {
-        let counters = ended.finished.counters;
-        let verified = ledger_verify::verify(&self.run_dir);
-        let found = match ledger_node::entries(&self.run_dir) {
-            Ok(entries) => entries
-                .filter_map(Result::ok)
-                .filter(|e| matches!(e.atom.body().payload, ledger_core::Payload::Dispatch(_)))
-                .count() as u64,
-            Err(_) => 0,
-        };
-        let verification = if verified.is_ok() {
-            Verification::Holds {
-                root: ended.finished.ledger_root.clone(),
-            }
-        } else {
-            Verification::Broken(
-                verified
-                    .first_failure()
-                    .map_or_else(|| "it cannot be read".to_owned(), ToString::to_string),
-            )
-        };
-        let market = rig.market.as_ref().map(|market| {
-            // A cleared interval begins after its gate, and is settled when its meters were read.
-            let due_after = runtime::desk::GATE + market.interval + runtime::desk::METER_LAG;
-            let (ended_intervals, settled) = recording.with(|r| {
-                let last = r.events.iter().map(|e| e.at).max().unwrap_or(r.ended);
-                let of_kind = |kind: &'static str| r.events.iter().filter(move |e| e.kind == kind);
-                let due = of_kind("market_cleared")
-                    .filter(|e| e.at + due_after + rig.control.period <= last)
-                    .count();
-                (due as u64, of_kind("market_settled").count() as u64)
-            });
-            MarketEvidence {
-                intervals_ended: ended_intervals,
-                intervals_settled: settled,
-                sum_u: ended
-                    .finished
-                    .accounts
-                    .iter()
-                    .filter_map(|(_, amount)| amount.parse::<i128>().ok())
-                    .sum(),
-                unaccounted_mwh: ended.finished.unaccounted_mwh,
-                replay: replay_of(&self.run_dir),
-                // What cannot be read is told by the replay, and shows nothing.
-                books: runtime::desk::books(&self.run_dir).unwrap_or_default(),
-            }
+/// What ledger, market and buses say, for the checks that ask for them.
+fn evidence_of(
+    run_dir: &Path,
+    rig: &Rig,
+    recording: &SharedRecording,
+    ended: &Ended,
+    ledger: evidence::Found,
+) -> Evidence {
+    let market = rig.market.as_ref().map(|market| {
+        // A cleared interval begins after its gate, and is settled when its meters were read.
+        let due_after = runtime::desk::GATE + market.interval + runtime::desk::METER_LAG;
+        let (ended_intervals, settled) = recording.with(|r| {
+            let last = r.events.iter().map(|e| e.at).max().unwrap_or(r.ended);
+            let of_kind = |kind: &'static str| r.events.iter().filter(move |e| e.kind == kind);
+            let due = of_kind("market_cleared")
+                .filter(|e| e.at + due_after + rig.control.period <= last)
+                .count();
+            (due as u64, of_kind("market_settled").count() as u64)
         });
-        Evidence {
-            ledger: LedgerEvidence {
-                dispatches: counters.dispatches,
-                // What was recorded too late was held back, and the ledger says so.
-                dispatches_logged: found.saturating_sub(ended.finished.held_back),
-                verification,
-            },
-            market,
-            links: links(rig, &ended.finished.links),
+        MarketEvidence {
+            intervals_ended: ended_intervals,
+            intervals_settled: settled,
+            sum_u: ended
+                .finished
+                .accounts
+                .iter()
+                .filter_map(|(_, amount)| amount.parse::<i128>().ok())
+                .sum(),
+            unaccounted_mwh: ended.finished.unaccounted_mwh,
+            replay: replay_of(run_dir),
+            // What cannot be read is told by the replay, and shows nothing.
+            books: runtime::desk::books(run_dir).unwrap_or_default(),
         }
+    });
+    Evidence {
+        ledger: LedgerEvidence {
+            dispatches: ended.finished.counters.dispatches,
+            // What was recorded too late was held back, and the ledger says so.
+            dispatches_logged: ledger.dispatches.saturating_sub(ended.finished.held_back),
+            verification: ledger.verification,
+        },
+        market,
+        links: links(rig, &ended.finished.links),
     }
 }
 

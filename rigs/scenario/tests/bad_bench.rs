@@ -138,6 +138,8 @@ check = [
             shard: None,
             baseline: None,
             listen: None,
+            template: None,
+            hardware: scenario::runner::Hardware::default(),
             run_dir,
             command: Vec::new(),
             id: "estop".into(),

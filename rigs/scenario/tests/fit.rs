@@ -141,6 +141,8 @@ check = [{ ledger = "complete" }]
         shard: None,
         baseline: None,
         listen: None,
+        template: None,
+        hardware: scenario::runner::Hardware::default(),
         run_dir: folder.path().to_path_buf(),
         command: Vec::new(),
         id: "real".into(),

@@ -156,6 +156,8 @@ fn a_real_bench_leaves_wrong_devices_out() {
         shard: None,
         baseline: None,
         listen: None,
+        template: None,
+        hardware: scenario::runner::Hardware::default(),
         run_dir: folder.path().to_path_buf(),
         command: Vec::new(),
         id: "test".into(),

@@ -24,6 +24,8 @@ fn play(text: &str) -> ScenarioResult {
         shard: None,
         baseline: None,
         listen: None,
+        template: None,
+        hardware: scenario::runner::Hardware::default(),
         run_dir: folder.path().to_path_buf(),
         command: Vec::new(),
         id: "phases".into(),

@@ -1,34 +1,29 @@
 //! `gridrig report`: what came of runs, opened, compared, put together, exported.
 
+mod export;
 mod svp;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use clap::{Args, Subcommand, ValueEnum};
-use runtime::telemetry::SAMPLES_FILE;
-use scenario::folder::About;
-use scenario::report::compare::{Budgets, Comparison};
-use scenario::report::html::scenario_report;
+use clap::{Args, Subcommand};
+use scenario::folder::{About, REPORT_FILE, RESULT_FILE, hold};
+use scenario::report::budgets::{Allowance, Budget, Budgets, share};
+use scenario::report::compare::Comparison;
+use scenario::report::html;
 use scenario::report::junit::InconclusiveAs;
 use scenario::report::merge::merge;
-use scenario::report::result::RunResult;
+use scenario::report::result::{RunResult, Status};
+use scenario::report::template::Template;
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 
+use self::export::Format;
 use super::test::Inconclusive;
 use crate::codes::usage;
 use crate::folder;
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
-
-/// The result of a run, for machines.
-const RESULT_FILE: &str = "result.json";
-
-/// The report of a run, for people.
-const REPORT_FILE: &str = "report.html";
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
@@ -44,6 +39,9 @@ enum What {
     Open {
         /// The run folder.
         run: PathBuf,
+        /// Lay it out anew: dispatch-transition, hil-commissioning, der-conformance, or a file of your own.
+        #[arg(long, value_name = "NAME")]
+        template: Option<String>,
     },
     /// Compare two runs; what got worse is a failure (exit code 1).
     Diff {
@@ -54,9 +52,12 @@ enum What {
         /// By how much every value may differ, as a share of the earlier one [default: by anything].
         #[arg(long, value_name = "SHARE", value_parser = share)]
         within: Option<f64>,
-        /// The same for checks whose name contains the word; may be repeated, the last that fits counts.
+        /// The same for checks of this kind, or whose name contains the word; may be repeated, the last that fits counts.
         #[arg(long, value_name = "WORD=SHARE", value_parser = budget)]
         budget: Vec<(String, f64)>,
+        /// A file of budgets; `--within` and `--budget` are laid over it.
+        #[arg(long, value_name = "FILE")]
+        budgets: Option<PathBuf>,
     },
     /// Put the parts of a run together that `gridrig test --shard` has made.
     Merge {
@@ -66,6 +67,9 @@ enum What {
         /// The run folder; it must be new or empty (by default a new one under `out/`).
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Layout of the report: dispatch-transition, hil-commissioning, der-conformance, or a file.
+        #[arg(long, value_name = "NAME")]
+        template: Option<String>,
         /// How JUnit shows an inconclusive scenario.
         #[arg(long, value_enum, default_value_t)]
         inconclusive: Inconclusive,
@@ -83,28 +87,6 @@ enum What {
     },
 }
 
-/// How a table is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Comma-separated, units in a column of their own.
-    #[default]
-    Csv,
-    /// Tables with the columns of the SunSpec System Validation Platform: one for each device, and a summary.
-    Svp,
-}
-
-/// `5%` or `0.05`.
-fn share(text: &str) -> Result<f64, String> {
-    let (number, unit) = match text.strip_suffix('%') {
-        Some(percent) => (percent, 100.0),
-        None => (text, 1.0),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value / unit),
-        _ => Err("write it like `5%`".into()),
-    }
-}
-
 fn budget(text: &str) -> Result<(String, f64), String> {
     let parts = text.rsplit_once('=').filter(|(word, _)| !word.is_empty());
     let (word, of) = parts.ok_or("write it like `t90=5%`")?;
@@ -114,38 +96,53 @@ fn budget(text: &str) -> Result<(String, f64), String> {
 /// Runs it.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     match arguments.what {
-        What::Open { run } => open(&run, terminal),
+        What::Open { run, template } => open(&run, template.as_deref(), terminal),
         What::Diff {
             before,
             now,
             within,
             budget,
+            budgets: file,
         } => {
-            let budgets = Budgets {
-                all: within,
-                named: budget,
-            };
-            diff(&before, &now, &budgets, terminal)
+            let mut allowed = file
+                .as_deref()
+                .map(budgets)
+                .transpose()?
+                .unwrap_or_default();
+            allowed.all = within.or(allowed.all);
+            allowed
+                .named
+                .extend(budget.into_iter().map(|(check, share)| Budget {
+                    check,
+                    allowance: Allowance {
+                        within: Some(share),
+                        ..Allowance::default()
+                    },
+                    ..Budget::default()
+                }));
+            diff(&before, &now, &allowed, terminal)
         }
         What::Merge {
             parts,
             out,
+            template,
             inconclusive,
-        } => put_together(&parts, out.as_deref(), inconclusive, terminal),
-        What::Export {
-            run,
-            format: Format::Csv,
-            out,
-        } => export(&run, out.as_deref(), terminal),
-        What::Export {
-            run,
-            format: Format::Svp,
-            out,
-        } => svp::export(&run, &out.unwrap_or_default(), terminal),
+        } => {
+            let layout = template.as_deref().map(Template::find).transpose()?;
+            put_together(
+                &parts,
+                out.as_deref(),
+                layout.as_ref(),
+                inconclusive,
+                terminal,
+            )
+        }
+        What::Export { run, format, out } => export::run(&run, format, out.as_deref(), terminal),
     }
 }
 
-/// The result of a run; `run` is its folder or the file itself.
+/// The result of a run; `run` is its folder or the file itself. Of a run that was killed it is what its
+/// record says until then, and why it says no more.
 pub(super) fn read(run: &Path) -> Result<RunResult, Problem> {
     let path = match run.is_dir() {
         true => run.join(RESULT_FILE),
@@ -159,7 +156,40 @@ pub(super) fn read(run: &Path) -> Result<RunResult, Problem> {
         ))
     };
     let text = std::fs::read_to_string(&path).map_err(|e| fail(e.to_string()))?;
-    RunResult::from_json(&text).map_err(|e| fail(e.to_string()))
+    let mut result = RunResult::from_json(&text).map_err(|e| fail(e.to_string()))?;
+    if result.status == Status::Running {
+        if run.is_dir() && hold::is_held(run) {
+            return Err(Problem::usage(usage(
+                "C026",
+                format!("the run {} still goes on", run.display()),
+                "wait for its end; its samples can be exported at any time",
+            )));
+        }
+        result.why = format!(
+            "its runner was killed, or could not write its result: {}",
+            result.why
+        );
+    }
+    Ok(result)
+}
+
+/// As [`read`], with the pictures that its folder holds.
+fn read_with_pictures(run: &Path) -> Result<RunResult, Problem> {
+    let mut result = read(run)?;
+    scenario::folder::pictures_of(run, &mut result);
+    Ok(result)
+}
+
+/// The budgets of a file.
+pub(super) fn budgets(path: &Path) -> Result<Budgets, Problem> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Problem::usage(usage(
+            "C003",
+            format!("the budgets {}: {e}", path.display()),
+            "name a file with `within` or `[[budget]]`",
+        ))
+    })?;
+    Budgets::read(&path.display().to_string(), &text).map_err(Problem::from)
 }
 
 /// Tells people what a run has changed.
@@ -172,8 +202,35 @@ pub(super) fn tell(changes: &Comparison, terminal: &Terminal) {
     }
 }
 
-fn open(run: &Path, terminal: &Terminal) -> Outcome {
-    let path = run.join(REPORT_FILE);
+/// The report of a run, written anew where a layout is asked for, or where the one that is there was
+/// written before the run was killed.
+fn written(run: &Path, template: Option<&str>) -> Result<PathBuf, Problem> {
+    let layout = template.map(Template::find).transpose()?;
+    let is_there = run.join(REPORT_FILE).exists();
+    if layout.is_none() && (is_there && scenario::folder::has_ended(run) || !run.is_dir()) {
+        return Ok(run.join(REPORT_FILE));
+    }
+    let result = read_with_pictures(run)?;
+    if layout.is_some() && result.scenarios.is_empty() {
+        return Err(Problem::usage(usage(
+            "C027",
+            format!("the run {} holds no scenario to lay out", run.display()),
+            "name the folder of a `gridrig test`",
+        )));
+    }
+    let environment = scenario::folder::environment_in(run).unwrap_or_default();
+    let stem = template.map(Path::new).and_then(Path::file_stem);
+    let name = stem.map_or_else(
+        || REPORT_FILE.to_owned(),
+        |stem| format!("report-{}.html", stem.to_string_lossy()),
+    );
+    let html = html::report(&result, &environment, layout.as_ref());
+    scenario::folder::write_report(run, &name, &html)?;
+    Ok(run.join(name))
+}
+
+fn open(run: &Path, template: Option<&str>, terminal: &Terminal) -> Outcome {
+    let path = written(run, template)?;
     let path = path.canonicalize().map_err(|e| {
         Problem::usage(usage(
             "C004",
@@ -203,7 +260,13 @@ fn open(run: &Path, terminal: &Terminal) -> Outcome {
 }
 
 fn diff(before: &Path, now: &Path, budgets: &Budgets, terminal: &Terminal) -> Outcome {
-    let changes = Comparison::of(&read(before)?, &read(now)?, budgets);
+    let (before, now) = (read(before)?, read(now)?);
+    for run in [&before, &now] {
+        if run.status == Status::Running {
+            terminal.say(format!("{}: {}", run.id, run.why));
+        }
+    }
+    let changes = Comparison::of(&before, &now, budgets);
     let verdict = match changes.is_regression() {
         true => Verdict::Fail,
         false => Verdict::Pass,
@@ -225,10 +288,12 @@ fn diff(before: &Path, now: &Path, budgets: &Budgets, terminal: &Terminal) -> Ou
 fn put_together(
     parts: &[PathBuf],
     out: Option<&Path>,
+    template: Option<&Template>,
     inconclusive: Inconclusive,
     terminal: &Terminal,
 ) -> Outcome {
-    let read_all: Result<Vec<RunResult>, Problem> = parts.iter().map(|part| read(part)).collect();
+    let read_all: Result<Vec<RunResult>, Problem> =
+        parts.iter().map(|part| read_with_pictures(part)).collect();
     let read_all = read_all?;
     let attempt = folder::make(out, "report", About::default())?;
     let whole = merge(&attempt.about.id, read_all).map_err(|e| {
@@ -242,17 +307,19 @@ fn put_together(
         seed: whole.seed,
         ..attempt.about.clone()
     };
-    scenario::folder::write(
+    let environment = about.environment_of(&whole);
+    let html = html::report(&whole, &environment, template);
+    let whole = scenario::folder::conclude(
         &attempt.dir,
-        &whole,
-        &scenario_report(&whole),
-        &about.environment(None),
+        whole,
+        &html,
+        &environment,
         match inconclusive {
             Inconclusive::Error => InconclusiveAs::Error,
             Inconclusive::Skip => InconclusiveAs::Skipped,
         },
-    )
-    .map_err(|fault| attempt.failed(Problem::from(*fault)))?;
+    );
+    terminal.draw(&whole.unwritten);
     terminal.result(
         || serde_json::to_value(&whole).unwrap_or(Value::Null),
         || super::test::table(&whole),
@@ -262,90 +329,6 @@ fn put_together(
         attempt.dir.display()
     ));
     Ok(whole.verdict)
-}
-
-/// The samples below a run folder: its own, or those of its scenarios, with their folder's name.
-fn samples(run: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
-    let own = run.join(SAMPLES_FILE);
-    if own.exists() {
-        return Ok(vec![(String::new(), own)]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(run)? {
-        let entry = entry?;
-        let path = entry.path().join(SAMPLES_FILE);
-        if path.exists() {
-            found.push((entry.file_name().to_string_lossy().into_owned(), path));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn export(run: &Path, out: Option<&Path>, terminal: &Terminal) -> Outcome {
-    let no_run = |what: String| {
-        Problem::usage(usage(
-            "C004",
-            format!("the run {}: {what}", run.display()),
-            "name a run folder that holds samples",
-        ))
-    };
-    let files = samples(run).map_err(|e| no_run(e.to_string()))?;
-    if files.is_empty() {
-        return Err(no_run(format!("there is no {SAMPLES_FILE} in it")));
-    }
-    let mut sink: Box<dyn Write> = match out {
-        None => Box::new(std::io::stdout().lock()),
-        Some(path) => {
-            let file = File::create_new(path).map_err(|e| cannot_write(path, &e))?;
-            Box::new(BufWriter::new(file))
-        }
-    };
-    let target = out.unwrap_or(Path::new("standard output"));
-    let mut rows = 0;
-    for (place, (scenario, path)) in files.iter().enumerate() {
-        let file = File::open(path).map_err(|e| no_run(e.to_string()))?;
-        let lines = zstd::stream::Decoder::new(file).map_err(|e| no_run(e.to_string()))?;
-        for (number, line) in BufReader::new(lines).lines().enumerate() {
-            let line = match line {
-                Ok(line) => line,
-                // A run that was killed ends in the middle of a frame: all before it stands.
-                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                    terminal.say(format!("{} ends early: the run was killed", path.display()));
-                    break;
-                }
-                Err(e) => {
-                    let what = format!("{} cannot be read any further: {e}", path.display());
-                    let help = "take another copy of the run, if there is one";
-                    return Err(Problem::usage(usage("C010", what, help)));
-                }
-            };
-            let written = match (number, place) {
-                (0, 0) => writeln!(sink, "scenario,{line}"),
-                (0, _) => Ok(()),
-                _ => {
-                    rows += 1;
-                    writeln!(sink, "{scenario},{line}")
-                }
-            };
-            match written {
-                // Whoever reads has had enough.
-                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => return Ok(Verdict::Pass),
-                written => written.map_err(|e| cannot_write(target, &e))?,
-            }
-        }
-    }
-    sink.flush().map_err(|e| cannot_write(target, &e))?;
-    terminal.say(format!("{rows} samples were written."));
-    Ok(Verdict::Pass)
-}
-
-fn cannot_write(path: &Path, e: &std::io::Error) -> Problem {
-    Problem::usage(usage(
-        "C003",
-        format!("{} cannot be written: {e}", path.display()),
-        "make room, or name a new file with `--out`",
-    ))
 }
 
 #[cfg(test)]

@@ -5,17 +5,18 @@ mod github;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use document::{Diagnostic, Source};
 use runtime::web::Tokens;
 use scenario::fit;
 use scenario::folder::About;
-use scenario::report::compare::Budgets;
 use scenario::report::merge::Shard;
 use scenario::report::number;
 use scenario::report::result::RunResult;
-use scenario::runner::{self, TestOptions};
+use scenario::report::template::Template;
+use scenario::runner::{self, Baseline, Hardware, TestOptions};
 use scenario::script::{self, Scenario};
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
@@ -75,9 +76,23 @@ pub struct Arguments {
     /// Name the scenarios that would run, and run none.
     #[arg(long)]
     list: bool,
-    /// An earlier run whose values are compared; it changes no verdict.
+    /// An earlier run whose values are compared; it changes no verdict, unless there are budgets.
     #[arg(long, value_name = "RUN")]
     baseline: Option<PathBuf>,
+    /// A file that says by how much values may differ from the baseline; more than that is a failure.
+    #[arg(long, value_name = "FILE", requires = "baseline")]
+    budgets: Option<PathBuf>,
+    /// On hardware: wait so long for a bench that another run has [default: not at all].
+    #[arg(long, value_name = "TIME", value_parser = super::live::time)]
+    wait: Option<Duration>,
+    /// On hardware: a command of the shell that switches the bench off and on, and returns when it is up
+    /// again; run once, when the bench was not there, and the scenario after it once more.
+    #[arg(long, value_name = "COMMAND")]
+    recover: Option<String>,
+    /// Layout of the report: dispatch-transition, hil-commissioning, der-conformance, or a file
+    /// [default: in the order in which the scenarios ran].
+    #[arg(long, value_name = "NAME")]
+    report_template: Option<String>,
     /// The run folder; it must be new or empty (by default a new one under `out/`).
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -106,6 +121,13 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         On::Sim => Speed::Max,
         On::Bench => Speed::Real,
     });
+    if arguments.on == On::Sim && (arguments.wait.is_some() || arguments.recover.is_some()) {
+        return Err(Problem::usage(usage(
+            "C001",
+            "an emulated bench is nobody else's, and needs no recovering",
+            "use `--on bench`, or leave out `--wait` and `--recover`",
+        )));
+    }
     if speed == Speed::Max && arguments.on == On::Bench {
         return Err(Problem::usage(usage(
             "C002",
@@ -133,6 +155,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         on: arguments.on.word().into(),
         speed: if speed == Speed::Max { "max" } else { "1" }.into(),
         seed: arguments.seed,
+        shard: arguments.shard.map(|(part, of)| Shard { part, of }),
         ..About::default()
     };
     let attempt = folder::make(arguments.out.as_deref(), "test", about)?;
@@ -218,8 +241,22 @@ fn start(
         .baseline
         .as_deref()
         .map(super::report::read)
-        .transpose()?
-        .map(|before| (before, Budgets::default()));
+        .transpose()?;
+    let budgets = arguments
+        .budgets
+        .as_deref()
+        .map(super::report::budgets)
+        .transpose()?;
+    let template = arguments
+        .report_template
+        .as_deref()
+        .map(Template::find)
+        .transpose()?;
+    let baseline = baseline.map(|before| Baseline {
+        before,
+        binds: budgets.is_some(),
+        budgets: budgets.unwrap_or_default(),
+    });
     if let Some(rig) = &arguments.rig {
         // A faulty rig is told once, with its places, and not by every scenario.
         rig_file::load(Some(rig), terminal)?;
@@ -227,9 +264,7 @@ fn start(
     let (found, chosen) = choose(arguments, selection, terminal)?;
     if chosen.is_empty() {
         let why = format!("none of {found} scenarios was selected");
-        attempt.conclude(Verdict::NothingSelected, &why, |result| {
-            result.shard = arguments.shard.map(|(part, of)| Shard { part, of });
-        })?;
+        attempt.conclude(Verdict::NothingSelected, &why, |_| ())?;
         return Err(nothing_selected(why));
     }
     let emulated = arguments.on == On::Sim;
@@ -250,9 +285,14 @@ fn start(
             repeat: arguments.repeat,
             ignore_expect: arguments.ignore_expect,
             inconclusive_as_skipped: arguments.inconclusive == Inconclusive::Skip,
-            shard: arguments.shard.map(|(part, of)| Shard { part, of }),
+            shard: attempt.about.shard,
             baseline,
             listen: page(arguments.listen, terminal)?,
+            template,
+            hardware: Hardware {
+                wait: arguments.wait.unwrap_or_default(),
+                recover: arguments.recover.clone(),
+            },
             run_dir: attempt.dir.clone(),
             command: attempt.about.command.clone(),
             id: attempt.about.id.clone(),
@@ -356,6 +396,13 @@ fn tell(result: &RunResult, attempt: &Attempt, terminal: &Terminal) {
     }
     github::tell(result);
     let dir = attempt.dir.display();
+    if !result.unwritten.is_empty() {
+        terminal.draw(&result.unwritten);
+        terminal.say(format!(
+            "Samples, events, journal and ledger of each scenario are in {dir}, as far as they were recorded."
+        ));
+        return;
+    }
     terminal.say(format!("The run folder is {dir}; see {dir}/report.html."));
 }
 
@@ -378,6 +425,9 @@ pub(super) fn table(result: &RunResult) -> String {
     }
     let counts: Vec<String> = counts.iter().map(|(w, n)| format!("{n} {w}")).collect();
     text.push_str(&format!("{}: {}", result.verdict, counts.join(", ")));
+    if !result.why.is_empty() {
+        text.push_str(&format!("\n               {}", result.why));
+    }
     text
 }
 

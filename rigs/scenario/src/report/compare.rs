@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::budgets::{Allowance, Budgets};
 use super::number;
 use super::result::{RunResult, ScenarioResult};
 use crate::check::CheckResult;
@@ -25,17 +26,16 @@ pub struct Drift {
     pub now: f64,
     /// Unit of both.
     pub unit: String,
-    /// By how much it may differ, as a share of the earlier value; `None` = by anything.
-    pub budget: Option<f64>,
+    /// By how much it may differ; `None` = by anything.
+    pub budget: Option<Allowance>,
 }
 
 impl Drift {
-    /// Whether it went further than its budget. From zero every step is too far.
+    /// Whether it went further than its budget.
     #[must_use]
     pub fn is_too_far(&self) -> bool {
-        // A budget of exactly what was drifted is kept: the share is a decimal number.
-        let kept = |share: f64| (self.now - self.before).abs() <= share * self.before.abs() + 1e-12;
-        self.budget.is_some_and(|share| !kept(share))
+        let exceeds = |a: &Allowance| a.is_exceeded(self.before, self.now, &self.unit);
+        self.budget.as_ref().is_some_and(exceeds)
     }
 
     /// `1.2 -> 1.3 s (+0.1, +8.33 %)`.
@@ -74,26 +74,6 @@ impl Turn {
     #[must_use]
     pub fn is_worse(&self) -> bool {
         self.before.worse(self.now) == self.now
-    }
-}
-
-/// By how much values may differ.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Budgets {
-    /// For every check, as a share of the earlier value; `None` = by anything.
-    pub all: Option<f64>,
-    /// For checks whose name contains the word; the last one that fits counts.
-    pub named: Vec<(String, f64)>,
-}
-
-impl Budgets {
-    fn of(&self, check: &str) -> Option<f64> {
-        let named = self.named.iter().rev();
-        named
-            .clone()
-            .find(|(word, _)| check.contains(word.as_str()))
-            .map(|(_, share)| *share)
-            .or(self.all)
     }
 }
 
@@ -157,7 +137,7 @@ impl Comparison {
                     before: a,
                     now: b,
                     unit: check.unit.clone(),
-                    budget: budgets.of(&check.name),
+                    budget: budgets.of(&now.name, &check.name, &check.kind),
                 });
             }
         }
@@ -172,9 +152,19 @@ impl Comparison {
     /// Whether anything got worse than it may.
     #[must_use]
     pub fn is_regression(&self) -> bool {
-        !self.gone.is_empty()
-            || self.turns.iter().any(Turn::is_worse)
-            || self.drifts.iter().any(Drift::is_too_far)
+        self.regressions() > 0
+    }
+
+    /// How many things got worse than they may.
+    #[must_use]
+    pub fn regressions(&self) -> usize {
+        let turns = self.turns.iter().filter(|turn| turn.is_worse()).count();
+        let drifts = self
+            .drifts
+            .iter()
+            .filter(|drift| drift.is_too_far())
+            .count();
+        self.gone.len() + turns + drifts
     }
 
     /// Whether the two runs say the same.

@@ -17,6 +17,9 @@ pub struct Environment {
     pub rig: String,
     /// Hash of the rig with all that it inherits, hexadecimal.
     pub rig_hash: String,
+    /// The same for each rig that scenarios ran on, by its file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rigs: BTreeMap<String, String>,
     /// Seed of everything random.
     pub seed: u64,
     /// Offset of the clock from its reference in milliseconds; `None` = not known.

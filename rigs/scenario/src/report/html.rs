@@ -1,38 +1,35 @@
 //! `report.html` of scenarios: verdict and table first, then a picture for each check.
 
 use super::compare::Comparison;
+use super::environment::Environment;
+use super::footer::{footer, signed};
 use super::repeats::Repeated;
-use super::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
+use super::result::{Counters, RunResult, ScenarioResult};
 use super::safety::safety;
+use super::template::Template;
+use super::templated::templated_report;
 use super::{charts, escape, number};
 use crate::check::CheckResult;
 use crate::verdict::Expect;
 
+/// The report in a layout, or, without one, in the order in which the scenarios ran.
+#[must_use]
+pub fn report(
+    result: &RunResult,
+    environment: &Environment,
+    template: Option<&Template>,
+) -> String {
+    match template {
+        Some(template) => templated_report(result, environment, template),
+        None => scenario_report(result, environment),
+    }
+}
+
 /// The whole report as one file without a script.
 #[must_use]
-pub fn scenario_report(result: &RunResult) -> String {
-    let passed = result.scenarios.iter().filter(|s| is_good(s)).count();
-    let headline = if result.why.is_empty() {
-        format!("{passed} of {} scenarios passed", result.scenarios.len())
-    } else {
-        result.why.clone()
-    };
-    let mut body = head(result.verdict.word(), &result.id, &headline);
-    body.push_str(&facts(&[
-        ("rig", result.rig.clone()),
-        ("on", format!("{}, speed {}", result.on, result.speed)),
-        ("seed", result.seed.to_string()),
-        ("started", result.started_utc.clone()),
-        ("ended", result.ended_utc.clone()),
-        ("exit code", result.exit_code.to_string()),
-        (
-            "part",
-            result
-                .shard
-                .map_or_else(String::new, |s| format!("{} of {}", s.part, s.of)),
-        ),
-        ("put together from", result.parts.join(", ")),
-    ]));
+pub fn scenario_report(result: &RunResult, environment: &Environment) -> String {
+    let mut body = head(result.verdict.word(), &result.id, &headline(result));
+    body.push_str(&facts(&facts_of(result)));
     if let Some(changes) = &result.changes {
         body.push_str(&changed(changes));
     }
@@ -47,8 +44,37 @@ pub fn scenario_report(result: &RunResult) -> String {
     let rows: Vec<(&str, String)> = rows.iter().map(|(n, c)| (*n, c.to_string())).collect();
     body.push_str(&facts(&rows));
     body.push_str(&missing(&result.counters));
-    body.push_str(&footer(&result.ledger, &result.gridrig));
+    body.push_str(&footer(result, environment));
     page(&format!("{}: {}", result.verdict, result.id), &body)
+}
+
+/// What came out, in a line.
+pub(super) fn headline(result: &RunResult) -> String {
+    let passed = result.scenarios.iter().filter(|s| is_good(s)).count();
+    if result.why.is_empty() {
+        format!("{passed} of {} scenarios passed", result.scenarios.len())
+    } else {
+        result.why.clone()
+    }
+}
+
+/// How the run was made, as names with values.
+pub(super) fn facts_of(result: &RunResult) -> Vec<(&'static str, String)> {
+    vec![
+        ("rig", result.rig.clone()),
+        ("on", format!("{}, speed {}", result.on, result.speed)),
+        ("seed", result.seed.to_string()),
+        ("started", result.started_utc.clone()),
+        ("ended", result.ended_utc.clone()),
+        ("exit code", result.exit_code.to_string()),
+        (
+            "part",
+            result
+                .shard
+                .map_or_else(String::new, |s| format!("{} of {}", s.part, s.of)),
+        ),
+        ("put together from", result.parts.join(", ")),
+    ]
 }
 
 fn is_good(scenario: &ScenarioResult) -> bool {
@@ -104,37 +130,8 @@ pub(super) fn missing(counters: &Counters) -> String {
         })
 }
 
-/// The foot with the root of the ledger.
-pub(super) fn footer(ledger: &LedgerSummary, gridrig: &str) -> String {
-    let ledger = match &ledger.root {
-        None => "This run kept no ledger.".to_owned(),
-        Some(root) => {
-            let verified = match ledger.verified {
-                Some(true) => "verified",
-                Some(false) => "does NOT verify",
-                None => "not verified",
-            };
-            let shared = match (ledger.nodes, ledger.not_final) {
-                (Some((there, all)), Some(open)) => {
-                    format!("; {there} of {all} nodes at the end, {open} entries not final")
-                }
-                _ => String::new(),
-            };
-            format!(
-                "Ledger: {} entries, {verified}, root <code>{}</code>{shared}",
-                ledger.entries,
-                escape(root)
-            )
-        }
-    };
-    format!(
-        "<footer><p>{ledger}</p><p>gridrig {}</p></footer>",
-        escape(gridrig)
-    )
-}
-
 /// What has changed since the run that it was compared with, regressions in the colour of a failure.
-fn changed(changes: &Comparison) -> String {
+pub(super) fn changed(changes: &Comparison) -> String {
     let mut rows = String::new();
     let mut row = |word: &str, class: &str, what: &str, how: &str| {
         rows.push_str(&format!(
@@ -175,7 +172,7 @@ fn changed(changes: &Comparison) -> String {
     )
 }
 
-fn repeated(repeats: &[Repeated]) -> String {
+pub(super) fn repeated(repeats: &[Repeated]) -> String {
     if repeats.is_empty() {
         return String::new();
     }
@@ -239,7 +236,7 @@ fn overview_row(i: usize, k: usize, check: &CheckResult) -> String {
 }
 
 /// The value with its unit; with its uncertainty where both have the same unit.
-fn value(check: &CheckResult) -> String {
+pub(super) fn value(check: &CheckResult) -> String {
     let Some(value) = check.value else {
         return "none".to_owned();
     };
@@ -252,7 +249,7 @@ fn value(check: &CheckResult) -> String {
         .to_owned()
 }
 
-fn allowed(check: &CheckResult) -> String {
+pub(super) fn allowed(check: &CheckResult) -> String {
     let unit = &check.unit;
     let text = match (check.lower, check.upper) {
         (Some(low), Some(high)) if low == high => format!("{} {unit}", number(low)),
@@ -264,20 +261,23 @@ fn allowed(check: &CheckResult) -> String {
     text.trim().to_owned()
 }
 
-fn evidence(check: &CheckResult) -> String {
+pub(super) fn evidence(check: &CheckResult) -> String {
     match (check.from_s, check.to_s) {
         (Some(from), Some(to)) => format!("{} to {} s", number(from), number(to)),
         _ => String::new(),
     }
 }
 
-fn section(i: usize, scenario: &ScenarioResult) -> String {
+pub(super) fn section(i: usize, scenario: &ScenarioResult) -> String {
     let mut meta = vec![scenario.file.clone()];
     if !scenario.tags.is_empty() {
         meta.push(format!("tags: {}", scenario.tags.join(", ")));
     }
     meta.extend(scenario.source.iter().map(|s| format!("after {s}")));
     meta.push(format!("seed {}", scenario.seed));
+    if !scenario.rig.is_empty() {
+        meta.push(format!("rig {}", scenario.rig));
+    }
     meta.push(format!("{} s", number(scenario.duration_s)));
     if scenario.expect == Expect::Fail {
         meta.push("a known-bad device: a check must fail".to_owned());
@@ -295,7 +295,7 @@ fn section(i: usize, scenario: &ScenarioResult) -> String {
         escape(&scenario.name),
         escape(&meta.join(" · ")),
         escape(&reason),
-        checks.concat(),
+        checks.concat() + &scenario.ledger.as_ref().map_or_else(String::new, signed),
         word = scenario.verdict.word(),
         shown = scenario.verdict.word().replace('_', " "),
     )

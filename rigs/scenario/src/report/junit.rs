@@ -35,7 +35,8 @@ pub fn junit(result: &RunResult, inconclusive: InconclusiveAs) -> Result<String,
     for scenario in &result.scenarios {
         report.add_test_suite(suite(result, scenario, inconclusive));
     }
-    if result.scenarios.is_empty() && result.verdict != Verdict::Pass {
+    // What befell the run as a whole, a killed runner say, is no scenario's and must show.
+    if result.verdict != Verdict::Pass && (result.scenarios.is_empty() || !result.why.is_empty()) {
         let status = status(result.verdict, &result.why, inconclusive);
         let mut suite = TestSuite::new("gridrig");
         suite.add_test_case(TestCase::new("run", status));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::repeats;
-use super::result::{LedgerSummary, RunResult, ScenarioResult};
+use super::result::{LedgerSummary, RunResult, ScenarioResult, Status};
 use crate::verdict::Verdict;
 
 /// Which part of a run this is.
@@ -120,11 +120,10 @@ fn together(id: &str, parts: &[RunResult]) -> RunResult {
     for part in &parts[1..] {
         whole.counters.add(&part.counters);
     }
-    whole.ledger = LedgerSummary {
-        entries: parts.iter().map(|part| part.ledger.entries).sum(),
-        ..LedgerSummary::default()
-    };
     whole.scenarios = in_turn(parts.iter().map(|part| part.scenarios.as_slice()));
+    whole.ledger = LedgerSummary::of_scenarios(&whole.scenarios);
+    // A part whose runner was killed says so by its verdict; the whole has ended.
+    whole.status = Status::Ended;
     whole.repeats = repeats::of(&whole.scenarios);
     // A part to which no scenario fell says so; the whole has none only if all parts say it.
     let worst = Verdict::worst(
@@ -133,8 +132,15 @@ fn together(id: &str, parts: &[RunResult]) -> RunResult {
             .map(|part| part.verdict)
             .filter(|v| *v != Verdict::NothingSelected),
     );
-    let why = parts.iter().find(|part| part.verdict == worst);
-    whole.why = why.map_or_else(String::new, |part| part.why.clone());
+    let told = parts.iter().filter(|part| !part.why.is_empty());
+    let told = told.filter(|part| part.verdict != Verdict::NothingSelected);
+    let told: Vec<String> = told
+        .map(|part| match part.shard {
+            Some(shard) => format!("part {}: {}", shard.part, part.why),
+            None => part.why.clone(),
+        })
+        .collect();
+    whole.why = told.join("; ");
     let nothing = whole.scenarios.is_empty() && worst == Verdict::Pass;
     whole.judged(if nothing {
         Verdict::NothingSelected

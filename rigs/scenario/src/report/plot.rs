@@ -3,6 +3,8 @@
 //! Long series are thinned to the lowest and highest value of each column, so that a
 //! peak of one sample survives. A line is broken where nothing was measured.
 
+use serde::{Deserialize, Serialize};
+
 use crate::check::{CheckResult, Span};
 use crate::series::Recording;
 use crate::signal::{Signal, SignalQuantity};
@@ -18,7 +20,7 @@ const COLUMNS: usize = 240;
 const BREAK: f64 = 2.5;
 
 /// A line with a name.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     /// Name in the legend.
     pub name: String,
@@ -29,7 +31,7 @@ pub struct Line {
 }
 
 /// A stretch of time with a name.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stretch {
     /// Begin in seconds.
     pub from_s: f64,
@@ -40,7 +42,7 @@ pub struct Stretch {
 }
 
 /// A picture of series over time.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plot {
     /// What is shown.
     pub title: String,

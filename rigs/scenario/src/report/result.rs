@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use document::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 use super::compare::Comparison;
@@ -14,6 +15,17 @@ use crate::verdict::{Expect, Verdict, of_scenario};
 /// Version of the shape of `result.json`; it grows when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
 
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It has ended, and this is its result.
+    #[default]
+    Ended,
+    /// It had not ended when this was written: it goes on, or its process was killed.
+    Running,
+}
+
 /// The result of a run: of scenarios, or of a demo or daemon without any.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
@@ -21,6 +33,9 @@ pub struct RunResult {
     pub schema: u32,
     /// Name of the run, as its folder.
     pub id: String,
+    /// How far it has come. A run that is under way counts as interrupted until it has ended.
+    #[serde(default)]
+    pub status: Status,
     /// What came out.
     pub verdict: Verdict,
     /// Exit code of the process.
@@ -65,6 +80,9 @@ pub struct RunResult {
     /// How devices fell back whose plug was pulled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<FallbackTime>,
+    /// Files of the run folder that could not be written; not part of `result.json`.
+    #[serde(skip)]
+    pub unwritten: Vec<Diagnostic>,
 }
 
 /// A step of the safe end, as it went.
@@ -131,6 +149,15 @@ pub struct ScenarioResult {
     pub duration_s: f64,
     /// Checks in the order of the file.
     pub checks: Vec<CheckResult>,
+    /// Rig that it ran on, as its file is named; empty = the demo bench, or it never began.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rig: String,
+    /// Hash of that rig, hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rig_hash: String,
+    /// Its ledger; `None` when it never began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerSummary>,
     /// The steps of the safe end, as they went.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub safe_end: Vec<SafeStep>,
@@ -171,6 +198,9 @@ impl ScenarioResult {
             why: why.into(),
             duration_s: 0.0,
             checks,
+            rig: String::new(),
+            rig_hash: String::new(),
+            ledger: None,
             safe_end: Vec::new(),
             fallbacks: Vec::new(),
         }
@@ -298,12 +328,40 @@ pub struct LedgerSummary {
     pub entries: u64,
     /// Whether it was verified and holds; `None` when nobody tried.
     pub verified: Option<bool>,
+    /// Address of the node that signed the last head, which is the word for root and entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Its signature, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// Where several nodes keep it: entries that were not final (L3) at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_final: Option<u64>,
     /// Where several nodes keep it: those that were there at the end, and all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<(u64, u64)>,
+}
+
+impl LedgerSummary {
+    /// What the ledgers of scenarios come to: each has one of its own, so that there is a root to show
+    /// for one alone.
+    #[must_use]
+    pub fn of_scenarios(scenarios: &[ScenarioResult]) -> Self {
+        let ledgers: Vec<&Self> = scenarios.iter().filter_map(|s| s.ledger.as_ref()).collect();
+        match ledgers.as_slice() {
+            [] => Self::default(),
+            [only] => (*only).clone(),
+            several => Self {
+                entries: several.iter().map(|ledger| ledger.entries).sum(),
+                verified: several
+                    .iter()
+                    .map(|ledger| ledger.verified)
+                    .reduce(|all, one| Some(all? && one?))
+                    .flatten(),
+                ..Self::default()
+            },
+        }
+    }
 }
 
 impl RunResult {

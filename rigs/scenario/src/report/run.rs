@@ -1,6 +1,8 @@
 //! `report.html` of a run without scenarios: charts, dispatches, market, ledger.
 
-use super::html::{facts, footer, head, missing, page};
+use super::environment::Environment;
+use super::footer::footer;
+use super::html::{facts, head, missing, page};
 use super::plot::{Plot, thinned};
 use super::result::RunResult;
 use super::safety::safety;
@@ -44,7 +46,7 @@ pub struct DispatchRow {
 
 /// The whole report as one file without a script.
 #[must_use]
-pub fn run_report(result: &RunResult, report: &RunReport) -> String {
+pub fn run_report(result: &RunResult, environment: &Environment, report: &RunReport) -> String {
     let headline = if result.why.is_empty() {
         "The run ended as it was asked to".to_owned()
     } else {
@@ -79,7 +81,7 @@ pub fn run_report(result: &RunResult, report: &RunReport) -> String {
             body.push_str(&format!("<h2>{title}</h2>{}", facts(&rows)));
         }
     }
-    body.push_str(&footer(&result.ledger, &result.gridrig));
+    body.push_str(&footer(result, environment));
     page(&format!("{}: {}", result.verdict, result.id), &body)
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use document::Source;
 use model::{Instant, Mode, Reading};
 
+use super::environment::Environment;
 use super::junit::{InconclusiveAs, junit};
 use super::plot::{Line, Plot};
-use super::result::{Counters, LedgerSummary, RunResult, SCHEMA, ScenarioResult};
+use super::result::{Counters, LedgerSummary, RunResult, SCHEMA, ScenarioResult, Status};
 use super::run::{DispatchRow, RunReport, run_report};
 use super::{html, number};
 use crate::check::{CheckResult, Evidence, LedgerEvidence, Verification, evaluate};
@@ -116,6 +117,7 @@ pub(super) fn result() -> RunResult {
     RunResult {
         schema: SCHEMA,
         id: "20261122T101530Z-7f3a".to_owned(),
+        status: Status::Ended,
         verdict: Verdict::Pass,
         exit_code: 0,
         why: String::new(),
@@ -155,6 +157,7 @@ pub(super) fn result() -> RunResult {
         },
         safe_end: Vec::new(),
         fallbacks: Vec::new(),
+        unwritten: Vec::new(),
     }
     .judged(Verdict::Pass)
 }
@@ -168,7 +171,10 @@ fn what_telemetry_misses_is_said_in_the_report_and_nothing_where_it_has_all() {
             let name = super::result::TELEMETRY_WAITING.to_owned();
             result.counters.more.insert(name, waiting);
         }
-        (html::scenario_report(&result), run_report(&result, &run()))
+        (
+            html::scenario_report(&result, &environment()),
+            run_report(&result, &environment(), &run()),
+        )
     };
     for (lost, waiting, said) in [
         (0, 0, None),
@@ -194,6 +200,18 @@ fn what_telemetry_misses_is_said_in_the_report_and_nothing_where_it_has_all() {
                 "{told:?}"
             );
         }
+    }
+}
+
+fn environment() -> Environment {
+    Environment {
+        gridrig: "0.1.0".to_owned(),
+        versions: BTreeMap::from([("rig_schema".to_owned(), "1".to_owned())]),
+        system: "Linux 6.1 x86_64".to_owned(),
+        rig: "rigs/virtual/lab.toml".to_owned(),
+        rig_hash: "5e1f".to_owned(),
+        seed: 7,
+        ..Environment::default()
     }
 }
 
@@ -273,7 +291,7 @@ fn continuous_integration_is_told_each_check_with_its_kind_of_failure() {
 
 #[test]
 fn the_report_of_scenarios_is_one_file_without_a_script() {
-    let page = html::scenario_report(&result());
+    let page = html::scenario_report(&result(), &environment());
     insta::assert_snapshot!("scenarios", without_style(&page));
     assert!(!page.contains("<step>") && !page.contains("<script"));
     for outside in ["http:", "https:", "url(", "@import", "src="] {
@@ -291,7 +309,7 @@ fn the_report_of_a_run_shows_charts_dispatches_market_and_ledger() {
     result.scenarios.clear();
     result.verdict = Verdict::Pass;
     result.exit_code = 0;
-    let page = run_report(&result, &run());
+    let page = run_report(&result, &environment(), &run());
     insta::assert_snapshot!("run", without_style(&page));
     assert!(!page.contains("<import>"));
     keep("run.html", &page);
@@ -302,7 +320,7 @@ fn a_hundred_scenarios_stay_below_three_megabytes() {
     let mut result = result();
     let one = judged("", 2000.0, Expect::Pass);
     result.scenarios = vec![one; 100];
-    let bytes = html::scenario_report(&result).len();
+    let bytes = html::scenario_report(&result, &environment()).len();
     assert!(bytes < 3_000_000, "{bytes} bytes");
 }
 
@@ -348,12 +366,12 @@ fn the_report_shows_what_has_changed_and_how_often_repetitions_passed() {
     now.scenarios[1].checks[1].value = Some(2500.0);
     now.scenarios[2].verdict = Verdict::Fail;
     now.repeats = super::repeats::of(&now.scenarios);
-    let budgets = super::compare::Budgets {
+    let budgets = super::budgets::Budgets {
         all: Some(0.01),
         named: Vec::new(),
     };
     now.changes = Some(super::compare::Comparison::of(&before, &now, &budgets));
-    let page = html::scenario_report(&now);
+    let page = html::scenario_report(&now, &environment());
     for text in [
         "Changed since 20261122T101530Z-7f3a",
         "<span class=\"word fail\">worse</span>",
@@ -367,7 +385,7 @@ fn the_report_shows_what_has_changed_and_how_often_repetitions_passed() {
         assert!(page.contains(text), "{text}");
     }
     now.changes = Some(super::compare::Comparison::default());
-    assert!(html::scenario_report(&now).contains("Nothing differs from"));
+    assert!(html::scenario_report(&now, &environment()).contains("Nothing differs from"));
 }
 
 #[test]
@@ -379,7 +397,7 @@ fn a_marginal_value_is_said_beside_its_verdict_and_nowhere_else() {
                 check.marginal = is_marginal;
             }
         }
-        let page = html::scenario_report(&result);
+        let page = html::scenario_report(&result, &environment());
         let xml = junit(&result, InconclusiveAs::Error).expect("written");
         let json = serde_json::to_string(&result).expect("written");
         assert_eq!(page.contains("</span> marginal</td>"), is_marginal);

@@ -11,7 +11,8 @@ use scenario::svp::{Table, summary};
 use scenario::verdict::Verdict;
 use serde_json::json;
 
-use super::{RESULT_FILE, cannot_write, read, samples};
+use super::export::{cannot_write, files};
+use super::{RESULT_FILE, read};
 use crate::codes::usage;
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
@@ -67,7 +68,7 @@ pub(super) fn export(run: &Path, out: &Path, terminal: &Terminal) -> Outcome {
             "name a run folder that holds samples",
         ))
     };
-    let files = samples(run).map_err(|e| no_run(e.to_string()))?;
+    let files = files(run).map_err(|e| no_run(e.to_string()))?;
     if files.is_empty() {
         return Err(no_run("there are no samples in it".to_owned()));
     }

@@ -72,21 +72,6 @@ fn what_got_worse_is_gone_or_drifted_too_far_is_a_regression_and_nothing_else_is
 }
 
 #[test]
-fn the_last_budget_that_fits_counts() {
-    let budgets = Budgets {
-        all: Some(0.5),
-        named: vec![("t90".into(), 0.1), ("bat1".into(), 0.2)],
-    };
-    for (check, share) in [
-        ("grid.f within", 0.5),
-        ("t90 of pv1", 0.1),
-        ("t90 of bat1.p", 0.2),
-    ] {
-        assert_eq!(budgets.of(check), Some(share), "{check}");
-    }
-}
-
-#[test]
 fn a_check_whose_line_was_moved_is_the_same_and_one_that_is_gone_is_told() {
     let before = run_of(&[("a", 1.0, Verdict::Pass)]);
     let mut moved = before.clone();
