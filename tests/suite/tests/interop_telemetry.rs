@@ -1,4 +1,5 @@
-//! Telemetry as somebody else's servers understand it: VictoriaMetrics and InfluxDB 1 parse, store and count.
+//! Telemetry as somebody else understands it: VictoriaMetrics and InfluxDB 1 parse, store and count,
+//! and fastparquet reads what a run exports.
 
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
@@ -574,4 +575,66 @@ fn dashboards_show_what_is_there(dir: &Path, rig: &Path, port: u16, recorded: &[
     }
     assert!(asked > 60, "only {asked} queries");
     assert!(said.len() > 60, "only {} values were said", said.len());
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn an_exported_run_is_the_same_table_in_pandas() {
+    let dir = folder();
+    let (run_dir, file) = (dir.path().join("run"), dir.path().join("samples.parquet"));
+    let demo = [
+        "demo",
+        "--headless",
+        "--speed",
+        "max",
+        "--for",
+        "20s",
+        "--out",
+    ];
+    text_of(gridrig().with(demo).with([&run_dir]));
+    let csv = text_of(gridrig().with(["report", "export"]).with([&run_dir]));
+    let parquet = ["--format", "parquet", "--out"];
+    let export = gridrig().with(["report", "export"]).with([&run_dir]);
+    text_of(export.with(parquet).with([&file]));
+    let told = json_of("read_parquet.py", [&file]);
+
+    // scenario,utc_ns,t_s,device,point,value,unit,quality
+    let rows: Vec<Vec<&str>> = csv
+        .lines()
+        .skip(1)
+        .map(|l| l.splitn(8, ',').collect())
+        .collect();
+    let moments: BTreeSet<&str> = rows.iter().map(|row| row[1]).collect();
+    let mut powers: BTreeMap<String, (u64, f64)> = BTreeMap::new();
+    let (mut good, mut flawed) = (0, 0);
+    for row in &rows {
+        let value: Option<f64> = row[5].parse().ok().filter(|_| row[7] == "good");
+        let Some(value) = value else {
+            flawed += 1;
+            continue;
+        };
+        good += 1;
+        if row[6] == "W" {
+            let name = format!("{}_{}_w", row[3], row[4].replace('.', "_"));
+            let (count, sum) = powers.entry(name).or_default();
+            *count += 1;
+            *sum += value;
+        }
+    }
+    assert!(good > 1000 && powers.len() > 5, "{good} {powers:?}");
+    for (name, (count, sum)) in &powers {
+        let found = &told["numbers"][name];
+        assert_eq!(found[0].as_u64(), Some(*count), "{name}");
+        let total = found[1].as_f64().expect("a sum");
+        assert!(
+            (total - sum).abs() <= 1e-9 * sum.abs().max(1.0),
+            "{name}: {total} {sum}"
+        );
+    }
+    let counts = told["numbers"].as_object().expect("columns of numbers");
+    let columns = counts.iter().filter(|(name, _)| *name != "t_s");
+    let all: u64 = columns.filter_map(|(_, found)| found[0].as_u64()).sum();
+    assert_eq!(all, good, "what has a flaw is null: {flawed} have one");
+    assert!(told["rows"].as_u64() >= Some(moments.len() as u64));
+    assert_eq!(told["types"]["utc"], "datetime64[ns, UTC]");
 }

@@ -26,6 +26,7 @@ mod one;
 mod page;
 mod peer;
 mod plant;
+mod report;
 mod server;
 mod silent;
 mod telemetry;
@@ -151,6 +152,11 @@ pub const BENCHES: &[Bench] = &[
         name: "plant",
         what: "steps of the plant alone, and their cost against the size of its network",
         measure: plant::measure,
+    },
+    Bench {
+        name: "report",
+        what: "a thousand assertions as JUnit and HTML beside pytest-html, and a report of a hundred scenarios",
+        measure: report::measure,
     },
     Bench {
         name: "telemetry",
