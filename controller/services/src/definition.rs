@@ -32,7 +32,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "G023",
-        "A setting of a service cannot be, such as a droop of zero or a curve that is none.",
+        "A setting of a service cannot be, such as a droop of zero, a curve that is none, or one that asks for more where there is too much already.",
     ),
 ];
 

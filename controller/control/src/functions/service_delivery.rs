@@ -129,7 +129,7 @@ impl ServiceDelivery {
             wishes.proposals.push(proposal(device, setpoint, why));
         }
         self.expected.forget();
-        self.switched.forget();
+        self.switched.go_back();
         self.served = ActivePower::ZERO;
         self.devices.clear();
         self.reports.clear();

@@ -168,9 +168,11 @@ impl Switched {
         }
     }
 
-    /// Nothing is delivered any more: all of them go back.
-    pub(super) fn forget(&mut self) {
-        self.loads.clear();
+    /// Nothing is delivered any more: all of them go back. Since when each stands as it does is still true.
+    pub(super) fn go_back(&mut self) {
+        for load in self.loads.values_mut() {
+            load.engaged = false;
+        }
     }
 }
 
