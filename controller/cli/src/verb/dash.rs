@@ -45,8 +45,14 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         .collect();
     terminal.result(|| json!({ "files": paths }), || paths.join("\n"));
     if rig.influx.is_none() {
-        terminal
-            .say("The rig names no server in [telemetry], so there is no data source among them.");
+        terminal.say(
+            "The rig names no server in [telemetry], so there is neither data source nor compose file.",
+        );
+    } else {
+        terminal.say(format!(
+            "With Docker: docker compose -f {}/compose.yaml up.",
+            out.display()
+        ));
     }
     terminal.say(format!(
         "Start Grafana with GF_PATHS_PROVISIONING={0}/provisioning and GRIDRIG_DASHBOARDS={0}/dashboards.",

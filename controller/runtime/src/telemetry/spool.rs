@@ -544,15 +544,14 @@ impl Spool {
     /// Makes what waits safe from a lost machine.
     pub(super) fn sync(&mut self) {
         let mut any = false;
-        for n in 0..self.waiting.len() {
-            let batch = &self.waiting[n];
+        for batch in &mut self.waiting {
             if batch.synced || !batch.on_disk {
                 continue;
             }
-            let synced = File::open(self.path(batch.number)).and_then(|file| file.sync_data());
-            self.waiting[n].synced = true;
+            batch.synced = true;
             any = true;
-            if let Err(error) = synced {
+            let path = self.dir.join(name_of(batch.number, ENDING));
+            if let Err(error) = File::open(path).and_then(|file| file.sync_data()) {
                 tracing::warn!(%error, "A spooled batch of telemetry could not be synced.");
             }
         }
