@@ -7,8 +7,6 @@
 //! last node, has no log: it tells any node that it has witnessed any atom, when
 //! it likes, or never. So it does more than it could over the wire. Time stands.
 
-mod epoch;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
