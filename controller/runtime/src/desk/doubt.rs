@@ -61,7 +61,7 @@ pub(super) struct WatchedMeter {
     samples: u32,
     has_moved: bool,
     has_jumped: bool,
-    /// What was traded in the interval before, and its number.
+    /// What was traded in the interval before, and its number, if the meter stood still in it.
     before: Option<(u64, MwhTotal)>,
     /// What was told last.
     doubt: Option<Doubt>,
@@ -113,7 +113,8 @@ impl WatchedMeter {
         // Once it is frozen, only a move says that it is not any more.
         let was_frozen = self.doubt == Some(Doubt::Frozen);
         let is_frozen = is_still && (changed || was_frozen);
-        self.before = Some((interval.index, committed));
+        // A forecast follows its meter by an interval, so one that has moved just now counts for nothing.
+        self.before = is_still.then_some((interval.index, committed));
         let has_jumped = self.has_jumped;
         (self.samples, self.has_moved, self.has_jumped) = (0, false, false);
         let (reading, doubt) = match reading {
@@ -213,6 +214,12 @@ mod tests {
                 ("estimated", None),
                 ("valid", None),
             ],
+        );
+        // What is traded follows what was metered, an interval later.
+        check_traded(
+            |second| Some(if second < 25 { 1_500_000 } else { 500_000 }),
+            |index| if index < 3 { 4_000 } else { 0 },
+            &[("valid", None); 6],
         );
         // What moves a little has moved.
         check_traded(
