@@ -61,9 +61,12 @@ pub struct OpenGate {
 
 type Answer = Result<Taken, CounterError>;
 
-/// Bids that wait for the desk, each with the way back.
+/// A bid with the way back.
+type Asked = (Bid, oneshot::Sender<Answer>);
+
+/// Bids that wait for the desk.
 #[derive(Clone, Debug, Default)]
-pub struct BidQueue(Arc<Mutex<Vec<(Bid, oneshot::Sender<Answer>)>>>);
+pub struct BidQueue(Arc<Mutex<Vec<Asked>>>);
 
 impl BidQueue {
     /// Puts a bid in; `None` when too many wait. The answer comes with the desk's next cycle.
@@ -78,7 +81,7 @@ impl BidQueue {
         Some(hears)
     }
 
-    pub(crate) fn take(&self) -> Vec<(Bid, oneshot::Sender<Answer>)> {
+    pub(crate) fn take(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
