@@ -8,11 +8,7 @@ use crate::Tail;
 
 fn seen(tail: &mut Tail) -> Vec<u64> {
     let mut clocks = Vec::new();
-    tail.look(|place, entry| {
-        clocks.push(entry.clock);
-        let _ = place;
-    })
-    .unwrap();
+    tail.look(|_, entry| clocks.push(entry.clock)).unwrap();
     clocks
 }
 
