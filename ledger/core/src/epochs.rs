@@ -405,10 +405,10 @@ impl Epochs {
         }
     }
 
-    /// Whether a party has or had this key.
-    pub fn had_key(&self, key: &PublicKey) -> bool {
+    /// Whether the party of this name has or had this key.
+    pub fn had_key(&self, name: &str, key: &PublicKey) -> bool {
         let mut parties = self.configurations.iter().flat_map(|c| &c.parties);
-        parties.any(|party| party.key == *key)
+        parties.any(|party| party.name == name && party.key == *key)
     }
 
     /// The name of whoever has this address, in any configuration.

@@ -118,7 +118,7 @@ pub fn read_keys(
         let (key, _) = read_key(&path)?;
         if key.public() != party.key {
             // One that another has replaced signs nothing any more.
-            if epochs.had_key(&key.public()) {
+            if epochs.had_key(&party.name, &key.public()) {
                 continue;
             }
             return Err(wrong(&path, "it is not the key that the universe names"));

@@ -67,7 +67,7 @@ impl Keyring {
             let public = key.public();
             let party = universe.party(name).filter(|p| p.key == public);
             let Some(party) = party else {
-                return match epochs.had_key(&public) {
+                return match epochs.had_key(name, &public) {
                     true => None,
                     false => Some(Err(foreign(name))),
                 };
