@@ -55,9 +55,12 @@ fn order(agent: &str, side: Side, steps: &[(i64, i64)]) -> Order {
     }
 }
 
+/// Who orders, the side, the steps, the interval, and the code of the refusal or nothing.
+type Row<'a> = (&'a str, Side, &'a [(i64, i64)], u64, &'a str);
+
 /// Orders that come one after the other, while interval 5 is the first that is open; each with the
 /// code of its refusal, empty if it is taken.
-fn check(deposit_mc: i128, rows: &[(&str, Side, &[(i64, i64)], u64, &str)]) {
+fn check(deposit_mc: i128, rows: &[Row<'_>]) {
     let (venue, mut counter) = (venue(deposit_mc), Counter::new([("lab".into())].into()));
     for (agent, side, steps, index, code) in rows {
         let taken = counter.take(&venue, order(agent, *side, steps), interval(*index), 5);

@@ -232,7 +232,7 @@ mod tests {
             &[("valid", None), ("estimated", Some(Gaps)), ("valid", None)],
         );
         check(
-            |second| moving(second).filter(|_| second < 10 || second >= 30),
+            |second| moving(second).filter(|_| !(10..30).contains(&second)),
             &[
                 ("valid", None),
                 ("missing", Some(Missing)),

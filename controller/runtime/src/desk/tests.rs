@@ -108,7 +108,7 @@ impl Bench {
                 });
             }
             for sample in &samples {
-                self.image.observe(sample.clone());
+                self.image.observe(*sample);
             }
             self.desk.observe(&samples);
             self.work(ms);
