@@ -191,8 +191,9 @@ fn move_node(
         .cloned()
         .zip(before.transport_keys.iter().copied());
     let staying = keys.zip(0..).filter(|(_, at)| Some(*at) != leaves);
-    let mut nodes: Vec<((NodeMember, [u8; 32]), Option<usize>)> =
-        staying.map(|(node, at)| (node, Some(at))).collect();
+    /// A node with its key on the wire, and its place before the change.
+    type Placed = ((NodeMember, [u8; 32]), Option<usize>);
+    let mut nodes: Vec<Placed> = staying.map(|(node, at)| (node, Some(at))).collect();
     nodes.extend(joins.map(|node| (node, None)));
     nodes.sort_by(|a, b| a.0.0.name.cmp(&b.0.0.name));
     let keeps = |group: &Vec<u64>, was: Option<usize>| match (was, leaves) {

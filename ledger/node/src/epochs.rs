@@ -14,12 +14,13 @@ pub fn epoch_file(number: u64) -> String {
     format!("epoch-{number:08}.cbor")
 }
 
+/// Gives a file beside a log, or `None` where there is none.
+type ReadFile<'r> = dyn FnMut(&str) -> Result<Option<Vec<u8>>, StorageError> + 'r;
+
 /// All configurations beside a log; `read` gives a file, or `None` where there is
 /// none. A file that does not read as a change was never finished: what it said
 /// is final, so the log or the other nodes say it again.
-pub(crate) fn epochs_by(
-    read: &mut dyn FnMut(&str) -> Result<Option<Vec<u8>>, StorageError>,
-) -> Result<Epochs, LedgerError> {
+pub(crate) fn epochs_by(read: &mut ReadFile<'_>) -> Result<Epochs, LedgerError> {
     let genesis = read(UNIVERSE_FILE)?.unwrap_or_default();
     let mut epochs = Epochs::genesis(&universe_of(&genesis)?)?;
     loop {

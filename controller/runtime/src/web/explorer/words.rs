@@ -75,7 +75,8 @@ pub(super) fn line(payload: &Payload) -> String {
         | Payload::Burn(_)
         | Payload::Transfer(_)
         | Payload::FraudProof(_)
-        | Payload::Resolve(_) => payload.kind().name().to_owned(),
+        | Payload::Resolve(_)
+        | Payload::Epoch(_) => payload.kind().name().to_owned(),
     }
 }
 

@@ -345,5 +345,5 @@ fn an_island_lifts_what_held_the_sun_and_leaves_the_plugs_where_they_stand() {
         })
     );
     yard.run(1.0, &[]);
-    assert_eq!(yard.plugs()[0], true);
+    assert!(yard.plugs()[0]);
 }
