@@ -459,6 +459,7 @@ impl FakeBench {
                 trades: self.n / 300 * 3,
                 telemetry_written: self.n * 29,
                 telemetry_lost: 0,
+                telemetry_waiting: 0,
                 home_written: 0,
                 home_lost: 0,
             });

@@ -591,11 +591,11 @@ fn an_exported_run_is_the_same_table_in_pandas() {
         "20s",
         "--out",
     ];
-    text_of(gridrig().with(demo).with([&run_dir]));
+    let _said = text_of(gridrig().with(demo).with([&run_dir]));
     let csv = text_of(gridrig().with(["report", "export"]).with([&run_dir]));
     let parquet = ["--format", "parquet", "--out"];
     let export = gridrig().with(["report", "export"]).with([&run_dir]);
-    text_of(export.with(parquet).with([&file]));
+    let _said = text_of(export.with(parquet).with([&file]));
     let told = json_of("read_parquet.py", [&file]);
 
     // scenario,utc_ns,t_s,device,point,value,unit,quality
