@@ -251,7 +251,7 @@ pub fn write_report(run_dir: &Path, name: &str, html: &str) -> Result<(), Diagno
 /// Writes the files of a run that begins, and says that it goes on.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn begin(run_dir: &Path, about: &About) -> Result<(), Vec<Diagnostic>> {
     let result = about.under_way("its beginning");
     let environment = about.environment(None);
@@ -267,7 +267,7 @@ pub fn has_ended(run_dir: &Path) -> bool {
     result.is_some_and(|result| result.status == Status::Ended)
 }
 
-/// As [`write`], for a run that has come to its end: what could not be written is told by the result,
+/// As [`write()`], for a run that has come to its end: what could not be written is told by the result,
 /// which is then at best one of infrastructure. A record that is too long is replaced by its head.
 #[must_use]
 pub fn conclude(

@@ -21,9 +21,9 @@ struct Row {
 }
 
 fn rows() -> BTreeMap<i64, Row> {
-    let path = folder().join("ROWS.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rows.toml");
     let text = std::fs::read_to_string(&path).expect("the rows are there");
-    let document = Document::parse(Source::new("ROWS.toml", text)).expect("it is TOML");
+    let document = Document::parse(Source::new("rows.toml", text)).expect("it is TOML");
     let mut rows = BTreeMap::new();
     for table in document.root().tables("row") {
         let n = table.integer("n", 1..=ROWS).expect("a number").value;

@@ -2,7 +2,7 @@
 //!
 //! Whatever is there stays as it is. So whoever wants a new certificate takes the old one away and
 //! asks again: the authority, whom browsers and callers trust already, signs it. What is made here is
-//! read by [`super::tls`] and [`super::tokens`].
+//! read by `super::tls` and `super::tokens`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::DirBuilderExt as _;

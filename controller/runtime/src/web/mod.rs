@@ -1,7 +1,7 @@
 //! The page and the HTTP API: what the lab sees, and the few things it may ask for.
 //!
 //! On this machine reading needs no right; beyond it all needs a token, over TLS. `safe` is always
-//! allowed. Each route says which role it needs ([`guard`]). A command becomes a [`model::Order`] and
+//! allowed. Each route says which role it needs (`guard`). A command becomes a [`model::Order`] and
 //! so a proposal that is arbitrated and limited like any other: there is no second road to the hardware.
 //!
 //! It is not responsible for what is shown (see [`crate::view`]).
