@@ -66,6 +66,11 @@ impl Lease {
         }
     }
 
+    /// The clock of the bench, for whatever else ends by itself.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Inner, Instant) -> T) -> T {
         let now = self.clock.now();
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@
 //! it stops a bench, which is written down with the address, but starts nothing.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -18,6 +19,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use document::{Actor, Diagnostic};
+use model::{Clock, Instant};
 use tokio::time::timeout;
 
 use super::Desk;
@@ -67,6 +69,7 @@ pub(super) struct Standing {
 /// What decides who may do what, while the server runs.
 pub(super) struct Guard {
     access: Access,
+    clock: Arc<dyn Clock>,
     patience: Patience,
     pub(super) sessions: Sessions,
     /// Cookies do not heed ports: each bench of a machine has a name of its own.
@@ -74,16 +77,22 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    pub(super) fn new(access: Access) -> Self {
+    pub(super) fn new(access: Access, clock: Arc<dyn Clock>) -> Self {
         let port = access.address.port();
         // Browsers take a name of this form only encrypted and for this host alone (RFC 6265bis, 4.1.3.2).
         let prefix = if access.tls.is_some() { "__Host-" } else { "" };
         Self {
             cookie_name: format!("{prefix}gridrig-{port}"),
             access,
+            clock,
             patience: Patience::default(),
             sessions: Sessions::default(),
         }
+    }
+
+    /// Control time: whoever is signed in, or was wrong, is so for a time of the bench.
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     fn is_on_loopback(&self) -> bool {
@@ -106,7 +115,7 @@ impl Guard {
 
     /// Whose token this is, unless too many wrong ones came from there.
     pub(super) fn bearer(&self, from: IpAddr, given: &str) -> Result<Bearer, Problem> {
-        if !self.patience.is_left(from) {
+        if !self.patience.is_left(from, self.now()) {
             return Err(Problem {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 code: "too_many_wrong_tokens",
@@ -115,7 +124,7 @@ impl Guard {
             });
         }
         self.access.tokens.bearer(given).ok_or_else(|| {
-            self.patience.wrong(from);
+            self.patience.wrong(from, self.now());
             Problem {
                 status: StatusCode::FORBIDDEN,
                 code: "wrong_token",
@@ -141,7 +150,7 @@ impl Guard {
                 by_cookie: false,
             });
         }
-        let bearer = self.sessions.bearer(&self.cookie_name, headers);
+        let bearer = self.sessions.bearer(&self.cookie_name, headers, self.now());
         Ok(Standing {
             by_cookie: bearer.is_some(),
             bearer,

@@ -13,8 +13,8 @@ use axum::extract::{Query, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use model::Instant;
 use serde::Deserialize;
-use tokio::time::Instant;
 
 use super::answer::Problem;
 use super::command::Body;
@@ -41,9 +41,8 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    fn begin(&self, bearer: Bearer) -> std::io::Result<String> {
+    fn begin(&self, bearer: Bearer, now: Instant) -> std::io::Result<String> {
         let number = secret::drawn::<BYTES>()?;
-        let now = Instant::now();
         let mut all = self
             .by_number
             .lock()
@@ -60,13 +59,13 @@ impl Sessions {
     }
 
     /// Whom the cookie of a request belongs to.
-    pub(super) fn bearer(&self, name: &str, headers: &HeaderMap) -> Option<Bearer> {
+    pub(super) fn bearer(&self, name: &str, headers: &HeaderMap, now: Instant) -> Option<Bearer> {
         let all = self
             .by_number
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (bearer, until) = all.get(cookie(name, headers)?)?;
-        (*until > Instant::now()).then(|| bearer.clone())
+        (*until > now).then(|| bearer.clone())
     }
 
     fn end(&self, name: &str, headers: &HeaderMap) {
@@ -140,7 +139,7 @@ pub(super) async fn sign_in(
             return form(problem.status, said);
         }
     };
-    let number = match desk.guard.sessions.begin(bearer) {
+    let number = match desk.guard.sessions.begin(bearer, desk.guard.now()) {
         Ok(number) => number,
         Err(e) => {
             tracing::error!(message = "Nobody can sign in: no number can be drawn.", %e);

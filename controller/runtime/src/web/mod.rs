@@ -265,7 +265,7 @@ fn app(hall: Hall) -> Router {
     let desk = Desk {
         view,
         commands,
-        guard: Arc::new(Guard::new(access)),
+        guard: Arc::new(Guard::new(access, lease.clock())),
         lease,
         alarms,
         runs,

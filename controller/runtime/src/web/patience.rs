@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use model::Instant;
 
 /// Wrong tokens of one address at once. Chosen: 10, a person with the wrong note in hand.
 const WRONG_MAX: u32 = 10;
@@ -35,21 +35,20 @@ fn owner(address: IpAddr) -> IpAddr {
 
 /// What is left of a count after some time.
 fn left(wrong: u32, since: Instant, now: Instant) -> u32 {
-    let forgotten = now.duration_since(since).as_secs() / ONE_MORE_AFTER.as_secs();
+    let forgotten = now.since(since).as_secs() / ONE_MORE_AFTER.as_secs();
     wrong.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
 }
 
 impl Patience {
     /// Whether a token of this address is looked at now.
-    pub(super) fn is_left(&self, address: IpAddr) -> bool {
+    pub(super) fn is_left(&self, address: IpAddr, now: Instant) -> bool {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         let known = wrong.get(&owner(address));
-        known.is_none_or(|(count, since)| left(*count, *since, Instant::now()) < WRONG_MAX)
+        known.is_none_or(|(count, since)| left(*count, *since, now) < WRONG_MAX)
     }
 
     /// A token of this address was wrong.
-    pub(super) fn wrong(&self, address: IpAddr) {
-        let now = Instant::now();
+    pub(super) fn wrong(&self, address: IpAddr, now: Instant) {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if wrong.len() >= ADDRESSES_MAX {
             wrong.retain(|_, (count, since)| left(*count, *since, now) > 0);
@@ -74,43 +73,52 @@ impl Patience {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn an_address_that_was_wrong_too_often_waits_and_others_do_not() {
+    #[test]
+    fn an_address_that_was_wrong_too_often_waits_and_others_do_not() {
         let patience = Patience::default();
         let of = |text: &str| text.parse::<IpAddr>().unwrap();
         let (one, other) = (of("10.1.0.7"), of("10.1.0.8"));
+        let mut now = Instant::START;
         for n in 0..WRONG_MAX {
-            assert!(patience.is_left(one), "{n} wrong");
-            patience.wrong(one);
+            assert!(patience.is_left(one, now), "{n} wrong");
+            patience.wrong(one, now);
         }
-        assert!(!patience.is_left(one) && patience.is_left(other));
-        assert!(!patience.is_left(of("::ffff:10.1.0.7")), "the same one");
-        tokio::time::advance(ONE_MORE_AFTER - Duration::from_millis(1)).await;
-        assert!(!patience.is_left(one));
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(patience.is_left(one), "one more is borne");
-        patience.wrong(one);
-        assert!(!patience.is_left(one));
-        tokio::time::advance(ONE_MORE_AFTER * WRONG_MAX).await;
-        patience.wrong(one);
-        assert!(patience.is_left(one), "all is forgotten after a minute");
+        assert!(!patience.is_left(one, now) && patience.is_left(other, now));
+        assert!(
+            !patience.is_left(of("::ffff:10.1.0.7"), now),
+            "the same one"
+        );
+        now = now + (ONE_MORE_AFTER - Duration::from_millis(1));
+        assert!(!patience.is_left(one, now));
+        now = now + Duration::from_millis(1);
+        assert!(patience.is_left(one, now), "one more is borne");
+        patience.wrong(one, now);
+        assert!(!patience.is_left(one, now));
+        now = now + ONE_MORE_AFTER * WRONG_MAX;
+        patience.wrong(one, now);
+        assert!(
+            patience.is_left(one, now),
+            "all is forgotten after a minute"
+        );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_address_of_version_6_is_not_another_one_by_its_last_half() {
+    #[test]
+    fn an_address_of_version_6_is_not_another_one_by_its_last_half() {
         let patience = Patience::default();
         for n in 0..WRONG_MAX {
-            patience.wrong(format!("fd00::{n:x}").parse().unwrap());
+            patience.wrong(format!("fd00::{n:x}").parse().unwrap(), Instant::START);
         }
-        assert!(!patience.is_left("fd00::ffff:1".parse().unwrap()));
-        assert!(patience.is_left("fd00:0:0:1::1".parse().unwrap()));
+        let is_left = |text: &str| patience.is_left(text.parse().unwrap(), Instant::START);
+        assert!(!is_left("fd00::ffff:1"));
+        assert!(is_left("fd00:0:0:1::1"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn no_flood_of_addresses_is_remembered_whole() {
+    #[test]
+    fn no_flood_of_addresses_is_remembered_whole() {
         let patience = Patience::default();
         for n in 0..2 * ADDRESSES_MAX {
-            patience.wrong(std::net::Ipv4Addr::from_bits(n as u32).into());
+            let address = std::net::Ipv4Addr::from_bits(n as u32);
+            patience.wrong(address.into(), Instant::START);
             assert!(patience.wrong.lock().unwrap().len() <= ADDRESSES_MAX);
         }
     }

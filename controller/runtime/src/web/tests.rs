@@ -69,7 +69,7 @@ async fn server_of(
         tokens,
         tls,
     };
-    let lease = Lease::new(Arc::new(crate::clock::SystemClock::start()));
+    let lease = Lease::new(Arc::new(crate::clock::SimClock::start()));
     let runs = Runs::beside(here.to_owned());
     let alarms = charge_alarm();
     let bids = BidQueue::default();

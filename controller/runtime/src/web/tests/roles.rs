@@ -334,11 +334,13 @@ fn a_cookie_over_tls_is_of_this_host_alone_and_travels_encrypted_only() {
     let folder = tempfile::tempdir().unwrap();
     let now = authority::tests::NOW;
     authority::init(folder.path(), &["bench.lab".into()], now).unwrap();
-    let guard = guard::Guard::new(Access {
+    let access = Access {
         address: "10.1.0.5:7070".parse().unwrap(),
         tokens: tokens(),
         tls: Some(Tls::read(folder.path(), now).unwrap()),
-    });
+    };
+    let clock = Arc::new(crate::clock::SystemClock::start());
+    let guard = guard::Guard::new(access, clock);
     assert_eq!(
         guard.set_cookie("x", Duration::from_secs(60)),
         "__Host-gridrig-7070=x; Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=60"
