@@ -1,9 +1,9 @@
 //! One write to the time-series server, and what its answer means for the lines.
 //!
 //! Versions 2 and 3 are asked by the client library, through its line-protocol call, the only one
-//! whose body can be sent again. It hands out no headers, so what was refused once is sent again by
+//! whose body can be sent again. It hands out no headers, so what a busy server refuses is sent once more by
 //! the HTTP client that the library itself is made of: how long the server wants to be left alone
-//! (`Retry-After`) is in the answer to the second try. Version 1 has another path and another way to
+//! (`Retry-After`) is in that answer; until it takes data again that client asks alone. Version 1 has another path and another way to
 //! log in, which the library does not know; that client asks it from the start.
 
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use influxdb2::api::write::TimestampPrecision;
 use influxdb2::{Client, ClientBuilder, RequestError};
 
+use super::refusal::RefusedField;
 use super::{InfluxConfig, TelemetryError, WriteApi};
 
 /// Time after which an answer is not waited for any more.
@@ -23,8 +24,8 @@ const REFUSAL_CHARACTERS: usize = 200;
 /// What the server said about a request.
 pub(super) enum Answer {
     Done,
-    /// The lines are at fault: sending them again is of no use.
-    BadLines(String),
+    /// The lines are at fault: sending them again is of no use; why, and the field at fault where it is named.
+    BadLines(String, Option<RefusedField>),
     /// The server, the way to it, or the rights are at fault: keep the lines and try later.
     NotNow(Refusal),
 }
@@ -36,6 +37,8 @@ pub(super) struct Refusal {
     pub(super) after: Option<Duration>,
     /// Whether nobody answered, so that the server may have been killed.
     pub(super) gone: bool,
+    /// Whether the server said that it has too much to do, and so may have named a wait.
+    busy: bool,
 }
 
 /// The way to one bucket.
@@ -156,7 +159,17 @@ impl Endpoint {
     pub(super) async fn write(&self, body: String, again: bool) -> Answer {
         let call = async {
             match &self.library {
-                Some((client, org, bucket)) if !again => write_v2(client, org, bucket, body).await,
+                Some((client, org, bucket)) if !again => {
+                    match write_v2(client, org, bucket, body.clone()).await {
+                        // The library keeps to itself how long the server wants to be left alone: it is
+                        // asked once more for that, and then not before its time.
+                        Answer::NotNow(first) if first.busy => match self.write_plain(body).await {
+                            Answer::NotNow(second) if second.gone => Answer::NotNow(first),
+                            second => second,
+                        },
+                        answer => answer,
+                    }
+                }
                 Some(_) | None => self.write_plain(body).await,
             }
         };
@@ -164,6 +177,7 @@ impl Endpoint {
             why: format!("no answer within {} s", ANSWER_WAIT.as_secs()),
             after: None,
             gone: true,
+            busy: false,
         };
         tokio::time::timeout(ANSWER_WAIT, call)
             .await
@@ -217,11 +231,12 @@ fn refused(status: u16, text: &str, after: Option<Duration>) -> Answer {
     let why = format!("{status}: {beginning}");
     match status {
         // Malformed, too large, or refused in part.
-        400 | 413 | 422 => Answer::BadLines(why),
+        400 | 413 | 422 => Answer::BadLines(why, RefusedField::named_in(text)),
         _ => Answer::NotNow(Refusal {
             why,
             after,
             gone: false,
+            busy: matches!(status, 429 | 503),
         }),
     }
 }
@@ -232,5 +247,6 @@ fn unheard(error: &dyn std::error::Error, after: Option<Duration>) -> Answer {
         why: told(error),
         after,
         gone: true,
+        busy: false,
     })
 }

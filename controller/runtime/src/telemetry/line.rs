@@ -17,11 +17,15 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 
 use model::{Flaw, Instant, Point, PointSample, Reading, UtcTime};
 
 use super::record::EventRecord;
 use super::{NamedDevice, record};
+
+/// The quality of a good reading.
+const GOOD: &str = "good";
 
 /// Measurement of events.
 pub(super) const EVENT: &str = "event";
@@ -42,10 +46,15 @@ pub(super) struct Row {
 impl Row {
     /// The row of a sample; `utc` and `now` are one moment on both clocks.
     pub(super) fn of(utc: UtcTime, now: Instant, sample: PointSample) -> Self {
-        let ago = now.as_nanos() as i128 - sample.sample.measured_at.as_nanos() as i128;
-        let nanos = i128::from(utc.unix_nanos()) - ago;
+        let measured = sample.sample.measured_at.as_nanos();
+        let nanos = match now.as_nanos().checked_sub(measured) {
+            Some(ago) => utc.unix_nanos().checked_sub_unsigned(ago),
+            None => utc
+                .unix_nanos()
+                .checked_add_unsigned(measured - now.as_nanos()),
+        };
         Self {
-            utc: UtcTime::from_unix_nanos(i64::try_from(nanos).unwrap_or(utc.unix_nanos())),
+            utc: nanos.map_or(utc, UtcTime::from_unix_nanos),
             sample,
         }
     }
@@ -80,13 +89,25 @@ pub struct Origin {
     pub run: String,
 }
 
-/// The tags of all lines of a run, escaped once.
+/// What all lines of a run are made of, written and escaped once.
 #[derive(Clone, Debug)]
 pub(super) struct Labels {
-    /// Those of the origin, each with its comma.
+    /// Tags of the origin, each with its comma.
     origin: String,
-    /// Of each device: measurement and tags up to the value of `quality`, and what follows it.
-    devices: Vec<(String, String)>,
+    /// Of each device, in the order of the rig.
+    devices: Vec<DeviceLabels>,
+    /// The field of each point with its equals sign, in the order of [`Point::ALL`].
+    fields: Vec<String>,
+}
+
+/// What the lines of a device begin with.
+#[derive(Clone, Debug)]
+struct DeviceLabels {
+    /// Measurement and tags up to the value of `quality`, and what follows it.
+    head: String,
+    rest: String,
+    /// Both with the quality that nearly all have.
+    good: String,
 }
 
 impl Labels {
@@ -103,12 +124,24 @@ impl Labels {
             let head = head(role, &[("bus", &device.bus), ("device", &device.name)]);
             let mut rest = String::new();
             push_tags(&mut rest, &[("role", role)]);
-            (head + ",quality=", rest + &tags)
+            let (head, rest) = (head + ",quality=", rest + &tags);
+            DeviceLabels {
+                good: format!("{head}{GOOD}{rest}"),
+                head,
+                rest,
+            }
         };
+        let field = |point: &Point| field_name(*point) + "=";
         Self {
             devices: devices.iter().map(of_device).collect(),
             origin: tags,
+            fields: Point::ALL.iter().map(field).collect(),
         }
+    }
+
+    fn field(&self, point: Point) -> &str {
+        // The order of `ALL` is that of the declaration.
+        self.fields.get(point as usize).map_or("", String::as_str)
     }
 }
 
@@ -121,16 +154,40 @@ pub(super) fn values_in(rows: &[Row]) -> u64 {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lines {
     pub(super) text: String,
+    /// Number of lines.
+    pub(super) lines: usize,
     /// Number of field values in them.
     pub(super) values: u64,
 }
 
 impl Lines {
+    /// Lines that are text already: they are counted.
+    pub(super) fn counted(text: String) -> Self {
+        Self {
+            lines: text.bytes().filter(|byte| *byte == b'\n').count(),
+            values: values_of(&text),
+            text,
+        }
+    }
+
     /// Ends a line with its time.
     fn end(&mut self, utc: UtcTime, values: u64) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, " {}", utc.unix_nanos());
+        self.lines += 1;
         self.values += values;
+    }
+}
+
+/// Adds a number that is one, as short as it is read back the same.
+fn push_number(text: &mut String, value: f64) {
+    let mut digits = zmij::Buffer::new();
+    let digits = digits.format_finite(value);
+    if digits.contains('e') {
+        // Whole numbers and small ones without an exponent, which not every reader takes.
+        let _ = write!(text, "{value}");
+    } else {
+        text.push_str(digits.strip_suffix(".0").unwrap_or(digits));
     }
 }
 
@@ -253,49 +310,69 @@ pub(super) fn sample_lines(labels: &Labels, rows: &[Row]) -> Lines {
         let Some(device) = labels.devices.get(first.sample.device.index()) else {
             continue;
         };
-        if these.iter().all(|row| row.value().is_some()) {
-            device_line(&mut lines, device, "good", these.iter());
-            continue;
-        }
-        let mut done: Vec<Option<Cow<'static, str>>> = Vec::new();
-        for row in these {
-            let flaw = row.flaw();
-            if done.contains(&flaw) {
-                continue;
-            }
-            let alike = these.iter().filter(|row| row.flaw() == flaw);
-            device_line(&mut lines, device, flaw.as_deref().unwrap_or("good"), alike);
-            done.push(flaw);
+        if let ControlFlow::Break(()) = good_line(&mut lines, labels, device, these) {
+            lines_by_quality(&mut lines, labels, device, these);
         }
     }
     lines
 }
 
-/// One line of a device: rows of one time and one quality.
-fn device_line<'a>(
+/// The line of a device whose rows are of one time and all good; at the first that is not, nothing is added.
+fn good_line(
     lines: &mut Lines,
-    (head, rest): &(String, String),
-    quality: &str,
-    rows: impl Iterator<Item = &'a Row>,
-) {
+    labels: &Labels,
+    device: &DeviceLabels,
+    rows: &[Row],
+) -> ControlFlow<()> {
+    let before = lines.text.len();
     let text = &mut lines.text;
-    text.push_str(head);
-    escape_into(text, quality, Place::Key);
-    text.push_str(rest);
-    let (mut values, mut utc) = (0, None);
+    text.push_str(&device.good);
+    let mut separator = ' ';
     for row in rows {
-        text.push(if values == 0 { ' ' } else { ',' });
-        push_field_name(text, row.sample.point);
-        // Writing to a string cannot fail.
-        let _ = match row.value() {
-            Some(value) => write!(text, "={value}"),
-            None => write!(text, "_bad=1"),
+        let Some(value) = row.value() else {
+            text.truncate(before);
+            return ControlFlow::Break(());
         };
-        values += 1;
-        utc = Some(row.utc);
+        text.push(separator);
+        text.push_str(labels.field(row.sample.point));
+        push_number(text, value);
+        separator = ',';
     }
-    if let Some(utc) = utc {
-        lines.end(utc, values);
+    if let Some(row) = rows.first() {
+        lines.end(row.utc, rows.len() as u64);
+    }
+    ControlFlow::Continue(())
+}
+
+/// A line of each quality of rows of a device of one time.
+fn lines_by_quality(lines: &mut Lines, labels: &Labels, device: &DeviceLabels, rows: &[Row]) {
+    let mut done: Vec<Option<Cow<'static, str>>> = Vec::new();
+    for first in rows {
+        let flaw = first.flaw();
+        if done.contains(&flaw) {
+            continue;
+        }
+        let text = &mut lines.text;
+        text.push_str(&device.head);
+        escape_into(text, flaw.as_deref().unwrap_or(GOOD), Place::Key);
+        text.push_str(&device.rest);
+        let mut values = 0;
+        for row in rows.iter().filter(|row| row.flaw() == flaw) {
+            text.push(if values == 0 { ' ' } else { ',' });
+            match row.value() {
+                Some(value) => {
+                    text.push_str(labels.field(row.sample.point));
+                    push_number(text, value);
+                }
+                None => {
+                    push_field_name(text, row.sample.point);
+                    text.push_str("_bad=1");
+                }
+            }
+            values += 1;
+        }
+        lines.end(first.utc, values);
+        done.push(flaw);
     }
 }
 
@@ -317,8 +394,9 @@ pub(super) fn push_line_of<'a>(
             lines.text.push_str(&labels.origin);
         }
         lines.text.push(if values == 0 { ' ' } else { ',' });
-        // Writing to a string cannot fail.
-        let _ = write!(lines.text, "{name}={value}");
+        lines.text.push_str(name);
+        lines.text.push('=');
+        push_number(&mut lines.text, value);
         values += 1;
     }
     if values > 0 {
@@ -344,4 +422,59 @@ pub(super) fn event_lines(labels: &Labels, utc: UtcTime, record: &EventRecord) -
         push_line_of(&mut lines, labels, MARKET, ("", ""), fields, utc);
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_read_back_to_the_bit_and_is_no_longer_than_it_must_be() {
+        let written = |value: f64| {
+            let mut text = String::new();
+            push_number(&mut text, value);
+            text
+        };
+        // Bits from a fixed seed (xorshift, Marsaglia 2003): every exponent comes.
+        let mut bits = 0x2545_f491_4f6c_dd1d_u64;
+        let mut drawn = Vec::new();
+        for _ in 0..100_000 {
+            bits ^= bits << 13;
+            bits ^= bits >> 7;
+            bits ^= bits << 17;
+            drawn.push(f64::from_bits(bits));
+            drawn.push((bits % 1_000_000) as f64 / 1e3 - 500.0);
+        }
+        let edges = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            1e15,
+            1e16,
+            1e-5,
+            1e-7,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            230.1,
+        ];
+        for value in drawn.into_iter().chain(edges) {
+            if value.is_finite() {
+                let text = written(value);
+                let back: f64 = text.parse().expect("it is a number");
+                assert_eq!(back.to_bits(), value.to_bits(), "{text}");
+                // The standard library writes the shortest, too; of two as near it may take the other.
+                assert_eq!(text.len(), value.to_string().len(), "{text}");
+                assert!(!text.contains('e'), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_point_has_the_field_of_its_name() {
+        let labels = Labels::new(&Origin::default(), &[]);
+        for point in Point::ALL {
+            assert_eq!(labels.field(*point), format!("{}=", field_name(*point)));
+        }
+    }
 }

@@ -20,6 +20,7 @@ mod influx;
 mod line;
 pub mod past;
 mod record;
+mod refusal;
 mod sending;
 pub mod setup;
 mod spool;
@@ -331,17 +332,27 @@ impl Telemetry {
     }
 }
 
-/// The line protocol of samples, as a server gets it, each line with its line feed.
-#[must_use]
-pub fn line_protocol(
-    origin: &Origin,
-    devices: &[NamedDevice],
-    utc: UtcTime,
-    now: Instant,
-    samples: &[PointSample],
-) -> String {
-    let rows: Vec<Row> = samples.iter().map(|s| Row::of(utc, now, *s)).collect();
-    sample_lines(&Labels::new(origin, devices), &rows).text
+/// Makes the line protocol of samples, as a server gets it.
+#[derive(Clone, Debug)]
+pub struct LineProtocol {
+    labels: Labels,
+}
+
+impl LineProtocol {
+    /// For the devices of a run.
+    #[must_use]
+    pub fn new(origin: &Origin, devices: &[NamedDevice]) -> Self {
+        Self {
+            labels: Labels::new(origin, devices),
+        }
+    }
+
+    /// The lines of samples, each with its line feed; `utc` and `now` are one moment on both clocks.
+    #[must_use]
+    pub fn lines(&self, utc: UtcTime, now: Instant, samples: &[PointSample]) -> String {
+        let rows: Vec<Row> = samples.iter().map(|s| Row::of(utc, now, *s)).collect();
+        sample_lines(&self.labels, &rows).text
+    }
 }
 
 fn report(store: &Counts, influx: Option<&Counts>, home: Option<&Counts>) -> TelemetryReport {

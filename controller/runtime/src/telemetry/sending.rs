@@ -10,6 +10,8 @@
 //! is not asked before it has passed. A server that does not answer at all may have been killed, and get again
 //! what it had said it has (see [`Spool::recall`]).
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
@@ -23,6 +25,7 @@ use tokio::time::Sleep;
 use super::endpoint::{Answer, Endpoint, Refusal};
 use super::influx::{Message, Messages};
 use super::line::{Labels, Lines, sample_lines, values_of};
+use super::refusal::RefusedField;
 use super::spool::Spool;
 use super::{Counts, Pace};
 
@@ -76,6 +79,8 @@ pub(super) struct Writer {
     again: bool,
     /// Whether the present outage was told.
     warned: bool,
+    /// Values lost by the field that the server refused, with its measurement where it was named.
+    refused: BTreeMap<String, u64>,
 }
 
 impl Writer {
@@ -100,6 +105,7 @@ impl Writer {
             standing: Standing::Takes,
             again: false,
             warned: false,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -168,6 +174,14 @@ impl Writer {
         // What is not sent when the time is up stays in the spool for the next run.
         let _ = tokio::time::timeout(within, last).await;
         Counts::add(&self.counts.lost, self.spool.end());
+        for (field, values) in &self.refused {
+            tracing::warn!(
+                server = self.url,
+                field,
+                values,
+                "Values of a field that the telemetry server has as another type were lost."
+            );
+        }
     }
 
     fn is_away(&self) -> bool {
@@ -178,19 +192,22 @@ impl Writer {
     fn fill(&mut self, now: Instant, lines: &Lines) {
         self.now = self.now.max(now);
         self.spool.forget(self.now);
-        let mut rest = lines.text.as_str();
-        while !rest.is_empty() {
+        let mut rest = Cow::Borrowed(lines);
+        while rest.lines > 0 {
             let filled = self.spool.filling().map_or(0, |(lines, _)| lines);
-            let room = BATCH_LINES.saturating_sub(filled);
-            let end = rest
-                .match_indices('\n')
-                .nth(room.saturating_sub(1))
-                .map_or(rest.len(), |(at, _)| at + 1);
-            let (these, others) = rest.split_at(end);
-            rest = others;
-            let lost = self.spool.append(these, now);
+            let room = BATCH_LINES.saturating_sub(filled).max(1);
+            let mut these = std::mem::take(&mut rest);
+            // What does not fit is counted anew: a batch is thousands of lines, so that is seldom.
+            if these.lines > room {
+                let feeds = these.text.match_indices('\n');
+                let end = feeds.skip(room - 1).map(|(at, _)| at + 1).next();
+                let (fits, others) = these.text.split_at(end.unwrap_or(these.text.len()));
+                rest = Cow::Owned(Lines::counted(others.to_owned()));
+                these = Cow::Owned(Lines::counted(fits.to_owned()));
+            }
+            let lost = self.spool.append(&these, now);
             Counts::add(&self.counts.lost, lost);
-            Counts::add(&self.counts.spooled, values_of(these));
+            Counts::add(&self.counts.spooled, these.values);
             let is_due = self.spool.filling().is_some_and(|(lines, since)| {
                 // In virtual time a second passes in no time: there only a full batch or silence counts.
                 let waited = self.pace == Pace::Real && now.since(since) >= BATCH_WAIT;
@@ -234,6 +251,17 @@ impl Writer {
 
     /// Counts what became of a batch, and decides when the next one may leave.
     fn settle(&mut self, delivery: Delivery) {
+        for (field, values) in &delivery.refused {
+            let before = self.refused.entry(field.clone()).or_default();
+            if *before == 0 {
+                tracing::error!(
+                    server = self.url,
+                    field,
+                    "The telemetry server has this field as another type: its values are lost, the rest of their lines is kept."
+                );
+            }
+            *before += values;
+        }
         // What is sent again was counted when it was acknowledged for the first time.
         if !self.again {
             Counts::add(&self.counts.written, delivery.written);
@@ -297,31 +325,50 @@ impl Writer {
 struct Delivery {
     written: u64,
     lost: u64,
+    /// Of them, those of fields that the server refused.
+    refused: BTreeMap<String, u64>,
     /// What was not sent (`None`: the whole batch), and why.
     left: Option<(Option<String>, Refusal)>,
 }
 
 /// Sends lines, halving what the server calls malformed; `refused` where the last try was.
 async fn deliver(endpoint: &Endpoint, text: &str, refused: bool) -> Delivery {
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let mut lines: Vec<Cow<'_, str>> = text.split_inclusive('\n').map(Cow::Borrowed).collect();
     // Ranges still to be sent, the next one last.
     let mut ranges = vec![(0, lines.len())];
     let mut bad_lines = 0;
     let mut delivery = Delivery {
         written: 0,
         lost: 0,
+        refused: BTreeMap::new(),
         left: None,
     };
+    let mut is_changed = false;
     while let Some((from, until)) = ranges.pop() {
-        let part = &lines[from..until];
-        if part.is_empty() {
+        let body = lines[from..until].concat();
+        // Nothing is left of lines whose only field was refused.
+        if body.is_empty() {
             continue;
         }
-        let body = part.concat();
         let values = values_of(&body);
-        match endpoint.write(body, refused).await {
+        let answer = endpoint.write(body, refused).await;
+        // Where the server names the measurement, no line of it will be taken with that field.
+        if let Answer::BadLines(_, Some(field)) = &answer
+            && (field.measurement.is_some() || until - from == 1)
+        {
+            let taken = take_out(field, &mut lines[from..until]);
+            if taken > 0 {
+                is_changed = true;
+                delivery.lost += taken;
+                *delivery.refused.entry(field.to_string()).or_default() += taken;
+                ranges.push((from, until));
+                continue;
+            }
+        }
+        let part = &lines[from..until];
+        match answer {
             Answer::Done => delivery.written += values,
-            Answer::BadLines(why) if part.len() == 1 || bad_lines >= BAD_LINES_MAX => {
+            Answer::BadLines(why, _) if part.len() == 1 || bad_lines >= BAD_LINES_MAX => {
                 bad_lines += 1;
                 delivery.lost += values;
                 tracing::error!(
@@ -331,14 +378,14 @@ async fn deliver(endpoint: &Endpoint, text: &str, refused: bool) -> Delivery {
                     "The telemetry server refused data as malformed; it is lost."
                 );
             }
-            Answer::BadLines(_) => {
+            Answer::BadLines(..) => {
                 let middle = from + part.len() / 2;
                 ranges.push((middle, until));
                 ranges.push((from, middle));
             }
             Answer::NotNow(refusal) => {
                 ranges.push((from, until));
-                let is_whole = ranges.len() == 1 && part.len() == lines.len();
+                let is_whole = ranges.len() == 1 && until - from == lines.len() && !is_changed;
                 let left = ranges
                     .iter()
                     .rev()
@@ -349,6 +396,18 @@ async fn deliver(endpoint: &Endpoint, text: &str, refused: bool) -> Delivery {
         }
     }
     delivery
+}
+
+/// Takes a field out of lines; how many values that were.
+fn take_out(refused: &RefusedField, lines: &mut [Cow<'_, str>]) -> u64 {
+    let mut values = 0;
+    for line in lines {
+        if let Some((rest, taken)) = refused.taken_from(line) {
+            *line = Cow::Owned(rest);
+            values += taken;
+        }
+    }
+    values
 }
 
 /// The time until the next try: the upper half of the wait, by a random number, and never less than what

@@ -26,7 +26,7 @@ use std::time::Duration;
 use model::Instant;
 use rustix::fs::{FlockOperation, flock};
 
-use super::line::values_of;
+use super::line::{Lines, values_of};
 
 /// Ending of the files that wait.
 const ENDING: &str = "lines";
@@ -291,8 +291,8 @@ impl Spool {
     }
 
     /// Puts lines, each with its line feed, at the end; gives the number of values that were lost by it.
-    pub(super) fn append(&mut self, text: &str, now: Instant) -> u64 {
-        let values = values_of(text);
+    pub(super) fn append(&mut self, told: &Lines, now: Instant) -> u64 {
+        let (text, values) = (told.text.as_str(), told.values);
         let mut lost = self.make_room(text.len() as u64);
         if self.bytes() + text.len() as u64 > self.bytes_max {
             return lost + values;
@@ -325,7 +325,7 @@ impl Spool {
             }
         }
         filling.text.push_str(text);
-        filling.lines += text.bytes().filter(|b| *b == b'\n').count();
+        filling.lines += told.lines;
         filling.values += values;
         self.filling = Some(filling);
         lost

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant as Moment};
 
 use model::{DeviceIx, Instant, Point, PointSample, Reading, Role, Sample, UtcTime};
 use runtime::telemetry::{
-    InfluxConfig, NamedDevice, Pace, RunAbout, Servers, Telemetry, TelemetryReport, WriteApi,
-    line_protocol,
+    InfluxConfig, LineProtocol, NamedDevice, Pace, RunAbout, Servers, Telemetry, TelemetryReport,
+    WriteApi,
 };
 use serde_json::{Value, json};
 
@@ -120,12 +120,12 @@ fn utc(now: Instant) -> UtcTime {
 
 /// Values per second of CPU time that become text.
 fn encoding() -> f64 {
-    let (devices, about) = (devices(), RunAbout::default());
+    let encoder = LineProtocol::new(&RunAbout::default().origin, &devices());
     let (now, samples) = samples(1);
     let began = Moment::now();
     let (mut values, mut bytes) = (0_u64, 0);
     while began.elapsed() < ENCODING {
-        bytes += line_protocol(&about.origin, &devices, utc(now), now, &samples).len();
+        bytes += encoder.lines(utc(now), now, &samples).len();
         values += samples.len() as u64;
     }
     // Said, so that the work cannot be left out.

@@ -15,7 +15,7 @@ fn at(seconds: u64) -> Instant {
 /// A batch of its own for each line; what was lost by each.
 fn push(spool: &mut Spool, names: &[&str]) -> Vec<u64> {
     let pushed = names.iter().map(|name| {
-        let lost = spool.append(&line(name), at(0));
+        let lost = spool.append(&Lines::counted(line(name)), at(0));
         lost + spool.close()
     });
     pushed.collect()
@@ -102,7 +102,11 @@ fn a_full_spool_gives_up_its_oldest_and_counts_it() {
         [0, 0, 0, 2, 2]
     );
     let large = line("9").repeat(9);
-    assert_eq!(spool.append(&large, at(0)), 6 + 18, "it can never fit");
+    assert_eq!(
+        spool.append(&Lines::counted(large), at(0)),
+        6 + 18,
+        "it can never fit"
+    );
     push(&mut spool, &["6", "7", "8", "9"]);
     // Another run finds the same.
     drop(spool);
@@ -134,8 +138,8 @@ fn a_killed_process_leaves_every_line_that_was_put_here_and_no_torn_one() {
     spool.given(at(0));
     spool.take().unwrap().unwrap();
     // It fills, and nobody ends it.
-    assert_eq!(spool.append(&line("1"), at(0)), 0);
-    assert_eq!(spool.append(&line("2"), at(0)), 0);
+    assert_eq!(spool.append(&Lines::counted(line("1")), at(0)), 0);
+    assert_eq!(spool.append(&Lines::counted(line("2")), at(0)), 0);
     assert_eq!(spool.values(), 6);
     drop(spool);
     let last = folder.join(name_of(3, ENDING));
@@ -194,7 +198,7 @@ fn what_is_left_of_a_batch_stays_in_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join(SPOOL);
     let mut spool = Spool::open(folder.clone(), 1_000_000, "here");
-    spool.append(&(line("a") + &line("b") + &line("c")), at(0));
+    spool.append(&Lines::counted(line("a") + &line("b") + &line("c")), at(0));
     spool.close();
     push(&mut spool, &["d"]);
     spool.take().unwrap().unwrap();
@@ -232,11 +236,14 @@ fn a_disk_that_fills_within_a_batch_keeps_what_was_whole() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join(SPOOL);
     let mut spool = Spool::open(folder.clone(), 1_000_000, "here");
-    spool.append(&line("on disk"), at(0));
+    spool.append(&Lines::counted(line("on disk")), at(0));
     let file = File::options().write(true).open("/dev/full").unwrap();
     spool.filling.as_mut().unwrap().file = Some(file);
-    assert_eq!(spool.append(&line("in memory"), at(0)), 0);
-    assert_eq!(spool.append(&line("in memory, too"), at(0)), 0);
+    assert_eq!(spool.append(&Lines::counted(line("in memory")), at(0)), 0);
+    assert_eq!(
+        spool.append(&Lines::counted(line("in memory, too")), at(0)),
+        0
+    );
     spool.close();
     let all = [line("on disk"), line("in memory") + &line("in memory, too")];
     assert_eq!(spool.values(), 6);
