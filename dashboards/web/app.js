@@ -1,46 +1,8 @@
 // The live page: reads the state stream, draws, and sends the few commands there are.
 "use strict";
-const Format = {
-  fixed: (v, digits) => (v == null ? "–" : (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits).replace("-", "−")),
-  power: (v, unit) => (v == null ? `– ${unit}` : Math.abs(v) >= 9999.5 ? `${Format.fixed(v / 1000, 1)} k${unit}` : `${Format.fixed(v, 0)} ${unit}`),
-  percent: (v) => (v == null ? "–" : `${(v * 100).toFixed(0)} %`),
-  age: (s) => (s == null ? "–" : s < 0.9995 ? `${(s * 1000).toFixed(0)} ms` : s < 120 ? `${s.toFixed(1)} s` : `${(s / 60).toFixed(0)} min`),
-  clip: (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text),
-  words: (name) => name.replaceAll("_", " "),
-  count: (n) => n.toLocaleString("en").replaceAll(",", "\u202f"),
-};
-const $ = (id) => document.getElementById(id);
-
-// An element with text; text never becomes markup.
-function make(name, attributes, ...children) {
-  const node = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes || {})) if (value != null) node.setAttribute(key, value);
-  node.append(...children.map((c) => (c instanceof Node ? c : String(c ?? ""))));
-  return node;
-}
-// Fills a box anew, unless it would be the same; what had the focus has it again.
-const signatures = new WeakMap();
-function refill(box, nodes, signature) {
-  if (signature !== undefined) { if (signatures.get(box) === signature) return; signatures.set(box, signature); }
-  const key = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  box.replaceChildren(...nodes);
-  const again = key && [...box.querySelectorAll("[data-key]")].find((node) => node.dataset.key === key);
-  if (again) again.focus({ preventScroll: true });
-}
-const timeOf = (utc) => utc.slice(11, 23);
-const COLORS = 8, color = (i) => `--c${i % COLORS}`;
-const KEPT_S = 600;
 const SERVICES_EVERY_MS = 1000;
 
-const past = { t: [], f: [], v: [], devices: new Map() };
 let started = null, lastSeen = { n: -1, at: 0 }, drawn = 0;
-const charts = {
-  p: new Chart($("chart-p"), $("keys-p"), "W", 0, 100, null),
-  q: new Chart($("chart-q"), $("keys-q"), "var", 0, 100, null),
-  f: new Chart($("chart-f"), $("keys-f"), "Hz", 3, 0.1, null),
-  v: new Chart($("chart-v"), $("keys-v"), "V", 1, 4, null),
-};
-
 function notice(text, kind) {
   const n = $("notice");
   n.hidden = !text;
@@ -80,18 +42,49 @@ function header(state) {
   $("cycle").textContent = `cycle ${Format.count(c.n)}`;
 }
 
-function cell(known, show) {
-  if (known.quality === "unread" || known.quality === "absent") return make("td", { class: "r old", title: known.why }, known.quality === "absent" ? "" : "–");
-  return make("td", { class: known.quality === "stale" ? "r old" : "r", title: known.why ? `${known.why}, ${Format.age(known.age_s)}` : null }, show(known.value));
+// The list of devices: a row stays as long as its device, and only what has changed is written, so that a list of
+// hundreds can be scrolled, selected and read while it lives.
+const measured = (known, show) => {
+  if (known.quality === "unread" || known.quality === "absent") return { text: known.quality === "absent" ? "" : "–", class: "r old", title: known.why };
+  return { text: show(known.value), class: known.quality === "stale" ? "r old" : "r", title: known.why ? `${known.why}, ${Format.age(known.age_s)}` : null };
+};
+const position = (d) => (d.switch_on.value == null ? "" : d.role === "breaker" ? (d.switch_on.value ? "closed" : "open") : d.switch_on.value ? "on" : "off");
+const COLUMNS = [
+  (d) => ({ text: d.role }), (d) => ({ text: d.link }),
+  (d) => measured(d.p_w, (v) => Format.power(v, "W")), (d) => measured(d.q_var, (v) => Format.power(v, "var")), (d) => measured(d.v_v, (v) => `${Format.fixed(v, 1)} V`),
+  (d) => measured(d.f_hz, (v) => `${Format.fixed(v, 3)} Hz`), (d) => measured(d.soc, Format.percent), (d) => ({ text: position(d) }),
+  (d) => ({ text: Format.age(d.age_s), class: "r" }), (d) => ({ text: d.quality + (d.why ? `: ${d.why}` : ""), class: "dot" }),
+  (d) => ({ text: d.profile, class: "dim" }), (d) => ({ text: d.bus, class: "dim" }),
+];
+const listed = new Map();
+function rowOf(d) {
+  if (!listed.has(d.name)) {
+    const cells = COLUMNS.map(() => ({ node: make("td"), said: "" })), row = make("tr", {}, make("th", { scope: "row" }, d.name), ...cells.map((c) => c.node));
+    $("devices").append(row);
+    listed.set(d.name, { row, cells });
+  }
+  return listed.get(d.name);
 }
 function devices(state) {
-  $("devices").replaceChildren(...state.devices.map((d) => make("tr", { "data-q": d.quality },
-    make("th", { scope: "row" }, d.name), make("td", {}, d.role), make("td", {}, d.link),
-    cell(d.p_w, (v) => Format.power(v, "W")), cell(d.q_var, (v) => Format.power(v, "var")), cell(d.v_v, (v) => `${Format.fixed(v, 1)} V`),
-    cell(d.f_hz, (v) => `${Format.fixed(v, 3)} Hz`), cell(d.soc, Format.percent),
-    make("td", {}, d.switch_on.value == null ? "" : d.role === "breaker" ? (d.switch_on.value ? "closed" : "open") : d.switch_on.value ? "on" : "off"),
-    make("td", { class: "r" }, Format.age(d.age_s)), make("td", { class: "dot" }, d.quality + (d.why ? `: ${d.why}` : "")),
-    make("td", { class: "dim" }, d.profile), make("td", { class: "dim" }, d.bus))));
+  const wanted = $("devices-filter").value.trim().toLowerCase();
+  let shown = 0;
+  for (const d of state.devices) {
+    const { row, cells } = rowOf(d), fits = !wanted || [d.name, d.role, d.bus, d.profile, d.quality].some((text) => text.toLowerCase().includes(wanted));
+    if (row.hidden === fits) row.hidden = !fits;
+    if (!fits) continue;
+    shown += 1;
+    if (row.dataset.q !== d.quality) row.dataset.q = d.quality;
+    cells.forEach((cell, i) => {
+      const told = COLUMNS[i](d), said = `${told.class}\n${told.title}\n${told.text}`;
+      if (cell.said === said) return;
+      cell.said = said;
+      cell.node.textContent = told.text;
+      if (cell.node.className !== (told.class || "")) cell.node.className = told.class || "";
+      if (told.title) cell.node.title = told.title; else cell.node.removeAttribute("title");
+    });
+  }
+  const count = wanted ? `${shown} of ${state.devices.length}` : "";
+  if ($("devices-count").textContent !== count) $("devices-count").textContent = count;
 }
 
 // Services are sold by few rigs: the card is there once there are some.
@@ -128,7 +121,7 @@ function alarms(list) {
     const seen = a.acknowledged_by ? make("span", { class: "dim" }, `seen by ${a.acknowledged_by}`) : make("button", { type: "button", "data-key": a.name, "aria-label": `Say that ${a.name} was seen` }, "Seen");
     if (!a.acknowledged_by) seen.addEventListener("click", () => { operate("acknowledge", { alarm: a.name }); $("operate").open = true; });
     return make("li", { "data-level": a.severity, "data-seen": a.acknowledged_by != null }, make("div", { class: "row" },
-      make("span", { class: "pill" }, a.severity), make("strong", { class: "grow" }, `${a.name}: ${a.why}`), make("span", { class: "t" }, `since ${Chart.clock(a.since_s)}`), seen));
+      make("span", { class: "pill" }, a.severity), make("strong", { class: "grow" }, `${a.name}: ${a.why}`), make("span", { class: "t" }, `since ${Format.clock(a.since_s)}`), seen));
   }), JSON.stringify(raised));
 }
 
@@ -159,104 +152,13 @@ function side(state) {
     ...(l.federation && l.federation.accused.length ? [["contradicted itself", l.federation.accused.join(", "), true]] : [])] : [["", "no entry yet"]]);
   pairs("loop", [["cycles", Format.count(k.cycles)], ["late", Format.count(k.cycles_late), k.cycles_late > 0],
     ["latest", c ? `${c.took_ms.toFixed(2)} ms, ${c.late_ms.toFixed(2)} ms late` : "–"], ["samples", Format.count(k.samples)],
-    ["telemetry", `${Format.count(k.telemetry_written)} written`], ["telemetry lost", Format.count(k.telemetry_lost), k.telemetry_lost > 0]]);
+    ["telemetry", `${Format.count(k.telemetry_written)} written`], ["telemetry waiting", Format.count(k.telemetry_waiting)], ["telemetry lost", Format.count(k.telemetry_lost), k.telemetry_lost > 0]]);
   $("buses").replaceChildren(...state.buses.map((b) => {
     const fill = make("i"), meter = make("span", { class: "meter", "data-full": b.busy_percent >= 80, role: "img", "aria-label": `${b.busy_percent.toFixed(0)} percent busy` }, fill);
     fill.style.width = `${Math.min(100, b.busy_percent)}%`;
     return make("tr", {}, make("td", {}, b.name), make("td", {}, meter, `${b.busy_percent.toFixed(0)} %`), make("td", { class: "r" }, Format.count(b.answers)),
       make("td", { class: "r" }, Format.count(b.timeouts)), make("td", { class: "r", title: `corrupt ${b.corrupt}, exceptions ${b.exceptions}, expired ${b.expired}, reconnects ${b.reconnects}, bus-offs ${b.bus_offs}, bus errors ${b.bus_errors}` }, Format.count(b.corrupt + b.exceptions + b.expired + b.reconnects + b.bus_offs + b.bus_errors)));
   }));
-}
-
-// The past: filled once from /history, then from the stream.
-function remember(state) {
-  const c = state.cycle;
-  if (!c || (past.t.length && c.t_s - past.t[past.t.length - 1] < 0.3)) return;
-  const usable = (known) => (known.quality === "good" || known.quality === "held" ? known.value : null);
-  past.t.push(c.t_s); past.f.push(state.estimate.f_hz); past.v.push(state.estimate.v_v);
-  for (const d of state.devices) {
-    const trace = trail(d.name);
-    trace.p.push(usable(d.p_w)); trace.q.push(usable(d.q_var));
-  }
-  const old = past.t.findIndex((t) => t >= c.t_s - KEPT_S);
-  if (old > 0) for (const list of [past.t, past.f, past.v, ...[...past.devices.values()].flatMap((d) => [d.p, d.q])]) list.splice(0, old);
-}
-function trail(name) {
-  if (!past.devices.has(name)) past.devices.set(name, { p: Array(past.t.length).fill(null).slice(0, Math.max(0, past.t.length - 1)), q: Array(Math.max(0, past.t.length - 1)).fill(null) });
-  return past.devices.get(name);
-}
-async function recall() {
-  const h = await (await fetch("/api/v1/history")).json();
-  past.t = h.t_s; past.f = h.f_hz; past.v = h.v_v; past.devices = new Map();
-  for (const d of h.devices) past.devices.set(d.name, { p: d.p_w, q: d.q_var });
-}
-// Another window than the last ten minutes comes out of the database of a run.
-const PAST_EVERY_MS = 5000;
-let stretch = null, asking = 0;
-function chosen() {
-  const run = $("past-run").value, span = $("past-span").value;
-  return run === "" && span === "600" ? null : { run, span };
-}
-function seconds() {
-  const picked = [...$("past-run").options].find((o) => o.selected);
-  return picked && picked.dataset.seconds ? Number(picked.dataset.seconds) : past.t.length ? past.t[past.t.length - 1] : 0;
-}
-async function look() {
-  const choice = chosen(), mine = ++asking;
-  if (!choice) { stretch = null; $("past-note").textContent = ""; plot(); return; }
-  const query = new URLSearchParams({ points: "600" });
-  if (choice.run) query.set("run", choice.run);
-  if (choice.span !== "all") query.set("from_s", String(Math.max(0, seconds() - Number(choice.span))));
-  try {
-    const answer = await fetch(`/api/v1/history?${query}`);
-    const said = await answer.json();
-    if (mine !== asking) return;
-    if (!answer.ok) { $("past-note").textContent = `${said.message}; ${said.help}.`; return; }
-    stretch = said;
-    $("past-note").textContent = `${Chart.clock(said.from_s)} to ${Chart.clock(said.to_s)} of ${said.run}, ${Format.age(said.step_s)} per point; shaded: lowest to highest`;
-    document.body.dataset.past = said.run;
-    plot();
-  } catch { $("past-note").textContent = "The controller does not answer."; }
-}
-async function runs() {
-  try {
-    const list = await (await fetch("/api/v1/runs")).json(), box = $("past-run"), kept = box.value;
-    const former = list.filter((r) => !r.current).map((r) => make("option", { value: r.id, "data-seconds": r.seconds }, `${(r.started_utc || r.id).slice(0, 19).replace("T", " ")} · ${r.title || r.id}`));
-    box.replaceChildren(make("option", { value: "" }, "this run"), ...former);
-    if ([...box.options].some((o) => o.value === kept)) box.value = kept;
-  } catch { /* the stream says that there is no connection */ }
-}
-$("past-run").addEventListener("focus", runs);
-$("past-run").addEventListener("change", () => { if ($("past-run").value && $("past-span").value === "600") $("past-span").value = "all"; look(); recount(); });
-$("past-span").addEventListener("change", look);
-// The events of the run that is looked at.
-async function recount() {
-  const run = $("past-run").value;
-  $("events").replaceChildren();
-  lastEvent = 0;
-  try { addEvents(await (await fetch(run ? `/api/v1/events?run=${encodeURIComponent(run)}` : "/api/v1/events")).json()); } catch { /* said elsewhere */ }
-}
-function plotStretch() {
-  const known = (list) => list.some((v) => v != null), window = { from: stretch.from_s, to: stretch.to_s, step: stretch.step_s };
-  const named = stretch.devices.filter((d) => known(d.p_w) || known(d.q_var)).map((d, i) => ({ d, color: color(i), dashed: i >= COLORS }));
-  charts.p.set(stretch.t_s, named.filter(({ d }) => known(d.p_w)).map(({ d, color, dashed }) => ({ name: d.name, color, dashed, values: d.p_w, low: d.p_low_w, high: d.p_high_w })), window);
-  charts.q.set(stretch.t_s, named.filter(({ d }) => known(d.q_var)).map(({ d, color, dashed }) => ({ name: d.name, color, dashed, values: d.q_var })), window);
-  charts.f.set(stretch.t_s, [{ name: "bus", color: "--c0", values: stretch.f_hz, low: stretch.f_low_hz, high: stretch.f_high_hz }], window);
-  charts.v.set(stretch.t_s, [{ name: "bus", color: "--c1", values: stretch.v_v, low: stretch.v_low_v, high: stretch.v_high_v }], window);
-}
-function plot() {
-  if (stretch) { plotStretch(); return; }
-  // A device keeps its colour in both charts; from the ninth on, lines are dashed.
-  const known = (list) => list.some((v) => v != null);
-  const named = [...past.devices].filter(([, d]) => known(d.p) || known(d.q)).map(([name, d], i) => ({ name, d, color: color(i), dashed: i >= COLORS }));
-  const lines = (key) => named.filter(({ d }) => known(d[key])).map(({ name, d, color, dashed }) => ({ name, color, dashed, values: d[key] }));
-  const of = (subject) => named.find((d) => d.name === subject);
-  const bands = (quantity, fallback) => (scenario ? scenario.bands : []).filter((b) => b.quantity === quantity && (fallback || of(b.subject)))
-    .map((b) => ({ from: b.from_s, to: b.until_s, low: b.low, high: b.high, color: fallback || of(b.subject).color }));
-  charts.p.set(past.t, lines("p"), null, bands("p"));
-  charts.q.set(past.t, lines("q"), null, bands("q"));
-  charts.f.set(past.t, [{ name: "bus", color: "--c0", values: past.f }], null, bands("f", "--c0"));
-  charts.v.set(past.t, [{ name: "bus", color: "--c1", values: past.v }], null, bands("v", "--c1"));
 }
 
 // The scenario under way, where one is played: its steps, and what is demanded before it can be measured.
@@ -271,19 +173,24 @@ function scene(state) {
   if ($("scenario-now").textContent !== said) $("scenario-now").textContent = said;
   const stepOf = (s, i) => {
     const standing = step == null || i > step ? "ahead" : i < step || scenario.phase !== "steps" ? "done" : "now";
-    const when = s.due_s == null ? s.at : standing === "ahead" ? (s.due_s > now ? `in ${Format.age(s.due_s - now)}` : "next") : Chart.clock(s.due_s);
+    const when = s.due_s == null ? s.at : standing === "ahead" ? (s.due_s > now ? `in ${Format.age(s.due_s - now)}` : "next") : Format.clock(s.due_s);
     return make("li", { "data-step": standing, "aria-current": standing === "now" ? "step" : null }, make("div", { class: "row" }, make("span", { class: "t" }, when), make("span", { class: "grow" }, s.text || "a mark"), s.mark ? make("span", { class: "pill" }, s.mark) : ""));
   };
   $("scenario-steps").replaceChildren(...steps.map(stepOf));
   const bound = (v, unit) => `${Format.fixed(v, Math.abs(v) < 100 ? 3 : 1)} ${unit}`;
   const bandOf = (b) => {
     const what = b.low != null && b.high != null ? (b.low === b.high ? bound(b.low, b.unit) : `${bound(b.low, b.unit)} to ${bound(b.high, b.unit)}`) : b.low != null ? `at least ${bound(b.low, b.unit)}` : `at most ${bound(b.high, b.unit)}`;
-    const when = b.from_s == null ? "once it has begun" : `${Chart.clock(b.from_s)} to ${b.until_s == null ? "the end" : Chart.clock(b.until_s)}`;
+    const when = b.from_s == null ? "once it has begun" : `${Format.clock(b.from_s)} to ${b.until_s == null ? "the end" : Format.clock(b.until_s)}`;
     const standing = b.from_s == null || b.from_s > now ? "ahead" : b.until_s != null && b.until_s < now ? "done" : "now";
     return make("li", { "data-step": standing }, make("div", { class: "row" }, make("span", { class: "t" }, when), make("span", { class: "grow" }, `${b.subject}.${b.quantity}: ${what}`)), make("div", { class: "why" }, b.name));
   };
   $("scenario-bands").replaceChildren(...scenario.bands.map(bandOf));
 }
+
+// What grows with the bench is drawn as often as there is time for it.
+let latest = null;
+const diagram = paced(() => Diagram.draw($("diagram"), latest)), list = paced(() => devices(latest));
+$("devices-filter").addEventListener("input", () => { if (latest) list(); });
 
 function show(state) {
   // Another run answers at this address: forget the past of the former.
@@ -292,8 +199,8 @@ function show(state) {
   const n = state.cycle ? state.cycle.n : 0;
   if (n !== lastSeen.n) lastSeen = { n, at: Date.now() };
   header(state); tiles(state); remember(state);
-  Diagram.draw($("diagram"), state);
-  dispatches(state); side(state); devices(state); scene(state); plot();
+  latest = state;
+  diagram(); dispatches(state); side(state); list(); scene(state); plot();
   const select = $("hold-device"), names = state.devices.map((d) => d.name);
   if (select.options.length !== names.length) select.replaceChildren(...names.map((name) => make("option", {}, name)));
   drawn += 1;
@@ -384,3 +291,5 @@ theme(new URLSearchParams(location.search).get("theme") || store.get() || (match
 $("theme").addEventListener("click", () => { const next = document.documentElement.dataset.theme === "light" ? "dark" : "light"; theme(next); store.set(next); });
 addEventListener("resize", plot);
 addEventListener("DOMContentLoaded", follow);
+// The library of the charts is not worth a later first picture.
+addEventListener("load", () => requestAnimationFrame(() => setTimeout(Curves.load)));

@@ -1,15 +1,27 @@
-// Line charts on canvas: ten minutes or any window, gaps where nothing is known, a reading under the pointer.
+// Line charts of a window of time: holes where nothing is known, bands that something is to keep, a reading
+// under the pointer or by the keyboard, and a window that can be chosen on them. Chart.js draws the lines; it is
+// asked for once the page has been painted.
 "use strict";
-class Chart {
-  // series: [{ name, color: css variable, values: [], low: [], high: [] }], times shared by all charts; low and
-  // high, where there are some, are the extremes around each value.
+class Curves {
+  // series: [{ name, color: css variable, values: [], low: [], high: [], thin, dashed }], times shared by all of
+  // them; low and high, where there are some, are the extremes around each value.
   constructor(canvas, keys, unit, digits, leastSpan, reference) {
-    Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], bands: [], pointer: null });
-    canvas.addEventListener("pointermove", (e) => { this.pointer = e.offsetX; this.draw(); });
-    canvas.addEventListener("pointerleave", () => { this.pointer = null; this.draw(); });
+    Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], bands: [], window: null, pointer: null, drag: null });
+    this.draw = paced(() => this.paint());
+    canvas.addEventListener("pointerdown", (e) => this.grab(e));
+    canvas.addEventListener("pointermove", (e) => this.move(e));
+    canvas.addEventListener("pointerup", (e) => this.drop(e));
+    canvas.addEventListener("pointercancel", () => { this.drag = null; this.mark(); });
+    canvas.addEventListener("pointerleave", () => { this.pointer = null; this.mark(); });
+    canvas.addEventListener("dblclick", () => Curves.back());
+    canvas.addEventListener("wheel", (e) => this.wheel(e), { passive: false });
+    canvas.addEventListener("keydown", (e) => this.key(e));
+    canvas.addEventListener("blur", () => { this.pointer = null; this.keys.removeAttribute("aria-live"); this.mark(); });
+    Curves.all.push(this);
   }
 
-  // window: null for the last ten minutes, else { from, to, step } in seconds since the run began.
+  // window: null for the last ten minutes, else { from, to, step } in seconds since the run began; step is the
+  // length of the parts into which a window was cut.
   // bands: [{ from, to, low, high, color }] that something is to keep; null is open. One that is still to come makes room for itself.
   set(times, series, window, bands) {
     this.times = times;
@@ -19,11 +31,6 @@ class Chart {
     this.draw();
   }
 
-  static clock(t) {
-    const s = Math.max(0, Math.round(t)), two = (n) => String(n).padStart(2, "0");
-    return `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
-  }
-
   // Round steps of 1, 2 or 5.
   static step(span, count) {
     const raw = span / count, power = 10 ** Math.floor(Math.log10(raw));
@@ -31,9 +38,14 @@ class Chart {
   }
 
   range() {
+    const { start, end } = this.view;
     let low = Infinity, high = -Infinity;
-    for (const s of this.series) for (const list of [s.values, s.low || [], s.high || []]) for (const v of list) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
-    for (const b of this.bands) for (const v of [b.low, b.high]) if (v != null) { low = Math.min(low, v); high = Math.max(high, v); }
+    const see = (v) => { if (v != null) { low = Math.min(low, v); high = Math.max(high, v); } };
+    for (let i = 0; i < this.times.length; i++) {
+      if (this.times[i] < start || this.times[i] > end) continue;
+      for (const s of this.series) { see(s.values[i]); if (s.low) { see(s.low[i]); see(s.high[i]); } }
+    }
+    for (const b of this.bands) if (b.from <= end && (b.to ?? end) >= start) { see(b.low); see(b.high); }
     if (low > high) [low, high] = this.reference != null ? [this.reference, this.reference] : [0, 0];
     const missing = this.leastSpan - (high - low);
     if (missing > 0) { low -= missing / 2; high += missing / 2; }
@@ -41,101 +53,144 @@ class Chart {
     return [low - pad, high + pad];
   }
 
-  draw() {
-    const { canvas } = this, ratio = window.devicePixelRatio || 1;
-    const w = canvas.clientWidth, h = canvas.clientHeight;
-    if (!w || !h) return;
-    if (canvas.width !== Math.round(w * ratio)) { canvas.width = Math.round(w * ratio); canvas.height = Math.round(h * ratio); }
-    const c = canvas.getContext("2d"), css = getComputedStyle(document.documentElement);
-    const color = (name) => css.getPropertyValue(name).trim();
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.clearRect(0, 0, w, h);
-    c.font = "11px system-ui, sans-serif";
-    const box = { l: 52, r: w - 8, t: 8, b: h - 20 };
-    const [low, high] = this.range();
-    const win = this.window;
-    const last = this.times.length ? this.times[this.times.length - 1] : 0;
+  // Which stretch of time is shown.
+  look() {
+    const win = this.window, last = this.times.length ? this.times[this.times.length - 1] : 0;
     const ahead = win ? 0 : Math.min(60, Math.max(0, ...this.bands.map((b) => (b.to ?? b.from + 5) - last)));
-    const end = win ? win.to : last + ahead;
-    const first = win ? win.from : this.times.length ? this.times[0] : 0;
-    const span = win ? Math.max(1, end - first) : Math.min(600, Math.max(60, end - first)), start = end - span;
-    const pause = this.pause = win ? Math.max(3, 2.5 * win.step) : 5;
-    const x = (t) => box.l + ((t - start) / span) * (box.r - box.l);
-    const y = (v) => box.b - ((v - low) / (high - low)) * (box.b - box.t);
+    const end = win ? win.to : last + ahead, first = win ? win.from : this.times.length ? this.times[0] : 0;
+    const span = win ? Math.max(0.1, end - first) : Math.min(600, Math.max(60, end - first));
+    this.pause = win && win.step ? Math.max(3, 2.5 * win.step) : 5;
+    this.view = { start: end - span, end, span, last, ahead };
+  }
 
-    c.lineWidth = 1;
-    const step = Chart.step(high - low, 4);
-    c.textAlign = "right"; c.textBaseline = "middle";
-    for (let v = Math.ceil(low / step) * step; v <= high; v += step) {
-      c.strokeStyle = color("--line"); c.globalAlpha = Math.abs(v) < step / 1e6 ? 1 : 0.6;
-      c.beginPath(); c.moveTo(box.l, y(v)); c.lineTo(box.r, y(v)); c.stroke();
-      c.globalAlpha = 1; c.fillStyle = color("--dim");
-      c.fillText(v.toFixed(Math.max(0, Math.min(this.digits, -Math.floor(Math.log10(step) + 1e-9)))), box.l - 6, y(v));
+  // The points of a line. A pause of the controller is a hole, too. A part of a window may be shorter than the time
+  // between two readings: only a longer pause is a hole there. A value that stands alone is a short stroke.
+  points(values) {
+    const { start, end } = this.view, parts = this.window && this.window.step, half = (parts || 0.5) / 2, list = [];
+    let before = null, alone = false;
+    const stroke = () => { if (alone) list.push({ x: before + half, y: list[list.length - 1].y }); };
+    for (let i = 0; i < this.times.length; i++) {
+      const v = values[i], t = this.times[i];
+      if (t < start - this.pause || t > end + this.pause || (v == null && parts)) continue;
+      if (v == null || (before != null && t - before > this.pause)) {
+        stroke();
+        if (before != null) list.push({ x: v == null ? t : (t + before) / 2, y: null });
+        before = null;
+      }
+      if (v == null) { alone = false; continue; }
+      alone = before == null;
+      list.push({ x: t, y: v });
+      before = t;
     }
-    c.textAlign = "center"; c.textBaseline = "top";
-    const ticks = win ? span / 4 : span > 300 ? 120 : span > 120 ? 60 : 20;
-    for (let i = 0; win && i <= 4; i++) {
-      c.fillStyle = color("--dim");
-      c.textAlign = i === 0 ? "left" : i === 4 ? "right" : "center";
-      c.fillText(Chart.clock(start + i * ticks), x(start + i * ticks), box.b + 6);
-    }
-    for (let ago = 0; !win && ago <= last - start; ago += ticks) {
-      c.fillStyle = color("--dim");
-      const label = ago === 0 ? "now" : ago % 60 ? `−${ago} s` : `−${ago / 60} min`;
-      c.textAlign = ago === 0 && !ahead ? "right" : "center";
-      if (x(last - ago) > box.l + 14) c.fillText(label, x(last - ago), box.b + 6);
-    }
-    if (this.reference != null && this.reference > low && this.reference < high) {
-      c.strokeStyle = color("--dim"); c.setLineDash([4, 4]);
-      c.beginPath(); c.moveTo(box.l, y(this.reference)); c.lineTo(box.r, y(this.reference)); c.stroke(); c.setLineDash([]);
-    }
-    c.save(); c.beginPath(); c.rect(box.l, 0, box.r - box.l + 2, h); c.clip();
+    stroke();
+    return list;
+  }
+
+  ticks() {
+    const { start, span, last, ahead } = this.view;
+    if (this.window) return [0, 1, 2, 3, 4].map((i) => ({ value: start + (i * span) / 4, label: Format.clock(start + (i * span) / 4) }));
+    const every = span > 300 ? 120 : span > 120 ? 60 : 20, list = [];
+    for (let ago = 0; ago <= last - start; ago += every) list.push({ value: last - ago, label: ago === 0 ? "now" : ago % 60 ? `−${ago} s` : `−${ago / 60} min` });
+    return ahead || list.length ? list.reverse() : [];
+  }
+
+  // The library comes after the first picture of the page, and all that was set is drawn with it.
+  static load() {
+    const script = document.createElement("script");
+    script.src = "/chart.umd.js";
+    script.addEventListener("load", () => { for (const c of Curves.all) c.draw(); });
+    script.addEventListener("error", () => { for (const c of Curves.all) c.keys.textContent = "The charts cannot be drawn: their library did not arrive. Reload the page."; });
+    document.head.append(script);
+  }
+
+  paint() {
+    if (typeof Chart === "undefined" || !this.canvas.clientWidth) return;
+    this.look();
+    const css = getComputedStyle(document.documentElement), color = (name) => css.getPropertyValue(name).trim();
+    const [low, high] = this.range(), step = Curves.step(high - low, 4);
+    this.color = color;
+    this.levels = [];
+    for (let v = Math.ceil(low / step) * step; v <= high; v += step) this.levels.push({ value: v });
+    this.plot = this.plot || new Chart(this.canvas, this.frame());
+    const { x, y } = this.plot.options.scales;
+    Object.assign(x, { min: this.view.start, max: this.view.end });
+    Object.assign(y, { min: low, max: high });
+    y.grid.color = color("--line");
+    x.ticks.color = y.ticks.color = color("--dim");
+    this.places = Math.max(0, Math.min(this.digits, -Math.floor(Math.log10(step) + 1e-9)));
+    this.plot.data.datasets = this.series.map((s) => ({ label: s.name, data: this.points(s.values), borderColor: color(s.color), borderWidth: s.thin ? 1 : 1.8, borderDash: s.dashed ? [5, 3] : [] }));
+    this.plot.update("none");
+    this.tell();
+  }
+
+  frame() {
+    return {
+      type: "line",
+      data: { datasets: [] },
+      options: {
+        animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true, spanGaps: false, events: [],
+        layout: { padding: { top: 8, right: 8 } },
+        elements: { point: { radius: 0, hitRadius: 0 }, line: { tension: 0, borderJoinStyle: "round" } },
+        plugins: { legend: { display: false }, tooltip: { enabled: false } },
+        scales: {
+          x: { type: "linear", grid: { display: false }, border: { display: false }, afterBuildTicks: (axis) => { axis.ticks = this.ticks(); },
+            ticks: { autoSkip: false, maxRotation: 0, align: "inner", font: { size: 11 }, callback: (_, i) => (this.ticks()[i] || {}).label } },
+          // All charts have their axes in one line.
+          y: { type: "linear", border: { display: false }, afterFit: (axis) => { axis.width = 54; }, afterBuildTicks: (axis) => { axis.ticks = [...this.levels]; }, grid: {},
+            ticks: { autoSkip: false, font: { size: 11 }, callback: (v) => v.toFixed(this.places).replace("-", "−") } },
+        },
+      },
+      plugins: [{ id: "under", beforeDatasetsDraw: (chart) => this.under(chart) }, { id: "over", afterDatasetsDraw: (chart) => this.over(chart) }],
+    };
+  }
+
+  // What lies under the lines: bands that are to be kept, the extremes, and what should be.
+  under({ ctx: c, chartArea: box, scales: { x, y } }) {
+    const at = (t) => x.getPixelForValue(t), of = (v) => y.getPixelForValue(v), color = this.color;
+    c.save();
+    c.beginPath(); c.rect(box.left, 0, box.right - box.left + 2, box.bottom); c.clip();
     for (const b of this.bands) {
-      const from = x(b.from), to = x(b.to ?? end), top = b.high == null ? box.t : y(b.high), bottom = b.low == null ? box.b : y(b.low);
+      const from = at(b.from), to = at(b.to ?? this.view.end), top = b.high == null ? box.top : of(b.high), bottom = b.low == null ? box.bottom : of(b.low);
       c.fillStyle = c.strokeStyle = color(b.color);
       c.globalAlpha = 0.18; c.fillRect(from, top - 1, to - from, bottom - top + 2);
       c.globalAlpha = 0.9; c.lineWidth = 1; c.setLineDash([4, 3]);
       for (const edge of [b.high == null ? null : top, b.low == null ? null : bottom]) if (edge != null) { c.beginPath(); c.moveTo(from, edge); c.lineTo(to, edge); c.stroke(); }
-      c.globalAlpha = 1; c.setLineDash([]);
+      c.setLineDash([]);
     }
-    c.lineWidth = 1.8; c.lineJoin = "round";
     for (const s of this.series) {
       if (!s.low) continue;
       c.fillStyle = color(s.color); c.globalAlpha = 0.25;
-      const half = ((win ? win.step : 1) / 2 / span) * (box.r - box.l) + 0.5;
-      for (let i = 0; i < this.times.length; i++) if (s.low[i] != null) {
-        const top = y(s.high[i]);
-        c.fillRect(x(this.times[i]) - half, top, 2 * half, Math.max(1, y(s.low[i]) - top));
-      }
-      c.globalAlpha = 1;
+      const half = (((this.window && this.window.step) || 1) / 2 / this.view.span) * (box.right - box.left) + 0.5;
+      for (let i = 0; i < this.times.length; i++) if (s.low[i] != null) c.fillRect(at(this.times[i]) - half, of(s.high[i]), 2 * half, Math.max(1, of(s.low[i]) - of(s.high[i])));
     }
-    for (const s of this.series) {
-      c.strokeStyle = color(s.color); c.setLineDash(s.dashed ? [5, 3] : []); c.beginPath();
-      let pen = false, last = 0;
-      for (let i = 0; i < this.times.length; i++) {
-        const v = s.values[i], t = this.times[i];
-        // A pause of the controller is a gap too.
-        // A part of a window may be shorter than the time between two readings: only a longer pause is a gap there.
-        if (v == null && win) continue;
-        if (v == null || t < start - 2) { pen = false; continue; }
-        if (pen && t - last > pause) pen = false;
-        if (pen) c.lineTo(x(t), y(v)); else c.moveTo(x(t), y(v));
-        pen = true;
-        last = t;
-      }
-      c.stroke();
+    if (this.reference != null) {
+      c.strokeStyle = color("--dim"); c.globalAlpha = 1; c.setLineDash([4, 4]);
+      c.beginPath(); c.moveTo(box.left, of(this.reference)); c.lineTo(box.right, of(this.reference)); c.stroke();
     }
-    c.setLineDash([]);
     c.restore();
+  }
 
-    let at = this.times.length - 1;
-    if (this.pointer != null && this.times.length) {
-      const t = start + ((this.pointer - box.l) / (box.r - box.l)) * span;
-      at = this.times.reduce((best, time, i) => (Math.abs(time - t) < Math.abs(this.times[best] - t) ? i : best), 0);
-      c.strokeStyle = color("--text"); c.lineWidth = 1; c.globalAlpha = 0.5;
-      c.beginPath(); c.moveTo(x(this.times[at]), box.t); c.lineTo(x(this.times[at]), box.b); c.stroke(); c.globalAlpha = 1;
+  // What lies over them: where is read, and the window that is being chosen.
+  over({ ctx: c, chartArea: box, scales: { x } }) {
+    c.save();
+    c.strokeStyle = c.fillStyle = this.color("--text"); c.lineWidth = 1; c.globalAlpha = 0.5;
+    const at = this.reading();
+    if (this.pointer != null && at >= 0) { const px = x.getPixelForValue(this.times[at]); c.beginPath(); c.moveTo(px, box.top); c.lineTo(px, box.bottom); c.stroke(); }
+    if (this.drag && !this.drag.pans) {
+      const [from, to] = [this.drag.from, this.drag.to].map((t) => x.getPixelForValue(t));
+      c.globalAlpha = 0.15; c.fillRect(from, box.top, to - from, box.bottom - box.top);
     }
-    this.showKeys(at);
+    c.restore();
+  }
+
+  // Only the marks have changed.
+  mark() { if (this.plot) { this.plot.draw(); this.tell(); } }
+
+  // Which point of time is read: the one under the pointer, else the latest that is shown.
+  reading() {
+    if (!this.view) return -1;
+    const t = this.pointer ?? this.view.end;
+    return this.times.reduce((best, time, i) => (best < 0 || Math.abs(time - t) < Math.abs(this.times[best] - t) ? i : best), -1);
   }
 
   // The value at a point of time, in a window also the one shortly before it.
@@ -145,17 +200,75 @@ class Chart {
     return null;
   }
 
-  showKeys(at) {
+  tell() {
+    const at = this.reading(), text = (v) => (v == null ? "–" : `${Format.fixed(v, this.digits)} ${this.unit}`);
     const spans = this.series.map((s) => {
-      const key = document.createElement("span"), mark = document.createElement("i"), value = document.createElement("b");
+      const mark = make("i");
       mark.style.background = `var(${s.color})`;
-      const v = this.near(s.values, at);
-      value.textContent = v == null ? "–" : `${Format.fixed(v, this.digits)} ${this.unit}`;
-      key.append(mark, s.name, value);
-      return key;
+      return make("span", {}, mark, s.name, make("b", {}, text(at < 0 ? null : this.near(s.values, at))));
     });
-    this.keys.replaceChildren(...spans);
-    const title = this.canvas.parentElement.querySelector("h2").firstChild.textContent.trim();
-    this.canvas.setAttribute("aria-label", `${title}: ${spans.map((s) => s.textContent).join(", ") || "nothing is known yet"}`);
+    this.keys.replaceChildren(...(this.pointer != null && at >= 0 ? [make("span", {}, Format.clock(this.times[at]))] : []), ...spans);
+    const title = this.canvas.closest("section").querySelector("h2").firstChild.textContent.trim();
+    const said = this.series.slice(0, Curves.TOLD).map((s) => {
+      let low = null, high = null, holes = 0;
+      this.times.forEach((t, i) => { const v = s.values[i]; if (t < this.view.start || t > this.view.end) return; if (v == null) { holes += 1; return; } low = Math.min(low ?? v, v); high = Math.max(high ?? v, v); });
+      return `${s.name} ${text(at < 0 ? null : this.near(s.values, at))}, from ${text(low)} to ${text(high)}${holes && !(this.window && this.window.step) ? ", with holes" : ""}`;
+    });
+    const more = this.series.length - said.length;
+    this.canvas.setAttribute("aria-label", `${title}, ${Format.clock(this.view.start)} to ${Format.clock(this.view.end)}: ${said.join("; ") || "nothing is known yet"}${more > 0 ? `; and ${more} more` : ""}`);
+  }
+
+  // Pointer: a stretch that is drawn over becomes the window; with Shift the window is pushed.
+  time(event) { return this.plot.scales.x.getValueForPixel(event.offsetX); }
+  grab(e) {
+    if (!this.plot || e.button !== 0 || e.pointerType === "touch") return;
+    this.canvas.setPointerCapture(e.pointerId);
+    const t = this.time(e);
+    this.drag = { from: t, to: t, x: e.offsetX, pans: e.shiftKey, view: this.view };
+  }
+  move(e) {
+    if (!this.plot) return;
+    this.pointer = this.time(e);
+    if (this.drag) {
+      this.drag.to = this.pointer;
+      if (this.drag.pans) { const by = (this.drag.x - e.offsetX) * (this.drag.view.span / (this.plot.chartArea.right - this.plot.chartArea.left)); Curves.choose(this.drag.view.start + by, this.drag.view.end + by); }
+    }
+    this.mark();
+  }
+  drop(e) {
+    const drag = this.drag;
+    this.drag = null;
+    if (drag && !drag.pans && Math.abs(e.offsetX - drag.x) > 6) Curves.choose(Math.min(drag.from, drag.to), Math.max(drag.from, drag.to));
+    this.mark();
+  }
+  // Without Ctrl the wheel scrolls the page.
+  wheel(e) {
+    if (!this.plot || !e.ctrlKey) return;
+    e.preventDefault();
+    this.zoom(e.deltaY > 0 ? 1.25 : 0.8, this.time(e));
+  }
+  zoom(factor, around) {
+    const { start, end } = this.view, middle = around ?? (start + end) / 2;
+    Curves.choose(middle - (middle - start) * factor, middle + (end - middle) * factor);
+  }
+  key(e) {
+    if (!this.view) return;
+    const { start, end, span } = this.view, sign = e.key === "ArrowLeft" ? -1 : 1;
+    if (e.key === "+" || e.key === "=") this.zoom(0.5, this.pointer);
+    else if (e.key === "-") this.zoom(2, this.pointer);
+    else if (e.key === "Escape") Curves.back();
+    else if (e.key.startsWith("Arrow") && /Left|Right/.test(e.key) && e.shiftKey) Curves.choose(start + (sign * span) / 4, end + (sign * span) / 4);
+    else if (/^Arrow(Left|Right)$/.test(e.key)) {
+      const at = this.reading() + sign;
+      this.keys.setAttribute("aria-live", "polite");
+      if (this.times[at] >= start && this.times[at] <= end) { this.pointer = this.times[at]; this.mark(); }
+    } else return;
+    e.preventDefault();
   }
 }
+Curves.all = [];
+// Lines that a reader of screens is told of: the rest is in the table of devices.
+Curves.TOLD = 12;
+// What becomes of a window that was chosen on a chart, and the way back; who shows the past says so.
+Curves.choose = () => {};
+Curves.back = () => {};

@@ -3,6 +3,7 @@
 const Diagram = (() => {
   const NS = "http://www.w3.org/2000/svg";
   const CARD = { w: 148, h: 104, gap: 14 };
+  const MANY = 40;
   // Sources and storage hang above the bus, what consumes or only informs below it.
   const ABOVE = ["pv", "genset", "ess", "battery"];
 
@@ -164,6 +165,8 @@ const Diagram = (() => {
     };
     place(top, yTop, yTop + CARD.h);
     place(bottom, yBottom, yBottom);
+    // What moves is drawn all the time: among hundreds of wires nobody follows it.
+    svg.dataset.many = state.devices.length > MANY;
     svg.replaceChildren(root);
     svg.setAttribute("aria-label", "Single-line diagram: " + state.devices.map((d) => `${d.name} ${d.role === "battery" ? Format.percent(shown(d.soc)) : d.role === "breaker" ? (d.switch_on.value ? "closed" : "open") : watts(shown(d.p_w))}`).join(", "));
   }

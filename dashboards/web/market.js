@@ -101,7 +101,7 @@ const Market = (() => {
     const i = list.find((one) => one.interval === shown) || list[0];
     const state = i.failure ? `not cleared: ${i.failure}` : i.price_mc_per_kwh == null ? "nothing traded" : `${watthours(i.energy_mwh)} at ${cents(i.price_mc_per_kwh)}`;
     const settled = i.settled ? `settled${i.excused ? ", excused" : ""}; ${watthours(i.unaccounted_mwh)} belong to nobody` : "not settled yet";
-    $("market-now").textContent = `${m.mechanism}, ${Chart.clock(i.from_s)} to ${Chart.clock(i.until_s)}: ${state}; ${settled}`;
+    $("market-now").textContent = `${m.mechanism}, ${Format.clock(i.from_s)} to ${Format.clock(i.until_s)}: ${state}; ${settled}`;
     $("market-clearing").onclick = () => Explorer.open(i.atom);
     book(i); prices(list); positions(i, m.accounts);
     document.body.dataset.market = i.interval;

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use crate::process::{Running, WithArguments, text_of, tool};
 use crate::{PATIENCE, wait_for};
 
+/// Shift among the modifiers of a key (`Input.dispatchKeyEvent`).
+const SHIFT: u32 = 8;
+
 /// A browser with one page.
 #[derive(Debug)]
 pub struct Browser {
@@ -175,6 +178,55 @@ impl Browser {
     pub fn resize(&mut self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
         let _ = self.ask("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Presses a key, with Shift held where asked.
+    pub fn press(&mut self, key: &str, with_shift: bool) {
+        let modifiers = if with_shift { SHIFT } else { 0 };
+        for kind in ["keyDown", "keyUp"] {
+            let key = json!({ "type": kind, "key": key, "modifiers": modifiers });
+            let _ = self.ask("Input.dispatchKeyEvent", key);
+        }
+    }
+
+    /// Types a sign into what has the focus.
+    pub fn type_in(&mut self, text: &str) {
+        let _ = self.ask("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Draws with the mouse from one place of an element to another, each a part of its width, halfway down.
+    pub fn draw_over(&mut self, selector: &str, from: f64, to: f64) {
+        let place = format!(
+            "(() => {{ const node = document.querySelector('{selector}'); node.scrollIntoView({{ block: 'center' }});\
+             const r = node.getBoundingClientRect(); return [r.left, r.width, r.top + r.height / 2]; }})()"
+        );
+        let place = self.evaluate(&place);
+        let number = |n: usize| place[n].as_f64().expect("the element has a place");
+        let (left, width, y) = (number(0), number(1), number(2));
+        let steps = [
+            ("mouseMoved", from, 0),
+            ("mousePressed", from, 1),
+            ("mouseMoved", (from + to) / 2.0, 1),
+            ("mouseMoved", to, 1),
+            ("mouseReleased", to, 0),
+        ];
+        for (kind, at, buttons) in steps {
+            let event = json!({
+                "type": kind, "x": left + at * width, "y": y, "button": "left", "buttons": buttons, "clickCount": 1,
+            });
+            let _ = self.ask("Input.dispatchMouseEvent", event);
+        }
+    }
+
+    /// Seconds that the processor has spent on the page's scripts, layout and drawing; how busy the machine is
+    /// beside it does not count.
+    pub fn cpu_s(&mut self) -> f64 {
+        let domain = json!({ "timeDomain": "threadTicks" });
+        let _ = self.ask("Performance.enable", domain);
+        let told = self.ask("Performance.getMetrics", json!({}));
+        let metrics = told["metrics"].as_array().cloned().unwrap_or_default();
+        let tasks = metrics.iter().find(|m| m["name"] == "TaskDuration");
+        tasks.map_or(f64::NAN, |m| m["value"].as_f64().unwrap_or(f64::NAN))
     }
 
     /// Presses the tabulator, as a person without a mouse does.

@@ -14,13 +14,17 @@ const POINT_EVERY: Duration = Duration::from_millis(500);
 /// Points kept: ten minutes of them.
 const POINTS_KEPT: usize = 1_200;
 
-/// The recent power of one device. `None` is unknown and leaves a gap.
+/// What one device has said of late. `None` is unknown and leaves a gap.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceTrace {
     /// Active power in watts, positive = into the bus.
     pub p_w: VecDeque<Option<f64>>,
     /// Reactive power in vars, positive = into the bus.
     pub q_var: VecDeque<Option<f64>>,
+    /// Frequency in hertz.
+    pub f_hz: VecDeque<Option<f64>>,
+    /// Voltage of phase 1 in volts.
+    pub v_v: VecDeque<Option<f64>>,
 }
 
 /// Ten minutes of the bench: all lists have one entry per point of time.
@@ -32,7 +36,7 @@ pub struct History {
     pub f_hz: VecDeque<Option<f64>>,
     /// Voltage of the bus in volts.
     pub v_v: VecDeque<Option<f64>>,
-    /// Power of each device, in the order of the rig.
+    /// What each device said, in the order of the rig.
     pub devices: Vec<DeviceTrace>,
     latest: Option<Instant>,
 }
@@ -73,6 +77,16 @@ impl History {
                 &mut trace.q_var,
                 said.and_then(|d| d.q.fresh(now, age_max))
                     .map(|q| q.as_vars()),
+            );
+            push(
+                &mut trace.f_hz,
+                said.and_then(|d| d.f.fresh(now, age_max))
+                    .map(|f| f.as_hertz()),
+            );
+            push(
+                &mut trace.v_v,
+                said.and_then(|d| d.v.fresh(now, age_max))
+                    .map(|v| v.as_volts()),
             );
         }
     }

@@ -197,7 +197,14 @@ fn the_history_keeps_ten_minutes_at_two_points_per_second_with_gaps() {
         past.devices[0].p_w.iter().all(Option::is_none),
         "stale is unknown"
     );
-    for list in [&past.f_hz, &past.v_v, &past.devices[2].q_var] {
+    let silent = &past.devices[2];
+    for list in [
+        &past.f_hz,
+        &past.v_v,
+        &silent.q_var,
+        &silent.f_hz,
+        &silent.v_v,
+    ] {
         assert_eq!(list.len(), past.t_s.len());
     }
 }

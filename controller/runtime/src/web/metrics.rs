@@ -128,6 +128,11 @@ fn run(page: &mut Page, state: &State) {
     for (name, help, value) in counters {
         page.counter(name, help, value);
     }
+    page.gauge(
+        "gridrig_telemetry_values_waiting",
+        "Values that wait for a telemetry server, in memory or in the spool.",
+        Some(c.telemetry_waiting as f64),
+    );
     let Some(cycle) = &state.cycle else { return };
     page.gauge(
         "gridrig_cycle_late_seconds",

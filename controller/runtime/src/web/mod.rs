@@ -115,7 +115,10 @@ fn routes() -> Vec<Route> {
     const OPERATE: Need = Need::Have(Role::Operate);
     let free = [
         ("/app.js", SCRIPT),
+        ("/elements.js", ELEMENTS),
         ("/charts.js", CHARTS),
+        ("/past.js", PAST),
+        ("/chart.umd.js", LIBRARY),
         ("/diagram.js", DIAGRAM),
         ("/market.js", MARKET),
         ("/ledger.js", LEDGER),
@@ -218,9 +221,22 @@ const SCRIPT: Asset = Asset {
     kind: "text/javascript; charset=utf-8",
     text: include_str!("../../../../dashboards/web/app.js"),
 };
+const ELEMENTS: Asset = Asset {
+    kind: "text/javascript; charset=utf-8",
+    text: include_str!("../../../../dashboards/web/elements.js"),
+};
 const CHARTS: Asset = Asset {
     kind: "text/javascript; charset=utf-8",
     text: include_str!("../../../../dashboards/web/charts.js"),
+};
+const PAST: Asset = Asset {
+    kind: "text/javascript; charset=utf-8",
+    text: include_str!("../../../../dashboards/web/past.js"),
+};
+/// Chart.js, out of the crate that carries it: see `build.rs`.
+const LIBRARY: Asset = Asset {
+    kind: "text/javascript; charset=utf-8",
+    text: include_str!(concat!(env!("OUT_DIR"), "/chart.umd.js")),
 };
 const DIAGRAM: Asset = Asset {
     kind: "text/javascript; charset=utf-8",

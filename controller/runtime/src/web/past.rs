@@ -77,7 +77,7 @@ struct Stretch {
     devices: Vec<Stretched>,
 }
 
-/// A device in a window: mean power, the lowest and the highest.
+/// A device in a window: mean power, the lowest and the highest; mean frequency and voltage of phase 1.
 #[derive(Clone, Debug, Serialize)]
 struct Stretched {
     name: String,
@@ -85,6 +85,8 @@ struct Stretched {
     p_low_w: Vec<Option<f64>>,
     p_high_w: Vec<Option<f64>>,
     q_var: Vec<Option<f64>>,
+    f_hz: Vec<Option<f64>>,
+    v_v: Vec<Option<f64>>,
 }
 
 /// Readings of a point of a device, each as it was taken; null where it is bad.
@@ -283,13 +285,17 @@ impl Runs {
         let (f, v) = (figure("f_hz")?, figure("v_v")?);
         let devices = past.devices()?.into_iter().map(|name| {
             let p = past.device(&name, Point::ActivePower.name(), window)?;
-            let q = past.device(&name, Point::ReactivePower.name(), window)?;
+            let mean = |point: Point| Ok(past.device(&name, point.name(), window)?.mean);
+            let (q_var, f_hz) = (mean(Point::ReactivePower)?, mean(Point::Frequency)?);
+            let v_v = mean(Point::VoltageL1)?;
             Ok(Stretched {
                 name,
                 p_w: p.mean,
                 p_low_w: p.low,
                 p_high_w: p.high,
-                q_var: q.mean,
+                q_var,
+                f_hz,
+                v_v,
             })
         });
         let devices = devices.collect::<Result<Vec<_>, PastError>>()?;

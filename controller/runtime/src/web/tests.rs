@@ -588,9 +588,7 @@ async fn a_planned_command_goes_with_its_connection_and_with_its_lease() {
     };
     // Who asked is gone before the moment.
     let mut gone = TcpStream::connect(server.address).await.unwrap();
-    gone.write_all(plan("ann", "+0.1").as_bytes())
-        .await
-        .unwrap();
+    gone.write_all(plan("ann", "+2").as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(30)).await;
     drop(gone);
     // Somebody else has taken the bench meanwhile.
@@ -599,7 +597,7 @@ async fn a_planned_command_goes_with_its_connection_and_with_its_lease() {
         let bob = "Authorization: Bearer t\r\nGridrig-Holder: bob\r\n";
         ask(&server, "POST", "/api/v1/lock/take", bob, "").await.0
     };
-    let ((status, body), taken) = tokio::join!(raw(&server, plan("ann", "+0.15")), taken);
+    let ((status, body), taken) = tokio::join!(raw(&server, plan("ann", "+2.1")), taken);
     assert_eq!((status, &*code_of(&body), taken), (423, "locked", 202));
     assert!(server.commands.try_recv().is_err(), "nothing was given");
 }
@@ -872,7 +870,9 @@ fn roles_of_the_page_are_those_of_the_rig() {
 
 #[test]
 fn the_page_loads_nothing_from_elsewhere_and_never_makes_markup_of_text() {
-    for asset in [HTML, SCRIPT, CHARTS, DIAGRAM, MARKET, LEDGER, STYLE] {
+    for asset in [
+        HTML, ELEMENTS, SCRIPT, CHARTS, PAST, DIAGRAM, MARKET, LEDGER, STYLE,
+    ] {
         for forbidden in [
             "https://",
             "innerHTML",
@@ -1004,6 +1004,10 @@ async fn any_window_of_this_run_and_of_its_neighbours_can_be_asked_for() {
         serde_json::json!([14.0, 19.0])
     );
     assert_eq!(past["f_hz"], serde_json::json!([null, null]));
+    for never_said in ["q_var", "f_hz", "v_v"] {
+        let told = &past["devices"][0][never_said];
+        assert_eq!(*told, serde_json::json!([null, null]), "{never_said}");
+    }
     let (_, whole) = get("/api/v1/history?points=1").await;
     assert_eq!(
         (&whole["run"], &whole["devices"][0]["p_w"][0]),
@@ -1288,4 +1292,33 @@ async fn an_order_of_the_market_needs_the_token_and_a_shape() {
     while server.bids.push(bid.clone()).is_some() {}
     let (status, said) = ask(&server, "POST", "/api/v1/market/orders", bearer, ORDER).await;
     assert_eq!((status, code_of(&said).as_str()), (503, "busy"));
+}
+
+#[tokio::test]
+async fn the_charts_are_drawn_by_the_file_that_the_makers_of_their_library_published() {
+    use sha3::{Digest as _, Sha3_256};
+    /// SHA3-256 of `dist/chart.umd.js` in chart.js 4.5.1 as the npm registry has it.
+    const PUBLISHED: &str = "3ef7931a592b38c47b3b9586e8cfc67ccd9729bf0deb0acbbc1c7253dbc78955";
+    let server = server(None, 1).await;
+    let (status, library) = ask(&server, "GET", "/chart.umd.js", "", "").await;
+    assert_eq!(status, 200);
+    let digest = Sha3_256::digest(library.as_bytes());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, PUBLISHED);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_telemetry_server_is_told_to_page_and_prometheus() {
+    let server = server(None, 1).await;
+    server.view.counters(crate::view::Counters {
+        telemetry_waiting: 1_234,
+        ..Default::default()
+    });
+    let (_, page) = ask(&server, "GET", "/metrics", "", "").await;
+    assert!(
+        page.contains("\ngridrig_telemetry_values_waiting 1234\n"),
+        "{page}"
+    );
+    let (_, state) = ask(&server, "GET", "/api/v1/state", "", "").await;
+    assert!(state.contains("\"telemetry_waiting\":1234"), "{state}");
 }

@@ -450,6 +450,8 @@ pub struct Counters {
     pub trades: u64,
     pub telemetry_written: u64,
     pub telemetry_lost: u64,
+    /// Values that wait for a telemetry server, in memory or in the spool.
+    pub telemetry_waiting: u64,
     /// Values that the broker of Home Assistant has acknowledged.
     pub home_written: u64,
     /// Values that the sink of Home Assistant lost.
@@ -497,11 +499,11 @@ pub struct History {
     pub f_hz: Vec<Option<f64>>,
     /// Voltage of the bus in volts.
     pub v_v: Vec<Option<f64>>,
-    /// Power of each device, in the order of the rig.
+    /// What each device said, in the order of the rig.
     pub devices: Vec<Trace>,
 }
 
-/// The recent power of one device.
+/// What one device has said of late.
 #[derive(Clone, Debug, Serialize)]
 pub struct Trace {
     /// Name in the rig.
@@ -510,6 +512,10 @@ pub struct Trace {
     pub p_w: Vec<Option<f64>>,
     /// Reactive power in vars.
     pub q_var: Vec<Option<f64>>,
+    /// Frequency in hertz.
+    pub f_hz: Vec<Option<f64>>,
+    /// Voltage of phase 1 in volts.
+    pub v_v: Vec<Option<f64>>,
 }
 
 impl State {
@@ -580,6 +586,7 @@ impl Counters {
             trades: c.trades,
             telemetry_written: c.telemetry_written,
             telemetry_lost: c.telemetry_lost,
+            telemetry_waiting: c.telemetry_waiting,
             home_written: c.home_written,
             home_lost: c.home_lost,
         }
@@ -615,6 +622,8 @@ impl History {
                     name: label.name.clone(),
                     p_w: trace.p_w.into(),
                     q_var: trace.q_var.into(),
+                    f_hz: trace.f_hz.into(),
+                    v_v: trace.v_v.into(),
                 })
                 .collect(),
         }

@@ -19,6 +19,7 @@ const ROLES: &[Role] = &[
     (silent::SILENT_LINE, silent::serve_silent),
     (idle::BENCH, idle::run_bench),
     (page::SERVER, page::serve),
+    (page::SERVER_OF_A_THOUSAND, page::serve_a_thousand_points),
 ];
 
 /// Plays a role in a child process of a bench, until it is over or standard input closes.

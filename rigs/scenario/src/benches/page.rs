@@ -24,9 +24,13 @@ use super::{BenchError, child, rounded};
 
 /// The role of the child process.
 pub(super) const SERVER: &str = "page-server";
+/// The role of one with a list of a thousand points, for a browser.
+pub(super) const SERVER_OF_A_THOUSAND: &str = "page-server-of-a-thousand-points";
 
 /// Devices, and states a second: what was asked for.
 const DEVICES: u16 = 100;
+/// Devices with four points each that make a thousand.
+const DEVICES_OF_A_THOUSAND: u16 = 250;
 const STATES_PER_S: u64 = 10;
 /// Readers in a round. Chosen: one person, and a lab full of walls.
 const READERS: [usize; 2] = [1, 8];
@@ -43,6 +47,15 @@ fn failed(what: &'static str) -> impl FnOnce(std::io::Error) -> BenchError {
 
 /// The child: the page of a bench that turns ten times a second.
 pub(super) fn serve() -> Result<(), BenchError> {
+    serve_devices(DEVICES)
+}
+
+/// The same of a bench with a thousand points.
+pub(super) fn serve_a_thousand_points() -> Result<(), BenchError> {
+    serve_devices(DEVICES_OF_A_THOUSAND)
+}
+
+fn serve_devices(devices: u16) -> Result<(), BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,7 +66,7 @@ pub(super) fn serve() -> Result<(), BenchError> {
         let address = listener.local_addr();
         let address = address.map_err(failed("the page has no port"))?;
         let port = address.port();
-        let view = Arc::new(view());
+        let view = Arc::new(view(devices));
         let (commands, _nobody) = mpsc::channel(1);
         let clock = Arc::new(SystemClock::start());
         let hall = Hall {
@@ -70,14 +83,14 @@ pub(super) fn serve() -> Result<(), BenchError> {
             bids: None,
         };
         tokio::spawn(runtime::web::serve(listener, hall));
-        tokio::spawn(turn(view));
+        tokio::spawn(turn(view, devices));
         child::tell(&json!({ "port": port }))?;
         let _ = tokio::task::spawn_blocking(child::wait_for_parent).await;
         Ok(())
     })
 }
 
-fn view() -> LiveView {
+fn view(devices: u16) -> LiveView {
     let device = |n: u16| DeviceLabel {
         name: format!("device{n}"),
         role: if n == 0 { Role::Pcc } else { Role::Ess },
@@ -86,10 +99,10 @@ fn view() -> LiveView {
         sample_age_max: Duration::from_secs(2),
     };
     LiveView::new(RigView {
-        title: "A hundred devices".into(),
-        rig_path: "hundred.toml".into(),
+        title: format!("{devices} devices"),
+        rig_path: "many.toml".into(),
         site: "230 V, 50 Hz, 1 phase".into(),
-        devices: (0..DEVICES).map(device).collect(),
+        devices: (0..devices).map(device).collect(),
         services: Vec::new(),
         buses: vec!["lan1".into()],
         started_utc: UtcTime::default(),
@@ -98,14 +111,14 @@ fn view() -> LiveView {
 }
 
 /// Every value of every device is another one in each cycle.
-async fn turn(view: Arc<LiveView>) {
+async fn turn(view: Arc<LiveView>, devices: u16) {
     let period = Duration::from_secs(1) / STATES_PER_S as u32;
     let mut ticks = tokio::time::interval(period);
-    let mut image = ProcessImage::unread(usize::from(DEVICES));
+    let mut image = ProcessImage::unread(usize::from(devices));
     for n in 1.. {
         ticks.tick().await;
         let now = model::Instant::START + period * n;
-        for device in 0..DEVICES {
+        for device in 0..devices {
             let points = [
                 (Point::ActivePower, 1000.0),
                 (Point::ReactivePower, 100.0),

@@ -232,6 +232,7 @@ fn state() -> wire::State {
             trades: 0,
             telemetry_written: 0,
             telemetry_lost: 0,
+            telemetry_waiting: 0,
             home_written: 0,
             home_lost: 0,
         },

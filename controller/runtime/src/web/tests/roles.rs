@@ -125,10 +125,13 @@ async fn every_call_is_answered_to_each_role_as_the_table_says() {
         ("get".into(), "/api/v1/stream"),
         // There is no ledger here, so nothing of it is found.
         ("get".into(), "/api/v1/ledger/{atom}"),
+        ("get".into(), "/chart.umd.js"),
         ("get".into(), "/charts.js"),
         ("get".into(), "/diagram.js"),
+        ("get".into(), "/elements.js"),
         ("get".into(), "/ledger.js"),
         ("get".into(), "/market.js"),
+        ("get".into(), "/past.js"),
         ("post".into(), "/login"),
         ("post".into(), "/logout"),
     ]);
