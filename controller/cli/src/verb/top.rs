@@ -15,6 +15,7 @@ mod scene;
 mod screen;
 #[cfg(test)]
 mod tests;
+mod trend;
 
 use std::io::IsTerminal as _;
 use std::sync::mpsc::Receiver;
@@ -57,12 +58,19 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     if !terminal.is_json() && can_draw && std::io::stdout().is_terminal() {
         return live(address, caller, terminal);
     }
-    let answers = address.ask_all(&caller, &look::questions())?;
+    let questions = look::questions().into_iter().chain([look::history()]);
+    let questions: Vec<_> = questions.collect();
+    let mut answers = address.ask_all(&caller, &questions)?;
+    let history = answers.pop().unwrap_or_default();
     if terminal.is_json() {
         terminal.print(answers.into_iter().next().unwrap_or_default());
         return Ok(Verdict::Pass);
     }
     let mut screen = Screen::new(address.to_string());
+    // Charts are not worth a refusal.
+    if let Ok(history) = serde_json::from_value(history) {
+        screen.hear(News::Recalled(history), Duration::ZERO);
+    }
     screen.hear(News::Looked(Box::new(Look::of(answers)?)), Duration::ZERO);
     terminal.print(frame::plain(&screen, Duration::ZERO));
     Ok(Verdict::Pass)

@@ -8,7 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 
-use super::look::{Look, questions};
+use super::look::{self, Look, questions};
+use super::trend::History;
 use crate::daemon::{Address, Caller, Question, Vouched, refused};
 use crate::problem::Problem;
 
@@ -20,6 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub enum News {
     /// The daemon has answered.
     Looked(Box<Look>),
+    /// What it remembers of the last minutes.
+    Recalled(Box<History>),
     /// It has not, and why.
     Failed(String),
     /// What came of an order.
@@ -83,6 +86,12 @@ async fn ask_on(
     let looking = async {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Asked for once; without it the charts begin with the first look.
+        if let Some(history) = recall(address, caller).await
+            && tells.send(history).is_err()
+        {
+            return;
+        }
         loop {
             ticks.tick().await;
             if tells.send(look(address, caller).await).is_err() {
@@ -123,6 +132,13 @@ async fn asked_to_end() {
         _ = hangup.recv() => {}
         _ = interrupt.recv() => {}
     }
+}
+
+/// What the daemon remembers of the last minutes, if it says so.
+async fn recall(address: &Address, caller: &Caller) -> Option<News> {
+    let answers = address.answers(caller, &[look::history()]).await.ok()?;
+    let history = serde_json::from_value(answers.into_iter().next()?).ok()?;
+    Some(News::Recalled(Box::new(history)))
 }
 
 async fn look(address: &Address, caller: &Caller) -> News {

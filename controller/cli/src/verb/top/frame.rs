@@ -12,7 +12,8 @@ use super::look::{Cycle, Estimate, Federation, Lock, Look};
 use super::paint::{Palette, Tone, UNKNOWN, age, power, time_of, value, words};
 use super::pane::{self, Since};
 use super::scene;
-use super::screen::{Old, Pane, Room, Screen};
+use super::screen::{Full, Old, Pane, Room, Screen};
+use super::trend;
 use crate::verb::arming;
 
 /// Width of a frame of plain text: as wide as it gets.
@@ -40,17 +41,34 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
     let mut top = header(screen, look, values);
     top.extend(notices);
     top.extend(diagram(look, values));
+    if screen.full == Some(Full::Charts) {
+        let height = u16::try_from(top.len()).unwrap_or(u16::MAX);
+        let height = height.min(whole.height.saturating_sub(1));
+        let rest = whole.height.saturating_sub(height).saturating_sub(1);
+        let [head, charts, foot] = stacked(whole, [height, rest, 1]);
+        area.render_widget(Paragraph::new(Text::from(top)), head);
+        area.render_widget(Paragraph::new(keys(screen, palette, now)), foot);
+        return scrolled(area, charts_of(screen, width, values), screen.first, charts);
+    }
     let devices = pane::devices(&look.state.devices, since, width, values);
     let [head, middle, tabs, list, foot] = rooms(whole, screen, top.len(), devices.len());
     area.render_widget(Paragraph::new(Text::from(top)), head);
     area.render_widget(Paragraph::new(keys(screen, palette, now)), foot);
-    if screen.only_devices {
+    if screen.full == Some(Full::Devices) {
         return scrolled(area, devices, screen.first, middle);
     }
     area.render_widget(Paragraph::new(cut(devices, middle.height, values)), middle);
     area.render_widget(Paragraph::new(titles(screen.pane, palette)), tabs);
     let lines = pane::lines(screen.pane, look, width, values);
     scrolled(area, lines, screen.first, list)
+}
+
+fn charts_of(screen: &Screen, width: usize, palette: Palette) -> Vec<Line<'static>> {
+    let lines = screen.trends().lines(width, palette);
+    match lines.is_empty() {
+        true => vec![trend::nothing(palette)],
+        false => lines,
+    }
 }
 
 fn since(screen: &Screen, now: Duration) -> Since {
@@ -66,7 +84,7 @@ fn rooms(whole: Rect, screen: &Screen, header: usize, devices: usize) -> [Rect; 
     let head = lines(header).min(whole.height.saturating_sub(1));
     let rest = whole.height.saturating_sub(head).saturating_sub(1);
     // Devices have what they need, but never more than two thirds of what is left.
-    let devices = if screen.only_devices {
+    let devices = if screen.full == Some(Full::Devices) {
         rest
     } else {
         lines(devices).min(rest - rest / 3)
@@ -129,6 +147,9 @@ pub fn plain(screen: &Screen, now: Duration) -> String {
             PLAIN_WIDTH,
             palette,
         ));
+        lines.push(Line::default());
+        lines.push(Line::from("charts:"));
+        lines.extend(charts_of(screen, PLAIN_WIDTH, palette));
         for open in Pane::ALL {
             let mut list = pane::lines(open, look, PLAIN_WIDTH, palette);
             if open == Pane::Events {
@@ -177,6 +198,10 @@ fn header(screen: &Screen, look: &Look, palette: Palette) -> Vec<Line<'static>> 
     if counts.telemetry_lost > 0 {
         let text = format!("; {} values of telemetry lost", counts.telemetry_lost);
         second.push(palette.word(Tone::Bad, text));
+    }
+    if counts.telemetry_waiting > 0 {
+        let text = format!("; {} values of telemetry wait", counts.telemetry_waiting);
+        second.push(palette.word(Tone::Dim, text));
     }
     if let Some(price) = state.market.as_ref().and_then(|m| m.price_mc_per_kwh) {
         let text = format!("; {:.3} ct/kWh", price as f64 / 1e3);
@@ -388,9 +413,9 @@ fn keys(screen: &Screen, palette: Palette, now: Duration) -> Line<'static> {
         return Line::from(palette.word(Tone::Bad, text));
     }
     let text = if screen.unseen().next().is_some() {
-        "q end  Tab 1-7 list  ↑↓ scroll  d devices  a alarm was seen  s safe"
+        "q end  Tab 1-7 list  ↑↓ scroll  d devices  c charts  a alarm was seen  s safe"
     } else {
-        "q end  Tab 1-7 list  ↑↓ scroll  d devices  s safe"
+        "q end  Tab 1-7 list  ↑↓ scroll  d devices  c charts  s safe"
     };
     Line::from(palette.word(Tone::Dim, text))
 }

@@ -20,6 +20,11 @@ const PATHS: [&str; 6] = [
     "/api/v1/alarms",
 ];
 
+/// What is asked once: the last ten minutes, for charts.
+pub fn history() -> Question<'static> {
+    Question::read("/api/v1/history")
+}
+
 /// The questions of one look.
 pub fn questions() -> [Question<'static>; 6] {
     PATHS.map(Question::read)
@@ -320,6 +325,7 @@ pub struct Counters {
     pub dispatches: u64,
     pub dispatches_logged: u64,
     pub telemetry_lost: u64,
+    pub telemetry_waiting: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -9,6 +9,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::asker::News;
 use super::look::{Alarm, Look};
+use super::trend::Trends;
 
 /// After how much silence what is shown is old. The page says so after the same time.
 const OLD_AFTER: Duration = Duration::from_millis(2_500);
@@ -64,6 +65,13 @@ impl Pane {
     }
 }
 
+/// What can have the whole room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    Devices,
+    Charts,
+}
+
 /// What a key makes the program do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -111,10 +119,11 @@ pub struct Screen {
     pub address: String,
     /// What the lower part shows.
     pub pane: Pane,
-    /// Whether the devices have the whole room.
-    pub only_devices: bool,
+    /// What has the whole room, if something has.
+    pub full: Option<Full>,
     /// First line that is seen of what scrolls.
     pub first: usize,
+    trends: Trends,
     seen: Option<Seen>,
     fault: Option<String>,
     asked_safe_at: Option<Duration>,
@@ -128,8 +137,9 @@ impl Screen {
         Self {
             address,
             pane: Pane::default(),
-            only_devices: false,
+            full: None,
             first: 0,
+            trends: Trends::default(),
             seen: None,
             fault: None,
             asked_safe_at: None,
@@ -141,7 +151,14 @@ impl Screen {
     /// Takes news.
     pub fn hear(&mut self, news: News, now: Duration) {
         match news {
+            News::Recalled(history) => {
+                self.trends = Trends::recall(*history);
+                if let Some(seen) = &self.seen {
+                    self.trends.observe(&seen.look.state);
+                }
+            }
             News::Looked(look) => {
+                self.trends.observe(&look.state);
                 let cycle = |look: &Look| {
                     let n = look.state.cycle.as_ref().map(|c| c.n);
                     (look.state.rig.started_utc.clone(), n)
@@ -164,6 +181,11 @@ impl Screen {
     /// The last look.
     pub fn look(&self) -> Option<&Look> {
         self.seen.as_ref().map(|seen| &seen.look)
+    }
+
+    /// What is remembered of the last minutes.
+    pub fn trends(&self) -> &Trends {
+        &self.trends
     }
 
     /// Alarms that are raised and that nobody has seen, the oldest first.
@@ -242,10 +264,8 @@ impl Screen {
             KeyCode::Char('q') | KeyCode::Esc => return Act::Quit,
             KeyCode::Char('s') if was_asking => return Act::Safe,
             KeyCode::Char('s') => self.asked_safe_at = Some(now),
-            KeyCode::Char('d') => {
-                self.only_devices = !self.only_devices;
-                self.first = 0;
-            }
+            KeyCode::Char('d') => self.fill(Full::Devices),
+            KeyCode::Char('c') => self.fill(Full::Charts),
             KeyCode::Char('a') => {
                 if let Some(alarm) = self.unseen().next() {
                     return Act::Acknowledge(alarm.name.clone());
@@ -269,9 +289,15 @@ impl Screen {
         Act::None
     }
 
+    /// Gives the whole room to something, or takes it back.
+    fn fill(&mut self, full: Full) {
+        self.full = (self.full != Some(full)).then_some(full);
+        self.first = 0;
+    }
+
     fn open(&mut self, pane: Pane) {
         self.pane = pane;
-        self.only_devices = false;
+        self.full = None;
         self.first = 0;
     }
 }

@@ -360,6 +360,7 @@ PV 0 W   storage 12.3 kW, -50 var   charge 55.5 %   load – W
 fn what_is_lost_or_contradicts_itself_is_told_at_the_top() {
     let mut bench = state();
     bench.counters.telemetry_lost = 12;
+    bench.counters.telemetry_waiting = 34;
     bench.counters.dispatches_logged = 1;
     if let Some(ledger) = &mut bench.ledger {
         let node = |name: &str, connected| wire::LedgerNode {
@@ -375,8 +376,8 @@ fn what_is_lost_or_contradicts_itself_is_told_at_the_top() {
     }
     let mut screen = Screen::new("http://127.0.0.1:7070".into());
     screen.hear(looked(&bench), Duration::ZERO);
-    let shown = rows(&mut screen, (160, 24), Duration::ZERO);
-    let lost = "; 1 dispatched, not in the ledger; 12 values of telemetry lost";
+    let shown = rows(&mut screen, (180, 24), Duration::ZERO);
+    let lost = "; 1 dispatched, not in the ledger; 12 values of telemetry lost; 34 values of telemetry wait";
     assert!(shown[1].ends_with(lost), "{shown:?}");
     assert_eq!(
         shown[4],
@@ -866,5 +867,45 @@ fn an_answer_in_another_shape_is_refused_and_names_its_path() {
     assert!(
         told.contains("/api/v1/state") || told.contains("not understood"),
         "{told}"
+    );
+}
+
+#[test]
+fn charts_go_on_from_what_the_daemon_remembers_and_show_a_hole_where_nothing_is_known() {
+    let history = json!({
+        "t_s": [0.0, 0.5, 1.0, 1.5],
+        "f_hz": [50.0, 50.0, null, 49.8],
+        "v_v": [null, null, null, null],
+        "devices": [{ "name": "ess1", "p_w": [0.0, 1000.0, null, 500.0], "q_var": [] }],
+    });
+    let history = serde_json::from_value(history).expect("it is understood");
+    let mut screen = Screen::new("http://127.0.0.1:7070".into());
+    screen.hear(News::Recalled(history), Duration::ZERO);
+    screen.hear(looked(&state()), Duration::ZERO);
+    assert_eq!(
+        screen.press(key(KeyCode::Char('c')), Duration::ZERO),
+        Act::None
+    );
+    let shown = rows(&mut screen, (80, 60), Duration::ZERO);
+    let row = |start: &str| shown.iter().find(|row| row.starts_with(start));
+    // Between the history and the look there is a pause, which is a hole, too.
+    let expected = [
+        // Only the upper third of the scale; the lower two are full there.
+        ("bus f", "██"),
+        // Lowest, highest, nothing, half, the pause, and now.
+        ("ess1", "▁▆ ▃ █"),
+    ];
+    for (name, blocks) in expected {
+        let found = row(name).unwrap_or_else(|| panic!("{name}: {shown:#?}"));
+        assert!(found.contains(blocks), "{found}");
+    }
+    assert!(row("ess1").is_some_and(|row| row.ends_with(" 1500 W")));
+    // What was never known is not drawn; what is too old to be used is a hole.
+    assert!(row("ess2").is_none(), "{shown:#?}");
+    let _ = screen.press(key(KeyCode::Char('c')), Duration::ZERO);
+    let back = rows(&mut screen, (80, 26), Duration::ZERO);
+    assert!(
+        back.iter().any(|row| row.contains("[1 dispatches]")),
+        "{back:#?}"
     );
 }
