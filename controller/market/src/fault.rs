@@ -178,6 +178,28 @@ pub const CODES: &[(&str, &str)] = &[
          steeply its price rises as time runs out.",
     ),
     (
+        "M055",
+        "The rig's `[regulation]` bounds prices and moves what is beyond them, `beyond = \
+         \"clip\"`: a bid above the cap counts as one at the cap, an offer below the floor as \
+         one at the floor. Whoever ordered is no worse off for it. A bid below the floor or an \
+         offer above the cap is refused with M011.",
+    ),
+    (
+        "M056",
+        "The rig's `[regulation.eligible]` says who may take part, by name, kind or device. \
+         Who may not is metered and pays its imbalance as before, and trades nothing.",
+    ),
+    (
+        "M057",
+        "Where a rig has `[regulation.contract]`, everybody but the utility grid needs a \
+         participation contract that holds throughout the interval.",
+    ),
+    (
+        "M058",
+        "A participation contract accepts terms by their digest. When the terms change, so \
+         does the digest, and who has not accepted the new ones trades nothing until then.",
+    ),
+    (
         "M060",
         "The power that delivers the energy within the interval does not fit 64-bit \
          milliwatts.",
@@ -352,6 +374,7 @@ mod tests {
             include_str!("agent/electric_vehicle.rs"),
             include_str!("schedule.rs"),
             include_str!("meter.rs"),
+            include_str!("regulation.rs"),
             include_str!("settlement.rs"),
             include_str!("balancing.rs"),
             include_str!("continuous/tender.rs"),

@@ -61,6 +61,7 @@ pub mod meter;
 pub mod schedule;
 
 pub mod balancing;
+pub mod regulation;
 pub mod settlement;
 pub mod venue;
 

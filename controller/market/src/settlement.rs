@@ -36,6 +36,10 @@ pub enum Account {
     Operator,
     /// The pool of penalties.
     Penalties,
+    /// Who receives taxes.
+    Taxes,
+    /// Who receives surcharges: networks and funds.
+    Surcharges,
 }
 
 impl fmt::Display for Account {
@@ -44,6 +48,8 @@ impl fmt::Display for Account {
             Self::Participant(agent) => agent.fmt(f),
             Self::Operator => f.pad("(operator)"),
             Self::Penalties => f.pad("(penalties)"),
+            Self::Taxes => f.pad("(taxes)"),
+            Self::Surcharges => f.pad("(surcharges)"),
         }
     }
 }
@@ -64,6 +70,10 @@ pub enum Item {
     Penalty,
     /// What was traded ahead, against the price of real time.
     Ahead,
+    /// What the state takes of metered energy.
+    Tax,
+    /// What networks and funds take of it.
+    Surcharge,
 }
 
 /// One line of a settlement; `amount = −price · quantity` where it has a price.
@@ -135,7 +145,7 @@ pub struct Settlement {
     /// Accounts whose meter was estimated.
     pub estimated: Vec<AgentId>,
     /// The lines: energy in the order of the clearing, then imbalance by name,
-    /// then the operator, then penalties by name.
+    /// then the operator, then penalties by name, then taxes and surcharges by name.
     pub lines: Vec<Line>,
 }
 

@@ -29,6 +29,7 @@ use crate::meter::Reading;
 use crate::order::{AgentId, Order, Side};
 use crate::penalty::PenaltyError;
 use crate::quantity::{Mwh, MwhTotal, Price};
+use crate::regulation::{self, RegulationError, RegulationRules};
 use crate::settlement::{Basis, CouplingMeter, Settlement, SettlementError, settle};
 use crate::utility::Parity;
 
@@ -51,6 +52,9 @@ pub struct VenueRules {
     /// The day-ahead stage; `None` where intervals are traded in real time alone.
     #[serde(default)]
     pub ahead: Option<AheadRules>,
+    /// What a regulator asks; `None` leaves it at the rules of the book.
+    #[serde(default)]
+    pub regulation: Option<RegulationRules>,
 }
 
 /// Why a venue cannot open.
@@ -73,6 +77,9 @@ pub enum Refusal {
     /// It is not covered, or not allowed.
     #[error(transparent)]
     Cover(#[from] CoverError),
+    /// A regulator does not let it be.
+    #[error(transparent)]
+    Regulation(#[from] RegulationError),
 }
 
 macro_rules! coded_by_its_parts {
@@ -90,7 +97,7 @@ macro_rules! coded_by_its_parts {
         }
     )*};
 }
-coded_by_its_parts!(VenueError: Auction Penalty; Refusal: Book Cover;);
+coded_by_its_parts!(VenueError: Auction Penalty; Refusal: Book Cover Regulation;);
 
 /// An interval that is cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +108,8 @@ pub struct Cleared {
     pub clearing: Clearing,
     /// Why each other order was refused.
     pub refused: Vec<Refusal>,
+    /// Which prices were moved to the bounds that a regulator sets.
+    pub moved: Vec<RegulationError>,
     /// Why the mechanism could not clear the book: then nothing is traded, and all that is
     /// metered is settled as imbalance.
     pub failure: Option<AuctionError>,
@@ -190,12 +199,49 @@ impl Venue {
         (!order.steps.is_empty()).then_some(order)
     }
 
+    /// Whether a regulator lets somebody order for an interval.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn lets(&self, agent: &AgentId, interval: &Interval) -> Result<(), RegulationError> {
+        match &self.rules.regulation {
+            Some(regulation) => regulation.admits(agent, Side::Buy, interval),
+            None => Ok(()),
+        }
+    }
+
+    /// The order with prices that leave room for what is owed beside them: what it pays in all is no
+    /// more than it said, what it keeps no less. A bid at the cap is one at any price and stays.
+    #[must_use]
+    pub fn net_of_levies(&self, mut order: Order) -> Option<Order> {
+        let Some(regulation) = &self.rules.regulation else {
+            return Some(order);
+        };
+        let book = &self.rules.book;
+        let owed = regulation.owed(order.side).0;
+        order.steps.retain_mut(|step| {
+            let net = match order.side {
+                Side::Buy if step.price >= book.cap => Some(step.price),
+                Side::Buy => book.bid_at(Price(step.price.0.saturating_sub(owed))),
+                Side::Sell => book.offer_at(Price(step.price.0.saturating_add(owed))),
+            };
+            step.price = net.unwrap_or(step.price);
+            net.is_some()
+        });
+        regulation::merge_equal_prices(&mut order);
+        (!order.steps.is_empty()).then_some(order)
+    }
+
     /// Whether orders would all be admitted as things stand now.
     ///
     /// # Errors
     /// [`Refusal`], the first one.
     pub fn inspect(&self, interval: Interval, orders: Vec<Order>) -> Result<(), Refusal> {
         let rules = &self.rules;
+        let (orders, refused, _) = self.regulated(&interval, orders);
+        if let Some(why) = refused.into_iter().next() {
+            return Err(why.into());
+        }
         let (_, refused) = Book::admit(interval, &rules.book, orders.clone())?;
         if let Some(why) = refused.into_iter().next() {
             return Err(why.into());
@@ -223,7 +269,8 @@ impl Venue {
     /// [`BookError::Rules`] when no book can be kept.
     pub fn clear(&self, interval: Interval, orders: Vec<Order>) -> Result<Cleared, BookError> {
         let rules = &self.rules;
-        let mut refused: Vec<Refusal> = Vec::new();
+        let (orders, not, moved) = self.regulated(&interval, orders);
+        let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
         let orders = match &self.obligations {
             None => orders,
             Some(obligations) => {
@@ -234,7 +281,20 @@ impl Venue {
         };
         let (book, not) = Book::admit(interval, &rules.book, orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
-        Ok(self.cleared(&self.auction, &rules.mechanism, book, refused))
+        Ok(self.cleared(&self.auction, &rules.mechanism, book, (refused, moved)))
+    }
+
+    /// The orders that a regulator lets be, why others are not, and which prices were moved.
+    fn regulated(
+        &self,
+        interval: &Interval,
+        orders: Vec<Order>,
+    ) -> (Vec<Order>, Vec<RegulationError>, Vec<RegulationError>) {
+        let rules = &self.rules;
+        match &rules.regulation {
+            None => (orders, Vec::new(), Vec::new()),
+            Some(regulation) => regulation.screen(orders, &rules.utility, interval, &rules.book),
+        }
     }
 
     /// Clears the day-ahead [product](ahead::product) of an interval; `None` without that stage.
@@ -249,13 +309,15 @@ impl Venue {
         let Some((stage, rules)) = self.ahead.as_ref().zip(self.rules.ahead.as_ref()) else {
             return Ok(None);
         };
+        let (orders, ineligible, moved) = self.regulated(&product, orders);
         let (book, not) = Book::admit(product, &self.rules.book, orders)?;
-        let refused = not.into_iter().map(Refusal::from).collect();
+        let mut refused: Vec<Refusal> = ineligible.into_iter().map(Refusal::from).collect();
+        refused.extend(not.into_iter().map(Refusal::from));
         Ok(Some(self.cleared(
             &stage.auction,
             &rules.mechanism,
             book,
-            refused,
+            (refused, moved),
         )))
     }
 
@@ -264,7 +326,7 @@ impl Venue {
         auction: &Auction,
         mechanism: &str,
         book: Book,
-        refused: Vec<Refusal>,
+        (refused, moved): (Vec<Refusal>, Vec<RegulationError>),
     ) -> Cleared {
         let cleared = auction.clear(&book, &self.rules.utility, self.rules.parity);
         let (clearing, failure) = match cleared {
@@ -275,6 +337,7 @@ impl Venue {
             book,
             clearing,
             refused,
+            moved,
             failure,
         }
     }
@@ -320,6 +383,10 @@ impl Venue {
         };
         let mut settlement = settle(clearing, &basis)?;
         let index = clearing.interval.index;
+        let levied = match &self.rules.regulation {
+            Some(rules) => rules.lines(index, &regulation::energies(clearing, &basis.readings))?,
+            None => Vec::new(),
+        };
         if let Some(stage) = &mut self.ahead {
             let price = clearing.reference().unwrap_or(fallback);
             if let Some(traded) = stage.of(index) {
@@ -337,6 +404,7 @@ impl Venue {
                 &mut settlement,
             ),
         };
+        settlement.lines.extend(levied);
         Ok(Settled {
             settlement,
             consequences,

@@ -29,4 +29,4 @@ pub use point::Point;
 pub use proposal::{Function, Group, Proposal, Target};
 pub use sample::{Flaw, PointSample, Reading, Sample, Signal};
 pub use service::{ServiceIx, ServicePhase, ServiceReport};
-pub use time::{Clock, Instant, LogicalTime, UtcTime};
+pub use time::{Clock, Instant, LogicalTime, NoMoment, UtcTime};

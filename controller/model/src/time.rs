@@ -149,6 +149,64 @@ impl fmt::Display for UtcTime {
     }
 }
 
+/// Why a text is no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMoment;
+
+impl fmt::Display for NoMoment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a moment is written as 2026-11-22 or 2026-11-22T10:55:30Z, in UTC")
+    }
+}
+
+impl std::error::Error for NoMoment {}
+
+impl std::str::FromStr for UtcTime {
+    type Err = NoMoment;
+
+    /// A day, which is its beginning, or a day and a time in whole seconds with `Z`.
+    fn from_str(text: &str) -> Result<Self, NoMoment> {
+        let (day, time) = match text.split_once('T') {
+            Some((day, time)) => (day, time.strip_suffix('Z').ok_or(NoMoment)?),
+            None => (text, "00:00:00"),
+        };
+        let numbers = |text: &str, between: char, widths: [usize; 3]| {
+            let parts: Vec<&str> = text.split(between).collect();
+            let [a, b, c]: [&str; 3] = parts.try_into().map_err(|_| NoMoment)?;
+            let number = |(part, width): (&str, usize)| {
+                let is_plain = part.len() == width && part.bytes().all(|b| b.is_ascii_digit());
+                let number = is_plain.then(|| part.parse::<i64>().ok()).flatten();
+                number.ok_or(NoMoment)
+            };
+            let [wide_a, wide_b, wide_c] = widths;
+            Ok([
+                number((a, wide_a))?,
+                number((b, wide_b))?,
+                number((c, wide_c))?,
+            ])
+        };
+        let [year, month, day] = numbers(day, '-', [4, 2, 2])?;
+        let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return Err(NoMoment);
+        }
+        // Days since 0000-03-01, as `civil` counts them.
+        let shifted_year = if month <= 2 { year - 1 } else { year };
+        let era = shifted_year.div_euclid(400);
+        let year_of_era = shifted_year.rem_euclid(400);
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+        let nanos = seconds.checked_mul(1_000_000_000).ok_or(NoMoment)?;
+        let moment = Self(nanos);
+        // A day that no month has would be one of the next month.
+        let (y, mo, d, ..) = moment.civil();
+        let same = (y, i64::from(mo), i64::from(d)) == (year, month, day);
+        same.then_some(moment).ok_or(NoMoment)
+    }
+}
+
 /// The ledger's clock: the count of entries in a node's log.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -170,6 +228,29 @@ mod tests {
         ];
         for (nanos, text) in rows {
             assert_eq!(UtcTime::from_unix_nanos(nanos).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_read_as_it_is_printed_and_no_month_has_a_thirty_second() {
+        for (text, printed) in [
+            ("1970-01-01", Some("1970-01-01T00:00:00.000Z")),
+            ("2000-02-29T12:34:56Z", Some("2000-02-29T12:34:56.000Z")),
+            ("2026-12-31", Some("2026-12-31T00:00:00.000Z")),
+            ("2026-03-01T23:59:59Z", Some("2026-03-01T23:59:59.000Z")),
+            ("2100-02-29", None),
+            ("2026-13-01", None),
+            ("2026-00-10", None),
+            ("2026-01-32", None),
+            ("2026-01-01T24:00:00Z", None),
+            ("2026-01-01T00:00:00", None),
+            ("2026-1-1", None),
+            ("+026-01-01", None),
+            ("9999-01-01", None),
+            ("", None),
+        ] {
+            let read = text.parse::<UtcTime>().ok().map(|it| it.to_string());
+            assert_eq!(read.as_deref(), printed, "{text:?}");
         }
     }
 }

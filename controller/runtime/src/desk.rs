@@ -10,6 +10,7 @@ mod direction;
 mod doubt;
 mod opening;
 mod outside;
+mod protection;
 mod records;
 mod seat;
 mod settling;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use calendar::Calendar;
 pub use delivered::{Books, Delivery, books};
 pub use outside::{Bid, BidQueue, OpenGate, Taken};
+pub use protection::Protection;
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
 use self::clearing::AtGate;
@@ -65,7 +67,7 @@ pub const METER_LAG: Duration = Duration::from_secs(1);
 const ORDERS_DURABLE_WITHIN: Duration = Duration::from_millis(50);
 /// Price bounds: -50 to +300 ct/kWh in milli-cent, and a tick of one.
 /// Chosen: wide enough for every tariff of a lab; a must-run load bids at the cap.
-const PRICE_FLOOR: Price = Price(-50_000);
+pub(crate) const PRICE_FLOOR: Price = Price(-50_000);
 pub(crate) const PRICE_CAP: Price = Price(300_000);
 const PRICE_TICK: i64 = 1;
 
@@ -79,6 +81,9 @@ struct Rules {
     epoch_utc_ns: i64,
     first_start_ns: i64,
     interval_ns: i64,
+    /// What of participants others are shown; `None` shows everything.
+    #[serde(default)]
+    protection: Option<Protection>,
 }
 
 impl Rules {
@@ -326,6 +331,11 @@ impl Desk {
         {
             let cleared = self.waiting.remove(0);
             self.settle(utc, cleared, evidence, &mut says)?;
+        }
+        if let Some(protection) = &self.rules.protection {
+            says.events
+                .iter_mut()
+                .for_each(|event| protection.event(event));
         }
         Ok(says)
     }

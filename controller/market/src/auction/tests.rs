@@ -175,6 +175,7 @@ fn what_a_mechanism_leaves_over_is_the_operators_and_every_settlement_sums_to_ze
             indivisible: BTreeSet::new(),
             obligations: None,
             ahead: None,
+            regulation: None,
         })
         .unwrap();
         let cleared = venue
@@ -211,6 +212,7 @@ fn what_cannot_be_cleared_is_settled_as_imbalance_at_the_last_price() {
         indivisible: BTreeSet::new(),
         obligations: None,
         ahead: None,
+        regulation: None,
     };
     let mut venue = crate::Venue::new(rules("mmr")).unwrap();
     let orders = |coupled| bench(coupled).orders().to_vec();

@@ -34,6 +34,7 @@ fn venue(deposit_mc: i128) -> Venue {
             deposits: [("lab".into(), Money(deposit_mc * 1_000_000))].into(),
         }),
         ahead: None,
+        regulation: None,
     })
     .unwrap()
 }

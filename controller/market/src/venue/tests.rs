@@ -18,6 +18,7 @@ fn venue() -> Venue {
         ahead: Some(AheadRules {
             mechanism: "uniform_k_half".into(),
         }),
+        regulation: None,
     })
     .unwrap()
 }

@@ -10,7 +10,7 @@ use ledger_node::AtomDraft;
 use market::quantity::energy_of_power_mwh;
 use market::utility::Coupling;
 use market::venue::{self, ahead};
-use market::{Agent, AgentId, Interval, MarketView, Order};
+use market::{Agent, AgentId, Coded, Interval, MarketView, Order};
 use model::{DeviceIx, Event, Instant, Schedule, UtcTime};
 use quantities::ActivePower;
 
@@ -91,9 +91,15 @@ fn clearing_draft(
     let failure = cleared.failure.iter();
     says.events
         .extend(failure.map(|why| uncleared(interval, why)));
-    let faults = cleared.refused.iter().map(ToString::to_string);
+    let told = |fault: &dyn Coded| format!("[{}] {fault}", fault.code());
+    let faults = cleared.refused.iter();
     says.events
-        .extend(faults.map(|why| Event::OrderRefused { why }));
+        .extend(faults.map(|fault| Event::OrderRefused { why: told(fault) }));
+    let moved = cleared.moved.iter();
+    says.events.extend(moved.map(|what| Event::Noticed {
+        device: None,
+        text: told(what),
+    }));
     let Some(payload) = clearing_payload(&cleared.clearing, &cleared.book, &posted.by_rank) else {
         let why = "it serves an order that is not on the ledger";
         says.events.push(uncleared(interval, why));
@@ -267,10 +273,12 @@ impl Desk {
         interval: &Interval,
         outside: Vec<Order>,
     ) -> Vec<Order> {
+        let venue = &self.venue;
         let mut orders: Vec<Order> = (self.seats.iter_mut())
+            .filter(|seat| venue.lets(&seat.agent, interval).is_ok())
             .flat_map(|seat| seat.orders(view, interval))
+            .filter_map(|order| venue.net_of_levies(order))
             .chain(self.utility.orders(view, interval))
-            .filter_map(|order| self.venue.accepted_part(order))
             // What comes from outside is admitted as it is, or refused.
             .chain(outside)
             .collect();
@@ -345,17 +353,23 @@ impl Desk {
     ) {
         let blind = self.seats.iter().filter_map(|seat| {
             let why = seat.is_blind(view.outlooks.get(&seat.agent)?)?;
-            Some((seat.agent.clone(), why))
+            Some((seat.agent.clone(), why.to_owned()))
         });
         let absent = absent.iter();
-        let absent = absent.map(|agent| (agent.clone(), "no order of it came before the gate"));
-        let silent: BTreeMap<AgentId, &str> = blind.chain(absent).collect();
+        let absent =
+            absent.map(|agent| (agent.clone(), "no order of it came before the gate".into()));
+        // Who may not order need not be looked at further.
+        let barred = self.seats.iter().filter_map(|seat| {
+            let why = self.venue.lets(&seat.agent, interval).err()?;
+            Some((seat.agent.clone(), format!("[{}] {why}", why.code())))
+        });
+        let silent: BTreeMap<AgentId, String> = blind.chain(absent).chain(barred).collect();
         for (agent, why) in &silent {
             if !self.silent.contains(agent) {
                 says.events.push(Event::MarketSilent {
                     interval: interval.index,
                     participant: agent.to_string(),
-                    why: (*why).into(),
+                    why: why.clone(),
                 });
             }
         }

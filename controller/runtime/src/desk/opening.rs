@@ -7,6 +7,7 @@ use market::agent::UtilityGrid;
 use market::book::Capability;
 use market::meter::{EnergyMeter, MeterRules};
 use market::quantity::energy_of_power_mwh;
+use market::regulation::{Contract, RegulationRules};
 use market::venue::{AheadRules, VenueRules};
 use market::{AgentId, BookRules, Counter, Mwh, MwhTotal, Venue};
 use model::{DeviceIx, Instant, UtcTime};
@@ -14,13 +15,14 @@ use model::{DeviceIx, Instant, UtcTime};
 use super::direction::DirectionWatch;
 use super::doubt::WatchedMeter;
 use super::outside::BidQueue;
+use super::protection::Protection;
 use super::seat::{self, Seat};
 use super::{
     AheadTimes, Desk, DeskError, DeskState, FIRST_START, PRICE_CAP, PRICE_FLOOR, PRICE_TICK,
     RULES_FILE, RULES_SCHEMA, RULES_SUBJECT, Rules, UTILITY,
 };
 use crate::evidence::{self, CONTROLLER, Evidence, milliwatts};
-use crate::rig::Rig;
+use crate::rig::{ContractOfRig, Regulation, Rig};
 
 /// Coverage rules of the meters: samples up to 3 s apart count as one curve (a plug reports every
 /// 1 to 2 s); 95 % coverage is valid, 50 % is an estimate. Chosen from the poll periods of the
@@ -34,6 +36,30 @@ const METER_RULES: MeterRules = MeterRules {
 /// Multiple of its stated limits beyond which a device cannot be.
 /// Chosen: twice, more than any inverter bears for the time of a sample.
 const OVER_LIMITS: f64 = 2.0;
+
+/// What a rig's regulation asks of the venue, with its moments in market time.
+fn regulation_rules(regulation: &Regulation, epoch_utc_ns: i64) -> RegulationRules {
+    let contract = |(who, contract): (&String, &ContractOfRig)| {
+        let at = |utc: UtcTime| utc.unix_nanos().saturating_sub(epoch_utc_ns);
+        let contract = Contract {
+            id: contract.id.clone(),
+            from_ns: at(contract.from),
+            until_ns: at(contract.until),
+            accepts: contract.accepts.clone(),
+        };
+        (AgentId::from(who.as_str()), contract)
+    };
+    RegulationRules {
+        beyond: regulation.beyond,
+        eligible: (regulation.eligible.as_ref())
+            .map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+        contracts: (regulation.contracts.as_ref())
+            .map(|contracts| contracts.iter().map(contract).collect()),
+        terms: regulation.terms.clone(),
+        tax: regulation.tax,
+        surcharge: regulation.surcharge,
+    }
+}
 
 impl Desk {
     /// Opens the desk of a rig: writes its rules into the run folder and binds them to the ledger.
@@ -87,13 +113,22 @@ impl Desk {
         let outsiders: BTreeSet<AgentId> = outside.map(|seat| seat.agent.clone()).collect();
         // Nobody from outside may order what its device cannot do.
         let are_bounded = obligations.is_some() || !outsiders.is_empty();
+        let regulation = market.regulation.as_ref();
+        let epoch_utc_ns = utc.unix_nanos().saturating_sub(now.as_nanos() as i64);
+        let floor = regulation.and_then(|it| it.floor).unwrap_or(PRICE_FLOOR);
+        let cap = regulation.and_then(|it| it.cap).unwrap_or(PRICE_CAP);
+        let names: Vec<String> = seats
+            .iter()
+            .map(|seat: &Seat| seat.agent.to_string())
+            .collect();
+        let data = regulation.and_then(|it| it.data.as_ref());
         let rules = Rules {
             schema: RULES_SCHEMA,
             venue: VenueRules {
                 mechanism: market.mechanism.clone(),
                 book: BookRules {
                     capabilities: are_bounded.then_some(capabilities),
-                    ..BookRules::bounded(PRICE_FLOOR, PRICE_CAP, PRICE_TICK)
+                    ..BookRules::bounded(floor, cap, PRICE_TICK)
                 },
                 utility: UTILITY.into(),
                 parity,
@@ -102,10 +137,12 @@ impl Desk {
                 ahead: market.day_ahead.as_ref().map(|stage| AheadRules {
                     mechanism: stage.mechanism.clone(),
                 }),
+                regulation: regulation.map(|it| regulation_rules(it, epoch_utc_ns)),
             },
-            epoch_utc_ns: utc.unix_nanos().saturating_sub(now.as_nanos() as i64),
+            epoch_utc_ns,
             first_start_ns: FIRST_START.as_nanos() as i64,
             interval_ns,
+            protection: data.map(|data| Protection::of_rig(data, &names, parity.import.0)),
         };
         let venue = Venue::new(rules.venue.clone()).map_err(|e| wrong(&e))?;
         let bytes = serde_json::to_vec_pretty(&rules).map_err(|e| wrong(&e))?;

@@ -114,7 +114,9 @@ impl Desk {
             outsiders: (outsiders.iter())
                 .map(|agent| {
                     let (buys, sells) = (most(agent, Side::Buy), most(agent, Side::Sell));
-                    (agent.to_string(), buys, sells)
+                    let protection = self.rules.protection.as_ref();
+                    let name = protection.map_or(agent.as_str(), |it| it.name(agent.as_str()));
+                    (name.to_owned(), buys, sells)
                 })
                 .collect(),
         })

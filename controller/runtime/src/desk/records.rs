@@ -113,6 +113,8 @@ pub(super) fn settlement_payload(settlement: &Settlement, is_excused: bool) -> p
             Account::Participant(agent) => agent.to_string(),
             Account::Operator => "operator".into(),
             Account::Penalties => "penalties".into(),
+            Account::Taxes => "taxes".into(),
+            Account::Surcharges => "surcharges".into(),
         },
         // The ledger counts towards the account, the market what it pays.
         amount: Amount(-line.amount.0),
@@ -123,6 +125,8 @@ pub(super) fn settlement_payload(settlement: &Settlement, is_excused: bool) -> p
             Item::Surplus => "surplus",
             Item::Penalty => "penalty",
             Item::Ahead => "day_ahead",
+            Item::Tax => "tax",
+            Item::Surcharge => "surcharge",
         }
         .into(),
     });

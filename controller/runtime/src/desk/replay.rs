@@ -290,10 +290,12 @@ mod tests {
                 indivisible: [].into(),
                 obligations: None,
                 ahead: None,
+                regulation: None,
             },
             epoch_utc_ns,
             first_start_ns: 0,
             interval_ns: 15_000_000_000,
+            protection: None,
         }
     }
 

@@ -10,6 +10,8 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::evidence::KeySource;
 
+mod regulated;
+
 const LAB: &str = include_str!("../../../../rigs/virtual/lab.toml");
 const MARKET: &str = include_str!("../../../../rigs/virtual/market.toml");
 

@@ -171,12 +171,10 @@ impl Engine {
                 energy_mwh: state.energy_mwh,
                 trades: state.trades,
                 open: desk.open_gate(),
-                accounts: state
-                    .accounts
-                    .iter()
-                    .map(|(name, paid)| (name.clone(), money_text(-paid)))
+                accounts: (desk.shown_accounts().into_iter())
+                    .map(|(name, paid)| (name, money_text(-paid)))
                     .collect(),
-                intervals: state.intervals.iter().cloned().collect(),
+                intervals: desk.shown_intervals(now),
             });
         }
     }

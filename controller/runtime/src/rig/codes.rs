@@ -223,7 +223,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R096",
-        "The market has accounts of its own: `utility` of the grid behind the point of common coupling, `operator` of losses and of what a mechanism leaves over, `penalties` of what deviations cost. No participant may have such a name.",
+        "The market has accounts of its own: `utility` of the grid behind the point of common coupling, `operator` of losses and of what a mechanism leaves over, `penalties` of what deviations cost, `taxes` and `surcharges` of what is levied. No participant may have such a name.",
     ),
     (
         "R097",
@@ -292,6 +292,30 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "R127",
         "`gridrig init` makes what is missing in a folder of keys and overwrites nothing. It cannot write there, a name for the certificate is none, or a certificate is there without its key.",
+    ),
+    (
+        "R165",
+        "`[regulation]` bounds the prices of a market: the floor lies below the cap, the utility grid can sell at its import parity and buy at its export parity within them, and so can a load that must run at the value of lost load.",
+    ),
+    (
+        "R166",
+        "`[regulation]` says what a regulator asks of the rig's market. Without `[market]` nothing would heed it.",
+    ),
+    (
+        "R167",
+        "`[regulation]` speaks of participants that the market does not have: by name, by kind, or by the device they trade with.",
+    ),
+    (
+        "R168",
+        "A participation contract has an `id`, a day or moment in UTC at which it begins and one at which it ends, and, where the rig names its terms, the SHA3-256 digest of those that it accepts. As a warning: it accepts other terms than those that hold, so its participant trades nothing (M058).",
+    ),
+    (
+        "R169",
+        "`terms` of `[regulation]` names the file with the terms of participation. Contracts accept it by its digest, so it must be there.",
+    ),
+    (
+        "R170",
+        "`[regulation.data]` protects participants where something of the market is shown. Pseudonyms need a salt of 16 characters or more that only the bench knows; a resolution is a positive energy.",
     ),
     (
         "W001",

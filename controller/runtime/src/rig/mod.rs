@@ -37,6 +37,7 @@ pub use codes::EXPLANATIONS;
 pub use emulated::Physics;
 pub use ledger::SharedLedger;
 pub use parse::{load, load_mutant, load_text};
+pub use trade::{ContractOfRig, DataOfRig, Regulation};
 
 /// A checked rig.
 #[derive(Clone, Debug)]
@@ -376,6 +377,8 @@ pub struct Market {
     pub obligations: Option<market::venue::ObligationRules>,
     /// The day-ahead stage, if there is one.
     pub day_ahead: Option<DayAhead>,
+    /// What a regulator asks, if the rig says anything of it.
+    pub regulation: Option<Regulation>,
 }
 
 /// The day-ahead stage of a market.

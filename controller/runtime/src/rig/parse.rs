@@ -137,6 +137,7 @@ const SECTIONS: &[&str] = &[
     "telemetry",
     "ledger",
     "market",
+    "regulation",
     "emulate",
     "plant",
     "network",

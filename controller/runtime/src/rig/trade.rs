@@ -13,12 +13,18 @@ use super::{Market, RigDevice};
 mod ahead;
 mod participant;
 mod penalty;
+mod regulation;
+
+pub use regulation::{ContractOfRig, DataOfRig, Regulation};
 
 /// Mechanism of a rig that names none.
 const MECHANISM_DEFAULT: &str = "uniform_k_half";
 
 pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) -> Option<Market> {
-    let table = reader.section("market")?;
+    let Some(table) = reader.section("market") else {
+        regulation::without_market(reader);
+        return None;
+    };
     let document = table.document();
     let price = |key: &str, required: bool| {
         if required && !table.has(key) {
@@ -40,6 +46,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
             .integer("loss_ppm", 0..=999_999)
             .map_or(0, |l| l.value as u32),
     };
+    let tariff = regulation::with_network_tariff(reader, tariff);
     if let Err(e) = tariff.parity() {
         document.error(
             "R017",
@@ -78,6 +85,8 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let obligations = penalty::obligations(&table, &participants);
     let day_ahead = ahead::stage(&table, mechanism.as_deref(), obligations.is_some());
     table.finish();
+    let lost_load_mc = lost_load.as_ref().map(|price| price.value);
+    let regulation = regulation::regulation(reader, devices, &participants, &tariff, lost_load_mc);
     Some(Market {
         interval: interval?.value,
         mechanism: mechanism?,
@@ -87,6 +96,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         participants,
         obligations,
         day_ahead,
+        regulation,
     })
 }
 

@@ -19,7 +19,7 @@ use ledger_node::{BatchPlace, LedgerError, LogEntry, Selector, Tail};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::desk::Calendar;
+use crate::desk::{Calendar, Protection};
 
 /// Entries that the index holds.
 /// Chosen: 50000, some hours of the demo bench in about 15 MB.
@@ -144,7 +144,25 @@ struct Held {
 pub(super) struct Explorer {
     tail: Tail,
     calendar: Option<Calendar>,
+    /// What of the market's participants may not be shown as it is.
+    protection: Option<Protection>,
     index: Index,
+}
+
+/// What stands instead of what a record of the market says, where its participants are protected.
+const WITHHELD: &str = "withheld: the rig's `[regulation.data]` protects participants; `gridrig ledger show` has it on the machine of the bench";
+
+/// Whether a record says what participants of the market ordered, did or were paid.
+fn is_of_participants(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Order
+            | Kind::Clearing
+            | Kind::Trade
+            | Kind::MeterReading
+            | Kind::Settlement
+            | Kind::Terms
+    )
 }
 
 #[derive(Debug, Default)]
@@ -164,6 +182,7 @@ impl Explorer {
         Ok(Self {
             tail: Tail::open(run_dir)?,
             calendar: Calendar::of(run_dir),
+            protection: Protection::of_run(run_dir).filter(|it| !it.shows_records()),
             index: Index::default(),
         })
     }
@@ -174,8 +193,31 @@ impl Explorer {
             tail,
             calendar,
             index,
+            protection: _,
         } = self;
         tail.look(|place, entry| index.take(place, &entry, calendar.as_ref()))
+    }
+
+    fn hides(&self, held: &Held) -> bool {
+        self.protection.is_some() && is_of_participants(held.kind)
+    }
+
+    /// Whom an entry is about, as others are told.
+    fn who<'a>(&'a self, held: &'a Held) -> Option<&'a str> {
+        let who = held.who.as_deref()?;
+        match &self.protection {
+            Some(protection) if is_of_participants(held.kind) => Some(protection.name(who)),
+            _ => Some(who),
+        }
+    }
+
+    fn line(&self, held: &Held, clock: u64) -> Line {
+        let mut line = held.line(clock);
+        if self.hides(held) {
+            line.who = self.who(held).map(str::to_owned);
+            line.text = WITHHELD.into();
+        }
+        line
     }
 
     /// A page of the entries that are held.
@@ -183,7 +225,7 @@ impl Explorer {
         let index = &self.index;
         let fits = |held: &Held| {
             wanted.kind.is_none_or(|kind| kind == held.kind)
-                && (wanted.who.as_deref()).is_none_or(|who| held.who.as_deref() == Some(who))
+                && (wanted.who.as_deref()).is_none_or(|who| self.who(held) == Some(who))
                 && (wanted.interval).is_none_or(|n| held.interval.is_some_and(|(_, of)| of == n))
         };
         let count = match wanted.before {
@@ -199,7 +241,7 @@ impl Explorer {
         let entries: Vec<Line> = fitting
             .by_ref()
             .take(wanted.limit)
-            .map(|(clock, held)| held.line(clock))
+            .map(|(clock, held)| self.line(held, clock))
             .collect();
         let more = fitting.next().is_some();
         Page {
@@ -216,7 +258,10 @@ impl Explorer {
         let clock = index.select(selector)?;
         let absent = || NotFound::Absent(format!("clock:{clock}"));
         let held = index.at(clock).ok_or_else(absent)?;
-        let entry = self.tail.shown(held.place, clock)?.ok_or_else(absent)?;
+        let entry = match self.hides(held) {
+            true => Value::String(WITHHELD.into()),
+            false => self.tail.shown(held.place, clock)?.ok_or_else(absent)?,
+        };
         let mut relatives = BTreeMap::new();
         // The closest relation counts, so it comes last.
         let of_interval = held.interval.and_then(|of| index.intervals.get(&of));
@@ -242,7 +287,7 @@ impl Explorer {
         let related: Vec<Related> = relatives
             .iter()
             .filter_map(|(clock, relation)| {
-                let line = index.at(*clock)?.line(*clock);
+                let line = self.line(index.at(*clock)?, *clock);
                 Some(Related {
                     relation: *relation,
                     line,
@@ -251,7 +296,7 @@ impl Explorer {
             .take(RELATED_MAX)
             .collect();
         Ok(Found {
-            line: held.line(clock),
+            line: self.line(held, clock),
             entry,
             left_off: relatives.len() - related.len(),
             related,

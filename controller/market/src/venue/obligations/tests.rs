@@ -56,6 +56,7 @@ fn venue_of(bound: &[&str], deposit: i128) -> Venue {
         indivisible: BTreeSet::new(),
         obligations: Some(obligations),
         ahead: None,
+        regulation: None,
     };
     Venue::new(rules).unwrap()
 }

@@ -16,7 +16,13 @@ const WHOLE_PPM: u32 = 1_000_000;
 /// Prices of participants lie within these, in milli-cent per kWh.
 const PRICES: RangeInclusive<i64> = -10_000_000..=10_000_000;
 /// Accounts of the market itself.
-const RESERVED: [&str; 3] = [crate::desk::UTILITY, "operator", "penalties"];
+const RESERVED: [&str; 5] = [
+    crate::desk::UTILITY,
+    "operator",
+    "penalties",
+    "taxes",
+    "surcharges",
+];
 
 pub(super) fn participants(
     market: &Table<'_>,
@@ -173,6 +179,12 @@ const KINDS: [Kind; 4] = [
         ],
     },
 ];
+
+/// What a rig calls a kind.
+pub(super) fn kind_name(wanted: ParticipantKind) -> &'static str {
+    let mut kinds = KINDS.iter().filter(|kind| kind.kind == wanted);
+    kinds.next().map_or("", |kind| kind.name)
+}
 
 fn strategy(entry: &Table<'_>) -> Option<(ParticipantKind, Strategy)> {
     if !entry.has("kind") {

@@ -344,3 +344,42 @@ fn the_oldest_are_let_go_of_with_all_that_named_them() {
     assert!(explorer.index.effects.is_empty() && explorer.index.intervals.is_empty());
     assert_eq!(explorer.page(&all()).last, None);
 }
+
+#[test]
+fn records_of_protected_participants_are_withheld_and_others_are_shown() {
+    let mut story = Story::begin();
+    let atoms = story.interval(0);
+    let dispatch = story.dispatch(None);
+    let rules = format!(
+        r#"{{"schema":2,"epoch_utc_ns":{EPOCH_NS},"first_start_ns":0,"interval_ns":{INTERVAL_NS},
+           "protection":{{"pseudonyms":{{"load1":"p-12345678"}},"resolution_mwh":null,
+           "resolution_u":null,"retention_ns":null,"orders":true}}}}"#
+    );
+    std::fs::write(story.dir.path().join(RULES_FILE), rules).unwrap();
+    let mut explorer = Explorer::open(story.dir.path()).unwrap();
+    explorer.follow().unwrap();
+    let page = |who: &str| {
+        let wanted = Wanted {
+            limit: 500,
+            who: Some(who.into()),
+            ..Wanted::default()
+        };
+        explorer.page(&wanted).entries
+    };
+    assert!(page("load1").is_empty(), "{:?}", page("load1"));
+    let order = &page("p-12345678")[0];
+    assert!(order.text.starts_with("withheld") && order.interval == Some(0));
+    for atom in &atoms {
+        let found = explorer.find(&Selector::Id(atom.to_string())).unwrap();
+        let told = serde_json::to_string(&found).unwrap();
+        let is_of_market = is_of_participants(explorer.index.at(found.line.clock).unwrap().kind);
+        assert_eq!(found.entry.is_string(), is_of_market, "{told}");
+        assert!(
+            !is_of_market || !found.entry.to_string().contains("load1"),
+            "{told}"
+        );
+        assert!(!told.contains("12500"), "{told}");
+    }
+    let found = explorer.find(&Selector::Id(dispatch.to_string())).unwrap();
+    assert!(found.entry.is_object() && found.line.text.contains("ess1"));
+}
