@@ -3,7 +3,8 @@
 
     GRIDRIG_TOKEN=... python3 bidder.py --participant plug1 --price 30000 --energy 8000
 
-The bench's rig lets the participant order so: `strategy = "external"`. Prices are whole milli-cent
+The bench's rig lets the participant order so: `strategy = "external"`. The token is that of the
+participant, with the role `bid`, which can do nothing else; one that may operate does as well. Prices are whole milli-cent
 per kilowatt-hour, energy is whole milliwatt-hours. Every order and every refusal is a line of JSON.
 Nothing but Python's standard library is needed.
 """

@@ -21,6 +21,10 @@ pub struct Arguments {
     /// One more name or address under which the page is reached; those of this machine are known.
     #[arg(long = "name", value_name = "HOST")]
     names: Vec<String>,
+    /// A participant that orders from outside: a new tokens file has a token that may order for it
+    /// alone. May be repeated.
+    #[arg(long = "bidder", value_name = "PARTICIPANT")]
+    bidders: Vec<String>,
 }
 
 /// Runs it.
@@ -32,7 +36,12 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
             names.push(name);
         }
     }
-    let pieces = init(&folder, &names, SystemClock::start().utc())?;
+    let pieces = init(
+        &folder,
+        &names,
+        &arguments.bidders,
+        SystemClock::start().utc(),
+    )?;
     let host = names.first().map_or("127.0.0.1", String::as_str);
     let path = |name: &str| folder.join(name).display().to_string();
     let run = format!(
@@ -60,7 +69,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
                 "{}\nA certificate that is made is for {}.\n\
                  Next:\n  1. Start the bench: {run}\n  \
                  2. Give {} to whoever shall see it: to a browser as an authority, to callers as `--ca`.\n  \
-                 3. Give each person or screen a token out of {}: observe, operate or arm.\n  \
+                 3. Give each person or screen a token out of {}: observe, bid, operate or arm.\n  \
                  4. Move {} to where only you can reach it; the next certificate needs it.\n  \
                  5. Look: gridrig top --api https://{host}:7070 --ca {} --token-file FILE",
                 lines.collect::<String>(),

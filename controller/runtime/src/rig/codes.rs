@@ -279,7 +279,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R124",
-        "The keys or the tokens of the page cannot be read, or the tokens file says something wrong. It has a table for each token, `[token.NAME]`, with a `role` (observe, operate or arm) and a `secret` of 16 or more letters and digits. `gridrig init` makes one.",
+        "The keys or the tokens of the page cannot be read, or the tokens file says something wrong. It has a table for each token, `[token.NAME]`, with a `role` (observe, bid, operate or arm), a `secret` of 16 or more letters and digits, and for `bid` the `participant` that it orders for. `gridrig init` makes one.",
     ),
     (
         "R125",

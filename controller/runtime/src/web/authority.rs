@@ -53,12 +53,29 @@ pub struct Piece {
 }
 
 /// Makes what is missing in a folder of keys. `names` are the names and addresses under which the
-/// page is reached; they go into the certificate, if one is made.
+/// page is reached; they go into the certificate, if one is made. Each of the `bidders`, participants
+/// of a market that order from outside, has a token in the tokens file, if that is made.
 ///
 /// # Errors
 /// R127 when the folder or a file cannot be written, a name is none, or what is there cannot be
 /// completed.
-pub fn init(folder: &Path, names: &[String], now: UtcTime) -> Result<Vec<Piece>, Box<Diagnostic>> {
+pub fn init(
+    folder: &Path,
+    names: &[String],
+    bidders: &[String],
+    now: UtcTime,
+) -> Result<Vec<Piece>, Box<Diagnostic>> {
+    // What stands in the file's tables without quotes.
+    let is_plain = |name: &str| {
+        let mut bytes = name.bytes();
+        !name.is_empty() && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if let Some(bidder) = bidders.iter().find(|name| !is_plain(name)) {
+        let what = format!("`{bidder}` is no name of a participant");
+        return Err(Box::new(
+            fault(what).help("letters, digits, `-` and `_`, as in the rig"),
+        ));
+    }
     for name in names {
         let parsed = ServerName::try_from(name.as_str());
         parsed.map_err(|_| {
@@ -106,9 +123,15 @@ pub fn init(folder: &Path, names: &[String], now: UtcTime) -> Result<Vec<Piece>,
         making.certificate(SERVER_FILE, || server.signed_by(&server_key, &issuer))?;
     }
     if making.has(TOKENS_FILE) {
+        if let Some(bidder) = bidders.first() {
+            let what = format!("{TOKENS_FILE} is there already, so `{bidder}` gets no token");
+            let help = "add `[token.NAME]` with `role = \"bid\"`, its `participant` and a `secret` by hand";
+            return Err(Box::new(fault(what).help(help)));
+        }
         making.keep(TOKENS_FILE);
     } else {
-        let text = tokens::fresh().map_err(|e| fault(format!("no token can be drawn: {e}")))?;
+        let text =
+            tokens::fresh(bidders).map_err(|e| fault(format!("no token can be drawn: {e}")))?;
         making.write(TOKENS_FILE, &text, secret::MODE)?;
     }
     Ok(making.pieces)

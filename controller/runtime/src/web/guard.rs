@@ -301,7 +301,10 @@ pub(super) async fn admit(
     let from = peer.map_or(IpAddr::from([0, 0, 0, 0]), |Peer(address)| address.ip());
     match desk.guard.admit(need, from, &request) {
         Ok(standing) => {
-            let name = standing.bearer.and_then(|bearer| bearer.name);
+            let name = (standing.bearer.as_ref()).and_then(|bearer| bearer.name.clone());
+            if let Some(bearer) = standing.bearer {
+                request.extensions_mut().insert(bearer);
+            }
             if let Some(name) = name.and_then(|name| HeaderValue::from_str(&name).ok()) {
                 request
                     .headers_mut()

@@ -157,7 +157,7 @@ fn routes() -> Vec<Route> {
         (
             "post",
             "/api/v1/market/orders",
-            OPERATE,
+            Need::Have(Role::Bid),
             post(orders::order),
         ),
         ("post", "/api/v1/lock/take", OPERATE, post(lock::take)),

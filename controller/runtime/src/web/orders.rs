@@ -1,12 +1,13 @@
 //! Orders of the market from outside.
 //!
-//! They need the token and no lease: who bids does not command the bench. What comes of a trade
-//! reaches devices as any schedule does, arbitrated and limited.
+//! They need a token, that of their participant or one that may operate, and no lease: who bids does
+//! not command the bench. What comes of a trade reaches devices as any schedule does, arbitrated and
+//! limited.
 
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use market::{Coded, CounterError, Side};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Desk;
 use super::answer::Problem;
 use super::command::{Body, busy, parse};
+use super::tokens::Bearer;
 use crate::desk::{Bid, Taken};
 
 /// How long the desk's answer is waited for. Chosen: 1 s, ten cycles.
@@ -85,8 +87,21 @@ fn refused(why: &CounterError) -> Problem {
 }
 
 /// Takes an order, or says why not.
-pub(super) async fn order(State(desk): State<Desk>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn order(
+    State(desk): State<Desk>,
+    bearer: Option<Extension<Bearer>>,
+    body: Body,
+) -> Result<Response, Problem> {
     let bid = parse::<OrderBody>(body)?.bid();
+    // The guard lets nobody through without.
+    if !bearer.is_some_and(|bearer| bearer.may_order_for(&bid.participant)) {
+        return Err(Problem {
+            status: StatusCode::FORBIDDEN,
+            code: "another_participant",
+            message: format!("this token does not order for `{}`", bid.participant),
+            help: "order for the participant that the tokens file names beside it, or use a token that may operate",
+        });
+    }
     let Some(bids) = &desk.bids else {
         return Err(Problem {
             status: StatusCode::NOT_FOUND,

@@ -185,7 +185,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let keys = |name: &str| {
             let folder = place.path().join(name);
-            authority::init(&folder, &["bench.lab".into()], days(0)).unwrap();
+            authority::init(&folder, &["bench.lab".into()], &[], days(0)).unwrap();
             folder
         };
         let (one, other) = (keys("one"), keys("other"));

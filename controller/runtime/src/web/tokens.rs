@@ -1,4 +1,4 @@
-//! Who may do what: three roles, and the file that gives tokens to them.
+//! Who may do what: four roles, and the file that gives tokens to them.
 
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use super::secret;
 pub enum Role {
     /// Look.
     Observe,
+    /// Order in the market for one participant.
+    Bid,
     /// Command a bench that is armed, or not: modes, setpoints, services, the lease, disarming.
     Operate,
     /// Allow writing to devices.
@@ -19,8 +21,9 @@ pub enum Role {
 
 impl Role {
     /// All of them by their names, the least first.
-    pub const NAMES: [(&'static str, Self); 3] = [
+    pub const NAMES: [(&'static str, Self); 4] = [
         ("observe", Self::Observe),
+        ("bid", Self::Bid),
         ("operate", Self::Operate),
         ("arm", Self::Arm),
     ];
@@ -30,6 +33,7 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::Observe => "observe",
+            Self::Bid => "bid",
             Self::Operate => "operate",
             Self::Arm => "arm",
         }
@@ -48,6 +52,8 @@ struct Token {
     /// Name in the tokens file; none for one of the environment.
     name: Option<String>,
     role: Role,
+    /// For whom it may order; a token that may operate orders for everybody.
+    participant: Option<String>,
     secret: String,
 }
 
@@ -72,6 +78,19 @@ pub(super) struct Bearer {
     pub(super) role: Role,
     /// Whom it was given to.
     pub(super) name: Option<String>,
+    /// For whom alone it may order in the market.
+    pub(super) participant: Option<String>,
+}
+
+impl Bearer {
+    /// Whether it may order for this participant.
+    pub(super) fn may_order_for(&self, participant: &str) -> bool {
+        match self.role {
+            Role::Observe => false,
+            Role::Bid => self.participant.as_deref() == Some(participant),
+            Role::Operate | Role::Arm => true,
+        }
+    }
 }
 
 impl Tokens {
@@ -81,6 +100,7 @@ impl Tokens {
         let of = |secret| Token {
             name: None,
             role: Role::Arm,
+            participant: None,
             secret,
         };
         Self {
@@ -139,6 +159,7 @@ impl Tokens {
                 found = Some(Bearer {
                     role: token.role,
                     name: token.name.clone(),
+                    participant: token.participant.clone(),
                 });
             }
         }
@@ -182,10 +203,24 @@ fn token(name: &str, entry: &Table<'_>) -> Option<Token> {
     if !entry.has("role") {
         entry.missing::<()>("role", "\"observe\"");
     }
+    let participant = entry.text("participant");
     let secret = entry.required_text("secret", "\"48 hexadecimal digits\"")?;
+    let role = role?.value;
+    match (role, &participant) {
+        (Role::Bid, None) => {
+            entry.missing::<()>("participant", "\"plug1\"");
+        }
+        (Role::Observe | Role::Operate | Role::Arm, Some(one)) => {
+            let what = format!("`token.{name}` names a participant, and its role is not `bid`");
+            let help = "only a token with the role `bid` is for one participant of the market";
+            (entry.document()).error("R124", one.span.clone(), what, "", help);
+        }
+        _ => {}
+    }
     let token = Token {
         name: Some(name.to_owned()),
-        role: role?.value,
+        role,
+        participant: participant.map(|one| one.value),
         secret: secret.value,
     };
     let alone = Tokens {
@@ -213,23 +248,38 @@ fn unquoted(path: &str) -> impl Fn(Diagnostic) -> Diagnostic {
     }
 }
 
-/// The text of a new tokens file: one token for each role.
+/// A token of a tokens file as text, with a secret that is drawn now.
+fn drawn(name: &str, role: Role, participant: Option<&str>) -> std::io::Result<String> {
+    let secret = secret::drawn::<BYTES>()?;
+    let role = role.name();
+    let participant =
+        participant.map_or_else(String::new, |one| format!("participant = \"{one}\"\n"));
+    Ok(format!(
+        "\n[token.{name}]\nrole   = \"{role}\"\n{participant}secret = \"{secret}\"\n"
+    ))
+}
+
+/// The text of a new tokens file: one token for each role, that of `bid` for each of these participants.
 ///
 /// # Errors
 /// What the system says when it gives no entropy.
-pub(super) fn fresh() -> std::io::Result<String> {
+pub(super) fn fresh(bidders: &[String]) -> std::io::Result<String> {
     let mut text = String::from(
         "# Who may do what on this bench. Keep the mode 0600: whoever reads this may arm it.\n\
-         # observe: look.  operate: also modes, setpoints, services, the lease, disarming.\n\
+         # observe: look.  bid: also order in the market, for its `participant` alone.\n\
+         # operate: also modes, setpoints, services, orders of everybody, the lease, disarming.\n\
          # arm: also allow writing to devices.  `safe` needs no token at all.\n\
          # Add one for each person or screen, and take out what shall not work any more;\n\
          # a run reads this file when it starts.\n",
     );
-    for (name, _) in Role::NAMES {
-        let secret = secret::drawn::<BYTES>()?;
-        text.push_str(&format!(
-            "\n[token.{name}]\nrole   = \"{name}\"\nsecret = \"{secret}\"\n"
-        ));
+    for (name, role) in Role::NAMES {
+        if role != Role::Bid {
+            text.push_str(&drawn(name, role, None)?);
+        }
+    }
+    for bidder in bidders {
+        let name = format!("bid-{bidder}");
+        text.push_str(&drawn(&name, Role::Bid, Some(bidder))?);
     }
     Ok(text)
 }
@@ -247,9 +297,20 @@ mod tests {
 
     #[test]
     fn a_new_tokens_file_has_one_token_for_each_role_and_no_two_alike() {
-        let tokens = read(&fresh().unwrap()).unwrap();
-        let roles: Vec<Role> = tokens.all.iter().map(|token| token.role).collect();
-        assert_eq!(roles, [Role::Observe, Role::Operate, Role::Arm]);
+        let tokens = read(&fresh(&["plug1".into(), "east_2".into()]).unwrap()).unwrap();
+        let roles: Vec<(Role, Option<&str>)> = (tokens.all.iter())
+            .map(|token| (token.role, token.participant.as_deref()))
+            .collect();
+        assert_eq!(
+            roles,
+            [
+                (Role::Observe, None),
+                (Role::Operate, None),
+                (Role::Arm, None),
+                (Role::Bid, Some("plug1")),
+                (Role::Bid, Some("east_2")),
+            ]
+        );
         assert!(
             tokens
                 .all
@@ -280,6 +341,8 @@ mod tests {
                 "characters",
             ),
             (format!("{entry}expires = \"1h\"\n"), ":4", "expires"),
+            (entry.replace("\"arm\"", "\"bid\""), ":1", "participant"),
+            (format!("{entry}participant = \"plug1\"\n"), ":4", "`bid`"),
             (
                 format!("{entry}{}", entry.replace("ann", "bob")),
                 ":4",

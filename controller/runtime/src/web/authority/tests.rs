@@ -17,7 +17,7 @@ fn made(folder: &Path) -> Vec<(String, bool)> {
         let name = piece.path.file_name().unwrap();
         name.to_string_lossy().into_owned()
     };
-    let pieces = init(folder, &names(), NOW).unwrap();
+    let pieces = init(folder, &names(), &[], NOW).unwrap();
     pieces.iter().map(|p| (name(p), p.is_new)).collect()
 }
 
@@ -68,13 +68,13 @@ fn keys_are_made_once_are_their_owners_alone_and_what_is_missing_is_made_anew() 
 fn what_cannot_be_completed_is_left_alone_with_a_reason() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("keys");
-    init(&folder, &names(), NOW).unwrap();
+    init(&folder, &names(), &[], NOW).unwrap();
     let refused = |gone: &[&str], words: &str| {
         let moved = |name: &str| (folder.join(name), place.path().join(name));
         for (from, to) in gone.iter().map(|name| moved(name)) {
             std::fs::rename(from, to).unwrap();
         }
-        let fault = init(&folder, &names(), NOW).unwrap_err();
+        let fault = init(&folder, &names(), &[], NOW).unwrap_err();
         assert_eq!(fault.code, "R127");
         assert!(fault.message.contains(words), "{fault}");
         for (to, from) in gone.iter().map(|name| moved(name)) {
@@ -87,12 +87,12 @@ fn what_cannot_be_completed_is_left_alone_with_a_reason() {
     std::fs::write(folder.join(CA_KEY_FILE), "no key").unwrap();
     refused(&[], "is not one of `gridrig init`");
     for name in ["", "bench lab", "-", "münchen.lab"] {
-        let fault = init(&folder, &[name.to_owned()], NOW).unwrap_err();
+        let fault = init(&folder, &[name.to_owned()], &[], NOW).unwrap_err();
         assert!(fault.message.contains("neither the name"), "{fault}");
     }
     let file = place.path().join("file");
     std::fs::write(&file, "").unwrap();
-    assert_eq!(init(&file, &names(), NOW).unwrap_err().code, "R127");
+    assert_eq!(init(&file, &names(), &[], NOW).unwrap_err().code, "R127");
 }
 
 #[test]
@@ -127,4 +127,24 @@ fd000000000000000000000000000011 02 40 00 80     eth0
     for name in ["localhost", "127.0.0.1", "::1"] {
         assert!(here.iter().any(|n| n == name), "{here:?}");
     }
+}
+
+#[test]
+fn a_bidder_has_a_token_of_its_own_in_a_new_tokens_file_and_nothing_is_added_to_one_that_is_there()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let bidders = ["plug1".to_owned()];
+    for bad in ["", "a b", "x\"y", "a.b"] {
+        let fault = init(folder.path(), &names(), &[bad.to_owned()], NOW).unwrap_err();
+        assert_eq!(fault.code, "R127", "{bad}");
+        assert!(!folder.path().join(TOKENS_FILE).exists());
+    }
+    init(folder.path(), &names(), &bidders, NOW).unwrap();
+    let path = folder.path().join(TOKENS_FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("[token.bid-plug1]") && text.contains("participant = \"plug1\""));
+    let fault = init(folder.path(), &names(), &bidders, NOW).unwrap_err();
+    assert_eq!(fault.code, "R127");
+    assert!(fault.to_string().contains("already"), "{fault}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
 }

@@ -16,7 +16,7 @@ struct Door {
 async fn door(is_encrypted: bool) -> Door {
     let keys = tempfile::tempdir().unwrap();
     let tls = is_encrypted.then(|| {
-        init(keys.path(), &["bench.lab".into()], NOW).unwrap();
+        init(keys.path(), &["bench.lab".into()], &[], NOW).unwrap();
         Tls::read(keys.path(), NOW).unwrap()
     });
     let app = Router::new().route("/", get(|| async { "alive" }));

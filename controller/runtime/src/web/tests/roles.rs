@@ -3,10 +3,11 @@
 use super::*;
 
 const OBSERVE: &str = "observe-observe-observe";
+const BID: &str = "bid-bid-bid-bid-bid-bid";
 const OPERATE: &str = "operate-operate-operate";
 const ARM: &str = "arm-arm-arm-arm-arm-arm";
 
-/// Tokens for all three roles.
+/// Tokens for all four roles.
 pub(in crate::web) fn tokens() -> Tokens {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens.toml");
@@ -16,6 +17,7 @@ pub(in crate::web) fn tokens() -> Tokens {
     let text = [("observe", OBSERVE), ("operate", OPERATE), ("arm", ARM)]
         .map(|(role, secret)| entry(role, secret))
         .concat();
+    let text = format!("{text}{}participant = \"plug1\"\n", entry("bid", BID));
     secret::write_new(&path, &text, secret::MODE).unwrap();
     Tokens::read(&path).unwrap()
 }
@@ -336,7 +338,7 @@ async fn a_browser_signs_in_with_a_token_and_gets_a_cookie_that_no_script_and_no
 fn a_cookie_over_tls_is_of_this_host_alone_and_travels_encrypted_only() {
     let folder = tempfile::tempdir().unwrap();
     let now = authority::tests::NOW;
-    authority::init(folder.path(), &["bench.lab".into()], now).unwrap();
+    authority::init(folder.path(), &["bench.lab".into()], &[], now).unwrap();
     let access = Access {
         address: "10.1.0.5:7070".parse().unwrap(),
         tokens: tokens(),
@@ -361,4 +363,41 @@ async fn whoever_is_signed_in_stays_so_for_a_working_day() {
         let answer = whole(&server, "GET", "/api/v1/state", &cookie, "").await;
         assert_eq!(status_of(&answer), status);
     }
+}
+
+#[tokio::test]
+async fn a_token_of_a_bidder_orders_for_its_participant_and_does_nothing_else() {
+    const MINE: &str = r#"{"participant":"plug1"}"#;
+    const OTHER: &str = r#"{"participant":"plug2","side":"buy","steps":[]}"#;
+    for (method, path, body, expected, code) in [
+        // Understood to here: what is wrong with it is that it is no order.
+        ("POST", "/api/v1/market/orders", MINE, 400, "bad_json"),
+        (
+            "POST",
+            "/api/v1/market/orders",
+            OTHER,
+            403,
+            "another_participant",
+        ),
+        ("GET", "/api/v1/market", "", 200, ""),
+        (
+            "POST",
+            "/api/v1/mode",
+            r#"{"mode":"island"}"#,
+            403,
+            "role_too_low",
+        ),
+        ("POST", "/api/v1/lock/take", "", 403, "role_too_low"),
+        ("POST", "/api/v1/arm", "", 403, "role_too_low"),
+        ("POST", "/api/v1/safe", "", 202, ""),
+    ] {
+        let server = server_with_roles(false).await;
+        let (status, answer) = ask(&server, method, path, &bearer(BID), body).await;
+        assert_eq!(status, expected, "{method} {path}: {answer}");
+        assert!(answer.contains(code), "{answer}");
+    }
+    let server = server_with_roles(false).await;
+    let observes = bearer(OBSERVE);
+    let (status, _) = ask(&server, "POST", "/api/v1/market/orders", &observes, MINE).await;
+    assert_eq!(status, 403);
 }
