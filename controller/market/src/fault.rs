@@ -166,6 +166,11 @@ pub const CODES: &[(&str, &str)] = &[
          money from nothing.",
     ),
     ("M042", "A parity price beyond 2^62 mc/kWh is a wrong unit."),
+    ("M043", "A contract is between two: nobody sells to itself."),
+    (
+        "M044",
+        "A contract delivers a positive energy in each interval from its first to its last.",
+    ),
     (
         "M050",
         "A battery's declaration must leave a state of charge it may hold, efficiencies \

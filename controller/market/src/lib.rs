@@ -33,6 +33,7 @@ pub mod interval;
 pub mod order;
 
 pub mod book;
+pub mod contract;
 
 pub mod clearing;
 pub mod crossing;

@@ -68,12 +68,27 @@ pub enum Item {
     Surplus,
     /// What a deviation beyond its tolerance costs.
     Penalty,
+    /// What two have agreed by contract, against the price of real time.
+    Contract,
     /// What was traded ahead, against the price of real time.
     Ahead,
     /// What the state takes of metered energy.
     Tax,
     /// What networks and funds take of it.
     Surcharge,
+}
+
+impl Item {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Energy,
+        Self::Imbalance,
+        Self::Unaccounted,
+        Self::Surplus,
+        Self::Penalty,
+        Self::Contract,
+        Self::Ahead,
+    ];
 }
 
 /// One line of a settlement; `amount = −price · quantity` where it has a price.

@@ -8,6 +8,7 @@
 
 pub mod ahead;
 mod obligations;
+mod position;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +17,13 @@ use serde::{Deserialize, Serialize};
 pub use ahead::AheadRules;
 pub use obligations::{Consequences, ObligationRules, Terms};
 
-use self::ahead::Ahead;
 use self::obligations::Obligations;
+use self::position::Positions;
 use crate::auction::{Auction, AuctionError};
 use crate::book::{Book, BookError, BookRules};
 use crate::clearing::Clearing;
 use crate::collateral::CoverError;
+use crate::contract::{Contract, ContractError, Deal};
 use crate::fault::Coded;
 use crate::interval::Interval;
 use crate::mechanism::nothing;
@@ -30,7 +32,7 @@ use crate::order::{AgentId, Order, Side};
 use crate::penalty::PenaltyError;
 use crate::quantity::{Mwh, MwhTotal, Price};
 use crate::regulation::{self, RegulationError, RegulationRules};
-use crate::settlement::{Basis, CouplingMeter, Settlement, SettlementError, settle};
+use crate::settlement::{Basis, CouplingMeter, Item, Settlement, SettlementError, settle};
 use crate::utility::Parity;
 
 /// Everything that a venue goes by.
@@ -55,6 +57,9 @@ pub struct VenueRules {
     /// What a regulator asks; `None` leaves it at the rules of the book.
     #[serde(default)]
     pub regulation: Option<RegulationRules>,
+    /// What participants have agreed between each other before the run.
+    #[serde(default)]
+    pub contracts: Vec<Contract>,
 }
 
 /// Why a venue cannot open.
@@ -66,6 +71,9 @@ pub enum VenueError {
     /// The rules of the penalty contradict themselves.
     #[error(transparent)]
     Penalty(#[from] PenaltyError),
+    /// A contract is none.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
 }
 
 /// Why an order is not in the book.
@@ -97,7 +105,7 @@ macro_rules! coded_by_its_parts {
         }
     )*};
 }
-coded_by_its_parts!(VenueError: Auction Penalty; Refusal: Book Cover Regulation;);
+coded_by_its_parts!(VenueError: Auction Penalty Contract; Refusal: Book Cover Regulation;);
 
 /// An interval that is cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +140,9 @@ pub struct Venue {
     /// What a unit was worth when something was traded last.
     fallback: Option<Price>,
     obligations: Option<Obligations>,
-    ahead: Option<Ahead>,
+    ahead: Option<Auction>,
+    /// What was traded before real time of intervals that are not settled yet, by stage.
+    positions: BTreeMap<(u64, Item), Positions>,
 }
 
 impl Venue {
@@ -142,6 +152,9 @@ impl Venue {
     /// [`VenueError`].
     pub fn new(rules: VenueRules) -> Result<Self, VenueError> {
         rules.book.check().map_err(AuctionError::from)?;
+        for contract in &rules.contracts {
+            contract.check()?;
+        }
         let obligations = rules.obligations.clone();
         let obligations = obligations
             .map(|obligations| Obligations::new(obligations, rules.parity))
@@ -149,11 +162,12 @@ impl Venue {
         Ok(Self {
             auction: Auction::by_name(&rules.mechanism, rules.indivisible.clone())?,
             ahead: (rules.ahead.as_ref())
-                .map(|ahead| Ahead::new(ahead, rules.indivisible.clone()))
+                .map(|stage| ahead::auction(stage, rules.indivisible.clone()))
                 .transpose()?,
             rules,
             fallback: None,
             obligations,
+            positions: BTreeMap::new(),
         })
     }
 
@@ -306,7 +320,7 @@ impl Venue {
         product: Interval,
         orders: Vec<Order>,
     ) -> Result<Option<Cleared>, BookError> {
-        let Some((stage, rules)) = self.ahead.as_ref().zip(self.rules.ahead.as_ref()) else {
+        let Some((auction, rules)) = self.ahead.as_ref().zip(self.rules.ahead.as_ref()) else {
             return Ok(None);
         };
         let (orders, ineligible, moved) = self.regulated(&product, orders);
@@ -314,7 +328,7 @@ impl Venue {
         let mut refused: Vec<Refusal> = ineligible.into_iter().map(Refusal::from).collect();
         refused.extend(not.into_iter().map(Refusal::from));
         Ok(Some(self.cleared(
-            &stage.auction,
+            auction,
             &rules.mechanism,
             book,
             (refused, moved),
@@ -344,14 +358,26 @@ impl Venue {
 
     /// Takes what was traded ahead of an interval.
     pub fn take_ahead(&mut self, clearing: &Clearing) {
-        if let Some(stage) = &mut self.ahead {
-            stage.take(clearing);
-        }
+        let (index, _) = ahead::interval_of(clearing.interval.index);
+        let traded = Positions::of_clearing(clearing);
+        self.positions.insert((index, Item::Ahead), traded);
+    }
+
+    /// What is delivered by contract in an interval, in the order of the contracts.
+    #[must_use]
+    pub fn contracted(&self, interval: u64) -> Vec<Deal> {
+        let contracts = self.rules.contracts.iter();
+        contracts.filter_map(|one| one.deal(interval)).collect()
     }
 
     /// Takes a clearing as the newest that is known.
     pub fn take(&mut self, clearing: &Clearing) {
         self.fallback = clearing.reference().or(self.fallback);
+        let index = clearing.interval.index;
+        for deal in self.contracted(index) {
+            let positions = self.positions.entry((index, Item::Contract));
+            positions.or_default().take(&deal);
+        }
         if let Some(obligations) = &mut self.obligations {
             obligations.hold(clearing, &self.rules.book);
         }
@@ -387,13 +413,13 @@ impl Venue {
             Some(rules) => rules.lines(index, &regulation::energies(clearing, &basis.readings))?,
             None => Vec::new(),
         };
-        if let Some(stage) = &mut self.ahead {
-            let price = clearing.reference().unwrap_or(fallback);
-            if let Some(traded) = stage.of(index) {
-                settlement.lines.extend(ahead::lines(index, traded, price)?);
-            }
-            stage.forget(index);
+        let price = clearing.reference().unwrap_or(fallback);
+        let stages = self.positions.range((index, Item::Energy)..);
+        for ((_, item), traded) in stages.take_while(|((other, _), _)| *other == index) {
+            settlement.lines.extend(traded.lines(index, *item, price)?);
         }
+        // What was never settled is not any more.
+        self.positions.retain(|(other, _), _| *other > index);
         let consequences = match &mut self.obligations {
             None => Consequences::default(),
             Some(obligations) => obligations.close(

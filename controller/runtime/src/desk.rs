@@ -37,6 +37,7 @@ pub use calendar::Calendar;
 pub use delivered::{Books, Delivery, books};
 pub use outside::{Bid, BidQueue, OpenGate, Taken};
 pub use protection::Protection;
+pub use records::BOOKINGS;
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
 use self::clearing::AtGate;

@@ -414,6 +414,15 @@ pub enum CheckKind {
         /// Who.
         participants: Vec<String>,
     },
+    /// These accounts have bookings of a kind, and no other participant has.
+    Booked {
+        /// Whose.
+        participants: Vec<String>,
+        /// What the bookings are for.
+        what: &'static str,
+        /// In how many settlements each at least has one.
+        at_least: u64,
+    },
 }
 
 impl CheckKind {
@@ -441,6 +450,7 @@ impl CheckKind {
             Self::Market(_) => "market",
             Self::Delivered { .. } => "delivered",
             Self::Penalised { .. } => "penalised",
+            Self::Booked { .. } => "booked",
         }
     }
 
@@ -469,7 +479,11 @@ impl CheckKind {
             Self::Settle { from, demand, .. } => Some(lasts(from, demand.within + demand.hold)),
             Self::Mode { from, within, .. } => Some(lasts(from, *within)),
             Self::Delivered { window, .. } => Some(window.clone()),
-            Self::Link { .. } | Self::Ledger | Self::Market(_) | Self::Penalised { .. } => None,
+            Self::Link { .. }
+            | Self::Ledger
+            | Self::Market(_)
+            | Self::Penalised { .. }
+            | Self::Booked { .. } => None,
         }
     }
 
@@ -644,6 +658,12 @@ impl fmt::Display for CheckKind {
             Self::Penalised { participants } => {
                 write!(f, "{} alone pay penalties", participants.join(", "))
             }
+            Self::Booked {
+                participants, what, ..
+            } if participants.is_empty() => write!(f, "nobody is booked {what}"),
+            Self::Booked {
+                participants, what, ..
+            } => write!(f, "{} alone are booked {what}", participants.join(", ")),
         }
     }
 }
@@ -779,6 +799,14 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
         CheckKind::Penalised { participants } => {
             return market::penalised(result, evidence.market.as_ref(), participants);
         }
+        CheckKind::Booked {
+            participants,
+            what,
+            at_least,
+        } => {
+            let market = evidence.market.as_ref();
+            return market::booked(result, market, participants, what, *at_least);
+        }
         CheckKind::Link { device, demand } => {
             return link::link(result, &evidence.links, device, *demand);
         }
@@ -903,7 +931,8 @@ fn judge(check: &Check, recording: &Recording, evidence: &Evidence) -> CheckResu
         CheckKind::Link { .. }
         | CheckKind::Ledger
         | CheckKind::Market(_)
-        | CheckKind::Penalised { .. } => result,
+        | CheckKind::Penalised { .. }
+        | CheckKind::Booked { .. } => result,
     };
     if let Some(signal) = check.kind.signal() {
         result.plot = Some(match check.kind {

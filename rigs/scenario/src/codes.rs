@@ -26,7 +26,7 @@ codes! {
     IDLE_STEP = "S006",
         "The step does nothing: it sets nothing, puts in no fault, asks for no mode, marks nothing and waits for nothing. Probably a key is misspelt, or the step can go.";
     ONE_CHECK = "S007",
-        "Each check says one thing, by exactly one of the keys band, curve, never, always, t_start, t90, t_full, overshoot, settle, accuracy, score, availability, count, energy, mode, event, ordered, kpi, link, jitter, ledger, market, delivered and penalised. Write two checks for two questions, so that each gets its own verdict.";
+        "Each check says one thing, by exactly one of the keys band, curve, never, always, t_start, t90, t_full, overshoot, settle, accuracy, score, availability, count, energy, mode, event, ordered, kpi, link, jitter, ledger, market, delivered, penalised and booked. Write two checks for two questions, so that each gets its own verdict.";
     BAD_WINDOW = "S008",
         "The window of a check has one end: either `for = \"5s\"` or `to = \"t1\"`, not both, and it ends after it begins.";
     BAD_CONDITION = "S009",

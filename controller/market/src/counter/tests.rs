@@ -35,6 +35,7 @@ fn venue(deposit_mc: i128) -> Venue {
         }),
         ahead: None,
         regulation: None,
+        contracts: Vec::new(),
     })
     .unwrap()
 }

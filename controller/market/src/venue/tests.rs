@@ -19,6 +19,7 @@ fn venue() -> Venue {
             mechanism: "uniform_k_half".into(),
         }),
         regulation: None,
+        contracts: Vec::new(),
     })
     .unwrap()
 }
@@ -144,6 +145,59 @@ fn check_two(ahead: Vec<Order>, real: Vec<Order>, expected: &[(&str, i128, i128)
             .into_iter()
             .all(|l| l.item != crate::settlement::Item::Ahead)
     );
+}
+
+#[test]
+fn a_contract_fixes_the_price_of_its_energy_whatever_real_time_does() {
+    let contract = |name: &str, first, energy, price| Contract {
+        name: name.into(),
+        buyer: "load".into(),
+        seller: "sun".into(),
+        first,
+        last: 4,
+        energy: Mwh(energy),
+        price: Price(price),
+    };
+    let rules = VenueRules {
+        contracts: vec![contract("c", 3, 600, 9_000), contract("d", 4, 100, 50_000)],
+        ..venue().rules().clone()
+    };
+    let deals = |index| Venue::new(rules.clone()).unwrap().contracted(index).len();
+    assert_eq!([2, 3, 4, 5].map(deals), [0, 1, 2, 0]);
+    // 1000 mWh cross at 10000 in real time, and both are metered as they traded.
+    for (index, orders, of_load) in [
+        (2, vec![load(12_000), sun(8_000)], -10_000_000),
+        (
+            3,
+            vec![load(12_000), sun(8_000)],
+            -600 * 9_000 - 400 * 10_000,
+        ),
+        (
+            4,
+            vec![load(12_000), sun(8_000)],
+            -600 * 9_000 - 100 * 50_000 - 300 * 10_000,
+        ),
+        // Nothing crosses: what was contracted is bought back at the middle of the two parities.
+        (3, vec![load(5_000), sun(9_000)], 600 * (17_750 - 9_000)),
+    ] {
+        let mut venue = Venue::new(rules.clone()).unwrap();
+        let cleared = venue.clear(interval(index), orders).unwrap();
+        venue.take(&cleared.clearing);
+        let readings = ["load", "sun"].map(|name| {
+            let energy = cleared.clearing.position(&name.into());
+            let energy = Mwh(i64::try_from(energy.0).unwrap());
+            (AgentId::from(name), Reading::Valid { energy })
+        });
+        let settled = venue.settle(&cleared.clearing, readings.into(), None, false);
+        let balances = settled.unwrap().settlement.balances();
+        let of = |name: &str| -balances[&crate::settlement::Account::Participant(name.into())].0;
+        assert_eq!((of("load"), of("sun")), (of_load, -of_load), "{index}");
+    }
+    let broken = VenueRules {
+        contracts: vec![contract("c", 5, 600, 9_000)],
+        ..rules
+    };
+    assert_eq!(Venue::new(broken).err().map(|e| e.code()), Some("M044"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use market::{Agent, AgentId, Coded, Interval, MarketView, Order};
 use model::{DeviceIx, Event, Instant, Schedule, UtcTime};
 use quantities::ActivePower;
 
-use super::records::{clearing_payload, order_payload, terms_payload};
+use super::records::{clearing_payload, order_payload, terms_payload, trade_payload};
 use super::{BenchNow, Cleared, Desk, DeskSays, ORDERS_DURABLE_WITHIN};
 use crate::evidence::{self, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
 
@@ -128,8 +128,13 @@ impl Desk {
             let payload = Payload::Terms(terms_payload(index, &terms));
             evidence.draft(MARKET_OPERATOR, payload)
         });
-        let before_orders = terms.iter().len();
         let mut drafts: Vec<AtomDraft> = terms.into_iter().collect();
+        let contracted = self.venue.contracted(index);
+        drafts.extend(contracted.iter().map(|deal| {
+            let payload = Payload::Trade(trade_payload(index, deal));
+            evidence.draft(MARKET_OPERATOR, payload)
+        }));
+        let before_orders = drafts.len();
         drafts.extend(order_drafts(&interval, &orders, evidence));
         let late = || format!("interval {index} is not cleared");
         let Some(receipts) = append(at.utc, drafts, late, evidence, says)? else {

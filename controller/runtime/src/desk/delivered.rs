@@ -37,6 +37,9 @@ pub struct Books {
     pub deliveries: Vec<Delivery>,
     /// What each account has paid as penalties, in 1e-11 EUR; the pool has received them.
     pub penalties: BTreeMap<String, i128>,
+    /// Bookings of each kind and account, as [`BOOKINGS`](super::BOOKINGS) names them: in how many
+    /// settlements there is one that is not zero, and what the account has paid by them.
+    pub booked: BTreeMap<(String, String), (u64, i128)>,
 }
 
 /// Reads the books of a run; empty ones without a market.
@@ -92,9 +95,15 @@ pub fn books(run_dir: &Path) -> Result<Books, MarketReplayError> {
                         is_excused: settlement.is_excused,
                     });
                 }
-                for line in settlement.lines.iter().filter(|l| l.what == "penalty") {
+                for line in settlement.lines.iter().filter(|l| l.amount.0 != 0) {
                     // The ledger counts towards the account.
-                    *books.penalties.entry(line.account.clone()).or_default() -= line.amount.0;
+                    if line.what == "penalty" {
+                        *books.penalties.entry(line.account.clone()).or_default() -= line.amount.0;
+                    }
+                    let key = (line.what.clone(), line.account.clone());
+                    let (count, paid) = books.booked.entry(key).or_default();
+                    *count += 1;
+                    *paid -= line.amount.0;
                 }
             }
             _ => {}

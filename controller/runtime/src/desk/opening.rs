@@ -138,6 +138,7 @@ impl Desk {
                     mechanism: stage.mechanism.clone(),
                 }),
                 regulation: regulation.map(|it| regulation_rules(it, epoch_utc_ns)),
+                contracts: market.contracts.clone(),
             },
             epoch_utc_ns,
             first_start_ns: FIRST_START.as_nanos() as i64,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ledger_core::payload::{self, Payload, ReadingQuality};
 use ledger_core::{Amount, AtomId};
+use market::contract::Deal;
 use market::meter::Reading;
 use market::settlement::{Account, Item, Settlement};
 use market::standing::Standing;
@@ -41,6 +42,17 @@ pub(super) fn order(order: &payload::Order) -> Order {
         },
         steps: steps.collect(),
         rank: order.rank,
+    }
+}
+
+/// The record of a deal in an interval.
+pub(super) fn trade_payload(interval: u64, deal: &Deal) -> payload::Trade {
+    payload::Trade {
+        buyer: deal.buyer.to_string(),
+        seller: deal.seller.to_string(),
+        interval,
+        quantity_milliwatt_hours: deal.energy.0,
+        price_millicents_per_kwh: deal.price.0,
     }
 }
 
@@ -107,6 +119,26 @@ pub(super) fn reading(reading: &payload::MeterReading) -> Reading {
     }
 }
 
+/// What a booking can be for, as records name it.
+pub const BOOKINGS: [(&str, Item); 9] = [
+    ("energy", Item::Energy),
+    ("imbalance", Item::Imbalance),
+    ("unaccounted", Item::Unaccounted),
+    ("surplus", Item::Surplus),
+    ("penalty", Item::Penalty),
+    ("contract", Item::Contract),
+    ("day_ahead", Item::Ahead),
+    ("tax", Item::Tax),
+    ("surcharge", Item::Surcharge),
+];
+
+fn booking(item: Item) -> &'static str {
+    let mut all = BOOKINGS.iter();
+    // A test holds the list against the kinds.
+    all.find(|(_, one)| *one == item)
+        .map_or("", |(name, _)| name)
+}
+
 pub(super) fn settlement_payload(settlement: &Settlement, is_excused: bool) -> payload::Settlement {
     let lines = settlement.lines.iter().map(|line| payload::SettlementLine {
         account: match &line.account {
@@ -118,17 +150,7 @@ pub(super) fn settlement_payload(settlement: &Settlement, is_excused: bool) -> p
         },
         // The ledger counts towards the account, the market what it pays.
         amount: Amount(-line.amount.0),
-        what: match line.item {
-            Item::Energy => "energy",
-            Item::Imbalance => "imbalance",
-            Item::Unaccounted => "unaccounted",
-            Item::Surplus => "surplus",
-            Item::Penalty => "penalty",
-            Item::Ahead => "day_ahead",
-            Item::Tax => "tax",
-            Item::Surcharge => "surcharge",
-        }
-        .into(),
+        what: booking(line.item).into(),
     });
     payload::Settlement {
         interval: settlement.interval.index,
@@ -164,5 +186,19 @@ pub(super) fn terms_payload(interval: u64, terms: &Terms) -> payload::Terms {
         tolerance_milliwatt_hours: penalty.tolerance.0,
         tolerance_ppm: penalty.tolerance_ppm.into(),
         accounts: accounts.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_booking_has_a_name_of_its_own() {
+        for item in Item::ALL {
+            assert!(!booking(item).is_empty(), "{item:?}");
+        }
+        let names: std::collections::BTreeSet<&str> = BOOKINGS.iter().map(|(n, _)| *n).collect();
+        assert_eq!(names.len(), Item::ALL.len());
     }
 }

@@ -9,7 +9,7 @@ use market::venue::ahead;
 use market::{Order, Venue};
 use sha3::{Digest, Sha3_256};
 
-use super::records::{self, clearing_payload, settlement_payload, terms_payload};
+use super::records::{self, clearing_payload, settlement_payload, terms_payload, trade_payload};
 use super::{RULES_FILE, RULES_SUBJECT, Rules, UTILITY};
 
 /// The outcome of a market replay.
@@ -66,6 +66,7 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
             .map_err(|e| MarketReplayError::Rules(e.to_string()))?,
         rules,
         orders: BTreeMap::new(),
+        deals: BTreeMap::new(),
         readings: BTreeMap::new(),
         clearings: BTreeMap::new(),
         cleared: 0,
@@ -119,6 +120,8 @@ struct Again {
     venue: Venue,
     /// Orders on record of intervals that are not cleared yet.
     orders: BTreeMap<u64, Vec<(AtomId, Order)>>,
+    /// Contracts on record of intervals that are not cleared yet.
+    deals: BTreeMap<u64, Vec<payload::Trade>>,
     /// Readings on record of intervals that are not settled yet.
     readings: BTreeMap<u64, Vec<payload::MeterReading>>,
     /// Clearings that are not settled yet.
@@ -142,6 +145,9 @@ impl Again {
             Payload::Order(order) => {
                 let orders = self.orders.entry(order.interval).or_default();
                 orders.push((id, records::order(&order)));
+            }
+            Payload::Trade(deal) => {
+                self.deals.entry(deal.interval).or_default().push(deal);
             }
             Payload::Clearing(found) => {
                 let index = found.interval;
@@ -169,6 +175,19 @@ impl Again {
         let (atoms, orders): (BTreeMap<u64, AtomId>, Vec<Order>) = (recorded.into_iter())
             .map(|(atom, order)| ((order.rank, atom), order))
             .unzip();
+        if !is_ahead {
+            let recorded = self.deals.remove(&index).unwrap_or_default();
+            let agreed = self.venue.contracted(index);
+            let agreed: Vec<_> = agreed
+                .iter()
+                .map(|deal| trade_payload(index, deal))
+                .collect();
+            if recorded != agreed {
+                return Err(format!(
+                    "contracts: recorded {recorded:?}, agreed {agreed:?}"
+                ));
+            }
+        }
         let cleared = if is_ahead {
             let product = ahead::product(interval);
             let cleared = self.venue.clear_ahead(product, orders);
@@ -291,6 +310,7 @@ mod tests {
                 obligations: None,
                 ahead: None,
                 regulation: None,
+                contracts: Vec::new(),
             },
             epoch_utc_ns,
             first_start_ns: 0,

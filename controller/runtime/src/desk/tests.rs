@@ -340,6 +340,45 @@ fn meters_that_are_missing_or_jumping_are_told_and_settled_by_their_rule() {
 }
 
 #[test]
+fn a_contract_is_recorded_at_each_gate_of_its_period_and_settled_at_its_own_price() {
+    let contract = "[market.contract.sun]\nbuyer = \"load1\"\nseller = \"pv1\"\nenergy = \"10Wh\"\nprice_mc_per_kwh = 9000\nfirst = 1\nlast = 2\n";
+    let mut bench = Bench::new(("", ""), contract);
+    bench.run_until(66_000);
+    let records = bench.close();
+    let mut price = BTreeMap::new();
+    let mut traded = Vec::new();
+    let mut booked: BTreeMap<u64, BTreeMap<String, i128>> = BTreeMap::new();
+    for record in &records {
+        match record {
+            Payload::Trade(trade) => {
+                traded.push((trade.interval, trade.quantity_milliwatt_hours));
+                assert_eq!((&*trade.buyer, &*trade.seller), ("load1", "pv1"));
+            }
+            Payload::Clearing(c) => {
+                price.insert(c.interval, c.price_millicents_per_kwh.expect("it crossed"));
+            }
+            Payload::Settlement(s) => {
+                for line in s.lines.iter().filter(|line| line.what == "contract") {
+                    let of = booked.entry(s.interval).or_default();
+                    of.insert(line.account.clone(), line.amount.0);
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(traded, [(1, 10_000), (2, 10_000)]);
+    let intervals: Vec<u64> = booked.keys().copied().collect();
+    assert_eq!(intervals, [1, 2]);
+    for (interval, of) in booked {
+        // The load has ten watt-hours at the contract's price instead of the interval's.
+        let saved = 10_000 * i128::from(price[&interval] - 9_000);
+        assert!(saved > 0, "{price:?}");
+        let expected = [("load1".to_owned(), saved), ("pv1".to_owned(), -saved)];
+        assert_eq!(of, expected.into());
+    }
+}
+
+#[test]
 fn a_block_is_traded_ahead_and_settled_against_the_price_of_real_time() {
     let stage = "[market.day_ahead]\nintervals = 2\ngate = \"5s\"\n";
     let mut bench = Bench::new(("", ""), stage);

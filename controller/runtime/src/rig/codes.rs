@@ -294,6 +294,18 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`gridrig init` makes what is missing in a folder of keys and overwrites nothing. It cannot write there, a name for the certificate is none, or a certificate is there without its key.",
     ),
     (
+        "R155",
+        "A contract of the market is between two participants of `[market.participant]`, or one of them and the `utility`.",
+    ),
+    (
+        "R156",
+        "A contract has two different parties, a positive energy for each interval of its period, and a last interval that is not before the first.",
+    ),
+    (
+        "R157",
+        "What one has sold or bought by contract in an interval is no more than its device gives or takes in that time by its `limits.p`: nobody could deliver the rest.",
+    ),
+    (
         "R165",
         "`[regulation]` bounds the prices of a market: the floor lies below the cap, the utility grid can sell at its import parity and buy at its export parity within them, and so can a load that must run at the value of lost load.",
     ),

@@ -379,6 +379,8 @@ pub struct Market {
     pub day_ahead: Option<DayAhead>,
     /// What a regulator asks, if the rig says anything of it.
     pub regulation: Option<Regulation>,
+    /// What participants have agreed between each other.
+    pub contracts: Vec<market::contract::Contract>,
 }
 
 /// The day-ahead stage of a market.

@@ -11,6 +11,7 @@ use super::sections::Place;
 use super::{Market, RigDevice};
 
 mod ahead;
+mod contract;
 mod participant;
 mod penalty;
 mod regulation;
@@ -84,6 +85,12 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let participants = participant::participants(&table, devices);
     let obligations = penalty::obligations(&table, &participants);
     let day_ahead = ahead::stage(&table, mechanism.as_deref(), obligations.is_some());
+    let contracts = contract::contracts(
+        &table,
+        &participants,
+        devices,
+        interval.as_ref().map(|it| it.value),
+    );
     table.finish();
     let lost_load_mc = lost_load.as_ref().map(|price| price.value);
     let regulation = regulation::regulation(reader, devices, &participants, &tariff, lost_load_mc);
@@ -97,6 +104,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         obligations,
         day_ahead,
         regulation,
+        contracts,
     })
 }
 
@@ -126,3 +134,6 @@ pub(super) fn mechanism_of(table: &Table<'_>, otherwise: &str) -> Option<String>
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,5 +258,52 @@ pub(super) fn penalised(
     result.says(Verdict::Pass, told)
 }
 
+/// Accounts of the market itself: what others are booked they may be the other side of.
+const OWN: [&str; 3] = [POOL, "operator", runtime::desk::UTILITY];
+
+pub(super) fn booked(
+    mut result: CheckResult,
+    evidence: Option<&MarketEvidence>,
+    participants: &[String],
+    what: &str,
+    at_least: u64,
+) -> CheckResult {
+    let Some(evidence) = evidence else {
+        return result.says(Verdict::Inconclusive, "the run had no market");
+    };
+    let books = &evidence.books;
+    result.samples = books.deliveries.len() as u64;
+    if books.deliveries.is_empty() {
+        return result.says(Verdict::Inconclusive, "no interval was settled");
+    }
+    let of = |name: &str| {
+        let key = (what.to_owned(), name.to_owned());
+        books.booked.get(&key).copied().unwrap_or_default()
+    };
+    let short = |name: &&String| of(name).0 < at_least;
+    if let Some(name) = participants.iter().find(short) {
+        let why = format!("{name} is booked {what} in {} settlements", of(name).0);
+        return result.says(Verdict::Fail, why);
+    }
+    let mut others = books.booked.iter().filter(|((kind, name), _)| {
+        kind == what && !participants.contains(name) && !OWN.contains(&name.as_str())
+    });
+    if let Some(((_, name), (count, _))) = others.next() {
+        let why = format!("{name} is booked {what} in {count} settlements, too");
+        return result.says(Verdict::Fail, why);
+    }
+    let told: Vec<String> = (participants.iter())
+        .map(|name| {
+            let (count, paid) = of(name);
+            format!("{name} {paid} of 1e-11 EUR in {count}")
+        })
+        .collect();
+    let why = match told.is_empty() {
+        true => format!("nobody is booked {what}"),
+        false => format!("paid as {what}: {} settlements", told.join(", ")),
+    };
+    result.says(Verdict::Pass, why)
+}
+
 #[cfg(test)]
 mod tests;

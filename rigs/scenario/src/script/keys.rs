@@ -715,6 +715,29 @@ pub(crate) const CHECKS: &[Kind] = &[
         &[],
         &[r#"{ penalised = ["plug1"] }"#],
     ),
+    kind(
+        "booked",
+        Texts,
+        "The settlements of the run book each of these participants of the market something of this kind that is not zero, and no other participant; an empty list for nobody.",
+        &[
+            must(
+                "as",
+                Words(|| {
+                    runtime::desk::BOOKINGS
+                        .iter()
+                        .map(|(name, _)| *name)
+                        .collect()
+                }),
+                "What the bookings are for.",
+            ),
+            may(
+                "at_least",
+                Integer(1, 1_000_000),
+                "Settlements in which each is booked it, 1 unless told.",
+            ),
+        ],
+        &[r#"{ booked = ["load1", "pv1"], as = "contract", at_least = 3 }"#],
+    ),
 ];
 
 fn modes() -> Vec<&'static str> {

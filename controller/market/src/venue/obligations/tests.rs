@@ -57,6 +57,7 @@ fn venue_of(bound: &[&str], deposit: i128) -> Venue {
         obligations: Some(obligations),
         ahead: None,
         regulation: None,
+        contracts: Vec::new(),
     };
     Venue::new(rules).unwrap()
 }

@@ -14,7 +14,7 @@ use super::penalty::DEPOSITS;
 /// One whole, in parts per million.
 const WHOLE_PPM: u32 = 1_000_000;
 /// Prices of participants lie within these, in milli-cent per kWh.
-const PRICES: RangeInclusive<i64> = -10_000_000..=10_000_000;
+pub(super) const PRICES: RangeInclusive<i64> = -10_000_000..=10_000_000;
 /// Accounts of the market itself.
 const RESERVED: [&str; 5] = [
     crate::desk::UTILITY,

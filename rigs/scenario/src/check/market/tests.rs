@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::Instant;
@@ -48,6 +49,7 @@ fn evidence(deliveries: Vec<Delivery>, penalties: &[(&str, i128)]) -> MarketEvid
         books: Books {
             deliveries,
             penalties: penalties.collect(),
+            booked: BTreeMap::new(),
         },
     }
 }
@@ -213,5 +215,69 @@ fn those_who_are_named_pay_penalties_and_nobody_else_does() {
         let participants = who.iter().map(|name| (*name).to_owned()).collect();
         let kind = CheckKind::Penalised { participants };
         check(kind, Some(evidence(deliveries, penalties)), expected, said);
+    }
+}
+
+#[test]
+fn who_is_booked_something_is_who_the_scenario_names_and_nobody_else() {
+    let settled = || vec![delivery(0, 5, Some(5))];
+    let booked = |all: &[(&str, &str, u64)]| {
+        let mut evidence = evidence(settled(), &[]);
+        let entries = all.iter().map(|(what, who, count)| {
+            let key = ((*what).to_owned(), (*who).to_owned());
+            (key, (*count, 7_i128))
+        });
+        evidence.books.booked = entries.collect();
+        evidence
+    };
+    let both: &[(&str, &str, u64)] = &[("contract", "load1", 3), ("contract", "pv1", 3)];
+    let more: &[(&str, &str, u64)] = &[
+        ("contract", "load1", 3),
+        ("contract", "plug1", 1),
+        ("contract", "pv1", 3),
+    ];
+    let utility: &[(&str, &str, u64)] = &[("contract", "load1", 3), ("contract", "utility", 3)];
+    for (who, at_least, market, expected, said) in [
+        (
+            &["load1", "pv1"][..],
+            3,
+            Some(booked(both)),
+            Pass,
+            "load1 7",
+        ),
+        (
+            &["load1", "pv1"],
+            4,
+            Some(booked(both)),
+            Fail,
+            "3 settlements",
+        ),
+        (&["load1"], 1, Some(booked(both)), Fail, "pv1"),
+        (&["load1", "pv1"], 1, Some(booked(more)), Fail, "plug1"),
+        (&["load1"], 1, Some(booked(utility)), Pass, "load1"),
+        (
+            &["pv1"],
+            1,
+            Some(booked(&[("energy", "pv1", 3)])),
+            Fail,
+            "0 settlements",
+        ),
+        (&[], 1, Some(booked(&[])), Pass, "nobody"),
+        (&[], 1, Some(booked(both)), Fail, "load1"),
+        (
+            &[],
+            1,
+            Some(evidence(Vec::new(), &[])),
+            Inconclusive,
+            "no interval",
+        ),
+        (&[], 1, None, Inconclusive, "no market"),
+    ] {
+        let kind = CheckKind::Booked {
+            participants: who.iter().map(|name| (*name).to_owned()).collect(),
+            what: "contract",
+            at_least,
+        };
+        check(kind, market, expected, said);
     }
 }

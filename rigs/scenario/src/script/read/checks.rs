@@ -91,6 +91,26 @@ const KINDS: &[(&str, Kind)] = &[
             participants: r.participants(t, "penalised")?,
         })
     }),
+    ("booked", |r, t| {
+        let participants = r.participants(t, "booked");
+        let what = match t.has("as") {
+            true => r.word(
+                t,
+                "as",
+                &runtime::desk::BOOKINGS.map(|(name, _)| (name, name)),
+            ),
+            false => t.missing("as", "\"contract\""),
+        };
+        let at_least = match t.has("at_least") {
+            true => t.integer("at_least", 1..=1_000_000).map(|it| it.value),
+            false => Some(1),
+        };
+        Some(CheckKind::Booked {
+            participants: participants?,
+            what: what?,
+            at_least: at_least?.unsigned_abs(),
+        })
+    }),
 ];
 
 type ReadFigure = fn(&Reader<'_>, &Table<'_>) -> Option<Figure>;

@@ -1,0 +1,46 @@
+//! What a `[market]` may say: the quiet bench with a market, and something more in it.
+
+use std::path::Path;
+
+const LAB: &str = include_str!("../../../../../rigs/virtual/lab.toml");
+const MARKET: &str = include_str!("../../../../../rigs/virtual/market.toml");
+
+/// The codes of the faults of a rig with this behind its market.
+fn check(more: &str, expected: &[&str]) {
+    let (_, market) = MARKET.split_once("[market]").expect("a market");
+    let text = format!("{LAB}\n[market]{market}\n{more}");
+    let faults = match crate::rig::load_text(Path::new("market.toml"), &text) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults,
+    };
+    let codes: Vec<&str> = faults.iter().map(|fault| fault.code).collect();
+    assert_eq!(codes, expected, "{more}: {faults:?}");
+}
+
+#[test]
+fn a_contract_is_between_two_known_parties_who_can_deliver_it() {
+    let contract = |buyer: &str, seller: &str, energy: &str, last: u64| {
+        format!(
+            "[market.contract.c]\nbuyer = \"{buyer}\"\nseller = \"{seller}\"\nenergy = \"{energy}\"\nprice_mc_per_kwh = 20000\nfirst = 2\nlast = {last}\n"
+        )
+    };
+    check(&contract("load1", "pv1", "10Wh", 3), &[]);
+    check(&contract("load1", "utility", "10Wh", 3), &[]);
+    check(&contract("load1", "sun", "10Wh", 3), &["R155"]);
+    check(&contract("load1", "load1", "10Wh", 3), &["R156"]);
+    check(&contract("load1", "pv1", "0Wh", 3), &["R156"]);
+    check(&contract("load1", "pv1", "-1Wh", 3), &["R156"]);
+    check(&contract("load1", "pv1", "10Wh", 1), &["R156"]);
+    // A plug takes two kilowatts: 8.3 Wh in an interval of 15 s, all contracts together.
+    check(&contract("plug1", "pv1", "8Wh", 3), &[]);
+    check(&contract("plug1", "pv1", "9Wh", 3), &["R157"]);
+    let two = contract("plug1", "pv1", "5Wh", 3)
+        + &contract("plug1", "utility", "5Wh", 9).replace("contract.c", "contract.d");
+    check(&two, &["R157"]);
+    // It gives nothing at all.
+    check(&contract("load1", "plug1", "0.01Wh", 3), &["R157"]);
+    check(
+        "[market.contract.c]\nbuyer = \"load1\"\n",
+        &["D004", "D004", "D004", "D004", "D004"],
+    );
+}
