@@ -368,6 +368,7 @@ mod tests {
     fn every_code_the_crate_gives_is_explained_and_no_other() {
         let sources = [
             include_str!("interval.rs"),
+            include_str!("contract.rs"),
             include_str!("book.rs"),
             include_str!("clearing.rs"),
             include_str!("outcome.rs"),
