@@ -104,6 +104,14 @@ impl EpochChange {
         tagged(Tag::Epoch, id, &[&bytes])
     }
 
+    /// Whether it was made for this configuration, and follows it.
+    ///
+    /// # Errors
+    /// The configuration is over the limits of the encoding.
+    pub fn is_for(&self, before: &Universe) -> Result<bool, UniverseError> {
+        Ok(self.prev == digest_of(&before.canonical()?))
+    }
+
     /// Adds the approval of whoever has this key, in its place.
     ///
     /// # Errors

@@ -56,6 +56,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "L008",
         "A change of the configuration is not made, or this node has left with one. A change follows the current configuration, moves one node at most, and carries the signatures of as many admins as that configuration asks for; it counts when a quorum of all nodes of the old configuration has it. A node that has left signs nothing any more, and the others do not take its connections.",
     ),
+    (
+        "L015",
+        "A change of the configuration is signed by admins of the configuration before it. The key that was named is not one of theirs, so nothing was signed.",
+    ),
 ];
 
 /// What is wrong with a node's configuration: every fault, with its place.

@@ -23,6 +23,9 @@ use crate::tls::TransportKey;
 /// The file of a change in the folder of a proposal.
 pub const CHANGE_FILE: &str = "change.json";
 
+/// The file of the configuration that the change follows: its admins are who may sign.
+pub const BEFORE_FILE: &str = "before.cbor";
+
 /// What shall be otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
@@ -251,6 +254,10 @@ pub fn propose(
         let text = config_text(config, wish, name, *listen);
         std::fs::write(&path, text).map_err(|e| write(&path, e))?;
     }
+    let before = config.epochs.current().canonical();
+    let before = before.map_err(|e| cannot(e.to_string()))?;
+    let path = folder.join(BEFORE_FILE);
+    std::fs::write(&path, before).map_err(|e| write(&path, e))?;
     save(&folder.join(CHANGE_FILE), &config.epochs.id(), &made.change)?;
     Ok(made.change)
 }
@@ -309,13 +316,51 @@ pub fn load(path: &Path) -> Result<(UniverseId, EpochChange), FilesError> {
     Ok((id, change))
 }
 
-/// Signs a change with the key of an admin.
+/// The configuration that a change follows, out of the file beside it. Nobody has to
+/// be trusted for it: the change names it by its hash.
+fn before(path: &Path, change: &EpochChange) -> Result<Universe, FilesError> {
+    let path = path.with_file_name(BEFORE_FILE);
+    let wrong = |what: String| {
+        let help = "keep it beside change.json: `gridrig ledger epoch propose` wrote both";
+        let what = format!(
+            "the configuration before the change, {}: {what}",
+            path.display()
+        );
+        fault("L008", what, help)
+    };
+    let bytes = std::fs::read(&path).map_err(|e| wrong(e.to_string()))?;
+    let before = Universe::from_canonical(&bytes).map_err(|e| wrong(e.to_string()))?;
+    match change.is_for(&before).map_err(|e| wrong(e.to_string()))? {
+        true => Ok(before),
+        false => Err(wrong("the change follows another one".to_owned())),
+    }
+}
+
+/// Signs a change with the key of an admin of the configuration before it.
 ///
 /// # Errors
-/// The file of the change or of the key.
+/// The file of the change, of the configuration before it or of the key; L015: the key
+/// is no admin's.
 pub fn sign(path: &Path, key: &Path) -> Result<EpochChange, FilesError> {
     let (id, mut change) = load(path)?;
+    let before = before(path, &change)?;
     let (key, _) = read_key(key)?;
+    let mut parties = before.parties.iter();
+    let party = parties.find(|party| party.key == key.public());
+    if !party.is_some_and(|party| party.roles.contains(&Role::Admin)) {
+        let whose = party.map_or_else(
+            || "nobody's in this universe".to_owned(),
+            |party| format!("that of `{}`, who is no admin", party.name),
+        );
+        let admins = before.parties.iter();
+        let admins = admins.filter(|party| party.roles.contains(&Role::Admin));
+        let admins: Vec<&str> = admins.map(|party| party.name.as_str()).collect();
+        return Err(fault(
+            "L015",
+            format!("the key is {whose}: nothing was signed"),
+            &format!("sign with the key of an admin: {}", admins.join(", ")),
+        ));
+    }
     let signed = change.approve(&id, &key);
     signed.map_err(|e| cannot(format!("the key does not sign: {e}")))?;
     save(path, &id, &change)?;

@@ -5,10 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ledger_core::credit::{CREDIT, attested};
 use ledger_core::particle::Up;
-use ledger_core::payload::{Dispatch, DispatchKind, Mint, Mode, Setpoint, Transfer};
+use ledger_core::payload::{
+    Dispatch, DispatchKind, MeterReading, Mint, Mode, ReadingQuality, Setpoint, Transfer,
+};
 use ledger_core::{Address, Amount, AtomId, Level, Particle, Payload, Role};
-use ledger_net::epoch::{CHANGE_FILE, Wish as ChangeWish, apply, begin_log, load, propose, sign};
+use ledger_net::epoch::{
+    BEFORE_FILE, CHANGE_FILE, Wish as ChangeWish, apply, begin_log, load, propose, sign,
+};
 use ledger_net::files::{OWN, Plan, init};
 use ledger_net::grant::{GrantError, Wish, grant};
 use ledger_net::{Event, Node, NodeConfig};
@@ -201,6 +206,33 @@ fn a_node_is_replaced_over_real_sockets_and_a_proof_follows_the_change() {
         refused.unwrap_err().to_string(),
         "0 of 1 admins have signed it"
     );
+    // Of those whose keys are there only the admin's counts.
+    for (key, whose) in [("controller", "`controller`"), ("node-1", "nobody's")] {
+        let refused = sign(&file, &configs[0].keys.join(format!("{key}.key"))).unwrap_err();
+        assert_eq!(refused.0.code, "L015");
+        assert!(refused.0.message.contains(whose), "{}", refused.0.message);
+    }
+    // Nor is anybody an admin because a file beside the change says so.
+    let before = folder.join(BEFORE_FILE);
+    let genesis = std::fs::read(&before).unwrap();
+    std::fs::write(
+        &before,
+        configs[0].universe.canonical().unwrap().split_off(1),
+    )
+    .unwrap();
+    let refused = sign(&file, &configs[0].keys.join("admin.key")).unwrap_err();
+    assert_eq!(refused.0.code, "L008");
+    let mut other = configs[0].universe.clone();
+    other.name = "other".to_owned();
+    std::fs::write(&before, other.canonical().unwrap()).unwrap();
+    let refused = sign(&file, &configs[0].keys.join("admin.key")).unwrap_err();
+    assert!(
+        refused.0.message.contains("another one"),
+        "{}",
+        refused.0.message
+    );
+    std::fs::write(&before, genesis).unwrap();
+    assert_eq!(load(&file).unwrap().1, unsigned, "nothing was signed");
     sign(&file, &configs[0].keys.join("admin.key")).unwrap();
     let (_, change) = load(&file).unwrap();
     apply(&nodes[0], &configs[0], now(), &change, PATIENCE).unwrap();
