@@ -2,6 +2,7 @@
 
 mod epochs;
 mod model;
+mod model_epochs;
 
 use std::collections::VecDeque;
 

@@ -10,7 +10,7 @@ use super::{NOW, key, mode, universe};
 use crate::{Effect, Replica, Start, Stores};
 
 /// The universe of the tests beside, with two admins of whom both must sign.
-fn genesis() -> Universe {
+pub(super) fn genesis() -> Universe {
     let mut genesis = universe(4);
     let admins = [1, 2].map(|n| Party {
         name: format!("admin-{n}"),
