@@ -4,7 +4,9 @@
 //! that a reader of the page never holds a bus up. It is not responsible for what a
 //! number means to a person (see the page and the metrics of the runtime).
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::DeviceIx;
@@ -34,6 +36,8 @@ pub struct BusStats {
     pub busy_nanos: AtomicU64,
     /// The devices, in the order of the bus.
     devices: Vec<DeviceStats>,
+    /// Version of the firmware of those that have told it, as the device says it.
+    firmware: Mutex<BTreeMap<DeviceIx, String>>,
 }
 
 /// Counters of one device on a bus that asks (Modbus), since the run began. They stay zero on a
@@ -141,6 +145,22 @@ impl BusStats {
     pub fn devices(&self) -> Vec<DeviceReport> {
         let asked = self.devices.iter().filter(|d| read(&d.requests) > 0);
         asked.map(DeviceStats::report).collect()
+    }
+
+    /// Takes note of what a device calls its firmware; nothing where it says nothing.
+    pub fn note_firmware(&self, device: DeviceIx, version: &str) {
+        let version = version.trim();
+        if !version.is_empty() {
+            let mut firmware = self.firmware.lock().unwrap_or_else(PoisonError::into_inner);
+            firmware.insert(device, version.to_owned());
+        }
+    }
+
+    /// The firmware of the devices that have told it.
+    #[must_use]
+    pub fn firmware(&self) -> BTreeMap<DeviceIx, String> {
+        let firmware = self.firmware.lock().unwrap_or_else(PoisonError::into_inner);
+        firmware.clone()
     }
 
     /// Adds to a counter.

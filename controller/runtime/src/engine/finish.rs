@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bus::DeviceReport;
+use model::DeviceIx;
 
 use super::{Engine, Fallback, Rested};
 use crate::view::Counters;
@@ -14,7 +15,8 @@ impl Engine {
         let utc = self.parts.clock.utc();
         let fallbacks = self.take_fallbacks();
         let buses = self.parts.path.buses().iter();
-        let links = buses.flat_map(|bus| bus.stats.devices()).collect();
+        let links = buses.clone().flat_map(|bus| bus.stats.devices()).collect();
+        let firmware = buses.flat_map(|bus| bus.stats.firmware()).collect();
         let mut parts = self.parts;
         let mut faults = Vec::new();
         let root = match parts.evidence.close(utc) {
@@ -66,6 +68,7 @@ impl Engine {
             rested: self.rested,
             fallbacks,
             links,
+            firmware,
         }
     }
 }
@@ -93,4 +96,6 @@ pub struct Finished {
     pub fallbacks: Vec<Fallback>,
     /// How the way to each device was that is asked.
     pub links: Vec<DeviceReport>,
+    /// What devices call their firmware, as far as they were heard to say so.
+    pub firmware: Vec<(DeviceIx, String)>,
 }

@@ -16,6 +16,7 @@ use super::codec;
 use super::counter::{Count, Counter};
 use super::link::{Ask, LinkError, Timing};
 use super::patience::Patience;
+use super::scan::printable;
 use super::sunspec::{self, Chain, Walk};
 use super::write::Recipe;
 use crate::plan::{Class, Plan, ReadKey};
@@ -24,6 +25,11 @@ use crate::{BusDevice, BusSpec, Sink};
 /// How long a register that the device refuses is left alone.
 /// Chosen: a firmware update or a changed setting is noticed within a coffee break, at no cost.
 pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(600);
+
+/// Model and offset of the version of the firmware (`Vr`), and its registers.
+/// Source: SunSpec model 1, "common".
+const FIRMWARE: (u16, u16) = (1, 42);
+const FIRMWARE_REGISTERS: u16 = 8;
 
 /// Where a device stands on its way to being read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +40,8 @@ enum Phase {
     CheckEnd,
     /// SunSpec: walking the chain.
     Walk(Walk),
+    /// SunSpec: what does it call its firmware? Asked once in a run.
+    Firmware,
     /// Is it the right device at all, by the proof of this number?
     Identify(usize),
     /// It can be read and written.
@@ -88,6 +96,8 @@ pub(super) struct Device {
     pub(super) looks: Vec<(ReadKey, usize)>,
     phase: Phase,
     chain: Option<Chain>,
+    /// What it calls its firmware; empty when it does not say.
+    firmware: Option<String>,
     /// Texts that were said already: each is said once.
     said: Vec<String>,
 }
@@ -115,6 +125,7 @@ impl Device {
             looks: Vec::new(),
             phase: Phase::Ready,
             chain: None,
+            firmware: None,
             said: Vec::new(),
         };
         device.restart();
@@ -165,6 +176,7 @@ impl Device {
             Phase::CheckBase => holding(self.chain.as_ref().map_or(0, |c| c.base), 2),
             Phase::CheckEnd => holding(self.chain.as_ref().and_then(|c| c.end).unwrap_or(0), 2),
             Phase::Walk(walk) => holding(walk.ask().address, walk.ask().count),
+            Phase::Firmware => holding(self.firmware_at().unwrap_or(0), FIRMWARE_REGISTERS),
             Phase::Identify(proof) => self.identify_block(*proof).map(|block| ask(&block)),
             Phase::Ready => None,
         }
@@ -238,6 +250,10 @@ impl Device {
                     self.after_chain()
                 }
             },
+            Phase::Firmware => {
+                self.firmware = Some(words.map(printable).unwrap_or_default());
+                self.after_chain()
+            }
             Phase::Identify(proof) => {
                 let proof = *proof;
                 self.take_identity(proof, words)
@@ -246,7 +262,24 @@ impl Device {
         }
     }
 
+    /// Where its firmware stands, if its chain has the common model.
+    fn firmware_at(&self) -> Option<u16> {
+        let (model, offset) = FIRMWARE;
+        self.chain
+            .as_ref()?
+            .resolve(model, offset, FIRMWARE_REGISTERS)
+    }
+
+    /// What it calls its firmware, if it was asked and says so.
+    pub(super) fn firmware(&self) -> Option<&str> {
+        self.firmware.as_deref().filter(|text| !text.is_empty())
+    }
+
     fn after_chain(&mut self) -> Progress {
+        if self.firmware.is_none() && self.firmware_at().is_some() {
+            self.phase = Phase::Firmware;
+            return Progress::More;
+        }
         self.phase = Phase::Identify(0);
         self.skip_identify();
         if self.phase == Phase::Ready {

@@ -646,6 +646,10 @@ impl Bus {
         };
         let mut remarks = Vec::new();
         let progress = self.devices[index].take_setup(words, &mut remarks);
+        let device = &self.devices[index];
+        if let Some(version) = device.firmware() {
+            self.stats.note_firmware(device.spec.ix, version);
+        }
         for remark in remarks {
             self.notice(index, remark);
         }

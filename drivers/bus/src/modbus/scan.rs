@@ -437,7 +437,7 @@ fn kinship(profile: &str, maker: &str) -> Kinship {
 }
 
 /// Characters of a string register, two per word, up to the first NUL.
-fn printable(words: &[u16]) -> String {
+pub(super) fn printable(words: &[u16]) -> String {
     words
         .iter()
         .flat_map(|word| word.to_be_bytes())

@@ -431,6 +431,9 @@ impl Bus {
             self.plan.setup_after(ONLY, self.now(), STRANGER_RETRY);
             return;
         }
+        if let Some(version) = who.as_deref().ok().and_then(firmware_of) {
+            self.stats.note_firmware(self.device.ix, version);
+        }
         if let Err(error) = self.heard(who) {
             if !self.plan.is_offline(ONLY) {
                 self.flaw_all(error.flaw());
@@ -539,6 +542,13 @@ impl Bus {
             self.sample(point.point, Reading::Bad(flaw), at);
         }
     }
+}
+
+/// The version in an identity: its fourth field. Source: SCPI-1999 after IEEE 488.2, maker, model, serial number
+/// and version, parted by commas; `0` stands for one that is not known.
+fn firmware_of(identity: &str) -> Option<&str> {
+    let version = identity.splitn(4, ',').nth(3)?.trim();
+    (!version.is_empty() && version != "0").then_some(version)
 }
 
 #[cfg(test)]

@@ -581,3 +581,18 @@ async fn a_setpoint_that_a_profile_cannot_set_is_refused_by_name() {
         "{outcomes:?}"
     );
 }
+
+#[test]
+fn the_version_of_an_instrument_is_the_fourth_field_of_its_identity() {
+    let check = |identity: &str, version: Option<&str>| {
+        assert_eq!(firmware_of(identity), version, "{identity}");
+    };
+    check("CHROMA,61815,0123,1.30", Some("1.30"));
+    check(
+        "Pacific Power, 320AMX, 7, 4.1, build 3",
+        Some("4.1, build 3"),
+    );
+    check("MAKER,MODEL,0,0", None);
+    check("MAKER,MODEL,7,", None);
+    check("MAKER MODEL", None);
+}

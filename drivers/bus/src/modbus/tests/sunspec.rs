@@ -369,3 +369,37 @@ async fn a_chain_that_has_lost_its_head_is_not_believed_although_its_end_is_ther
     let notices = bench.seen.notices();
     assert!(notices[0].contains("no SunSpec marker"), "{notices:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_firmware_is_asked_once_and_a_device_that_refuses_it_is_read_all_the_same() {
+    /// Where `Vr` of model 1 stands in the image.
+    const VR: u16 = 40_002 + 42;
+    for (text, refused, told) in [
+        ("1.4.2-rc1", false, Some("1.4.2-rc1")),
+        (" 7 ", false, Some("7")),
+        ("", false, None),
+        ("1.4.2", true, None),
+    ] {
+        let device = fake(|_, _| NOW);
+        sunspec_image(&device);
+        {
+            let mut fake = device.lock().expect("sound");
+            let mut bytes = [0_u8; 16];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            for (i, pair) in (0..).zip(bytes.chunks(2)) {
+                let word = u16::from_be_bytes([pair[0], pair[1]]);
+                fake.registers.insert((1, VR + i), word);
+            }
+            fake.holes.extend(refused.then_some(VR));
+        }
+        let bench = Bench::start(false, vec![sunspec_profile()], &device);
+        bench.runs(1000 * MS).await;
+        let power = bench.seen.latest(0, Point::ActivePower);
+        assert_eq!(power, Some(Reading::Good(4321.0)), "{text}");
+        let known = bench.stats.firmware();
+        assert_eq!(known.get(&DeviceIx(0)).map(String::as_str), told, "{text}");
+        let heard = &device.lock().expect("sound").heard;
+        let asked = heard.iter().filter(|h| h.address == VR).count();
+        assert_eq!(asked, 1, "{text}");
+    }
+}
