@@ -8,6 +8,7 @@
 mod calendar;
 mod direction;
 mod doubt;
+pub mod export;
 mod opening;
 mod outside;
 mod protection;

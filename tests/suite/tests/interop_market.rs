@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use suite::bench::{Controller, TOKEN};
-use suite::process::{gridrig, json_of, script};
+use suite::process::{WithArguments, gridrig, json_of, script, text_of};
 use suite::{PATIENCE, folder, root, wait_for};
 
 /// Clears `count` random documents that a peer makes, and lets it judge all of them.
@@ -135,4 +135,86 @@ fn a_bidder_in_python_trades_from_outside_and_is_refused_by_its_codes() {
     replay.args(["market", "replay"]).arg(&run_dir);
     let said = String::from_utf8(replay.output().expect("gridrig starts").stdout).expect("text");
     assert!(said.contains("IDENTICAL"), "{said}");
+}
+
+/// The sum of a column of money that sums to zero, as the peer prints it.
+const NOTHING: [&str; 2] = ["0.00000000000", "0"];
+
+#[test]
+#[ignore = "needs peers"]
+fn the_market_of_a_run_is_the_same_in_pandas_and_its_objects_are_those_of_openadr() {
+    let folder = folder();
+    let run_dir = folder.path().join("run");
+    let demo = [
+        "demo",
+        "--headless",
+        "--speed",
+        "max",
+        "--for",
+        "40s",
+        "--out",
+    ];
+    let _said = text_of(gridrig().with(demo).with([&run_dir]));
+    let export = |format: &str, what: &str| {
+        let path = folder.path().join(format!("{what}.{format}"));
+        let command = gridrig().with(["market", "export"]).with([&run_dir]);
+        let how = ["--format", format, "--what", what, "--out"];
+        let _said = text_of(command.with(how).with([&path]));
+        path
+    };
+    let mut rows = std::collections::BTreeMap::new();
+    for (what, _) in runtime::desk::export::What::NAMES {
+        let files = [export("parquet", what), export("csv", what)];
+        // Nobody has paid a penalty here: pandas has nothing to say of the types of no rows.
+        if what == "penalties" {
+            continue;
+        }
+        let told = json_of("read_market_table.py", &files);
+        assert_eq!(told["same"], true, "{what}: {told}");
+        let count = told["rows"].as_u64().expect("a number");
+        assert!(count > 0, "{what}: {told}");
+        rows.insert(what, count);
+        if what == "settlement" {
+            let sum = told["money"]["received_eur"].as_str().expect("a decimal");
+            assert!(NOTHING.contains(&sum), "{told}");
+            // Virtual time begins with the year 2026, the first interval 3 s later.
+            assert_eq!(told["first_utc"], "2026-01-01 00:00:03", "{told}");
+        }
+    }
+    assert!(
+        rows["orders"] > rows["clearing"] && rows["kpi"] == 14,
+        "{rows:?}"
+    );
+
+    let path = folder.path().join("openadr.json");
+    let command = gridrig().with(["market", "export"]).with([&run_dir]);
+    let how = ["--format", "openadr3", "--out"];
+    let _said = text_of(command.with(how).with([&path]));
+    let told = json_of("openadr_objects.py", [&path]);
+    let prices = told["prices"].as_array().expect("a list");
+    assert!(
+        !prices.is_empty() && prices.iter().all(|p| p[1] == 15.0),
+        "{told}"
+    );
+    let price = prices[0][2].as_f64().expect("a number");
+    assert!(
+        (0.07..0.31).contains(&price),
+        "EUR for a kilowatt-hour: {told}"
+    );
+    let books = runtime::desk::books(&run_dir).expect("readable");
+    let used: f64 = (told["usage"]["load1"].as_array().into_iter().flatten())
+        .filter_map(Value::as_f64)
+        .sum();
+    let metered = books.deliveries.iter().filter(|d| d.participant == "load1");
+    let metered: i64 = metered.filter_map(|d| d.metered_mwh).sum();
+    assert!(
+        (used + metered as f64 / 1e6).abs() < 1e-9 && used > 0.0,
+        "{told}"
+    );
+    assert!(
+        told["setpoints"]["load1"][0]
+            .as_f64()
+            .is_some_and(|kw| kw < 0.0),
+        "{told}"
+    );
 }

@@ -1,4 +1,6 @@
-//! `gridrig market`: an offline clearing, or all clearings of a run again.
+//! `gridrig market`: an offline clearing, all clearings of a run again, or a run's market for others.
+
+mod export;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ enum What {
         /// The run folder.
         run: PathBuf,
     },
+    /// Write the market of a run as a table, or as a document of CTS or OpenADR 3.
+    Export(export::Arguments),
 }
 
 /// Runs it.
@@ -54,6 +58,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
             clear(&book, mechanism.as_deref(), terminal)
         }
         What::Replay { run } => replayed(&run, terminal),
+        What::Export(arguments) => export::run(&arguments, terminal),
     }
 }
 
@@ -125,25 +130,21 @@ fn fault(path: &Path, text: &str, error: &OfflineError) -> Diagnostic {
     }
 }
 
+/// Why the market of a run cannot be read.
+fn unreadable(e: &MarketReplayError) -> Problem {
+    let help = "name the run folder, the one that holds ledger/";
+    let diagnostic = match e {
+        MarketReplayError::Ledger(e) => usage(e.code(), e.to_string(), help),
+        MarketReplayError::Rules(_) => usage("C004", e.to_string(), help),
+        MarketReplayError::RulesNotBound => {
+            usage("C010", e.to_string(), "take another copy of the run")
+        }
+    };
+    Problem::usage(diagnostic)
+}
+
 fn replayed(run: &Path, terminal: &Terminal) -> Outcome {
-    let replay = desk::replay(run).map_err(|e| {
-        let diagnostic = match &e {
-            MarketReplayError::Ledger(e) => usage(
-                e.code(),
-                e.to_string(),
-                "name the run folder, the one that holds ledger/",
-            ),
-            MarketReplayError::Rules(_) => usage(
-                "C004",
-                e.to_string(),
-                "name the run folder, the one that holds ledger/",
-            ),
-            MarketReplayError::RulesNotBound => {
-                usage("C010", e.to_string(), "take another copy of the run")
-            }
-        };
-        Problem::usage(diagnostic)
-    })?;
+    let replay = desk::replay(run).map_err(|e| unreadable(&e))?;
     Ok(match replay {
         MarketReplay::Identical {
             cleared,

@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::evidence::KeySource;
 
+mod exported;
 mod regulated;
 
 const LAB: &str = include_str!("../../../../rigs/virtual/lab.toml");
