@@ -56,6 +56,7 @@ pub mod lp;
 pub mod reserve;
 
 pub mod agent;
+pub mod forecast;
 pub mod utility;
 
 pub mod meter;

@@ -121,6 +121,9 @@ impl Desk {
     ) -> Result<(), NotDurable> {
         let index = interval.index;
         let (outside, absent) = self.counter.close(index);
+        for seat in &mut self.seats {
+            seat.learn(at.now, at.bench.image, &at.bench.bench.devices);
+        }
         let view = self.view(at, &interval);
         self.tell_silence(&interval, &view, &absent, says);
         let orders = self.orders(&view, &interval, outside);
@@ -260,7 +263,8 @@ impl Desk {
     fn view(&self, at: &AtGate<'_>, interval: &Interval) -> MarketView {
         let outlook = |seat: &super::Seat| {
             let devices = &at.bench.bench.devices;
-            let outlook = seat.outlook(at.now, at.bench.image, devices, interval);
+            let epoch = self.rules.epoch_utc_ns;
+            let outlook = seat.outlook(at.now, at.bench.image, devices, interval, epoch);
             (seat.agent.clone(), outlook)
         };
         MarketView {

@@ -7,6 +7,7 @@ use market::agent::{
     Battery, Declaration, ElectricVehicle, MustRunLoad, Outlook, Participant, PlannedBattery,
     PriceTaker, QuadraticLoad, Thresholds, VehicleDeclaration, ZeroIntelligence, Zip,
 };
+use market::forecast::Forecaster;
 use market::quantity::{PPM, energy_of_power_mwh};
 use market::{AgentId, Interval, Mwh, Price};
 use model::{DeviceIx, DeviceSpec, Instant, ProcessImage};
@@ -24,6 +25,8 @@ pub(super) struct Seat {
     pub(super) device: DeviceIx,
     pub(super) share_ppm: u32,
     pub(super) kind: ParticipantKind,
+    /// What it expects its device to do, where that does as it likes.
+    forecaster: Forecaster,
     /// Who orders for it; `None` when its orders come from outside.
     participant: Option<Participant>,
     /// Prices that a planning storage expects, one for each interval from the first; again from
@@ -49,6 +52,7 @@ impl Seat {
             device: DeviceIx(how.device as u16),
             share_ppm: how.share_ppm,
             kind: how.kind,
+            forecaster: Forecaster::new(how.forecast.clone()),
             participant: participant(how, spec, interval_ns)?,
             forecast,
         })
@@ -105,26 +109,47 @@ impl Seat {
         }
     }
 
-    /// What it expects of the interval: its part of what the device does now, or for a load that
-    /// waits what it would do when on. Unknown stays unknown: then its agent does not order.
+    /// Power of its device now, in milliwatts.
+    fn power(&self, now: Instant, image: &ProcessImage, specs: &[DeviceSpec]) -> Option<i64> {
+        let age_max = specs[self.device.index()].sample_age_max;
+        let power = image.devices[self.device.index()].p.fresh(now, age_max)?;
+        Some(milliwatts(power.as_watts()))
+    }
+
+    /// Takes in what its device does at a gate.
+    pub(super) fn learn(&mut self, now: Instant, image: &ProcessImage, specs: &[DeviceSpec]) {
+        let power = self.power(now, image, specs);
+        self.forecaster.learn(power);
+    }
+
+    /// What it expects of the interval: its part of what it forecasts of the device, or for a load that
+    /// waits what it would do when on. Unknown stays unknown: then its agent does not order. Market
+    /// time zero is `epoch_utc_ns`.
     pub(super) fn outlook(
         &self,
         now: Instant,
         image: &ProcessImage,
         specs: &[DeviceSpec],
         interval: &Interval,
+        epoch_utc_ns: i64,
     ) -> Outlook {
         let spec = &specs[self.device.index()];
         let own = &image.devices[self.device.index()];
-        let energy = |p: ActivePower| {
-            let part = part_of(milliwatts(p.as_watts()), self.share_ppm);
+        let energy = |whole: i64| {
+            let part = part_of(whole, self.share_ppm);
             energy_of_power_mwh(part, interval.dt_ns)
         };
+        let utc_ns = |market_ns: i64| epoch_utc_ns.saturating_add(market_ns);
+        let now_ns = utc_ns(now.as_nanos() as i64);
+        // The mean of an interval is what lies in its middle.
+        let then_ns = utc_ns(interval.start_ns.saturating_add(interval.dt_ns / 2));
         let forecast = match self.kind {
-            ParticipantKind::Flexible => energy(spec.rating.p.lower()),
+            ParticipantKind::Flexible => energy(milliwatts(spec.rating.p.lower().as_watts())),
             ParticipantKind::Storage => None,
             ParticipantKind::Pv | ParticipantKind::MustRun => {
-                own.p.fresh(now, spec.sample_age_max).and_then(energy)
+                let power = self.power(now, image, specs);
+                let expected = self.forecaster.expect(power, now_ns, then_ns);
+                expected.and_then(energy)
             }
         };
         let store = spec.battery.map_or(own, |b| &image.devices[b.index()]);

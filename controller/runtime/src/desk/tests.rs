@@ -11,6 +11,7 @@ use crate::clock::SystemClock;
 use crate::evidence::KeySource;
 
 mod exported;
+mod forecasts;
 mod regulated;
 
 const LAB: &str = include_str!("../../../../rigs/virtual/lab.toml");

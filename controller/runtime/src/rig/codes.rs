@@ -330,6 +330,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`[regulation.data]` protects participants where something of the market is shown. Pseudonyms need a salt of 16 characters or more that only the bench knows; a resolution is a positive energy.",
     ),
     (
+        "R171",
+        "A participant with `forecast = \"profile\"` knows the course of a day: powers of its device in watts, positive into the bus, equally far apart from the beginning of the day on (`profile_w`), and how long a day is (`profile_day`, 24 h by default).",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network. Beyond this machine the page needs TLS (`--tls DIR`), since a token would be read by everybody on the way, and tokens (`--tokens FILE`). `gridrig init DIR` makes both. Or serve it on loopback and reach it through a tunnel.",
     ),

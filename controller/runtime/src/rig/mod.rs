@@ -407,6 +407,8 @@ pub struct Participation {
     pub kind: ParticipantKind,
     /// How it orders.
     pub strategy: Strategy,
+    /// How it forecasts what its device will do, where it does.
+    pub forecast: market::forecast::Method,
     /// Whether it pays for what it does not deliver, where the market has a penalty.
     pub bound: bool,
     /// What it has paid in, in milli-cent, if that is stated for it alone.

@@ -5,11 +5,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use document::Table;
+use market::forecast::{Method, Profile};
 use quantities::StateOfCharge;
 
 use super::super::sections::{Place, named};
 use super::super::{ParticipantKind, Participation, RigDevice, Strategy};
 use super::penalty::DEPOSITS;
+use crate::evidence::milliwatts;
 
 /// One whole, in parts per million.
 const WHOLE_PPM: u32 = 1_000_000;
@@ -67,6 +69,9 @@ pub(super) fn participants(
         let deposit_mc = entry.integer("deposit_mc", DEPOSITS).map(|it| it.value);
         let states_bound = entry.boolean("bound").map(|it| it.value);
         let strategy = strategy(&entry);
+        let forecast = strategy
+            .as_ref()
+            .and_then(|(kind, _)| forecast(&entry, *kind));
         entry.finish();
         if let Some(index) = index {
             let sum = shares.entry(index).or_default();
@@ -87,13 +92,15 @@ pub(super) fn participants(
                 "give the device `limits = { p = \"-2..0kW\" }`: what is ordered beyond is refused",
             );
         }
-        if let (Some(device), Some((kind, strategy))) = (index, strategy) {
+        if let (Some(device), Some((kind, strategy)), Some(forecast)) = (index, strategy, forecast)
+        {
             found.push(Participation {
                 name: name.value,
                 device,
                 share_ppm,
                 kind,
                 strategy,
+                forecast,
                 // The bench holds its exchange with storages: what they do is then not their own.
                 bound: states_bound.unwrap_or(kind != ParticipantKind::Storage),
                 deposit_mc,
@@ -117,6 +124,67 @@ pub(super) fn participants(
     list.finish();
     found.sort_by(|a, b| (a.device, &a.name).cmp(&(b.device, &b.name)));
     found
+}
+
+/// Weight of the newest power in a smoothed forecast. Chosen: a fifth, so that the last ten intervals
+/// make up most of it.
+const SMOOTHING_PPM: u32 = 200_000;
+/// Length of a day whose course repeats.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How a participant whose device does as it likes forecasts it; the others order what they can do.
+fn forecast(entry: &Table<'_>, kind: ParticipantKind) -> Option<Method> {
+    #[derive(Clone, Copy)]
+    enum Named {
+        Persistence,
+        Smoothing,
+        Profile,
+    }
+    const KEY: &str = "forecast";
+    if !matches!(kind, ParticipantKind::Pv | ParticipantKind::MustRun) || !entry.has(KEY) {
+        return Some(Method::default());
+    }
+    let names = [
+        ("persistence", Named::Persistence),
+        ("smoothing", Named::Smoothing),
+        ("profile", Named::Profile),
+    ];
+    Some(match entry.choice(KEY, &names)?.value {
+        Named::Persistence => Method::Persistence,
+        Named::Smoothing => Method::Smoothing {
+            weight_ppm: match entry.has("smoothing_ppm") {
+                true => {
+                    entry
+                        .integer("smoothing_ppm", 1..=i64::from(WHOLE_PPM))?
+                        .value as u32
+                }
+                false => SMOOTHING_PPM,
+            },
+        },
+        Named::Profile => {
+            let points: Vec<f64> = match entry.has("profile_w") {
+                true => (entry.numbers("profile_w").into_iter())
+                    .map(|p| p.value)
+                    .collect(),
+                false => entry.missing("profile_w", "[-300, -900, -600]")?,
+            };
+            let day = match entry.has("profile_day") {
+                true => entry.duration("profile_day")?.value,
+                false => DAY,
+            };
+            if points.is_empty() || day.is_zero() {
+                let what = "a profile has a power at one time of its day at least";
+                let help = "give powers of the device in W, + into the bus, from the beginning of the day on";
+                let document = entry.document();
+                document.error("R171", entry.span_of("profile_w"), what, "", help);
+                return None;
+            }
+            Method::Profile(Profile {
+                milliwatts: points.into_iter().map(milliwatts).collect(),
+                day_ns: i64::try_from(day.as_nanos()).unwrap_or(i64::MAX),
+            })
+        }
+    })
 }
 
 /// The names of the strategies, as a rig writes them.
