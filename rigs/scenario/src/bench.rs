@@ -26,6 +26,8 @@ use quantities::ActivePower;
 use runtime::rig::{BusKind, CanUri, EmulatedDevice, Physics, Rig};
 use tokio::sync::mpsc;
 
+use crate::far_ends::FarEnds;
+
 /// Resistance and reactance of the feeder where the rig says nothing: 0.3 km of a usual 150 mm2
 /// low-voltage cable.
 const FEEDER_OHM: (f64, f64) = (0.0624, 0.024);
@@ -97,21 +99,40 @@ impl EmulatedBench {
         rig: &Rig,
         seed: u64,
     ) -> Result<(Self, Vec<bus::BusSpec>), Vec<Diagnostic>> {
-        let mut bench = Self::make(rig, seed)?;
+        Self::start_part(rig, &FarEnds::emulated(rig), seed).await
+    }
+
+    /// As [`Self::start_real`], with those buses alone that are not real, and says how all are opened.
+    ///
+    /// # Errors
+    /// As [`Self::start_real`], and what keeps a real bus from being opened.
+    pub async fn start_part(
+        rig: &Rig,
+        far_ends: &FarEnds,
+        seed: u64,
+    ) -> Result<(Self, Vec<bus::BusSpec>), Vec<Diagnostic>> {
+        let mut bench = Self::make_part(rig, far_ends, seed)?;
         let addresses = bench.start_real().await.map_err(|e| vec![*fault(&e)])?;
-        let specs = rig
-            .buses
-            .iter()
-            .enumerate()
-            .map(|(index, rig_bus)| {
-                let address = addresses
-                    .iter()
-                    .find(|a| a.bus == rig_bus.id)
-                    .map(|a| a.address.clone());
-                bus_spec(rig, index, seed, address)
-            })
-            .collect();
-        Ok((Self { bench, addresses }, specs))
+        let mut faults = Vec::new();
+        let mut specs = Vec::new();
+        for (index, rig_bus) in rig.buses.iter().enumerate() {
+            if far_ends.is_real(index) {
+                match rig.bus_spec(index, seed) {
+                    Ok(spec) => specs.push(spec),
+                    Err(fault) => faults.push(*fault),
+                }
+                continue;
+            }
+            let address = addresses
+                .iter()
+                .find(|a| a.bus == rig_bus.id)
+                .map(|a| a.address.clone());
+            specs.push(bus_spec(rig, index, seed, address));
+        }
+        match faults.is_empty() {
+            true => Ok((Self { bench, addresses }, specs)),
+            false => Err(faults),
+        }
     }
 
     /// Starts the bench on in-memory streams, for virtual time.
@@ -157,6 +178,11 @@ impl EmulatedBench {
 
     /// Makes plant, devices and faces; nothing runs yet.
     pub(crate) fn make(rig: &Rig, seed: u64) -> Result<Bench, Vec<Diagnostic>> {
+        Self::make_part(rig, &FarEnds::emulated(rig), seed)
+    }
+
+    /// The same without what is real: the plant knows nothing of the hardware.
+    fn make_part(rig: &Rig, far_ends: &FarEnds, seed: u64) -> Result<Bench, Vec<Diagnostic>> {
         let course = match &rig.emulate.course {
             Some(path) => Some(course(path)?),
             None => None,
@@ -170,6 +196,7 @@ impl EmulatedBench {
             .devices
             .iter()
             .enumerate()
+            .filter(|(_, device)| !far_ends.is_real(device.bus))
             .map(|(index, device)| {
                 let options = rig
                     .emulate
@@ -211,6 +238,7 @@ impl EmulatedBench {
                 .buses
                 .iter()
                 .enumerate()
+                .filter(|(index, _)| !far_ends.is_real(*index))
                 .map(|(index, bus)| emulated_bus(rig, index, bus))
                 .collect(),
             devices,

@@ -68,7 +68,7 @@ codes! {
     BAD_INCLUDE = "S027",
         "`include` lists files, relative to the one that it stands in, whose `setup`, `do`, `teardown` and `include` are taken over. A file that is not there, one that includes itself by whatever way, and more than a hundred files are refused.";
     ONLY_EMULATED = "S028",
-        "The step sets something that only an emulated bench has (the sun, a load's consumption, a switch of the network, the utility where no grid simulator is), or puts a fault in, and this run is on a real bench. A scenario that needs a settable utility says `need = { source = \"grid\" }`: a bench without one is then no place to run it, and nothing is wrong with the file.";
+        "The step sets something that only an emulated bench has (the sun, a load's consumption, a switch of the network, the utility where no grid simulator is), or puts a fault in, and this run is on a real bench, or what it is of is real on one that is half emulated. A scenario that needs a settable utility says `need = { source = \"grid\" }`: a bench without one is then no place to run it, and nothing is wrong with the file.";
     BAD_CHARACTERISTIC = "S029",
         "`adopt` names, for a device, one characteristic: `volt_var`, `volt_watt` or `watt_var` with points in per unit in ascending order, `freq_droop = { db_of_hz = 0.036, db_uf_hz = 0.036, k_of = 0.05, k_uf = 0.05 }`, or `power_factor = { pf = 0.95, absorbs = true }`. Its numbers must be such that a device could follow them.";
 }

@@ -10,6 +10,7 @@ use document::{Actor, Diagnostic};
 use runtime::rig::Rig;
 
 use crate::codes;
+use crate::far_ends::{FarEnds, On};
 use crate::recorder::signals;
 use crate::runner::{load_rig, rig_path, unmet};
 use crate::script::{Mention, Named, Scenario, nearest};
@@ -105,7 +106,7 @@ impl Bench {
 /// Everything that scenarios name and that is not on the rig that they would run on: `given`, or
 /// their own, or the demo bench. A rig that cannot be loaded has its faults told once.
 #[must_use]
-pub fn faults(scenarios: &[Scenario], given: Option<&Path>, emulated: bool) -> Vec<Diagnostic> {
+pub fn faults(scenarios: &[Scenario], given: Option<&Path>, on: On) -> Vec<Diagnostic> {
     let mut faults: Vec<Diagnostic> = Vec::new();
     let mut benches: BTreeMap<Option<PathBuf>, Option<Bench>> = BTreeMap::new();
     for scenario in scenarios {
@@ -121,7 +122,16 @@ pub fn faults(scenarios: &[Scenario], given: Option<&Path>, emulated: bool) -> V
                     }
                 });
         let Some(bench) = bench else { continue };
-        if unmet(&scenario.need, &bench.rig, emulated).is_some() {
+        let far_ends = match FarEnds::of(&bench.rig, on) {
+            Ok(far_ends) => far_ends,
+            Err(fault) => {
+                if !faults.contains(&fault) {
+                    faults.push(*fault);
+                }
+                continue;
+            }
+        };
+        if unmet(&scenario.need, &bench.rig, &far_ends).is_some() {
             continue;
         }
         for mention in &scenario.mentions {
@@ -140,13 +150,24 @@ pub fn faults(scenarios: &[Scenario], given: Option<&Path>, emulated: bool) -> V
     faults
 }
 
-/// What a scenario does that only an emulated bench can bear, so that it cannot run on a real one.
-pub(crate) fn only_emulated(scenario: &Scenario, rig: &Rig) -> Vec<Diagnostic> {
+/// What a scenario does that only emulated devices can bear, so that it cannot run where they are real.
+pub(crate) fn only_emulated(scenario: &Scenario, rig: &Rig, far_ends: &FarEnds) -> Vec<Diagnostic> {
+    let is_mixed = far_ends.has_emulated() && far_ends.has_real();
     let of_mention = |mention: &Mention| {
         let message = match &mention.named {
-            Named::Faulty(_) => "faults can only be put into an emulated bench".to_owned(),
-            Named::Set(signal) if is_input(rig, signal) => {
-                format!("`{signal}` can only be set on an emulated bench")
+            Named::Faulty(name) if !far_ends.emulates(rig, name) => match is_mixed {
+                true => format!(
+                    "`{name}` is real here, and faults can only be put into what is emulated"
+                ),
+                false => "faults can only be put into an emulated bench".to_owned(),
+            },
+            Named::Set(signal) if is_input(rig, signal) && !far_ends.takes_input(rig, signal) => {
+                match is_mixed {
+                    true => {
+                        format!("`{signal}` is real here, and can only be set where it is emulated")
+                    }
+                    false => format!("`{signal}` can only be set on an emulated bench"),
+                }
             }
             _ => return None,
         };
@@ -174,19 +195,35 @@ check = [{ ledger = "complete" }]
 "#;
         let loaded = crate::script::read(Source::new("s.toml", text)).expect("right");
         let rig = include_str!("../../virtual/lab.toml");
-        let rig = runtime::rig::load_text(Path::new(demo::RIG_PATH), rig).expect("a rig");
-        let told: Vec<String> = only_emulated(&loaded.scenarios[0], &rig)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let expected = [
-            "`pv1.available` can only be set on an emulated bench at s.toml:3:42",
-            "`load1.p` can only be set on an emulated bench at s.toml:3:67",
-            "faults can only be put into an emulated bench at s.toml:4:57",
-        ];
-        assert_eq!(told.len(), expected.len(), "{told:#?}");
-        for (told, expected) in told.iter().zip(expected) {
-            assert!(told.contains(expected), "{expected}: {told}");
-        }
+        let rig = format!("bench = {{ real = [\"lan1\"] }}\n{rig}");
+        let rig = runtime::rig::load_text(Path::new(demo::RIG_PATH), &rig).expect("a rig");
+        let check = |on: On, expected: &[&str]| {
+            let far_ends = FarEnds::of(&rig, on).expect("the rig says which half is real");
+            let told: Vec<String> = only_emulated(&loaded.scenarios[0], &rig, &far_ends)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(told.len(), expected.len(), "{told:#?}");
+            for (told, expected) in told.iter().zip(expected) {
+                assert!(told.contains(expected), "{expected}: {told}");
+            }
+        };
+        check(On::Sim, &[]);
+        check(
+            On::Bench,
+            &[
+                "`pv1.available` can only be set on an emulated bench at s.toml:3:42",
+                "`load1.p` can only be set on an emulated bench at s.toml:3:67",
+                "faults can only be put into an emulated bench at s.toml:4:57",
+            ],
+        );
+        // The inverter and its bus are real, the load is not.
+        check(
+            On::Mixed,
+            &[
+                "`pv1.available` is real here, and can only be set where it is emulated at s.toml:3:42",
+                "`lan1` is real here, and faults can only be put into what is emulated at s.toml:4:57",
+            ],
+        );
     }
 }

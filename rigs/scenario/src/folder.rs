@@ -21,7 +21,7 @@ use crate::report::junit::{InconclusiveAs, junit};
 use crate::report::merge::Shard;
 use crate::report::pictures::{self, PICTURES_FILE};
 use crate::report::result::{
-    Counters, FallbackTime, RunResult, SCHEMA, SafeStep, Status, TELEMETRY_WAITING,
+    Counters, FallbackTime, NOT_TOLD, RunResult, SCHEMA, SafeStep, Status, TELEMETRY_WAITING,
 };
 use crate::verdict::Verdict;
 
@@ -122,6 +122,7 @@ impl About {
             rig_hash: rig.map_or_else(String::new, |r| hash(&r.source.text)),
             seed: self.seed,
             rigs: BTreeMap::new(),
+            halves: BTreeMap::new(),
             // Virtual time has none, and is the same for the same seed.
             clock_offset_ms: (self.speed == "1")
                 .then(clock_offset::measured_ms)
@@ -137,6 +138,26 @@ impl About {
         let mut environment = self.environment(None);
         let known = result.scenarios.iter().filter(|s| !s.rig_hash.is_empty());
         environment.rigs = known.map(|s| (s.rig.clone(), s.rig_hash.clone())).collect();
+        let half_real = result.scenarios.iter().filter_map(|scenario| {
+            let halves = scenario.halves.clone()?;
+            Some((scenario.rig.clone(), halves))
+        });
+        environment.halves = half_real.collect();
+        // Several rigs may have devices of one name.
+        let is_one = environment.rigs.len() <= 1;
+        for scenario in &result.scenarios {
+            for (device, version) in &scenario.firmware {
+                let name = match is_one {
+                    true => device.clone(),
+                    false => format!("{}: {device}", scenario.rig),
+                };
+                let known = environment.firmware.entry(name).or_default();
+                // What was told once is known, whatever a later scenario did not hear.
+                if known.is_empty() || version != NOT_TOLD {
+                    known.clone_from(version);
+                }
+            }
+        }
         if let [only] = environment.rigs.values().collect::<Vec<_>>().as_slice() {
             environment.rig_hash = (*only).clone();
         }
@@ -337,6 +358,20 @@ pub fn safety(finished: &Finished) -> (Vec<SafeStep>, Vec<FallbackTime>) {
         stated_s: fallback.stated.map(|stated| stated.as_secs_f64()),
     });
     (steps.collect(), fallbacks.collect())
+}
+
+/// What each device of a rig calls its firmware, or that it does not say.
+#[must_use]
+pub fn firmware(rig: &Rig, finished: &Finished) -> BTreeMap<String, String> {
+    let told = |index: usize| {
+        let mut all = finished.firmware.iter();
+        let own = all.find(|(device, _)| device.index() == index);
+        own.map_or_else(|| NOT_TOLD.to_owned(), |(_, version)| version.clone())
+    };
+    let devices = rig.devices.iter().enumerate();
+    devices
+        .map(|(index, device)| (device.id.to_string(), told(index)))
+        .collect()
 }
 
 /// The counters of a finished run as the result holds them.

@@ -6,6 +6,7 @@ pub mod check;
 pub mod codes;
 pub mod demo;
 mod evidence;
+pub mod far_ends;
 pub mod fit;
 pub mod folder;
 mod interrupt;

@@ -21,10 +21,11 @@ use tokio::sync::{Notify, mpsc};
 use crate::bench::EmulatedBench;
 use crate::check::Verification;
 use crate::evidence;
+use crate::far_ends::{FarEnds, On};
 use crate::folder::{self, About};
 use crate::report::junit::InconclusiveAs;
 use crate::report::plot::{Line, Plot};
-use crate::report::result::{LedgerSummary, RunResult};
+use crate::report::result::{Halves, LedgerSummary, RunResult};
 use crate::report::run::{DispatchRow, RunReport, run_report};
 use crate::taken;
 use crate::verdict::Verdict;
@@ -33,8 +34,8 @@ use crate::verdict::Verdict;
 pub struct LiveOptions {
     /// The rig.
     pub rig: Arc<Rig>,
-    /// Whether the devices are emulated.
-    pub emulated: bool,
+    /// What is at the far end of the buses.
+    pub on: On,
     /// Whether time is virtual.
     pub virtual_time: bool,
     /// Seed of everything that is drawn.
@@ -144,15 +145,14 @@ pub(crate) fn time(virtual_time: bool) -> Result<(Time, Arc<dyn Clock>), Vec<Dia
 /// All faults that keep the bench from starting.
 pub(crate) async fn open_buses(
     rig: &Rig,
-    emulated: bool,
+    far_ends: &FarEnds,
     virtual_time: bool,
     seed: u64,
 ) -> Result<(Option<EmulatedBench>, Vec<bus::BusSpec>), Vec<Diagnostic>> {
-    if emulated {
-        let (bench, specs) = if virtual_time {
-            EmulatedBench::start_memory(rig, seed)?
-        } else {
-            EmulatedBench::start_real(rig, seed).await?
+    if far_ends.has_emulated() {
+        let (bench, specs) = match virtual_time {
+            true => EmulatedBench::start_memory(rig, seed)?,
+            false => EmulatedBench::start_part(rig, far_ends, seed).await?,
         };
         return Ok((Some(bench), specs));
     }
@@ -176,10 +176,9 @@ async fn go(
     ready: impl FnOnce(&Ready) + Send,
 ) -> Result<RunResult, Vec<Diagnostic>> {
     // Held until the bench has come to rest.
-    let _taken = match options.emulated {
-        true => None,
-        false => Some(taken::take([&*options.rig], Duration::ZERO).map_err(|fault| vec![fault])?),
-    };
+    let far_ends = FarEnds::of(&options.rig, options.on).map_err(|fault| vec![*fault])?;
+    let _taken =
+        taken::take([(&*options.rig, &far_ends)], Duration::ZERO).map_err(|fault| vec![fault])?;
     // The page before the buses: a port in use must not start a bench.
     let listener = match options.listen {
         Some(address) => Some(listener_of(address)?),
@@ -191,20 +190,15 @@ async fn go(
     let about = About {
         id: options.id.clone(),
         rig: options.rig.source.path.clone(),
-        on: if options.emulated { "sim" } else { "bench" }.into(),
+        on: options.on.word().into(),
         speed: if options.virtual_time { "max" } else { "1" }.into(),
         seed: options.seed,
         started_utc: clock.utc().to_string(),
         command: options.command.clone(),
         shard: None,
     };
-    let (bench, buses) = open_buses(
-        &options.rig,
-        options.emulated,
-        options.virtual_time,
-        options.seed,
-    )
-    .await?;
+    let (bench, buses) =
+        open_buses(&options.rig, &far_ends, options.virtual_time, options.seed).await?;
     let session = Session::open(
         Options {
             rig: Arc::clone(&options.rig),
@@ -249,6 +243,12 @@ async fn go(
     };
     let result = judge(&options, &about, &ended, stopped, &clock.utc().to_string());
     let mut environment = about.environment(Some(&options.rig));
+    environment.firmware = folder::firmware(&options.rig, &ended.finished);
+    if options.on == On::Mixed {
+        let (real, emulated) = far_ends.names(&options.rig);
+        let rig = options.rig.source.path.clone();
+        environment.halves.insert(rig, Halves { real, emulated });
+    }
     if let Some(rights) = &ended.rights {
         environment
             .versions

@@ -19,6 +19,7 @@ use crate::check::CheckResult;
 use crate::check::{Evidence, LedgerEvidence, LinkEvidence, MarketEvidence, Replay, evaluate};
 use crate::demo;
 use crate::evidence;
+use crate::far_ends::{FarEnds, On};
 use crate::fit;
 use crate::folder::{self, About};
 use crate::interrupt::Interrupt;
@@ -30,12 +31,13 @@ use crate::report::html::report;
 use crate::report::junit::InconclusiveAs;
 use crate::report::merge::Shard;
 use crate::report::repeats;
-use crate::report::result::{Counters, LedgerSummary, RunResult, ScenarioResult};
+use crate::report::result::{Counters, Halves, LedgerSummary, RunResult, ScenarioResult};
 use crate::report::template::Template;
 use crate::script::{Mutant, Need, Scenario};
 use crate::stage::{Board, Broken, Played, Stage};
 use crate::taken::{self, Taken};
 use crate::verdict::Verdict;
+use recover::Remedy;
 
 /// What a test run is told.
 pub struct TestOptions {
@@ -43,8 +45,8 @@ pub struct TestOptions {
     pub scenarios: Vec<Scenario>,
     /// The rig for all of them; `None` = each scenario's own, or the demo rig.
     pub rig: Option<PathBuf>,
-    /// Whether the devices are emulated.
-    pub emulated: bool,
+    /// What is at the far end of the buses.
+    pub on: On,
     /// Whether time is virtual.
     pub virtual_time: bool,
     /// Seed where a scenario gives none.
@@ -78,7 +80,8 @@ pub struct TestOptions {
 pub struct Hardware {
     /// How long it waits for a bench that somebody else has.
     pub wait: Duration,
-    /// Command of the shell that switches the bench off and on again, and returns when it is up.
+    /// Command of the shell that switches the bench off and on again, and returns when it is up; it goes
+    /// before what the rig says.
     pub recover: Option<String>,
 }
 
@@ -101,9 +104,9 @@ pub fn run(
     mut told: impl FnMut(&ScenarioResult),
 ) -> Result<RunResult, Vec<Diagnostic>> {
     // Held until all is written.
-    let _taken = match options.emulated {
-        true => None,
-        false => Some(taken_for(&options)?),
+    let _taken = match options.on.has_hardware() {
+        true => Some(taken_for(&options)?),
+        false => None,
     };
     let utc = || runtime::clock::SystemClock::start().utc().to_string();
     let about = About {
@@ -112,7 +115,7 @@ pub fn run(
             || "each scenario's own".to_owned(),
             |p| p.display().to_string(),
         ),
-        on: if options.emulated { "sim" } else { "bench" }.into(),
+        on: options.on.word().into(),
         speed: if options.virtual_time { "max" } else { "1" }.into(),
         seed: options.seed,
         started_utc: utc(),
@@ -126,8 +129,9 @@ pub fn run(
     let mut interrupted = false;
     let mut recovery = Recovery::Ready;
     let interrupt = Interrupt::listen();
-    // A device that is wrong on purpose exists on an emulated bench only.
-    let can_be = |scenario: &&Scenario| options.emulated || scenario.mutant.is_none();
+    // A device that is wrong on purpose exists on an emulated bench only, and a controller that is wrong
+    // commands no hardware.
+    let can_be = |scenario: &&Scenario| !options.on.has_hardware() || scenario.mutant.is_none();
     let scenarios: Vec<&Scenario> = options.scenarios.iter().filter(can_be).collect();
     'all: for scenario in &scenarios {
         for repetition in 0..u64::from(options.repeat.max(1)) {
@@ -147,16 +151,11 @@ pub fn run(
             };
             notes.take(&scenario.title(), &results);
             let mut done = one.run();
-            if let (Verdict::Infrastructure, Recovery::Ready, Some(command)) =
-                (done.result.verdict, &recovery, recovers(&options))
-                && !interrupt.was_heard()
+            if let (Verdict::Infrastructure, Recovery::Ready) = (done.result.verdict, &recovery)
+                && let Some(outcome) = recovered(&options, scenario, &done.result, &interrupt)
             {
                 // Once in a run: what is not mended by it is a case for a person.
-                tracing::warn!(
-                    message = "The bench is recovered, and the scenario run again.",
-                    why = %done.result.reason()
-                );
-                recovery = Recovery::of(recover::recover(command));
+                recovery = Recovery::of(outcome);
                 if matches!(recovery, Recovery::Done) {
                     let again = options.run_dir.join(format!("{number:03}-again"));
                     done = One {
@@ -226,13 +225,36 @@ fn taken_for(options: &TestOptions) -> Result<Taken, Vec<Diagnostic>> {
             own.filter_map(|s| rig_of(s, None).ok()).collect()
         }
     };
-    taken::take(&rigs, options.hardware.wait).map_err(|fault| vec![fault])
+    let far_ends = rigs
+        .iter()
+        .map(|rig| FarEnds::of(rig, options.on).map_err(|fault| vec![*fault]));
+    let far_ends: Vec<FarEnds> = far_ends.collect::<Result<_, _>>()?;
+    taken::take(rigs.iter().zip(&far_ends), options.hardware.wait).map_err(|fault| vec![fault])
 }
 
-/// The command that recovers the bench, where there is one to recover.
-fn recovers(options: &TestOptions) -> Option<&str> {
-    let command = options.hardware.recover.as_deref();
-    command.filter(|_| !options.emulated)
+/// Brings the bench back by what the command line says, or else the rig; `None` where there is no hardware,
+/// nobody says how, or a person wants the run to end.
+fn recovered(
+    options: &TestOptions,
+    scenario: &Scenario,
+    result: &ScenarioResult,
+    interrupt: &Interrupt,
+) -> Option<Result<(), String>> {
+    if !options.on.has_hardware() || interrupt.was_heard() {
+        return None;
+    }
+    // A rig that cannot be read is what its scenario has told already.
+    let rig = rig_of(scenario, options.rig.as_deref()).ok();
+    let of_rig = rig
+        .as_ref()
+        .and_then(|rig| rig.hardware.power_cycle.as_ref());
+    let told = options.hardware.recover.as_deref().map(Remedy::Shell);
+    let remedy = told.or(of_rig.map(Remedy::OfRig))?;
+    tracing::warn!(
+        message = "The bench is recovered, and the scenario run again.",
+        why = %result.reason()
+    );
+    Some(remedy.apply(interrupt))
 }
 
 /// Whether the bench was recovered in this run.
@@ -371,7 +393,7 @@ fn rig_of(scenario: &Scenario, given: Option<&Path>) -> Result<Rig, Vec<Diagnost
 }
 
 /// What a rig has not of what a scenario needs, in words.
-pub(crate) fn unmet(need: &Need, rig: &Rig, emulated: bool) -> Option<String> {
+pub(crate) fn unmet(need: &Need, rig: &Rig, far_ends: &FarEnds) -> Option<String> {
     for (role, least) in &need.roles {
         let have = rig.devices.iter().filter(|d| d.role == *role).count();
         if have < *least as usize {
@@ -382,7 +404,7 @@ pub(crate) fn unmet(need: &Need, rig: &Rig, emulated: bool) -> Option<String> {
         }
     }
     let has_source = rig.devices.iter().any(|d| d.role == model::Role::Source);
-    (need.grid_source && !emulated && !has_source).then(|| {
+    (need.grid_source && !has_source && !far_ends.emulates(rig, "grid")).then(|| {
         "the scenario needs a grid source that can be set; this bench has none (give the rig a grid \
          simulator with the role `source`)"
             .to_owned()
@@ -436,11 +458,12 @@ impl One<'_> {
     fn try_run(&self) -> Result<Done, Broken> {
         let rig = rig_of(self.scenario, self.options.rig.as_deref())
             .map_err(|faults| Broken::of(&faults))?;
-        if let Some(why) = unmet(&self.scenario.need, &rig, self.options.emulated) {
+        let far_ends = FarEnds::of(&rig, self.options.on).map_err(|fault| Broken::of(&[*fault]))?;
+        if let Some(why) = unmet(&self.scenario.need, &rig, &far_ends) {
             return Err(Broken::infrastructure(why));
         }
-        if !self.options.emulated {
-            let impossible = fit::only_emulated(self.scenario, &rig);
+        if far_ends.has_real() {
+            let impossible = fit::only_emulated(self.scenario, &rig, &far_ends);
             if !impossible.is_empty() {
                 return Err(Broken::of(&impossible));
             }
@@ -449,7 +472,7 @@ impl One<'_> {
             Broken::infrastructure(format!("{} cannot be made: {e}", self.run_dir.display()))
         })?;
         let rig = Arc::new(rig);
-        in_runtime(self.options.virtual_time, self.go(rig)).map_err(|f| Broken::of(&f))?
+        in_runtime(self.options.virtual_time, self.go(rig, far_ends)).map_err(|f| Broken::of(&f))?
     }
 
     /// Serves the page for this scenario. Whoever asks between two scenarios waits for the next one. There
@@ -471,10 +494,10 @@ impl One<'_> {
         Ok(())
     }
 
-    async fn go(&self, rig: Arc<Rig>) -> Result<Done, Broken> {
+    async fn go(&self, rig: Arc<Rig>, far_ends: FarEnds) -> Result<Done, Broken> {
         let virtual_time = self.options.virtual_time;
         let (time, clock) = time(virtual_time).map_err(|f| Broken::of(&f))?;
-        let (bench, buses) = open_buses(&rig, self.options.emulated, virtual_time, self.seed)
+        let (bench, buses) = open_buses(&rig, &far_ends, virtual_time, self.seed)
             .await
             .map_err(|f| Broken::of(&f))?;
         let wall = match &time {
@@ -542,20 +565,19 @@ impl One<'_> {
         };
         let played = played?;
         recording.with(|r| r.ended = r.ended.min(played.until));
-        Ok(self.judge(&rig, &recording, &ended, played.afterwards))
+        Ok(self.judge(&rig, &far_ends, &recording, &ended, played.afterwards))
     }
 
-    /// What of a bench of hardware was not there, in words: an emulated device is always where it is told.
-    fn absent(&self, rig: &Rig, recording: &SharedRecording) -> Option<String> {
-        if self.options.emulated {
-            return None;
-        }
+    /// What of the hardware was not there, in words: an emulated device is always where it is told.
+    fn absent(rig: &Rig, far_ends: &FarEnds, recording: &SharedRecording) -> Option<String> {
+        let (real, _) = far_ends.names(rig);
         let came = recording.with(|r| {
             let online = r.events.iter().filter(|e| e.kind == "device_online");
             online.filter_map(|e| e.device.clone()).collect::<Vec<_>>()
         });
-        let names = rig.devices.iter().map(|device| &*device.id);
-        let absent: Vec<&str> = names
+        let absent: Vec<&str> = real
+            .iter()
+            .map(String::as_str)
             .filter(|name| !came.iter().any(|c| c == *name))
             .collect();
         (!absent.is_empty()).then(|| format!("{} never answered", absent.join(", ")))
@@ -564,6 +586,7 @@ impl One<'_> {
     fn judge(
         &self,
         rig: &Rig,
+        far_ends: &FarEnds,
         recording: &SharedRecording,
         ended: &Ended,
         afterwards: Option<Broken>,
@@ -585,7 +608,7 @@ impl One<'_> {
             .iter()
             .chain(&ended.finished.faults)
             .cloned()
-            .chain(self.absent(rig, recording))
+            .chain(Self::absent(rig, far_ends, recording))
             .collect();
         let faults = (!faults.is_empty()).then(|| Broken::infrastructure(faults.join("; ")));
         let broken = afterwards.into_iter().chain(faults).reduce(Broken::and);
@@ -596,6 +619,11 @@ impl One<'_> {
         result.duration_s = duration_s;
         result.rig = rig.source.path.clone();
         result.rig_hash = folder::hash(&rig.source.text);
+        result.firmware = folder::firmware(rig, &ended.finished);
+        if self.options.on == On::Mixed {
+            let (real, emulated) = far_ends.names(rig);
+            result.halves = Some(Halves { real, emulated });
+        }
         result.ledger = Some(summary);
         (result.safe_end, result.fallbacks) = folder::safety(&ended.finished);
         Done {

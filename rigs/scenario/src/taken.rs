@@ -15,6 +15,7 @@ use bus::Endpoint;
 use document::{Actor, Diagnostic};
 use runtime::rig::Rig;
 
+use crate::far_ends::FarEnds;
 use crate::folder::hash;
 
 /// How often is looked whether a bench is free. Chosen: a fifth of a second, which nobody feels.
@@ -30,9 +31,10 @@ pub struct Taken {
 }
 
 /// What of a rig cannot be shared: the far ends of its buses, each with where its lock is.
-fn locks(rig: &Rig) -> Vec<(String, PathBuf)> {
+fn locks(rig: &Rig, far_ends: &FarEnds) -> Vec<(String, PathBuf)> {
     let folder = std::env::temp_dir();
     (0..rig.buses.len())
+        .filter(|index| far_ends.is_real(*index))
         .filter_map(|index| {
             let end = far_end(&rig.bus_spec(index, 0).ok()?.endpoint)?;
             let name = format!("gridrig-bus-{}.lock", &hash(&end)[..NAME_DIGITS]);
@@ -80,16 +82,19 @@ fn open(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Takes the bench of these rigs. Where somebody has it, it is waited for that long.
+/// Takes what is real of these rigs. Where somebody has it, it is waited for that long.
 ///
 /// # Errors
 /// C029 when somebody else has it then, with who that is.
 pub fn take<'a>(
-    rigs: impl IntoIterator<Item = &'a Rig>,
+    rigs: impl IntoIterator<Item = (&'a Rig, &'a FarEnds)>,
     wait: Duration,
 ) -> Result<Taken, Diagnostic> {
     let began = Instant::now();
-    let mut wanted: Vec<(String, PathBuf)> = rigs.into_iter().flat_map(locks).collect();
+    let mut wanted: Vec<(String, PathBuf)> = rigs
+        .into_iter()
+        .flat_map(|(rig, far_ends)| locks(rig, far_ends))
+        .collect();
     // Always in the same order, lest two runs wait for each other.
     wanted.sort_by(|a, b| a.1.cmp(&b.1));
     wanted.dedup_by(|a, b| a.1 == b.1);

@@ -20,7 +20,7 @@ fn bench(text: &str, seconds: u64) -> (RunResult, String) {
     let result = run(
         LiveOptions {
             rig: Arc::new(rig),
-            emulated: true,
+            on: scenario::far_ends::On::Sim,
             virtual_time: true,
             seed: 1,
             run_dir: dir.path().to_path_buf(),
@@ -129,7 +129,7 @@ check = [
         scenario::runner::TestOptions {
             scenarios: loaded.scenarios,
             rig: Some(rig),
-            emulated: true,
+            on: scenario::far_ends::On::Sim,
             virtual_time: true,
             seed: 1,
             repeat: 1,

@@ -16,7 +16,7 @@ fn demo(seed: u64, seconds: u64, run_dir: &Path) -> RunResult {
     run(
         LiveOptions {
             rig: Arc::new(rig),
-            emulated: true,
+            on: scenario::far_ends::On::Sim,
             virtual_time: true,
             seed,
             run_dir: run_dir.to_path_buf(),

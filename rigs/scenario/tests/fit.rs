@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use document::Source;
+use scenario::far_ends::On;
 use scenario::fit;
 use scenario::runner::{TestOptions, run};
 use scenario::script::read;
@@ -32,7 +33,7 @@ fn every_bundled_scenario_names_only_what_its_bench_has() {
         scenarios.extend(plain);
     }
     assert!(scenarios.len() > 100, "{}", scenarios.len());
-    let told: Vec<String> = fit::faults(&scenarios, None, true)
+    let told: Vec<String> = fit::faults(&scenarios, None, On::Sim)
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -46,7 +47,7 @@ fn check(step: &str, check: &str, expected: &[(&str, &str)]) {
     );
     let loaded = read(Source::new("s.toml", text)).expect("it is right by itself");
     let rig = concat!(env!("CARGO_MANIFEST_DIR"), "/../virtual/lab.toml");
-    let told: Vec<String> = fit::faults(&loaded.scenarios, Some(Path::new(rig)), true)
+    let told: Vec<String> = fit::faults(&loaded.scenarios, Some(Path::new(rig)), On::Sim)
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -109,7 +110,7 @@ fn a_bench_that_lacks_what_is_needed_is_not_looked_at_and_a_missing_rig_is_told_
     };
     let faults = |more: &str| {
         let loaded = read(Source::new("s.toml", text(more))).expect("it is right by itself");
-        let told = fit::faults(&loaded.scenarios, None, true);
+        let told = fit::faults(&loaded.scenarios, None, On::Sim);
         told.iter().map(|f| f.code).collect::<Vec<_>>()
     };
     assert_eq!(faults(""), ["S024"], "the demo bench has none");
@@ -132,7 +133,7 @@ check = [{ ledger = "complete" }]
             env!("CARGO_MANIFEST_DIR"),
             "/../virtual/lab.toml"
         ))),
-        emulated: false,
+        on: On::Bench,
         virtual_time: false,
         seed: 1,
         repeat: 1,

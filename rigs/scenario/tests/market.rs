@@ -75,7 +75,7 @@ fn check_with(market: &str, seconds: u64, change: impl Fn(String) -> String) -> 
     std::fs::create_dir(&run_dir).expect("made");
     let options = LiveOptions {
         rig: Arc::new(rig),
-        emulated: true,
+        on: scenario::far_ends::On::Sim,
         virtual_time: true,
         seed: 7,
         run_dir: run_dir.clone(),

@@ -147,7 +147,7 @@ fn a_real_bench_leaves_wrong_devices_out() {
     let options = TestOptions {
         scenarios: mutants(),
         rig: None,
-        emulated: false,
+        on: scenario::far_ends::On::Bench,
         virtual_time: false,
         seed: 1,
         repeat: 1,

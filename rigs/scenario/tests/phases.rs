@@ -15,7 +15,7 @@ fn play(text: &str) -> ScenarioResult {
     let options = TestOptions {
         scenarios: loaded.scenarios,
         rig: Some(PathBuf::from(rig)),
-        emulated: true,
+        on: scenario::far_ends::On::Sim,
         virtual_time: true,
         seed: 1,
         repeat: 1,

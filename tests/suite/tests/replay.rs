@@ -17,7 +17,7 @@ fn recorded() -> &'static Path {
         let rig = runtime::rig::load(&root().join("rigs/virtual/campus.toml")).expect("a good rig");
         let options = LiveOptions {
             rig: Arc::new(rig),
-            emulated: true,
+            on: scenario::far_ends::On::Sim,
             virtual_time: true,
             seed: 7,
             run_dir: dir.path().to_path_buf(),

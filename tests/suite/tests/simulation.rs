@@ -34,7 +34,7 @@ fn check(rig: &Arc<Rig>, seed: u64, also: impl Fn(&Path, &str)) {
     let said = format!("{} with seed {seed}", rig.title);
     let options = LiveOptions {
         rig: Arc::clone(rig),
-        emulated: true,
+        on: scenario::far_ends::On::Sim,
         virtual_time: true,
         seed,
         run_dir: dir.path().to_path_buf(),

@@ -12,6 +12,7 @@ use profile::{Profile, Protocol};
 use runtime::access::plausible::{self, Observations};
 use runtime::access::points_of;
 use runtime::rig::Rig;
+use scenario::far_ends::On as FarEnd;
 use scenario::fit;
 use scenario::runner;
 use scenario::script::{self, Scenario};
@@ -215,7 +216,10 @@ fn check(path: &Path) -> Result<Checked, Problem> {
                 let with_rig = loaded.scenarios.iter().filter(|s| s.rig.is_some());
                 let with_rig: Vec<Scenario> = with_rig.cloned().collect();
                 let wrong = runner::faults_of_mutants(&loaded.scenarios);
-                for fault in fit::faults(&with_rig, None, true).into_iter().chain(wrong) {
+                for fault in fit::faults(&with_rig, None, FarEnd::Sim)
+                    .into_iter()
+                    .chain(wrong)
+                {
                     if !checked.diagnostics.contains(&fault) {
                         checked.diagnostics.push(fault);
                     }

@@ -19,6 +19,7 @@ use runtime::clock::SystemClock;
 use runtime::evidence::{self, CONTROLLER, Evidence, KeySource};
 use runtime::rig::Rig;
 use scenario::bench::EmulatedBench;
+use scenario::far_ends::FarEnds;
 use scenario::folder::About;
 use scenario::report::result::LedgerSummary;
 use scenario::verdict::Verdict;
@@ -316,9 +317,10 @@ async fn far_end(
     on: On,
 ) -> Result<(Option<EmulatedBench>, Vec<(usize, bus::BusSpec)>), Problem> {
     let buses = buses_of(rig, devices);
+    let far_ends = FarEnds::of(rig, on.into())?;
     Ok(match on {
-        On::Sim => {
-            let (bench, specs) = EmulatedBench::start_real(rig, SEED).await?;
+        On::Sim | On::Mixed => {
+            let (bench, specs) = EmulatedBench::start_part(rig, &far_ends, SEED).await?;
             let specs = specs.into_iter().enumerate();
             (
                 Some(bench),

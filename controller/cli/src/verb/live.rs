@@ -12,6 +12,7 @@ use model::Clock as _;
 use runtime::clock::SystemClock;
 use runtime::rig::Rig;
 use runtime::web::{Tls, Tokens};
+use scenario::far_ends;
 use scenario::folder::About;
 use scenario::live::{LiveOptions, Ready};
 use scenario::report::result::RunResult;
@@ -48,15 +49,24 @@ pub enum On {
     Sim,
     /// The devices of the bench.
     Bench,
+    /// Those of the buses that `[bench] real` of the rig names; the others are emulated.
+    Mixed,
+}
+
+impl From<On> for far_ends::On {
+    fn from(on: On) -> Self {
+        match on {
+            On::Sim => Self::Sim,
+            On::Bench => Self::Bench,
+            On::Mixed => Self::Mixed,
+        }
+    }
 }
 
 impl On {
     /// The word in results.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Sim => "sim",
-            Self::Bench => "bench",
-        }
+        far_ends::On::from(self).word()
     }
 }
 
@@ -142,10 +152,10 @@ pub fn run(arguments: &LiveArguments, kind: Kind, terminal: &Terminal) -> Outcom
             "say how much time of the bench shall pass, such as `--for 10min`",
         )));
     }
-    if arguments.speed == Speed::Max && kind.on == On::Bench {
+    if arguments.speed == Speed::Max && kind.on != On::Sim {
         return Err(Problem::usage(usage(
             "C002",
-            "a real bench has no virtual time",
+            "a bench with hardware has no virtual time",
             "add `--on sim`, or leave out `--speed max`",
         )));
     }
@@ -215,7 +225,7 @@ fn start(
     let tells = kind.tells;
     let options = LiveOptions {
         rig,
-        emulated: kind.on == On::Sim,
+        on: kind.on.into(),
         virtual_time: is_virtual,
         seed: attempt.about.seed,
         run_dir: attempt.dir.clone(),

@@ -67,7 +67,7 @@ pub struct Arguments {
     /// Only the I-th of N parts, from 1.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<(usize, usize)>,
-    /// Real time, or as fast as the machine can [default: max on sim, 1 on bench].
+    /// Real time, or as fast as the machine can [default: max on sim, else 1].
     #[arg(long, value_enum)]
     speed: Option<Speed>,
     /// Serve a page that shows the scenario under way; it needs real time (`--speed 1`).
@@ -86,7 +86,8 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = super::live::time)]
     wait: Option<Duration>,
     /// On hardware: a command of the shell that switches the bench off and on, and returns when it is up
-    /// again; run once, when the bench was not there, and the scenario after it once more.
+    /// again; run once, when the bench was not there, and the scenario after it once more [default: what
+    /// the rig says in `[bench] recover`].
     #[arg(long, value_name = "COMMAND")]
     recover: Option<String>,
     /// Layout of the report: dispatch-transition, hil-commissioning, der-conformance, or a file
@@ -119,19 +120,19 @@ fn shard(text: &str) -> Result<(usize, usize), String> {
 pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     let speed = arguments.speed.unwrap_or(match arguments.on {
         On::Sim => Speed::Max,
-        On::Bench => Speed::Real,
+        On::Bench | On::Mixed => Speed::Real,
     });
     if arguments.on == On::Sim && (arguments.wait.is_some() || arguments.recover.is_some()) {
         return Err(Problem::usage(usage(
             "C001",
             "an emulated bench is nobody else's, and needs no recovering",
-            "use `--on bench`, or leave out `--wait` and `--recover`",
+            "use `--on bench` or `--on mixed`, or leave out `--wait` and `--recover`",
         )));
     }
-    if speed == Speed::Max && arguments.on == On::Bench {
+    if speed == Speed::Max && arguments.on != On::Sim {
         return Err(Problem::usage(usage(
             "C002",
-            "a real bench has no virtual time",
+            "a bench with hardware has no virtual time",
             "use `--on sim`, or leave out `--speed max`",
         )));
     }
@@ -267,8 +268,7 @@ fn start(
         attempt.conclude(Verdict::NothingSelected, &why, |_| ())?;
         return Err(nothing_selected(why));
     }
-    let emulated = arguments.on == On::Sim;
-    let misfits = fit::faults(&chosen, arguments.rig.as_deref(), emulated);
+    let misfits = fit::faults(&chosen, arguments.rig.as_deref(), arguments.on.into());
     if !misfits.is_empty() {
         return Err(Problem::from(misfits));
     }
@@ -279,7 +279,7 @@ fn start(
         TestOptions {
             scenarios: chosen,
             rig: arguments.rig.clone(),
-            emulated,
+            on: arguments.on.into(),
             virtual_time: speed == Speed::Max,
             seed: arguments.seed,
             repeat: arguments.repeat,

@@ -294,6 +294,22 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`gridrig init` makes what is missing in a folder of keys and overwrites nothing. It cannot write there, a name for the certificate is none, or a certificate is there without its key.",
     ),
     (
+        "R140",
+        "The power cycle of a bench (`[bench] recover`) is a list: the program that switches it off and on again and returns when it is up, and its arguments. No shell reads it. A program with a slash in its name lies beside the rig. `recover_within` is the time that it has.",
+    ),
+    (
+        "R141",
+        "`[bench] real` names the buses whose far ends are hardware when a run is half emulated (`--on mixed`). A wire is real or emulated as a whole: a device is real where its bus is. For real and emulated plugs at one time a rig has two buses of MQTT, one of them at the real broker.",
+    ),
+    (
+        "R142",
+        "What hangs together in the emulated plant cannot be half real: an emulated battery needs its emulated inverter, an emulated meter what it looks at, and a switch of the emulated network is moved by an emulated breaker. Name the buses of both in `[bench] real`, or of none.",
+    ),
+    (
+        "R143",
+        "A run is half emulated (`--on mixed`) where the rig says which half is real: `[bench] real` names at least one bus, and not all of them. Where all are real that is `--on bench`, where none is, `--on sim`.",
+    ),
+    (
         "R155",
         "A contract of the market is between two participants of `[market.participant]`, or one of them and the `utility`.",
     ),

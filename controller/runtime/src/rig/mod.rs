@@ -11,6 +11,7 @@ mod checks;
 mod codes;
 mod devices;
 mod emulated;
+mod hardware;
 mod interlocks;
 mod ledger;
 mod network;
@@ -35,6 +36,7 @@ use quantities::{
 
 pub use codes::EXPLANATIONS;
 pub use emulated::Physics;
+pub use hardware::{Hardware, POWER_CYCLE_WITHIN, PowerCycle};
 pub use ledger::SharedLedger;
 pub use parse::{load, load_mutant, load_text};
 pub use trade::{ContractOfRig, DataOfRig, Regulation};
@@ -69,6 +71,8 @@ pub struct Rig {
     pub alarms: Vec<crate::alarm::AlarmSpec>,
     /// What the emulated bench is told.
     pub emulate: Emulation,
+    /// What the hardware is like: which of it a mixed bench has, and how it is brought back.
+    pub hardware: Hardware,
     /// Faults that do not forbid the rig.
     pub warnings: Vec<Diagnostic>,
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use document::{Actor, Diagnostic, Document, Severity, Source, Table};
 
 use super::{
-    Rig, alarms, bench, buses, checks, devices, interlocks, ledger, network, sections, services,
-    telemetry, trade,
+    Rig, alarms, bench, buses, checks, devices, hardware, interlocks, ledger, network, sections,
+    services, telemetry, trade,
 };
 
 /// Most files in a chain of `inherit`. Chosen: 8, deeper nobody can follow.
@@ -141,6 +141,7 @@ const SECTIONS: &[&str] = &[
     "emulate",
     "plant",
     "network",
+    "bench",
 ];
 
 fn finish_root(document: &Document) {
@@ -236,6 +237,7 @@ impl<'a> Reader<'a> {
         checks::check_devices(&buses, &devices, &emulate);
         let site = site?;
         emulate.network = network::network(self, &devices, &site);
+        let hardware = hardware::hardware(self, &buses, &devices, &emulate);
         let sinks = telemetry::sinks(self);
         let (safety, safe_opens_breaker) = sections::safety(self, &devices);
         let sold = services::services(self, &devices, &site);
@@ -270,6 +272,7 @@ impl<'a> Reader<'a> {
             buses,
             devices: devices.into_iter().map(|(d, _)| d).collect(),
             emulate,
+            hardware,
             warnings: Vec::new(),
         };
         ledger::check(self, &rig);

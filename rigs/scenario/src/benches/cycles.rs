@@ -20,6 +20,7 @@ use super::cadence::quantile;
 use super::field::Field;
 use super::virtual_time::{RunFolder, SEED, told};
 use super::{BenchError, at_most, rounded, usage};
+use crate::far_ends::FarEnds;
 use crate::live::{in_runtime, open_buses, time};
 
 /// 49 inverters and the meter at the point of common coupling.
@@ -129,7 +130,9 @@ async fn run(folder: &RunFolder, watch: Watch, run_for: Duration) -> Result<Ende
     let rig = FIELD.load(folder)?;
     let (time, _) = time(false).map_err(failed)?;
     // The devices end with what holds them.
-    let (_devices, buses) = open_buses(&rig, true, false, SEED).await.map_err(failed)?;
+    let (_devices, buses) = open_buses(&rig, &FarEnds::emulated(&rig), false, SEED)
+        .await
+        .map_err(failed)?;
     let options = Options {
         rig,
         buses,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::field::Field;
 use super::virtual_time::{RunFolder, SEED, told};
 use super::{BenchError, at_least, plant, rounded, usage};
+use crate::far_ends::On;
 use crate::live::{self, LiveOptions};
 use crate::verdict::Verdict;
 
@@ -35,7 +36,7 @@ pub fn measure(seconds: u64) -> Result<Value, BenchError> {
     let rig = field.load(&folder)?;
     let options = LiveOptions {
         rig,
-        emulated: true,
+        on: On::Sim,
         virtual_time: true,
         seed: SEED,
         run_dir: folder.inside("run")?,

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{BenchError, rounded, usage};
 use crate::demo;
+use crate::far_ends::On;
 use crate::live::{self, LiveOptions};
 use crate::verdict::Verdict;
 
@@ -57,7 +58,7 @@ pub(super) fn demo_run(
         .map_err(|faults| BenchError::Run(told(&faults)))?;
     Ok(LiveOptions {
         rig: Arc::new(rig),
-        emulated: true,
+        on: On::Sim,
         virtual_time,
         seed: SEED,
         run_dir: folder.0.clone(),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::result::Halves;
+
 /// What a run was made with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -20,6 +22,9 @@ pub struct Environment {
     /// The same for each rig that scenarios ran on, by its file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rigs: BTreeMap<String, String>,
+    /// What was real and what was emulated on a bench that was half real, by the file of its rig.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub halves: BTreeMap<String, Halves>,
     /// Seed of everything random.
     pub seed: u64,
     /// Offset of the clock from its reference in milliseconds; `None` = not known.

@@ -155,6 +155,12 @@ pub struct ScenarioResult {
     /// Hash of that rig, hexadecimal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub rig_hash: String,
+    /// What was real and what was emulated; `None` where all of it was the one or the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halves: Option<Halves>,
+    /// What each of its devices calls its firmware, or [`NOT_TOLD`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub firmware: BTreeMap<String, String>,
     /// Its ledger; `None` when it never began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<LedgerSummary>,
@@ -164,6 +170,18 @@ pub struct ScenarioResult {
     /// How devices fell back whose plug was pulled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<FallbackTime>,
+}
+
+/// What stands for a firmware of which nothing was heard.
+pub const NOT_TOLD: &str = "not told";
+
+/// The devices of a bench that is half real.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halves {
+    /// Those that were asked at their real addresses.
+    pub real: Vec<String>,
+    /// Those that were emulated.
+    pub emulated: Vec<String>,
 }
 
 impl ScenarioResult {
@@ -200,6 +218,8 @@ impl ScenarioResult {
             checks,
             rig: String::new(),
             rig_hash: String::new(),
+            halves: None,
+            firmware: BTreeMap::new(),
             ledger: None,
             safe_end: Vec::new(),
             fallbacks: Vec::new(),

@@ -6,7 +6,7 @@ use super::footer::footer;
 use super::html::{
     allowed, changed, evidence, facts, facts_of, head, headline, page, repeated, section, value,
 };
-use super::result::{RunResult, ScenarioResult};
+use super::result::{NOT_TOLD, RunResult, ScenarioResult};
 use super::template::{COLUMNS, Column, Section, Template};
 use super::{escape, number};
 use crate::check::CheckResult;
@@ -84,7 +84,9 @@ fn filled_in(template: &Template, environment: &Environment) -> String {
             escape(what)
         )
     });
-    let firmware = environment.firmware.iter().map(|(device, version)| {
+    let told = environment.firmware.iter();
+    let told = told.filter(|(_, version)| *version != NOT_TOLD);
+    let firmware = told.map(|(device, version)| {
         format!(
             "<tr><th scope=\"row\">Firmware of {}</th><td>{}</td></tr>",
             escape(device),
