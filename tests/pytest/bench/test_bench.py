@@ -3,6 +3,8 @@
 Without one all of them are skipped. `tests/run` gives them one.
 """
 
+import os
+
 import pytest
 
 
@@ -37,6 +39,6 @@ def test_a_bench_is_had_by_one_test_at_a_time(rig):
     assert state["cycle"]["armed"]
     from pytest_gridrig import Daemon, Refused
 
-    stranger = Daemon(rig._daemon.api, rig._daemon._token, "a stranger")
+    stranger = Daemon(rig._daemon.api, rig._daemon._token, "a stranger", os.environ.get("GRIDRIG_CA"))
     with pytest.raises(Refused, match="locked"):
         stranger.command("/api/v1/hold", {"device": "ess1", "setpoint": {"p_w": 1}})

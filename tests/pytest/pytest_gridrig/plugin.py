@@ -16,13 +16,19 @@ def pytest_addoption(parser):
         "--gridrig",
         metavar="URL",
         default=os.environ.get("GRIDRIG_API"),
-        help="where the daemon is, such as http://127.0.0.1:7070 [$GRIDRIG_API]; without it tests of a bench are skipped",
+        help="where the daemon is, such as http://127.0.0.1:7070 or https://bench.lab:7070 [$GRIDRIG_API]; without it tests of a bench are skipped",
     )
     group.addoption(
         "--gridrig-token-env",
         metavar="NAME",
         default="GRIDRIG_TOKEN",
         help="environment variable with the token that the daemon wants for commands",
+    )
+    group.addoption(
+        "--gridrig-ca",
+        metavar="FILE",
+        default=os.environ.get("GRIDRIG_CA"),
+        help="the authority that vouches for a daemon at https://, such as keys/ca.pem [$GRIDRIG_CA, else the system's]",
     )
     group.addoption(
         "--gridrig-lease",
@@ -46,7 +52,10 @@ def rig(request):
     if not api:
         pytest.skip("no bench: name the daemon with --gridrig URL or GRIDRIG_API")
     token = os.environ.get(request.config.getoption("gridrig_token_env"))
-    daemon = Daemon(api, token, own_name())
+    try:
+        daemon = Daemon(api, token, own_name(), request.config.getoption("gridrig_ca"))
+    except ValueError as wrong:
+        raise NotReady(str(wrong)) from None
     lease = Lease(daemon, request.config.getoption("gridrig_lease"))
     try:
         lease.take()

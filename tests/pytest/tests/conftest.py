@@ -20,6 +20,7 @@ class Paper:
         self.refuse = {}
         self.asked = []
         self.readings = {}
+        self.passes = []
 
     def state(self):
         return {"cycle": {"t_s": self.t_s, "armed": self.armed, "mode": self.mode}}
@@ -68,6 +69,7 @@ def paper():
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             parts = urllib.parse.urlsplit(self.path)
+            paper.passes.append(self.headers.get("Authorization"))
             found = paper.get(parts.path, dict(urllib.parse.parse_qsl(parts.query)))
             self._answer(404 if found is None else 200, found or {"code": "not_found", "message": "?", "help": ""})
 

@@ -49,7 +49,7 @@ def test_whoever_lost_the_bench_is_told_at_the_next_command(paper):
 def test_a_daemon_that_is_gone_is_told_with_what_to_do():
     with pytest.raises(Unreachable, match="gridrig run"):
         Daemon("http://127.0.0.1:9").read("/api/v1/state")
-    for bad in ["https://127.0.0.1:7070", "127.0.0.1:7070", "http://"]:
+    for bad in ["ftp://127.0.0.1:7070", "127.0.0.1:7070", "http://"]:
         with pytest.raises(ValueError, match="write it like"):
             Daemon(bad)
 

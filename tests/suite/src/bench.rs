@@ -1,6 +1,7 @@
 //! Our own controller as a process, on whatever bench a test gives it, and what its page says.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -131,13 +132,27 @@ impl Controller {
     /// When it does not start.
     #[must_use]
     pub fn beyond_this_machine(keys: &Path, run_dir: &Path) -> Self {
-        let command = gridrig()
-            .with(["demo", "--listen", "0.0.0.0:0", "--tls"])
+        Self::start_beyond(gridrig().with(["demo"]), keys, run_dir)
+    }
+
+    /// Runs the emulated bench of a rig there; it only looks until somebody arms it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn read_only_beyond(rig: &Path, keys: &Path, run_dir: &Path) -> Self {
+        let command = gridrig().with(["run", "--on", "sim"]).with([rig]);
+        Self::start_beyond(command, keys, run_dir)
+    }
+
+    fn start_beyond(command: Command, keys: &Path, run_dir: &Path) -> Self {
+        let command = command
+            .with(["--listen", "0.0.0.0:0", "--tls"])
             .with([keys])
             .with([Path::new("--tokens"), &keys.join("tokens.toml")])
             .with([Path::new("--out"), run_dir]);
         let mut running = Running::start(command);
-        let told = running.told("open https://");
+        let told = running.told(" https://");
         let address = told
             .split("https://")
             .nth(1)

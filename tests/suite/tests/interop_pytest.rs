@@ -3,13 +3,13 @@
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use suite::bench::{Controller, TOKEN};
-use suite::process::{Running, WithArguments, output, python_of};
+use suite::process::{Running, WithArguments, gridrig, output, python_of};
 use suite::{PATIENCE, folder, http, root, wait_for};
 
 /// The quiet bench, with a breaker, a storage and plugs.
@@ -90,6 +90,69 @@ fn tests_in_python_command_a_running_bench_and_leave_it_at_rest() {
     assert!(power.is_some_and(|p| p.abs() < 60.0), "{power:?}");
     let lock = http::get(bench.page, "/api/v1/lock").json();
     assert_eq!(lock["holder"], Value::Null);
+    let _run = bench.end();
+}
+
+/// The secret of a role in a tokens file.
+fn secret(keys: &Path, role: &str) -> String {
+    let text = std::fs::read_to_string(keys.join("tokens.toml")).expect("init makes tokens");
+    let table = text
+        .split("[token.")
+        .find(|table| table.contains(&format!("\"{role}\"")));
+    let secret = table.and_then(|table| table.split("secret = \"").nth(1)?.split('"').next());
+    secret.expect("each role has a token").to_owned()
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn a_bench_that_others_reach_is_asked_over_tls_and_believed_by_its_authority_alone() {
+    let folder = folder();
+    let keys = folder.path().join("keys");
+    let made = output(gridrig().with(["init"]).with([&keys]));
+    assert!(made.status.success(), "{made:?}");
+    let rig = root().join(RIG);
+    let bench = Controller::read_only_beyond(&rig, &keys, &folder.path().join("run"));
+    let api = format!("https://127.0.0.1:{}", bench.page);
+    let (arm, operate) = (secret(&keys, "arm"), secret(&keys, "operate"));
+    let pytest = |token: &str, ca: Option<PathBuf>| {
+        let mut command = pytest(&[of_bridge("bench/test_bench.py")]).with(["--gridrig", &api]);
+        command.env("GRIDRIG_TOKEN", token);
+        match ca {
+            Some(ca) => command.env("GRIDRIG_CA", ca),
+            None => command.env_remove("GRIDRIG_CA"),
+        };
+        command
+    };
+    let told = closing_line(pytest(&arm, Some(keys.join("ca.pem"))));
+    assert!(told.contains("4 passed"), "{told}");
+
+    let refused = |command: Command, why: &str| {
+        let output = output(command);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            !output.status.success() && told.contains("4 errors"),
+            "{told}"
+        );
+        assert!(told.contains(why), "{why}: {told}");
+    };
+    // The system's authorities know nothing of this bench, and neither does another bench's.
+    refused(pytest(&arm, None), "nobody vouches for the daemon");
+    let others = folder.path().join("others");
+    assert!(
+        output(gridrig().with(["init"]).with([&others]))
+            .status
+            .success()
+    );
+    refused(
+        pytest(&arm, Some(others.join("ca.pem"))),
+        "nobody vouches for the daemon",
+    );
+    // Who may operate may not arm, and a stranger may not even look.
+    refused(pytest(&operate, Some(keys.join("ca.pem"))), "403");
+    refused(
+        pytest("not-a-token-of-this-bench", Some(keys.join("ca.pem"))),
+        "wrong_token",
+    );
     let _run = bench.end();
 }
 
