@@ -93,6 +93,59 @@ fn tests_in_python_command_a_running_bench_and_leave_it_at_rest() {
     let _run = bench.end();
 }
 
+#[test]
+#[ignore = "needs peers"]
+fn a_foreign_validator_finds_nothing_in_junit_but_what_is_written_on_purpose() {
+    let folder = folder();
+    let scenario = |name: &str, rest: &str| {
+        let path = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, format!("name = \"<{name}> & \\\"more\\\"\"\n{rest}"))
+            .expect("it can be written");
+        path
+    };
+    let band = |within: &str| {
+        format!(
+            "do = [{{ at = \"1s\", mark = \"t0\" }}]\ncheck = [{{ band = \"grid.f\", from = \"t0\", for = \"2s\", within = \"{within}\" }}, {{ ledger = \"complete\" }}]\n"
+        )
+    };
+    let silent = "do = [{ at = \"1s\", fault = { \"ess1.silent\" = \"on\" }, mark = \"t0\" }, { at = \"8s\", mark = \"t1\" }]\n\
+        check = [{ band = \"ess1.p\", from = \"t0+2s\", to = \"t1\", within = \"-10..10kW\" }]\n";
+    let files = [
+        scenario("pass", &band("49..51Hz")),
+        scenario("fail", &band("51..52Hz")),
+        scenario(
+            "known bad",
+            &format!("expect = \"fail\"\n{}", band("51..52Hz")),
+        ),
+        scenario(
+            "nobody",
+            "need = { genset = 7 }\ndo = []\ncheck = [{ ledger = \"complete\" }]\n",
+        ),
+        scenario("unknown", silent),
+    ];
+    let mut written = Vec::new();
+    for more in [&[][..], &["--inconclusive=skip"]] {
+        let run = folder.path().join(format!("run{}", written.len()));
+        let command = gridrig().with(["test"]).with(&files).with(more);
+        let done = output(command.with(["--out"]).with([&run]));
+        assert_eq!(done.status.code(), Some(1), "{done:?}");
+        written.push(run.join("junit.xml"));
+    }
+    let breaches = |files: &[PathBuf]| -> Vec<String> {
+        let script = root().join("tests/peers/junit_schema.py");
+        let told = output(python_of("pytest").with([script]).with(files));
+        assert!(told.status.success(), "{told:?}");
+        serde_json::from_slice(&told.stdout).expect("a list")
+    };
+    let on_purpose = "/testsuites/testsuite/testcase: Unexpected child with tag 'properties'.";
+    assert_eq!(breaches(&written), [on_purpose]);
+    // It does look: what readers would stumble over is found.
+    let whole = std::fs::read_to_string(&written[0]).expect("it was written");
+    let broken = folder.path().join("broken.xml");
+    std::fs::write(&broken, whole.replace(" failures=", " failed=")).expect("it can be written");
+    assert!(breaches(&[broken]).len() > 2);
+}
+
 /// The secret of a role in a tokens file.
 fn secret(keys: &Path, role: &str) -> String {
     let text = std::fs::read_to_string(keys.join("tokens.toml")).expect("init makes tokens");
