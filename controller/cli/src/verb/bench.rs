@@ -37,6 +37,9 @@ const BENCHES: &[Bench] = &[
     ("cycles", benches::CYCLES, |arguments| {
         timed(arguments, CYCLES_S, benches::measure_cycles)
     }),
+    ("soak", benches::SOAK, |arguments| {
+        timed(arguments, SOAK_S, benches::measure_soak)
+    }),
 ];
 
 /// Sizes of the books. Chosen: from a campus to more orders than any local market has.
@@ -49,13 +52,16 @@ const ORDERS_MAX: usize = 1_000_000;
 const OPERATIONS: usize = 2_000_000;
 
 /// Benches that run through a time that can be given.
-const TIMED: [&str; 2] = ["feeder", "cycles"];
+const TIMED: [&str; 3] = ["feeder", "cycles", "soak"];
 
 /// Time of the bench `feeder` where none is given, in seconds. Chosen: long enough that the start weighs little.
 const FEEDER_S: u64 = 120;
 
 /// Time of the bench `cycles` where none is given, in seconds. Chosen: ten minutes, by who asked for it.
 const CYCLES_S: u64 = 600;
+
+/// Time of the bench `soak` where none is given, in seconds. Chosen: a day, by who asked for it.
+const SOAK_S: u64 = 86_400;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -74,7 +80,7 @@ pub struct Arguments {
     /// Broker of the bench `mqtt`; without it, a mosquitto is started.
     #[arg(long, value_name = "HOST:PORT")]
     broker: Option<String>,
-    /// Time that the bench `cycles` or `feeder` runs through.
+    /// Time that the bench `cycles`, `feeder` or `soak` runs through.
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
     /// Plays a part in a bench: what must not be counted runs in a process of its own.

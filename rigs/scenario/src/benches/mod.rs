@@ -29,6 +29,7 @@ mod plant;
 mod report;
 mod server;
 mod silent;
+mod soak;
 mod telemetry;
 mod unit;
 mod usage;
@@ -42,6 +43,7 @@ pub use feeder::measure as measure_feeder;
 pub use ledger_nodes::measure as measure_ledger_nodes;
 pub use ledger_verify::{ENTRIES as LEDGER_ENTRIES, measure as measure_ledger_verify};
 pub use mqtt::measure as measure_mqtt;
+pub use soak::measure as measure_soak;
 
 /// Why a bench could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +191,9 @@ pub const FEEDER: &str =
 /// The bench `cycles` in a line; it is not among [`BENCHES`], as it can be given a time.
 pub const CYCLES: &str =
     "how late control cycles begin with 50 devices and all cores busy (ten minutes of real time)";
+
+/// The bench `soak` in a line; it is not among [`BENCHES`], as it can be given a time.
+pub const SOAK: &str = "whether memory stays flat in a day of virtual time (ten minutes of a core)";
 
 /// A number as a reader can use it: three decimals.
 fn rounded(value: f64) -> f64 {
