@@ -26,7 +26,8 @@ fn files(below: &str, into: &mut Vec<PathBuf>) {
     into.sort();
 }
 
-fn mutants() -> Vec<Scenario> {
+/// Every scenario of the pack that has to fail: mutants, and those that are known to be bad as a whole.
+fn wrong_on_purpose() -> Vec<Scenario> {
     let mut all_files = Vec::new();
     files("", &mut all_files);
     let mut all = Vec::new();
@@ -34,9 +35,18 @@ fn mutants() -> Vec<Scenario> {
         let text = std::fs::read_to_string(&path).expect("readable");
         let source: Arc<Source> = Source::new(path.display().to_string(), text);
         let loaded = read(source).expect("the scenario is right");
-        all.extend(loaded.scenarios.into_iter().filter(|s| s.mutant.is_some()));
+        let wrong = loaded
+            .scenarios
+            .into_iter()
+            .filter(|s| s.expect == Expect::Fail);
+        all.extend(wrong);
     }
     all
+}
+
+fn mutants() -> Vec<Scenario> {
+    let wrong = wrong_on_purpose().into_iter();
+    wrong.filter(|s| s.mutant.is_some()).collect()
 }
 
 #[test]
@@ -104,6 +114,86 @@ fn every_defect_of_a_controller_is_caught_by_a_scenario_and_stands_in_the_refere
         .filter(|row| !reference.contains(*row))
         .collect();
     assert!(missing.is_empty(), "the table lacks {missing:#?}");
+}
+
+/// The page of the kit: whatever is wrong on purpose, beside the scenario that has to catch it.
+fn page_of_the_kit() -> String {
+    let all = wrong_on_purpose();
+    let below = |scenario: &Scenario| {
+        let (_, below) = scenario
+            .file
+            .split_once("tests/scenarios/")
+            .expect("it is of the pack");
+        below.to_owned()
+    };
+    // A combination of a matrix is the same mutant once more.
+    let rows_of = |takes: &dyn Fn(&Scenario) -> Option<String>| -> BTreeSet<(String, String)> {
+        let rows = all.iter().filter_map(|s| Some((below(s), takes(s)?)));
+        rows.collect()
+    };
+    let devices = rows_of(&|s| match &s.mutant {
+        Some(Mutant::Device { device, der }) => Some(format!("`{device}`: `{}`", der.trim())),
+        _ => None,
+    });
+    let controllers = rows_of(&|s| match &s.mutant {
+        Some(Mutant::Controller(defect)) => {
+            let name = runtime::Defect::ALL
+                .iter()
+                .find(|(_, known)| known == defect);
+            let name = name.map_or("?", |(name, _)| name);
+            Some(format!("`{name}`: {}", defect.words()))
+        }
+        _ => None,
+    });
+    let benches = rows_of(&|s| {
+        s.mutant
+            .is_none()
+            .then(|| s.name.replace("Known bad: ", ""))
+    });
+    let table = |what: &str, rows: &BTreeSet<(String, String)>| {
+        let lines: Vec<String> = rows
+            .iter()
+            .map(|(file, wrong)| format!("| {wrong} | [{file}]({file}) |\n"))
+            .collect();
+        format!(
+            "| {what} | has to be caught by |\n| --- | --- |\n{}",
+            lines.concat()
+        )
+    };
+    let runs = all.len();
+    format!(
+        "# The qualification kit\n\n\
+         Made from the scenarios by `UPDATE=1 cargo test -p scenario --test mutants`; do not edit.\n\n\
+         A suite is worth what it catches. {} devices, {} controllers and {} benches are wrong on purpose, in {runs} runs with the\n\
+         combinations of their scenarios. Each of these runs passes only if a check fails, so a mutant that is not caught fails the pack\n\
+         (exit code 1), and a pack that passes has caught all of them:\n\
+         ```sh\n\
+         gridrig test tests/scenarios --tag mutants --speed max    # devices and controllers\n\
+         gridrig test tests/scenarios/faults -k known --speed max  # benches and links\n\
+         ```\n\
+         Not caught: none. Whoever adds one that the suite cannot catch yet writes no scenario for it, and names it here.\n\n\
+         ## Devices\n\n{}\n## Controllers\n\n{}\n## Benches and links\n\n{}",
+        devices.len(),
+        controllers.len(),
+        benches.len(),
+        table("wrong device", &devices),
+        table("wrong controller", &controllers),
+        table("what is wrong", &benches),
+    )
+}
+
+#[test]
+fn the_page_of_the_kit_names_whatever_is_wrong_beside_what_has_to_catch_it() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios/QUALIFICATION.md");
+    let made = page_of_the_kit();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &made).expect("the page can be written");
+    }
+    let page = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        page, made,
+        "run `UPDATE=1 cargo test -p scenario --test mutants`"
+    );
 }
 
 #[test]
