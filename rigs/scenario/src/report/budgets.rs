@@ -254,6 +254,10 @@ worse  = "up"
 scenario = "FFR"
 check    = "band"
 by       = "20W"
+[[budget]]
+scenario = "FFR"
+check    = "t90"
+by       = "10ms"
 "#;
 
     #[test]
@@ -275,6 +279,9 @@ by       = "20W"
             ("droop", "t90 bat1.p", 2.0, 0.1, "s", false),
             ("FFR step", "bat1.p", 2000.0, 1981.0, "W", false),
             ("FFR step", "bat1.p", 2000.0, 2021.0, "W", true),
+            // Two fit, and the later one is the narrower.
+            ("FFR step", "t90 bat1.p", 0.2, 0.209, "s", false),
+            ("FFR step", "t90 bat1.p", 0.2, 0.22, "s", true),
             // An amount of another unit allows nothing.
             ("FFR step", "band bat1.f", 50.0, 50.1, "Hz", true),
         ];
