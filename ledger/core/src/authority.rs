@@ -100,6 +100,12 @@ impl Authorities {
         }
     }
 
+    /// Sets what was known of a device, where it was kept beside the log.
+    pub fn recall(&mut self, device: String, authority: Authority) {
+        self.by_device.insert(device, authority);
+        self.changes += 1;
+    }
+
     /// Takes note of a command or a grant that stands in the log.
     pub fn note(&mut self, payload: &Payload) {
         let (device, authority) = match payload {

@@ -42,10 +42,12 @@ pub enum Tag {
     Head,
     /// A change of the configuration.
     Epoch,
+    /// A block of the index beside a log, which never leaves its node.
+    Index,
 }
 
 /// The tag texts, in the order of [`Tag`]. The number is the format version.
-const TAG_TEXTS: [&str; 10] = [
+const TAG_TEXTS: [&str; 11] = [
     "gridrig/universe/1",
     "gridrig/addr/1",
     "gridrig/name/1",
@@ -56,6 +58,7 @@ const TAG_TEXTS: [&str; 10] = [
     "gridrig/inner/1",
     "gridrig/head/1",
     "gridrig/epoch/1",
+    "gridrig/index/1",
 ];
 
 impl Tag {

@@ -41,6 +41,21 @@ impl Frontier {
         }
     }
 
+    /// The tree of `size` leaves with these peaks, as [`Frontier::peaks`] gave
+    /// them; `None` when a tree of that size has another number of them.
+    pub fn of_peaks(universe: UniverseId, size: u64, peaks: Vec<Digest32>) -> Option<Frontier> {
+        (peaks.len() == size.count_ones() as usize).then_some(Frontier {
+            universe,
+            size,
+            peaks,
+        })
+    }
+
+    /// Roots of the perfect subtrees, the largest first.
+    pub fn peaks(&self) -> &[Digest32] {
+        &self.peaks
+    }
+
     /// Appends a leaf, given by its hash.
     pub fn push(&mut self, leaf: Digest32) {
         let mut hash = leaf;

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ledger_core::{AtomId, Level};
-use ledger_node::{AtomDraft, writer::Reply};
+use ledger_node::{AtomDraft, StorageError, writer::Reply};
 use ledger_replica::Message;
 
 /// Most bytes of messages that wait from one peer.
@@ -39,6 +39,8 @@ pub(crate) struct Waiting {
     pub submissions: VecDeque<Submission>,
     pub questions: Vec<Question>,
     pub greet: BTreeSet<usize>,
+    /// Logs that have turned out to be damaged, by the place of their node.
+    pub damaged: Vec<(usize, StorageError)>,
     pub must_end: bool,
 }
 
@@ -54,6 +56,7 @@ pub(crate) struct Work {
     pub submissions: Vec<Submission>,
     pub questions: Vec<Question>,
     pub greet: BTreeSet<usize>,
+    pub damaged: Vec<(usize, StorageError)>,
     pub must_end: bool,
 }
 
@@ -107,6 +110,11 @@ impl Inbox {
         Ok(())
     }
 
+    /// Whether the node is to end.
+    pub(crate) fn must_end(&self) -> bool {
+        self.locked().must_end
+    }
+
     /// Changes something else that waits.
     pub(crate) fn tell(&self, change: impl FnOnce(&mut Waiting)) {
         change(&mut self.locked());
@@ -120,6 +128,7 @@ impl Inbox {
                 && waiting.submissions.is_empty()
                 && waiting.questions.is_empty()
                 && waiting.greet.is_empty()
+                && waiting.damaged.is_empty()
                 && waiting.peers.iter().all(|(queue, _)| queue.is_empty())
         };
         let (mut waiting, _) = self
@@ -141,6 +150,7 @@ impl Inbox {
             submissions: waiting.submissions.drain(..).collect(),
             questions: std::mem::take(&mut waiting.questions),
             greet: std::mem::take(&mut waiting.greet),
+            damaged: std::mem::take(&mut waiting.damaged),
             must_end: waiting.must_end,
         }
     }

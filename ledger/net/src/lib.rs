@@ -12,6 +12,7 @@ pub mod grant;
 mod inbox;
 pub mod node;
 mod peers;
+mod recheck;
 pub mod tls;
 
 pub use config::{ConfigError, EXPLANATIONS, NodeConfig};

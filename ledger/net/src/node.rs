@@ -10,13 +10,16 @@ use std::time::Duration;
 use document::Diagnostic;
 use ledger_core::{Address, AtomId, Authority, Digest32, Level, SignedHead, UniverseId};
 use ledger_node::writer::WaitError;
-use ledger_node::{AppendError, AtomDraft, Durability, FileStorage, LedgerError, Storage, Ticket};
+use ledger_node::{
+    AppendError, AtomDraft, Durability, FileStorage, LedgerError, NodeLogOptions, Storage, Ticket,
+};
 use ledger_replica::{Effect, Replica, Start, Stores};
 
 use crate::config::{NodeConfig, operator};
 use crate::files::{COPIES, FRESH, FilesError, OWN, read_keys};
 use crate::inbox::{Inbox, Question, Submission};
 use crate::peers::{Line, Switchboard, accept, dial, dials};
+use crate::recheck::{Unread, recheck_in_background};
 
 /// How long the replica's thread sleeps when nothing comes.
 /// Chosen: a fifth of the interval in which it says what it has.
@@ -211,7 +214,7 @@ impl Node {
             epochs.genesis_configuration(),
             keys,
             stores,
-            Durability::Fsync,
+            NodeLogOptions::from(Durability::Fsync).indexed(),
             start,
         )
         .map_err(|e: LedgerError| {
@@ -272,6 +275,7 @@ impl Node {
                 runtime.spawn(dial(Arc::clone(&board), node, address));
             }
         }
+        let unread = Unread::of(&replica, config);
         let status = Arc::new(Mutex::new(Status::default()));
         let mut worker = Worker {
             replica,
@@ -301,6 +305,7 @@ impl Node {
                 return Err(told("L004", what, "raise the limits"));
             }
         };
+        recheck_in_background(unread, &board);
         Ok(Node {
             id: config.epochs.id(),
             board,
@@ -428,6 +433,12 @@ impl Worker {
             }
             for node in work.greet {
                 self.replica.greet(node);
+            }
+            for (node, why) in work.damaged {
+                if node == self.board.me {
+                    self.stopped = Some(why.to_string());
+                }
+                self.replica.damaged(node, why);
             }
             for submission in work.submissions {
                 let ticket = self

@@ -25,6 +25,9 @@ pub enum StorageFault {
     Missing,
     /// There is a file already where a new log should begin.
     Exists,
+    /// What was written does not read any more: the operator replaces the device,
+    /// and lets the log be verified.
+    Damaged,
     /// Any other error.
     Other,
 }
@@ -40,6 +43,7 @@ impl StorageFault {
             StorageFault::Locked => "ledger-locked",
             StorageFault::Missing => "ledger-missing",
             StorageFault::Exists => "ledger-exists",
+            StorageFault::Damaged => "ledger-corrupt",
             StorageFault::Other => "ledger-storage",
         }
     }
@@ -85,6 +89,18 @@ impl StorageError {
             operation,
             file: file.to_owned(),
             detail,
+        }
+    }
+}
+
+impl StorageError {
+    /// What stands in a file is not what was written.
+    pub fn damaged(file: &str, detail: &str) -> StorageError {
+        StorageError {
+            fault: StorageFault::Damaged,
+            operation: "read",
+            file: file.to_owned(),
+            detail: detail.to_owned(),
         }
     }
 }

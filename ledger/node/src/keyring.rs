@@ -44,7 +44,7 @@ impl Keyring {
     }
 
     /// The node's key.
-    pub(crate) fn node_key(&self) -> &SecretKey {
+    pub fn node_key(&self) -> &SecretKey {
         &self.node.1
     }
 

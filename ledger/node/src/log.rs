@@ -1,22 +1,27 @@
-//! The log itself: create, open, append, close.
+//! The log itself: create, append, close.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use ledger_core::{
-    Address, Authorities, Directory, Entry, EpochChange, Epochs, Field as _, HeadId,
-    ParticleStates, SignedHead, Universe, UniverseId,
+    Address, Authorities, Directory, Entry, EpochChange, Epochs, Field as _, ParticleStates,
+    SignedHead, Universe, UniverseId,
 };
 
 use crate::draft::{Appended, AtomDraft, Receipt, Record};
-use crate::epochs::{read_epochs, write_epoch};
+use crate::epochs::write_epoch;
 use crate::error::{AppendError, LedgerError, Refusal, StorageError};
+use crate::index::{INDEX_ENTRIES_DEFAULT, IndexFound, IndexOptions};
 use crate::keyring::{Author, Keyring};
-use crate::segment::{Item, RawBatch, batch_bytes};
-use crate::segments::{Follower, Segments, create_file};
+use crate::segment::{Item, batch_bytes};
+use crate::segments::{Keeping, Segments, create_file};
 use crate::state::{Chain, Place};
 use crate::storage::{FileStorage, Storage};
+
+mod reading;
+
+pub use reading::Visit;
 
 /// Name of the ledger's folder inside a run folder.
 pub const LEDGER_FOLDER: &str = "ledger";
@@ -50,6 +55,9 @@ pub struct NodeLogOptions {
     pub durability: Durability,
     /// Size at which a segment is followed by a new one, in bytes.
     pub segment_bytes: u64,
+    /// Entries after which a block of the index is written, where one is kept: for
+    /// a log that is opened again. See [`crate::index`].
+    pub index_entries: Option<usize>,
 }
 
 impl From<Durability> for NodeLogOptions {
@@ -57,6 +65,31 @@ impl From<Durability> for NodeLogOptions {
         NodeLogOptions {
             durability,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
+            index_entries: None,
+        }
+    }
+}
+
+impl NodeLogOptions {
+    /// The same with an index, as for the log of a node that lasts.
+    #[must_use]
+    pub fn indexed(self) -> NodeLogOptions {
+        NodeLogOptions {
+            index_entries: Some(INDEX_ENTRIES_DEFAULT),
+            ..self
+        }
+    }
+
+    fn keeping(&self, epochs: &Epochs, keys: &Keyring) -> Keeping {
+        let key = keys.node_key();
+        let index = self.index_entries.map(|entries| IndexOptions {
+            entries,
+            key: key.clone(),
+        });
+        Keeping {
+            segment_bytes: self.segment_bytes,
+            is_shared: epochs.genesis_configuration().federation.is_some(),
+            index,
         }
     }
 }
@@ -85,60 +118,6 @@ impl std::fmt::Debug for NodeLog {
     }
 }
 
-/// What is told of each entry while a log is read back: its clock, the entry.
-pub type Visit<'a> = &'a mut dyn FnMut(&Entry);
-
-/// A log that is being read back.
-struct Reading<'a> {
-    chain: Chain,
-    particles: ParticleStates,
-    last_head: Option<(String, usize, SignedHead)>,
-    visit: Visit<'a>,
-}
-
-impl Follower for Reading<'_> {
-    fn next_clock(&self) -> u64 {
-        self.chain.next_clock()
-    }
-
-    fn last_head(&self) -> HeadId {
-        self.chain.last_head()
-    }
-
-    fn follow(&mut self, file: &str, batch: &RawBatch<'_>) -> Result<(), LedgerError> {
-        let corrupt = |offset: usize, what: String| LedgerError::Corrupt {
-            file: file.to_owned(),
-            offset: offset as u64,
-            what,
-        };
-        let id = self.chain.universe();
-        for (offset, item) in &batch.items {
-            let Item::Entry(bytes) = item else {
-                let what = "an entry of this node's own log is missing";
-                return Err(corrupt(*offset, what.to_owned()));
-            };
-            let entry = Entry::from_bytes(bytes, &id)
-                .map_err(|e| corrupt(*offset, format!("the entry: {e}")))?;
-            self.chain
-                .follow_entry(&entry, bytes, &mut self.particles)
-                .map_err(|what| corrupt(*offset, what.to_owned()))?;
-            (self.visit)(&entry);
-        }
-        self.particles.settle();
-        let head = SignedHead::from_bytes(batch.head)
-            .map_err(|e| corrupt(batch.head_at, format!("the head: {e}")))?;
-        self.chain
-            .follow_head(&head.head)
-            .map_err(|what| corrupt(batch.head_at, what.to_owned()))?;
-        if self.chain.last_head().0 != batch.head_id {
-            let what = "the end of the batch names another head";
-            return Err(corrupt(batch.head_at, what.to_owned()));
-        }
-        self.last_head = Some((file.to_owned(), batch.head_at, head));
-        Ok(())
-    }
-}
-
 impl NodeLog {
     /// Begins a new log in `run_dir/ledger`, which must not exist yet.
     ///
@@ -158,23 +137,6 @@ impl NodeLog {
         let storage =
             FileStorage::open(&folder).map_err(|e| StorageError::new("open", &name, &e))?;
         NodeLog::create_on(Box::new(storage), universe, keys, options)
-    }
-
-    /// Opens the log in `run_dir/ledger` and cuts off a torn tail.
-    ///
-    /// # Errors
-    /// Storage, another process that keeps the log, keys that are not in its
-    /// universe, or [`LedgerError::Corrupt`] with file and offset.
-    pub fn open(
-        run_dir: &Path,
-        keys: Keyring,
-        options: impl Into<NodeLogOptions>,
-    ) -> Result<NodeLog, LedgerError> {
-        let folder = run_dir.join(LEDGER_FOLDER);
-        let name = folder.display().to_string();
-        let storage =
-            FileStorage::open(&folder).map_err(|e| StorageError::new("open", &name, &e))?;
-        NodeLog::open_on(Box::new(storage), keys, options, &mut |_| {})
     }
 
     /// As [`NodeLog::create`], in an empty storage.
@@ -209,63 +171,16 @@ impl NodeLog {
         for change in epochs.changes() {
             write_epoch(&mut *storage, change)?;
         }
-        let is_shared = genesis.federation.is_some();
+        let keeping = options.keeping(epochs, &keys);
         Ok(NodeLog {
             epochs: epochs.clone(),
-            segments: Segments::create(storage, id, options.segment_bytes, is_shared)?,
+            segments: Segments::create(storage, id, chain.node(), keeping)?,
             options,
             universe: id,
             keys,
             authors,
             chain,
             particles: ParticleStates::default(),
-            stopped: None,
-        })
-    }
-
-    /// As [`NodeLog::open`], from a storage; tells `visit` every entry.
-    ///
-    /// # Errors
-    /// As [`NodeLog::open`].
-    pub fn open_on(
-        mut storage: Box<dyn Storage>,
-        keys: Keyring,
-        options: impl Into<NodeLogOptions>,
-        visit: Visit<'_>,
-    ) -> Result<NodeLog, LedgerError> {
-        let options = options.into();
-        let epochs = read_epochs(&mut *storage)?.ok_or_else(|| {
-            StorageError::new("read", UNIVERSE_FILE, &std::io::ErrorKind::NotFound.into())
-        })?;
-        let id = epochs.id();
-        let authors = keys.authors(&epochs)?;
-        let mut reading = Reading {
-            chain: empty_chain(&epochs, &keys)?,
-            particles: ParticleStates::default(),
-            last_head: None,
-            visit,
-        };
-        let is_shared = epochs.genesis_configuration().federation.is_some();
-        let segments = Segments::open(storage, id, options.segment_bytes, is_shared, &mut reading)?;
-        // One signature covers all of it: the last head is over the root of all
-        // entries and the chain of all heads.
-        if let Some((file, offset, head)) = reading.last_head {
-            head.verify(&id, &keys.node_key().public())
-                .map_err(|e| LedgerError::Corrupt {
-                    file,
-                    offset: offset as u64,
-                    what: format!("the head: {e}"),
-                })?;
-        }
-        Ok(NodeLog {
-            epochs,
-            segments,
-            options,
-            universe: id,
-            keys,
-            authors,
-            chain: reading.chain,
-            particles: reading.particles,
             stopped: None,
         })
     }
@@ -309,6 +224,18 @@ impl NodeLog {
         self.chain.committed().root
     }
 
+    /// What became of the index at opening.
+    pub fn index_found(&self) -> &IndexFound {
+        &self.segments.index_found
+    }
+
+    /// Stops the log, as it has turned out to be damaged: every later append says
+    /// why, and whoever opens it next reads all of it.
+    pub fn stop(&mut self, why: StorageError) {
+        self.segments.forget_index();
+        self.stopped = Some(why);
+    }
+
     /// Bytes of a torn tail that opening cut off. None of them was acknowledged.
     pub fn torn_bytes(&self) -> u64 {
         self.segments.torn_bytes
@@ -343,12 +270,12 @@ impl NodeLog {
     /// `bytes_max`, but at least one where there is one.
     ///
     /// # Errors
-    /// Storage.
+    /// Storage, or a batch that does not read any more.
     pub fn batches_after(
         &mut self,
         clock: u64,
         bytes_max: u64,
-    ) -> Result<Vec<Vec<u8>>, StorageError> {
+    ) -> Result<Vec<Vec<u8>>, LedgerError> {
         self.segments.after(clock, bytes_max)
     }
 
@@ -356,8 +283,8 @@ impl NodeLog {
     /// there is no such entry.
     ///
     /// # Errors
-    /// Storage.
-    pub fn atom_at(&mut self, clock: u64) -> Result<Option<ledger_core::Atom>, StorageError> {
+    /// Storage, or a batch that does not read any more.
+    pub fn atom_at(&mut self, clock: u64) -> Result<Option<ledger_core::Atom>, LedgerError> {
         let batches = self.segments.after(clock.saturating_sub(1), 0)?;
         let universe = self.universe;
         Ok(batches.first().and_then(|bytes| {
@@ -368,51 +295,6 @@ impl NodeLog {
                 Item::Leaf(_) => None,
             }
         }))
-    }
-
-    /// Takes back a batch of its own that others still have and this log has
-    /// lost: a restored backup catches up with what its node once signed.
-    ///
-    /// # Errors
-    /// Bytes that are not the next batch of this log, signed by its own key, or
-    /// storage.
-    pub fn take_back(&mut self, bytes: &[u8], visit: Visit<'_>) -> Result<(), LedgerError> {
-        let corrupt = |what: &str| LedgerError::Corrupt {
-            file: "a batch from a peer".to_owned(),
-            offset: 0,
-            what: what.to_owned(),
-        };
-        let batch =
-            crate::segment::read_batch(bytes, 0).map_err(|_| corrupt("the batch does not read"))?;
-        if batch.first_clock != self.chain.next_clock() || batch.next != bytes.len() {
-            return Err(corrupt("the batch does not follow the one before"));
-        }
-        let mut reading = Reading {
-            chain: self.chain.clone(),
-            particles: std::mem::take(&mut self.particles),
-            last_head: None,
-            visit,
-        };
-        let mark = reading.particles.mark();
-        let before = (self.chain.next_clock(), self.chain.last_head());
-        let followed = reading.follow("a batch from a peer", &batch);
-        let signed = reading.last_head.take().ok_or(()).and_then(|(_, _, head)| {
-            head.verify(&self.universe, &self.keys.node_key().public())
-                .map_err(|_| ())
-        });
-        self.particles = reading.particles;
-        if let Err(e) = followed.and(signed.map_err(|()| corrupt("the head is not ours"))) {
-            self.particles.roll_back(mark);
-            return Err(e);
-        }
-        let last_clock = reading.chain.next_clock() - 1;
-        if let Err(e) = self.segments.append(bytes, before, last_clock, true) {
-            self.stopped = Some(e.clone());
-            return Err(e.into());
-        }
-        self.particles.settle();
-        self.chain = reading.chain;
-        Ok(())
     }
 
     /// Appends all drafts as one batch, or none. When it returns, the batch is
@@ -488,7 +370,7 @@ impl NodeLog {
         if leaves.is_empty() {
             return appended;
         }
-        match self.write_batch(chain, &leaves, false, now) {
+        match self.write_batch(chain, &appended.entries, &leaves, false, now) {
             Ok((_, bytes)) => {
                 self.particles.settle();
                 appended.bytes = bytes;
@@ -558,6 +440,7 @@ impl NodeLog {
     fn write_batch(
         &mut self,
         mut chain: Chain,
+        made: &[Entry],
         entries: &[Vec<u8>],
         closed: bool,
         now_utc_ns: i64,
@@ -573,7 +456,12 @@ impl NodeLog {
         let bytes = batch_bytes(before.0, &items, &head_bytes, &chain.last_head());
         let must_sync = closed || self.options.durability == Durability::Fsync;
         let last_clock = chain.next_clock() - 1;
-        if let Err(e) = self.segments.append(&bytes, before, last_clock, must_sync) {
+        let is_indexed = self.segments.is_indexed();
+        let notes = is_indexed.then(|| chain.notes(made, head_bytes.len()));
+        let written = self
+            .segments
+            .append(&bytes, before, last_clock, must_sync, notes);
+        if let Err(e) = written {
             self.stopped = Some(e.clone());
             return Err(AppendError::Stopped(e));
         }
@@ -594,7 +482,8 @@ impl NodeLog {
         match &self.stopped {
             Some(e) => Err(AppendError::Stopped(e.clone())),
             None => {
-                let closed = self.write_batch(self.chain.clone(), &[], true, now_utc_ns);
+                let closed = self.write_batch(self.chain.clone(), &[], &[], true, now_utc_ns);
+                self.segments.finish_index();
                 closed.map(|(head, _)| head)
             }
         }

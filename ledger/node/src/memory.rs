@@ -95,6 +95,11 @@ impl Storage for MemoryStorage {
         part.map(<[u8]>::to_vec)
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
+    fn length(&mut self, name: &str) -> io::Result<u64> {
+        let disk = self.locked();
+        let file = disk.files.get(name).ok_or_else(missing)?;
+        Ok(file.bytes.len() as u64)
+    }
     fn create(&mut self, name: &str) -> io::Result<()> {
         match self.locked().files.entry(name.to_owned()) {
             Entry::Vacant(place) => {

@@ -12,15 +12,16 @@ use ledger_core::merkle::{Frontier, inclusion_proof};
 use ledger_core::vertex::Commitment;
 use ledger_core::vote::Vote;
 use ledger_core::{
-    Address, Digest32, Entry, Field as _, HeadId, PublicKey, SignedHead, Testimony, UniverseId,
-    VertexId,
+    Address, Authority, Digest32, Entry, Field as _, HeadId, PublicKey, SignedHead, Testimony,
+    UniverseId, VertexId,
 };
 use thiserror::Error;
 
 use crate::error::{LedgerError, StorageError};
+use crate::index::{self, IndexFound, IndexOptions, Noted, Notes, Recall, Row};
 use crate::log::SEGMENT_BYTES_DEFAULT;
 use crate::segment::{Item, RawBatch, batch_bytes, read_batch};
-use crate::segments::{Follower, Segments};
+use crate::segments::{Follower, Keeping, Segments};
 use crate::storage::Storage;
 
 /// Heads that are kept in memory to compare with others of the same size.
@@ -118,7 +119,8 @@ impl Heads {
 
 impl Mirror {
     /// The copy in `storage`, begun where there is none, read back otherwise;
-    /// `visit` is told every sighting with its clock.
+    /// `visit` is told what stands at each place where it is kept here, out of the
+    /// index, where there is one, or out of the copy.
     ///
     /// # Errors
     /// Storage, or a copy that does not hold: remove it, it is fetched again.
@@ -126,8 +128,14 @@ impl Mirror {
         mut storage: Box<dyn Storage>,
         universe: UniverseId,
         key: PublicKey,
-        visit: &mut dyn FnMut(u64, Sighting),
+        index: Option<IndexOptions>,
+        visit: &mut dyn FnMut(Row),
     ) -> Result<Mirror, LedgerError> {
+        let keeping = Keeping {
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            is_shared: true,
+            index,
+        };
         let mut reading = Reading {
             state: State::new(universe, key),
             heads: Heads::default(),
@@ -137,15 +145,20 @@ impl Mirror {
             .names()
             .map_err(|e| StorageError::new("list", "the copy of a log", &e))?;
         let segments = if names.is_empty() {
-            Segments::create(storage, universe, SEGMENT_BYTES_DEFAULT, true)?
+            Segments::create(storage, universe, reading.state.node, keeping)?
         } else {
-            Segments::open(storage, universe, SEGMENT_BYTES_DEFAULT, true, &mut reading)?
+            Segments::open(storage, universe, keeping, &mut reading)?
         };
         Ok(Mirror {
             segments,
             state: reading.state,
             heads: reading.heads,
         })
+    }
+
+    /// What became of the index at opening.
+    pub fn index_found(&self) -> &IndexFound {
+        &self.segments.index_found
     }
 
     /// Number of entries.
@@ -219,8 +232,10 @@ impl Mirror {
             });
         }
         let before = (size + 1, self.state.last_head);
+        let is_indexed = self.segments.is_indexed();
+        let notes = is_indexed.then(|| state.notes(&seen, batch.head.len()));
         self.segments
-            .append(bytes, before, state.frontier.size(), false)?;
+            .append(bytes, before, state.frontier.size(), false, notes)?;
         self.state = state;
         self.heads.push(head);
         Ok(seen)
@@ -230,12 +245,12 @@ impl Mirror {
     /// where there is one.
     ///
     /// # Errors
-    /// Storage.
+    /// Storage, or a batch that does not read any more.
     pub fn batches_after(
         &mut self,
         clock: u64,
         bytes_max: u64,
-    ) -> Result<Vec<Vec<u8>>, StorageError> {
+    ) -> Result<Vec<Vec<u8>>, LedgerError> {
         self.segments.after(clock, bytes_max)
     }
 
@@ -249,7 +264,7 @@ impl Mirror {
         &mut self,
         clock: u64,
         bytes_max: u64,
-    ) -> Result<(Vec<(u64, Entry)>, u64), StorageError> {
+    ) -> Result<(Vec<(u64, Entry)>, u64), LedgerError> {
         let mut entries = Vec::new();
         let mut last = clock;
         for bytes in self.segments.after(clock, bytes_max)? {
@@ -269,6 +284,27 @@ impl Mirror {
         Ok((entries, last))
     }
 
+    /// The entry at `clock`; `None` where there is none or it is kept elsewhere.
+    ///
+    /// # Errors
+    /// Storage, or a batch that does not read any more.
+    pub fn entry_at(&mut self, clock: u64) -> Result<Option<Entry>, LedgerError> {
+        let (entries, _) = self.entries_after(clock.saturating_sub(1), 0)?;
+        let mut entries = entries.into_iter();
+        Ok(entries.find(|(at, _)| *at == clock).map(|(_, entry)| entry))
+    }
+
+    /// Empties the index: the copy has turned out to be damaged, and whoever opens it
+    /// next reads all of it.
+    pub fn forget_index(&mut self) {
+        self.segments.forget_index();
+    }
+
+    /// Brings the index up to the end of the copy, at the end of its use.
+    pub fn finish(&mut self) {
+        self.segments.finish_index();
+    }
+
     /// Puts the copy on stable storage.
     ///
     /// # Errors
@@ -282,7 +318,7 @@ impl Mirror {
     ///
     /// # Errors
     /// Storage.
-    pub fn vote(&mut self, clock: u64) -> Result<Option<Testimony>, StorageError> {
+    pub fn vote(&mut self, clock: u64) -> Result<Option<Testimony>, LedgerError> {
         let batches = self.segments.after(0, u64::MAX)?;
         Ok(self.head().cloned().and_then(|head| {
             let refs: Vec<&[u8]> = batches.iter().map(Vec::as_slice).collect();
@@ -296,10 +332,7 @@ impl Mirror {
     ///
     /// # Errors
     /// Storage.
-    pub fn against(
-        &mut self,
-        bytes: &[u8],
-    ) -> Result<Option<(Testimony, Testimony)>, StorageError> {
+    pub fn against(&mut self, bytes: &[u8]) -> Result<Option<(Testimony, Testimony)>, LedgerError> {
         let Ok(batch) = read_batch(bytes, 0) else {
             return Ok(None);
         };
@@ -371,25 +404,38 @@ pub fn for_other_shards(
     is_kept: &dyn Fn(&Entry) -> bool,
 ) -> Option<Vec<u8>> {
     let batch = read_batch(bytes, 0).ok()?;
-    let leaves: Vec<Digest32> = batch
-        .items
-        .iter()
-        .map(|(_, item)| item.leaf(universe))
+    let kept = batch.items.iter().map(|(_, item)| match item {
+        Item::Entry(bytes) => match Entry::from_bytes(bytes, universe) {
+            Ok(entry) => is_kept(&entry),
+            Err(_) => true,
+        },
+        Item::Leaf(_) => true,
+    });
+    let kept: Vec<bool> = kept.collect();
+    Some(with_leaves(universe, &batch, &kept))
+}
+
+/// As [`for_other_shards`], where it is known of each entry whether it is kept.
+pub fn without_other_shards(universe: &UniverseId, bytes: &[u8], kept: &[bool]) -> Option<Vec<u8>> {
+    let batch = read_batch(bytes, 0).ok()?;
+    (batch.items.len() == kept.len()).then(|| with_leaves(universe, &batch, kept))
+}
+
+fn with_leaves(universe: &UniverseId, batch: &RawBatch<'_>, kept: &[bool]) -> Vec<u8> {
+    let items = || batch.items.iter().map(|(_, item)| *item).zip(kept);
+    let leaves: Vec<Option<Digest32>> = items()
+        .map(|(item, is_kept)| (!is_kept).then(|| item.leaf(universe)))
         .collect();
-    let items: Vec<Item<'_>> = batch
-        .items
-        .iter()
+    let items: Vec<Item<'_>> = items()
         .zip(&leaves)
-        .map(|((_, item), leaf)| match item {
-            Item::Entry(bytes) => match Entry::from_bytes(bytes, universe) {
-                Ok(entry) if !is_kept(&entry) => Item::Leaf(leaf),
-                _ => *item,
-            },
-            Item::Leaf(_) => *item,
-        })
+        .map(|((item, _), leaf)| leaf.as_ref().map_or(item, Item::Leaf))
         .collect();
-    let id = HeadId(batch.head_id);
-    Some(batch_bytes(batch.first_clock, &items, batch.head, &id))
+    batch_bytes(
+        batch.first_clock,
+        &items,
+        batch.head,
+        &HeadId(batch.head_id),
+    )
 }
 
 impl State {
@@ -406,6 +452,26 @@ impl State {
             frontier,
             last_vertex: Some(VertexId::NONE),
             last_head: HeadId::NONE,
+        }
+    }
+
+    /// What an index keeps of a batch that ends here.
+    fn notes(&self, seen: &[(u64, Sighting)], head_bytes: usize) -> Notes {
+        let noted = |(_, sighting): &(u64, Sighting)| match sighting {
+            Sighting::Entry(entry) => Noted::Entry(Row::of(entry)),
+            Sighting::Elsewhere => Noted::Elsewhere,
+        };
+        Notes {
+            seen: seen.iter().map(noted).collect(),
+            devices: vec![],
+            head_bytes,
+            state: index::State {
+                last_head: self.last_head,
+                epoch: 0,
+                hlc: 0,
+                size: self.frontier.size(),
+                peaks: self.frontier.peaks().to_vec(),
+            },
         }
     }
 
@@ -475,7 +541,7 @@ impl State {
 struct Reading<'a> {
     state: State,
     heads: Heads,
-    visit: &'a mut dyn FnMut(u64, Sighting),
+    visit: &'a mut dyn FnMut(Row),
 }
 
 impl Follower for Reading<'_> {
@@ -487,7 +553,7 @@ impl Follower for Reading<'_> {
         self.state.last_head
     }
 
-    fn follow(&mut self, file: &str, batch: &RawBatch<'_>) -> Result<(), LedgerError> {
+    fn follow(&mut self, file: &str, batch: &RawBatch<'_>) -> Result<Notes, LedgerError> {
         let corrupt = |what: String| LedgerError::Corrupt {
             file: file.to_owned(),
             offset: batch.head_at as u64,
@@ -496,9 +562,49 @@ impl Follower for Reading<'_> {
         let head = SignedHead::from_bytes(batch.head).map_err(|e| corrupt(e.to_string()))?;
         let seen = self.state.take(batch, &head);
         self.heads.push(head);
-        for (clock, sighting) in seen.map_err(|e| corrupt(e.to_string()))? {
-            (self.visit)(clock, sighting);
+        let seen = seen.map_err(|e| corrupt(e.to_string()))?;
+        let notes = self.state.notes(&seen, batch.head.len());
+        for noted in &notes.seen {
+            if let Noted::Entry(row) = noted {
+                (self.visit)(row.clone());
+            }
+        }
+        Ok(notes)
+    }
+}
+
+impl Recall for Reading<'_> {
+    fn log_key(&self) -> PublicKey {
+        self.state.key
+    }
+
+    fn heads_wanted(&self) -> usize {
+        HEADS_KEPT
+    }
+
+    fn recall(&mut self, noted: Noted) -> Result<(), &'static str> {
+        if let Noted::Entry(row) = noted {
+            (self.visit)(row);
         }
         Ok(())
+    }
+
+    fn recall_device(&mut self, _: String, _: Authority) {
+        // Who may command what is told by this node's own log.
+    }
+
+    fn resume(&mut self, frontier: Frontier, state: &index::State, heads: Vec<SignedHead>) {
+        if let Some(head) = heads.last() {
+            self.state.last_vertex = Some(head.head.last_vertex);
+            self.state.last_head = state.last_head;
+            self.state.committed = Commitment {
+                size: head.head.size,
+                root: head.head.root,
+            };
+        }
+        self.state.frontier = frontier;
+        for head in heads {
+            self.heads.push(head);
+        }
     }
 }

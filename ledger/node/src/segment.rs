@@ -17,7 +17,7 @@ const END_BYTES: usize = 40;
 const BEGIN_FRAME_BYTES: usize = FRAME_HEAD_BYTES + BEGIN_BYTES;
 
 /// Bytes of a whole `End` frame.
-const END_FRAME_BYTES: usize = FRAME_HEAD_BYTES + END_BYTES;
+pub(crate) const END_FRAME_BYTES: usize = FRAME_HEAD_BYTES + END_BYTES;
 
 /// The name of a segment file.
 pub(crate) fn segment_name(number: u64) -> String {

@@ -5,10 +5,11 @@
 
 use std::io;
 
-use ledger_core::{EpochChange, HeadId, SegmentHeader, UniverseId};
+use ledger_core::{Address, EpochChange, HeadId, SegmentHeader, UniverseId};
 
 use crate::epochs::write_epoch;
 use crate::error::{LedgerError, StorageError};
+use crate::index::{BatchRow, Index, IndexFound, IndexOptions, Notes, Recall};
 use crate::log::LEDGER_FOLDER;
 use crate::segment::{
     Fault, HeaderFound, RawBatch, header_frame, read_batch, read_header, segment_name,
@@ -17,13 +18,25 @@ use crate::segment::{
 use crate::storage::Storage;
 
 /// What goes along with the batches of a log.
-pub(crate) trait Follower {
+pub(crate) trait Follower: Recall {
     /// The clock of the next entry.
     fn next_clock(&self) -> u64;
     /// The id of the latest head.
     fn last_head(&self) -> HeadId;
-    /// Checks a batch that was read from `file` and goes along with it.
-    fn follow(&mut self, file: &str, batch: &RawBatch<'_>) -> Result<(), LedgerError>;
+    /// Checks a batch that was read from `file`, goes along with it, and gives what
+    /// an index keeps of it.
+    fn follow(&mut self, file: &str, batch: &RawBatch<'_>) -> Result<Notes, LedgerError>;
+}
+
+/// How the segments of a log are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeping {
+    /// Size at which a segment is followed by a new one, in bytes.
+    pub segment_bytes: u64,
+    /// Whether batches can be handed out again later.
+    pub is_shared: bool,
+    /// Where an index is kept beside them, how.
+    pub index: Option<IndexOptions>,
 }
 
 /// Where a batch stands.
@@ -46,52 +59,62 @@ pub(crate) struct Segments {
     places: Option<Vec<Place>>,
     /// Bytes of a torn tail that opening cut off.
     pub torn_bytes: u64,
+    index: Option<Index>,
+    /// What became of the index at opening.
+    pub index_found: IndexFound,
 }
 
 impl Segments {
-    /// Begins a log in an empty storage. With `is_shared` batches can be handed
-    /// out again later.
+    /// Begins the log of a node in an empty storage.
     pub(crate) fn create(
         mut storage: Box<dyn Storage>,
         universe: UniverseId,
-        segment_bytes: u64,
-        is_shared: bool,
+        node: Address,
+        keeping: Keeping,
     ) -> Result<Segments, StorageError> {
         let header = header_frame(&SegmentHeader::new(1, universe, 1, HeadId::NONE));
         create_file(&mut *storage, &segment_name(1), &header)?;
-        Ok(Segments {
-            storage,
-            universe,
-            segment_bytes,
-            number: 1,
-            length: header.len() as u64,
-            places: is_shared.then(Vec::new),
-            torn_bytes: 0,
-        })
+        let mut segments = Segments::new(storage, universe, node, keeping);
+        (segments.number, segments.length) = (1, header.len() as u64);
+        Ok(segments)
     }
 
-    /// Reads all batches back, cuts off a torn tail, and puts the rest on stable
-    /// storage.
+    fn new(
+        storage: Box<dyn Storage>,
+        universe: UniverseId,
+        node: Address,
+        keeping: Keeping,
+    ) -> Segments {
+        let index = keeping.index;
+        Segments {
+            storage,
+            universe,
+            segment_bytes: keeping.segment_bytes,
+            number: 0,
+            length: 0,
+            places: keeping.is_shared.then(Vec::new),
+            torn_bytes: 0,
+            index: index.map(|options| Index::new(universe, options, node)),
+            index_found: IndexFound::None,
+        }
+    }
+
+    /// Reads all batches back that the index does not have, cuts off a torn tail,
+    /// and puts the rest on stable storage.
     pub(crate) fn open(
         storage: Box<dyn Storage>,
         universe: UniverseId,
-        segment_bytes: u64,
-        is_shared: bool,
+        keeping: Keeping,
         follower: &mut dyn Follower,
     ) -> Result<Segments, LedgerError> {
-        let mut segments = Segments {
-            storage,
-            universe,
-            segment_bytes,
-            number: 0,
-            length: 0,
-            places: is_shared.then(Vec::new),
-            torn_bytes: 0,
-        };
+        let node = Address::of_key(&universe, &follower.log_key());
+        let mut segments = Segments::new(storage, universe, node, keeping);
         let numbers = segment_numbers(&mut *segments.storage)?;
-        for number in numbers.iter().copied() {
+        let (first, offset) = segments.recall(&numbers, follower)?;
+        for number in numbers.iter().copied().filter(|number| *number >= first) {
             let is_last = Some(&number) == numbers.last();
-            segments.open_one(number, is_last, follower)?;
+            let from = (number == first).then_some(offset).flatten();
+            segments.open_one(number, from, is_last, follower)?;
         }
         // A process that was killed may have left what only the system's memory
         // holds. Whatever is read back here is handed out from now on.
@@ -99,9 +122,55 @@ impl Segments {
         Ok(segments)
     }
 
+    /// Goes along with the index as far as it goes; gives the segment and, unless it
+    /// is its beginning, the offset from which the log is to be read.
+    fn recall(
+        &mut self,
+        numbers: &[u64],
+        follower: &mut dyn Follower,
+    ) -> Result<(u64, Option<u64>), LedgerError> {
+        let Some(index) = &mut self.index else {
+            return Ok((1, None));
+        };
+        let recalled = match index.read(&mut *self.storage, numbers, follower) {
+            Ok(Some(recalled)) => recalled,
+            Ok(None) => {
+                index.forget(&mut *self.storage);
+                return Ok((1, None));
+            }
+            Err(why) => {
+                index.forget(&mut *self.storage);
+                self.index_found = IndexFound::Refused { why };
+                return Ok((1, None));
+            }
+        };
+        index.go_on(&mut *self.storage, &recalled);
+        let entries = recalled.entries();
+        if let Some(places) = &mut self.places {
+            let place = |(segment, batch, last_clock): &(u64, BatchRow, u64)| Place {
+                last_clock: *last_clock,
+                segment: *segment,
+                offset: batch.offset,
+                length: batch.length,
+            };
+            places.extend(recalled.batches.iter().map(place));
+        }
+        let (segment, offset) = recalled.end;
+        self.index_found = IndexFound::Used { entries };
+        recalled
+            .tell(follower)
+            .map_err(|what| LedgerError::Corrupt {
+                file: crate::index::index_name(segment),
+                offset: 0,
+                what: format!("{what}; remove the index, and the log is read whole"),
+            })?;
+        Ok((segment, Some(offset)))
+    }
+
     fn open_one(
         &mut self,
         number: u64,
+        from: Option<u64>,
         is_last: bool,
         follower: &mut dyn Follower,
     ) -> Result<(), LedgerError> {
@@ -115,7 +184,12 @@ impl Segments {
         let (clock, head) = (follower.next_clock(), follower.last_head());
         let header = SegmentHeader::new(number, self.universe, clock, head);
         self.number = number;
-        let mut at = match read_header(&file, &bytes, &header)? {
+        // Where the index ends within a segment it has compared the header.
+        let header_found = match from {
+            Some(offset) => HeaderFound::Whole(offset as usize),
+            None => read_header(&file, &bytes, &header)?,
+        };
+        let mut at = match header_found {
             HeaderFound::Whole(at) => at,
             HeaderFound::Torn if is_last => {
                 self.torn_bytes = bytes.len() as u64;
@@ -145,9 +219,12 @@ impl Segments {
             if batch.first_clock != follower.next_clock() {
                 return Err(corrupt(at, "the batch does not follow the one before"));
             }
-            follower.follow(&file, &batch)?;
+            let notes = follower.follow(&file, &batch)?;
             let length = (batch.next - at) as u64;
             self.note(follower.next_clock() - 1, at as u64, length);
+            if let Some(index) = &mut self.index {
+                index.add(&mut *self.storage, number, (at as u64, length), notes);
+            }
             at = batch.next;
         }
         self.length = at as u64;
@@ -166,14 +243,21 @@ impl Segments {
         }
     }
 
+    /// Whether an index is kept, so that notes are wanted.
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.index.is_some()
+    }
+
     /// Appends a batch whose last entry has `last_clock`. `next_clock` and
-    /// `last_head` are those before it, for the header of a new segment.
+    /// `last_head` are those before it, for the header of a new segment; `notes` are
+    /// for the index, where one is kept.
     pub(crate) fn append(
         &mut self,
         bytes: &[u8],
         (next_clock, last_head): (u64, HeadId),
         last_clock: u64,
         must_sync: bool,
+        notes: Option<Notes>,
     ) -> Result<(), StorageError> {
         if self.length >= self.segment_bytes {
             // A finished segment is on stable storage before the next begins.
@@ -189,14 +273,34 @@ impl Segments {
         if must_sync {
             sync(&mut *self.storage, &name)?;
         }
-        self.note(last_clock, self.length, bytes.len() as u64);
-        self.length += bytes.len() as u64;
+        let place = (self.length, bytes.len() as u64);
+        self.note(last_clock, place.0, place.1);
+        // Behind the batch, and never waited for: an index that says more than the
+        // log has is refused.
+        if let (Some(index), Some(notes)) = (&mut self.index, notes) {
+            index.add(&mut *self.storage, self.number, place, notes);
+        }
+        self.length += place.1;
         Ok(())
     }
 
     /// Writes the file of an epoch beside the segments.
     pub(crate) fn write_epoch(&mut self, change: &EpochChange) -> Result<(), LedgerError> {
         write_epoch(&mut *self.storage, change)
+    }
+
+    /// Brings the index up to the end of the log, at the end of its use.
+    pub(crate) fn finish_index(&mut self) {
+        if let Some(index) = &mut self.index {
+            index.finish(&mut *self.storage);
+        }
+    }
+
+    /// Empties the index: whoever opens the log next reads all of it.
+    pub(crate) fn forget_index(&mut self) {
+        if let Some(mut index) = self.index.take() {
+            index.forget(&mut *self.storage);
+        }
     }
 
     /// Puts what was appended on stable storage.
@@ -206,12 +310,13 @@ impl Segments {
 
     /// Batches behind the entry `clock`, from the next on, in their order and
     /// as they stand in the files: at most `bytes_max`, but at least one where
-    /// there is one. Empty in a log that was not opened as shared.
+    /// there is one. Empty in a log that was not opened as shared. What does not
+    /// read any more is not handed out.
     pub(crate) fn after(
         &mut self,
         clock: u64,
         bytes_max: u64,
-    ) -> Result<Vec<Vec<u8>>, StorageError> {
+    ) -> Result<Vec<Vec<u8>>, LedgerError> {
         let places = self.places.as_deref().unwrap_or(&[]);
         let from = places.partition_point(|place| place.last_clock <= clock);
         let mut batches = Vec::new();
@@ -226,6 +331,13 @@ impl Segments {
                 .storage
                 .read_at(&name, place.offset, place.length as usize)
                 .map_err(|e| StorageError::new("read", &name, &e))?;
+            if read_batch(&bytes, 0).map_or(true, |batch| batch.next != bytes.len()) {
+                return Err(LedgerError::Corrupt {
+                    file: name,
+                    offset: place.offset,
+                    what: "a batch does not read any more".to_owned(),
+                });
+            }
             batches.push(bytes);
         }
         Ok(batches)
@@ -271,7 +383,8 @@ pub(crate) fn read_file(storage: &mut dyn Storage, name: &str) -> Result<Vec<u8>
         .map_err(|e| StorageError::new("read", name, &e))
 }
 
-fn cut(storage: &mut dyn Storage, name: &str, length: u64) -> Result<(), StorageError> {
+/// Cuts a file to a length.
+pub(crate) fn cut(storage: &mut dyn Storage, name: &str, length: u64) -> Result<(), StorageError> {
     storage
         .truncate(name, length)
         .map_err(|e| StorageError::new("truncate", name, &e))
@@ -300,6 +413,20 @@ fn write_all(storage: &mut dyn Storage, name: &str, mut bytes: &[u8]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Appends all bytes to a file, which is created where there is none.
+pub(crate) fn append_bytes(
+    storage: &mut dyn Storage,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
+    match storage.create(name) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(StorageError::new("create", name, &e)),
+    }
+    write_all(storage, name, bytes)
 }
 
 /// Appends all bytes to a file and puts them on stable storage.

@@ -11,12 +11,14 @@ use ledger_core::hlc::Hlc;
 use ledger_core::merkle::{Frontier, leaf_hash};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Atom, AtomError, AtomId, Authorities, Directory, Entry, Head, HeadId, Particle,
-    ParticleId, ParticleStates, Payload, SecretKey, SignedHead, UniverseId, Vertex, VertexId,
+    Address, Atom, AtomError, AtomId, Authorities, Authority, Directory, Entry, Head, HeadId,
+    Particle, ParticleId, ParticleStates, Payload, SecretKey, SignedHead, UniverseId, Vertex,
+    VertexId,
 };
 
 use crate::draft::AtomDraft;
 use crate::error::Refusal;
+use crate::index::{Noted, Notes, Row, State, device_of};
 use crate::keyring::Author;
 
 /// An author's place: number and id of the latest atom.
@@ -79,6 +81,61 @@ impl Chain {
         }
     }
 
+    /// What an index keeps of the state, once a head is over it.
+    pub(crate) fn state(&self) -> State {
+        State {
+            last_head: self.last_head,
+            epoch: self.epoch,
+            hlc: self.hlc.0,
+            size: self.frontier.size(),
+            peaks: self.frontier.peaks().to_vec(),
+        }
+    }
+
+    /// What an index keeps of a batch that ends here.
+    pub(crate) fn notes(&self, entries: &[Entry], head_bytes: usize) -> Notes {
+        let devices = entries
+            .iter()
+            .filter_map(|entry| device_of(&entry.atom.body().payload));
+        let devices: std::collections::BTreeSet<&String> = devices.collect();
+        let holder = |device: &String| Some((device.clone(), self.authorities.of(device)?));
+        Notes {
+            seen: entries
+                .iter()
+                .map(|entry| Noted::Entry(Row::of(entry)))
+                .collect(),
+            devices: devices.into_iter().filter_map(holder).collect(),
+            head_bytes,
+            state: self.state(),
+        }
+    }
+
+    /// Takes what an index has of an entry.
+    pub(crate) fn recall(&mut self, row: &Row) {
+        if self.keeps(&row.author) {
+            let (seq, id) = (row.seq, row.atom);
+            self.authors.insert(row.author, Place { seq, id });
+        }
+    }
+
+    /// Takes who may command a device, out of an index.
+    pub(crate) fn recall_device(&mut self, device: String, authority: Authority) {
+        self.authorities.recall(device, authority);
+    }
+
+    /// Goes on behind what an index has, under the head that is over it.
+    pub(crate) fn resume(&mut self, frontier: Frontier, state: &State, head: &Head) {
+        self.frontier = frontier;
+        self.last_vertex = head.last_vertex;
+        self.last_head = state.last_head;
+        self.committed = Commitment {
+            size: head.size,
+            root: head.root,
+        };
+        self.hlc = Hlc(state.hlc);
+        self.epoch = state.epoch;
+    }
+
     /// The configuration epoch in which this node says what it says.
     pub(crate) fn epoch(&self) -> u64 {
         self.directory.epoch()
@@ -97,6 +154,11 @@ impl Chain {
     /// The node, by its place in the configuration.
     pub(crate) fn me(&self) -> usize {
         self.me
+    }
+
+    /// The address of the node.
+    pub(crate) fn node(&self) -> Address {
+        self.node
     }
 
     /// The universe.

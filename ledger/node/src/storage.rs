@@ -21,6 +21,10 @@ pub trait Storage: Send {
     fn read(&mut self, name: &str) -> io::Result<Vec<u8>>;
     /// The `length` bytes from `offset` on.
     fn read_at(&mut self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+    /// How long a file is, in bytes.
+    fn length(&mut self, name: &str) -> io::Result<u64> {
+        self.read(name).map(|bytes| bytes.len() as u64)
+    }
     /// Creates an empty file; it is an error if there is one.
     fn create(&mut self, name: &str) -> io::Result<()>;
     /// Appends at most all of `bytes` and says how many were taken.
@@ -88,6 +92,9 @@ impl Storage for FileStorage {
         let file = File::open(self.path.join(name))?;
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, offset)?;
         Ok(bytes)
+    }
+    fn length(&mut self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.path.join(name))?.len())
     }
     fn create(&mut self, name: &str) -> io::Result<()> {
         let file = OpenOptions::new()

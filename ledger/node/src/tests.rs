@@ -3,6 +3,7 @@
 mod append;
 mod damage;
 mod files;
+mod index;
 mod prove;
 mod tail;
 
@@ -103,6 +104,7 @@ fn small_segments() -> NodeLogOptions {
     NodeLogOptions {
         durability: Durability::Fsync,
         segment_bytes: 2000,
+        index_entries: None,
     }
 }
 

@@ -223,13 +223,16 @@ impl Bench<'_> {
 
 /// What an atom takes down, sorted.
 pub(crate) fn downs(atom: &Atom) -> Vec<ParticleId> {
-    let particles = atom.body().particles.iter();
-    let mut downs: Vec<ParticleId> = particles
-        .filter_map(|particle| match particle {
-            Particle::Down(id) => Some(*id),
-            Particle::Up(_) => None,
-        })
-        .collect();
+    downs_of(&atom.body().particles)
+}
+
+/// What particles take down, sorted.
+pub(crate) fn downs_of(particles: &[Particle]) -> Vec<ParticleId> {
+    let downs = particles.iter().filter_map(|particle| match particle {
+        Particle::Down(id) => Some(*id),
+        Particle::Up(_) => None,
+    });
+    let mut downs: Vec<ParticleId> = downs.collect();
     downs.sort_unstable();
     downs
 }

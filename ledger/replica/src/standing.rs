@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ledger_core::hash::{Tag, tagged};
 use ledger_core::{
     Address, Atom, AtomError, AtomId, Digest32, Directory, Entry, EpochChange, Kind, Level,
     Particle, ParticleId, Payload,
 };
+use ledger_node::Row;
 
+use crate::judge::downs_of;
 use crate::watch::Watch;
 
 /// How an atom stands with this node.
@@ -114,39 +115,65 @@ impl Standings {
         me: usize,
         entry: &Entry,
     ) -> Option<Level> {
-        let id = entry.atom.id();
-        self.lock_all(&entry.vertex.locks, id);
-        for particle in &entry.atom.body().particles {
+        self.carried(&entry.atom);
+        self.recalled(directory, me, &Row::of(entry))
+    }
+
+    /// As [`Standings::entered`], but for a change of the configuration, which
+    /// [`Standings::carried`] is told of.
+    pub(crate) fn recalled(
+        &mut self,
+        directory: &Directory,
+        me: usize,
+        row: &Row,
+    ) -> Option<Level> {
+        self.lock_all(&downs_of(&row.particles), row.atom);
+        for particle in &row.particles {
             if let Particle::Up(up) = particle
                 && let Ok(up) = up.id(&directory.id)
             {
-                self.origins.insert(up, id);
+                self.origins.insert(up, row.atom);
             }
         }
-        self.lock_change(&entry.atom.body().payload);
-        if let Payload::Epoch(change) = &entry.atom.body().payload
+        self.note(directory, row, me, Some(row.clock))
+    }
+
+    /// Notes the change of the configuration that an atom of this node's own log
+    /// carries, if any.
+    pub(crate) fn carried(&mut self, atom: &Atom) {
+        self.lock_change(&atom.body().payload);
+        if let Payload::Epoch(change) = &atom.body().payload
             && let Some((first, witnessed)) = self.changes.get_mut(&change.number)
             && witnessed.configuration == change.configuration
         {
-            first.get_or_insert(id);
-        }
-        let seen = (me, entry.vertex.n);
-        self.witnessed(directory, &entry.atom, seen, Some(entry.vertex.l))
-    }
-
-    /// Whether the signatures of an atom hold. Those that were seen before cost
-    /// nothing: a vote is only a vote with signatures that hold, and each atom
-    /// comes once from every node.
-    pub(crate) fn holds(&self, atom: &Atom) -> Result<(), AtomError> {
-        match self.atoms.get(&atom.id()) {
-            Some(standing) if standing.good_sigs == hash_of_sigs(atom) => Ok(()),
-            _ => atom.verify(),
+            first.get_or_insert(atom.id());
         }
     }
 
-    /// Notes that a node has witnessed an atom whose signatures hold, in an epoch,
-    /// and as its entry `own_clock` when it is this node. Gives the level that is
-    /// new by that.
+    /// Whether these signatures over an atom are known to hold. Those that were seen
+    /// before cost nothing: a vote is only a vote with signatures that hold, and
+    /// each atom comes once from every node.
+    pub(crate) fn is_known_to_hold(&self, row: &Row) -> bool {
+        let known = self.atoms.get(&row.atom);
+        known.is_some_and(|standing| standing.good_sigs == row.sigs)
+    }
+
+    /// Whether the signatures of an atom hold.
+    pub(crate) fn holds(&self, row: &Row, atom: &Atom) -> Result<(), AtomError> {
+        match self.is_known_to_hold(row) {
+            true => Ok(()),
+            false => atom.verify(),
+        }
+    }
+
+    /// Notes that another node has witnessed an atom whose signatures hold. Gives the
+    /// level that is new by that.
+    pub(crate) fn seen(&mut self, directory: &Directory, row: &Row, node: usize) -> Option<Level> {
+        self.note(directory, row, node, None)
+    }
+
+    /// As [`Standings::seen`], of an atom in an epoch.
+    #[cfg(test)]
     pub(crate) fn witnessed(
         &mut self,
         directory: &Directory,
@@ -154,23 +181,26 @@ impl Standings {
         (node, epoch): (usize, u64),
         own_clock: Option<u64>,
     ) -> Option<Level> {
-        let (id, body) = (atom.id(), atom.body());
-        let (author, seq) = (body.author, body.author_seq);
-        let standing = self.atoms.entry(id).or_insert(Standing {
-            clock: None,
-            level: None,
-            author,
-            seq,
-            kind: body.kind(),
-            epoch: body.config_epoch,
-            witnesses: vec![],
-            good_sigs: hash_of_sigs(atom),
-        });
+        let row = Row::of_atom(atom, own_clock.unwrap_or(0), epoch);
+        self.note(directory, &row, node, own_clock)
+    }
+
+    fn note(
+        &mut self,
+        directory: &Directory,
+        row: &Row,
+        node: usize,
+        own_clock: Option<u64>,
+    ) -> Option<Level> {
+        let standing = self
+            .atoms
+            .entry(row.atom)
+            .or_insert_with(|| Standing::new(row));
         let was_open = standing.is_open();
-        standing.note(directory, node, epoch);
+        standing.note(directory, node, row.vertex_epoch);
         if let Some(clock) = own_clock {
             standing.clock = Some(clock);
-            self.slots.insert((author, seq), id);
+            self.slots.insert((row.author, row.seq), row.atom);
         }
         let level = standing.counted(directory);
         let is_new = level > standing.level;
@@ -189,17 +219,20 @@ impl Standings {
     }
 }
 
-/// Tells lists of signatures apart; it never leaves the memory.
-fn hash_of_sigs(atom: &Atom) -> Digest32 {
-    let mut bytes = Vec::with_capacity(atom.sigs().len() * 97);
-    for signed in atom.sigs() {
-        bytes.extend_from_slice(&signed.key.0);
-        bytes.extend_from_slice(&signed.signature.0);
-    }
-    tagged(Tag::Leaf, &atom.body().universe, &[&bytes])
-}
-
 impl Standing {
+    fn new(row: &Row) -> Standing {
+        Standing {
+            clock: None,
+            level: None,
+            author: row.author,
+            seq: row.seq,
+            kind: row.kind,
+            epoch: row.config_epoch,
+            witnesses: vec![],
+            good_sigs: row.sigs,
+        }
+    }
+
     fn is_open(&self) -> bool {
         self.clock.is_some() && self.level < Some(Level::Final)
     }

@@ -3,6 +3,7 @@
 mod epochs;
 mod model;
 mod model_epochs;
+mod opening;
 
 use std::collections::VecDeque;
 

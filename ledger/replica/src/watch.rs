@@ -7,9 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger_core::{Address, Atom, AtomId, ParticleId};
+use ledger_core::{Address, AtomId, ParticleId};
+use ledger_node::Row;
 
-use crate::judge::downs;
+use crate::judge::downs_of;
 
 /// Where an atom was seen first: the node, and its clock.
 pub(crate) type Seen = (usize, u64);
@@ -33,9 +34,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Takes note of an atom in the log of a node; gives what it clashes with.
-    pub(crate) fn note(&mut self, atom: &Atom, seen: Seen) -> Option<Clash> {
-        let id = atom.id();
-        let place = (atom.body().author, atom.body().author_seq);
+    pub(crate) fn note(&mut self, row: &Row, seen: Seen) -> Option<Clash> {
+        let (id, place) = (row.atom, (row.author, row.seq));
         let mut clash = None;
         let (first, at) = *self.places.entry(place).or_insert((id, seen));
         if first != id {
@@ -43,7 +43,7 @@ impl Watch {
             let (seen, spends) = (at, false);
             clash = Some(Clash { seen, spends });
         }
-        for down in downs(atom) {
+        for down in downs_of(&row.particles) {
             let (first, at) = *self.downs.entry(down).or_insert((id, seen));
             if first != id {
                 self.contested.extend([first, id]);

@@ -1,11 +1,10 @@
 //! What a replica does about a change of the configuration.
 
 use ledger_core::payload::Checkpoint;
-use ledger_core::{Address, Atom, Contradiction, Level, Payload};
+use ledger_core::{Address, Level, Payload};
 use ledger_node::{AppendError, AtomDraft, Refusal};
 
 use super::{Effect, Replica};
-use crate::watch::Clash;
 
 impl Replica {
     /// The first word of this node in an epoch, where it was in the one before: it
@@ -66,25 +65,6 @@ impl Replica {
         match self.log.keep_epoch(&change) {
             Ok(()) => self.effects.push(Effect::NextEpoch { number, atom }),
             Err(e) => self.faulty(self.me, e.to_string()),
-        }
-    }
-
-    /// Shows two atoms that exclude each other, of which this node cannot know
-    /// whether one is final.
-    pub(super) fn contest(&mut self, clash: Clash, atom: Atom) {
-        let (node, clock) = clash.seen;
-        let Some(Some(mirror)) = self.mirrors.get_mut(node) else {
-            return;
-        };
-        let found = mirror.entries_after(clock - 1, 0);
-        let entries = found.map(|(entries, _)| entries).unwrap_or_default();
-        let other = entries.into_iter().find(|(at, _)| *at == clock);
-        if let Some((_, other)) = other {
-            let (one, other) = (Box::new(other.atom), Box::new(atom));
-            self.accuse(match clash.spends {
-                true => Contradiction::TwoSpends(one, other),
-                false => Contradiction::TwoAtoms(one, other),
-            });
         }
     }
 }

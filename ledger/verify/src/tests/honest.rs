@@ -16,6 +16,7 @@ fn write(run: &Path, segment_bytes: u64, closed: bool) {
     let options = NodeLogOptions {
         durability: Durability::Buffered,
         segment_bytes,
+        index_entries: None,
     };
     let mut log = NodeLog::create(run, &universe(), keys(), options).unwrap();
     let sent = log

@@ -1,0 +1,215 @@
+//! What a replica says to the others about the logs, and what it takes from them.
+
+use std::sync::Arc;
+
+use ledger_core::{Address, Atom, Contradiction, Entry, Have, Held, SignedHead};
+use ledger_node::mirror::for_other_shards;
+use ledger_node::{LedgerError, MirrorFault, Sighting};
+
+use super::{CATCH_UP_BYTES, Effect, Replica, WAITING_MAX};
+use crate::message::Message;
+use crate::standing::NODES_MAX;
+
+impl Replica {
+    pub(super) fn now_and_then(&mut self, now_utc_ns: i64) {
+        let others = (0..self.mirrors.len()).filter(|node| *node != self.me);
+        self.to_tell.extend(others);
+        for mirror in self.mirrors.iter_mut().flatten() {
+            if let Err(e) = mirror.sync() {
+                let (node, what) = (self.me, e.to_string());
+                self.effects.push(Effect::Faulty { node, what });
+            }
+        }
+        if self.waiting.count() < WAITING_MAX / 2 {
+            self.look_again(now_utc_ns);
+        }
+        for (_, from) in self.suspects.values_mut() {
+            *from /= 2;
+        }
+    }
+
+    /// Sees again what found no room to wait.
+    pub(super) fn look_again(&mut self, now_utc_ns: i64) {
+        for (node, clock) in std::mem::take(&mut self.dropped_from) {
+            let Some(Some(mirror)) = self.mirrors.get_mut(node) else {
+                continue;
+            };
+            match mirror.entries_after(clock - 1, CATCH_UP_BYTES) {
+                Ok((entries, last)) => {
+                    for (clock, entry) in entries {
+                        self.sighted(node, clock, entry, now_utc_ns);
+                    }
+                    if last < self.held(node) {
+                        let first = self.dropped_from.entry(node).or_insert(last + 1);
+                        *first = (*first).min(last + 1);
+                    }
+                }
+                Err(e) => self.faulty(self.me, e.to_string()),
+            }
+        }
+    }
+
+    pub(super) fn have(&self, to: usize) -> Have {
+        let held = (0..self.mirrors.len()).map(|node| match &self.mirrors[node] {
+            Some(mirror) => Held {
+                size: match self.suspects.get(&node) {
+                    Some((whom, from)) if *whom == to => *from,
+                    _ => mirror.size(),
+                },
+                root: mirror.root(),
+            },
+            None => Held {
+                size: self.log.clock(),
+                root: self.log.root(),
+            },
+        });
+        Have {
+            held: held.collect(),
+            yours: self
+                .mirrors
+                .get(to)
+                .and_then(|m| m.as_ref())
+                .and_then(|m| m.head().cloned()),
+        }
+    }
+
+    pub(super) fn on_have(&mut self, from: usize, have: &Have) {
+        // A node in another epoch knows fewer nodes, or more.
+        if have.held.len() > NODES_MAX {
+            return self.faulty(from, "it counts too many nodes".to_owned());
+        }
+        // Only what says more than is known is worth a look at its signature.
+        let more = have.yours.as_ref();
+        if let Some(head) = more.filter(|head| head.head.size > self.signed_size) {
+            if !self.is_mine(head) {
+                return self.faulty(from, "it shows a head that is not ours".to_owned());
+            }
+            self.signed_size = head.head.size;
+        }
+        self.unheard.remove(&from);
+        if let Some(own) = have.held.get(from) {
+            self.began_with.entry(from).or_insert(own.size);
+        }
+        // With the log of a node that it does not know it could do nothing.
+        for (node, theirs) in have.held.iter().enumerate().take(self.mirrors.len()) {
+            let mine = self.held(node);
+            // Of its own log a node lacks something only after a backup was restored.
+            if node == from && mine <= theirs.size {
+                continue;
+            }
+            let root = match &self.mirrors[node] {
+                Some(mirror) => mirror.root(),
+                None => self.log.root(),
+            };
+            // Equal sizes with other roots: the batch shows who has signed both.
+            let after = match mine == theirs.size && mine > 0 && root != theirs.root {
+                true => mine - 1,
+                false => theirs.size,
+            };
+            if after >= mine {
+                continue;
+            }
+            let batches = match &mut self.mirrors[node] {
+                Some(mirror) => mirror.batches_after(after, CATCH_UP_BYTES),
+                None => self.log.batches_after(after, CATCH_UP_BYTES),
+            };
+            match batches {
+                Ok(batches) => self.send_batches(from, node, batches),
+                Err(e) => self.faulty(self.me, e.to_string()),
+            }
+        }
+    }
+
+    pub(super) fn send_batches(&mut self, to: usize, node: usize, batches: Vec<Vec<u8>>) {
+        let last = batches.len().saturating_sub(1);
+        for (at, bytes) in batches.into_iter().enumerate() {
+            let bytes: Arc<[u8]> = bytes.into();
+            if let Some(bytes) = self.as_kept_by(to, &bytes) {
+                let more = at == last;
+                let message = Message::Batch { node, more, bytes };
+                self.effects.push(Effect::Send { to, message });
+            }
+        }
+    }
+
+    /// The batch with only what a node keeps in full.
+    pub(super) fn as_kept_by(&self, node: usize, bytes: &Arc<[u8]>) -> Option<Arc<[u8]>> {
+        if self.directory.keeps_all(node) {
+            return Some(Arc::clone(bytes));
+        }
+        let is_kept = |entry: &Entry| self.is_for(node, &entry.atom);
+        for_other_shards(&self.directory.id, bytes, &is_kept).map(Arc::from)
+    }
+
+    pub(super) fn is_for(&self, node: usize, atom: &Atom) -> bool {
+        let body = atom.body();
+        body.kind().is_for_all() || self.directory.serves_any(node, &body.destinations)
+    }
+
+    pub(super) fn is_mine(&self, head: &SignedHead) -> bool {
+        let key = self.universe.nodes.get(self.me).map(|node| node.key);
+        key.is_some_and(|key| {
+            Address::of_key(&self.directory.id, &key) == head.head.node
+                && head.verify(&self.directory.id, &key).is_ok()
+        })
+    }
+
+    pub(super) fn on_batch(&mut self, now_utc_ns: i64, from: usize, node: usize, bytes: &[u8]) {
+        if node == self.me {
+            return self.on_own_batch(bytes);
+        }
+        let Some(Some(mirror)) = self.mirrors.get_mut(node) else {
+            // Of a node that joins with an epoch that this one is not in yet.
+            return;
+        };
+        match mirror.follow(bytes) {
+            Ok(seen) => {
+                for (clock, sighting) in seen {
+                    if let Sighting::Entry(entry) = sighting {
+                        self.sighted(node, clock, *entry, now_utc_ns);
+                    }
+                }
+            }
+            Err(MirrorFault::Known) => {}
+            // Behind what a liar has signed a gap may stay for ever.
+            Err(MirrorFault::Gap { .. }) if self.quarantined.contains(&node) => {}
+            Err(MirrorFault::Gap { .. }) => {
+                self.to_tell.insert(from);
+            }
+            Err(MirrorFault::Fork(one, other)) => {
+                self.quarantined.insert(node);
+                self.accuse(Contradiction::TwoHeads(one, other));
+            }
+            Err(e @ MirrorFault::Unsigned { .. }) => self.faulty(from, e.to_string()),
+            Err(e @ MirrorFault::Lie { .. }) => {
+                let against = mirror.against(bytes);
+                let size = mirror.size();
+                self.quarantined.insert(node);
+                self.suspects.entry(node).or_insert((from, size));
+                self.faulty(node, e.to_string());
+                if let Ok(Some((one, other))) = against {
+                    let (one, other) = (Box::new(one), Box::new(other));
+                    self.accuse(Contradiction::TwoVertices(one, other));
+                }
+            }
+            Err(MirrorFault::Storage(e)) => self.faulty(self.me, e.to_string()),
+        }
+    }
+
+    /// A batch of this node's own log: what it has lost and others still have.
+    pub(super) fn on_own_batch(&mut self, bytes: &[u8]) {
+        if self.log.clock() >= self.signed_size {
+            return;
+        }
+        match self.log.take_back(bytes) {
+            Ok(entries) => {
+                for entry in &entries {
+                    self.entered(entry);
+                }
+            }
+            // What does not follow was sent by more than one, or out of order.
+            Err(LedgerError::Corrupt { .. }) => {}
+            Err(e) => self.faulty(self.me, e.to_string()),
+        }
+    }
+}
