@@ -115,6 +115,7 @@ impl Replica {
             }
             mirrors.push(Some(mirror));
         }
+        standings.count_all(&directory);
         let others = directory.members().iter().copied();
         let others = others.filter(|node| *node != me);
         let unheard = match start {
@@ -173,7 +174,7 @@ fn own_past(
 ) -> Result<Vec<Atom>, LedgerError> {
     let me = log.place_of_node();
     let mut proofs = Vec::new();
-    for row in rows {
+    for row in &rows {
         if matches!(row.kind, Kind::Epoch | Kind::FraudProof)
             && let Some(atom) = log.atom_at(row.clock)?
         {
@@ -182,8 +183,8 @@ fn own_past(
                 proofs.push(atom);
             }
         }
-        standings.recalled(directory, me, &row);
     }
+    standings.recall(directory, me, rows);
     Ok(proofs)
 }
 
@@ -196,14 +197,7 @@ fn past_of(
     row: &Row,
     left: &mut Left,
 ) -> Result<(), LedgerError> {
-    let has_entered = |standings: &Standings| {
-        let standing = standings.get(&row.atom);
-        standing.is_some_and(|standing| standing.clock.is_some())
-    };
-    let is_plain =
-        standings.watch.is_none() && standings.is_known_to_hold(row) && has_entered(standings);
-    if is_plain {
-        standings.seen(directory, row, node);
+    if standings.watch.is_none() && standings.recall_vote(directory, row, node) {
         return Ok(());
     }
     // It is not in this node's own log like that, so the entry itself is wanted.
@@ -213,12 +207,13 @@ fn past_of(
     if standings.holds(row, &entry.atom).is_err() {
         return Ok(());
     }
-    standings.seen(directory, row, node);
+    standings.recall_sight(directory, row, node);
     let watch = standings.watch.as_mut();
     if let Some(clash) = watch.and_then(|w| w.note(row, (node, row.clock))) {
         left.clashes.push((clash, entry.atom.clone()));
     }
-    if !has_entered(standings) {
+    let standing = standings.get(&row.atom);
+    if standing.is_none_or(|standing| standing.clock.is_none()) {
         left.late.push((node, row.clock, entry));
     }
     Ok(())
