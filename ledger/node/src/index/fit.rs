@@ -27,6 +27,12 @@ pub(crate) struct Recalled {
 
 type Refused = String;
 
+/// A batch with its segment before it and the clock at its end behind it.
+type Placed = (u64, BatchRow, u64);
+
+/// What an index that fits leads to: segment and byte of its end, the tree there, and the newest heads.
+type Fitting = ((u64, u64), Frontier, Vec<SignedHead>);
+
 fn refused<T>(why: impl Into<String>) -> Result<T, Refused> {
     Err(why.into())
 }
@@ -119,7 +125,7 @@ impl Index {
     fn batches_of(
         &self,
         blocks: &Blocks<'_>,
-    ) -> Result<(Vec<(u64, BatchRow, u64)>, State), Refused> {
+    ) -> Result<(Vec<Placed>, State), Refused> {
         let mut batches = Vec::new();
         let mut clock = 0;
         let mut last = None;
@@ -148,11 +154,11 @@ impl Index {
     fn fits(
         &self,
         storage: &mut dyn Storage,
-        batches: &[(u64, BatchRow, u64)],
+        batches: &[Placed],
         blocks: &Blocks<'_>,
         state: &State,
         log: &dyn Recall,
-    ) -> Result<((u64, u64), Frontier, Vec<SignedHead>), Refused> {
+    ) -> Result<Fitting, Refused> {
         let Some(&(last_segment, last, _)) = batches.last() else {
             return refused("the index has no batch");
         };

@@ -21,7 +21,7 @@ use ledger_core::{
     Address, Atom, Body, ClockQuality, Directory, Entry, Epochs, Hlc, Kind, Level, ParticleStates,
     Payload, Universe, Vertex, VertexId,
 };
-use ledger_node::Place;
+use ledger_node::{Place, Row};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::epochs::genesis;
@@ -223,7 +223,9 @@ impl Lab {
         let mut sees = |node: usize, said: usize, epoch: u64| {
             self.note(&mut standings, node, said, epoch, false);
             if let Some(watch) = &mut standings.watch {
-                watch.note(&self.atoms[said], (node, 1));
+                let atom = &self.atoms[said];
+                let row = Row::of_atom(atom, 1, atom.body().config_epoch);
+                watch.note(&row, (node, 1));
             }
         };
         for (node, has) in state.nodes.iter().filter(|(node, _)| **node != JOINS) {
