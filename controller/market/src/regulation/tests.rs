@@ -44,6 +44,7 @@ fn venue(regulation: RegulationRules) -> Venue {
         indivisible: [].into(),
         obligations: None,
         ahead: None,
+        contracts: Vec::new(),
         regulation: Some(regulation),
     })
     .unwrap()
