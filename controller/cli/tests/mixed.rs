@@ -310,7 +310,7 @@ fn a_power_cycle_that_fails_or_hangs_leaves_a_verdict_of_infrastructure() {
         ("exit 7", "", "exit status: 7"),
         // What it has started ends with it.
         (
-            "sleep 1000 &\necho $! > child.pid\nwait",
+            "sleep 1000 > child.log 2>&1 &\necho $! > child.pid\nwait",
             "recover_within = \"500ms\"",
             "took more than 0.5 s",
         ),
