@@ -33,8 +33,8 @@ function refill(box, nodes, signature) {
 }
 const timeOf = (utc) => utc.slice(11, 23);
 // Draws at most a part of the time: what takes long is drawn less often, so that the page always answers a
-// person. What comes meanwhile is drawn once, when its turn has come.
-const REST = 20;
+// person. What comes meanwhile is drawn once, when its turn has come; on a machine with much else to do, too.
+const REST = 20, REST_MAX_MS = 5000;
 function paced(draw) {
   let timer = null, free = 0;
   return () => {
@@ -43,7 +43,7 @@ function paced(draw) {
       timer = null;
       const began = performance.now();
       draw();
-      free = performance.now() + REST * (performance.now() - began);
+      free = performance.now() + Math.min(REST_MAX_MS, REST * (performance.now() - began));
     }, Math.max(0, free - performance.now()));
   };
 }

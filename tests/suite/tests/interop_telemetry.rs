@@ -69,16 +69,25 @@ fn demo(rig: &Path, run_dir: &Path, run_for: &str) -> Running {
 type Point = (String, i64, f64);
 
 /// The points of the run folder that the server does not hold. It keeps decimal fractions, several of
-/// one series with a common exponent, so the last digits of a binary one are its own.
+/// one series with a common exponent, so the last digits of a binary one are its own; and of several values
+/// of one series within a millisecond it keeps one, which may be any of them.
 fn absent(recorded: &[Point], held: &[Point]) -> Vec<Point> {
     let mut by_place: BTreeMap<(&str, i64), Vec<f64>> = BTreeMap::new();
     for (series, at, value) in held {
         by_place.entry((series, *at)).or_default().push(*value);
     }
-    let is_held = |(series, at, value): &&Point| {
-        let near = |seen: &f64| (seen - value).abs() <= 1e-9 * value.abs().max(1e-3);
+    let mut told: BTreeMap<(&str, i64), Vec<f64>> = BTreeMap::new();
+    for (series, at, value) in recorded {
+        told.entry((series, *at)).or_default().push(*value);
+    }
+    let is_held = |(series, at, _): &&Point| {
+        let place = (series.as_str(), *at);
+        let near = |seen: &f64| {
+            let any = |value: &f64| (seen - value).abs() <= 1e-9 * value.abs().max(1e-3);
+            told[&place].iter().any(any)
+        };
         by_place
-            .get(&(series.as_str(), *at))
+            .get(&place)
             .is_some_and(|values| values.iter().any(near))
     };
     recorded

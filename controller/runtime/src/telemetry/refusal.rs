@@ -205,6 +205,11 @@ mod tests {
             (&ac_p, "ess,ac_p=x ac_q=2 7\n", None),
             (&ac_p, "ess ac_p_bad=1 7\n", None),
             (&ac_p, "ess text=\"a ac_p=1,ac_p=2\" 7\n", None),
+            (
+                &ac_p,
+                "ess text=\"a,ac_p=2\",ac_p=1 7\n",
+                Some(("ess text=\"a,ac_p=2\" 7\n", 1)),
+            ),
             // Names with spaces, commas and equals signs, and a text with quotes in it.
             (
                 &ac_p,
