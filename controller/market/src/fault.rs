@@ -172,6 +172,19 @@ pub const CODES: &[(&str, &str)] = &[
         "A contract delivers a positive energy in each interval from its first to its last.",
     ),
     (
+        "M045",
+        "Orders within the day are taken where the rig has `[market.intraday]`.",
+    ),
+    (
+        "M046",
+        "What one has of an interval by earlier trades and an order within the day are \
+         together no more than its device can give or take.",
+    ),
+    (
+        "M047",
+        "There is nothing to take back: no order of that side rests in the book.",
+    ),
+    (
         "M050",
         "A battery's declaration must leave a state of charge it may hold, efficiencies \
          above zero, and a gap between buying and selling that covers the wear of a round \
@@ -369,6 +382,7 @@ mod tests {
         let sources = [
             include_str!("interval.rs"),
             include_str!("contract.rs"),
+            include_str!("venue/intraday.rs"),
             include_str!("book.rs"),
             include_str!("clearing.rs"),
             include_str!("outcome.rs"),

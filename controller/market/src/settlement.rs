@@ -76,11 +76,13 @@ pub enum Item {
     Tax,
     /// What networks and funds take of it.
     Surcharge,
+    /// What was traded within the day, against the price of real time.
+    Intraday,
 }
 
 impl Item {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Energy,
         Self::Imbalance,
         Self::Unaccounted,
@@ -88,6 +90,7 @@ impl Item {
         Self::Penalty,
         Self::Contract,
         Self::Ahead,
+        Self::Intraday,
     ];
 }
 

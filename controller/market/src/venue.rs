@@ -7,6 +7,7 @@
 //! Not responsible for gates, for keeping records, or for who orders what.
 
 pub mod ahead;
+pub mod intraday;
 mod obligations;
 mod position;
 
@@ -15,12 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use ahead::AheadRules;
+pub use intraday::{IntradayError, IntradayRules};
 pub use obligations::{Consequences, ObligationRules, Terms};
 
+use self::intraday::{Entered, Intraday};
 use self::obligations::Obligations;
 use self::position::Positions;
 use crate::auction::{Auction, AuctionError};
-use crate::book::{Book, BookError, BookRules};
+use crate::book::{Book, BookError, BookRules, Capability};
 use crate::clearing::Clearing;
 use crate::collateral::CoverError;
 use crate::contract::{Contract, ContractError, Deal};
@@ -60,6 +63,9 @@ pub struct VenueRules {
     /// What participants have agreed between each other before the run.
     #[serde(default)]
     pub contracts: Vec<Contract>,
+    /// The stage within the day; `None` where there is none.
+    #[serde(default)]
+    pub intraday: Option<IntradayRules>,
 }
 
 /// Why a venue cannot open.
@@ -74,6 +80,9 @@ pub enum VenueError {
     /// A contract is none.
     #[error(transparent)]
     Contract(#[from] ContractError),
+    /// No order book can be kept.
+    #[error(transparent)]
+    Intraday(#[from] IntradayError),
 }
 
 /// Why an order is not in the book.
@@ -88,6 +97,9 @@ pub enum Refusal {
     /// A regulator does not let it be.
     #[error(transparent)]
     Regulation(#[from] RegulationError),
+    /// No order book takes it.
+    #[error(transparent)]
+    Intraday(#[from] IntradayError),
 }
 
 macro_rules! coded_by_its_parts {
@@ -105,7 +117,7 @@ macro_rules! coded_by_its_parts {
         }
     )*};
 }
-coded_by_its_parts!(VenueError: Auction Penalty Contract; Refusal: Book Cover Regulation;);
+coded_by_its_parts!(VenueError: Auction Penalty Contract Intraday; Refusal: Book Cover Regulation Intraday;);
 
 /// An interval that is cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +153,7 @@ pub struct Venue {
     fallback: Option<Price>,
     obligations: Option<Obligations>,
     ahead: Option<Auction>,
+    intraday: Option<Intraday>,
     /// What was traded before real time of intervals that are not settled yet, by stage.
     positions: BTreeMap<(u64, Item), Positions>,
 }
@@ -163,6 +176,9 @@ impl Venue {
             auction: Auction::by_name(&rules.mechanism, rules.indivisible.clone())?,
             ahead: (rules.ahead.as_ref())
                 .map(|stage| ahead::auction(stage, rules.indivisible.clone()))
+                .transpose()?,
+            intraday: (rules.intraday.as_ref())
+                .map(|_| Intraday::new(&rules.book))
                 .transpose()?,
             rules,
             fallback: None,
@@ -370,10 +386,97 @@ impl Venue {
         contracts.filter_map(|one| one.deal(interval)).collect()
     }
 
+    /// What one has of an interval before real time, injection positive.
+    #[must_use]
+    pub fn position_before(&self, interval: u64, agent: &AgentId) -> MwhTotal {
+        let mut position = MwhTotal(0);
+        for deal in self.contracted(interval) {
+            for (party, sign) in [(&deal.buyer, -1), (&deal.seller, 1)] {
+                if party == agent {
+                    position += MwhTotal(sign * i128::from(deal.energy.0));
+                }
+            }
+        }
+        for item in [Item::Ahead, Item::Intraday] {
+            if let Some(positions) = self.positions.get(&(interval, item)) {
+                position += positions.injected(agent);
+            }
+        }
+        position
+    }
+
+    /// Whether an order may be entered into the book of an interval within the day now.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn inspect_intraday(&self, interval: Interval, order: &Order) -> Result<(), Refusal> {
+        self.admissible_intraday(interval, order.clone()).map(drop)
+    }
+
+    /// The order that would be entered: a regulator may have moved its prices.
+    fn admissible_intraday(&self, interval: Interval, order: Order) -> Result<Order, Refusal> {
+        let (mut kept, mut refused, _) = self.regulated(&interval, vec![order]);
+        if let Some(why) = refused.pop() {
+            return Err(why.into());
+        }
+        // What is not refused is kept.
+        let order = kept.pop().ok_or(IntradayError::NoStage)?;
+        let stage = self.intraday.as_ref().ok_or(IntradayError::NoStage)?;
+        let capability = self.rules.book.capabilities.as_ref().map(|_| {
+            let most = |side| self.accepted(&order.agent, side).unwrap_or_default();
+            Capability {
+                inject_max: most(Side::Sell),
+                withdraw_max: most(Side::Buy),
+            }
+        });
+        let position = self.position_before(interval.index, &order.agent);
+        stage.inspect(interval, &order, position, capability)?;
+        Ok(order)
+    }
+
+    /// Enters an order into the book of an interval within the day, in place of the one of its side;
+    /// what is traded counts at once.
+    ///
+    /// # Errors
+    /// [`Refusal`]; then nothing has changed.
+    pub fn enter_intraday(&mut self, interval: Interval, order: Order) -> Result<Entered, Refusal> {
+        let order = self.admissible_intraday(interval, order)?;
+        let stage = self.intraday.as_mut().ok_or(IntradayError::NoStage)?;
+        let entered = stage.enter(interval.index, &order)?;
+        let key = (interval.index, Item::Intraday);
+        for execution in &entered.executions {
+            self.positions.entry(key).or_default().take(&execution.deal);
+        }
+        Ok(entered)
+    }
+
+    /// Takes an order out of the book of an interval within the day; what was left of it.
+    pub fn withdraw_intraday(&mut self, interval: u64, agent: &AgentId, side: Side) -> MwhTotal {
+        let stage = self.intraday.as_mut();
+        stage.map_or(MwhTotal(0), |stage| stage.withdraw(interval, agent, side))
+    }
+
+    /// Whether an order may rest in the book of an interval within the day.
+    #[must_use]
+    pub fn rests_intraday(&self, interval: u64, agent: &AgentId, side: Side) -> bool {
+        let stage = self.intraday.as_ref();
+        stage.is_some_and(|stage| stage.rests(interval, agent, side))
+    }
+
+    /// The best bid and the best offer for an interval within the day.
+    #[must_use]
+    pub fn best_intraday(&self, interval: u64) -> (Option<Price>, Option<Price>) {
+        let stage = self.intraday.as_ref();
+        stage.map_or((None, None), |stage| stage.best(interval))
+    }
+
     /// Takes a clearing as the newest that is known.
     pub fn take(&mut self, clearing: &Clearing) {
         self.fallback = clearing.reference().or(self.fallback);
         let index = clearing.interval.index;
+        if let Some(stage) = &mut self.intraday {
+            stage.close(index);
+        }
         for deal in self.contracted(index) {
             let positions = self.positions.entry((index, Item::Contract));
             positions.or_default().take(&deal);

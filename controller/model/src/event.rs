@@ -434,6 +434,19 @@ pub enum Event {
         /// Number of trades.
         trades: u64,
     },
+    /// Two participants have traded energy of an interval within the day.
+    IntradayTraded {
+        /// Number of the interval.
+        interval: u64,
+        /// Who has bought.
+        buyer: String,
+        /// Who has sold.
+        seller: String,
+        /// How much, in milliwatt-hours.
+        energy_mwh: i64,
+        /// At what price, in milli-cent per kWh.
+        price_mc_per_kwh: i64,
+    },
     /// A participant of the market orders nothing from an interval on.
     MarketSilent {
         /// Number of the interval.

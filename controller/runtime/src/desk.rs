@@ -9,6 +9,7 @@ mod calendar;
 mod direction;
 mod doubt;
 pub mod export;
+mod intraday;
 mod opening;
 mod outside;
 mod protection;
@@ -36,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use calendar::Calendar;
 pub use delivered::{Books, Delivery, books};
-pub use outside::{Bid, BidQueue, OpenGate, Taken};
+pub use outside::{Bid, BidQueue, Entry, OpenGate, Stage, Taken};
 pub use protection::Protection;
 pub use records::BOOKINGS;
 pub use replay::{MarketReplay, MarketReplayError, replay};
@@ -44,6 +45,7 @@ pub use replay::{MarketReplay, MarketReplayError, replay};
 use self::clearing::AtGate;
 use self::direction::DirectionWatch;
 use self::doubt::WatchedMeter;
+use self::intraday::Quotes;
 use self::seat::Seat;
 use crate::evidence::{Evidence, NotDurable, milliwatts};
 use crate::rig::Rig;
@@ -202,6 +204,8 @@ pub struct Desk {
     silent: BTreeSet<AgentId>,
     /// The day-ahead stage, if the rig has one.
     ahead: Option<AheadTimes>,
+    /// The stage within the day, if the rig has one.
+    intraday: Option<Quotes>,
     next: u64,
     waiting: Vec<Cleared>,
     /// The clearing that counts now: the cause of what control dispatches.
@@ -309,6 +313,7 @@ impl Desk {
                 });
             }
         }
+        let open = self.next;
         while let Some(interval) = self.rules.interval(self.next)
             && market_now >= gate_ns(&interval)
         {
@@ -324,7 +329,10 @@ impl Desk {
                 });
             }
         }
-        self.hear_bids(&mut says);
+        if self.next > open {
+            self.quote(&at, evidence, &mut says)?;
+        }
+        self.hear_bids(utc, evidence, &mut says)?;
         let lag = METER_LAG.as_nanos() as i64;
         while self
             .waiting

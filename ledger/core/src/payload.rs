@@ -22,7 +22,7 @@ pub use control::{
 pub use governance::{AuthorityGrant, Checkpoint, Config, FraudProof, Resolve};
 pub use market::{
     Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement, SettlementLine,
-    Side, StandingKind, Step, Terms, TermsAccount, Trade, Transfer,
+    Side, StandingKind, Step, Terms, TermsAccount, Trade, Transfer, Withdrawal,
 };
 
 coded! {
@@ -66,6 +66,8 @@ coded! {
         Terms = 18 "terms",
         /// A later configuration of the universe, signed by its admins.
         Epoch = 19 "epoch",
+        /// An order that rests is taken back.
+        Withdrawal = 20 "withdrawal",
     }
 }
 
@@ -110,6 +112,8 @@ pub enum Payload {
     Terms(Terms),
     /// See [`Kind::Epoch`].
     Epoch(EpochChange),
+    /// See [`Kind::Withdrawal`].
+    Withdrawal(Withdrawal),
 }
 
 /// The table between kinds and payload types.
@@ -135,6 +139,7 @@ macro_rules! for_each_kind {
             Payload::Resolve($p) => $each,
             Payload::Terms($p) => $each,
             Payload::Epoch($p) => $each,
+            Payload::Withdrawal($p) => $each,
         }
     };
 }
@@ -177,6 +182,7 @@ impl Payload {
             Payload::Resolve(_) => Kind::Resolve,
             Payload::Terms(_) => Kind::Terms,
             Payload::Epoch(_) => Kind::Epoch,
+            Payload::Withdrawal(_) => Kind::Withdrawal,
         }
     }
 
@@ -210,6 +216,7 @@ impl Payload {
             Kind::Resolve => Payload::Resolve(Field::from_value(value)?),
             Kind::Terms => Payload::Terms(Field::from_value(value)?),
             Kind::Epoch => Payload::Epoch(Field::from_value(value)?),
+            Kind::Withdrawal => Payload::Withdrawal(Field::from_value(value)?),
         })
     }
 
@@ -226,6 +233,7 @@ impl Payload {
             Payload::Trip(p) => vec![&p.device],
             Payload::MeterReading(p) => vec![&p.participant],
             Payload::Order(p) => vec![&p.agent],
+            Payload::Withdrawal(p) => vec![&p.agent],
             Payload::Trade(p) => vec![&p.buyer, &p.seller],
             Payload::Settlement(p) => p.lines.iter().map(|l| l.account.as_str()).collect(),
             Payload::AuthorityGrant(p) => vec![&p.device],

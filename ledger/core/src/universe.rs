@@ -72,7 +72,7 @@ impl Role {
                 Kind::Checkpoint,
             ],
             Role::Meter => &[Kind::MeterReading],
-            Role::Participant => &[Kind::Order, Kind::Transfer],
+            Role::Participant => &[Kind::Order, Kind::Transfer, Kind::Withdrawal],
             Role::MarketOperator => &[
                 Kind::Clearing,
                 Kind::Trade,

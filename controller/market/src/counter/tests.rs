@@ -36,6 +36,7 @@ fn venue(deposit_mc: i128) -> Venue {
         ahead: None,
         regulation: None,
         contracts: Vec::new(),
+        intraday: None,
     })
     .unwrap()
 }

@@ -50,6 +50,12 @@ impl Positions {
         self.add(&deal.seller, energy, -paid);
     }
 
+    /// Energy that one has, injection positive.
+    pub(super) fn injected(&self, agent: &AgentId) -> MwhTotal {
+        let of = self.of.get(agent);
+        MwhTotal(of.map_or(0, |(injected, _)| *injected))
+    }
+
     fn add(&mut self, agent: &AgentId, injected: i128, paid: Money) {
         let entry = self.of.entry(agent.clone()).or_insert((0, Some(0)));
         entry.0 += injected;

@@ -7,7 +7,7 @@ const PARITY: Parity = Parity {
     export: Price(7_501),
 };
 
-fn venue() -> Venue {
+pub(super) fn venue() -> Venue {
     Venue::new(VenueRules {
         mechanism: "uniform_k_half".into(),
         book: BookRules::unbounded(),
@@ -20,19 +20,20 @@ fn venue() -> Venue {
         }),
         regulation: None,
         contracts: Vec::new(),
+        intraday: None,
     })
     .unwrap()
 }
 
-fn interval(index: u64) -> Interval {
+pub(super) fn interval(index: u64) -> Interval {
     Interval::new(index, index as i64 * 15_000_000_000, 15_000_000_000).unwrap()
 }
 
-fn load(price: i64) -> Order {
+pub(super) fn load(price: i64) -> Order {
     Order::single("load".into(), Side::Buy, Price(price), Mwh(1_000))
 }
 
-fn sun(price: i64) -> Order {
+pub(super) fn sun(price: i64) -> Order {
     Order::single("sun".into(), Side::Sell, Price(price), Mwh(1_000))
 }
 

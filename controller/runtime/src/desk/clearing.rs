@@ -51,7 +51,7 @@ fn uncleared(interval: u64, why: impl std::fmt::Display) -> Event {
 }
 
 /// Appends records; `None` when they were late, which is told with what follows.
-fn append(
+pub(super) fn append(
     utc: UtcTime,
     drafts: Vec<AtomDraft>,
     follows: impl FnOnce() -> String,
@@ -260,7 +260,7 @@ impl Desk {
     }
 
     /// What agents may know at a gate.
-    fn view(&self, at: &AtGate<'_>, interval: &Interval) -> MarketView {
+    pub(super) fn view(&self, at: &AtGate<'_>, interval: &Interval) -> MarketView {
         let outlook = |seat: &super::Seat| {
             let devices = &at.bench.bench.devices;
             let epoch = self.rules.epoch_utc_ns;

@@ -8,12 +8,13 @@ use market::book::Capability;
 use market::meter::{EnergyMeter, MeterRules};
 use market::quantity::energy_of_power_mwh;
 use market::regulation::{Contract, RegulationRules};
-use market::venue::{AheadRules, VenueRules};
+use market::venue::{AheadRules, IntradayRules, VenueRules};
 use market::{AgentId, BookRules, Counter, Mwh, MwhTotal, Venue};
 use model::{DeviceIx, Instant, UtcTime};
 
 use super::direction::DirectionWatch;
 use super::doubt::WatchedMeter;
+use super::intraday::Quotes;
 use super::outside::BidQueue;
 use super::protection::Protection;
 use super::seat::{self, Seat};
@@ -139,6 +140,7 @@ impl Desk {
                 }),
                 regulation: regulation.map(|it| regulation_rules(it, epoch_utc_ns)),
                 contracts: market.contracts.clone(),
+                intraday: (market.intraday_intervals).map(|intervals| IntradayRules { intervals }),
             },
             epoch_utc_ns,
             first_start_ns: FIRST_START.as_nanos() as i64,
@@ -193,6 +195,7 @@ impl Desk {
             counter: Counter::new(outsiders),
             silent: BTreeSet::new(),
             ahead,
+            intraday: market.intraday_intervals.map(Quotes::new),
             next: 0,
             waiting: Vec::new(),
             cause: None,

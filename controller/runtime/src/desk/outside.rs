@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use market::{Coded, CounterError, Interval, Mwh, Order, Price, Side, Step};
 use model::{Event, UtcTime};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::{Desk, DeskSays, gate_ns};
+use crate::evidence::{Evidence, NotDurable};
 
 /// Bids that may wait for the desk. Chosen: 32 in a cycle of 100 ms; one participant has two in an
 /// interval, so a bench needs few, and each that is refused is told.
@@ -26,6 +28,44 @@ pub struct Bid {
     pub steps: Vec<(i64, i64)>,
     /// Number of the interval; `None` for the next whose gate is open.
     pub interval: Option<u64>,
+    /// Which stage it is for.
+    pub stage: Stage,
+}
+
+impl Bid {
+    /// The order, still without its rank.
+    pub(super) fn order(self) -> Order {
+        let step = |(price, energy): (i64, i64)| Step {
+            price: Price(price),
+            quantity: Mwh(energy),
+        };
+        Order {
+            agent: self.participant.into(),
+            side: self.side,
+            steps: self.steps.into_iter().map(step).collect(),
+            rank: 0,
+        }
+    }
+}
+
+/// A stage that takes orders from outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Real time: one curve per side, cleared at the gate.
+    #[default]
+    RealTime,
+    /// Within the day: a curve takes the place of the one before, and none takes it back.
+    Intraday,
+}
+
+/// What became of an order within the day at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Energy that it has traded, in milliwatt-hours.
+    pub traded_mwh: i128,
+    /// Energy of it that rests.
+    pub rests_mwh: i128,
 }
 
 /// An order that was taken.
@@ -37,6 +77,8 @@ pub struct Taken {
     pub begins: UtcTime,
     /// When its gate closes.
     pub gate: UtcTime,
+    /// What became of it at once, within the day.
+    pub entry: Option<Entry>,
 }
 
 /// What one who orders has to know.
@@ -57,6 +99,8 @@ pub struct OpenGate {
     /// Who orders from outside, with the most that each may buy and sell in an interval now, in
     /// milliwatt-hours.
     pub outsiders: Vec<(String, i128, i128)>,
+    /// The intervals that are open within the day, with the best bid and the best offer.
+    pub intraday: Vec<(u64, Option<i64>, Option<i64>)>,
 }
 
 type Answer = Result<Taken, CounterError>;
@@ -119,6 +163,12 @@ impl Desk {
                     (name.to_owned(), buys, sells)
                 })
                 .collect(),
+            intraday: (self.open_intraday())
+                .map(|index| {
+                    let (bid, offer) = self.venue.best_intraday(index);
+                    (index, bid.map(|p| p.0), offer.map(|p| p.0))
+                })
+                .collect(),
         })
     }
 
@@ -129,13 +179,30 @@ impl Desk {
             interval: interval.index,
             begins: UtcTime::from_unix_nanos(begins),
             gate: UtcTime::from_unix_nanos(begins.saturating_sub(before)),
+            entry: None,
         }
     }
 
     /// Answers all that has come in; the gates that have closed by now are behind.
-    pub(super) fn hear_bids(&mut self, says: &mut DeskSays) {
+    pub(super) fn hear_bids(
+        &mut self,
+        utc: UtcTime,
+        evidence: &mut Evidence,
+        says: &mut DeskSays,
+    ) -> Result<(), NotDurable> {
+        let (mut acts, mut waiting) = (Vec::new(), Vec::new());
         for (bid, answer) in self.bids.take() {
-            let judged = self.judge(bid);
+            let judged = match bid.stage {
+                Stage::RealTime => self.judge(bid),
+                Stage::Intraday => match self.judge_intraday(bid) {
+                    Ok((index, act)) => {
+                        acts.push((index, act));
+                        waiting.push((index, answer));
+                        continue;
+                    }
+                    Err(why) => Err(why),
+                },
+            };
             if let Err(refusal) = &judged {
                 let why = format!("[{}] {refusal}", refusal.code());
                 says.events.push(Event::OrderRefused { why });
@@ -143,6 +210,25 @@ impl Desk {
             // Who does not wait any more will see it on the ledger.
             let _gone = answer.send(judged);
         }
+        let results = self.play(utc, acts, evidence, says)?;
+        for ((index, answer), entered) in waiting.into_iter().zip(results) {
+            let told = |entered: market::venue::intraday::Entered| {
+                let executions = entered.executions.iter();
+                Entry {
+                    traded_mwh: executions.map(|it| i128::from(it.deal.energy.0)).sum(),
+                    rests_mwh: entered.rests.0,
+                }
+            };
+            let Some(interval) = self.rules.interval(index) else {
+                continue;
+            };
+            let taken = entered.map(|entered| Taken {
+                entry: Some(told(entered)),
+                ..self.taken_for(&interval)
+            });
+            let _gone = answer.send(taken.map_err(CounterError::from));
+        }
+        Ok(())
     }
 
     fn judge(&mut self, bid: Bid) -> Answer {
@@ -153,16 +239,7 @@ impl Desk {
             last,
         };
         let interval = self.rules.interval(index).ok_or_else(|| far(open))?;
-        let step = |(price, energy): (i64, i64)| Step {
-            price: Price(price),
-            quantity: Mwh(energy),
-        };
-        let order = Order {
-            agent: bid.participant.into(),
-            side: bid.side,
-            steps: bid.steps.into_iter().map(step).collect(),
-            rank: 0,
-        };
+        let order = bid.order();
         self.counter.take(&self.venue, order, interval, open)?;
         Ok(self.taken_for(&interval))
     }

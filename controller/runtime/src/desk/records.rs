@@ -9,22 +9,48 @@ use market::meter::Reading;
 use market::settlement::{Account, Item, Settlement};
 use market::standing::Standing;
 use market::venue::Terms;
-use market::{Book, Interval, Mwh, Order, Price, Side};
+use market::{AgentId, Book, Interval, Mwh, Order, Price, Side};
 
 pub(super) fn order_payload(interval: &Interval, order: &Order) -> Payload {
+    order_payload_of(interval.index, order)
+}
+
+/// The record of an order for the product of this number.
+pub(super) fn order_payload_of(number: u64, order: &Order) -> Payload {
     let steps = order.steps.iter().map(|step| payload::Step {
         price_millicents_per_kwh: step.price.0,
         quantity_milliwatt_hours: step.quantity.0,
     });
     Payload::Order(payload::Order {
         agent: order.agent.to_string(),
-        interval: interval.index,
-        side: match order.side {
-            Side::Buy => payload::Side::Buy,
-            Side::Sell => payload::Side::Sell,
-        },
+        interval: number,
+        side: side_payload(order.side),
         steps: steps.collect(),
         rank: order.rank,
+    })
+}
+
+fn side_payload(side: Side) -> payload::Side {
+    match side {
+        Side::Buy => payload::Side::Buy,
+        Side::Sell => payload::Side::Sell,
+    }
+}
+
+/// The side of a record.
+pub(super) fn side(side: payload::Side) -> Side {
+    match side {
+        payload::Side::Buy => Side::Buy,
+        payload::Side::Sell => Side::Sell,
+    }
+}
+
+/// The record of an order that is taken back.
+pub(super) fn withdrawal_payload(number: u64, agent: &AgentId, side: Side) -> Payload {
+    Payload::Withdrawal(payload::Withdrawal {
+        agent: agent.to_string(),
+        interval: number,
+        side: side_payload(side),
     })
 }
 
@@ -36,10 +62,7 @@ pub(super) fn order(order: &payload::Order) -> Order {
     });
     Order {
         agent: order.agent.as_str().into(),
-        side: match order.side {
-            payload::Side::Buy => Side::Buy,
-            payload::Side::Sell => Side::Sell,
-        },
+        side: side(order.side),
         steps: steps.collect(),
         rank: order.rank,
     }
@@ -120,7 +143,7 @@ pub(super) fn reading(reading: &payload::MeterReading) -> Reading {
 }
 
 /// What a booking can be for, as records name it.
-pub const BOOKINGS: [(&str, Item); 9] = [
+pub const BOOKINGS: [(&str, Item); 10] = [
     ("energy", Item::Energy),
     ("imbalance", Item::Imbalance),
     ("unaccounted", Item::Unaccounted),
@@ -130,6 +153,7 @@ pub const BOOKINGS: [(&str, Item); 9] = [
     ("day_ahead", Item::Ahead),
     ("tax", Item::Tax),
     ("surcharge", Item::Surcharge),
+    ("intraday", Item::Intraday),
 ];
 
 fn booking(item: Item) -> &'static str {

@@ -1,11 +1,11 @@
 //! Recomputes every clearing and settlement of a run from its ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload};
-use market::venue::ahead;
+use market::venue::{ahead, intraday};
 use market::{Order, Venue};
 use sha3::{Digest, Sha3_256};
 
@@ -67,6 +67,7 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
         rules,
         orders: BTreeMap::new(),
         deals: BTreeMap::new(),
+        executed: VecDeque::new(),
         readings: BTreeMap::new(),
         clearings: BTreeMap::new(),
         cleared: 0,
@@ -122,6 +123,8 @@ struct Again {
     orders: BTreeMap<u64, Vec<(AtomId, Order)>>,
     /// Contracts on record of intervals that are not cleared yet.
     deals: BTreeMap<u64, Vec<payload::Trade>>,
+    /// Trades within the day that came out and are not seen on record yet.
+    executed: VecDeque<payload::Trade>,
     /// Readings on record of intervals that are not settled yet.
     readings: BTreeMap<u64, Vec<payload::MeterReading>>,
     /// Clearings that are not settled yet.
@@ -142,9 +145,27 @@ impl Again {
                     return Err((index, what));
                 }
             }
+            Payload::Order(order) if intraday::interval_of(order.interval).is_some() => {
+                self.enter(&order);
+            }
+            Payload::Withdrawal(found) => {
+                if let Some(index) = intraday::interval_of(found.interval) {
+                    let agent = found.agent.as_str().into();
+                    let side = records::side(found.side);
+                    self.venue.withdraw_intraday(index, &agent, side);
+                }
+            }
             Payload::Order(order) => {
                 let orders = self.orders.entry(order.interval).or_default();
                 orders.push((id, records::order(&order)));
+            }
+            Payload::Trade(found) if intraday::interval_of(found.interval).is_some() => {
+                let now_comes = self.executed.pop_front();
+                if now_comes.as_ref() != Some(&found) {
+                    let index = intraday::interval_of(found.interval).unwrap_or_default();
+                    let what = format!("trade: recorded {found:?}, recomputed {now_comes:?}");
+                    return Err((index, what));
+                }
             }
             Payload::Trade(deal) => {
                 self.deals.entry(deal.interval).or_default().push(deal);
@@ -167,6 +188,17 @@ impl Again {
         Ok(())
     }
 
+    /// Enters an order within the day; one that is refused was refused then, too.
+    fn enter(&mut self, order: &payload::Order) {
+        let index = intraday::interval_of(order.interval);
+        let interval = index.and_then(|index| self.rules.interval(index));
+        let Some(interval) = interval else { return };
+        let entered = self.venue.enter_intraday(interval, records::order(order));
+        let executions = entered.into_iter().flat_map(|entered| entered.executions);
+        let trade = |it: intraday::Execution| trade_payload(order.interval, &it.deal);
+        self.executed.extend(executions.map(trade));
+    }
+
     fn clear(&mut self, found: &payload::Clearing) -> Result<(), String> {
         let (index, is_ahead) = ahead::interval_of(found.interval);
         let interval = self.rules.interval(index);
@@ -175,6 +207,9 @@ impl Again {
         let (atoms, orders): (BTreeMap<u64, AtomId>, Vec<Order>) = (recorded.into_iter())
             .map(|(atom, order)| ((order.rank, atom), order))
             .unzip();
+        if let Some(missing) = self.executed.front() {
+            return Err(format!("trade: recorded none, recomputed {missing:?}"));
+        }
         if !is_ahead {
             let recorded = self.deals.remove(&index).unwrap_or_default();
             let agreed = self.venue.contracted(index);
@@ -311,6 +346,7 @@ mod tests {
                 ahead: None,
                 regulation: None,
                 contracts: Vec::new(),
+                intraday: None,
             },
             epoch_utc_ns,
             first_start_ns: 0,

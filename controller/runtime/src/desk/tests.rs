@@ -29,6 +29,7 @@ struct Bench {
     power_w: BTreeMap<&'static str, f64>,
     told: Vec<Event>,
     now_ms: u64,
+    connected: bool,
 }
 
 /// What the market's rig says of the first plug, and what orders come from outside instead.
@@ -72,6 +73,7 @@ impl Bench {
             power_w: BTreeMap::from([("load1", -6_000.0), ("pv1", 3_000.0), ("pcc", 3_000.0)]),
             told: Vec::new(),
             now_ms: 0,
+            connected: true,
         }
     }
 
@@ -87,8 +89,8 @@ impl Bench {
         let bench = BenchNow {
             image: &self.image,
             bench: &self.control,
-            connected: true,
-            delivers: true,
+            connected: self.connected,
+            delivers: self.connected,
         };
         let says = self.desk.work(at(ms), utc(ms), &bench, &mut self.evidence);
         self.told.extend(says.expect("the ledger goes on").events);
@@ -132,11 +134,34 @@ impl Bench {
             side,
             steps: vec![step],
             interval,
+            stage: Stage::RealTime,
         };
         let mut answer = self.desk.bids().push(bid).expect("there is room");
         self.work(self.now_ms);
         let answer = answer.try_recv().expect("answered in this cycle");
         answer.err().map_or("", |refusal| refusal.code())
+    }
+
+    /// The same for the order book of an interval: what it has traded and what rests, or the code.
+    fn enter(
+        &mut self,
+        side: Side,
+        steps: &[(i64, i64)],
+        interval: u64,
+    ) -> Result<(i128, i128), &'static str> {
+        let bid = Bid {
+            participant: "plug1".into(),
+            side,
+            steps: steps.to_vec(),
+            interval: Some(interval),
+            stage: Stage::Intraday,
+        };
+        let mut answer = self.desk.bids().push(bid).expect("there is room");
+        self.work(self.now_ms);
+        let taken = answer.try_recv().expect("answered in this cycle");
+        let entry = taken.map_err(|refusal| refusal.code())?.entry;
+        let entry = entry.expect("an order within the day");
+        Ok((entry.traded_mwh, entry.rests_mwh))
     }
 
     /// What was told of this kind since it was asked last.
@@ -273,6 +298,7 @@ fn more_bids_than_the_desk_can_look_at_are_turned_away() {
         side: Side::Buy,
         steps: vec![(1, 1)],
         interval: Some(interval),
+        stage: Stage::RealTime,
     };
     let answers: Vec<_> = (0..40).map(|n| bench.desk.bids().push(bid(n))).collect();
     assert_eq!(answers.iter().flatten().count(), 32);
@@ -378,6 +404,109 @@ fn a_contract_is_recorded_at_each_gate_of_its_period_and_settled_at_its_own_pric
         let expected = [("load1".to_owned(), saved), ("pv1".to_owned(), -saved)];
         assert_eq!(of, expected.into());
     }
+}
+
+fn trades(event: &Event) -> Option<(u64, String, String, i64, i64)> {
+    match event {
+        Event::IntradayTraded {
+            interval,
+            buyer,
+            seller,
+            energy_mwh,
+            price_mc_per_kwh,
+        } => Some((
+            *interval,
+            buyer.clone(),
+            seller.clone(),
+            *energy_mwh,
+            *price_mc_per_kwh,
+        )),
+        _ => None,
+    }
+}
+
+#[test]
+fn intervals_are_traded_within_the_day_by_agents_and_from_outside_until_their_gate() {
+    let stage = "[market.intraday]\nintervals = 2\n";
+    let mut bench = Bench::new(OUTSIDE, stage);
+    bench.run_until(1_000);
+    assert_eq!(bench.enter(Side::Buy, &[(20_000, 500)], 2), Err("M039"));
+    // At the gate of interval 0, agents quote for 1 and 2: the sun has 12.5 Wh to sell, the load needs 25.
+    bench.run_until(2_000);
+    let traded = bench.told(trades);
+    assert_eq!(traded.len(), 2, "{traded:?}");
+    let (_, buyer, seller, energy, _) = &traded[0];
+    assert_eq!((&**buyer, &**seller, *energy), ("load1", "pv1", 12_500));
+    // The load still bids for the rest, at what the utility would charge; nobody offers.
+    let open = bench.desk.open_gate().expect("somebody is outside");
+    let books: Vec<(u64, bool, bool)> = (open.intraday.iter())
+        .map(|(index, bid, offer)| (*index, bid.is_some(), offer.is_some()))
+        .collect();
+    assert_eq!(books, [(1, true, false), (2, true, false)]);
+    // From outside: a bid rests behind it, a better one takes its place, and it is taken back.
+    assert_eq!(bench.enter(Side::Buy, &[(20_000, 500)], 1), Ok((0, 500)));
+    assert_eq!(bench.enter(Side::Buy, &[(20_010, 700)], 1), Ok((0, 700)));
+    assert_eq!(bench.enter(Side::Buy, &[], 1), Ok((0, 0)));
+    assert_eq!(bench.enter(Side::Buy, &[], 1), Err("M047"));
+    assert_eq!(bench.enter(Side::Buy, &[(20_005, 700)], 1), Err("M011"));
+    assert_eq!(bench.enter(Side::Buy, &[(20_000, 8_334)], 1), Err("M046"));
+    assert_eq!(bench.enter(Side::Sell, &[(20_000, 1)], 1), Err("M046"));
+    assert_eq!(bench.enter(Side::Buy, &[(20_000, 500)], 0), Err("M037"));
+    // More sun than before: it offers what it has not sold, and the best bids take it.
+    bench.told(|_| None::<()>);
+    bench.power_w.insert("pv1", 14_000.0);
+    bench.run_until(17_000);
+    let traded = bench.told(trades);
+    let of_two: Vec<&str> = (traded.iter())
+        .filter(|(interval, ..)| *interval == 2)
+        .map(|(_, buyer, ..)| buyer.as_str())
+        .collect();
+    assert_eq!(of_two, ["load1", "plug2"], "{traded:?}");
+    // What the sun has left rests at what the utility would pay, and who comes from outside takes it.
+    assert_eq!(
+        bench.enter(Side::Buy, &[(20_000, 8_000)], 2),
+        Ok((8_000, 0))
+    );
+    let (_, buyer, seller, energy, price) = bench.told(trades).remove(0);
+    assert_eq!((&*buyer, &*seller, energy), ("plug1", "pv1", 8_000));
+    assert!(price < 10_000, "{price}");
+    // It has bought 8 of the 8.3 Wh that its device can take.
+    assert_eq!(bench.enter(Side::Buy, &[(20_000, 334)], 2), Err("M046"));
+    bench.run_until(66_000);
+    let records = bench.close();
+    // What it bought and did not order in real time is sold back there: booked, and sums to zero.
+    let booked = records.iter().filter_map(|record| match record {
+        Payload::Settlement(s) => Some((s.interval, &s.lines)),
+        _ => None,
+    });
+    let booked: Vec<u64> = booked
+        .filter(|(_, lines)| {
+            let own = lines.iter().filter(|line| line.what == "intraday");
+            let sum: i128 = own.clone().map(|line| line.amount.0).sum();
+            assert_eq!(sum, 0);
+            own.clone().any(|line| line.account == "plug1")
+        })
+        .map(|(interval, _)| interval)
+        .collect();
+    assert_eq!(booked, [2]);
+    let withdrawn = records
+        .iter()
+        .filter(|r| matches!(r, Payload::Withdrawal(_)));
+    assert!(withdrawn.count() >= 1);
+}
+
+#[test]
+fn an_island_quotes_nothing_within_the_day_and_takes_back_what_it_had() {
+    let stage = "[market.intraday]\nintervals = 2\n";
+    let mut bench = Bench::new(("", ""), stage);
+    bench.power_w.insert("pv1", 1_000.0);
+    bench.run_until(16_500);
+    let rests = |bench: &Bench| bench.desk.venue.best_intraday(2);
+    assert!(rests(&bench).0.is_some());
+    bench.connected = false;
+    bench.run_until(18_500);
+    assert_eq!(rests(&bench), (None, None));
+    bench.close();
 }
 
 #[test]

@@ -267,7 +267,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R107",
-        "A deposit covers what orders of one interval could cost. What positions that are traded ahead could cost when the price of real time is another is not held back, so a market has a day-ahead stage or a penalty.",
+        "A deposit covers what orders of one interval could cost. What positions that are traded ahead could cost when the price of real time is another is not held back, so a market has stages before real time or a penalty.",
     ),
     (
         "R115",

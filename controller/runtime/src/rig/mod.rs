@@ -383,6 +383,8 @@ pub struct Market {
     pub day_ahead: Option<DayAhead>,
     /// What a regulator asks, if the rig says anything of it.
     pub regulation: Option<Regulation>,
+    /// How many intervals are open within the day at a time, if there is such a stage.
+    pub intraday_intervals: Option<u64>,
     /// What participants have agreed between each other.
     pub contracts: Vec<market::contract::Contract>,
 }

@@ -12,6 +12,7 @@ use super::{Market, RigDevice};
 
 mod ahead;
 mod contract;
+mod intraday;
 mod participant;
 mod penalty;
 mod regulation;
@@ -85,6 +86,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let participants = participant::participants(&table, devices);
     let obligations = penalty::obligations(&table, &participants);
     let day_ahead = ahead::stage(&table, mechanism.as_deref(), obligations.is_some());
+    let intraday_intervals = intraday::stage(&table, obligations.is_some());
     let contracts = contract::contracts(
         &table,
         &participants,
@@ -104,6 +106,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         obligations,
         day_ahead,
         regulation,
+        intraday_intervals,
         contracts,
     })
 }

@@ -297,6 +297,26 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("Interval {interval} is not settled: {why}."),
             json!({ "interval": interval, "why": why }),
         ),
+        Event::IntradayTraded {
+            interval,
+            buyer,
+            seller,
+            energy_mwh,
+            price_mc_per_kwh,
+        } => row(
+            "intraday_traded",
+            Info,
+            None,
+            format!(
+                "{buyer} buys {:.1} Wh of interval {interval} from {seller} at {:.1} ct/kWh.",
+                *energy_mwh as f64 / 1e3,
+                *price_mc_per_kwh as f64 / 1e3
+            ),
+            json!({
+                "interval": interval, "buyer": buyer, "seller": seller, "energy_mwh": energy_mwh,
+                "price_mc_per_kwh": price_mc_per_kwh,
+            }),
+        ),
         Event::DayAheadTraded {
             from,
             intervals,

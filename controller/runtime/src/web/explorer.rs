@@ -346,6 +346,7 @@ impl Index {
         let cause = |atom: &AtomId| self.at(*self.clock_of.get(atom)?);
         let interval = match payload {
             Payload::Order(p) => Some((self.run, p.interval)),
+            Payload::Withdrawal(p) => Some((self.run, p.interval)),
             Payload::Clearing(p) => Some((self.run, p.interval)),
             Payload::Trade(p) => Some((self.run, p.interval)),
             Payload::Settlement(p) => Some((self.run, p.interval)),

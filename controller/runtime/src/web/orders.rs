@@ -17,7 +17,7 @@ use super::Desk;
 use super::answer::Problem;
 use super::command::{Body, busy, parse};
 use super::tokens::Bearer;
-use crate::desk::{Bid, Taken};
+use crate::desk::{Bid, Stage, Taken};
 
 /// How long the desk's answer is waited for. Chosen: 1 s, ten cycles.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
@@ -38,6 +38,8 @@ struct OrderBody {
     side: Side,
     steps: Vec<StepBody>,
     interval: Option<u64>,
+    #[serde(default)]
+    stage: Stage,
 }
 
 impl OrderBody {
@@ -48,6 +50,7 @@ impl OrderBody {
             side: self.side,
             steps: steps.map(|s| (s.price_mc_per_kwh, s.energy_mwh)).collect(),
             interval: self.interval,
+            stage: self.stage,
         }
     }
 }
@@ -59,6 +62,12 @@ struct TakenBody {
     interval: u64,
     begins_utc: String,
     gate_utc: String,
+    /// Energy that it has traded at once, within the day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traded_mwh: Option<String>,
+    /// Energy of it that rests in the order book.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rests_mwh: Option<String>,
 }
 
 impl TakenBody {
@@ -68,6 +77,8 @@ impl TakenBody {
             interval: taken.interval,
             begins_utc: taken.begins.to_string(),
             gate_utc: taken.gate.to_string(),
+            traded_mwh: taken.entry.map(|entry| entry.traded_mwh.to_string()),
+            rests_mwh: taken.entry.map(|entry| entry.rests_mwh.to_string()),
         }
     }
 }

@@ -1177,6 +1177,7 @@ async fn an_order_of_the_market_gets_the_desks_answer() {
         interval: 7,
         begins: UtcTime::from_unix_nanos(1_800_000_000_000_000_000),
         gate: UtcTime::from_unix_nanos(1_799_999_999_000_000_000),
+        entry: None,
     };
     let (status, said, bid) = order_answered(Some(Ok(taken))).await;
     assert_eq!(status, 202, "{said}");
@@ -1197,6 +1198,7 @@ async fn an_order_of_the_market_gets_the_desks_answer() {
         side: market::Side::Buy,
         steps: vec![(20_000, 500)],
         interval: Some(7),
+        stage: crate::desk::Stage::RealTime,
     };
     assert_eq!(bid, expected);
 
@@ -1288,6 +1290,7 @@ async fn an_order_of_the_market_needs_the_token_and_a_shape() {
         side: market::Side::Buy,
         steps: vec![(1, 1)],
         interval: None,
+        stage: crate::desk::Stage::RealTime,
     };
     while server.bids.push(bid.clone()).is_some() {}
     let (status, said) = ask(&server, "POST", "/api/v1/market/orders", bearer, ORDER).await;

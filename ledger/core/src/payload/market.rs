@@ -111,6 +111,22 @@ fn order_is_a_curve(o: &Order) -> Result<(), SchemaError> {
 }
 
 record! {
+    /// An order that rests in the book of an interval is taken back.
+    Withdrawal where withdrawal_names_its_agent {
+        /// Whose order.
+        agent: String,
+        /// Number of the market interval.
+        interval: u64,
+        /// Its side; one has one order on each.
+        side: Side,
+    }
+}
+
+fn withdrawal_names_its_agent(w: &Withdrawal) -> Result<(), SchemaError> {
+    all_hold(&[(!w.agent.is_empty(), "A withdrawal names its agent.")])
+}
+
+record! {
     /// How much of an order was served.
     Fill {
         /// The order.

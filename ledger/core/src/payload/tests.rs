@@ -149,6 +149,11 @@ fn samples() -> Vec<Payload> {
             configuration: crate::record::Opaque(vec![1]),
             approvals: vec![],
         }),
+        Payload::Withdrawal(Withdrawal {
+            agent: text("house-1"),
+            interval: 3,
+            side: Side::Sell,
+        }),
     ]
 }
 

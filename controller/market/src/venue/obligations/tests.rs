@@ -58,6 +58,7 @@ fn venue_of(bound: &[&str], deposit: i128) -> Venue {
         ahead: None,
         regulation: None,
         contracts: Vec::new(),
+        intraday: None,
     };
     Venue::new(rules).unwrap()
 }

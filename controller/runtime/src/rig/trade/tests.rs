@@ -44,3 +44,17 @@ fn a_contract_is_between_two_known_parties_who_can_deliver_it() {
         &["D004", "D004", "D004", "D004", "D004"],
     );
 }
+
+#[test]
+fn within_the_day_so_many_intervals_are_open() {
+    for (more, codes) in [
+        ("intervals = 4", &[][..]),
+        ("intervals = 1", &[]),
+        ("intervals = 0", &["D005"]),
+        ("intervals = 17", &["D005"]),
+        ("", &["D004"]),
+        ("intervals = 4\nticks = 3", &["D002"]),
+    ] {
+        check(&format!("[market.intraday]\n{more}\n"), codes);
+    }
+}

@@ -14,6 +14,7 @@ pub(super) fn who(payload: &Payload) -> Option<&str> {
         Payload::Trip(p) => Some(&p.device),
         Payload::MeterReading(p) => Some(&p.participant),
         Payload::Order(p) => Some(&p.agent),
+        Payload::Withdrawal(p) => Some(&p.agent),
         Payload::AuthorityGrant(p) => Some(&p.device),
         _ => None,
     }
@@ -46,6 +47,7 @@ pub(super) fn line(payload: &Payload) -> String {
             None => format!("{}: {}", p.participant, p.quality.name()),
         },
         Payload::Order(p) => order(p),
+        Payload::Withdrawal(p) => format!("{} takes its {} back", p.agent, p.side.name()),
         Payload::Clearing(p) => {
             let energy = watt_hours(p.quantity_milliwatt_hours);
             let fills = p.fills.len();

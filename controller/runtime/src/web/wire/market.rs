@@ -44,6 +44,19 @@ pub struct OpenGate {
     pub steps_max: usize,
     /// Who orders from outside.
     pub participants: Vec<Outsider>,
+    /// The intervals that are open within the day.
+    pub intraday: Vec<Quote>,
+}
+
+/// The best prices of an order book within the day.
+#[derive(Clone, Debug, Serialize)]
+pub struct Quote {
+    /// Number of the interval.
+    pub interval: u64,
+    /// The highest that somebody pays; `null` when nobody buys.
+    pub bid_mc_per_kwh: Option<i64>,
+    /// The lowest that somebody takes; `null` when nobody sells.
+    pub offer_mc_per_kwh: Option<i64>,
 }
 
 /// One who orders from outside.
@@ -73,6 +86,13 @@ impl OpenGate {
                     name,
                     buy_max_mwh: buys.to_string(),
                     sell_max_mwh: sells.to_string(),
+                })
+                .collect(),
+            intraday: (open.intraday.into_iter())
+                .map(|(interval, bid, offer)| Quote {
+                    interval,
+                    bid_mc_per_kwh: bid,
+                    offer_mc_per_kwh: offer,
                 })
                 .collect(),
         }
