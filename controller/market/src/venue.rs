@@ -301,14 +301,8 @@ impl Venue {
         let rules = &self.rules;
         let (orders, not, moved) = self.regulated(&interval, orders);
         let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
-        let orders = match &self.obligations {
-            None => orders,
-            Some(obligations) => {
-                let (orders, not) = obligations.screen(orders, &rules.book);
-                refused.extend(not.into_iter().map(Refusal::from));
-                orders
-            }
-        };
+        let (orders, uncovered) = self.screened(orders);
+        refused.extend(uncovered);
         let (book, not) = Book::admit(interval, &rules.book, orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
         Ok(self.cleared(&self.auction, &rules.mechanism, book, (refused, moved)))
@@ -327,6 +321,22 @@ impl Venue {
         }
     }
 
+    /// The orders that are covered, and why each other is not.
+    fn screened(&self, orders: Vec<Order>) -> (Vec<Order>, Vec<Refusal>) {
+        match &self.obligations {
+            None => (orders, Vec::new()),
+            Some(obligations) => {
+                let (orders, not) = obligations.screen(orders, &self.rules.book);
+                (orders, not.into_iter().map(Refusal::from).collect())
+            }
+        }
+    }
+
+    /// The prices between which real time may end.
+    fn worst(&self) -> [Price; 2] {
+        [self.rules.book.floor, self.rules.book.cap]
+    }
+
     /// Clears the day-ahead [product](ahead::product) of an interval; `None` without that stage.
     ///
     /// # Errors
@@ -340,8 +350,10 @@ impl Venue {
             return Ok(None);
         };
         let (orders, ineligible, moved) = self.regulated(&product, orders);
-        let (book, not) = Book::admit(product, &self.rules.book, orders)?;
         let mut refused: Vec<Refusal> = ineligible.into_iter().map(Refusal::from).collect();
+        let (orders, uncovered) = self.screened(orders);
+        refused.extend(uncovered);
+        let (book, not) = Book::admit(product, &self.rules.book, orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
         Ok(Some(self.cleared(
             auction,
@@ -376,6 +388,10 @@ impl Venue {
     pub fn take_ahead(&mut self, clearing: &Clearing) {
         let (index, _) = ahead::interval_of(clearing.interval.index);
         let traded = Positions::of_clearing(clearing);
+        let worst = self.worst();
+        if let Some(obligations) = &mut self.obligations {
+            obligations.hold_before(index, Item::Ahead, &traded, &worst);
+        }
         self.positions.insert((index, Item::Ahead), traded);
     }
 
@@ -431,7 +447,19 @@ impl Venue {
         });
         let position = self.position_before(interval.index, &order.agent);
         stage.inspect(interval, &order, position, capability)?;
-        Ok(order)
+        let screened = self.obligations.as_ref();
+        let uncovered = screened.map(|obligations| {
+            let book = BookRules {
+                capabilities: None,
+                ..self.rules.book.clone()
+            };
+            let key = (interval.index, &order.agent, order.side);
+            obligations.screen_instead(order.clone(), key, &book)
+        });
+        match uncovered.flatten() {
+            Some(why) => Err(why.into()),
+            None => Ok(order),
+        }
     }
 
     /// Enters an order into the book of an interval within the day, in place of the one of its side;
@@ -447,11 +475,23 @@ impl Venue {
         for execution in &entered.executions {
             self.positions.entry(key).or_default().take(&execution.deal);
         }
+        let worst = self.worst();
+        if let Some(obligations) = &mut self.obligations {
+            let rests = (entered.rests.0 > 0).then_some(&order);
+            let of = (&order.agent, order.side);
+            obligations.hold_resting(interval.index, of, rests, &self.rules.book);
+            if let Some(traded) = self.positions.get(&key) {
+                obligations.hold_before(interval.index, Item::Intraday, traded, &worst);
+            }
+        }
         Ok(entered)
     }
 
     /// Takes an order out of the book of an interval within the day; what was left of it.
     pub fn withdraw_intraday(&mut self, interval: u64, agent: &AgentId, side: Side) -> MwhTotal {
+        if let Some(obligations) = &mut self.obligations {
+            obligations.hold_resting(interval, (agent, side), None, &self.rules.book);
+        }
         let stage = self.intraday.as_mut();
         stage.map_or(MwhTotal(0), |stage| stage.withdraw(interval, agent, side))
     }
@@ -481,8 +521,15 @@ impl Venue {
             let positions = self.positions.entry((index, Item::Contract));
             positions.or_default().take(&deal);
         }
+        let price = clearing.reference().unwrap_or(self.fallback());
         if let Some(obligations) = &mut self.obligations {
             obligations.hold(clearing, &self.rules.book);
+            obligations.end_resting(index);
+            // The price of real time is known by now.
+            let stages = self.positions.range((index, Item::Energy)..);
+            for ((_, item), traded) in stages.take_while(|((other, _), _)| *other == index) {
+                obligations.hold_before(index, *item, traded, &[price]);
+            }
         }
     }
 

@@ -5,6 +5,10 @@
 //! it receives is added. Orders of an interval are covered by what is left of it once the worst
 //! case of every interval that is traded and not settled yet is held back.
 //!
+//! What is traded before real time is covered, too: until the price of real time is known a position
+//! is held at its worst, bought back at the cap or sold back at the floor, and then at that price. A
+//! penalty is owed for what is metered beyond the last position, that of real time.
+//!
 //! Nobody breaks anything in an interval that is excused: one in which the bench was not at the
 //! utility, or was not armed, so that nobody was asked to deliver.
 //!
@@ -15,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::position::Positions;
 use crate::book::BookRules;
 use crate::clearing::Clearing;
 use crate::collateral::{Account as Covered, CoverError, screen, worst_case};
@@ -75,6 +80,10 @@ pub(crate) struct Obligations {
     standings: BTreeMap<AgentId, Standing>,
     deposits: BTreeMap<AgentId, Money>,
     open: BTreeMap<u64, Open>,
+    /// What positions before real time could cost, by interval and stage.
+    before: BTreeMap<(u64, Item), BTreeMap<AgentId, Money>>,
+    /// What orders that rest within the day could cost.
+    resting: BTreeMap<(u64, AgentId, Side), Money>,
     /// Whom the upper bound protected last.
     trader: Trader,
 }
@@ -95,6 +104,8 @@ impl Obligations {
             standings: rules.deposits.keys().map(new).collect(),
             deposits: rules.deposits.clone(),
             open: BTreeMap::new(),
+            before: BTreeMap::new(),
+            resting: BTreeMap::new(),
             trader,
             rules,
         })
@@ -103,8 +114,12 @@ impl Obligations {
     /// The terms of the next interval.
     pub(crate) fn terms(&self) -> Terms {
         let account = |(agent, standing): (&AgentId, &Standing)| {
-            let held = self.open.values().filter_map(|open| open.held.get(agent));
-            let held: Money = held.copied().sum();
+            let open = self.open.values().filter_map(|open| open.held.get(agent));
+            let before = self.before.values().filter_map(|held| held.get(agent));
+            let resting = self.resting.iter();
+            let resting = resting.filter(|((_, owner, _), _)| owner == agent);
+            let resting = resting.map(|(_, held)| held);
+            let held: Money = open.chain(before).chain(resting).copied().sum();
             let deposit = self.deposits.get(agent).copied().unwrap_or_default();
             (agent.clone(), (*standing, deposit + -held))
         };
@@ -137,6 +152,70 @@ impl Obligations {
         let (kept, refused) = screen(bound, &accounts, book, &terms.penalty, standing);
         free.extend(kept);
         (free, refused)
+    }
+
+    /// Why an order within the day is not covered, when what is held for the one that it replaces
+    /// is free.
+    pub(crate) fn screen_instead(
+        &self,
+        order: Order,
+        (interval, agent, side): (u64, &AgentId, Side),
+        book: &BookRules,
+    ) -> Option<CoverError> {
+        let mut terms = self.terms();
+        let (standing, deposit) = terms.accounts.remove(agent)?;
+        let freed = self.resting.get(&(interval, agent.clone(), side));
+        let deposit = deposit + freed.copied().unwrap_or_default();
+        let account = Covered { deposit, standing };
+        let accounts = BTreeMap::from([(agent.clone(), account)]);
+        let standing = &self.rules.standing;
+        let (_, refused) = screen(vec![order], &accounts, book, &terms.penalty, standing);
+        refused.into_iter().next()
+    }
+
+    /// Holds back what the positions of a stage could cost, a unit being worth one of `prices` in
+    /// real time.
+    pub(crate) fn hold_before(
+        &mut self,
+        interval: u64,
+        item: Item,
+        positions: &Positions,
+        prices: &[Price],
+    ) {
+        let held = self.standings.iter().filter_map(|(agent, standing)| {
+            let share = i128::from(standing.collateral_ppm(&self.rules.standing));
+            let most = positions.most(agent, prices)?.0.max(0);
+            let held = Money(most.saturating_mul(share) / i128::from(PPM));
+            Some((agent.clone(), held))
+        });
+        let held = held.collect();
+        self.before.insert((interval, item), held);
+    }
+
+    /// Holds back what an order that rests within the day could cost, in place of the one of its
+    /// side; `None` when none rests any more.
+    pub(crate) fn hold_resting(
+        &mut self,
+        interval: u64,
+        (agent, side): (&AgentId, Side),
+        order: Option<&Order>,
+        book: &BookRules,
+    ) {
+        let key = (interval, agent.clone(), side);
+        let bound = self.standings.get(agent).zip(order);
+        let Some((standing, order)) = bound else {
+            self.resting.remove(&key);
+            return;
+        };
+        let share = i128::from(standing.collateral_ppm(&self.rules.standing));
+        let most = worst_case(order, book, &self.engine.penalty());
+        let held = Money(most.0.saturating_mul(share) / i128::from(PPM));
+        self.resting.insert(key, held);
+    }
+
+    /// Nothing rests any more for an interval, nor for those before it.
+    pub(crate) fn end_resting(&mut self, interval: u64) {
+        self.resting.retain(|(other, ..), _| *other > interval);
     }
 
     /// Holds back what a clearing could still cost.
@@ -181,6 +260,7 @@ impl Obligations {
         let open = self.open.remove(&index);
         // What was never settled is not any more.
         self.open.retain(|other, _| *other > index);
+        self.before.retain(|(other, _), _| *other > index);
         let mut consequences = Consequences::default();
         let (mut deliveries, mut breaches) = (0_u32, 0_u32);
         for (agent, standing) in &mut self.standings {

@@ -56,6 +56,16 @@ impl Positions {
         MwhTotal(of.map_or(0, |(injected, _)| *injected))
     }
 
+    /// The most that one pays for its position when a unit is worth one of these in real time.
+    pub(super) fn most(&self, agent: &AgentId, prices: &[Price]) -> Option<Money> {
+        let (injected, paid) = self.of.get(agent)?;
+        let costs = prices.iter().map(|price| {
+            let back = injected.saturating_mul(i128::from(price.0));
+            paid.unwrap_or(i128::MAX).saturating_add(back)
+        });
+        costs.max().map(Money)
+    }
+
     fn add(&mut self, agent: &AgentId, injected: i128, paid: Money) {
         let entry = self.of.entry(agent.clone()).or_insert((0, Some(0)));
         entry.0 += injected;

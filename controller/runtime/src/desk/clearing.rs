@@ -232,6 +232,8 @@ impl Desk {
             };
             if let Some(draft) = clearing_draft(&cleared, &posted, evidence, says) {
                 drafts.push(draft);
+                // What it could cost is held back before the next product is cleared.
+                self.venue.take_ahead(&cleared.clearing);
                 traded.push(cleared.clearing);
             }
         }
@@ -245,7 +247,6 @@ impl Desk {
         append(at.utc, drafts, late, evidence, says)?;
         let (mut energy, mut trades) = (0_i128, 0_u64);
         for clearing in &traded {
-            self.venue.take_ahead(clearing);
             energy += clearing.quantity.0;
             trades += clearing.fills.len() as u64;
         }

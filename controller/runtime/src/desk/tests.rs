@@ -406,6 +406,40 @@ fn a_contract_is_recorded_at_each_gate_of_its_period_and_settled_at_its_own_pric
     }
 }
 
+#[test]
+fn deposits_cover_what_is_traded_at_every_stage_and_all_of_it_replays() {
+    let stages = "[market.day_ahead]\nintervals = 2\ngate = \"5s\"\n[market.intraday]\nintervals = 2\n[market.penalty]\ndeposit_mc = 1000000\n[market.contract]\nsun = { buyer = \"load1\", seller = \"pv1\", energy = \"10Wh\", price_mc_per_kwh = 9000, first = 1, last = 3 }\n";
+    let mut bench = Bench::new(("", ""), stages);
+    bench.run_until(20_000);
+    bench.power_w.insert("pv1", 5_000.0);
+    bench.run_until(96_000);
+    assert!(bench.told(refusals).is_empty());
+    let records = bench.close();
+    let terms: Vec<(u64, BTreeMap<String, i128>)> = (records.iter())
+        .filter_map(|record| match record {
+            Payload::Terms(terms) => {
+                let accounts = terms.accounts.iter();
+                let left = accounts.map(|one| (one.participant.clone(), one.deposit.0));
+                Some((terms.interval, left.collect()))
+            }
+            _ => None,
+        })
+        .collect();
+    // The block of 2 and 3 is traded at 28 s: from then on the load's cover is what is left of it.
+    let of_load: Vec<i128> = terms.iter().map(|(_, left)| left["load1"]).collect();
+    let held = |at: usize| 1_000_000_000_000 - of_load[at];
+    assert!(held(0) == 0 && held(2) > held(1), "{of_load:?}");
+    let kinds = |what: &str| {
+        records.iter().any(|record| match record {
+            Payload::Settlement(s) => s.lines.iter().any(|line| line.what == what),
+            _ => false,
+        })
+    };
+    for what in ["contract", "day_ahead", "intraday"] {
+        assert!(kinds(what), "nothing is booked {what}");
+    }
+}
+
 fn trades(event: &Event) -> Option<(u64, String, String, i64, i64)> {
     match event {
         Event::IntradayTraded {

@@ -266,10 +266,6 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "The gate of the day-ahead stage closes before the real-time gate of the first interval of its block, by a second at least: the positions are on the ledger by then.",
     ),
     (
-        "R107",
-        "A deposit covers what orders of one interval could cost. What positions that are traded ahead could cost when the price of real time is another is not held back, so a market has stages before real time or a penalty.",
-    ),
-    (
         "R115",
         "The address of a telemetry server has a scheme (`http://` or `https://`), a host and perhaps a port, nothing else. A certificate authority (`ca`) needs `https://`.",
     ),

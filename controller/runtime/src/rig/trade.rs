@@ -85,8 +85,8 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let mechanism = mechanism_of(&table, MECHANISM_DEFAULT);
     let participants = participant::participants(&table, devices);
     let obligations = penalty::obligations(&table, &participants);
-    let day_ahead = ahead::stage(&table, mechanism.as_deref(), obligations.is_some());
-    let intraday_intervals = intraday::stage(&table, obligations.is_some());
+    let day_ahead = ahead::stage(&table, mechanism.as_deref());
+    let intraday_intervals = intraday::stage(&table);
     let contracts = contract::contracts(
         &table,
         &participants,

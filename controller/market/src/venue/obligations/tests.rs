@@ -2,7 +2,7 @@ use super::*;
 use crate::book::Capability;
 use crate::fault::Coded;
 use crate::interval::Interval;
-use crate::venue::{Settled, Venue, VenueRules};
+use crate::venue::{AheadRules, IntradayRules, Settled, Venue, VenueRules, ahead};
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
@@ -55,10 +55,12 @@ fn venue_of(bound: &[&str], deposit: i128) -> Venue {
         },
         indivisible: BTreeSet::new(),
         obligations: Some(obligations),
-        ahead: None,
+        ahead: Some(AheadRules {
+            mechanism: "uniform_k_half".into(),
+        }),
         regulation: None,
         contracts: Vec::new(),
-        intraday: None,
+        intraday: Some(IntradayRules { intervals: 4 }),
     };
     Venue::new(rules).unwrap()
 }
@@ -234,4 +236,116 @@ fn who_is_not_bound_needs_no_cover_and_pays_no_penalty() {
         let found = lines.filter(|line| line.item == Item::Penalty).count();
         assert_eq!((found, codes.len()), (fines, 0), "{bound:?}");
     }
+}
+
+/// Trades `energy` of an interval ahead from plant to load, at 17500; the codes of what is refused.
+fn ahead_of(venue: &mut Venue, index: u64, energy: i64) -> Vec<&'static str> {
+    let start = MINUTE_NS * i64::try_from(index).unwrap();
+    let product = ahead::product(Interval::new(index, start, MINUTE_NS).unwrap());
+    let orders = vec![
+        Order::single("plant".into(), Side::Sell, Price(10_000), Mwh(energy)).ranked(0),
+        Order::single("load".into(), Side::Buy, Price(25_000), Mwh(energy)).ranked(1),
+    ];
+    let cleared = venue.clear_ahead(product, orders).unwrap().unwrap();
+    venue.take_ahead(&cleared.clearing);
+    cleared.refused.iter().map(Coded::code).collect()
+}
+
+/// What is left of the deposits of plant and load.
+fn left(venue: &Venue) -> (i128, i128) {
+    let terms = venue.terms().unwrap();
+    let of = |name: &str| terms.accounts[&AgentId::from(name)].1.0;
+    (of("plant"), of("load"))
+}
+
+#[test]
+fn what_is_traded_ahead_is_held_at_its_worst_until_real_time_has_a_price() {
+    let deposit = 100_000_000;
+    let mut with = venue(deposit);
+    assert!(ahead_of(&mut with, 3, 500).is_empty());
+    // The plant has 500 at 17500 and buys them back at 40000 at worst, the load sells them at nothing.
+    let worst = 500 * (40_000 - 17_500);
+    assert_eq!(left(&with), (deposit - worst, deposit - 500 * 17_500));
+    // The same again in the next interval: both are held.
+    assert!(ahead_of(&mut with, 4, 500).is_empty());
+    assert_eq!(left(&with), (deposit - 2 * worst, deposit - 1_000 * 17_500));
+    // In real time it comes to the same price, and then nothing is left to lose of the first.
+    let mut without = venue(deposit);
+    interval(&mut with, 3, 1_000, delivers(1_000), false);
+    interval(&mut without, 3, 1_000, delivers(1_000), false);
+    let (plant, load) = left(&without);
+    assert_eq!(left(&with), (plant - worst, load - 500 * 17_500));
+}
+
+#[test]
+fn an_order_ahead_or_within_the_day_that_no_deposit_covers_is_refused() {
+    // 500 at the cap and the penalty of 475 beyond the tolerance.
+    let needed = 500 * 40_000 + 475 * 12_500;
+    for (deposit, codes) in [(needed, vec![]), (needed - 1, vec!["M154"])] {
+        assert_eq!(ahead_of(&mut venue_of(&["plant"], deposit), 3, 500), codes);
+        let mut venue = venue_of(&["plant"], deposit);
+        let product = Interval::new(3, 3 * MINUTE_NS, MINUTE_NS).unwrap();
+        let sell = |venue: &mut Venue, index: u64, energy| {
+            let order = Order::single("plant".into(), Side::Sell, Price(20_000), Mwh(energy));
+            let interval = Interval { index, ..product };
+            venue
+                .enter_intraday(interval, order)
+                .err()
+                .map(|e| e.code())
+        };
+        assert_eq!(sell(&mut venue, 3, 500), codes.first().copied());
+        if codes.is_empty() {
+            // What rests is held, so there is nothing left for another interval, until it is taken back.
+            assert_eq!(left_of_plant(&venue), 0);
+            assert_eq!(sell(&mut venue, 4, 1), Some("M154"));
+            // Another order in its place needs no second cover.
+            assert_eq!(sell(&mut venue, 3, 500), None);
+            venue.withdraw_intraday(3, &"plant".into(), Side::Sell);
+            assert_eq!(left_of_plant(&venue), deposit);
+            assert_eq!(sell(&mut venue, 4, 1), None);
+        }
+    }
+}
+
+fn left_of_plant(venue: &Venue) -> i128 {
+    let terms = venue.terms().unwrap();
+    terms.accounts[&AgentId::from("plant")].1.0
+}
+
+#[test]
+fn a_penalty_is_owed_for_what_is_metered_beyond_the_last_position() {
+    for (delivered, beyond) in [(1_000, 0), (949, 1), (500, 450)] {
+        let mut venue = venue(100_000_000);
+        ahead_of(&mut venue, 3, 500);
+        let (settled, _) = interval(&mut venue, 3, 1_000, delivers(delivered), false);
+        let charged = settled.consequences.charged.iter();
+        let charged: i128 = charged.map(|(.., charge)| charge.0).sum();
+        assert_eq!(charged, beyond * 12_500, "{delivered}");
+    }
+}
+
+#[test]
+fn what_rests_within_the_day_is_held_until_it_trades_and_its_trade_until_it_is_settled() {
+    let deposit = 100_000_000;
+    let mut venue = venue(deposit);
+    let product = Interval::new(3, 3 * MINUTE_NS, MINUTE_NS).unwrap();
+    let order =
+        |agent: &str, side, energy| Order::single(agent.into(), side, Price(20_000), Mwh(energy));
+    venue
+        .enter_intraday(product, order("plant", Side::Sell, 500))
+        .unwrap();
+    venue
+        .enter_intraday(product, order("load", Side::Buy, 500))
+        .unwrap();
+    // The bid has traded at once; what rested stays held until the gate beside what was traded.
+    let (plant, load) = left(&venue);
+    assert_eq!(load, deposit - 500 * 20_000);
+    assert_eq!(
+        plant,
+        deposit - 500 * (40_000 - 20_000) - (500 * 40_000 + 475 * 12_500)
+    );
+    interval(&mut venue, 3, 1_000, delivers(1_000), false);
+    // Settled: 500 at 20000 and 500 at 17500, nothing held.
+    let earned = 500 * 20_000 + 500 * 17_500;
+    assert_eq!(left(&venue), (deposit + earned, deposit - earned));
 }

@@ -14,11 +14,7 @@ const BETWEEN_GATES: Duration = Duration::from_secs(1);
 /// Longest time before a block: a day and a half, as on exchanges.
 const GATE_MAX: Duration = Duration::from_secs(36 * 3600);
 
-pub(super) fn stage(
-    market: &Table<'_>,
-    real_time: Option<&str>,
-    has_obligations: bool,
-) -> Option<DayAhead> {
+pub(super) fn stage(market: &Table<'_>, real_time: Option<&str>) -> Option<DayAhead> {
     if !market.has("day_ahead") {
         return None;
     }
@@ -33,17 +29,7 @@ pub(super) fn stage(
         false => table.missing("gate", "\"10s\""),
     };
     let mechanism = mechanism_of(&table, real_time.unwrap_or_default());
-    let span = table.span();
     table.finish();
-    if has_obligations {
-        document.error(
-            "R107",
-            span,
-            "a day-ahead stage and `[market.penalty]` do not go together yet",
-            "",
-            "leave one of them out: deposits do not cover positions that are traded ahead",
-        );
-    }
     let gate = gate?;
     if !(GATE + BETWEEN_GATES..=GATE_MAX).contains(&gate.value) {
         document.error(

@@ -6,7 +6,7 @@ use document::Table;
 /// open costs a book of half a megabyte and orders of everybody in each interval.
 const INTERVALS_MAX: i64 = 16;
 
-pub(super) fn stage(market: &Table<'_>, has_obligations: bool) -> Option<u64> {
+pub(super) fn stage(market: &Table<'_>) -> Option<u64> {
     if !market.has("intraday") {
         return None;
     }
@@ -15,16 +15,6 @@ pub(super) fn stage(market: &Table<'_>, has_obligations: bool) -> Option<u64> {
         true => table.integer("intervals", 1..=INTERVALS_MAX),
         false => table.missing("intervals", "4"),
     };
-    let (span, document) = (table.span(), table.document());
     table.finish();
-    if has_obligations {
-        document.error(
-            "R107",
-            span,
-            "trade within the day and `[market.penalty]` do not go together yet",
-            "",
-            "leave one of them out: deposits do not cover positions that are traded before",
-        );
-    }
     Some(intervals?.value.unsigned_abs())
 }

@@ -58,3 +58,15 @@ fn within_the_day_so_many_intervals_are_open() {
         check(&format!("[market.intraday]\n{more}\n"), codes);
     }
 }
+
+#[test]
+fn a_penalty_goes_together_with_every_stage() {
+    check(
+        "[market.penalty]\ndeposit_mc = 1000000\n[market.day_ahead]\nintervals = 2\ngate = \"5s\"\n[market.intraday]\nintervals = 2\n",
+        &[],
+    );
+    check(
+        "[market.day_ahead]\nintervals = 2\ngate = \"1s\"\n",
+        &["R106"],
+    );
+}
