@@ -185,6 +185,14 @@ pub const CODES: &[(&str, &str)] = &[
         "There is nothing to take back: no order of that side rests in the book.",
     ),
     (
+        "M048",
+        "A late reading corrects an interval that is settled, of the last 96.",
+    ),
+    (
+        "M049",
+        "Only what was metered when an interval was settled can be corrected in it.",
+    ),
+    (
         "M050",
         "A battery's declaration must leave a state of charge it may hold, efficiencies \
          above zero, and a gap between buying and selling that covers the wear of a round \
@@ -194,6 +202,15 @@ pub const CODES: &[(&str, &str)] = &[
         "M051",
         "A vehicle states a positive capacity, power and slack, shares of a whole, and how \
          steeply its price rises as time runs out.",
+    ),
+    (
+        "M052",
+        "A valid reading stands: a second word for the same energy would be a dispute, not a \
+         late reading. What was missing or estimated is replaced once a valid one comes.",
+    ),
+    (
+        "M053",
+        "A late reading has an energy; that a meter says nothing is known already.",
     ),
     (
         "M055",
@@ -383,6 +400,7 @@ mod tests {
             include_str!("interval.rs"),
             include_str!("contract.rs"),
             include_str!("venue/intraday.rs"),
+            include_str!("venue/correction.rs"),
             include_str!("book.rs"),
             include_str!("clearing.rs"),
             include_str!("outcome.rs"),

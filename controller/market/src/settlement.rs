@@ -78,11 +78,13 @@ pub enum Item {
     Surcharge,
     /// What was traded within the day, against the price of real time.
     Intraday,
+    /// What a reading that came late changes.
+    Correction,
 }
 
 impl Item {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Energy,
         Self::Imbalance,
         Self::Unaccounted,
@@ -91,6 +93,7 @@ impl Item {
         Self::Contract,
         Self::Ahead,
         Self::Intraday,
+        Self::Correction,
     ];
 }
 

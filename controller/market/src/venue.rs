@@ -7,6 +7,7 @@
 //! Not responsible for gates, for keeping records, or for who orders what.
 
 pub mod ahead;
+pub mod correction;
 pub mod intraday;
 mod obligations;
 mod position;
@@ -16,9 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use ahead::AheadRules;
+pub use correction::CorrectionError;
 pub use intraday::{IntradayError, IntradayRules};
 pub use obligations::{Consequences, ObligationRules, Terms};
 
+use self::correction::{Archive, Kept};
 use self::intraday::{Entered, Intraday};
 use self::obligations::Obligations;
 use self::position::Positions;
@@ -156,6 +159,8 @@ pub struct Venue {
     intraday: Option<Intraday>,
     /// What was traded before real time of intervals that are not settled yet, by stage.
     positions: BTreeMap<(u64, Item), Positions>,
+    /// What is settled and can still be corrected.
+    archive: Archive,
 }
 
 impl Venue {
@@ -184,6 +189,7 @@ impl Venue {
             fallback: None,
             obligations,
             positions: BTreeMap::new(),
+            archive: Archive::default(),
         })
     }
 
@@ -570,6 +576,9 @@ impl Venue {
         }
         // What was never settled is not any more.
         self.positions.retain(|(other, _), _| *other > index);
+        let owed = self.obligations.as_ref().filter(|_| !is_excused);
+        let owed = owed.and_then(|obligations| obligations.owed(index));
+        let (penalty, bound) = owed.map_or((None, Vec::new()), |(p, bound)| (Some(p), bound));
         let consequences = match &mut self.obligations {
             None => Consequences::default(),
             Some(obligations) => obligations.close(
@@ -581,10 +590,45 @@ impl Venue {
             ),
         };
         settlement.lines.extend(levied);
+        self.archive.keep(Kept {
+            clearing: clearing.clone(),
+            basis,
+            is_excused,
+            penalty,
+            bound,
+        });
         Ok(Settled {
             settlement,
             consequences,
         })
+    }
+
+    /// The interval of this number, and whether it is excused, if it is settled and can still be
+    /// corrected.
+    #[must_use]
+    pub fn correctable(&self, interval: u64) -> Option<(Interval, bool)> {
+        self.archive.interval(interval)
+    }
+
+    /// Settles an interval again by a reading that has come late; the lines are what it changes.
+    ///
+    /// # Errors
+    /// [`CorrectionError`]; then nothing has changed.
+    pub fn correct(
+        &mut self,
+        interval: u64,
+        agent: &AgentId,
+        reading: Reading,
+    ) -> Result<Settlement, CorrectionError> {
+        let settlement = self.archive.correct(
+            (interval, agent),
+            reading,
+            self.rules.regulation.as_ref(),
+        )?;
+        if let Some(obligations) = &mut self.obligations {
+            obligations.book(&settlement.lines);
+        }
+        Ok(settlement)
     }
 }
 

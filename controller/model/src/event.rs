@@ -447,6 +447,17 @@ pub enum Event {
         /// At what price, in milli-cent per kWh.
         price_mc_per_kwh: i64,
     },
+    /// A reading has come after its interval was settled, and is booked.
+    MarketCorrected {
+        /// Number of the interval.
+        interval: u64,
+        /// Whose reading.
+        participant: String,
+        /// What it says, in milliwatt-hours, positive into the bus.
+        energy_mwh: i64,
+        /// What its owner receives by it, in 1e-11 EUR.
+        amount_u: String,
+    },
     /// A participant of the market orders nothing from an interval on.
     MarketSilent {
         /// Number of the interval.

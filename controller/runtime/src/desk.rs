@@ -10,6 +10,7 @@ mod direction;
 mod doubt;
 pub mod export;
 mod intraday;
+mod late;
 mod opening;
 mod outside;
 mod protection;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use calendar::Calendar;
 pub use delivered::{Books, Delivery, books};
+pub use late::{Corrected, LateReading};
 pub use outside::{Bid, BidQueue, Entry, OpenGate, Stage, Taken};
 pub use protection::Protection;
 pub use records::BOOKINGS;
@@ -342,6 +344,7 @@ impl Desk {
             let cleared = self.waiting.remove(0);
             self.settle(utc, cleared, evidence, &mut says)?;
         }
+        self.hear_readings(utc, evidence, &mut says)?;
         if let Some(protection) = &self.rules.protection {
             says.events
                 .iter_mut()

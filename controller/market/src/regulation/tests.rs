@@ -2,7 +2,7 @@ use super::*;
 use crate::order::Step;
 use crate::quantity::Mwh;
 use crate::utility::Parity;
-use crate::venue::{Venue, VenueRules};
+use crate::venue::{IntradayRules, Venue, VenueRules};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -45,6 +45,7 @@ fn venue(regulation: RegulationRules) -> Venue {
         obligations: None,
         ahead: None,
         contracts: Vec::new(),
+        intraday: Some(IntradayRules { intervals: 4 }),
         regulation: Some(regulation),
     })
     .unwrap()
@@ -193,20 +194,8 @@ fn taxes_and_surcharges_are_paid_for_what_is_metered_and_every_account_still_sum
         },
         ..RegulationRules::default()
     };
-    let mut venue = venue(rules);
-    let orders = vec![
-        order("load", Side::Buy, &[(20_000, 1_000)]),
-        order("sun", Side::Sell, &[(10_000, 1_000)]),
-    ];
-    let cleared = venue.clear(interval(1), orders).unwrap();
-    venue.take(&cleared.clearing);
-    let readings = [
-        ("load".into(), Reading::Valid { energy: Mwh(-900) }),
-        // Nobody knows: it pays for what it has sold.
-        ("sun".into(), Reading::Missing { coverage_ppm: 0 }),
-    ];
-    let settled = venue.settle(&cleared.clearing, readings.into(), None, false);
-    let settlement = settled.unwrap().settlement;
+    // Nobody knows what the sun gave: it pays for what it has sold.
+    let (mut venue, settlement) = settled(rules.clone(), Reading::Missing { coverage_ppm: 0 });
     let sum: Money = settlement.balances().into_values().sum();
     assert_eq!(sum, Money(0));
     let levied: Vec<_> = (settlement.lines.iter())
@@ -223,6 +212,54 @@ fn taxes_and_surcharges_are_paid_for_what_is_metered_and_every_account_still_sum
             ("(surcharges)".into(), Item::Surcharge, -370_000),
         ]
     );
+
+    let late = Reading::Valid { energy: Mwh(640) };
+    let correction = venue.correct(1, &"sun".into(), late).unwrap();
+    let mut corrected = settlement.balances();
+    for (account, amount) in correction.balances() {
+        *corrected.entry(account).or_insert(Money(0)) += amount;
+    }
+    let in_time = self::settled(rules, late).1.balances();
+    assert_eq!(corrected, in_time, "levies follow a late reading, too");
+}
+
+/// An interval in which the sun has sold the load a watt-hour, settled by 0.9 of it and by this.
+fn settled(rules: RegulationRules, sun: Reading) -> (Venue, Settlement) {
+    let mut venue = venue(rules);
+    let orders = vec![
+        order("load", Side::Buy, &[(20_000, 1_000)]),
+        order("sun", Side::Sell, &[(10_000, 1_000)]),
+    ];
+    let cleared = venue.clear(interval(1), orders).unwrap();
+    venue.take(&cleared.clearing);
+    let load = Reading::Valid { energy: Mwh(-900) };
+    let readings = [("load".into(), load), ("sun".into(), sun)];
+    let settled = venue.settle(&cleared.clearing, readings.into(), None, false);
+    let settlement = settled.unwrap().settlement;
+    (venue, settlement)
+}
+
+#[test]
+fn what_a_regulator_asks_holds_within_the_day_as_well() {
+    let rules = |beyond| RegulationRules {
+        eligible: Some(["load".into(), "sun".into()].into()),
+        beyond,
+        ..RegulationRules::default()
+    };
+    let bid = |agent, price| order(agent, Side::Buy, &[(price, 100)]);
+    for (beyond, order, expected) in [
+        (Beyond::Refuse, bid("load", 20_000), Ok(())),
+        (Beyond::Refuse, bid("stranger", 20_000), Err("M056")),
+        (Beyond::Clip, bid("load", 40_000), Ok(())),
+    ] {
+        let mut venue = venue(rules(beyond));
+        let said = venue.inspect_intraday(interval(2), &order);
+        assert_eq!(said.map_err(|e| e.code()), expected, "{order:?}");
+        let entered = venue.enter_intraday(interval(2), order);
+        assert_eq!(entered.is_ok(), expected.is_ok());
+        let best = venue.best_intraday(2).0;
+        assert!(best.is_none_or(|price| price <= Price(30_000)), "{best:?}");
+    }
 }
 
 #[test]

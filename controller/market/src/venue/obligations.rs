@@ -299,13 +299,7 @@ impl Obligations {
             }
         }
         self.charge(settlement, &consequences);
-        for line in &settlement.lines {
-            if let Account::Participant(agent) = &line.account
-                && let Some(deposit) = self.deposits.get_mut(agent)
-            {
-                *deposit += -line.amount;
-            }
-        }
+        self.book(&settlement.lines);
         if let Some(contract) = clearing.reference() {
             let imbalance = settlement
                 .imbalance_price
@@ -322,6 +316,25 @@ impl Obligations {
             self.engine.take(seen, self.trader);
         }
         consequences
+    }
+
+    /// The penalty of an interval that is not settled yet, and who owes it.
+    pub(crate) fn owed(&self, interval: u64) -> Option<(Penalty, Vec<AgentId>)> {
+        let open = self.open.get(&interval)?;
+        let bound = self.standings.keys();
+        let bound = bound.filter(|agent| !open.suspended.contains(*agent));
+        Some((open.penalty, bound.cloned().collect()))
+    }
+
+    /// Takes what lines make their accounts pay from their deposits.
+    pub(crate) fn book(&mut self, lines: &[Line]) {
+        for line in lines {
+            if let Account::Participant(agent) = &line.account
+                && let Some(deposit) = self.deposits.get_mut(agent)
+            {
+                *deposit += -line.amount;
+            }
+        }
     }
 
     /// Penalties as lines: each is paid to the pool of them.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::quantity::Money;
-use crate::settlement::PriceSource;
+use crate::settlement::{PriceSource, Settlement};
 
 const PARITY: Parity = Parity {
     import: Price(28_000),
@@ -243,4 +243,97 @@ fn a_position_is_settled_at_its_own_price_and_what_changes_at_that_of_real_time(
         real(1_000),
         &[("load", -15_000_000, 0), ("sun", 15_000_000, 0)],
     );
+}
+
+/// Trades 1000 mWh at 10000 in an interval of an island, with these meters; the venue that settled it.
+fn settled_with(index: u64, meters: &[(&str, Reading)]) -> (Venue, Settlement) {
+    let mut venue = venue();
+    let cleared = venue
+        .clear(interval(index), vec![load(12_000), sun(8_000)])
+        .unwrap();
+    venue.take(&cleared.clearing);
+    let readings = meters
+        .iter()
+        .map(|(name, reading)| (AgentId::from(*name), *reading));
+    let settled = venue.settle(&cleared.clearing, readings.collect(), None, false);
+    let settlement = settled.unwrap().settlement;
+    (venue, settlement)
+}
+
+fn valid(energy: i64) -> Reading {
+    Reading::Valid {
+        energy: Mwh(energy),
+    }
+}
+
+const MISSING: Reading = Reading::Missing { coverage_ppm: 0 };
+
+#[test]
+fn a_reading_that_comes_late_leads_to_what_it_would_have_in_time() {
+    use crate::settlement::Item;
+    for late in [-1_000, -700, 0, -1_300, 44] {
+        let (_, in_time) = settled_with(3, &[("load", valid(late)), ("sun", valid(1_000))]);
+        let (mut venue, before) = settled_with(3, &[("load", MISSING), ("sun", valid(1_000))]);
+        let correction = venue.correct(3, &"load".into(), valid(late)).unwrap();
+        assert!(
+            correction
+                .lines
+                .iter()
+                .all(|line| line.item == Item::Correction)
+        );
+        let sum: Money = correction.lines.iter().map(|line| line.amount).sum();
+        assert_eq!(sum, Money(0));
+        let mut both = before.balances();
+        for (account, amount) in correction.balances() {
+            *both.entry(account).or_insert(Money(0)) += amount;
+        }
+        both.retain(|_, amount| *amount != Money(0));
+        let mut expected = in_time.balances();
+        expected.retain(|_, amount| *amount != Money(0));
+        assert_eq!(both, expected, "{late}");
+        // It is valid by now, and stands.
+        let again = venue.correct(3, &"load".into(), valid(late));
+        assert_eq!(again.err().map(|e| e.code()), Some("M052"));
+    }
+}
+
+#[test]
+fn a_reading_that_corrects_nothing_is_refused_with_its_code() {
+    let estimated = Reading::Estimated {
+        energy: Mwh(-900),
+        coverage_ppm: 600_000,
+    };
+    let check = |index, agent: &str, reading| {
+        let (mut venue, _) = settled_with(3, &[("load", estimated), ("sun", valid(1_000))]);
+        venue
+            .correct(index, &agent.into(), reading)
+            .err()
+            .map(|e| e.code())
+    };
+    assert_eq!(check(3, "load", valid(-1_000)), None);
+    assert_eq!(check(4, "load", valid(-1_000)), Some("M048"));
+    assert_eq!(check(3, "nobody", valid(-1_000)), Some("M049"));
+    assert_eq!(check(3, "utility", valid(-1_000)), Some("M049"));
+    assert_eq!(check(3, "sun", valid(1_000)), Some("M052"));
+    assert_eq!(check(3, "load", MISSING), Some("M053"));
+}
+
+#[test]
+fn the_last_ninety_six_intervals_can_be_corrected() {
+    let mut venue = venue();
+    for index in 0..100 {
+        let cleared = venue
+            .clear(interval(index), vec![load(12_000), sun(8_000)])
+            .unwrap();
+        venue.take(&cleared.clearing);
+        let readings = [("load".into(), MISSING), ("sun".into(), valid(1_000))];
+        venue
+            .settle(&cleared.clearing, readings.into(), None, false)
+            .unwrap();
+    }
+    let mut code = |index| {
+        let corrected = venue.correct(index, &"load".into(), valid(-990));
+        corrected.err().map(|e| e.code())
+    };
+    assert_eq!([3, 4, 99].map(&mut code), [Some("M048"), None, None]);
 }

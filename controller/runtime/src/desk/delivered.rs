@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use ledger_core::payload::{Payload, ReadingQuality, Side};
+use ledger_core::payload::{Payload, ReadingQuality, Settlement, Side};
 use model::Instant;
 
 use super::replay::{MarketReplayError, recorded};
@@ -29,6 +29,9 @@ pub struct Delivery {
     /// Whether nobody was asked to deliver at some time in it.
     pub is_excused: bool,
 }
+
+/// What bookings of a late reading are for.
+const CORRECTION: &str = "correction";
 
 /// What a run's settlements come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +85,22 @@ pub fn books(run_dir: &Path) -> Result<Books, MarketReplayError> {
                 };
                 let at =
                     |ns: i64| Instant::START + Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
-                for reading in readings.remove(&index).unwrap_or_default() {
+                let read = readings.remove(&index).unwrap_or_default();
+                if settlement.lines.iter().any(|line| line.what == CORRECTION) {
+                    // A reading that came late takes the place of what was there.
+                    for late in &read {
+                        let mut own = books.deliveries.iter_mut();
+                        let own =
+                            own.find(|d| d.interval == index && d.participant == late.participant);
+                        if let Some(own) = own {
+                            own.metered_mwh = late.energy_milliwatt_hours;
+                            own.is_whole = late.quality == ReadingQuality::Valid;
+                        }
+                    }
+                    count(&mut books, &settlement);
+                    continue;
+                }
+                for reading in read {
                     let key = (index, reading.participant.clone());
                     books.deliveries.push(Delivery {
                         interval: index,
@@ -95,19 +113,24 @@ pub fn books(run_dir: &Path) -> Result<Books, MarketReplayError> {
                         is_excused: settlement.is_excused,
                     });
                 }
-                for line in settlement.lines.iter().filter(|l| l.amount.0 != 0) {
-                    // The ledger counts towards the account.
-                    if line.what == "penalty" {
-                        *books.penalties.entry(line.account.clone()).or_default() -= line.amount.0;
-                    }
-                    let key = (line.what.clone(), line.account.clone());
-                    let (count, paid) = books.booked.entry(key).or_default();
-                    *count += 1;
-                    *paid -= line.amount.0;
-                }
+                count(&mut books, &settlement);
             }
             _ => {}
         }
     }
     Ok(books)
+}
+
+/// Adds the bookings of a settlement.
+fn count(books: &mut Books, settlement: &Settlement) {
+    for line in settlement.lines.iter().filter(|l| l.amount.0 != 0) {
+        // The ledger counts towards the account.
+        if line.what == "penalty" {
+            *books.penalties.entry(line.account.clone()).or_default() -= line.amount.0;
+        }
+        let key = (line.what.clone(), line.account.clone());
+        let (count, paid) = books.booked.entry(key).or_default();
+        *count += 1;
+        *paid -= line.amount.0;
+    }
 }

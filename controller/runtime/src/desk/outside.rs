@@ -5,11 +5,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use market::venue::CorrectionError;
 use market::{Coded, CounterError, Interval, Mwh, Order, Price, Side, Step};
 use model::{Event, UtcTime};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use super::late::{Corrected, LateAsked, LateReading};
 use super::{Desk, DeskSays, gate_ns};
 use crate::evidence::{Evidence, NotDurable};
 
@@ -108,25 +110,56 @@ type Answer = Result<Taken, CounterError>;
 /// A bid with the way back.
 type Asked = (Bid, oneshot::Sender<Answer>);
 
-/// Bids that wait for the desk.
+/// What waits for the desk.
+#[derive(Debug, Default)]
+struct Inbox {
+    bids: Vec<Asked>,
+    readings: Vec<LateAsked>,
+}
+
+/// Bids and late readings that wait for the desk.
 #[derive(Clone, Debug, Default)]
-pub struct BidQueue(Arc<Mutex<Vec<Asked>>>);
+pub struct BidQueue(Arc<Mutex<Inbox>>);
 
 impl BidQueue {
     /// Puts a bid in; `None` when too many wait. The answer comes with the desk's next cycle.
     #[must_use]
     pub fn push(&self, bid: Bid) -> Option<oneshot::Receiver<Answer>> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= BIDS_WAITING_MAX {
+        let mut inbox = self.lock();
+        if inbox.bids.len() >= BIDS_WAITING_MAX {
             return None;
         }
         let (answer, hears) = oneshot::channel();
-        waiting.push((bid, answer));
+        inbox.bids.push((bid, answer));
         Some(hears)
     }
 
     pub(crate) fn take(&self) -> Vec<Asked> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.lock().bids)
+    }
+
+    /// Puts a late reading in; `None` when too many wait. The answer comes with the desk's next
+    /// cycle.
+    #[must_use]
+    pub fn push_reading(
+        &self,
+        reading: LateReading,
+    ) -> Option<oneshot::Receiver<Result<Corrected, CorrectionError>>> {
+        let mut inbox = self.lock();
+        if inbox.readings.len() >= BIDS_WAITING_MAX {
+            return None;
+        }
+        let (answer, hears) = oneshot::channel();
+        inbox.readings.push((reading, answer));
+        Some(hears)
+    }
+
+    pub(crate) fn take_readings(&self) -> Vec<LateAsked> {
+        std::mem::take(&mut self.lock().readings)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inbox> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

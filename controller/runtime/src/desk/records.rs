@@ -143,7 +143,7 @@ pub(super) fn reading(reading: &payload::MeterReading) -> Reading {
 }
 
 /// What a booking can be for, as records name it.
-pub const BOOKINGS: [(&str, Item); 10] = [
+pub const BOOKINGS: [(&str, Item); 11] = [
     ("energy", Item::Energy),
     ("imbalance", Item::Imbalance),
     ("unaccounted", Item::Unaccounted),
@@ -154,6 +154,7 @@ pub const BOOKINGS: [(&str, Item); 10] = [
     ("tax", Item::Tax),
     ("surcharge", Item::Surcharge),
     ("intraday", Item::Intraday),
+    ("correction", Item::Correction),
 ];
 
 fn booking(item: Item) -> &'static str {

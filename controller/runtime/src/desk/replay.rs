@@ -248,9 +248,31 @@ impl Again {
         Ok(())
     }
 
+    /// Settles again what is settled, by the reading that stands before it.
+    fn correct(
+        &mut self,
+        late: &payload::MeterReading,
+        found: &payload::Settlement,
+    ) -> Result<(), String> {
+        let agent = late.participant.as_str().into();
+        let reading = records::reading(late);
+        let corrected = self.venue.correct(found.interval, &agent, reading);
+        let corrected = corrected.map_err(|e| format!("correction: {e}"))?;
+        let now_comes = settlement_payload(&corrected, found.is_excused);
+        if now_comes != *found {
+            return Err(format!(
+                "correction: recorded {found:?}, recomputed {now_comes:?}"
+            ));
+        }
+        Ok(())
+    }
+
     fn settle(&mut self, found: &payload::Settlement) -> Result<(), String> {
         let recorded = self.readings.remove(&found.interval).unwrap_or_default();
         let clearing = self.clearings.remove(&found.interval);
+        if let (None, [late]) = (&clearing, recorded.as_slice()) {
+            return self.correct(late, found);
+        }
         let clearing = clearing.ok_or("settlement: nothing was cleared")?;
         let mut readings = BTreeMap::new();
         let mut coupling = None;

@@ -440,6 +440,78 @@ fn deposits_cover_what_is_traded_at_every_stage_and_all_of_it_replays() {
     }
 }
 
+#[test]
+fn a_reading_that_comes_late_is_booked_as_a_correction_that_replays() {
+    let mut bench = Bench::new(("", ""), "");
+    // The storage and the plugs have never said anything: their meters are missing in interval 0.
+    bench.run_until(20_000);
+    let late = |bench: &mut Bench, participant: &str, interval, energy_mwh| {
+        let reading = LateReading {
+            participant: participant.into(),
+            interval,
+            energy_mwh,
+        };
+        let mut answer = bench.desk.bids().push_reading(reading);
+        let answer = answer.as_mut().expect("there is room");
+        bench.work(bench.now_ms);
+        let answer = answer.try_recv().expect("answered in this cycle");
+        answer.map_err(|why| why.code())
+    };
+    assert_eq!(late(&mut bench, "plug1", 1, -500), Err("M048"));
+    assert_eq!(late(&mut bench, "sun", 0, -500), Err("M049"));
+    assert_eq!(late(&mut bench, "pv1", 0, 12_500), Err("M052"));
+    let codes = bench.told(refusals);
+    assert!(
+        codes.len() == 3 && codes[2].starts_with("[M052] "),
+        "{codes:?}"
+    );
+    // The plug has bought 8.3 Wh and taken one: the rest is imbalance after all.
+    let received = late(&mut bench, "plug1", 0, -1_000).expect("booked");
+    assert!(received > 0, "{received}");
+    assert_eq!(late(&mut bench, "plug1", 0, -1_000), Err("M052"));
+    bench.run_until(36_000);
+    let folder = bench.folder.path().to_owned();
+    let settled = |records: &[Payload]| {
+        let all = records.iter().filter_map(|record| match record {
+            Payload::Settlement(s) => Some((s.interval, s.lines.clone())),
+            _ => None,
+        });
+        all.collect::<Vec<_>>()
+    };
+    bench.evidence.close(utc(bench.now_ms)).expect("closed");
+    let found = books(&folder).expect("readable");
+    let own = found.deliveries.iter();
+    let own: Vec<Option<i64>> = own
+        .filter(|d| d.participant == "plug1" && d.interval == 0)
+        .map(|d| d.metered_mwh)
+        .collect();
+    assert_eq!(
+        own,
+        [Some(-1_000)],
+        "the late reading takes the place of the missing one"
+    );
+    let key = ("correction".to_owned(), "plug1".to_owned());
+    assert_eq!(found.booked.get(&key), Some(&(1, -received)));
+    let replayed = replay(&folder).expect("readable");
+    assert!(
+        matches!(replayed, MarketReplay::Identical { .. }),
+        "{replayed:?}"
+    );
+    let entries = ledger_node::entries(&folder).expect("a ledger");
+    let records: Vec<Payload> = entries
+        .map(|entry| entry.expect("an entry").atom.body().payload.clone())
+        .collect();
+    let of_zero = settled(&records)
+        .into_iter()
+        .filter(|(interval, _)| *interval == 0);
+    let lines: Vec<_> = of_zero.collect();
+    assert_eq!(lines.len(), 2, "settled, and settled again");
+    for (_, lines) in lines {
+        let sum: i128 = lines.iter().map(|line| line.amount.0).sum();
+        assert_eq!(sum, 0, "{lines:?}");
+    }
+}
+
 fn trades(event: &Event) -> Option<(u64, String, String, i64, i64)> {
     match event {
         Event::IntradayTraded {

@@ -317,6 +317,24 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
                 "price_mc_per_kwh": price_mc_per_kwh,
             }),
         ),
+        Event::MarketCorrected {
+            interval,
+            participant,
+            energy_mwh,
+            amount_u,
+        } => row(
+            "market_corrected",
+            Info,
+            None,
+            format!(
+                "Interval {interval} is settled again: {participant} was metered with {:.1} Wh.",
+                *energy_mwh as f64 / 1e3
+            ),
+            json!({
+                "interval": interval, "participant": participant, "energy_mwh": energy_mwh,
+                "amount_u": amount_u,
+            }),
+        ),
         Event::DayAheadTraded {
             from,
             intervals,

@@ -21,6 +21,7 @@ mod moment;
 mod orders;
 mod past;
 mod patience;
+mod readings;
 pub mod secret;
 #[cfg(test)]
 mod tests;
@@ -159,6 +160,12 @@ fn routes() -> Vec<Route> {
             "/api/v1/market/orders",
             Need::Have(Role::Bid),
             post(orders::order),
+        ),
+        (
+            "post",
+            "/api/v1/market/readings",
+            OPERATE,
+            post(readings::reading),
         ),
         ("post", "/api/v1/lock/take", OPERATE, post(lock::take)),
         ("post", "/api/v1/lock/drop", OPERATE, post(lock::give_back)),

@@ -1239,6 +1239,59 @@ async fn an_order_of_the_market_gets_the_desks_answer() {
 }
 
 #[tokio::test]
+async fn a_late_reading_gets_the_desks_answer() {
+    use market::venue::CorrectionError;
+    let agent = || market::AgentId::from("plug1");
+    let interval = 7;
+    for (answer, status, code) in [
+        (Ok(-5_000_000_i128), 202, ""),
+        (Err(CorrectionError::NotSettled { interval }), 409, "M048"),
+        (
+            Err(CorrectionError::NotMetered {
+                interval,
+                agent: agent(),
+            }),
+            404,
+            "M049",
+        ),
+        (
+            Err(CorrectionError::Stands {
+                interval,
+                agent: agent(),
+            }),
+            409,
+            "M052",
+        ),
+    ] {
+        let server = server(Some("s3cret"), 4).await;
+        let inbox = server.bids.clone();
+        let desk = tokio::spawn(async move {
+            loop {
+                if let Some((late, hears)) = inbox.take_readings().pop() {
+                    let _gone = hears.send(answer);
+                    return late;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let headers = "Authorization: Bearer s3cret\r\n";
+        let body = r#"{"participant":"plug1","interval":7,"energy_mwh":-500}"#;
+        let (found, said) = ask(&server, "POST", "/api/v1/market/readings", headers, body).await;
+        assert_eq!(found, status, "{said}");
+        match code {
+            "" => assert!(said.contains("\"amount_u\":\"-5000000\""), "{said}"),
+            code => assert_eq!(code_of(&said), code),
+        }
+        let expected = crate::desk::LateReading {
+            participant: "plug1".into(),
+            interval: 7,
+            energy_mwh: -500,
+        };
+        assert_eq!(desk.await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
 async fn an_order_of_the_market_needs_the_token_and_a_shape() {
     let server = server(Some("s3cret"), 4).await;
     let bearer = "Authorization: Bearer s3cret\r\n";

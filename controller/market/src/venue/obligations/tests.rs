@@ -349,3 +349,27 @@ fn what_rests_within_the_day_is_held_until_it_trades_and_its_trade_until_it_is_s
     let earned = 500 * 20_000 + 500 * 17_500;
     assert_eq!(left(&venue), (deposit + earned, deposit - earned));
 }
+
+#[test]
+fn who_is_metered_late_owes_the_penalty_of_its_interval_and_its_deposit_pays() {
+    let deposit = 100_000_000;
+    let plant = |reading| {
+        let mut venue = venue(deposit);
+        let (settled, _) = interval(&mut venue, 3, 1_000, reading, false);
+        let charged = settled.consequences.charged.len();
+        (venue, charged)
+    };
+    let (in_time, charged) = plant(delivers(700));
+    assert_eq!(charged, 1);
+    let (mut late, charged) = plant(Reading::Missing { coverage_ppm: 0 });
+    assert_eq!(charged, 0, "a missing meter counts as delivery");
+    let correction = late.correct(3, &"plant".into(), delivers(700)).unwrap();
+    let pool = correction.balances()[&Account::Penalties];
+    assert_eq!(pool, Money(-250 * 12_500));
+    // 300 were not delivered, at import parity or at the price of the interval, by the utility's meter.
+    let price = correction.imbalance_price.unwrap().0;
+    let (of_plant, _) = left(&late);
+    let earned = 1_000 * 17_500 - 300 * i128::from(price.0) - 250 * 12_500;
+    assert_eq!(of_plant, deposit + earned);
+    assert!(left(&in_time).0 < deposit + 1_000 * 17_500);
+}

@@ -49,6 +49,12 @@ const CALLS: &[(&str, &str, &str, [u16; 5])] = &[
         r#"{"participant":"plug1"}"#,
         [401, 403, 403, 400, 400],
     ),
+    (
+        "POST",
+        "/api/v1/market/readings",
+        r#"{"participant":"plug1"}"#,
+        [401, 403, 403, 400, 400],
+    ),
     ("GET", "/api/v1/services", "", [401, 403, 200, 200, 200]),
     ("GET", "/api/v1/ledger", "", [401, 403, 200, 200, 200]),
     ("GET", "/api/v1/alarms", "", [401, 403, 200, 200, 200]),
