@@ -602,6 +602,43 @@ fn intervals_are_traded_within_the_day_by_agents_and_from_outside_until_their_ga
 }
 
 #[test]
+fn an_island_goes_on_at_the_value_of_lost_load_without_the_utility_and_is_excused() {
+    let loss = "loss_ppm             = 20000";
+    let with_value = format!("{loss}\nlost_load_mc_per_kwh = 90000");
+    let mut bench = Bench::new((loss, &with_value), "");
+    bench.run_until(20_000);
+    bench.connected = false;
+    bench.run_until(51_000);
+    let records = bench.close();
+    // Interval 1 is traded at 17 s beside the utility, interval 2 at 32 s without it.
+    let bids = |interval, who: &str| {
+        let orders = records.iter().filter_map(move |record| match record {
+            Payload::Order(o) if o.interval == interval && o.agent == who => Some(o),
+            _ => None,
+        });
+        let prices = orders.map(|o| o.steps[0].price_millicents_per_kwh);
+        prices.collect::<Vec<_>>()
+    };
+    assert_eq!(bids(1, "load1"), [300_000]);
+    assert_eq!(bids(2, "load1"), [90_000]);
+    assert_eq!((bids(1, UTILITY).len(), bids(2, UTILITY).len()), (2, 0));
+    // The sun serves half of the load, so a unit is worth what the other half lacks.
+    let price = records.iter().find_map(|record| match record {
+        Payload::Clearing(c) if c.interval == 2 => c.price_millicents_per_kwh,
+        _ => None,
+    });
+    assert_eq!(price, Some(90_000));
+    let excused: Vec<(u64, bool)> = (records.iter())
+        .filter_map(|record| match record {
+            Payload::Settlement(s) => Some((s.interval, s.is_excused)),
+            _ => None,
+        })
+        .collect();
+    // The island began within interval 1.
+    assert_eq!(excused, [(0, false), (1, true), (2, true)]);
+}
+
+#[test]
 fn an_island_quotes_nothing_within_the_day_and_takes_back_what_it_had() {
     let stage = "[market.intraday]\nintervals = 2\n";
     let mut bench = Bench::new(("", ""), stage);
