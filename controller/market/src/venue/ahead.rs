@@ -1,7 +1,7 @@
 //! The day-ahead stage: a block of intervals is traded at once, before the first of them.
 //!
 //! Not responsible for when the gate of the stage closes, for what agents expect, nor for how a
-//! position is settled ([`super::position`]).
+//! position is settled.
 
 use std::collections::BTreeSet;
 

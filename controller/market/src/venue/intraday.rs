@@ -3,7 +3,7 @@
 //! Theory. An interval that is open has a [continuous book](crate::continuous): price before time,
 //! and every trade at the price of the order that rests. Each participant has at most one curve on
 //! either side of a book; a new one takes the place of the old, behind all that rest. What is traded
-//! is a [position](super::position), which real time nets.
+//! is a position, which real time nets.
 //!
 //! No order may lead to more than its device can do: what one has of the interval by all earlier
 //! stages and the whole of the order come to no more than its capability.
