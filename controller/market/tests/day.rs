@@ -265,6 +265,7 @@ fn stages(participants: &[Participant]) -> VenueRules {
         ahead: Some(AheadRules {
             mechanism: "uniform_k_half".into(),
         }),
+        regulation: None,
         contracts: (0..5).map(contract).collect(),
         intraday: Some(IntradayRules { intervals: BLOCK }),
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::order::Step;
 use crate::quantity::Mwh;
+use crate::settlement::Settlement;
 use crate::utility::Parity;
 use crate::venue::{IntradayRules, Venue, VenueRules};
 
