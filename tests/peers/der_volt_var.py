@@ -3,7 +3,8 @@
 `der_volt_var.py --port P --unit U --source HOST:PORT --nominal 277` reads models 701 to 715, writes
 a curve to 705, adopts and enables it, then sets voltages over SCPI and looks at the reactive power
 in model 701. One JSON line: `{"models": [...], "errors": {...}, "told": {...}, "adopted": 1,
-"steps": [{"v_pu": 0.95, "var": [...]}]}` with the power each half second.
+"steps": [{"v_pu": 0.95, "var": [...]}]}` with the power each half second;
+and, in `cessation`, what it gives at 0.75 and 1.0 before and after a curve of momentary cessation is adopted in 707.
 """
 
 import json
@@ -20,10 +21,13 @@ CURVE = [(92.0, 40.0), (97.0, 20.0), (103.0, -20.0), (108.0, -40.0)]
 RESPONSE_S, EVERY_S, FOR_S = 1.0, 0.5, 6.0
 # The device says within so many seconds whether it has adopted a curve.
 ADOPTION_S = 5.0
+# Time in which a device that ceases or comes back has done so, far shorter than what it rides through.
+SETTLES_S = 1.5
 # Points that only a whole chain tells.
 TOLD = [
     "701.ConnSt", "701.InvSt", "701.Alrm", "702.WMaxRtg", "702.AbnOpCatRtg", "703.ES",
     "703.ESDlyTms", "704.WMaxLimPct", "706.Ena", "707.Crv[0].MustTrip.Pt[0].Tms",
+    "707.Crv[0].MayTrip.Pt[2].V", "707.Crv[0].MomCess.Pt[0].V",
     "708.Crv[0].MustTrip.Pt[0].V", "709.Crv[0].MustTrip.Pt[1].Hz", "710.Crv[0].MustTrip.Pt[1].Hz",
     "711.Ctl[0].KOf", "712.Ena", "714.NPrt", "715.OpCtl",
 ]
@@ -71,6 +75,40 @@ def adopt(model):
     return result
 
 
+def adopt_cessation(model):
+    """Lets the device cease at or below 80 % at once, without a curve of may-trip; the result and the active curves."""
+    curve = model.Crv[1]
+    curve.MayTrip.ActPt.cvalue = 0
+    curve.MomCess.ActPt.cvalue = 1
+    curve.MomCess.Pt[0].V.cvalue, curve.MomCess.Pt[0].Tms.cvalue = 80.0, 0.0
+    model.write()
+    model.AdptCrvReq.cvalue = 2
+    model.write()
+    until = time.monotonic() + ADOPTION_S
+    while time.monotonic() < until:
+        model.read()
+        if model.AdptCrvRslt.cvalue != 0:
+            break
+        time.sleep(0.1)
+    active = model.Crv[0]
+    cease = active.MomCess.Pt[0]
+    return {
+        "result": model.AdptCrvRslt.cvalue, "may": active.MayTrip.ActPt.cvalue, "must": active.MustTrip.ActPt.cvalue,
+        "cease": [active.MomCess.ActPt.cvalue, cease.V.cvalue, cease.Tms.cvalue],
+    }
+
+
+def powers_at(source, measured, voltages):
+    """Active power and state of the connection a while after each voltage."""
+    found = []
+    for v_pu in voltages:
+        source.set(v_pu)
+        time.sleep(SETTLES_S)
+        measured.read()
+        found.append([measured.W.cvalue, measured.ConnSt.cvalue])
+    return found
+
+
 def watch(measured):
     values = []
     until = time.monotonic() + FOR_S
@@ -100,8 +138,13 @@ def main():
     for v_pu in asked.step:
         source.set(v_pu)
         steps.append({"v_pu": v_pu, "var": watch(device.models[701][0])})
+    trips = device.models[707][0]
+    cessation = {"before": powers_at(source, device.models[701][0], [0.75, 1.0])}
+    cessation["adopted"] = adopt_cessation(trips)
+    cessation["after"] = powers_at(source, device.models[701][0], [0.75, 1.0])
     errors = {str(m): device.models[m][0].error_info for m in found if device.models[m][0].error_info}
-    told = {"models": found, "errors": errors, "told": told, "adopted": adopted, "shown": shown, "steps": steps}
+    told = {"models": found, "errors": errors, "told": told, "adopted": adopted, "shown": shown, "steps": steps,
+            "cessation": cessation}
     print(json.dumps(told))
     device.close()
 

@@ -89,6 +89,15 @@ def model(s):
     })
     f.MC_RESP_T = s.get("ride_through", {}).get("mc_response_s", 0)
     f.MC_RETURN_T = s.get("ride_through", {}).get("mc_return_s", 0)
+    # One threshold on each side, at once: more OpenDER does not know. Categories I and II have none by themselves.
+    agreed = s.get("momentary_cessation", {})
+    if agreed:
+        third = f.NP_ABNORMAL_OP_CAT == "CAT_III"
+        f.MC_ENABLE = True
+        for key, name, usual in (("lv", "MC_LVRT_V1", 0.5 if third else 0.0), ("hv", "MC_HVRT_V1", 1.1 if third else 3.0)):
+            [[threshold, after_s]] = agreed.get(key, [[usual, 0]])
+            assert after_s == 0
+            setattr(f, name, threshold)
     take("trip", {
         key: [f"{key.upper()}_TRIP_{'F' if key[1] == 'f' else 'V'}", f"{key.upper()}_TRIP_T"]
         for key in ("ov1", "ov2", "uv1", "uv2", "of1", "of2", "uf1", "uf2")

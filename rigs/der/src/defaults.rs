@@ -125,6 +125,19 @@ impl Defaults {
         in_section(&self.curves, section, "curve", categories).map(Vec::as_slice)
     }
 
+    /// The points of a staircase of voltage or frequency and time, found in the same way.
+    ///
+    /// # Errors
+    /// When the data has no such staircase: a mistake of ours.
+    pub fn steps(
+        &self,
+        section: &str,
+        key: &str,
+        categories: &[&str],
+    ) -> Result<&[(f64, f64)], Diagnostic> {
+        in_section(&self.curves, section, key, categories).map(Vec::as_slice)
+    }
+
     /// The names of all settings of a section, of whatever category.
     pub fn keys(&self, section: &str) -> impl Iterator<Item = &str> {
         let within = format!("{section}.");

@@ -5,7 +5,8 @@
 //! one; a rig that emulates the device can.
 
 use crate::model::{Measured, Output};
-use crate::settings::{Cease, Settings, Threshold};
+use crate::region::Region;
+use crate::settings::{Settings, Threshold, Trips};
 use crate::voltage::Volts;
 
 /// What a device does wrong.
@@ -53,8 +54,12 @@ pub enum Defect {
     NoRideThrough,
     /// Gives power at voltages at which it should give none.
     NoMomentaryCessation,
+    /// Gives up its power half a second late where it ceases momentarily.
+    CeasesLate,
     /// Comes back from momentary cessation two seconds late.
     ReturnsLate,
+    /// Trips in half of the time for which it must stay.
+    TripsBeforeItMay,
     /// A change of frequency that every category must bear trips.
     TripsOnRocof,
     /// A jump of the angle that must be borne trips.
@@ -70,6 +75,10 @@ const ROCOF_HZ_PER_S: f64 = 0.3;
 /// Jump in degrees that trips where it should not. Chosen: half of what must be borne.
 const PHASE_JUMP_DEG: f64 = 10.0;
 
+/// Time in seconds by which momentary cessation is late.
+/// Chosen: six times the 83 ms that the standard allows.
+const LATE_CESSATION_S: f64 = 0.5;
+
 /// Time in seconds by which the return from momentary cessation is late.
 /// Chosen: five times what the standard allows.
 const LATE_RETURN_S: f64 = 2.0;
@@ -79,7 +88,7 @@ const AT_ONCE_S: f64 = 0.16;
 
 impl Defect {
     /// All of them, with the names by which a rig asks for them.
-    pub const ALL: [(&'static str, Self); 25] = [
+    pub const ALL: [(&'static str, Self); 27] = [
         ("sign_flipped_reactive", Self::SignFlippedReactive),
         ("active_power_priority", Self::ActivePowerPriority),
         ("no_latch", Self::NoLatch),
@@ -101,7 +110,9 @@ impl Defect {
         ("trips_late", Self::TripsLate),
         ("no_ride_through", Self::NoRideThrough),
         ("no_momentary_cessation", Self::NoMomentaryCessation),
+        ("ceases_late", Self::CeasesLate),
         ("returns_late", Self::ReturnsLate),
+        ("trips_before_it_may", Self::TripsBeforeItMay),
         ("trips_on_rocof", Self::TripsOnRocof),
         ("trips_on_phase_jump", Self::TripsOnPhaseJump),
         ("island_ignored", Self::IslandIgnored),
@@ -150,20 +161,28 @@ impl Defect {
                 settings.enter.f_lo_hz = 0.0;
                 settings.enter.f_hi_hz = f64::INFINITY;
             }
-            Self::TripNever => clearing(settings, |_| f64::INFINITY),
-            Self::TripsLate => clearing(settings, |time_s| 1.5 * time_s),
+            Self::TripNever => {
+                clearing(settings, |_| f64::INFINITY);
+                settings.ride.trips = Trips::WhenItMust;
+            }
+            Self::TripsLate => {
+                clearing(settings, |time_s| 1.5 * time_s);
+                settings.ride.trips = Trips::WhenItMust;
+            }
             Self::NoRideThrough => clearing(settings, |_| AT_ONCE_S),
-            Self::NoMomentaryCessation => match &mut settings.ride.cease {
-                Cease::Momentary { lo_pu, hi_pu, .. } | Cease::Energise { lo_pu, hi_pu, .. } => {
-                    *lo_pu = f64::NEG_INFINITY;
-                    *hi_pu = f64::INFINITY;
-                }
-            },
-            Self::ReturnsLate => match &mut settings.ride.cease {
-                Cease::Momentary { return_s, .. } | Cease::Energise { return_s, .. } => {
-                    *return_s += LATE_RETURN_S;
-                }
-            },
+            Self::NoMomentaryCessation => {
+                settings.ride.cease.energise = None;
+                settings.ride.cease.momentary = Region::default();
+            }
+            Self::CeasesLate => {
+                let cease = &mut settings.ride.cease;
+                cease.momentary = cease.momentary.timed(|after_s| after_s + LATE_CESSATION_S);
+            }
+            Self::ReturnsLate => settings.ride.cease.return_s += LATE_RETURN_S,
+            Self::TripsBeforeItMay => {
+                settings.ride.trips = Trips::WhenItMay;
+                settings.ride.may_trip = settings.ride.may_trip.timed(|time_s| 0.5 * time_s);
+            }
             Self::TripsOnRocof => {
                 let window_s = settings.ride.rocof.map_or(ROCOF_WINDOW_S, |(_, s)| s);
                 settings.ride.rocof = Some((ROCOF_HZ_PER_S, window_s));

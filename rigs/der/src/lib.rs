@@ -19,6 +19,7 @@ pub mod defect;
 pub mod filter;
 pub mod model;
 pub mod reactive;
+pub mod region;
 pub mod ride;
 pub mod series;
 pub mod service;
@@ -28,5 +29,6 @@ pub mod voltage;
 
 pub use defect::Defect;
 pub use model::{Der, Measured, Output, Status};
+pub use region::{Quantity, Region, Steps};
 pub use settings::Settings;
 pub use voltage::Volts;

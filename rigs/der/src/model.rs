@@ -196,11 +196,53 @@ impl Der {
         }
     }
 
+    /// One step in which it forms an island on purpose and gives these powers: its functions stand
+    /// back and go on from there when it follows again, without a ramp of entering service.
+    ///
+    /// Voltage and frequency trips look on, and so does what it may trip at; what means loss of
+    /// mains (rate of change, jumps, an island) does not, and it does not cease, for then nobody
+    /// would hold the voltage. Chosen: the sources that were read say nothing of it.
+    pub fn form(&mut self, dt_s: f64, measured: &Measured, (p_pu, q_pu): (f64, f64)) -> Output {
+        let v_pu = measured.v.average();
+        let seen = Seen {
+            v: measured.v,
+            f_hz: measured.f.as_hertz(),
+            angle_deg: None,
+            island: false,
+            holds: true,
+        };
+        let (trip, ride) = (&self.obeyed.trip, &self.obeyed.ride);
+        let cause = self.protection.step(trip, ride, &seen, dt_s);
+        self.cessation = Cessation::default();
+        if cause.is_some() {
+            self.service = Service::Out(cause);
+            self.leave(v_pu);
+            self.before_pu = Some(0.0);
+            return Output {
+                p_pu: 0.0,
+                q_pu: 0.0,
+                status: Status::Tripped,
+            };
+        }
+        self.service = Service::In;
+        self.entering.complete();
+        self.active.leave();
+        self.reactive.stand_back(v_pu, q_pu);
+        let over = v_pu.max(LEAST_V_PU);
+        self.current.0.reset(p_pu / over);
+        self.current.1.reset(q_pu / over);
+        self.before_pu = Some(p_pu);
+        Output {
+            p_pu,
+            q_pu,
+            status: Status::On,
+        }
+    }
+
     fn sound_step(&mut self, dt_s: f64, measured: &Measured) -> Output {
         self.decide(dt_s, measured);
-        let ceased = self
-            .cessation
-            .step(&self.obeyed.ride.cease, measured.v, dt_s);
+        let (cease, f_hz) = (&self.obeyed.ride.cease, measured.f.as_hertz());
+        let ceased = self.cessation.step(cease, measured.v, f_hz, dt_s);
         let (p_pu, q_pu) = match self.service {
             Service::Out(_) => {
                 self.leave(measured.v.average());
@@ -239,6 +281,7 @@ impl Der {
             f_hz,
             angle_deg: measured.angle_deg,
             island: measured.island,
+            holds: false,
         };
         let cause = self
             .protection

@@ -101,6 +101,12 @@ impl ReactivePower {
         }
     }
 
+    /// Stands back for somebody else, who gives so much: from there it goes on with its response.
+    pub fn stand_back(&mut self, v_pu: f64, q_pu: f64) {
+        self.leave(None, v_pu);
+        self.response.reset(q_pu);
+    }
+
     /// Out of service: nothing is given, and the reference is where the voltage is. A constant
     /// reactive power waits for its return, as OpenDER 2.2.0 has it.
     pub fn leave(&mut self, settings: Option<&ReactiveSettings>, v_pu: f64) {

@@ -4,7 +4,8 @@
 //! device may do either. This one stays until its protection trips.
 
 use crate::filter::Timer;
-use crate::settings::{Abnormal, Cease};
+use crate::region::{Edge, Watch};
+use crate::settings::{Abnormal, Cease, Energise};
 use crate::voltage::Volts;
 
 /// What a category asks of a device at a voltage.
@@ -51,38 +52,30 @@ pub fn asked(category: Abnormal, v_pu: f64) -> Asked {
 /// Whether the output is given up, and the timers that decide it.
 #[derive(Clone, Debug, Default)]
 pub struct Cessation {
-    asked: Timer,
+    energise: Timer,
+    momentary: Watch,
     back: Timer,
     ceased: bool,
 }
 
 impl Cessation {
-    /// Whether the device gives nothing at the end of a step.
-    pub fn step(&mut self, cease: &Cease, v: Volts, dt_s: f64) -> bool {
+    /// Whether the device gives nothing at the end of a step. It comes back when voltage and
+    /// frequency are nearer than every threshold.
+    pub fn step(&mut self, cease: &Cease, v: Volts, f_hz: f64, dt_s: f64) -> bool {
         let (low, high) = (v.low(), v.high());
-        let (asked, after_s, return_s) = match *cease {
-            Cease::Energise {
-                lo_pu,
-                hi_pu,
-                after_s,
-                return_s,
-            } => (low < lo_pu || high > hi_pu, after_s, return_s),
-            Cease::Momentary {
-                lo_pu,
-                hi_pu,
-                continuous_hi_pu,
-                after_s,
-                return_s,
-            } => (
-                low <= lo_pu || (high >= hi_pu && high > continuous_hi_pu),
-                after_s,
-                return_s,
-            ),
-        };
-        if self.asked.step(asked, after_s, dt_s) {
+        let far = |e: &Energise| low < e.lo_pu || high > e.hi_pu;
+        let asked = cease.energise.as_ref().is_some_and(far);
+        let after_s = cease.energise.map_or(0.0, |e| e.after_s);
+        let place = self
+            .momentary
+            .step(&cease.momentary, Edge::Inside, v, f_hz, dt_s);
+        if self.energise.step(asked, after_s, dt_s) || place.inside.is_some() {
             self.ceased = true;
         }
-        if self.back.step(!asked, return_s, dt_s) {
+        if self
+            .back
+            .step(!asked && !place.beyond, cease.return_s, dt_s)
+        {
             self.ceased = false;
         }
         self.ceased
@@ -92,6 +85,8 @@ impl Cessation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::region::{Quantity, Region, Steps};
+    use crate::settings::Threshold;
 
     #[test]
     fn each_category_asks_what_its_table_says() {
@@ -132,23 +127,32 @@ mod tests {
 
     #[test]
     fn momentary_cessation_comes_and_goes_at_once_and_ceasing_takes_its_time() {
-        let momentary = Cease::Momentary {
-            lo_pu: 0.5,
-            hi_pu: 1.1,
-            continuous_hi_pu: 1.1,
-            after_s: 0.0,
+        let mut region = Region::default();
+        for (quantity, at) in [(Quantity::LowVoltage, 0.5), (Quantity::HighVoltage, 1.1)] {
+            let step = Threshold {
+                at,
+                clearing_s: 0.0,
+            };
+            region.put(quantity, Steps::new(&[step], quantity).expect("one step"));
+        }
+        let momentary = Cease {
+            energise: None,
+            momentary: region,
             return_s: 0.1,
         };
-        let energise = Cease::Energise {
-            lo_pu: 0.3,
-            hi_pu: 1.2,
-            after_s: 0.1,
+        let energise = Cease {
+            energise: Some(Energise {
+                lo_pu: 0.3,
+                hi_pu: 1.2,
+                after_s: 0.1,
+            }),
+            momentary: Region::default(),
             return_s: 0.0,
         };
         let check = |cease: &Cease, rows: &[(f64, bool)]| {
             let mut cessation = Cessation::default();
             for (n, (v, expected)) in rows.iter().enumerate() {
-                let found = cessation.step(cease, Volts::Balanced(*v), 0.05);
+                let found = cessation.step(cease, Volts::Balanced(*v), 60.0, 0.05);
                 assert_eq!(found, *expected, "{cease:?}, step {n}, {v}");
             }
         };

@@ -46,6 +46,11 @@ impl Entering {
         self.ramp.step(OVER, settings.ramp_s, 0.0, dt_s)
     }
 
+    /// In service at once, as what brings up its own bus is: nothing of the ramp is left.
+    pub fn complete(&mut self) {
+        self.ramp.reset(OVER);
+    }
+
     /// Out of service: the next ramp begins at nothing.
     pub fn leave(&mut self) {
         self.ramp.reset(0.0);

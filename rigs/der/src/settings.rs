@@ -10,6 +10,7 @@ use quantities::Frequency;
 use services::{Curve, FrequencyWatt, Reactive};
 
 use crate::defect::Defect;
+use crate::region::Region;
 
 pub use read::{EXPLANATIONS, Emulated, read, read_emulated};
 
@@ -220,10 +221,14 @@ pub struct Trip {
 }
 
 /// What it does while voltage and frequency are abnormal.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RideThrough {
-    /// Where it ceases, if its category says so: below and above, momentarily or until it trips.
+    /// Where it ceases: below and above, momentarily or until it trips.
     pub cease: Cease,
+    /// Where it may trip although it need not yet. What must trip does so wherever it is.
+    pub may_trip: Region,
+    /// What it makes of that.
+    pub trips: Trips,
     /// Rate of change of frequency that trips it, in hertz per second, and the time over which it is
     /// taken; nothing unless it is set.
     pub rocof: Option<(f64, f64)>,
@@ -233,33 +238,36 @@ pub struct RideThrough {
     pub island_s: f64,
 }
 
-/// How it gives up its output while voltage is far from nominal.
+/// When a device trips that may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trips {
+    /// It stays until it must.
+    WhenItMust,
+    /// It leaves as soon as it may.
+    WhenItMay,
+}
+
+/// How it gives up its output while voltage or frequency are far from nominal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cease {
+    /// Categories I and II cease to energise.
+    pub energise: Option<Energise>,
+    /// Where it ceases momentarily, whatever its category: category III has its own region, every
+    /// other one is an agreement.
+    pub momentary: Region,
+    /// Back after so many seconds.
+    pub return_s: f64,
+}
+
+/// Ceasing to energise: below and above these, after a time, until it trips or voltage is back.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cease {
-    /// Categories I and II: below and above these, after a time, until it trips or voltage is back.
-    Energise {
-        /// Below this.
-        lo_pu: f64,
-        /// Above this.
-        hi_pu: f64,
-        /// After so many seconds.
-        after_s: f64,
-        /// Back after so many seconds.
-        return_s: f64,
-    },
-    /// Category III: at or beyond these, momentarily.
-    Momentary {
-        /// At or below this.
-        lo_pu: f64,
-        /// At or above this.
-        hi_pu: f64,
-        /// Above this voltage is not continuous.
-        continuous_hi_pu: f64,
-        /// After so many seconds.
-        after_s: f64,
-        /// Back after so many seconds.
-        return_s: f64,
-    },
+pub struct Energise {
+    /// Below this.
+    pub lo_pu: f64,
+    /// Above this.
+    pub hi_pu: f64,
+    /// After so many seconds.
+    pub after_s: f64,
 }
 
 #[cfg(test)]

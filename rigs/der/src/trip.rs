@@ -3,7 +3,8 @@
 //! Voltage is the worst of all phases. A condition must hold without a break for its clearing time.
 
 use crate::filter::Timer;
-use crate::settings::{RideThrough, Threshold, Trip};
+use crate::region::{Edge, Quantity, Watch};
+use crate::settings::{RideThrough, Threshold, Trip, Trips};
 use crate::voltage::Volts;
 
 /// Why a device has tripped.
@@ -25,10 +26,22 @@ pub enum Cause {
     Island,
 }
 
+impl Cause {
+    fn of(quantity: Quantity) -> Self {
+        match quantity {
+            Quantity::LowVoltage => Self::UnderVoltage,
+            Quantity::HighVoltage => Self::OverVoltage,
+            Quantity::LowFrequency => Self::UnderFrequency,
+            Quantity::HighFrequency => Self::OverFrequency,
+        }
+    }
+}
+
 /// All timers of the protection.
 #[derive(Clone, Debug, Default)]
 pub struct Protection {
     timers: [[Timer; 2]; 4],
+    may: Watch,
     rocof: Rocof,
     island: Timer,
     angle_deg: Option<f64>,
@@ -45,6 +58,8 @@ pub struct Seen {
     pub angle_deg: Option<f64>,
     /// Whether the device is in an island with its neighbours.
     pub island: bool,
+    /// Whether it holds voltage and frequency itself, so that their changes are no loss of mains.
+    pub holds: bool,
 }
 
 impl Protection {
@@ -75,7 +90,14 @@ impl Protection {
         look(uv, &trip.uv, false, low, Cause::UnderVoltage);
         look(of, &trip.of, true, f, Cause::OverFrequency);
         look(uf, &trip.uf, false, f, Cause::UnderFrequency);
-        if let Some((limit, window_s)) = ride.rocof
+        if ride.trips == Trips::WhenItMay {
+            let place = self
+                .may
+                .step(&ride.may_trip, Edge::Outside, seen.v, f, dt_s);
+            cause = cause.or(place.inside.map(Cause::of));
+        }
+        if !seen.holds
+            && let Some((limit, window_s)) = ride.rocof
             && self.rocof.step(f, window_s, dt_s).abs() > limit
         {
             cause = cause.or(Some(Cause::Rocof));

@@ -487,12 +487,6 @@ impl Plant {
         }
         for (n, storage) in self.storage.iter_mut().enumerate() {
             let part = &mut self.parts[self.zones.part(Unit::Storage(n))];
-            if storage.functions().is_some() {
-                storage.carry_out(dt_s, &terminals(part, Unit::Storage(n)));
-                part.drawn.p -= storage.p();
-                part.drawn.q -= storage.q();
-                continue;
-            }
             let follows = match part.bus.supply {
                 Supply::Grid => {
                     storage.reset();
@@ -507,7 +501,17 @@ impl Plant {
                 Supply::Drifting => true,
                 Supply::Lost | Supply::Dead => false,
             };
-            if follows {
+            if storage.functions().is_some() {
+                let at = terminals(part, Unit::Storage(n));
+                if part.bus.supply == Supply::Island && storage.is_forming() {
+                    storage.look_on(dt_s, &at, part.starting_s.is_some());
+                    continue;
+                }
+                // Without a voltage it still has its timers.
+                storage.carry_out(dt_s, &at);
+                part.drawn.p -= storage.p();
+                part.drawn.q -= storage.q();
+            } else if follows {
                 storage.follow(dt_s, around(part).0);
                 part.drawn.p -= storage.p();
                 part.drawn.q -= storage.q();

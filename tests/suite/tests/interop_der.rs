@@ -694,6 +694,44 @@ fn ride_through_sequences_are_ridden_as_opender_rides_them() {
 
 #[test]
 #[ignore = "needs peers"]
+fn an_agreed_threshold_of_momentary_cessation_acts_as_in_opender_in_every_category() {
+    let v = |time_s: f64, v: f64| {
+        let available = 0.9;
+        (
+            time_s,
+            Row {
+                v,
+                available,
+                ..QUIET
+            },
+        )
+    };
+    // On the lower threshold, above and below it, and past the upper one; none long enough to trip.
+    let parts = [
+        v(2.0, 1.0),
+        v(1.0, 0.76),
+        v(0.5, 0.75),
+        v(0.5, 0.8),
+        v(0.3, 0.6),
+        v(2.0, 0.95),
+        v(0.4, 1.13),
+        v(1.0, 1.06),
+        v(0.4, 1.16),
+        v(2.0, 1.0),
+    ];
+    let mut cases = Vec::new();
+    for abnormal in ["I", "II", "III"] {
+        for agreed in ["lv = [[0.75, 0]]", "lv = [[0.7, 0]]\nhv = [[1.14, 0]]"] {
+            let settings = format!("abnormal = \"{abnormal}\"\n[momentary_cessation]\n{agreed}\n");
+            let what = format!("{abnormal}, {agreed}");
+            cases.push(Case::new(&what, &settings, &held(&parts), MOVING_PU, 0));
+        }
+    }
+    check(&cases);
+}
+
+#[test]
+#[ignore = "needs peers"]
 fn service_is_entered_as_opender_enters_it() {
     let mut cases = Vec::new();
     let trip = Row { v: 1.21, ..QUIET };
@@ -829,6 +867,69 @@ fn a_random_series_goes_as_in_opender() {
         ));
     }
     check(&cases);
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn the_golden_files_are_what_opender_gives() {
+    let golden = suite::root().join("rigs/der/tests/golden");
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut names: Vec<String> = std::fs::read_dir(&golden)
+        .expect("golden files")
+        .filter_map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            Some(name.to_str()?.strip_suffix(".toml")?.to_owned())
+        })
+        .collect();
+    names.sort();
+    assert!(names.len() >= 25, "{}", names.len());
+    let mut jobs: Vec<std::ffi::OsString> = Vec::new();
+    for name in &names {
+        jobs.push("--job".into());
+        jobs.push(golden.join(format!("{name}.toml")).into());
+        jobs.push(golden.join(format!("{name}.in.csv")).into());
+        jobs.push(folder.path().join(format!("{name}.csv")).into());
+    }
+    json_of("opender_series.py", jobs);
+    for name in &names {
+        let kept = golden.join(format!("{name}.opender.csv"));
+        let made = folder.path().join(format!("{name}.csv"));
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::copy(&made, &kept).expect("it can be written");
+        }
+        let (kept, made) = (given(&kept), given(&made));
+        assert_eq!(kept.len(), made.len(), "{name}");
+        for (n, (kept, made)) in kept.iter().zip(&made).enumerate() {
+            // The last decimals hang on the processor.
+            let near = |a: f64, b: f64| (a - b).abs() < 1e-6;
+            let same = near(kept.p, made.p) && near(kept.q, made.q) && kept.status == made.status;
+            assert!(
+                same,
+                "{name}, row {n}: run with UPDATE=1, and say why it changed"
+            );
+        }
+    }
+}
+
+/// What OpenDER is known to do wrong, which nobody may copy; it would be told here if it changed.
+#[test]
+#[ignore = "needs peers"]
+fn opender_needs_a_minimum_below_nothing_to_charge_and_fails_when_it_begins_out_of_service() {
+    let told = json_of("opender_defects.py", std::iter::empty::<&str>());
+    let absorbs = |least: &str| told["absorbs"][least].as_f64().unwrap_or(f64::NAN);
+    assert!(absorbs("0").abs() < SETTLED_PU, "{told}");
+    assert!((absorbs("-1") + 0.6547).abs() < SETTLED_PU, "{told}");
+    assert_eq!(told["off_at_first"], "TypeError", "{told}");
+    // Ours takes the power with its default, and begins out of service where that is asked for.
+    let storage = "kind = \"storage\"\n[freq_droop]\n";
+    let row = |f: f64| Row {
+        f,
+        demand: -0.5,
+        ..QUIET
+    };
+    let ours = both(storage, &held(&[(1.0, row(60.0)), (60.0, row(60.5))])).0;
+    let last = ours.last().expect("rows").p;
+    assert!((last + 0.6547).abs() < SETTLED_PU, "{last}");
 }
 
 #[test]

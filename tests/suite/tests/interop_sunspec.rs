@@ -114,7 +114,8 @@ fn pysunspec2_limits_our_inverter_and_the_limit_ends_by_itself() {
 
 #[test]
 #[ignore = "needs peers"]
-fn pysunspec2_lets_our_der_adopt_a_curve_and_its_reactive_power_follows_the_voltage() {
+fn pysunspec2_lets_our_der_adopt_curves_of_volt_var_and_of_momentary_cessation_and_its_power_follows()
+ {
     const RATED_VA: f64 = 10e3;
     let sim = Sim::start(&root().join("rigs/virtual/der.toml"));
     let (port, source) = (sim.port("pv1").to_string(), sim.port("grid1"));
@@ -138,6 +139,8 @@ fn pysunspec2_lets_our_der_adopt_a_curve_and_its_reactive_power_follows_the_volt
         ("703.ESDlyTms", 10.0),
         ("706.Ena", 0.0),
         ("707.Crv[0].MustTrip.Pt[0].Tms", 2.0),
+        ("707.Crv[0].MayTrip.Pt[2].V", 88.0),
+        ("707.Crv[0].MomCess.Pt[0].V", 50.0),
         ("708.Crv[0].MustTrip.Pt[0].V", 120.0),
         ("709.Crv[0].MustTrip.Pt[1].Hz", 58.5),
         ("710.Crv[0].MustTrip.Pt[1].Hz", 61.2),
@@ -173,6 +176,18 @@ fn pysunspec2_lets_our_der_adopt_a_curve_and_its_reactive_power_follows_the_volt
             (powers[0] - last).abs() > 0.01 * RATED_VA,
             "it is there at once, which no open-loop response is: {step}"
         );
+    }
+    // At 0.75 it gives power, until a curve of model 707 says that it ceases there; it stays connected.
+    let cessation = &seen["cessation"];
+    let adopted = json!({"result": 1, "may": 0, "must": 2, "cease": [1, 80.0, 0.0]});
+    assert_eq!(cessation["adopted"], adopted);
+    for (when, gives_low) in [("before", true), ("after", false)] {
+        for (n, gives) in [(0, gives_low), (1, true)] {
+            let (watts, connected) = (&cessation[when][n][0], &cessation[when][n][1]);
+            let watts = watts.as_f64().unwrap_or(f64::NAN);
+            assert_eq!(watts > 0.5 * RATED_VA, gives, "{when}, {n}: {watts}");
+            assert_eq!(connected, 1, "{when}, {n}");
+        }
     }
     sim.end();
 }

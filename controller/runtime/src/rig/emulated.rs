@@ -157,15 +157,6 @@ pub(super) fn der(
         kind,
         nominal: nominal?,
     };
-    if table.boolean("forms").is_some_and(|forms| forms.value) {
-        table.document().error(
-            "D005",
-            table.span_of("forms"),
-            "a DER to IEEE 1547-2018 forms no island",
-            "",
-            "leave `forms` out, or `der`",
-        );
-    }
     if table.is_table("der") {
         return read_emulated(table.table("der")?, emulated);
     }
@@ -250,21 +241,21 @@ mod tests {
     }
 
     #[test]
-    fn a_storage_that_is_a_der_forms_no_island() {
-        for (text, code) in [
+    fn a_storage_that_is_a_der_forms_an_island_only_where_it_is_said() {
+        for (text, forms) in [
             ("der = {}", None),
-            ("der = {}\nforms = false", None),
-            ("der = {}\nforms = true", Some("D005")),
+            ("der = {}\nforms = false", Some(false)),
+            ("der = {}\nforms = true", Some(true)),
         ] {
             let document = Document::parse(Source::new("rig.toml", text)).expect("TOML");
             let root = document.root();
-            physics(&root, Some(Role::Ess));
+            let found = physics(&root, Some(Role::Ess));
             let nominal = Some(Frequency::from_hertz(50.0));
             let settings = der(&root, Some(Role::Ess), nominal, |path| path.into());
             root.finish();
             assert_eq!(settings.map(|s| s.kind), Some(Kind::Storage), "{text}");
-            let faults = document.into_faults();
-            assert_eq!(faults.first().map(|fault| fault.code), code, "{text}");
+            assert_eq!(found.forms, forms, "{text}");
+            assert_eq!(document.into_faults(), [], "{text}");
         }
     }
 }

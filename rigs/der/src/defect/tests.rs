@@ -126,10 +126,16 @@ fn shown() -> Vec<(&'static str, &'static str, Vec<Stretch>)> {
         ("trips_late", "", vec![(2.5, |m| v(m, 0.4))]),
         ("no_ride_through", "", vec![(0.5, |m| v(m, 0.4))]),
         ("no_momentary_cessation", "", vec![(0.5, |m| v(m, 0.4))]),
+        ("ceases_late", "", vec![(0.3, |m| v(m, 0.4))]),
         (
             "returns_late",
             "",
             vec![(0.5, |m| v(m, 0.4)), (1.0, |m| v(m, 1.0))],
+        ),
+        (
+            "trips_before_it_may",
+            "[ride_through]\ntrips = \"when_it_may\"\n",
+            vec![(0.7, |m| v(m, 0.45))],
         ),
         (
             "trips_on_rocof",

@@ -420,6 +420,92 @@ fn momentary_cessation_gives_nothing_and_comes_back_to_all_of_it() {
 }
 
 #[test]
+fn an_agreed_curve_of_cessation_takes_the_place_of_the_categorys_and_of_frequency_too() {
+    let text = "abnormal = \"II\"\n[momentary_cessation]\nlv = [[0.8, 1.0], [0.6, 0.0]]\nhf = [[61.5, 0.2]]\n";
+    let mut bench = Bench::new(text);
+    let mut check = |v, f_hz, time_s, expected| {
+        let found = bench.v(v).f(f_hz).hold(time_s).status;
+        assert_eq!(found, expected, "{v} and {f_hz} Hz for {time_s} s");
+    };
+    check(1.0, 60.0, 1.0, Status::On);
+    check(0.6, 60.0, 0.05, Status::Ceased);
+    check(0.81, 60.0, 0.05, Status::On);
+    check(0.7, 60.0, 0.9, Status::On);
+    check(0.7, 60.0, 0.1, Status::Ceased);
+    // Not before it is nearer than every threshold.
+    check(0.79, 60.0, 0.2, Status::Ceased);
+    check(0.9, 60.0, 0.05, Status::On);
+    check(1.0, 61.6, 0.15, Status::On);
+    check(1.0, 61.6, 0.05, Status::Ceased);
+    check(1.0, 61.5, 0.05, Status::On);
+    // Without one, category III keeps its own on that side only.
+    let mut own = Bench::new("[momentary_cessation]\nhv = []\n");
+    assert_eq!(own.v(1.15).hold(1.0).status, Status::On);
+    assert_eq!(own.v(0.45).hold(0.05).status, Status::Ceased);
+}
+
+#[test]
+fn a_device_that_leaves_when_it_may_stays_as_long_as_its_category_asks_at_every_voltage() {
+    use crate::ride::{Asked, asked};
+    use crate::settings::Abnormal;
+    // Thresholds out of the way, so that it leaves for no other reason.
+    let text = "allow_out_of_range = true\n[trip]\nov1 = [3, 9000]\nov2 = [3, 9000]\nuv1 = [0, 9000]\nuv2 = [0, 9000]\n[ride_through]\ntrips = \"when_it_may\"\n";
+    for (word, category) in [
+        ("I", Abnormal::I),
+        ("II", Abnormal::II),
+        ("III", Abnormal::III),
+    ] {
+        for v in (20..=124).map(|hundredths| f64::from(hundredths) / 100.0) {
+            let least_s = match asked(category, v) {
+                Asked::Continuous => f64::INFINITY,
+                Asked::Mandatory(s) | Asked::Permissive(s) | Asked::Momentary(s) => s,
+                Asked::Cease => 0.0,
+            };
+            let mut bench = Bench::new(&format!("abnormal = \"{word}\"\n{text}"));
+            bench.hold(0.05);
+            bench.v(v);
+            let mut held_s = 0.0;
+            while held_s < 25.0 && bench.step_of(STEP_S).status != Status::Tripped {
+                held_s += STEP_S;
+            }
+            assert!(
+                held_s + STEP_S + 1e-6 >= least_s.min(25.0),
+                "{word} at {v}: left after {held_s} s, not {least_s} s"
+            );
+            let latest_s = if least_s.is_finite() {
+                1.7 * least_s.max(0.2)
+            } else {
+                25.1
+            };
+            let may_stay = matches!(asked(category, v), Asked::Mandatory(_));
+            assert!(
+                may_stay || held_s <= latest_s,
+                "{word} at {v}: stayed {held_s} s"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_curve_of_may_trip_does_nothing_to_a_device_that_stays_until_it_must() {
+    let curve = "[may_trip]\nlv = [[0.88, 3.0], [0.6, 1.0]]\n";
+    let mut stays = Bench::new(curve);
+    stays.hold(1.0);
+    assert_eq!(stays.v(0.75).hold(20.0).status, Status::On);
+    let mut leaves = Bench::new(&format!("{curve}[ride_through]\ntrips = \"when_it_may\"\n"));
+    leaves.hold(1.0);
+    leaves.v(0.75);
+    near(leaves.until(Status::Tripped, 5.0), 3.0, "as soon as it may");
+    assert_eq!(leaves.device.cause(), Some(Cause::UnderVoltage));
+    // A break starts it anew.
+    let mut dips = Bench::new(&format!("{curve}[ride_through]\ntrips = \"when_it_may\"\n"));
+    for _ in 0..3 {
+        assert_eq!(dips.v(0.75).hold(2.5).status, Status::On);
+        dips.v(0.9).hold(0.05);
+    }
+}
+
+#[test]
 fn the_sequences_of_ride_through_are_ridden_through() {
     let sequences: [(&str, &[(f64, f64)]); 4] = [
         (

@@ -8,11 +8,12 @@ use quantities::Frequency;
 use services::{Curve, FrequencyWatt, Reactive};
 
 use super::{
-    Abnormal, Capability, Category, Cease, Droop, EnterService, Kind, PLimit, ReactiveSettings,
-    RideThrough, Settings, Threshold, Told, Trip, VoltWatt, Vref,
+    Abnormal, Capability, Category, Cease, Droop, Energise, EnterService, Kind, PLimit,
+    ReactiveSettings, RideThrough, Settings, Threshold, Told, Trip, Trips, VoltWatt, Vref,
 };
 use crate::defaults::Defaults;
 use crate::defect::Defect;
+use crate::region::{Quantity, Region, Steps};
 
 /// What the codes of settings and series mean, for `gridrig explain`.
 pub const EXPLANATIONS: &[(&str, &str)] = &[
@@ -35,6 +36,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "G005",
         "The settings are those of another kind of device than the one that is emulated with them: a `pv` is photovoltaics, an `ess` a storage. Leave `kind` out, or take other settings.",
+    ),
+    (
+        "G024",
+        "The thresholds of `[trip]` make the device trip where the curve of `[may_trip]` says that it may not yet. What must trip trips, so the curve could not be kept: move one of them, or leave the curve out; then it is that of the category, over which thresholds go.",
     ),
     (
         "G010",
@@ -156,6 +161,7 @@ fn settings(root: Table<'_>, emulated: Option<Emulated>) -> Option<Settings> {
     let capability = reader.capability(&root);
     let reactive = reader.reactive(&root, &capability);
     let (volt_watt, p_limit) = (reader.volt_watt(&root), reader.p_limit(&root, kind));
+    let trip = reader.trip(&root);
     let told = reader.told(
         &root,
         reactive.as_ref(),
@@ -175,8 +181,8 @@ fn settings(root: Table<'_>, emulated: Option<Emulated>) -> Option<Settings> {
         droop: reader.droop(&root, f_nom_hz),
         p_limit,
         enter: reader.enter_service(&root),
-        trip: reader.trip(&root),
-        ride: reader.ride_through(&root, abnormal),
+        ride: reader.ride_through(&root, abnormal, &trip),
+        trip,
         told,
         defect: emulated.and_then(|_| root.choice("defect", &Defect::ALL).map(|d| d.value)),
     };
@@ -739,7 +745,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn ride_through(&self, root: &Table<'d>, abnormal: Abnormal) -> RideThrough {
+    fn ride_through(&self, root: &Table<'d>, abnormal: Abnormal, trip: &Trip) -> RideThrough {
         let section = self.section(root, "ride_through");
         let usual = |key| self.usual(section.name, key);
         let given = |key| {
@@ -751,30 +757,174 @@ impl<'d> Reader<'d> {
             self.number(&section, "cease_s"),
             self.number(&section, "mc_response_s"),
         );
-        let cease = match abnormal {
-            Abnormal::I | Abnormal::II => Cease::Energise {
-                lo_pu: usual("cease_lo_pu"),
-                hi_pu: usual("cease_hi_pu"),
-                after_s: cease_s,
-                return_s,
-            },
-            Abnormal::III => Cease::Momentary {
-                lo_pu: usual("mc_lo_pu"),
-                hi_pu: usual("mc_hi_pu"),
-                continuous_hi_pu: usual("continuous_hi_pu"),
-                after_s: response_s,
-                return_s,
-            },
+        let (energise, of_category) = match abnormal {
+            Abnormal::I | Abnormal::II => {
+                let energise = Energise {
+                    lo_pu: usual("cease_lo_pu"),
+                    hi_pu: usual("cease_hi_pu"),
+                    after_s: cease_s,
+                };
+                (Some(energise), [None, None])
+            }
+            Abnormal::III => (None, [Some(usual("mc_lo_pu")), Some(usual("mc_hi_pu"))]),
         };
+        let at_once = |at: Option<f64>| {
+            let clearing_s = response_s;
+            let step = at.map(|at| Threshold { at, clearing_s });
+            step.into_iter().collect::<Vec<_>>()
+        };
+        let own = |quantity| match quantity {
+            Quantity::LowVoltage => at_once(of_category[0]),
+            Quantity::HighVoltage => at_once(of_category[1]),
+            Quantity::LowFrequency | Quantity::HighFrequency => Vec::new(),
+        };
+        let momentary = self.region(root, "momentary_cessation", own).0;
         let window_s = self.number(&section, "rocof_window_s");
+        let trips = [
+            ("when_it_must", Trips::WhenItMust),
+            ("when_it_may", Trips::WhenItMay),
+        ];
+        let trips = section
+            .table
+            .as_ref()
+            .and_then(|t| t.choice("trips", &trips));
         let found = RideThrough {
-            cease,
+            cease: Cease {
+                energise,
+                momentary,
+                return_s,
+            },
+            may_trip: self.may_trip(root, trip),
+            trips: trips.map_or(Trips::WhenItMust, |trips| trips.value),
             rocof: given("rocof_hz_per_s").map(|limit| (limit, window_s)),
             phase_jump_deg: given("phase_jump_deg"),
             island_s: self.number(&section, "island_s"),
         };
         section.finish();
         found
+    }
+
+    /// Where the device may trip. A curve that is given must not contradict what must trip; that of
+    /// the category may, for thresholds go over it.
+    fn may_trip(&self, root: &Table<'d>, trip: &Trip) -> Region {
+        const NAME: &str = "may_trip";
+        let own = |quantity: Quantity| {
+            let key = Quantity::ALL[quantity as usize].0;
+            let scale = if quantity.is_voltage() {
+                1.0
+            } else {
+                self.scale
+            };
+            match self.defaults.steps(NAME, key, &self.categories) {
+                Ok(points) => points
+                    .iter()
+                    .map(|&(at, clearing_s)| Threshold {
+                        at: at * scale,
+                        clearing_s,
+                    })
+                    .collect(),
+                Err(mistake) => {
+                    self.document.adopt(vec![mistake]);
+                    Vec::new()
+                }
+            }
+        };
+        let (region, given) = self.region(root, NAME, own);
+        for (quantity, span) in given {
+            let must = match quantity {
+                Quantity::LowVoltage => &trip.uv,
+                Quantity::HighVoltage => &trip.ov,
+                Quantity::LowFrequency => &trip.uf,
+                Quantity::HighFrequency => &trip.of,
+            };
+            let steps = region.of(quantity);
+            let early = must.iter().find(|t| !steps.holds(t, quantity));
+            if let (Some(early), false) = (early, steps.as_slice().is_empty()) {
+                let what = format!(
+                    "it must trip at {} after {} s, where it may not yet",
+                    tidy(early.at),
+                    early.clearing_s
+                );
+                let help = "move the threshold in `[trip]` or this curve, or leave the curve out";
+                self.document.error("G024", span, what, "this curve", help);
+            }
+        }
+        region
+    }
+
+    /// A region of voltage or frequency and time, with the places of the staircases that are given.
+    fn region(
+        &self,
+        root: &Table<'d>,
+        name: &'static str,
+        own: impl Fn(Quantity) -> Vec<Threshold>,
+    ) -> (Region, Vec<(Quantity, Range<usize>)>) {
+        let section = self.section(root, name);
+        let (mut region, mut places) = (Region::default(), Vec::new());
+        for (key, quantity) in Quantity::ALL {
+            let given = section.table.as_ref().filter(|table| table.has(key));
+            let found = match given {
+                None => own(quantity),
+                Some(table) => {
+                    places.push((quantity, table.span_of(key)));
+                    self.given_steps(&section, table, key, quantity)
+                }
+            };
+            let steps = Steps::new(&found, quantity).unwrap_or_else(|place| {
+                let points = given.map_or_else(Vec::new, |table| table.pairs(key));
+                let span = points.get(place).map_or(0..0, |point| point.span.clone());
+                let what = format!("`{name}.{key}` is no staircase");
+                let label = "nearer to nominal than a point with a longer time";
+                let help = "the farther from nominal a point lies, the shorter its time";
+                self.document.error("G002", span, what, label, help);
+                Steps::default()
+            });
+            region.put(quantity, steps);
+        }
+        section.finish();
+        (region, places)
+    }
+
+    fn given_steps(
+        &self,
+        section: &Section<'d>,
+        table: &Table<'d>,
+        key: &'static str,
+        quantity: Quantity,
+    ) -> Vec<Threshold> {
+        let points = table.pairs(key);
+        if points.len() > Steps::MOST {
+            let what = format!("`{}.{key}` has {} points", section.name, points.len());
+            let help = format!(
+                "give {} at most, as a model of SunSpec has room for",
+                Steps::MOST
+            );
+            let label = "too many points";
+            self.document
+                .error("G002", table.span_of(key), what, label, help);
+        }
+        let (at, scale) = match quantity {
+            Quantity::LowVoltage => ("lv_pu", 1.0),
+            Quantity::HighVoltage => ("hv_pu", 1.0),
+            Quantity::LowFrequency => ("lf_hz", self.scale),
+            Quantity::HighFrequency => ("hf_hz", self.scale),
+        };
+        for point in &points {
+            let of = |value| Spanned {
+                value,
+                span: point.span.clone(),
+            };
+            let (threshold, time) = (of(point.value.0), of(point.value.1));
+            let shown = format!("{key}, threshold");
+            self.in_range(section.name, at, &shown, &threshold, scale);
+            let shown = format!("{key}, time");
+            self.in_range(section.name, "time_s", &shown, &time, 1.0);
+        }
+        let step = |point: &Spanned<(f64, f64)>| Threshold {
+            at: point.value.0,
+            clearing_s: point.value.1,
+        };
+        points.iter().map(step).collect()
     }
 }
 

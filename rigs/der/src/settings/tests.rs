@@ -130,6 +130,30 @@ fn all_faults_are_told_each_with_its_place() {
 }
 
 #[test]
+fn a_staircase_falls_lies_where_it_may_and_does_not_contradict_what_must_trip() {
+    check(
+        "[momentary_cessation]\nlv = [[0.5, 2], [0.7, 1]]\nhv = [[1.05, 0]]\nmv = []\n\
+         [may_trip]\nlv = [[0.88, 30], [0.5, 1]]\nhf = [[61.2, 299], [61.4, 5], [61.6, 4], [61.8, 3], [62, 0]]\n\
+         lf = [[58.8, -1]]\n",
+        &[
+            "error[G002]: `momentary_cessation.lv` is no staircase at s.toml:2:17",
+            "error[G001]: `momentary_cessation.hv, threshold` is 1.05 at s.toml:3:7",
+            "error[D002]: unknown key `momentary_cessation.mv` at s.toml:4:1",
+            "error[G024]: it must trip at 0.88 after 21 s, where it may not yet at s.toml:6:6",
+            "error[G002]: `may_trip.hf` has 5 points at s.toml:7:6",
+            "error[G001]: `may_trip.lf, time` is -1 at s.toml:8:7",
+        ],
+    );
+    // That of a category may be contradicted: what must trip trips.
+    check("abnormal = \"II\"\n[trip]\nuv1 = [0.7, 2.0]\n", &[]);
+    // At 50 Hz the numbers are those of 50 Hz.
+    check(
+        "f_nom_hz = 50\n[may_trip]\nlf = [[49, 299], [47.5, 0]]\n",
+        &[],
+    );
+}
+
+#[test]
 fn one_reactive_function_at_a_time() {
     check(
         "[volt_var]\n[const_q]\nq_pu = 0.1\n",

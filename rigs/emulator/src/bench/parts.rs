@@ -69,6 +69,9 @@ pub(super) fn own_part(plant: &mut Plant, device: &DeviceSpec, site: Site) -> Op
             }
             if let Some(settings) = &emulate.der {
                 storage.set_functions(Functions::new(settings.clone()));
+                if emulate.forms == Some(true) {
+                    storage.form_too();
+                }
             }
             plant.storage.push(storage);
             Some(Kind::Storage(plant.storage.len() - 1))

@@ -7,7 +7,7 @@
 use der_model::settings::{
     Droop, EnterService, PLimit, ReactiveSettings, Threshold, VoltWatt, Vref,
 };
-use der_model::{Der, Measured, Output, Settings, Status, Volts};
+use der_model::{Der, Measured, Output, Quantity, Settings, Status, Steps, Volts};
 use quantities::Frequency;
 use services::Reactive;
 
@@ -65,21 +65,19 @@ pub enum Change {
     Enter(EnterService),
     /// Whether it leaves an island that nobody holds.
     LeavesIslands(bool),
-    /// One pair of trip thresholds, the nearer to nominal first.
-    Trip(Protects, [Threshold; 2]),
+    /// What it does on one side of one quantity, and when.
+    Trip(Quantity, TripCurves),
 }
 
-/// What a pair of trip thresholds protects from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protects {
-    /// Low voltage.
-    LowVoltage,
-    /// High voltage.
-    HighVoltage,
-    /// Low frequency.
-    LowFrequency,
-    /// High frequency.
-    HighFrequency,
+/// The curves of one side of one quantity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TripCurves {
+    /// Where it must trip, the nearer to nominal first.
+    pub must: [Threshold; 2],
+    /// Where it may trip.
+    pub may: Steps,
+    /// Where it ceases momentarily; as it was made where nobody says.
+    pub momentary: Option<Steps>,
 }
 
 /// What the sources behind an inverter could do now, per unit of its rating.
@@ -154,6 +152,44 @@ impl Functions {
         (self.given.p_pu, self.given.q_pu)
     }
 
+    /// A step in which the unit forms an island and gives these powers per unit: the functions
+    /// stand back. Whether it has tripped. A bus that is brought up is nothing to trip at.
+    pub(super) fn stand_back(
+        &mut self,
+        dt_s: f64,
+        at: &Terminals,
+        given: (f64, f64),
+        is_starting: bool,
+    ) -> bool {
+        let nominal = self.model.settings().nominal;
+        let (v, f) = if is_starting {
+            (Volts::Balanced(1.0), nominal)
+        } else {
+            (at.v, at.f)
+        };
+        let measured = Measured {
+            v,
+            f,
+            available_pu: 0.0,
+            demand_pu: given.0,
+            absorbable_pu: 0.0,
+            permit: true,
+            angle_deg: None,
+            island: false,
+        };
+        self.begun = true;
+        self.given = self.model.form(dt_s, &measured, given);
+        self.given.status == Status::Tripped
+    }
+
+    /// Whether it is in service, so that it could take over its bus.
+    pub(super) fn is_in_service(&self) -> bool {
+        matches!(
+            self.given.status,
+            Status::On | Status::Entering | Status::Ceased
+        )
+    }
+
     /// The model with its settings.
     #[must_use]
     pub fn model(&self) -> &Der {
@@ -225,15 +261,21 @@ impl Functions {
                 self.model
                     .change(|settings| settings.ride.island_s = island_s);
             }
-            Change::Trip(from, pair) => self.model.change(|settings| {
-                let trip = &mut settings.trip;
-                *match from {
-                    Protects::LowVoltage => &mut trip.uv,
-                    Protects::HighVoltage => &mut trip.ov,
-                    Protects::LowFrequency => &mut trip.uf,
-                    Protects::HighFrequency => &mut trip.of,
-                } = pair;
-            }),
+            Change::Trip(of, curves) => {
+                let own = self.own.ride.cease.momentary.of(of);
+                let momentary = curves.momentary.unwrap_or_else(|| own.clone());
+                self.model.change(|settings| {
+                    let (trip, ride) = (&mut settings.trip, &mut settings.ride);
+                    *match of {
+                        Quantity::LowVoltage => &mut trip.uv,
+                        Quantity::HighVoltage => &mut trip.ov,
+                        Quantity::LowFrequency => &mut trip.uf,
+                        Quantity::HighFrequency => &mut trip.of,
+                    } = curves.must;
+                    ride.may_trip.put(of, curves.may);
+                    ride.cease.momentary.put(of, momentary);
+                });
+            }
         }
     }
 

@@ -97,10 +97,16 @@ impl Storage {
         self.forms = false;
     }
 
-    /// Lets it carry out the functions of a DER to IEEE 1547-2018; it forms no island then.
+    /// Lets it carry out the functions of a DER to IEEE 1547-2018; it forms no island then, unless
+    /// it is told that it can.
     pub fn set_functions(&mut self, functions: Functions) {
         self.follow_only();
         self.functions = Some(Box::new(functions));
+    }
+
+    /// Lets it form an island, too.
+    pub fn form_too(&mut self) {
+        self.forms = true;
     }
 
     /// The functions of a DER that it carries out, if it does.
@@ -248,15 +254,18 @@ impl Storage {
         self.rating.p * ((1.0 - self.soc) / TAPER).clamp(0.0, 1.0)
     }
 
-    /// Whether it could form an island: it is there, and not empty.
+    /// Whether it could form an island: it is there, and not empty; a DER is in service, or was
+    /// told to bring up its bus.
     #[must_use]
     pub fn can_form(&self) -> bool {
-        self.forms && self.is_connected() && self.soc > 0.0
+        let functions = self.functions.as_ref();
+        let serves = functions.is_none_or(|f| self.asked || f.is_in_service());
+        self.forms && serves && self.is_connected() && self.soc > 0.0
     }
 
     pub(super) fn begin_forming(&mut self) {
-        self.asked = false;
         self.forming = self.can_form();
+        self.asked = false;
     }
 
     /// Whether it was told to connect and could form an island.
@@ -294,14 +303,18 @@ impl Storage {
         self.p_ramped += (self.p_set - self.p_ramped).clamp(-step, step);
     }
 
-    /// A step on a bus that others hold, with a voltage in per unit: the setpoint is followed,
-    /// inside what the current permits.
-    pub(super) fn follow(&mut self, dt_s: f64, v_pu: f64) {
+    /// Coming from an island, the ramp begins at the power that flows.
+    fn leave_island(&mut self) {
         if self.forming {
-            // Coming from an island, the ramp begins at the power that flows.
             self.forming = false;
             self.p_ramped = self.p;
         }
+    }
+
+    /// A step on a bus that others hold, with a voltage in per unit: the setpoint is followed,
+    /// inside what the current permits.
+    pub(super) fn follow(&mut self, dt_s: f64, v_pu: f64) {
+        self.leave_island();
         self.track_setpoint(dt_s);
         if v_pu < CEASE_V_PU {
             (self.p, self.q) = (0.0, 0.0);
@@ -329,6 +342,7 @@ impl Storage {
 
     /// A step of one that carries out the functions of a DER, whoever holds its bus.
     pub(super) fn carry_out(&mut self, dt_s: f64, at: &Terminals) {
+        self.leave_island();
         self.track_setpoint(dt_s);
         let rated = self.rating.p;
         let offer = Offer {
@@ -340,6 +354,18 @@ impl Storage {
         if let Some(functions) = &mut self.functions {
             let (p_pu, q_pu) = functions.step(dt_s, at, offer);
             (self.p, self.q) = (p_pu * rated, q_pu * rated);
+        }
+    }
+
+    /// A step of one that forms its island and carries out the functions of a DER: they stand back,
+    /// and its protection looks on.
+    pub(super) fn look_on(&mut self, dt_s: f64, at: &Terminals, is_starting: bool) {
+        self.track_setpoint(dt_s);
+        let given = (self.p / self.rating.p, self.q / self.rating.p);
+        let functions = self.functions.as_mut();
+        if functions.is_some_and(|f| f.stand_back(dt_s, at, given, is_starting)) {
+            self.trip();
+            (self.p, self.q) = (0.0, 0.0);
         }
     }
 

@@ -199,3 +199,87 @@ fn of_several_reactive_functions_one_acts_and_the_held_value_goes_before_all() {
     check(|f| f.change(Change::Reactive(VoltVar, None)), None);
     check(Functions::start_anew, Some(VoltVar));
 }
+
+/// The same plant with a storage that may form, 3 kW of load, and no sun.
+fn former(settings: &str) -> Plant {
+    let mut plant = plant(settings);
+    plant.pv[0].set_available(0.0);
+    plant.storage[0].form_too();
+    plant.loads.push(crate::plant::load::Load::new(3e3, true));
+    run(&mut plant, 20.0);
+    plant
+}
+
+#[test]
+fn a_der_that_may_form_holds_its_island_with_its_functions_back_and_follows_again_on_the_grid() {
+    use crate::plant::Supply;
+    let mut plant = former(
+        "[volt_var]\nolrt_s = 1\n[freq_droop]\nolrt_s = 0.2\n[ride_through]\nrocof_hz_per_s = 3\nphase_jump_deg = 20\n",
+    );
+    let status = |plant: &Plant| plant.storage[0].functions().expect("a DER").status();
+    plant.storage[0].set_p(1e3);
+    plant.grid.set_v(Voltage::from_volts(0.95 * 230.0));
+    run(&mut plant, 5.0);
+    near(plant.storage[0].q(), 2200.0);
+    plant.grid.set_v(Voltage::from_volts(0.0));
+    run(&mut plant, 3.0);
+    assert_eq!(plant.bus().supply, Supply::Island);
+    assert!(plant.storage[0].is_forming());
+    assert_eq!(status(&plant), Status::On);
+    // Its droop of a former, 2 kW beyond its setpoint of 10 kW at 2 %, not that of a follower; and the
+    // reactive power is what the loads take, whatever its volt-var curve says.
+    assert!(
+        (plant.bus().f - (50.0 - 0.2 * 1.0)).abs() < 0.03,
+        "{}",
+        plant.bus().f
+    );
+    assert!(
+        (plant.storage[0].p() - 3e3).abs() < 150.0,
+        "{}",
+        plant.storage[0].p()
+    );
+    near(plant.storage[0].q(), -plant.loads[0].q());
+    plant.grid.set_v(Voltage::from_volts(0.95 * 230.0));
+    plant.breaker.close();
+    run(&mut plant, 60.0);
+    assert_eq!(plant.bus().supply, Supply::Grid, "back in step");
+    assert!(!plant.storage[0].is_forming());
+    assert_eq!(status(&plant), Status::On, "without entering service anew");
+    near(plant.storage[0].p(), 1e3);
+    near(plant.storage[0].q(), 2200.0);
+}
+
+#[test]
+fn a_der_that_forms_still_trips_and_then_nobody_holds_its_bus() {
+    use crate::plant::Supply;
+    // An under-frequency trip above where 3 kW of 10 bring the frequency.
+    let mut plant = former("allow_out_of_range = true\n[trip]\nuf2 = [49.8, 0.5]\n");
+    plant.grid.set_v(Voltage::from_volts(0.0));
+    run(&mut plant, 0.5);
+    assert_eq!(plant.bus().supply, Supply::Island);
+    run(&mut plant, 1.0);
+    let functions = plant.storage[0].functions().expect("a DER");
+    assert_eq!(
+        functions.model().cause(),
+        Some(der_model::trip::Cause::UnderFrequency)
+    );
+    assert_eq!(plant.bus().supply, Supply::Dead);
+    assert!(!plant.storage[0].can_form(), "it has tripped");
+    // Told to connect, it brings its dead bus up, and does not trip meanwhile.
+    plant.loads[0].switch(false);
+    plant.storage[0].connect(true);
+    run(&mut plant, 15.0);
+    assert_eq!(plant.bus().supply, Supply::Island);
+    assert!((plant.bus().v - 230.0).abs() < 12.0, "{}", plant.bus().v);
+}
+
+#[test]
+fn a_der_that_was_not_told_so_forms_nothing() {
+    use crate::plant::Supply;
+    let mut plant = plant("");
+    plant.pv[0].set_available(0.0);
+    run(&mut plant, 20.0);
+    plant.grid.set_v(Voltage::from_volts(0.0));
+    run(&mut plant, 3.0);
+    assert_eq!(plant.bus().supply, Supply::Dead);
+}

@@ -4,16 +4,16 @@
 //! and the change of settings that the numbers in a model ask for. Per cent in the registers are
 //! per unit in the settings.
 
-use der_model::Settings;
 use der_model::settings::{
     Abnormal, Category, Droop, EnterService, ReactiveSettings, Threshold, VoltWatt, Vref,
 };
+use der_model::{Quantity, Settings, Steps};
 use quantities::Frequency;
 use services::{Curve, FrequencyWatt, Reactive};
 
 use super::link::Link;
 use crate::device::Nameplate;
-use crate::plant::der::{Change, Protects, ReactiveFunction};
+use crate::plant::der::{Change, ReactiveFunction, TripCurves};
 
 /// Modes of model 702 that such a device has.
 //= SunSpec model 702, point CtrlModes: 0 to 5 maximum and fixed active power, fixed reactive power
@@ -24,25 +24,15 @@ const CONTROL_MODES: u32 = 0b11_0111_1011_1111;
 /// A voltage that nobody reaches, in per unit, for a threshold that is switched off.
 const NEVER_S: f64 = f64::INFINITY;
 
-/// What a model of trip curves protects from.
-pub(super) fn protects(model: u16) -> Option<Protects> {
+/// What a model of trip curves looks at.
+fn looks_at(model: u16) -> Option<Quantity> {
     match model {
-        707 => Some(Protects::LowVoltage),
-        708 => Some(Protects::HighVoltage),
-        709 => Some(Protects::LowFrequency),
-        710 => Some(Protects::HighFrequency),
+        707 => Some(Quantity::LowVoltage),
+        708 => Some(Quantity::HighVoltage),
+        709 => Some(Quantity::LowFrequency),
+        710 => Some(Quantity::HighFrequency),
         _ => None,
     }
-}
-
-/// The thresholds of a model of trip curves, the nearer to nominal first.
-fn thresholds(model: u16, settings: &Settings) -> Option<[Threshold; 2]> {
-    Some(match protects(model)? {
-        Protects::LowVoltage => settings.trip.uv,
-        Protects::HighVoltage => settings.trip.ov,
-        Protects::LowFrequency => settings.trip.uf,
-        Protects::HighFrequency => settings.trip.of,
-    })
 }
 
 /// The number with which a point begins; `None` where the settings say nothing about it.
@@ -88,8 +78,8 @@ fn acts(settings: &Settings, is: fn(&Reactive) -> bool) -> bool {
 
 /// The number with which a point of each curve or set of parameters begins.
 fn of_set(model: u16, name: &str, settings: &Settings) -> Option<f64> {
-    if let Some(pair) = thresholds(model, settings) {
-        return of_trip(name, pair, protects(model)?);
+    if let Some(quantity) = looks_at(model) {
+        return of_trip(name, quantity, settings);
     }
     match model {
         705 | 712 => of_reactive(model, name, settings),
@@ -146,18 +136,29 @@ fn of_curve(name: &str, curve: &Curve, x: &str, y: &str) -> Option<f64> {
     }
 }
 
-/// Two thresholds as the points of a curve that must trip, the farther one first; nothing may trip
-/// sooner, and where output ceases is a matter of the category.
-fn of_trip(name: &str, [near, far]: [Threshold; 2], from: Protects) -> Option<f64> {
-    let is_voltage = matches!(from, Protects::LowVoltage | Protects::HighVoltage);
-    let scale = if is_voltage { 100.0 } else { 1.0 };
-    match name {
-        "MustTrip.ActPt" => Some(2.0),
-        "MayTrip.ActPt" | "MomCess.ActPt" => Some(0.0),
-        "MustTrip.Pt[1].V" | "MustTrip.Pt[1].Hz" => Some(scale * far.at),
-        "MustTrip.Pt[1].Tms" => Some(far.clearing_s),
-        "MustTrip.Pt[2].V" | "MustTrip.Pt[2].Hz" => Some(scale * near.at),
-        "MustTrip.Pt[2].Tms" => Some(near.clearing_s),
+/// The three curves of a model of trips, the point farthest from nominal first.
+fn of_trip(name: &str, quantity: Quantity, settings: &Settings) -> Option<f64> {
+    let (trip, ride) = (&settings.trip, &settings.ride);
+    let (curve, inner) = name.split_once('.')?;
+    let steps: &[Threshold] = match (curve, quantity) {
+        ("MustTrip", Quantity::LowVoltage) => &trip.uv,
+        ("MustTrip", Quantity::HighVoltage) => &trip.ov,
+        ("MustTrip", Quantity::LowFrequency) => &trip.uf,
+        ("MustTrip", Quantity::HighFrequency) => &trip.of,
+        ("MayTrip", _) => ride.may_trip.of(quantity).as_slice(),
+        ("MomCess", _) => ride.cease.momentary.of(quantity).as_slice(),
+        _ => return None,
+    };
+    if inner == "ActPt" {
+        return Some(steps.len() as f64);
+    }
+    let (number, axis) = inner.strip_prefix("Pt[")?.split_once("].")?;
+    let from_far = number.parse::<usize>().ok()?.checked_sub(1)?;
+    let step = steps.iter().rev().nth(from_far)?;
+    match axis {
+        "V" => Some(100.0 * step.at),
+        "Hz" => Some(step.at),
+        "Tms" => Some(step.clearing_s),
         _ => None,
     }
 }
@@ -236,9 +237,17 @@ impl Link {
                 })
             }
             model => {
-                let from = protects(model)?;
-                let pair = self.trip_pair(group, set, from)?;
-                Some(Change::Trip(from, pair))
+                let quantity = looks_at(model)?;
+                let steps = |curve| self.steps_of(group, set, curve, quantity);
+                let [near, far] = *steps("MustTrip")?.as_slice() else {
+                    return None;
+                };
+                let curves = TripCurves {
+                    must: [near, far],
+                    may: steps("MayTrip")?,
+                    momentary: Some(steps("MomCess")?),
+                };
+                Some(Change::Trip(quantity, curves))
             }
         }
     }
@@ -255,7 +264,13 @@ impl Link {
                     at: 0.0,
                     clearing_s: NEVER_S,
                 };
-                Change::Trip(protects(model)?, [never; 2])
+                // Without trips nothing may trip either; what gives up its output is no trip.
+                let curves = TripCurves {
+                    must: [never; 2],
+                    may: Steps::default(),
+                    momentary: None,
+                };
+                Change::Trip(looks_at(model)?, curves)
             }
         })
     }
@@ -279,37 +294,25 @@ impl Link {
         Curve::new(points).ok()
     }
 
-    /// The two thresholds of a curve that must trip: of points with the same time the one nearest
-    /// to nominal counts, and the farther threshold has the shorter time.
-    fn trip_pair(&self, group: &str, set: u16, from: Protects) -> Option<[Threshold; 2]> {
-        let of = |name: &str| self.number(&format!("{group}[{set}].MustTrip.{name}"));
-        let (axis, scale) = match from {
-            Protects::LowVoltage | Protects::HighVoltage => ("V", 100.0),
-            Protects::LowFrequency | Protects::HighFrequency => ("Hz", 1.0),
-        };
-        let is_low = matches!(from, Protects::LowVoltage | Protects::LowFrequency);
-        let most = f64::from(super::curves::POINTS);
-        let count = of("ActPt").filter(|n| (2.0..=most).contains(n))? as u16;
-        let mut found: Vec<Threshold> = Vec::new();
-        for n in 1..=count {
-            let at = of(&format!("Pt[{n}].{axis}"))? / scale;
-            let clearing_s = of(&format!("Pt[{n}].Tms"))?;
-            match found.iter_mut().find(|t| t.clearing_s == clearing_s) {
-                Some(known) if is_low => known.at = known.at.max(at),
-                Some(known) => known.at = known.at.min(at),
-                None => found.push(Threshold { at, clearing_s }),
-            }
-        }
-        found.sort_by(|a, b| b.clearing_s.total_cmp(&a.clearing_s));
-        let [near, far] = found[..] else {
-            return None;
-        };
-        let in_order = if is_low {
-            near.at >= far.at
+    /// The steps of one of the three curves of a model of trips; none are a curve, too.
+    fn steps_of(&self, group: &str, set: u16, curve: &str, of: Quantity) -> Option<Steps> {
+        let number = |name: &str| self.number(&format!("{group}[{set}].{curve}.{name}"));
+        let (axis, scale) = if of.is_voltage() {
+            ("V", 100.0)
         } else {
-            near.at <= far.at
+            ("Hz", 1.0)
         };
-        in_order.then_some([near, far])
+        let most = f64::from(super::curves::POINTS);
+        let count = number("ActPt").filter(|n| (0.0..=most).contains(n))? as u16;
+        let points = (1..=count)
+            .map(|n| {
+                Some(Threshold {
+                    at: number(&format!("Pt[{n}].{axis}"))? / scale,
+                    clearing_s: number(&format!("Pt[{n}].Tms"))?,
+                })
+            })
+            .collect::<Option<Vec<_>>>()?;
+        Steps::new(&points, of).ok()
     }
 
     /// When the device may enter service, as the registers of model 703 say.

@@ -393,6 +393,82 @@ fn adopted_trip_curves_trip_in_their_time_and_the_alarm_says_why() {
     assert_eq!(bench.read(708, 4, 1), [2]);
 }
 
+/// Where the three curves of the second set of a model of voltage trips begin: 40 registers each set.
+const SET_2_OF_TRIPS: [u16; 3] = [50, 63, 76];
+
+#[test]
+fn the_curves_of_may_trip_and_momentary_cessation_begin_with_those_of_the_category() {
+    let mut bench = Bench::der("pv1", &[1, 707, 708, 709, 710], "");
+    // Farthest first: below 0.5 after 1 s, below 0.7 after 10 s, below 0.88 after 20 s.
+    let may = [3, 5000, 0, 100, 7000, 0, 1000, 8800, 0, 2000];
+    assert_eq!(bench.read(707, 23, 10), may);
+    assert_eq!(bench.read(707, 36, 4), [1, 5000, 0, 0], "ceases at 0.5");
+    assert_eq!(bench.read(708, 36, 4), [1, 11000, 0, 0], "and above 1.1");
+    let mut second = Bench::der("pv1", &[1, 707], "abnormal = \"II\"\n");
+    assert_eq!(second.read(707, 36, 1), [0], "category II has none");
+    assert_eq!(second.read(707, 23, 1), [4]);
+}
+
+#[test]
+fn an_adopted_curve_of_cessation_gives_nothing_where_it_says_and_one_out_of_order_is_refused() {
+    let mut bench = Bench::der("pv1", &[1, 701, 707], "");
+    let set = SET_2_OF_TRIPS[2];
+    bench.world.set("grid.v", 0.75 * 230.0).expect("settable");
+    bench.run(1.0);
+    assert!(bench.p() > 1000.0, "category III gives power at 0.75");
+    bench.world.set("grid.v", 230.0).expect("settable");
+    bench.run(1.0);
+    // At or below 0.6 at once, at or below 0.8 after half a second.
+    assert_eq!(bench.write(707, set, &[2, 6000, 0, 0, 8000, 0, 50]), Ok(()));
+    assert_eq!(bench.write(707, 3, &[2]), Ok(()));
+    bench.run(0.4);
+    assert_eq!(bench.read(707, 4, 1), [1], "adopted");
+    assert_eq!(bench.read(707, 36, 7), [2, 6000, 0, 0, 8000, 0, 50]);
+    for (v, seconds, gives) in [
+        (0.75, 0.4, true),
+        (0.75, 0.4, false),
+        (1.0, 0.5, true),
+        (0.59, 0.1, false),
+    ] {
+        bench.world.set("grid.v", v * 230.0).expect("settable");
+        bench.run(seconds);
+        assert_eq!(bench.p() > 1000.0, gives, "{v}: {} W", bench.p());
+        assert_eq!(bench.read(701, 3, 3)[2], 1, "it stays connected");
+    }
+    // None at all: it gives power as far down as it stays.
+    assert_eq!(bench.write(707, set, &[0]), Ok(()));
+    assert_eq!(bench.write(707, 3, &[2]), Ok(()));
+    bench.run(1.0);
+    assert!(bench.p() > 1000.0, "{} W at 0.59", bench.p());
+    // The farther one later than the nearer one.
+    assert_eq!(
+        bench.write(707, set, &[2, 6000, 0, 100, 8000, 0, 50]),
+        Ok(())
+    );
+    assert_eq!(bench.write(707, 3, &[2]), Ok(()));
+    assert_eq!(bench.read(707, 4, 1), [2], "refused");
+}
+
+#[test]
+fn an_adopted_curve_of_may_trip_is_used_by_a_device_that_leaves_when_it_may() {
+    for (trips, stays) in [("when_it_may", false), ("when_it_must", true)] {
+        let settings = format!("[ride_through]\ntrips = \"{trips}\"\n");
+        let mut bench = Bench::der("pv1", &[1, 701, 707], &settings);
+        // Below 0.88 after 2 s.
+        assert_eq!(
+            bench.write(707, SET_2_OF_TRIPS[1], &[1, 8800, 0, 200]),
+            Ok(())
+        );
+        assert_eq!(bench.write(707, 3, &[2]), Ok(()));
+        bench.run(0.4);
+        bench.world.set("grid.v", 0.8 * 230.0).expect("settable");
+        bench.run(1.9);
+        assert_eq!(bench.read(701, 5, 1), [1], "{trips}: not yet");
+        bench.run(0.2);
+        assert_eq!(bench.read(701, 5, 1), [u16::from(stays)], "{trips}");
+    }
+}
+
 #[test]
 fn enter_service_is_set_and_withdrawn_over_model_703() {
     let mut bench = Bench::der("pv1", &[1, 701, 703], "");
