@@ -45,10 +45,20 @@ pub enum Defect {
     ScheduleUnheard,
     /// Switched loads in service are switched as soon as that is asked.
     DwellIgnored,
+    /// Every fiftieth cycle does not come. What counts the cycles leaves it out, not the controller.
+    CyclesLeftOut,
+    /// Devices in service are asked for three times their baseline and answer, which uses what was sold.
+    ReserveUsed,
+    /// The charge is not recovered after an event.
+    NeverRecovers,
+    /// The charge is recovered at once and with all that the reserves leave.
+    RecoversUndeclared,
 }
 
 /// By how much the limits of the rig are overstepped.
 const OVER_RATING: f64 = 3.0;
+/// By how much a recovery is faster than its rule: what the reserves leave is the limit then.
+const UNLIMITED: f64 = 1e3;
 /// Age up to which everything is believed.
 const BELIEVED_FOR: Duration = Duration::from_secs(3600);
 
@@ -105,6 +115,10 @@ impl Defect {
             Self::Silent(Function::MarketSchedule),
         ),
         ("dwell_ignored", Self::DwellIgnored),
+        ("cycles_left_out", Self::CyclesLeftOut),
+        ("reserve_used", Self::ReserveUsed),
+        ("never_recovers", Self::NeverRecovers),
+        ("recovers_undeclared", Self::RecoversUndeclared),
     ];
 
     /// What is wrong, in words.
@@ -130,6 +144,14 @@ impl Defect {
             Self::SafeOrderTurned => "the steps of the safe end come in the opposite order",
             Self::ScheduleUnheard => "nobody hears what the market has scheduled",
             Self::DwellIgnored => "switched loads in service are switched as soon as that is asked",
+            Self::CyclesLeftOut => "every fiftieth cycle does not come",
+            Self::ReserveUsed => {
+                "devices in service are asked for three times their baseline and answer"
+            }
+            Self::NeverRecovers => "the charge is not recovered after an event",
+            Self::RecoversUndeclared => {
+                "the charge is recovered at once and with all that the reserves leave"
+            }
         };
         said.to_owned()
     }
@@ -153,6 +175,21 @@ impl Defect {
             Self::DwellIgnored => {
                 for service in &mut settings.services {
                     service.dwell = Dwell::default();
+                }
+            }
+            Self::NeverRecovers => {
+                for service in &mut settings.services {
+                    service.recover = None;
+                }
+            }
+            Self::RecoversUndeclared => {
+                for rule in settings
+                    .services
+                    .iter_mut()
+                    .filter_map(|s| s.definition.recovery.as_mut())
+                {
+                    rule.notice_s = 0.0;
+                    rule.share *= UNLIMITED;
                 }
             }
             Self::RatingIgnored => {
@@ -211,6 +248,18 @@ impl Defect {
             Self::Turned(function) => {
                 for proposal in proposals.iter_mut().filter(|p| p.function == function) {
                     turn(&mut proposal.target);
+                }
+            }
+            Self::ReserveUsed => {
+                let of_services = |p: &&mut Proposal| p.function == Function::ServiceDelivery;
+                for proposal in proposals.iter_mut().filter(of_services) {
+                    if let Target::Device {
+                        setpoint: Setpoint::Power { p, .. } | Setpoint::Ceiling { p },
+                        ..
+                    } = &mut proposal.target
+                    {
+                        *p = *p * OVER_RATING;
+                    }
                 }
             }
             _ => {}

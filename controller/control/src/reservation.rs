@@ -30,6 +30,8 @@ pub struct ServiceSpec {
     pub reference: Option<DeviceIx>,
     /// Shortest times for which its switched loads stay on, and off.
     pub dwell: Dwell,
+    /// The charge that its storages go back to after an event, where they do by themselves.
+    pub recover: Option<StateOfCharge>,
 }
 
 /// Support of the voltage at the point of common coupling that was sold, by all storages that take a reactive setpoint.
@@ -240,6 +242,7 @@ mod tests {
             devices: devices.iter().map(|d| DeviceIx(*d)).collect(),
             reference: None,
             dwell: Dwell::default(),
+            recover: None,
         }
     }
 

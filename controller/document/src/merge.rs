@@ -3,20 +3,28 @@
 use toml_edit::{DocumentMut, Item, TableLike};
 
 /// A document that holds only `[section] name = …`: the entry as it stands in `base`, with what
-/// `over` says laid over its table `key`. Tables are merged key by key, anything else is replaced.
+/// `over` says laid over its table `key`, or over the entry itself. Tables are merged key by key,
+/// anything else is replaced.
 ///
 /// `None` when `base` or `over` is no TOML, when there is no such entry, or when what stands
 /// under `key` is no table.
 #[must_use]
-pub fn merged(base: &str, section: &str, name: &str, key: &str, over: &str) -> Option<String> {
+pub fn merged(
+    base: &str,
+    section: &str,
+    name: &str,
+    key: Option<&str>,
+    over: &str,
+) -> Option<String> {
     let base: DocumentMut = base.parse().ok()?;
     let over: DocumentMut = format!("over = {over}").parse().ok()?;
     let mut entry = base.get(section)?.as_table_like()?.get(name)?.clone();
     let table = entry.as_table_like_mut()?;
     let over = over.get("over")?.as_table_like()?;
-    match table.get_mut(key) {
-        Some(there) => lay_over(there.as_table_like_mut()?, over),
-        None => {
+    match key.map(|key| (key, table.contains_key(key))) {
+        None => lay_over(table, over),
+        Some((key, true)) => lay_over(table.get_mut(key)?.as_table_like_mut()?, over),
+        Some((key, false)) => {
             let mut fresh = toml_edit::InlineTable::new();
             lay_over(&mut fresh, over);
             table.insert(key, Item::Value(fresh.into()));
@@ -68,7 +76,7 @@ mod tests {
             ("a", "{ w = ", None),
         ];
         for (name, over, expected) in rows {
-            let got = merged(base, "emulate", name, "der", over);
+            let got = merged(base, "emulate", name, Some("der"), over);
             let plain = |text: &str| {
                 text.chars()
                     .filter(|c| !c.is_whitespace())
@@ -77,12 +85,22 @@ mod tests {
             let expected = expected.map(|e| plain(&format!("emulate={{{name}={{{e}}}}}")));
             assert_eq!(got.as_deref().map(plain), expected, "{name} {over}");
         }
-        assert_eq!(merged("a = ", "emulate", "a", "der", "{}"), None);
+        assert_eq!(merged("a = ", "emulate", "a", Some("der"), "{}"), None);
         let file = "[emulate]\na = { der = \"der.toml\" }";
         assert_eq!(
-            merged(file, "emulate", "a", "der", "{}"),
+            merged(file, "emulate", "a", Some("der"), "{}"),
             None,
             "a file is not looked into"
         );
+        let entry = merged(
+            base,
+            "emulate",
+            "b",
+            None,
+            "{ z = 2, faults = [\"stuck\"] }",
+        );
+        let entry = entry.map(|text| text.replace(char::is_whitespace, ""));
+        let expected = "emulate={b={z=2,faults=[\"stuck\"]}}";
+        assert_eq!(entry.as_deref(), Some(expected), "over the entry itself");
     }
 }

@@ -151,6 +151,8 @@ pub struct Engine {
     busy_before: Vec<u64>,
     /// How late the latest cycle since then began, and how long the longest took, in milliseconds.
     worst_cycle_ms: (f64, f64),
+    /// Cycles so far, with the defect that leaves some out.
+    leaves_out: Option<u64>,
     /// Wall-clock time at which the run began, by the wall clock of the last step.
     wall_start: Option<i64>,
 }
@@ -163,6 +165,8 @@ const STEPPED_FROM_NS: i64 = 500_000_000;
 /// Setpoints of storages whose loop delay is remembered; the longest counts.
 /// Chosen: 20, two seconds of a supervisory cycle, so that one lost answer does not forbid a droop for long.
 const LOOP_DELAYS_KEPT: usize = 20;
+/// With the defect that leaves cycles out, every so many. Chosen: twenty times what a rhythm may lose.
+const LEFT_OUT_EVERY: u64 = 50;
 
 impl Engine {
     /// Puts the parts together.
@@ -197,6 +201,7 @@ impl Engine {
             buses_told_at: Instant::START,
             busy_before,
             worst_cycle_ms: (0.0, 0.0),
+            leaves_out: None,
             wall_start: None,
             parts,
         }
@@ -206,6 +211,20 @@ impl Engine {
     /// this, on an emulated bench, before the first step.
     pub fn spoil(&mut self, defect: Defect) {
         self.controller = Controller::with_defect(self.parts.rig.bench(), defect);
+        self.leaves_out = (defect == Defect::CyclesLeftOut).then_some(0);
+    }
+
+    /// Whether this cycle does not come, with the defect that leaves cycles out.
+    fn leaves_out_now(&mut self, rhythm: Rhythm) -> bool {
+        let Some(n) = self
+            .leaves_out
+            .as_mut()
+            .filter(|_| rhythm == Rhythm::Supervisory)
+        else {
+            return false;
+        };
+        *n += 1;
+        n.is_multiple_of(LEFT_OUT_EVERY)
     }
 
     /// The period of the supervisory cycle.
@@ -229,6 +248,9 @@ impl Engine {
         self.parts.pulse.beat(now);
         if rhythm == Rhythm::Supervisory {
             self.next_due = crate::thread::next_due(due, self.period(), now);
+        }
+        if self.leaves_out_now(rhythm) {
+            return;
         }
         let (image, arrivals) = self.parts.store.take(now);
         self.counters.samples += arrivals.samples.len() as u64;

@@ -135,6 +135,19 @@ pub struct Definition {
     pub release_per_s: Option<f64>,
     /// Seconds after an activation by which it must be ready for the next one, where somebody says so.
     pub ready_s: Option<f64>,
+    /// How a storage gets its charge back after an activation, where somebody says so.
+    pub recovery: Option<Recovery>,
+}
+
+/// How a storage gets its charge back: by a baseline of its own for each period, declared before it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// The most energy in a period, as a share of what the service keeps for an activation.
+    pub share: f64,
+    /// Length of a period in seconds.
+    pub every_s: f64,
+    /// Time in seconds before a period by which its baseline is declared.
+    pub notice_s: f64,
 }
 
 /// Distances are rounded to this part of a hertz: 49.7 less 50 is not quite -0.3, and a step would
@@ -379,8 +392,19 @@ fn definition(name: &str, table: &Table<'_>) -> Option<Definition> {
         blocks: table.boolean("blocks").is_some_and(|blocks| blocks.value),
         release_per_s: number("release_per_s"),
         ready_s: number("ready_s"),
+        recovery: match RECOVERY.map(number) {
+            [Some(share), Some(every_s), Some(notice_s)] => Some(Recovery {
+                share,
+                every_s,
+                notice_s,
+            }),
+            _ => None,
+        },
     })
 }
+
+/// The keys of a rule of recovery, which come together.
+const RECOVERY: [&str; 3] = ["recover_share", "recover_every_s", "recover_notice_s"];
 
 /// A service by its name.
 ///
@@ -421,7 +445,7 @@ const OF_A_DER: [&str; 16] = [
 
 impl Definition {
     /// The service with the numbers of a settings file: `f_nom_hz`, `start_s`, `full_s`, `hold_s`,
-    /// `release_per_s`, `ready_s`; of a curve `points` and
+    /// `release_per_s`, `ready_s`, `recover_share`, `recover_every_s`, `recover_notice_s`; of a curve `points` and
     /// `deadband_hz`; of a step or of one slope `threshold_hz`, of one slope `droop`; of two slopes
     /// `db_of_hz`, `db_uf_hz`, `k_of` and `k_uf`, also as `[freq_droop]` of a DER.
     ///
@@ -455,6 +479,7 @@ impl Definition {
         }
         self.ready_s = positive(&root, "ready_s", 0.0).or(self.ready_s);
         self.release_per_s = positive(&root, "release_per_s", LEAST_RELEASE).or(self.release_per_s);
+        self.recovery = recovery(&root, self.recovery, &positive);
         let nominal = self.nominal.map_or(f64::NAN, Frequency::as_hertz);
         match &mut self.shape {
             Shape::Points {
@@ -520,6 +545,41 @@ impl Definition {
     }
 }
 
+/// The rule of recovery with the numbers of a settings file; a service without one gets it whole or not.
+fn recovery(
+    root: &Table<'_>,
+    known: Option<Recovery>,
+    positive: &impl Fn(&Table<'_>, &str, f64) -> Option<f64>,
+) -> Option<Recovery> {
+    let [share, every_s, notice_s] = RECOVERY;
+    let given = [
+        positive(root, share, LEAST_SHARE),
+        positive(root, every_s, LEAST_PERIOD_S),
+        positive(root, notice_s, 0.0),
+    ];
+    match (known, given) {
+        (Some(known), [share, every_s, notice_s]) => Some(Recovery {
+            share: share.unwrap_or(known.share),
+            every_s: every_s.unwrap_or(known.every_s),
+            notice_s: notice_s.unwrap_or(known.notice_s),
+        }),
+        (None, [Some(share), Some(every_s), Some(notice_s)]) => Some(Recovery {
+            share,
+            every_s,
+            notice_s,
+        }),
+        (None, [None, None, None]) => None,
+        (None, _) => {
+            let there = RECOVERY.iter().find(|key| root.has(key));
+            let at = there.map_or(0..0, |key| root.span_of(key));
+            let what = "half a rule of recovery";
+            let help = "give `recover_share`, `recover_every_s` and `recover_notice_s`, all three";
+            root.document().error("G023", at, what, "", help);
+            None
+        }
+    }
+}
+
 /// Replaces a curve by what a settings file says, or tells why that is none. An answer that grew with what it
 /// answers would run away, so that no service may rise.
 fn replace(table: &Table<'_>, key: &str, curve: &mut Curve) {
@@ -545,6 +605,9 @@ fn replace(table: &Table<'_>, key: &str, curve: &mut Curve) {
 
 /// The slowest release, as a share of the contract per second. Chosen: 0.1 %, a quarter of an hour for all of it.
 const LEAST_RELEASE: f64 = 0.001;
+/// The least share and period of a recovery. Chosen: a thousandth of what is kept, and a second, as of a slow cycle.
+const LEAST_SHARE: f64 = 0.001;
+const LEAST_PERIOD_S: f64 = 1.0;
 /// The steepest droop. Chosen: with less, a hundredth of a hertz would be a fifth of the power.
 const LEAST_DROOP: f64 = 0.001;
 

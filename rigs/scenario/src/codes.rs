@@ -56,7 +56,7 @@ codes! {
     BAD_CURVE = "S021",
         "A `curve` needs `of`, the signal that the device looks at, and `points`, a list of pairs such as [\"230V\", \"0kvar\"] in ascending order: what it looks at, then what it shall answer. `mra_of` and `mra` are the accuracies of the two measurements, and neither is negative. A response time counts from the begin of the window and needs one that lasts more than twice as long.";
     BAD_MUTANT = "S022",
-        "`mutants` names, for a device, what is wrong with each of the devices that this scenario has to catch: `mutants = { pv1 = [{ defect = \"no_latch\" }, { freq_droop = { k_of = 0.03 } }] }`. Each is laid over the `der` of the device's entry in `[emulate]` of the rig. `controller = [{ defect = \"never_sheds\" }]` is a controller that is wrong.";
+        "`mutants` names, for a device, what is wrong with each of the devices that this scenario has to catch: `mutants = { pv1 = [{ defect = \"no_latch\" }, { freq_droop = { k_of = 0.03 } }] }`. Each is laid over the `der` of the device's entry in `[emulate]` of the rig; `{ faults = [\"loss=1%\"] }` is a device of whatever kind that has these faults from the beginning, and nothing else may stand beside it. `controller = [{ defect = \"never_sheds\" }]` is a controller that is wrong.";
     NEVER_SEEN = "S023",
         "The window of this check holds nothing, however the run goes: it ends before it begins, it is over before the scenario begins, or it begins or ends behind the end of the record. A record reaches to a second behind the last step, and as far as checks count from marks with `for`, `max`, `within` or a mark in `to`; a window that goes to `end` makes it no longer.";
     NOT_ON_THE_BENCH = "S024",

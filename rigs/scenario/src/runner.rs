@@ -380,8 +380,8 @@ pub(crate) fn load_rig(path: Option<&Path>) -> Result<Rig, Vec<Diagnostic>> {
 /// All faults of the rig.
 fn rig_of(scenario: &Scenario, given: Option<&Path>) -> Result<Rig, Vec<Diagnostic>> {
     match (rig_path(scenario, given), &scenario.mutant) {
-        (Some(path), Some(Mutant::Device { device, der })) => {
-            runtime::rig::load_mutant(&path, device, der)
+        (Some(path), Some(Mutant::Device { device, part, over })) => {
+            runtime::rig::load_mutant(&path, device, *part, over)
         }
         (None, Some(Mutant::Device { device, .. })) => Err(vec![Diagnostic::error(
             "R067",

@@ -83,8 +83,10 @@ pub enum Mutant {
     Device {
         /// Which one.
         device: String,
-        /// What is laid over its `der` in the rig, as TOML.
-        der: String,
+        /// The part of its entry in the rig that is another one; all of it where none is named.
+        part: Option<&'static str>,
+        /// What is laid over that, as TOML.
+        over: String,
     },
     /// The controller itself.
     Controller(Defect),
@@ -94,7 +96,7 @@ impl std::fmt::Display for Mutant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (device, der) = match self {
             Self::Controller(defect) => return write!(f, "controller: {}", defect.name()),
-            Self::Device { device, der } => (device, der),
+            Self::Device { device, over, .. } => (device, over),
         };
         let der = der.strip_prefix('{').unwrap_or(der);
         let der = der.strip_suffix('}').unwrap_or(der);

@@ -68,7 +68,7 @@ fn every_defect_is_caught_by_a_scenario() {
     let wrong: Vec<String> = mutants()
         .into_iter()
         .filter_map(|scenario| match scenario.mutant {
-            Some(Mutant::Device { der, .. }) => Some(der),
+            Some(Mutant::Device { over, .. }) => Some(over),
             _ => None,
         })
         .collect();
@@ -199,7 +199,7 @@ fn the_page_of_the_kit_names_whatever_is_wrong_beside_what_has_to_catch_it() {
 #[test]
 fn every_mutant_is_a_device_that_a_rig_can_have() {
     for scenario in mutants() {
-        let Some(Mutant::Device { device, der }) = &scenario.mutant else {
+        let Some(Mutant::Device { device, part, over }) = &scenario.mutant else {
             continue;
         };
         let rig = scenario.rig.as_ref().expect("a rig of its own");
@@ -207,7 +207,7 @@ fn every_mutant_is_a_device_that_a_rig_can_have() {
             .parent()
             .expect("in a folder")
             .join(rig);
-        let rig = runtime::rig::load_mutant(&path, device, der);
+        let rig = runtime::rig::load_mutant(&path, device, *part, over);
         let rig = rig.unwrap_or_else(|faults| {
             let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
             panic!("{}: {}", scenario.title(), told.join("; "))
@@ -225,7 +225,8 @@ fn a_mutant_of_a_device_that_the_rig_does_not_emulate_is_refused_with_its_code()
         ("grid1", "{ defect = \"no_latch\" }", "R067"),
         ("pv1", "{ defect = \"no_lunch\" }", "D006"),
     ] {
-        let faults = runtime::rig::load_mutant(der, device, over).expect_err("refused");
+        let faults =
+            runtime::rig::load_mutant(der, device, Some("der"), over).expect_err("refused");
         let codes: Vec<&str> = faults.iter().map(|f| f.code).collect();
         assert_eq!(codes, [code], "{device} {over}");
     }

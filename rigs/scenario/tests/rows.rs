@@ -112,6 +112,32 @@ fn every_row_of_the_recommended_suite_has_a_scenario_or_a_judge() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// Rows of conformance and services, which qualify a device or a controller.
+const QUALIFYING: std::ops::RangeInclusive<i64> = 1..=28;
+
+#[test]
+fn each_scenario_of_conformance_and_services_names_its_row_and_each_row_catches_something_wrong() {
+    let named = scenarios();
+    let mut missing = Vec::new();
+    for (n, row) in rows().into_iter().filter(|(n, _)| QUALIFYING.contains(n)) {
+        for file in row.by.iter().filter(|file| !named[*file].contains(&n)) {
+            missing.push(format!("row {n}: {file} does not name it in its source"));
+        }
+        // Known-bad devices beside it do not count: those show that a check can fail, not that this scenario does.
+        let catches = row.by.iter().any(|file| {
+            let path = folder().join(file);
+            let text = std::fs::read_to_string(&path).expect("it is text");
+            let read = script::read(Source::new(path.display().to_string(), text));
+            let all = read.expect("the scenario is right").scenarios;
+            all.iter().any(|s| s.mutant.is_some())
+        });
+        if !catches {
+            missing.push(format!("row {n} has no mutant that it must catch"));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 #[test]
 fn rows_are_named_by_numbers_alone_or_together() {
     for (source, rows) in [

@@ -11,6 +11,7 @@
 mod expected;
 mod following;
 mod place;
+mod recovery;
 mod switched;
 mod want;
 
@@ -27,6 +28,7 @@ use services::{Delivery, Phase};
 use self::expected::Expected;
 use self::following::Following;
 use self::place::{Place, could_give};
+use self::recovery::Recoveries;
 use self::switched::Switched;
 use self::want::Want;
 use super::{Propose, Situation, Wishes};
@@ -49,6 +51,7 @@ pub struct ServiceDelivery {
     baselines: BTreeMap<DeviceIx, ActivePower>,
     /// Baselines that wait for the end of an event.
     declared: BTreeMap<DeviceIx, ActivePower>,
+    recoveries: Recoveries,
     expected: Expected,
     switched: Switched,
     /// Inverters that are held under a ceiling.
@@ -128,6 +131,7 @@ impl ServiceDelivery {
             let why = format!("its baseline, since {why}");
             wishes.proposals.push(proposal(device, setpoint, why));
         }
+        self.recoveries.forget();
         self.expected.forget();
         self.switched.go_back();
         self.served = ActivePower::ZERO;
@@ -162,10 +166,14 @@ impl ServiceDelivery {
     }
 
     /// Takes up the baselines that were declared, unless an event is under way.
-    fn take_baselines(&mut self) {
+    fn take_baselines(&mut self, s: &Situation<'_>, wishes: &mut Wishes) {
         let quiet = |ongoing: &Ongoing| ongoing.delivery.phase() == Phase::Ready;
-        if self.ongoing.iter().all(quiet) {
+        let is_quiet = self.ongoing.iter().all(quiet);
+        if is_quiet {
             self.baselines.append(&mut self.declared);
+        }
+        if s.rhythm == Rhythm::Supervisory {
+            self.recoveries.look(s, is_quiet, wishes);
         }
     }
 
@@ -386,9 +394,13 @@ impl Propose for ServiceDelivery {
             self.withdraw(s, &why, wishes);
             return;
         }
-        self.take_baselines();
+        self.take_baselines(s, wishes);
         self.expect(s);
-        let mut places = Place::all(s, &self.baselines, (&self.expected, &self.switched));
+        let mut places = Place::all(
+            s,
+            (&self.baselines, &self.recoveries),
+            (&self.expected, &self.switched),
+        );
         for place in &places {
             let following = self.devices.entry(place.device).or_default();
             following.look(s, place.device, place.baseline);

@@ -290,6 +290,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`gridrig init` makes what is missing in a folder of keys and overwrites nothing. It cannot write there, a name for the certificate is none, or a certificate is there without its key.",
     ),
     (
+        "R130",
+        "After an event a storage goes back to its charge by the rule of its service: how much of what is kept in a period, and how long before the period that is declared. This service has no such rule. A file of `settings` can give one.",
+    ),
+    (
+        "R131",
+        "The charge that a storage goes back to after an event has to be one at which all that was sold could be held for its time, up and down, and there has to be a storage at all.",
+    ),
+    (
         "R140",
         "The power cycle of a bench (`[bench] recover`) is a list: the program that switches it off and on again and returns when it is up, and its arguments. No shell reads it. A program with a slash in its name lies beside the rig. `recover_within` is the time that it has.",
     ),

@@ -41,20 +41,25 @@ pub fn load_text(path: &Path, text: &str) -> Result<Rig, Vec<Diagnostic>> {
     check(path, vec![layer])
 }
 
-/// Loads and checks a rig file in which one emulated device is another one: what `der` says is laid
-/// over the `der` of its entry in `[emulate]`.
+/// Loads and checks a rig file in which one emulated device is another one: what `over` says is laid
+/// over a part of its entry in `[emulate]`, such as `der`, or over the entry itself.
 ///
 /// # Errors
-/// As [`load`], and where the rig has no such device or its `der` is no table.
-pub fn load_mutant(path: &Path, device: &str, der: &str) -> Result<Rig, Vec<Diagnostic>> {
+/// As [`load`], and where the rig has no such device or that part of it is no table.
+pub fn load_mutant(
+    path: &Path,
+    device: &str,
+    part: Option<&str>,
+    over: &str,
+) -> Result<Rig, Vec<Diagnostic>> {
     let mut layers = layers(path).map_err(|d| vec![*d])?;
     let entry = layers
         .iter()
         .rev()
-        .find_map(|layer| document::merged(&layer.source().text, "emulate", device, "der", der));
+        .find_map(|layer| document::merged(&layer.source().text, "emulate", device, part, over));
     let Some(entry) = entry else {
         let message = format!(
-            "{} has no `{device}` in [emulate] over whose `der` this could be laid",
+            "{} has no `{device}` in [emulate] over which this could be laid",
             path.display()
         );
         return Err(vec![Diagnostic::error("R067", Actor::Author, message)]);

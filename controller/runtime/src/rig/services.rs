@@ -5,7 +5,7 @@ use std::time::Duration;
 use control::{Deliverer, Dwell, Reserved, ServiceSpec, Side, VoltageSpec};
 use document::{Diagnostic, Source, Table};
 use model::{DeviceIx, DeviceSpec, Role};
-use quantities::{ActivePower, Frequency, Quantity, ReactivePower};
+use quantities::{ActivePower, Frequency, Quantity, ReactivePower, StateOfCharge};
 use services::definition::{self, Definition, Shape};
 
 use super::bench::{device_ix, spec};
@@ -75,6 +75,7 @@ pub(super) fn services(
     let services: Vec<ServiceSpec> = sold.iter().map(|(service, _)| service.clone()).collect();
     for (service, place) in &sold {
         check_power(service, &services, &specs, place);
+        check_recovery(service, &services, &specs, place);
         blocks::check(service, &services, &specs, place);
     }
     Sold {
@@ -105,6 +106,7 @@ impl Entry<'_, '_> {
         let dwell = |key| table.duration(key).map(|at_least| at_least.value);
         let (on, off) = (dwell("on_min"), dwell("off_min"));
         let hold = table.duration("hold").map(|hold| hold.value);
+        let recover = table.quantity::<StateOfCharge>("recover");
         let definition = definition?;
         let has_blocks = chosen
             .iter()
@@ -133,6 +135,14 @@ impl Entry<'_, '_> {
             );
         }
         self.check_directions(&definition, up?, down?);
+        if recover.is_some() && definition.recovery.is_none() {
+            self.fault(
+                "R130",
+                "recover",
+                format!("nobody says how a storage of `{}` gets its charge back", definition.name),
+                "leave `recover` out, or give `recover_share`, `recover_every_s` and `recover_notice_s` with `settings`",
+            );
+        }
         let stated = definition.times_s[2].map(Duration::from_secs_f64);
         let Some(hold) = hold.or(stated).filter(|hold| !hold.is_zero()) else {
             self.fault(
@@ -155,6 +165,7 @@ impl Entry<'_, '_> {
                 on: on.unwrap_or_default(),
                 off: off.unwrap_or_default(),
             },
+            recover: recover.map(|recover| recover.value),
         })
     }
 
@@ -458,6 +469,51 @@ fn placed(mut faults: Vec<Diagnostic>, entry: &Entry<'_, '_>, key: &str) -> Vec<
         fault.place = Some(document.place(entry.table.span_of(key)));
     }
     faults
+}
+
+/// Whether there is a storage that has a charge to go back to, and that charge is one at which every reserve could
+/// be held.
+fn check_recovery(
+    service: &ServiceSpec,
+    services: &[ServiceSpec],
+    specs: &[DeviceSpec],
+    (document, span): &Place<'_>,
+) {
+    let Some(target) = service.recover else {
+        return;
+    };
+    let fault = |message: String, help: &str| {
+        document.error("R131", span.clone(), message, "", help);
+    };
+    let storages = service.devices.iter().filter(|device| {
+        let spec = &specs[device.index()];
+        Deliverer::of(spec) == Some(Deliverer::Storage)
+    });
+    let mut found = false;
+    for device in storages {
+        found = true;
+        let spec = &specs[device.index()];
+        let edges = Reserved::of(*device, services, specs).charge(spec);
+        if let Some(edges) = edges.filter(|edges| !edges.contains(target)) {
+            fault(
+                format!(
+                    "`{}` is to go back to {:.1} %, and its reserves need {:.1} to {:.1} %",
+                    spec.id,
+                    target.as_percent(),
+                    edges.lower().as_percent(),
+                    edges.upper().as_percent()
+                ),
+                "name a charge between these two",
+            );
+        }
+    }
+    if !found {
+        let what = format!(
+            "no storage delivers `{}`, so there is no charge to go back to",
+            service.name
+        );
+        fault(what, "leave `recover` out");
+    }
 }
 
 /// Whether each device of a service can give what all services together reserve of it, in time and for as

@@ -95,6 +95,127 @@ fn containment_reserves_meet_their_points() {
     check("aemo-vf-raise", &[(49.85, 0.0), (49.5, 1.0), (50.5, 0.0)]);
 }
 
+/// The services that no program is an oracle of, once more as tables: hertz and per mille, by hand, with an
+/// evaluator of its own in whole numbers. Millihertz, and millionths of what was contracted.
+const TABLES: [(&str, &[(i64, i64)]); 12] = [
+    (
+        "fcr-ce",
+        &[(49_800, 1_000_000), (50_000, 0), (50_200, -1_000_000)],
+    ),
+    (
+        "fcr-gb",
+        &[
+            (49_500, 1_000_000),
+            (49_985, 0),
+            (50_015, 0),
+            (50_500, -1_000_000),
+        ],
+    ),
+    (
+        "fcr-ie",
+        &[
+            (49_500, 1_000_000),
+            (49_985, 0),
+            (50_015, 0),
+            (50_500, -1_000_000),
+        ],
+    ),
+    ("fcr-n", &[(49_900, 1_000_000), (50_100, -1_000_000)]),
+    ("fcr-d-up", &[(49_500, 1_000_000), (49_900, 0)]),
+    ("fcr-d-down", &[(50_100, 0), (50_500, -1_000_000)]),
+    (
+        "dc",
+        &[
+            (49_500, 1_000_000),
+            (49_800, 50_000),
+            (49_985, 0),
+            (50_015, 0),
+            (50_200, -50_000),
+            (50_500, -1_000_000),
+        ],
+    ),
+    (
+        "dm",
+        &[
+            (49_800, 1_000_000),
+            (49_900, 50_000),
+            (49_985, 0),
+            (50_015, 0),
+            (50_100, -50_000),
+            (50_200, -1_000_000),
+        ],
+    ),
+    (
+        "dr",
+        &[
+            (49_800, 1_000_000),
+            (49_985, 0),
+            (50_015, 0),
+            (50_200, -1_000_000),
+        ],
+    ),
+    ("aemo-vf-raise", &[(49_500, 1_000_000), (49_850, 0)]),
+    ("aemo-vf-lower", &[(50_150, 0), (50_500, -1_000_000)]),
+    // What is left of the power, and nothing beyond 51.5 Hz.
+    ("vde-4105", &[(50_200, 1_000_000), (51_500, 480_000)]),
+];
+
+#[test]
+fn services_without_an_oracle_are_the_same_written_twice_at_every_millihertz() {
+    // From the left: the last point at or before it, and the line to the next one.
+    let by_table = |points: &[(i64, i64)], mhz: i64| {
+        let at = points.partition_point(|(x, _)| *x <= mhz);
+        match (at.checked_sub(1).map(|n| points[n]), points.get(at)) {
+            (None, Some((_, first))) => *first as f64,
+            (Some((_, last)), None) => last as f64,
+            (Some((x0, y0)), Some((x1, y1))) => {
+                (y0 * (x1 - mhz) + y1 * (mhz - x0)) as f64 / (x1 - x0) as f64
+            }
+            (None, None) => f64::NAN,
+        }
+    };
+    for (name, points) in TABLES {
+        let service = named(name).unwrap_or_else(|e| panic!("{e:?}"));
+        let last = if name == "vde-4105" { 51_500 } else { 51_600 };
+        for mhz in 48_400..=last {
+            let found = service.fraction(Frequency::from_hertz(mhz as f64 / 1000.0));
+            let found = found.expect("a fraction") * 1e6;
+            let expected = by_table(points, mhz);
+            assert!(
+                (found - expected).abs() < 0.01,
+                "{name} at {mhz} mHz: {found}, not {expected}"
+            );
+        }
+    }
+    // By hand, what no straight lines are: all or nothing, and droops in millihertz (five per cent of 50 Hz are 2500).
+    let beyond = |mhz: i64| mhz.max(0) as f64;
+    type ByHand<'a> = &'a dyn Fn(i64) -> f64;
+    let at_or_below = |threshold: i64| move |mhz: i64| f64::from(u8::from(mhz <= threshold));
+    let by_hand: [(&str, ByHand<'_>); 8] = [
+        ("ffr", &at_or_below(49_700)),
+        ("ffr-49-6", &at_or_below(49_600)),
+        ("ffr-49-5", &at_or_below(49_500)),
+        ("lfsm-o", &|mhz| -beyond(mhz - 50_200) / 2500.0),
+        ("lfsm-u", &|mhz| beyond(49_800 - mhz) / 2500.0),
+        ("en-50549", &|mhz| -beyond(mhz - 50_200) / 2500.0),
+        ("g99", &|mhz| -beyond(mhz - 50_400) / 5000.0),
+        ("fsm", &|mhz| {
+            ((50_000 - mhz) as f64 / 3000.0).clamp(-0.1, 0.1)
+        }),
+    ];
+    for (name, expected) in by_hand {
+        let service = named(name).unwrap_or_else(|e| panic!("{e:?}"));
+        for mhz in 48_400..=51_600_i64 {
+            let found = service.fraction(Frequency::from_hertz(mhz as f64 / 1000.0));
+            let (found, expected) = (found.expect("a fraction"), expected(mhz));
+            assert!(
+                (found - expected).abs() < 1e-8,
+                "{name} at {mhz} mHz: {found}, not {expected}"
+            );
+        }
+    }
+}
+
 #[test]
 fn each_service_knows_where_it_asks_for_nothing_and_which_way_it_goes() {
     const EVER: f64 = f64::INFINITY;
@@ -232,6 +353,35 @@ fn a_signal_and_an_unknown_frequency_have_no_fraction() {
 
 #[test]
 fn a_settings_file_changes_single_numbers() {
+    let with = |name: &str, text: &str| {
+        let service = named(name).expect("a service");
+        service.with(Source::new("s.toml", text))
+    };
+    let sooner = with("dc", "recover_notice_s = 60")
+        .expect("settings")
+        .recovery;
+    let rule = Recovery {
+        share: 0.2,
+        every_s: 1800.0,
+        notice_s: 60.0,
+    };
+    assert_eq!(sooner, Some(rule));
+    for (name, text, told) in [
+        (
+            "dc",
+            "recover_every_s = 0",
+            "error[G023]: `recover_every_s` is 0 at s.toml:1:19",
+        ),
+        (
+            "ffr",
+            "recover_share = 0.1",
+            "error[G023]: half a rule of recovery at s.toml:1:17",
+        ),
+    ] {
+        let faults = with(name, text).expect_err("refused");
+        assert!(faults[0].to_string().starts_with(told), "{}", faults[0]);
+    }
+
     let with = |name: &str, text: &str| {
         let service = named(name).expect("a service");
         service.with(Source::new("s.toml", text)).map_err(|faults| {

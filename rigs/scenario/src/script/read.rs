@@ -19,6 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use document::{Diagnostic, Document, Severity, Source, Spanned, Table};
+use emulator::faults::Fault;
 use model::Role;
 use runtime::Defect;
 
@@ -311,7 +312,20 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// What this scenario has to catch: devices, each a table that is laid over the device's `der`, and
+    /// Judges the faults of a mutant, which has nothing else.
+    fn faults_of(&self, mutant: Table<'_>) {
+        for text in mutant.texts("faults") {
+            if let Err(why) = Fault::parse(&text.value) {
+                let what = why.to_string();
+                let help = "write `{ faults = [\"loss=1%\"] }`";
+                self.document
+                    .error(codes::BAD_MUTANT, text.span, what, "", help);
+            }
+        }
+        mutant.finish();
+    }
+
+    /// What this scenario has to catch: devices, each a table that is laid over the device's `der` or its faults, and
     /// controllers, by the name of what is wrong with them.
     fn mutants(&self, root: &Table<'_>) -> Vec<Mutant> {
         let Some(table) = self.optional(root, "mutants") else {
@@ -337,9 +351,15 @@ impl<'d> Reader<'d> {
                     );
                     continue;
                 }
+                // Faults are the emulator's, whatever the device is; all else is a DER's.
+                let faulty = der.has("faults");
+                if faulty {
+                    self.faults_of(der);
+                }
                 mutants.push(Mutant::Device {
                     device: device.value.clone(),
-                    der: self.document.source().text[span].to_owned(),
+                    part: (!faulty).then_some("der"),
+                    over: self.document.source().text[span].to_owned(),
                 });
             }
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::{Dwell, ServiceSpec};
 
 mod blocks_and_sun;
+mod recovery;
 
 /// The second storage: half of the first.
 const ESS_2: DeviceIx = DeviceIx(8);
@@ -26,6 +27,7 @@ fn sold(name: &str, of: &str, up_kw: f64, down_kw: f64, devices: &[DeviceIx]) ->
         devices: devices.to_vec(),
         reference: None,
         dwell: Dwell::default(),
+        recover: None,
     }
 }
 

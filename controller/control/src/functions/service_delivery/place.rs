@@ -9,6 +9,7 @@ use quantities::{ActivePower, Bounds, Energy, Quantity, StateOfCharge};
 use super::Situation;
 use super::expected::Expected;
 use super::following::Following;
+use super::recovery::Recoveries;
 use super::switched::Switched;
 use crate::blocks;
 use crate::reservation::{Deliverer, Reserved, ServiceSpec, Side};
@@ -37,7 +38,7 @@ impl Place {
     /// All devices in service that answer, in the order of the rig.
     pub(super) fn all(
         s: &Situation<'_>,
-        baselines: &BTreeMap<DeviceIx, ActivePower>,
+        (baselines, recoveries): (&BTreeMap<DeviceIx, ActivePower>, &Recoveries),
         (expected, switched): (&Expected, &Switched),
     ) -> Vec<Self> {
         let settings = &s.bench.settings;
@@ -62,7 +63,10 @@ impl Place {
                     soc: charge_of(s, *device),
                 };
                 Some(match found.kind {
-                    Deliverer::Storage => found.storage(s, declared, &reserved),
+                    Deliverer::Storage => {
+                        let recovery = recoveries.of(*device);
+                        found.storage(s, declared.unwrap_or_default() + recovery, &reserved)
+                    }
                     Deliverer::Load => found.load(declared, &reserved),
                     Deliverer::Sun => found.sun(s, declared, &reserved, expected),
                     Deliverer::Block => {
@@ -76,13 +80,8 @@ impl Place {
     }
 
     /// Its baseline leaves power and charge to the reserves.
-    fn storage(
-        self,
-        s: &Situation<'_>,
-        declared: Option<ActivePower>,
-        reserved: &Reserved,
-    ) -> Self {
-        let mut baseline = self.left(declared, reserved);
+    fn storage(self, s: &Situation<'_>, declared: ActivePower, reserved: &Reserved) -> Self {
+        let mut baseline = self.left(Some(declared), reserved);
         let edges = reserved.charge(s.spec(self.device));
         let floor = s.bench.settings.reserve_soc.map(StateOfCharge::as_fraction);
         let lower = edges.map(|e| e.lower().as_fraction());
@@ -215,7 +214,8 @@ impl Place {
     }
 }
 
-fn charge_of(s: &Situation<'_>, device: DeviceIx) -> Option<StateOfCharge> {
+/// The charge of a storage that is known now.
+pub(super) fn charge_of(s: &Situation<'_>, device: DeviceIx) -> Option<StateOfCharge> {
     let fresh = |device: DeviceIx| {
         let age_max = s.spec(device).sample_age_max;
         s.image.devices[device.index()].soc.fresh(s.now, age_max)

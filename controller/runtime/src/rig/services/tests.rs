@@ -343,6 +343,34 @@ s2 = { service = "mfrr", up = "1kW", devices = ["ess1", "plug1"] }"#
 }
 
 #[test]
+fn a_storage_goes_back_to_a_charge_by_a_rule_that_is_there_and_that_leaves_its_reserves() {
+    let of = |text: &str, files: &[(&str, &str)]| {
+        load_with(text, files)
+            .map(|rig| rig.bench().settings.services[0].recover)
+            .map_err(|faults| faults[0].code)
+    };
+    let sold =
+        |more: &str| format!(r#"s1 = {{ service = "dc", up = "4kW", down = "4kW", {more} }}"#);
+    let half = Some(StateOfCharge::from_percent(50.0));
+    let of_ess1 = r#"devices = ["ess1"], recover = "50%""#;
+    assert_eq!(of(&sold(of_ess1), &[]), Ok(half));
+    assert_eq!(of(&sold(r#"devices = ["ess1"]"#), &[]), Ok(None));
+    let rule = (
+        "s.toml",
+        "recover_share = 0.2\nrecover_every_s = 1800\nrecover_notice_s = 3600\n",
+    );
+    let ffr = r#"s1 = { service = "ffr", up = "4kW", devices = ["ess1"], recover = "50%" }"#;
+    assert_eq!(of(ffr, &[]), Err("R130"), "nobody says how");
+    let with = ffr.replace("recover =", "settings = \"s.toml\", recover =");
+    assert_eq!(of(&with, &[rule]), Ok(half));
+    // 4 kW for a quarter of an hour are 10 % of it, above its 10 and below its 90 %.
+    let low = of_ess1.replace("50%", "15%");
+    assert_eq!(of(&sold(&low), &[]), Err("R131"));
+    let load = r#"s1 = { service = "dc", up = "2kW", devices = ["load1"], recover = "50%" }"#;
+    assert_eq!(of(load, &[]), Err("R131"), "no storage");
+}
+
+#[test]
 fn a_load_that_stands_ready_for_a_service_is_not_the_market_s_to_switch() {
     let market = |kind: &str| {
         let text = format!(
