@@ -5,6 +5,7 @@
 
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
+#![allow(clippy::disallowed_methods, reason = "golden series are files")]
 
 use std::path::{Path, PathBuf};
 

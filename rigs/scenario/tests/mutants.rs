@@ -132,7 +132,11 @@ fn page_of_the_kit() -> String {
         rows.collect()
     };
     let devices = rows_of(&|s| match &s.mutant {
-        Some(Mutant::Device { device, der }) => Some(format!("`{device}`: `{}`", der.trim())),
+        Some(Mutant::Device { device, over, .. }) => {
+            // In one line, however it is broken over lines in the file.
+            let words: Vec<&str> = over.split_whitespace().collect();
+            Some(format!("`{device}`: `{}`", words.join(" ")))
+        }
         _ => None,
     });
     let controllers = rows_of(&|s| match &s.mutant {

@@ -890,7 +890,7 @@ fn the_golden_files_are_what_opender_gives() {
         jobs.push(golden.join(format!("{name}.in.csv")).into());
         jobs.push(folder.path().join(format!("{name}.csv")).into());
     }
-    json_of("opender_series.py", jobs);
+    let _told = json_of("opender_series.py", jobs);
     for name in &names {
         let kept = golden.join(format!("{name}.opender.csv"));
         let made = folder.path().join(format!("{name}.csv"));
