@@ -2,7 +2,7 @@
 "use strict";
 const Explorer = (() => {
   // In the order in which a megawatt-hour goes through them.
-  const KINDS = [["terms", "Terms"], ["order", "Orders"], ["withdrawal", "Withdrawals"], ["clearing", "Clearing"], ["trade", "Trades"], ["dispatch", "Dispatches"], ["dispatch-ack", "Acknowledgements"], ["meter-reading", "Meter readings"], ["settlement", "Settlement"]];
+  const KINDS = [["terms", "Terms"], ["order", "Orders"], ["withdrawal", "Withdrawals"], ["clearing", "Clearing"], ["trade", "Trades"], ["dispatch", "Dispatches"], ["dispatch-ack", "Acknowledgements"], ["meter-reading", "Meter readings"], ["settlement", "Settlement"], ["mint", "Credits minted"], ["transfer", "Credits moved"]];
   const EVERY_MS = 3000;
   let before = null, next = null, opened = null, asking = 0;
 
@@ -33,6 +33,8 @@ const Explorer = (() => {
       $("explorer-older").disabled = next == null;
       $("explorer-newest").disabled = before == null;
       refill($("entries"), page.entries.length ? page.entries.map((line) => row(line, line.interval == null ? "" : `interval ${line.interval}`)) : [make("li", { class: "dim" }, "No entry is like this.")], JSON.stringify([page.entries, opened]));
+      const credits = page.balances.flatMap((of) => [make("dt", {}, of.asset === "energy" ? of.owner : `${of.owner}, ${of.asset}`), make("dd", {}, `${Format.count(Number(of.milliwatt_hours))} mWh`)]);
+      refill($("credits"), credits, JSON.stringify(page.balances));
       tell(page.last == null ? "The ledger has no entry yet." : `Entries ${Format.count(page.first)} to ${Format.count(page.last)} can be looked at here; gridrig ledger show has all.`);
     } catch (e) { if (mine === asking) tell(e.message); }
   }

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 CHECKS = (
-    "format universe canonical signatures author epoch locks inclusion heads quorum consistency dependencies time"
+    "format universe canonical signatures author epoch locks inclusion heads quorum consistency dependencies amounts time"
 ).split()
 BYTES_MAX, ELEMENTS_MAX, DEPTH_MAX, TEXT_MAX, ITEMS_MAX = 65536, 4096, 6, 1024, 65536
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -202,7 +202,7 @@ KINDS = {
     9: ("settlement", "u64 bool [line]", *NONE),
     10: ("config", "text id text", *NONE),
     11: ("checkpoint", "id u64 id", *NONE),
-    12: ("mint", "text", *NONE),
+    12: ("mint", "id", NONE[0], lambda p: [(p[0], 5)]),
     13: ("burn", "text", *NONE),
     14: ("transfer", "text", *NONE),
     15: ("authority-grant", "id text u64", *NONE),
@@ -390,6 +390,88 @@ class Epochs:
         return True
 
 
+# --- Amounts ----------------------------------------------------------------------------------------
+
+CREDIT, METERED = "energy", "metered/"
+
+
+def whose(asset):
+    """In whose name an asset is metered energy, or None."""
+    digits = asset[len(METERED) :]
+    return digits if asset.startswith(METERED) and len(digits) == 64 and set(digits) <= set("0123456789abcdef") else None
+
+
+def is_attested(atom):
+    if atom.kind != 5:
+        return not any(asset.startswith(METERED) for asset, *_ in atom.ups)
+    _, _, _, energy, quality = atom.payload
+    if not atom.ups and not atom.goes_down:
+        return True
+    if len(atom.ups) != 1 or atom.goes_down or quality != 1:
+        return False
+    asset, raw, *_ = atom.ups[0]
+    return whose(asset) is not None and energy == [amount(raw)] and energy[0] > 0
+
+
+def may_carry(kind, asset, is_up):
+    is_metered = asset.startswith(METERED)
+    if kind == 5:
+        return is_up and is_metered
+    if kind == 12:
+        return asset == CREDIT if is_up else is_metered
+    return not is_metered
+
+
+def balance(atom, find):
+    """What goes down and what goes up balance as the kind asks for; `find` gives what goes down."""
+    if not atom.ups and not atom.goes_down:
+        return True
+    need(atom.kind in (5, 12, 13, 14), "this kind carries no particles")
+    need(len(set(atom.goes_down)) == len(atom.goes_down), "a particle goes down twice")
+    sums = {}
+
+    def book(up, is_up):
+        asset, raw, owner, _ = up
+        need(may_carry(atom.kind, asset, is_up), f"a {atom.name} moves no {asset} this way")
+        # What is minted is booked against what was metered in the same name.
+        key = METERED + owner.hex() if is_up and atom.kind == 12 else asset
+        pair = sums.setdefault(key, [0, 0])
+        pair[is_up] += amount(raw)
+        need(pair[is_up] < 2**127, "a sum overflows")
+
+    for up in atom.ups:
+        book(up, True)
+    for down in atom.goes_down:
+        up = find(down)
+        need(up is not None, f"particle {down.hex()} is not up")
+        need(up[2] == atom.author, f"particle {down.hex()} is not owned by the author")
+        book(up, False)
+    for asset, (down, up) in sums.items():
+        holds = {5: True, 12: down == up, 13: down > up, 14: down == up}[atom.kind]
+        need(holds, f"{up} of {asset} goes up and {down} down in a {atom.name}")
+    return True
+
+
+def check_amounts(verdict, universe, atoms):
+    ups = {}
+    for atom in atoms:
+        for up in atom.ups:
+            particle = tagged(b"particle", universe.id, encode(list(up)))
+            verdict.check("amounts", particle not in ups, f"particle {particle.hex()} is put up twice")
+            ups[particle] = (up, atom.id)
+    gone = set()
+    for atom in atoms:
+        if len(atoms) == 1 and atom.goes_down:
+            continue
+        verdict.attempt("amounts", balance, atom, lambda down: ups.get(down, (None,))[0])
+        named = {atom.payload[0]} if atom.kind == 12 else atom.deps_of
+        for down in atom.goes_down:
+            verdict.check("amounts", down not in gone, f"particle {down.hex()} is taken down twice")
+            gone.add(down)
+            origin = ups.get(down, (None, None))[1]
+            verdict.check("amounts", origin is None or origin in named, "what put it up is not named")
+
+
 class Atom:
     def __init__(self, raw, universe):
         self.body_raw, self.sigs = typed(decode(raw), "atom")
@@ -407,7 +489,10 @@ class Atom:
         need(1 <= len(self.sigs) <= 16 and rising([key for key, _ in self.sigs]), "the list of signatures")
         self.id = tagged(b"atom", universe.id, self.body_raw)
         self.downs = sorted({p[1] for p in particles if p[0] == 2})
-        self.payload = payload
+        self.payload, self.deps_of = payload, set(self.deps)
+        self.ups = [tuple(p[1]) for p in particles if p[0] == 1]
+        self.goes_down = [p[1] for p in particles if p[0] == 2]
+        need(is_attested(self), "a reading puts up what it has metered or nothing, and nobody else does")
         self.named = names(payload) + [(i, None) for i in self.deps]
 
     def signed(self, universe, sigs):
@@ -610,6 +695,7 @@ def verify(data, expected, level, since):
             pairs = ((a[1], b[1]) for a in witnesses[earlier] for b in witnesses[at])
             ordered = all(a[:2] != b[:2] or a[2] < b[2] for a, b in pairs)
             verdict.check("dependencies", ordered, "a node witnessed it before what it names")
+    check_amounts(verdict, universe, atoms)
     return verdict
 
 

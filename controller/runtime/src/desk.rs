@@ -6,6 +6,7 @@
 //! [`market::Venue`]'s, so that a replay decides the same.
 
 mod calendar;
+mod credits;
 mod direction;
 mod doubt;
 pub mod export;
@@ -45,6 +46,7 @@ pub use records::BOOKINGS;
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
 use self::clearing::AtGate;
+use self::credits::Credits;
 use self::direction::DirectionWatch;
 use self::doubt::WatchedMeter;
 use self::intraday::Quotes;
@@ -210,6 +212,8 @@ pub struct Desk {
     intraday: Option<Quotes>,
     next: u64,
     waiting: Vec<Cleared>,
+    /// What was metered and sold, as credits of the ledger.
+    credits: Credits,
     /// The clearing that counts now: the cause of what control dispatches.
     pub cause: Option<AtomId>,
     /// For the page.
@@ -345,6 +349,7 @@ impl Desk {
             self.settle(utc, cleared, evidence, &mut says)?;
         }
         self.hear_readings(utc, evidence, &mut says)?;
+        self.credits.work(utc, evidence, &mut says.events)?;
         if let Some(protection) = &self.rules.protection {
             says.events
                 .iter_mut()

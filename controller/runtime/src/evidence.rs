@@ -2,6 +2,7 @@
 //!
 //! Floats end here: setpoints become whole milliwatts, once, by [`milliwatts`].
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use std::time::Duration;
 use control::Dispatch;
 use ledger_core::payload::{self, Config, DispatchAck, DispatchKind, DispatchStage, Mode, Payload};
 use ledger_core::universe::NodeMember;
-use ledger_core::{AtomId, ClockQuality, KeyError, Party, Role, SecretKey, Universe};
+use ledger_core::{
+    Address, AtomId, ClockQuality, KeyError, Party, Role, SecretKey, Universe, UniverseId,
+};
 use ledger_net::{Event, Node};
 use ledger_node::log::LEDGER_FOLDER;
 use ledger_node::{
@@ -124,6 +127,9 @@ pub struct Evidence {
     /// The latest entry's clock.
     pub clock: u64,
     pending: Vec<Pending>,
+    universe: UniverseId,
+    /// The addresses of the parties, by their names.
+    parties: BTreeMap<String, Address>,
     /// How it stood with the other nodes when it ended.
     at_end: Option<Federation>,
 }
@@ -176,6 +182,26 @@ impl Log {
             Log::Here(_) | Log::Stopped => None,
         }
     }
+}
+
+/// Facts on their way into the ledger, with their receipts at the end of it.
+pub(crate) enum UnderWay {
+    /// A thread appends them.
+    Queued(Ticket),
+    /// They were appended at once, or not at all.
+    Answered(Result<Vec<Receipt>, WaitError>),
+}
+
+/// How far facts are on their way.
+pub(crate) enum Progressed {
+    /// Nothing is known yet.
+    NotYet,
+    /// They are in the ledger.
+    Done(Vec<Receipt>),
+    /// What they spend is not final yet: they are to be said again.
+    TooEarly,
+    /// The ledger does not take them, and says why.
+    Refused(String),
 }
 
 /// A record that is on its way to the disk and that nobody waits for any more.
@@ -244,6 +270,7 @@ impl Evidence {
             Durability::Fsync
         };
         let log = NodeLog::create(run_dir, &universe, keyring, durability)?;
+        let id = log.universe_id();
         let log = if virtual_time {
             Log::Here(Box::new(log))
         } else {
@@ -251,7 +278,7 @@ impl Evidence {
             let writer = rights::beside_control(|| LedgerWriter::start(log));
             Log::Writer(writer?)
         };
-        Ok(Self::of(log))
+        Ok(Self::of(log).within(id, &universe))
     }
 
     /// Goes on with the log of a node among several. `run_dir/ledger` becomes a link to it.
@@ -292,7 +319,7 @@ impl Evidence {
         linked.map_err(|e| CreateError::Thread(StorageError::new("link", LEDGER_FOLDER, &e)))?;
         Ok(Self {
             controller: ledger.controller.clone(),
-            ..Self::of(Log::Node(Box::new(node)))
+            ..Self::of(Log::Node(Box::new(node))).within(config.epochs.id(), &config.universe)
         })
     }
 
@@ -306,7 +333,72 @@ impl Evidence {
             held_back: 0,
             clock: 0,
             pending: Vec::new(),
+            universe: UniverseId::NONE,
+            parties: BTreeMap::new(),
             at_end: None,
+        }
+    }
+
+    /// The same, of a universe with its parties.
+    fn within(self, id: UniverseId, universe: &Universe) -> Self {
+        let parties = universe.parties.iter();
+        let address = |party: &Party| (party.name.clone(), Address::of_key(&id, &party.key));
+        Self {
+            universe: id,
+            parties: parties.map(address).collect(),
+            ..self
+        }
+    }
+
+    /// The universe of this ledger.
+    pub(crate) fn universe(&self) -> UniverseId {
+        self.universe
+    }
+
+    /// The address of a party; `None` where the universe has none of this name.
+    pub(crate) fn address_of(&self, party: &str) -> Option<Address> {
+        self.parties.get(party).copied()
+    }
+
+    /// Begins to record facts whose receipts are wanted, and that nothing waits for.
+    pub(crate) fn begin(&mut self, utc: UtcTime, drafts: Vec<AtomDraft>) -> UnderWay {
+        if drafts.is_empty() {
+            return UnderWay::Answered(Ok(Vec::new()));
+        }
+        match &mut self.log {
+            Log::Here(log) => UnderWay::Answered(
+                log.append_batch(utc.unix_nanos(), drafts)
+                    .map_err(WaitError::Append),
+            ),
+            log => match log.submit(utc, drafts) {
+                Some(ticket) => UnderWay::Queued(ticket),
+                None => UnderWay::Answered(Err(WaitError::Closed)),
+            },
+        }
+    }
+
+    /// How far that is by now.
+    ///
+    /// # Errors
+    /// [`NotDurable::Stopped`] when the log has failed.
+    pub(crate) fn look(&mut self, under_way: &mut UnderWay) -> Result<Progressed, NotDurable> {
+        let answer = match under_way {
+            UnderWay::Queued(ticket) => ticket.wait(Duration::ZERO),
+            UnderWay::Answered(answer) => answer.clone(),
+        };
+        match answer {
+            Ok(receipts) => {
+                if let Some(last) = receipts.last() {
+                    self.clock = self.clock.max(last.clock);
+                }
+                Ok(Progressed::Done(receipts))
+            }
+            Err(WaitError::Late) => Ok(Progressed::NotYet),
+            Err(WaitError::Append(AppendError::Refused { reason, .. })) => match reason {
+                Refusal::NotFinal { .. } => Ok(Progressed::TooEarly),
+                reason => Ok(Progressed::Refused(reason.to_string())),
+            },
+            Err(e) => Err(NotDurable::Stopped(e.to_string())),
         }
     }
 
@@ -518,12 +610,14 @@ impl Evidence {
         let stopped = |e: String| NotDurable::Stopped(e);
         // Chosen: 2 s for what is still on its way; closing waits for the disk in any case.
         self.collect(utc, Duration::from_secs(2))?;
-        let head = match std::mem::replace(&mut self.log, Log::Stopped) {
+        let root = match std::mem::replace(&mut self.log, Log::Stopped) {
             Log::Here(log) => log
                 .close(utc.unix_nanos())
+                .map(|signed| signed.head.root)
                 .map_err(|e| stopped(e.to_string())),
             Log::Writer(writer) => writer
                 .close(utc.unix_nanos())
+                .map(|signed| signed.head.root)
                 .map_err(|e| stopped(e.to_string())),
             Log::Node(node) => {
                 // What was said last is final in a moment, where the others are there.
@@ -533,12 +627,14 @@ impl Evidence {
                     std::thread::sleep(READY_STEP);
                 }
                 self.at_end = federation_of(&node);
+                let root = node.status().root;
                 node.close()
+                    .map(|signed| signed.map_or(root, |signed| signed.head.root))
                     .map_err(|e| stopped(e.into_diagnostic().message))
             }
             Log::Stopped => Err(stopped("it has ended".into())),
         }?;
-        Ok(hex(&head.head.root))
+        Ok(hex(&root))
     }
 }
 

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::address::Address;
 use crate::cbor::Value;
+use crate::credit;
 use crate::hash::{AtomId, Tag, UniverseId, preimage, tagged};
 use crate::hlc::{ClockQuality, Hlc};
 use crate::keys::{KeyError, PublicKey, SecretKey, Signature};
@@ -84,6 +85,10 @@ impl Body {
             (
                 self.particles.len() <= PARTICLES_MAX,
                 "There are at most 64 particles.",
+            ),
+            (
+                credit::is_attested(self),
+                "A meter reading puts up what it has metered or nothing, and nobody else does.",
             ),
             (self.author_seq >= 1, "An author's sequence begins at 1."),
             (

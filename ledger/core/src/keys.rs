@@ -5,11 +5,15 @@
 //! accepted, so a signature has one form. This module does not draw randomness:
 //! the caller gives it the bytes.
 
+mod memory;
+
 use k256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use sha3::{Digest, Sha3_256};
 use thiserror::Error;
 
 use crate::hash::{Digest32, fixed_bytes};
+
+pub use memory::remembering;
 
 /// Why a key or a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -89,7 +93,9 @@ impl SecretKey {
     pub fn sign(&self, digest: &Digest32) -> Result<Signature, KeyError> {
         let signature: k256::ecdsa::Signature =
             self.0.sign_prehash(digest).map_err(|_| KeyError::Sign)?;
-        Ok(Signature(signature.to_bytes().into()))
+        let signature = Signature(signature.to_bytes().into());
+        memory::note(|| (self.public(), *digest, signature), Ok(()));
+        Ok(signature)
     }
 }
 
@@ -125,11 +131,13 @@ impl PublicKey {
     /// # Errors
     /// A malformed key or signature, or one that does not verify.
     pub fn verify(&self, digest: &Digest32, signature: &Signature) -> Result<(), KeyError> {
-        let parsed =
-            k256::ecdsa::Signature::from_slice(&signature.0).map_err(|_| KeyError::Signature)?;
-        self.parsed()?
-            .verify_prehash(digest, &parsed)
-            .map_err(|_| KeyError::Verify)
+        memory::recall((*self, *digest, *signature), || {
+            let parsed = k256::ecdsa::Signature::from_slice(&signature.0);
+            let parsed = parsed.map_err(|_| KeyError::Signature)?;
+            self.parsed()?
+                .verify_prehash(digest, &parsed)
+                .map_err(|_| KeyError::Verify)
+        })
     }
 
     /// The key as a DER SubjectPublicKeyInfo, for other tools.

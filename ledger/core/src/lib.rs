@@ -35,6 +35,7 @@ mod record;
 pub mod address;
 pub mod atom;
 pub mod authority;
+pub mod credit;
 pub mod directory;
 pub mod entry;
 pub mod epochs;

@@ -2,16 +2,18 @@
 //!
 //! A particle is put up once and taken down once. All particles of an atom
 //! take effect or none does. Per asset the sum taken down equals the sum put
-//! up, except where a mint creates or a burn destroys. This module checks that
+//! up, except where a burn destroys and a mint turns what was metered into as
+//! many credits (see [`credit`]). This module checks that
 //! algebra over one log; which of two conflicting atoms is final among several
 //! nodes is not its business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
 use crate::address::Address;
 use crate::cbor::Value;
+use crate::credit::{self, metered_of};
 use crate::hash::{ParticleId, Tag, UniverseId, tagged};
 use crate::payload::Kind;
 use crate::record::{Amount, Field, SchemaError, Shown};
@@ -130,6 +132,24 @@ pub enum ParticleError {
         /// The kind of the atom.
         kind: Kind,
     },
+    /// An asset that this kind does not put up, or does not take down.
+    #[error("a {} moves no {asset} this way", kind.name())]
+    WrongAsset {
+        /// The asset.
+        asset: String,
+        /// The kind of the atom.
+        kind: Kind,
+    },
+    /// What is minted in somebody's name is not what was metered in it.
+    #[error("{minted} of energy is minted in a name in which {metered} was metered ({asset})")]
+    NotMetered {
+        /// The asset that names whose energy it is.
+        asset: String,
+        /// What the readings attest, in milliwatt-hours.
+        metered: i128,
+        /// What is minted, in milliwatt-hours.
+        minted: i128,
+    },
     /// A sum does not fit into 127 bits.
     #[error("the sum of {asset} overflows")]
     Overflow {
@@ -145,6 +165,84 @@ pub enum ParticleError {
     /// A particle has no canonical form.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+}
+
+/// Says whether an atom of this kind by this author may carry these particles: each
+/// goes down once and by its owner, and what goes down and what goes up balance as the
+/// kind asks for. `up` finds what goes down.
+///
+/// # Errors
+/// The first particle that may not move so, or the asset that does not balance.
+pub fn balance<'a>(
+    kind: Kind,
+    author: &Address,
+    particles: &[Particle],
+    up: impl Fn(&ParticleId) -> Option<&'a Up>,
+) -> Result<(), ParticleError> {
+    if particles.is_empty() {
+        return Ok(());
+    }
+    // Whether the sum down may differ from the sum up, and in which way.
+    let allowed: fn(&i128, &i128) -> bool = match kind {
+        // What is minted is booked against what was metered in the same name.
+        Kind::Transfer | Kind::Mint => |down, up| down == up,
+        Kind::Burn => |down, up| down > up,
+        Kind::MeterReading => |_, _| true,
+        _ => return Err(ParticleError::NoneAllowed { kind }),
+    };
+    let fits = |asset: &str, is_up| match credit::may_carry(kind, asset, is_up) {
+        true => Ok(()),
+        false => Err(ParticleError::WrongAsset {
+            asset: asset.to_owned(),
+            kind,
+        }),
+    };
+    let add = |sum: &mut i128, up: &Up| {
+        let added = sum.checked_add(up.amount.0);
+        *sum = added.ok_or_else(|| ParticleError::Overflow {
+            asset: up.asset.clone(),
+        })?;
+        Ok::<(), ParticleError>(())
+    };
+    let mut gone = BTreeSet::new();
+    let mut sums: BTreeMap<String, (i128, i128)> = BTreeMap::new();
+    for particle in particles {
+        match particle {
+            Particle::Up(up) => {
+                fits(&up.asset, true)?;
+                let asset = match kind {
+                    Kind::Mint => metered_of(&up.owner),
+                    _ => up.asset.clone(),
+                };
+                add(&mut sums.entry(asset).or_default().1, up)?;
+            }
+            Particle::Down(id) => {
+                let Some(up) = up(id).filter(|_| gone.insert(*id)) else {
+                    return Err(ParticleError::NotUp { particle: *id });
+                };
+                if up.owner != *author {
+                    return Err(ParticleError::NotOwner { particle: *id });
+                }
+                fits(&up.asset, false)?;
+                add(&mut sums.entry(up.asset.clone()).or_default().0, up)?;
+            }
+        }
+    }
+    let unequal = sums.into_iter().find(|(_, (down, up))| !allowed(down, up));
+    match unequal {
+        None => Ok(()),
+        Some((asset, (metered, minted))) if kind == Kind::Mint => Err(ParticleError::NotMetered {
+            asset,
+            metered,
+            minted,
+        }),
+        Some((asset, (down, up))) => Err(ParticleError::NotConserved {
+            asset,
+            down,
+            up,
+            kind,
+        }),
+    }
 }
 
 /// Which particles are up, after a prefix of a log.
@@ -173,66 +271,21 @@ impl ParticleStates {
         author: &Address,
         particles: &[Particle],
     ) -> Result<(), ParticleError> {
-        if particles.is_empty() {
-            return Ok(());
-        }
-        // Whether the sum down may differ from the sum up, and in which way.
-        let allowed: fn(&i128, &i128) -> bool = match kind {
-            Kind::Transfer => |down, up| down == up,
-            Kind::Mint => |down, up| down < up,
-            Kind::Burn => |down, up| down > up,
-            _ => return Err(ParticleError::NoneAllowed { kind }),
-        };
         let mut changes: BTreeMap<ParticleId, Option<Up>> = BTreeMap::new();
-        let mut sums: BTreeMap<String, (i128, i128)> = BTreeMap::new();
         for particle in particles {
-            match particle {
-                Particle::Up(up) => {
-                    let id = up.id(universe)?;
-                    if self.states.contains_key(&id) || changes.contains_key(&id) {
-                        return Err(ParticleError::UpTwice { particle: id });
-                    }
-                    let sum = &mut sums.entry(up.asset.clone()).or_default().1;
-                    *sum = sum
-                        .checked_add(up.amount.0)
-                        .ok_or_else(|| ParticleError::Overflow {
-                            asset: up.asset.clone(),
-                        })?;
-                    changes.insert(id, Some(up.clone()));
+            if let Particle::Up(up) = particle {
+                let id = up.id(universe)?;
+                if self.states.contains_key(&id) || changes.contains_key(&id) {
+                    return Err(ParticleError::UpTwice { particle: id });
                 }
-                Particle::Down(id) => {
-                    let not_up = ParticleError::NotUp { particle: *id };
-                    let state = if changes.contains_key(id) {
-                        None
-                    } else {
-                        self.states.get(id)
-                    };
-                    let Some(Some(up)) = state else {
-                        return Err(not_up);
-                    };
-                    if up.owner != *author {
-                        return Err(ParticleError::NotOwner { particle: *id });
-                    }
-                    let sum = &mut sums.entry(up.asset.clone()).or_default().0;
-                    *sum = sum
-                        .checked_add(up.amount.0)
-                        .ok_or_else(|| ParticleError::Overflow {
-                            asset: up.asset.clone(),
-                        })?;
-                    changes.insert(*id, None);
-                }
+                changes.insert(id, Some(up.clone()));
             }
         }
-        for (asset, (down, up)) in sums {
-            if !allowed(&down, &up) {
-                return Err(ParticleError::NotConserved {
-                    asset,
-                    down,
-                    up,
-                    kind,
-                });
-            }
-        }
+        balance(kind, author, particles, |id| self.up(id))?;
+        changes.extend(particles.iter().filter_map(|particle| match particle {
+            Particle::Down(id) => Some((*id, None)),
+            Particle::Up(_) => None,
+        }));
         for (id, state) in changes {
             let before = self.states.insert(id, state);
             self.replaced.push((id, before));
@@ -311,11 +364,14 @@ impl ParticleStates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credit::CREDIT;
     use proptest::prelude::*;
 
     const UNIVERSE: UniverseId = UniverseId([9; 32]);
     const ANNA: Address = Address([1; 32]);
     const BERT: Address = Address([2; 32]);
+    const METER: Address = Address([3; 32]);
+    const ISSUER: Address = Address([4; 32]);
 
     fn up(amount: i128, owner: Address, nonce: u64) -> Up {
         Up {
@@ -326,6 +382,30 @@ mod tests {
         }
     }
 
+    /// What a meter has attested in the name of `whose`, for the issuer.
+    fn metered(amount: i128, whose: Address, nonce: u64) -> Up {
+        Up {
+            asset: metered_of(&whose),
+            owner: ISSUER,
+            ..up(amount, ISSUER, nonce)
+        }
+    }
+
+    /// Credits of `owner` out of a reading, and the state after both.
+    fn minted(credit: &Up) -> ParticleStates {
+        let mut states = ParticleStates::default();
+        let attested = metered(credit.amount.0, credit.owner, 900 + credit.nonce);
+        let reading = [Particle::Up(attested.clone())];
+        let mint = [down(&attested), Particle::Up(credit.clone())];
+        for (kind, author, particles) in [
+            (Kind::MeterReading, METER, &reading[..]),
+            (Kind::Mint, ISSUER, &mint),
+        ] {
+            states.apply(&UNIVERSE, kind, &author, particles).unwrap();
+        }
+        states
+    }
+
     fn down(up: &Up) -> Particle {
         Particle::Down(up.id(&UNIVERSE).unwrap())
     }
@@ -333,15 +413,7 @@ mod tests {
     #[test]
     fn a_transfer_conserves_and_is_made_by_the_owner_once() {
         let credit = up(10, ANNA, 1);
-        let mut minted = ParticleStates::default();
-        minted
-            .apply(
-                &UNIVERSE,
-                Kind::Mint,
-                &BERT,
-                &[Particle::Up(credit.clone())],
-            )
-            .unwrap();
+        let minted = minted(&credit);
         let check = |kind, author, particles: &[Particle], expected: &str| {
             let mut states = minted.clone();
             let found = states.apply(&UNIVERSE, kind, &author, particles);
@@ -392,13 +464,106 @@ mod tests {
             &[down(&credit), Particle::Up(up(4, ANNA, 3))],
             "done",
         );
-        check(Kind::Mint, ANNA, &split, "in a mint");
+        check(Kind::Mint, ANNA, &split, "a mint moves no energy this way");
         check(Kind::Dispatch, ANNA, &split, "carries no particles");
         let over = [
             Particle::Up(up(i128::MAX, ANNA, 4)),
             Particle::Up(up(1, ANNA, 5)),
         ];
-        check(Kind::Mint, ANNA, &over, "overflows");
+        check(Kind::Transfer, ANNA, &over, "overflows");
+    }
+
+    #[test]
+    fn credits_are_minted_once_for_a_reading_in_its_name_and_no_more_than_was_metered() {
+        let (attested, other) = (metered(10, ANNA, 1), metered(5, BERT, 2));
+        let mut states = ParticleStates::default();
+        for up in [&attested, &other] {
+            let particles = [Particle::Up(up.clone())];
+            states
+                .apply(&UNIVERSE, Kind::MeterReading, &METER, &particles)
+                .unwrap();
+        }
+        let credit = |amount, owner, nonce| Particle::Up(up(amount, owner, nonce));
+        let mut check = |kind, author, particles: &[Particle], expected: &str| {
+            let found = states.apply(&UNIVERSE, kind, &author, particles);
+            let found = found.map_or_else(|e| e.to_string(), |()| "done".to_owned());
+            assert!(found.contains(expected), "{found} / {expected}");
+        };
+        let (first, second) = (down(&attested), down(&other));
+        type Check<'a> = &'a mut dyn FnMut(Kind, Address, &[Particle], &str);
+        let mint = |particles: Vec<Particle>, expected: &str, check: Check<'_>| {
+            check(Kind::Mint, ISSUER, &particles, expected);
+        };
+        let c: Check<'_> = &mut check;
+        mint(
+            vec![credit(10, ANNA, 3)],
+            "10 of energy is minted in a name in which 0",
+            c,
+        );
+        mint(
+            vec![first.clone(), credit(11, ANNA, 3)],
+            "11 of energy is minted in a name in which 10",
+            c,
+        );
+        mint(
+            vec![first.clone(), credit(9, ANNA, 3)],
+            "9 of energy is minted",
+            c,
+        );
+        mint(
+            vec![first.clone(), credit(10, BERT, 3)],
+            "is minted in a name",
+            c,
+        );
+        mint(
+            vec![first.clone(), Particle::Up(metered(10, ANNA, 9))],
+            "moves no metered/",
+            c,
+        );
+        let gold = Particle::Up(Up {
+            asset: "gold".to_owned(),
+            ..up(10, ANNA, 3)
+        });
+        mint(vec![first.clone(), gold], "moves no gold", c);
+        // Only the issuer that the meter named, and only by a mint.
+        c(
+            Kind::Mint,
+            BERT,
+            &[first.clone(), credit(10, ANNA, 3)],
+            "not owned by the author",
+        );
+        let moved = Particle::Up(Up {
+            owner: BERT,
+            ..metered(10, ANNA, 9)
+        });
+        c(
+            Kind::Transfer,
+            ISSUER,
+            &[first.clone(), moved],
+            "a transfer moves no metered/",
+        );
+        c(
+            Kind::Burn,
+            ISSUER,
+            std::slice::from_ref(&first),
+            "a burn moves no metered/",
+        );
+        c(
+            Kind::MeterReading,
+            ISSUER,
+            std::slice::from_ref(&first),
+            "a meter-reading moves no",
+        );
+        let whole = vec![
+            first.clone(),
+            second,
+            credit(10, ANNA, 3),
+            credit(5, BERT, 4),
+        ];
+        mint(whole, "done", c);
+        mint(vec![first, credit(10, ANNA, 5)], "is not up", c);
+        assert_eq!(states.total(CREDIT), Some(15));
+        assert_eq!(states.total(&metered_of(&ANNA)), Some(0));
     }
 
     #[test]
@@ -413,9 +578,8 @@ mod tests {
         fn no_sequence_of_transfers_changes_the_total(
             splits in proptest::collection::vec((any::<prop::sample::Index>(), 0u64..1000, any::<bool>()), 1..40)
         ) {
-            let mut states = ParticleStates::default();
             let mut live = vec![up(1_000_000, ANNA, 0)];
-            states.apply(&UNIVERSE, Kind::Mint, &BERT, &[Particle::Up(live[0].clone())]).unwrap();
+            let mut states = minted(&live[0]);
             for (nonce, (which, part, to_bert)) in splits.into_iter().enumerate() {
                 let spent = live.swap_remove(which.index(live.len()));
                 let nonce = 2 * nonce as u64 + 1;

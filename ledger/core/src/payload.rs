@@ -279,6 +279,7 @@ impl Payload {
                 .iter()
                 .map(|f| (f.order, Some(Kind::Order)))
                 .collect(),
+            Payload::Mint(p) => vec![(p.reading, Some(Kind::MeterReading))],
             Payload::Resolve(p) => vec![(p.fraud, Some(Kind::FraudProof))],
             _ => vec![],
         }

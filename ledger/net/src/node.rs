@@ -136,7 +136,7 @@ pub struct Node {
     board: Arc<Switchboard>,
     status: Arc<Mutex<Status>>,
     listen: SocketAddr,
-    thread: Option<JoinHandle<Result<SignedHead, AppendError>>>,
+    thread: Option<JoinHandle<Result<Option<SignedHead>, AppendError>>>,
     /// The sockets live as long as this.
     runtime: Option<tokio::runtime::Runtime>,
 }
@@ -362,11 +362,12 @@ impl Node {
         answer.recv_timeout(Duration::from_secs(5)).ok().flatten()
     }
 
-    /// Appends all that is queued, closes the log in good order and ends.
+    /// Appends all that is queued, closes the log in good order and ends. There is no
+    /// last head of a node that may not sign.
     ///
     /// # Errors
     /// The log.
-    pub fn close(mut self) -> Result<SignedHead, NodeError> {
+    pub fn close(mut self) -> Result<Option<SignedHead>, NodeError> {
         self.board.inbox.tell(|waiting| waiting.must_end = true);
         let ended = self.thread.take().map(JoinHandle::join);
         if let Some(runtime) = self.runtime.take() {
@@ -424,7 +425,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, on_event: &mut dyn FnMut(Event)) -> Result<SignedHead, AppendError> {
+    fn run(mut self, on_event: &mut dyn FnMut(Event)) -> Result<Option<SignedHead>, AppendError> {
         loop {
             let work = self.board.inbox.take(IDLE);
             let now = (self.clock)();

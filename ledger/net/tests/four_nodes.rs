@@ -54,6 +54,7 @@ fn universe_of(folder: &Path, nodes: usize, keys: u8) -> Vec<NodeConfig> {
             ("controller".to_owned(), vec![Role::Dispatcher]),
             ("controller-2".to_owned(), vec![Role::Dispatcher]),
             ("market-operator".to_owned(), vec![Role::MarketOperator]),
+            ("meter".to_owned(), vec![Role::Meter]),
         ],
         admin_threshold: 1,
         replicas: vec![],
@@ -136,7 +137,7 @@ fn an_atom_becomes_final_and_survives_a_node_that_was_away() {
         until("it has entered all three", &(true, 3, vec![]), stands);
     }
     for node in nodes.into_iter().flatten() {
-        let head = node.close().unwrap().head;
+        let head = node.close().unwrap().expect("it may sign").head;
         assert_eq!((head.size, head.closed), (3, true));
     }
     for config in &configs {
@@ -311,25 +312,72 @@ fn a_double_spend_is_refused_and_its_author_is_named() {
     let id = configs[0].universe.id().unwrap();
     let address = |name: &str| Address::of_key(&id, &configs[0].universe.party(name).unwrap().key);
     let up = |owner: &str, nonce| Up {
-        asset: "energy".to_owned(),
+        asset: CREDIT.to_owned(),
         amount: Amount(5),
         owner: address(owner),
         nonce,
     };
-    let mut mint = AtomDraft::new(
-        "market-operator",
-        Payload::Mint(Mint {
-            attested_by: "meter".to_owned(),
-        }),
-    );
+    let energy = MeterReading {
+        participant: "buyer".to_owned(),
+        interval_start_utc_ns: now(),
+        interval_ns: 1,
+        energy_milliwatt_hours: Some(5),
+        quality: ReadingQuality::Valid,
+    };
+    let metered = attested(&energy, &address("buyer"), address("market-operator"), 1).unwrap();
+    let says = |draft: AtomDraft| {
+        let receipts = nodes[0].submit(now(), vec![draft]).wait(PATIENCE);
+        receipts.map(|receipts| receipts[0].atom_id)
+    };
+    let is_final = |atom| {
+        for node in &nodes[..2] {
+            until("it is final", &Some(Level::Final), || node.level(atom));
+        }
+    };
+    let mut read = AtomDraft::new("meter", Payload::MeterReading(energy));
+    read.particles = vec![Particle::Up(metered.clone())];
+    let reading = says(read).unwrap();
+    is_final(reading);
     let minted = up("buyer", 1);
-    mint.particles = vec![Particle::Up(minted.clone())];
-    let minted_by = nodes[0].submit(now(), vec![mint]).wait(PATIENCE).unwrap()[0].atom_id;
-    for node in &nodes[..2] {
-        until("the credit is final", &Some(Level::Final), || {
-            node.level(minted_by)
-        });
+    let mint = |downs: &[&Up], ups: &[&Up]| {
+        let payload = Payload::Mint(Mint { reading });
+        let mut draft = AtomDraft::new("market-operator", payload);
+        let downs = downs.iter().map(|up| Particle::Down(up.id(&id).unwrap()));
+        let ups = ups.iter().map(|up| Particle::Up(Up::clone(up)));
+        draft.particles = downs.chain(ups).collect();
+        draft
+    };
+    // Without a reading, above it, in another name: no credits.
+    for (downs, up, what) in [
+        (
+            &[][..],
+            up("buyer", 1),
+            "5 of energy is minted in a name in which 0",
+        ),
+        (
+            &[&metered],
+            Up {
+                amount: Amount(6),
+                ..up("buyer", 1)
+            },
+            "in which 5 was metered",
+        ),
+        (
+            &[&metered],
+            up("controller", 1),
+            "is minted in a name in which",
+        ),
+    ] {
+        let refused = says(mint(downs, &[&up])).unwrap_err().to_string();
+        assert!(refused.contains(what), "{refused}");
     }
+    let minted_by = says(mint(&[&metered], &[&minted])).unwrap();
+    is_final(minted_by);
+    // Nor twice for one reading.
+    let refused = says(mint(&[&metered], &[&up("buyer", 9)]))
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("is spent by atom"), "{refused}");
     let spend = |memo: &str, to: &str| {
         let memo = memo.to_owned();
         let mut draft = AtomDraft::new("buyer", Payload::Transfer(Transfer { memo }));

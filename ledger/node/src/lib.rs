@@ -32,6 +32,7 @@
 //! an unacknowledged batch and lose an earlier one; that is reported as damage
 //! too: an operator looks at it rather than a program guessing.
 
+pub mod balances;
 pub mod draft;
 pub mod epochs;
 pub mod error;
@@ -51,6 +52,7 @@ pub mod storage;
 pub mod tail;
 pub mod writer;
 
+pub use balances::{Balance, Holdings, balances};
 pub use draft::{Appended, AtomDraft, Receipt, Record};
 pub use epochs::{epochs_in, read_epochs};
 pub use error::{AppendError, LedgerError, Refusal, StorageError, StorageFault};

@@ -59,6 +59,11 @@ impl Tail {
         })
     }
 
+    /// The configurations by which it is read.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
     /// Hands `take` every entry that was written since the last look.
     ///
     /// # Errors

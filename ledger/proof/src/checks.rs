@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ledger_core::directory::Count;
 use ledger_core::hash::{Tag, hex, tagged};
 use ledger_core::merkle::verify_consistency;
+use ledger_core::particle::{Up, balance};
 use ledger_core::{
     Address, Atom, AtomId, Digest32, Directory, Epochs, Level, Particle, ParticleId, Payload,
     Universe, UniverseId, VertexId, Vote, VoteError, Witness,
@@ -95,6 +96,7 @@ impl Judge<'_> {
         report.level = level.map(Level::name);
         self.consistency(&bundle, &universe, &directory);
         self.dependencies(&judged);
+        self.amounts(&judged, &directory.id);
         self.time(&judged);
         Some(())
     }
@@ -328,6 +330,58 @@ impl Judge<'_> {
             (false, n) => format!("{n} that it names are not in the bundle"),
         };
         self.tally.remark(name, remark);
+    }
+
+    /// Follows what moves from owner to owner back to the meter, where the bundle has
+    /// all that is named. Of an atom alone it sees only what is put up out of nothing.
+    fn amounts(&mut self, judged: &[Judged], universe: &UniverseId) {
+        let name = CheckName::Amounts;
+        let mut ups: BTreeMap<ParticleId, (&Up, AtomId)> = BTreeMap::new();
+        for one in judged {
+            for particle in &one.atom.body().particles {
+                let Particle::Up(up) = particle else { continue };
+                let place = short(&one.atom.id());
+                if let Some(id) = self.tally.judge(name, &place, up.id(universe)) {
+                    let is_new = ups.insert(id, (up, one.atom.id())).is_none();
+                    let what = format!("particle {id} is put up twice");
+                    self.tally.note(name, is_new, &place, &what);
+                }
+            }
+        }
+        let is_closure = judged.len() > 1;
+        let mut gone = BTreeSet::new();
+        for one in judged {
+            let (body, place) = (one.atom.body(), short(&one.atom.id()));
+            let downs = body.particles.iter().filter_map(|particle| match particle {
+                Particle::Down(id) => Some(*id),
+                Particle::Up(_) => None,
+            });
+            let downs: Vec<ParticleId> = downs.collect();
+            if !is_closure && !downs.is_empty() {
+                let remark = "what it takes down is in no atom of the bundle";
+                self.tally.remark(name, remark.to_owned());
+                continue;
+            }
+            let found = |id: &ParticleId| ups.get(id).map(|(up, _)| *up);
+            let balanced = balance(body.kind(), &body.author, &body.particles, found);
+            self.tally.judge(name, &place, balanced);
+            let reading = match &body.payload {
+                Payload::Mint(mint) => Some(mint.reading),
+                _ => None,
+            };
+            for down in downs {
+                let first = gone.insert(down);
+                let what = format!("particle {down} is taken down twice");
+                self.tally.note(name, first, &place, &what);
+                let origin = ups.get(&down).map(|(_, atom)| *atom);
+                let is_named = origin.is_none_or(|origin| match reading {
+                    Some(reading) => origin == reading,
+                    None => body.deps.contains(&origin),
+                });
+                let what = format!("it does not name the atom that put up particle {down}");
+                self.tally.note(name, is_named, &place, &what);
+            }
+        }
     }
 
     fn time(&mut self, judged: &[Judged]) {

@@ -34,12 +34,14 @@ pub enum CheckName {
     Consistency,
     /// Every atom that is named is in the bundle, or none is.
     Dependencies,
+    /// What is taken down was put up before, and what is put up balances with it.
+    Amounts,
     /// What the wall clocks said. Advice: it never fails.
     Time,
 }
 
 /// Names, in the order of the report.
-pub const CHECKS: [(CheckName, &str); 13] = [
+pub const CHECKS: [(CheckName, &str); 14] = [
     (CheckName::Format, "format"),
     (CheckName::Universe, "universe"),
     (CheckName::Canonical, "canonical"),
@@ -52,6 +54,7 @@ pub const CHECKS: [(CheckName, &str); 13] = [
     (CheckName::Quorum, "quorum"),
     (CheckName::Consistency, "consistency"),
     (CheckName::Dependencies, "dependencies"),
+    (CheckName::Amounts, "amounts"),
     (CheckName::Time, "time"),
 ];
 

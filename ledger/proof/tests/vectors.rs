@@ -12,8 +12,12 @@ mod forge;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use forge::{ack, across, bundle, change, dispatch, log, say, story, transfer, universe};
+use forge::{
+    ENERGY_MILLIWATT_HOURS, ack, across, bundle, change, credit, dispatch, log, metering, minting,
+    paying, say, story, transfer, universe,
+};
 use ledger_core::atom::Signed;
+use ledger_core::particle::Up;
 use ledger_core::{Atom, Hlc, Level, ParticleId, Signature, UniverseId, Vertex};
 use ledger_proof::{Bundle, Expectation, verify};
 
@@ -61,7 +65,7 @@ fn vectors() -> Vec<Vector> {
         bundle(&universe(4), &atoms, &logs, 2)
     };
     let command = || [say(22, dispatch(None)).atom(id)];
-    let credit = || [say(21, transfer()).atom(id)];
+    let given = || [say(21, transfer()).atom(id)];
     let single = || of(&command(), |_| ());
     let changed = |mut bundle: Bundle, change: &dyn Fn(&mut Bundle)| {
         change(&mut bundle);
@@ -118,10 +122,59 @@ fn vectors() -> Vec<Vector> {
         bytes
     };
     let both = || change(&[31, 32]);
+    // From the meter through the mint to whom the credit went.
+    let (reading, metered) = metering(id);
+    let minted = |downs: &[&Up], amount: i64| {
+        let up = credit(id, amount, 2);
+        let mint = minting(id, &reading, downs, &up);
+        let paid = paying(id, &[&mint], &up, &credit(id, amount, 3));
+        kept(of(&[reading.clone(), mint, paid], |_| ()))
+    };
+    let energy = ENERGY_MILLIWATT_HOURS;
+    let minted_twice = || {
+        let ups = [2, 3].map(|nonce| credit(id, energy, nonce));
+        let mints = [0, 1].map(|at| minting(id, &reading, &[&metered], &ups[at]));
+        let [one, other] = &mints;
+        let paid = paying(id, &[one, other], &ups[1], &credit(id, energy, 4));
+        kept(of(
+            &[reading.clone(), one.clone(), other.clone(), paid],
+            |_| (),
+        ))
+    };
+    let spent_twice = || {
+        let up = credit(id, energy, 2);
+        let mint = minting(id, &reading, &[&metered], &up);
+        let one = paying(id, &[&mint], &up, &credit(id, energy, 3));
+        let other = paying(id, &[&mint, &one], &up, &credit(id, energy, 4));
+        kept(of(&[reading.clone(), mint, one, other], |_| ()))
+    };
+    let out_of_nowhere = || {
+        let up = credit(id, energy, 2);
+        let other = credit(id, energy, 9);
+        let mint = minting(id, &reading, &[&metered], &up);
+        let paid = paying(id, &[&mint], &other, &credit(id, energy, 3));
+        kept(of(&[reading.clone(), mint, paid], |_| ()))
+    };
     vec![
+        ("credit", final_, "", minted(&[&metered], energy)),
+        (
+            "mint-above-its-reading",
+            final_,
+            "amounts",
+            minted(&[&metered], energy + 1),
+        ),
+        (
+            "mint-without-reading",
+            final_,
+            "amounts",
+            minted(&[], energy),
+        ),
+        ("minted-twice", final_, "amounts", minted_twice()),
+        ("spent-twice", final_, "amounts", spent_twice()),
+        ("credit-out-of-nowhere", final_, "amounts", out_of_nowhere()),
         ("story", final_, "", kept(whole())),
         ("dispatch", final_, "", kept(single())),
-        ("transfer", final_, "", kept(of(&credit(), |_| ()))),
+        ("transfer", final_, "", kept(of(&given(), |_| ()))),
         (
             "two-of-four",
             Level::Replicated,
@@ -165,7 +218,7 @@ fn vectors() -> Vec<Vector> {
             "no-lock",
             final_,
             "locks",
-            kept(of(&credit(), |v| v.locks.clear())),
+            kept(of(&given(), |v| v.locks.clear())),
         ),
         (
             "wrong-role",

@@ -246,6 +246,11 @@ impl Replica {
         self.standings.open()
     }
 
+    /// How many atoms wait to be witnessed here: at most [`WAITING_MAX`].
+    pub fn waiting_atoms(&self) -> usize {
+        self.waiting.count()
+    }
+
     /// Takes what a party of this node says. It is in the log, or refused, with
     /// the next [`Replica::step`].
     pub fn submit(&mut self, now_utc_ns: i64, drafts: Vec<AtomDraft>) -> Ticket {
@@ -332,16 +337,20 @@ impl Replica {
         }
     }
 
-    /// Ends the log in good order.
+    /// Ends the log in good order, with a last head where this node may sign: what it
+    /// has lost and not taken back yet goes on behind the head that stands there.
     ///
     /// # Errors
     /// As [`NodeLog::close`].
-    pub fn close(mut self, now_utc_ns: i64) -> Result<SignedHead, AppendError> {
+    pub fn close(mut self, now_utc_ns: i64) -> Result<Option<SignedHead>, AppendError> {
         for mirror in self.mirrors.iter_mut().flatten() {
             // A copy that is not on the disk is fetched again.
             mirror.finish();
             let _: Result<(), StorageError> = mirror.sync();
         }
-        self.log.close(now_utc_ns)
+        match self.may_sign() {
+            true => self.log.close(now_utc_ns).map(Some),
+            false => Ok(None),
+        }
     }
 }

@@ -198,6 +198,86 @@ fn a_node_with_an_empty_disk_takes_its_own_log_back_before_it_signs() {
 }
 
 #[test]
+fn an_atom_of_the_future_waits_until_its_time_has_come() {
+    const HOUR_NS: i64 = 3_600_000_000_000;
+    let universe = universe(4);
+    let mut replicas: Vec<Replica> = (1..=2).map(|me| replica(&universe, me)).collect();
+    replicas[0].submit(NOW + HOUR_NS, vec![mode("island")]);
+    for effect in replicas[0].step(NOW + HOUR_NS) {
+        if let Effect::Send { to: 1, message } = effect {
+            replicas[1].receive(NOW, 0, message);
+        }
+    }
+    for (now, clock) in [(NOW, 0), (NOW + HOUR_NS / 2, 0), (NOW + HOUR_NS, 1)] {
+        replicas[1].step(now);
+        assert_eq!(replicas[1].clock(), clock);
+        assert_eq!(replicas[1].waiting_atoms() as u64, 1 - clock);
+    }
+}
+
+#[test]
+fn what_a_party_says_after_its_expiry_is_refused() {
+    let universe = universe(4);
+    let mut replica = replica(&universe, 1);
+    for (expiry, is_taken) in [(NOW - 1, false), (NOW, true)] {
+        let mut draft = mode("island");
+        draft.expiry_utc_ns = Some(expiry);
+        let ticket = replica.submit(NOW, vec![draft]);
+        let taken = replica
+            .step(NOW)
+            .into_iter()
+            .find_map(|effect| match effect {
+                Effect::Appended { ticket: t, result } if t == ticket => Some(result),
+                _ => None,
+            });
+        let reason = taken.unwrap().err().map(|e| e.to_string());
+        assert_eq!(reason.is_none(), is_taken, "{reason:?}");
+        assert!(reason.is_none_or(|r| r.contains("expired")));
+    }
+}
+
+#[test]
+fn a_node_that_is_ended_before_it_has_its_log_back_takes_it_back_when_it_comes_again() {
+    let universe = universe(4);
+    let mut replicas: Vec<Replica> = (1..=4).map(|me| replica(&universe, me)).collect();
+    for to in ["island", "grid"] {
+        replicas[0].submit(NOW, vec![mode(to)]);
+        settle(&mut replicas);
+    }
+    let (clock, disk) = (replicas[0].clock(), MemoryStorage::default());
+    let again = || {
+        let lost = std::collections::BTreeSet::new();
+        replica_on(&universe, 1, &disk, Start::Again { lost })
+    };
+    // It is ended twice: before it has heard anybody, and before it has heard all.
+    assert_eq!(again().close(NOW).unwrap(), None);
+    replicas[0] = again();
+    replicas[1].greet(0);
+    replicas[0].greet(1);
+    for (from, other) in [(0, 1), (1, 0)].repeat(4) {
+        for effect in replicas[from].step(NOW) {
+            if let Effect::Send { to, message } = effect
+                && to == other
+            {
+                replicas[to].receive(NOW, from, message);
+            }
+        }
+    }
+    assert!(replicas[0].clock() == clock && !replicas[0].may_sign());
+    assert_eq!(replicas.remove(0).close(NOW).unwrap(), None);
+    replicas.insert(0, again());
+    for other in 1..4 {
+        replicas[other].greet(0);
+        replicas[0].greet(other);
+    }
+    settle(&mut replicas);
+    assert!(replicas[0].may_sign());
+    assert_eq!(replicas[0].clock(), clock);
+    let head = replicas.swap_remove(0).close(NOW).unwrap();
+    assert_eq!(head.unwrap().head.size, clock);
+}
+
+#[test]
 fn an_author_that_contradicts_itself_is_accused_whatever_comes_in_one_step() {
     // The key of the controller is at two nodes. Both words come to a third node
     // before its next step; or the second word is said there, in that very step.

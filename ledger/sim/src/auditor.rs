@@ -52,6 +52,8 @@ pub struct Auditor {
     atoms: BTreeMap<AtomId, Atom>,
     places: BTreeMap<(Address, u64), BTreeSet<AtomId>>,
     spends: BTreeMap<ParticleId, BTreeSet<AtomId>>,
+    /// Which atom put a particle up.
+    origins: BTreeMap<ParticleId, AtomId>,
     clocks: BTreeMap<(usize, u64, u64), VertexId>,
     /// Two vertices of one node for one value of its clock.
     twice: Vec<(usize, u64)>,
@@ -85,6 +87,7 @@ impl Auditor {
             atoms: BTreeMap::new(),
             places: BTreeMap::new(),
             spends: BTreeMap::new(),
+            origins: BTreeMap::new(),
             clocks: BTreeMap::new(),
             twice: vec![],
             trees: trees.collect(),
@@ -99,7 +102,8 @@ impl Auditor {
     /// network.
     pub fn saw(&mut self, from: usize, node: usize, bytes: &[u8]) {
         let key = batch_key(node, bytes);
-        if self.known.contains_key(&key) {
+        // One whose predecessor was not seen yet is looked at again when it comes again.
+        if self.known.get(&key).is_some_and(|known| !known.is_empty()) {
             return;
         }
         let vertices = self.understand(from, node, bytes);
@@ -129,8 +133,10 @@ impl Auditor {
         }
     }
 
-    /// Looks at a batch of the log of `node` that has come to an honest node.
-    pub fn received(&mut self, node: usize, bytes: &[u8]) {
+    /// Looks at a batch of the log of `node` that has come to an honest node, which
+    /// had so much of that log before and has so much now. What it could not follow
+    /// behind a gap it has not kept, so nobody can hold it against anybody.
+    pub fn received(&mut self, node: usize, bytes: &[u8], before: u64, now: u64) {
         let Some((batch, _)) = frames::batch(bytes) else {
             return;
         };
@@ -138,6 +144,9 @@ impl Auditor {
             return;
         };
         let head = &signed.head;
+        if now == before && before < head.size {
+            return;
+        }
         let place = (node, head.incarnation, head.size);
         let is_news = !self
             .received
@@ -207,8 +216,14 @@ impl Auditor {
         let of_place = self.places.entry((body.author, body.author_seq));
         of_place.or_default().insert(id);
         for particle in &body.particles {
-            if let Particle::Down(down) = particle {
-                self.spends.entry(*down).or_default().insert(id);
+            match particle {
+                Particle::Down(down) => {
+                    self.spends.entry(*down).or_default().insert(id);
+                }
+                Particle::Up(up) => {
+                    let up = up.id(&self.lab.id).ok();
+                    self.origins.extend(up.map(|up| (up, id)));
+                }
             }
         }
         self.votes.entry(id).or_default().insert(node);
@@ -230,8 +245,12 @@ impl Auditor {
         holds
     }
 
-    /// How many nodes have validly witnessed an atom.
-    pub fn votes(&self, id: &AtomId) -> usize {
+    /// The nodes that have validly witnessed an atom.
+    pub fn voters(&self, id: &AtomId) -> BTreeSet<usize> {
+        self.votes.get(id).cloned().unwrap_or_default()
+    }
+
+    fn votes(&self, id: &AtomId) -> usize {
         self.votes.get(id).map_or(0, BTreeSet::len)
     }
 
@@ -241,13 +260,36 @@ impl Auditor {
     }
 
     /// Whether an atom has a quorum without the votes of nodes that have shown
-    /// honest nodes two logs. Such a vote can be missing at a node that follows
-    /// the other log, and nodes cannot show each other single votes yet.
-    pub fn is_firm(&self, id: &AtomId) -> bool {
-        let forked = self.forked();
+    /// honest nodes two logs, and without those that `is_kept` says are lost. Such a
+    /// vote can be missing at a node that follows the other log, and nodes cannot show
+    /// each other single votes yet.
+    pub fn is_firm(&self, id: &AtomId, is_kept: &dyn Fn(usize, &AtomId) -> bool) -> bool {
+        let mut forked = self.forked();
+        forked.extend(self.twice.iter().map(|(node, _)| *node));
         let votes = self.votes.get(id).into_iter().flatten();
-        let firm = votes.filter(|node| !forked.contains(node)).count();
-        firm >= quorum(self.lab.nodes(), self.lab.tolerated())
+        let firm = votes.filter(|node| !forked.contains(node) && is_kept(**node, id));
+        firm.count() >= quorum(self.lab.nodes(), self.lab.tolerated())
+    }
+
+    /// Whether an atom, and each that its author wrote before it, spends nothing but
+    /// what is firm. An author that was given what only some call final, through the
+    /// vote of a node with two logs, and that has spent it waits with that for ever.
+    pub fn is_founded(&self, id: &AtomId, is_kept: &dyn Fn(usize, &AtomId) -> bool) -> bool {
+        let mut next = self.atoms.get(id);
+        while let Some(atom) = next {
+            let body = atom.body();
+            let spends = body.particles.iter().filter_map(|particle| match particle {
+                Particle::Down(down) => self.origins.get(down),
+                Particle::Up(_) => None,
+            });
+            let is_firm =
+                |origin: &AtomId| self.is_firm(origin, is_kept) && self.is_founded(origin, is_kept);
+            if !spends.into_iter().all(is_firm) {
+                return false;
+            }
+            next = body.prev.and_then(|prev| self.atoms.get(&prev));
+        }
+        true
     }
 
     /// Everything that has a quorum.

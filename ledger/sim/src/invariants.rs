@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ledger_core::credit::{CREDIT, is_metered};
 use ledger_core::merkle::{consistency_proof, root, verify_consistency};
-use ledger_core::{Address, AtomId, Digest32, Kind, Level, Particle, ParticleId, Payload};
+use ledger_core::{Address, AtomId, Digest32, Kind, Particle, ParticleId, Payload};
 use ledger_node::LedgerError;
+use ledger_replica::replica::WAITING_MAX;
 
 use crate::auditor::{Auditor, Log, quorum};
 use crate::lab::Lab;
@@ -116,17 +118,21 @@ impl Facts {
         }
     }
 
-    /// A node says that an atom has come to a level, when the auditor has found
-    /// so many votes.
-    pub fn reached(&mut self, node: usize, atom: AtomId, level: Level, votes: usize) {
-        if level != Level::Final {
-            return;
-        }
+    /// A node says that an atom is final, when the auditor has found the votes of
+    /// these nodes.
+    pub fn is_final(&mut self, node: usize, atom: AtomId, votes: &BTreeSet<usize>) {
         self.finals.insert((node, atom));
         let needed = quorum(self.lab.nodes(), self.lab.tolerated());
-        if votes < needed {
-            let what = format!("node {node} calls {atom} final with {votes} votes of {needed}");
+        if votes.len() < needed {
+            let what = format!("node {node} calls {atom} final with {votes:?}, not {needed} votes");
             self.broken(17, what);
+        }
+    }
+
+    /// So many atoms wait at a node to be witnessed.
+    pub fn waits(&mut self, node: usize, count: usize) {
+        if count > WAITING_MAX {
+            self.broken(21, format!("{count} atoms wait at node {node}"));
         }
     }
 
@@ -215,6 +221,8 @@ pub fn check(facts: &Facts, auditor: &Auditor, logs: &BTreeMap<usize, Log>) -> V
         add(15, what_comes_before_stands_before(*node, log));
         add(18, no_command_is_stale(*node, log, facts));
         add(19, an_atom_is_once_in_a_log(*node, log));
+        add(8, every_signature_holds(*node, log));
+        add(22, times_rise_with_the_clock(*node, log));
     }
     add(2, what_was_acknowledged_is_there(facts, logs));
     add(
@@ -303,10 +311,13 @@ fn amounts_are_conserved(node: usize, log: &Log, auditor: &Auditor, facts: &Fact
                 },
             }
         }
+        // What is minted is what was metered, and a reading alone brings that about.
+        let is_whole = change.values().sum::<i128>() == 0;
         for (asset, amount) in change {
             *net.entry(asset.clone()).or_default() += amount;
             let is_right = match body.kind() {
-                Kind::Mint => amount > 0,
+                Kind::MeterReading => amount > 0 && is_metered(&asset),
+                Kind::Mint => is_whole && (amount > 0) == (asset == CREDIT),
                 Kind::Burn => amount < 0,
                 _ => amount == 0,
             };
@@ -458,6 +469,27 @@ fn an_atom_is_once_in_a_log(node: usize, log: &Log) -> Vec<String> {
     ids.filter(|id| !seen.insert(*id))
         .map(|id| format!("node {node} has {id} twice"))
         .collect()
+}
+
+fn every_signature_holds(node: usize, log: &Log) -> Vec<String> {
+    let atoms = log.lines.iter().map(|line| &line.entry.atom);
+    let wrong = atoms.filter_map(|atom| Some((atom.id(), atom.verify().err()?)));
+    wrong
+        .map(|(id, e)| format!("node {node} has witnessed {id}: {e}"))
+        .collect()
+}
+
+/// The times in a log rise with its clock, wherever the wall clock was put.
+fn times_rise_with_the_clock(node: usize, log: &Log) -> Vec<String> {
+    let mut found = Vec::new();
+    for pair in log.lines.windows(2) {
+        let [before, after] = [&pair[0], &pair[1]].map(|line| &line.entry.vertex);
+        if before.hlc >= after.hlc {
+            let clocks = format!("{} and {}", before.l, after.l);
+            found.push(format!("node {node}: the times of {clocks} do not rise"));
+        }
+    }
+    found
 }
 
 fn what_honest_parties_say_becomes_final(facts: &Facts) -> Vec<String> {

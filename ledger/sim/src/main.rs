@@ -2,11 +2,9 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use ledger_sim::{report, run_seed};
-
-/// Threads that run seeds. Each seed is independent of all others.
-const THREADS: u64 = 2;
 
 fn arguments() -> Result<(u64, u64), String> {
     let (mut seeds, mut from) = (2_000, 0);
@@ -31,9 +29,12 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Each seed is independent of all others.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let begun = Instant::now();
     let (failed, finals, next) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(from));
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -52,8 +53,9 @@ fn main() -> ExitCode {
     });
     let failed = failed.into_inner();
     println!(
-        "{seeds} seeds from {from}: {failed} failed, {} atoms became final",
-        finals.into_inner()
+        "{seeds} seeds from {from}: {failed} failed, {} atoms became final, {:.0} s on {threads} cores",
+        finals.into_inner(),
+        begun.elapsed().as_secs_f64()
     );
     match failed {
         0 => ExitCode::SUCCESS,

@@ -168,11 +168,16 @@ impl Plan {
         let honest: Vec<usize> = (0..nodes)
             .filter(|n| liar.is_none_or(|(at, _)| at != *n))
             .collect();
+        let mut acts = acts(chance, &honest, liar.map(|(at, _)| at), length_ns);
+        if focus.grants {
+            acts.extend(handover(chance, length_ns));
+            acts.sort_by_key(|(at, _)| *at);
+        }
         Plan {
             nodes,
             liar,
             network,
-            acts: acts(chance, &honest, liar.map(|(at, _)| at), length_ns),
+            acts,
             troubles: chosen,
             mended_ns: length_ns + 200 * MS,
         }
@@ -199,6 +204,19 @@ pub struct Focus {
     pub troubles: &'static [Trouble],
     /// Whether rather a disk stays whole than that nobody lies.
     pub keeps_liar: bool,
+    /// Whether the device is handed over while its first controller goes on.
+    pub grants: bool,
+}
+
+/// The device goes from the first controller to the second, and both command it.
+fn handover(chance: &mut Chance, length_ns: i64) -> Vec<(i64, Act)> {
+    let granted = chance.between(0, length_ns / 2);
+    let mut acts = vec![(granted, Act::Grant)];
+    for by_standby in [false, true, false] {
+        let at = chance.between(granted, length_ns);
+        acts.push((at, Act::Dispatch { by_standby }));
+    }
+    acts
 }
 
 /// What is said: credits first, then a mixture in which somebody cheats.
@@ -209,20 +227,25 @@ fn acts(
     length_ns: i64,
 ) -> Vec<(i64, Act)> {
     let at = |chance: &mut Chance| chance.between(0, length_ns);
-    let early = MS * 20;
+    let (early, soon) = (MS * 20, MS * 60);
+    let metered = |participant| (early, Act::Reading { participant });
     let mut acts = vec![
-        (early, Act::Mint { owner: "anna" }),
-        (early, Act::Mint { owner: "cleo" }),
+        metered("anna"),
+        metered("cleo"),
+        (soon, Act::Mint),
+        (soon, Act::Mint),
     ];
     for _ in 0..chance.between(2, 5) {
         let act = match chance.below(12) {
             0 | 1 => Act::Mode,
             2 | 3 => Act::Dispatch { by_standby: false },
             4 => Act::Dispatch { by_standby: true },
-            5 => Act::Reading,
+            5 => Act::Reading {
+                participant: "anna",
+            },
             6..=8 => Act::Transfer { owner: "anna" },
             9 => Act::Transfer { owner: "bert" },
-            10 => Act::Mint { owner: "bert" },
+            10 => Act::Mint,
             _ => Act::Grant,
         };
         acts.push((at(chance), act));

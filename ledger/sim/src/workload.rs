@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ledger_core::credit::{CREDIT, attested};
 use ledger_core::particle::Up;
 use ledger_core::payload::{
     AuthorityGrant, Dispatch, DispatchAck, DispatchKind, DispatchStage, MeterReading, Mint, Mode,
@@ -33,13 +34,13 @@ pub enum Act {
         /// Whether the second controller gave it.
         by_standby: bool,
     },
-    /// A reading of the meter.
-    Reading,
-    /// Credits for somebody.
-    Mint {
-        /// For whom.
-        owner: &'static str,
+    /// A reading of somebody's meter, for the operator to mint.
+    Reading {
+        /// Whose.
+        participant: &'static str,
     },
+    /// Credits for a reading.
+    Mint,
     /// An owner gives something to another.
     Transfer {
         /// Who gives.
@@ -68,6 +69,10 @@ struct Credit {
     id: ParticleId,
     owner: &'static str,
     is_spent: bool,
+    /// The atom that put it up.
+    from: AtomId,
+    /// For whom it is to be minted, where it is metered energy.
+    for_whom: Option<&'static str>,
 }
 
 /// What is under way: an act, its place, and what it would bring.
@@ -79,6 +84,8 @@ pub struct Said {
     pub tries: u32,
     spends: Vec<ParticleId>,
     brings: Vec<(&'static str, Up)>,
+    /// In whose name energy was metered, where that is what it brings.
+    for_whom: Option<&'static str>,
 }
 
 /// All parties.
@@ -105,6 +112,13 @@ pub const HONEST: [&str; 7] = [
     "operator",
     "standby",
 ];
+
+/// Who mints credits.
+const ISSUER: &str = "operator";
+
+/// What each reading has metered, and so the size of each credit.
+/// Chosen: small, so that a few transfers use it up.
+const ENERGY_MILLIWATT_HOURS: i64 = 10;
 
 /// The device of the run.
 pub const DEVICE: &str = "battery";
@@ -152,6 +166,7 @@ impl Workload {
             tries: 0,
             spends: vec![],
             brings: vec![],
+            for_whom: None,
         };
         let mut particles = Vec::new();
         let payload = match act {
@@ -167,22 +182,23 @@ impl Workload {
                 measured_p_milliwatts: Some(1),
                 seen_utc_ns: now_utc_ns,
             }),
-            Act::Reading => {
+            Act::Reading { participant } => {
                 self.interval += 1;
-                Payload::MeterReading(MeterReading {
-                    participant: "anna".to_owned(),
+                let reading = MeterReading {
+                    participant: (*participant).to_owned(),
                     interval_start_utc_ns: now_utc_ns,
                     interval_ns: self.interval,
-                    energy_milliwatt_hours: Some(5),
+                    energy_milliwatt_hours: Some(ENERGY_MILLIWATT_HOURS),
                     quality: ReadingQuality::Valid,
-                })
+                };
+                self.nonce += 1;
+                let (whose, issuer) = (self.lab.party(participant), self.lab.party(ISSUER));
+                let metered = attested(&reading, &whose, issuer, self.nonce)?;
+                said.brings.push((ISSUER, metered));
+                said.for_whom = Some(participant);
+                Payload::MeterReading(reading)
             }
-            Act::Mint { owner } => {
-                said.brings.push((owner, self.up(10, owner)));
-                Payload::Mint(Mint {
-                    attested_by: "meter".to_owned(),
-                })
-            }
+            Act::Mint => self.mint(&mut said, &mut particles)?,
             Act::Transfer { owner } => {
                 let payee = if *owner == "anna" { "bert" } else { "anna" };
                 self.give(owner, payee, &mut said, &mut particles)?
@@ -236,11 +252,26 @@ impl Workload {
     fn up(&mut self, amount: i128, owner: &str) -> Up {
         self.nonce += 1;
         Up {
-            asset: "energy".to_owned(),
+            asset: CREDIT.to_owned(),
             amount: Amount(amount),
             owner: self.lab.party(owner),
             nonce: self.nonce,
         }
+    }
+
+    /// Credits for the first reading that was not minted yet.
+    fn mint(&mut self, said: &mut Said, particles: &mut Vec<Particle>) -> Option<Payload> {
+        let mut metered = self.credits.iter();
+        let metered = metered.find(|c| c.for_whom.is_some() && !c.is_spent)?;
+        let (id, reading, owner) = (metered.id, metered.from, metered.for_whom?);
+        particles.push(Particle::Down(id));
+        said.spends.push(id);
+        said.brings
+            .push((owner, self.up(ENERGY_MILLIWATT_HOURS.into(), owner)));
+        for credit in &mut self.credits {
+            credit.is_spent |= credit.id == id;
+        }
+        Some(Payload::Mint(Mint { reading }))
     }
 
     /// One credit of the owner, a part of it to the payee and the rest back.
@@ -285,13 +316,16 @@ impl Workload {
                     let ids = receipts.iter().map(|receipt| (node, receipt.atom_id));
                     self.acknowledged.extend(ids);
                 }
+                let from = receipts.first().map(|receipt| receipt.atom_id);
                 for (owner, up) in said.brings {
-                    if let Ok(id) = up.id(&self.lab.id) {
+                    if let (Ok(id), Some(from)) = (up.id(&self.lab.id), from) {
                         self.credits.push(Credit {
                             up,
                             id,
                             owner,
                             is_spent: false,
+                            from,
+                            for_whom: said.for_whom,
                         });
                     }
                 }
@@ -334,8 +368,8 @@ pub fn author(act: &Act) -> &'static str {
             false => "controller",
             true => "standby",
         },
-        Act::Reading => "meter",
-        Act::Mint { .. } => "operator",
+        Act::Reading { .. } => "meter",
+        Act::Mint => ISSUER,
         Act::Transfer { owner } => owner,
         Act::Grant => "admin",
         Act::TwoOrders { .. } | Act::DoubleSpend { .. } => DISHONEST,

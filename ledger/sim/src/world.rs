@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger_core::{Address, AtomId, Level};
-use ledger_node::{Durability, LedgerError};
+use ledger_node::{AppendError, Durability, LedgerError, Refusal};
 use ledger_replica::{Effect, Message, Replica, Start, Ticket};
 
 use crate::auditor::{Auditor, Log};
@@ -89,6 +89,8 @@ pub struct Outcome {
     pub steps: u64,
     /// How many atoms are final.
     pub finals: usize,
+    /// How many commands were refused because the device was somebody else's.
+    pub fenced: usize,
     /// A number that is the same exactly when the run was.
     pub digest: u64,
     /// The plan of the run.
@@ -118,12 +120,15 @@ pub struct World {
     is_over: bool,
     deadline_ns: i64,
     digest: u32,
+    fenced: usize,
+    /// Nodes that went on without all that they had signed.
+    restored: BTreeSet<usize>,
     /// Copies of votes that came to each node, for the mutation that counts them.
     copies: BTreeMap<(usize, AtomId), usize>,
 }
 
-/// Runs one seed.
-pub fn run(seed: u64, focus: Focus, mutation: Option<Mutation>) -> Outcome {
+/// Runs one seed. A thorough auditor trusts no signature.
+pub fn run(seed: u64, focus: Focus, mutation: Option<Mutation>, is_thorough: bool) -> Outcome {
     let mut chance = Chance::of(seed);
     let mut plan = Plan::of(&mut chance, focus);
     match mutation {
@@ -132,8 +137,7 @@ pub fn run(seed: u64, focus: Focus, mutation: Option<Mutation>) -> Outcome {
         Some(Mutation::ClockReused | Mutation::SignsUnheard) => plan.liar = None,
         _ => {}
     }
-    // One seed in eight is audited without trusting any signature.
-    World::new(plan, chance, mutation, seed.is_multiple_of(8)).run()
+    World::new(plan, chance, mutation, is_thorough).run()
 }
 
 impl World {
@@ -186,6 +190,8 @@ impl World {
             is_over: false,
             deadline_ns: plan.mended_ns + CONVERGENCE_NS,
             digest: 0,
+            fenced: 0,
+            restored: BTreeSet::new(),
             copies: BTreeMap::new(),
             seats,
             chance,
@@ -296,21 +302,21 @@ impl World {
                 let Some(replica) = &mut honest.replica else {
                     return;
                 };
-                if let Message::Batch { node, bytes, .. } = &message {
-                    self.auditor.received(*node, bytes);
-                    if self.mutation == Some(Mutation::CountsCopies) {
-                        count_copies(&mut self.copies, self.lab, to, bytes);
-                    }
+                if let Message::Batch { bytes, .. } = &message
+                    && self.mutation == Some(Mutation::CountsCopies)
+                {
+                    count_copies(&mut self.copies, self.lab, to, bytes);
                 }
                 let batch = match &message {
                     Message::Batch { node, bytes, .. } => Some((*node, bytes.clone())),
                     Message::Have(_) => None,
                 };
-                let held = batch.as_ref().map(|(of, _)| replica.held(*of));
+                let before = batch.as_ref().map_or(0, |(of, _)| replica.held(*of));
                 replica.receive(now, from, message);
                 if let Some((of, bytes)) = batch {
-                    let is_followed = Some(replica.held(of)) > held;
-                    self.auditor.arrived(of, &bytes, is_followed);
+                    let held = replica.held(of);
+                    self.auditor.received(of, &bytes, before, held);
+                    self.auditor.arrived(of, &bytes, held > before);
                 }
                 if !honest.is_stepping {
                     honest.is_stepping = true;
@@ -352,6 +358,7 @@ impl World {
                     return;
                 };
                 let effects = replica.step(now);
+                self.facts.waits(node, replica.waiting_atoms());
                 self.takes(node, effects);
             }
         }
@@ -409,13 +416,21 @@ impl World {
             match effect {
                 Effect::Send { .. } => {}
                 Effect::Appended { ticket, result } => {
-                    stops |= matches!(result, Err(ledger_node::AppendError::Stopped(_)));
+                    stops |= matches!(result, Err(AppendError::Stopped(_)));
                     self.answers(node, ticket, &result, is_durable);
                 }
-                Effect::Reached { atom, level } => {
-                    let votes = self.auditor.votes(&atom);
-                    self.facts.reached(node, atom, level, votes);
+                Effect::Reached {
+                    atom,
+                    level: Level::Final,
+                } => {
+                    let mut votes = self.auditor.voters(&atom);
+                    // After a crash it may have on its disk what it has not sent yet.
+                    if !votes.contains(&node) && self.has_on_disk(node, &atom) {
+                        votes.insert(node);
+                    }
+                    self.facts.is_final(node, atom, &votes);
                 }
+                Effect::Reached { .. } => {}
                 Effect::Refused { atom, why } => self.facts.refused(node, atom, why),
                 Effect::Accused { who, what } => self.facts.accused(node, who, what),
                 // Nobody changes the configuration here.
@@ -431,11 +446,22 @@ impl World {
         }
     }
 
+    /// Whether an atom stands in the log of a node, as the auditor reads its disk.
+    fn has_on_disk(&self, node: usize, atom: &AtomId) -> bool {
+        let Seat::Honest(honest) = &self.seats[node] else {
+            return false;
+        };
+        let segments = honest.disks.segments();
+        let segments: Vec<&[u8]> = segments.iter().map(Vec::as_slice).collect();
+        let log = self.auditor.read(&segments);
+        log.lines.iter().any(|line| line.entry.atom.id() == *atom)
+    }
+
     fn answers(
         &mut self,
         node: usize,
         ticket: Ticket,
-        result: &Result<Vec<ledger_node::Receipt>, ledger_node::AppendError>,
+        result: &Result<Vec<ledger_node::Receipt>, AppendError>,
         is_durable: bool,
     ) {
         let Seat::Honest(honest) = &mut self.seats[node] else {
@@ -445,6 +471,10 @@ impl World {
             return;
         };
         let act = said.act.clone();
+        let is_fenced = |reason: &Refusal| matches!(reason, Refusal::Authority { .. });
+        self.fenced += usize::from(
+            matches!(result, Err(AppendError::Refused { reason, .. }) if is_fenced(reason)),
+        );
         if let Ok(receipts) = result {
             for receipt in receipts {
                 let by_standby = match act {
@@ -630,6 +660,9 @@ impl World {
         if how != How::AsItWas || has_rotted {
             self.loses(node);
         }
+        if how != How::AsItWas || has_rotted {
+            self.restored.insert(node);
+        }
         let nodes = self.plan.nodes;
         self.facts.note(format!("node {node} begins {how:?}"));
         // Whom the operator knows to be gone for good.
@@ -760,7 +793,7 @@ impl World {
                 }
             }
             let finals = self.firm_finals();
-            for id in self.facts.due().chain(finals) {
+            for id in self.due().chain(finals) {
                 let standing = replica.standing(&id);
                 if standing.is_none_or(|s| s.level != Some(Level::Final)) {
                     return Some(format!("{id} is not final at node {node}"));
@@ -776,7 +809,30 @@ impl World {
 
     fn firm_finals(&self) -> impl Iterator<Item = AtomId> {
         let finals = self.auditor.finals().map(ledger_core::Atom::id);
-        finals.filter(|id| self.auditor.is_firm(id))
+        finals.filter(|id| self.is_firm(id))
+    }
+
+    fn is_firm(&self, id: &AtomId) -> bool {
+        let is_kept = |node: usize, id: &AtomId| self.is_kept(node, id);
+        self.auditor.is_firm(id, &is_kept)
+    }
+
+    /// Whether a node still has its vote, which it may have lost with its disk.
+    fn is_kept(&self, node: usize, id: &AtomId) -> bool {
+        let Seat::Honest(honest) = &self.seats[node] else {
+            return true;
+        };
+        let replica = honest.replica.as_ref();
+        let standing = replica.and_then(|replica| replica.standing(id));
+        !self.restored.contains(&node) || standing.is_some_and(|s| s.clock.is_some())
+    }
+
+    /// What has to become final everywhere: what honest parties were told is in a
+    /// log, as long as it spends nothing that is final here and not there.
+    fn due(&self) -> impl Iterator<Item = AtomId> {
+        let is_kept = |node: usize, id: &AtomId| self.is_kept(node, id);
+        let due = self.facts.due();
+        due.filter(move |id| self.auditor.is_founded(id, &is_kept))
     }
 
     /// Who has contradicted itself before the eyes of honest nodes.
@@ -804,11 +860,11 @@ impl World {
             let lacking: Vec<AtomId> = finals
                 .filter(|id| level(id) != Some(Level::Final))
                 .collect();
-            let due = self.facts.due();
+            let due = self.due();
             let late: Vec<AtomId> = due.filter(|id| level(id) != Some(Level::Final)).collect();
             let reached = self.facts.finals_of(node);
             let gone: Vec<AtomId> = reached
-                .filter(|id| self.auditor.is_firm(id))
+                .filter(|id| self.is_firm(id))
                 .filter(|id| level(id) != Some(Level::Final))
                 .collect();
             let silent: Vec<Address> = expected
@@ -832,6 +888,7 @@ impl World {
             violations,
             steps: self.step,
             finals: self.auditor.finals().count(),
+            fenced: self.fenced,
             digest: u64::from(self.digest) << 32 | self.step,
             notes,
             plan: self.plan,

@@ -14,8 +14,8 @@ use ledger_core::payload::Kind;
 use ledger_core::segment::SegmentHeader;
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, AtomId, Directory, EpochChange, Epochs, Field as _, HeadId, Hlc, Particle, ParticleId,
-    ParticleStates, Payload, PublicKey, Universe, UniverseId, VertexId,
+    Address, Atom, AtomId, Directory, EpochChange, Epochs, Field as _, HeadId, Hlc, Particle,
+    ParticleId, ParticleStates, Payload, PublicKey, Universe, UniverseId, VertexId,
 };
 
 use crate::Expectation;
@@ -101,6 +101,8 @@ struct Chain<'u> {
     /// For each device the highest epoch, and to whom it was granted.
     authorities: ledger_core::Authorities,
     particles: ParticleStates,
+    /// Which reading put up metered energy that was not minted yet.
+    attested: BTreeMap<ParticleId, AtomId>,
     /// The configuration epoch of the latest vertex.
     epoch: u64,
     /// The epochs whose change stands in the log so far.
@@ -147,6 +149,7 @@ impl<'a> Walk<'a> {
             atoms: BTreeMap::new(),
             authorities: ledger_core::Authorities::default(),
             particles: ParticleStates::default(),
+            attested: BTreeMap::new(),
             epoch: 0,
             begun: BTreeSet::new(),
         };
@@ -518,6 +521,10 @@ impl<'a> Walk<'a> {
         };
         tally.judge(CheckName::Particles, place, applied);
         chain.particles.settle();
+        if let Some(holds) = chain.follows_its_reading(&entry.atom) {
+            let what = "it mints what another reading has attested than it names";
+            tally.note(CheckName::Particles, holds, place, what);
+        }
         // What others wrote may be older than what this node saw last.
         let rises = match is_alone {
             true => chain.hlc < body.hlc && body.hlc < vertex.hlc,
@@ -688,6 +695,33 @@ fn downs(particles: &[Particle]) -> Vec<ParticleId> {
 }
 
 impl Chain<'_> {
+    /// Notes what a reading attests; of a mint whether all that it takes down was put
+    /// up by the reading that it names.
+    fn follows_its_reading(&mut self, atom: &Atom) -> Option<bool> {
+        let body = atom.body();
+        match &body.payload {
+            Payload::MeterReading(_) => {
+                let ups = body.particles.iter().filter_map(|particle| match particle {
+                    Particle::Up(up) => up.id(&self.id).ok(),
+                    Particle::Down(_) => None,
+                });
+                self.attested.extend(ups.map(|up| (up, atom.id())));
+                None
+            }
+            Payload::Mint(mint) => {
+                let of = downs(&body.particles).into_iter();
+                let of: Vec<_> = of.map(|down| self.attested.remove(&down)).collect();
+                // Among several nodes the reading may be kept by others.
+                Some(
+                    of.into_iter()
+                        .flatten()
+                        .all(|reading| reading == mint.reading),
+                )
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the node of this log keeps the shard of an address.
     fn keeps(&self, address: &Address) -> bool {
         let node = self

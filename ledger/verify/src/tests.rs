@@ -1,6 +1,7 @@
 //! What the verification promises: the ledgers of an honest node pass, and
 //! everything else fails with the check that saw it.
 
+mod credits;
 mod forge;
 mod forged;
 mod honest;
@@ -44,8 +45,10 @@ fn universe() -> Universe {
             },
         ],
         parties: vec![
+            party("anna", &[Role::Participant], 6),
             party("controller", &[Role::Dispatcher], 2),
             party("market", &[Role::MarketOperator], 3),
+            party("meter", &[Role::Meter], 5),
         ],
         federation: None,
     }

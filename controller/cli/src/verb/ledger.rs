@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use ledger_core::{Digest32, Universe};
-use ledger_node::LedgerError;
+use ledger_node::{Holdings, LedgerError};
 use ledger_verify::Expectation;
 use scenario::report::result::RunResult;
 use scenario::verdict::Verdict;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::codes::usage;
 use crate::problem::{Outcome, Problem};
@@ -42,6 +42,9 @@ enum What {
     Show {
         /// The run folder.
         run: PathBuf,
+        /// Who owns which credits at the end, and what was metered, minted and burned.
+        #[arg(long)]
+        balances: bool,
     },
     /// Verify everything; one line per check, exit code 0 or 6.
     Verify {
@@ -64,7 +67,10 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         What::Node(arguments) => node::run(&arguments, terminal),
         What::Grant(arguments) => grant::run(&arguments, terminal),
         What::Epoch(arguments) => epoch::run(&arguments, terminal),
-        What::Show { run } => show(&run, terminal),
+        What::Show { run, balances } => match balances {
+            true => show_balances(&run, terminal),
+            false => show(&run, terminal),
+        },
         What::Verify { run, universe } => verify(&run, universe.as_deref(), terminal),
         What::Prove(arguments) => proof::prove(&arguments, terminal),
         What::VerifyProof(arguments) => {
@@ -102,6 +108,38 @@ fn show(run: &Path, terminal: &Terminal) -> Outcome {
             break;
         }
     }
+    Ok(Verdict::Pass)
+}
+
+fn show_balances(run: &Path, terminal: &Terminal) -> Outcome {
+    let (holdings, balances) = ledger_node::balances(run).map_err(|e| unreadable(&e))?;
+    let Holdings {
+        metered,
+        minted,
+        burned,
+        ..
+    } = holdings;
+    terminal.result(
+        || {
+            let list = balances.iter().map(|of| {
+                let amount = of.amount.to_string();
+                json!({ "owner": of.owner, "asset": of.asset, "milliwatt_hours": amount })
+            });
+            json!({
+                "balances": list.collect::<Vec<Value>>(),
+                "metered_milliwatt_hours": metered.to_string(),
+                "minted_milliwatt_hours": minted.to_string(),
+                "burned_milliwatt_hours": burned.to_string(),
+            })
+        },
+        || {
+            let lines = balances
+                .iter()
+                .map(|of| format!("{:>16} mWh  {:<8} {}\n", of.amount, of.asset, of.owner));
+            let lines: String = lines.collect();
+            format!("{lines}metered {metered} mWh, minted {minted} mWh, burned {burned} mWh")
+        },
+    );
     Ok(Verdict::Pass)
 }
 

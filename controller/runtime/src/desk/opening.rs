@@ -12,6 +12,7 @@ use market::venue::{AheadRules, IntradayRules, VenueRules};
 use market::{AgentId, BookRules, Counter, Mwh, MwhTotal, Venue};
 use model::{DeviceIx, Instant, UtcTime};
 
+use super::credits::Credits;
 use super::direction::DirectionWatch;
 use super::doubt::WatchedMeter;
 use super::intraday::Quotes;
@@ -198,6 +199,7 @@ impl Desk {
             intraday: market.intraday_intervals.map(Quotes::new),
             next: 0,
             waiting: Vec::new(),
+            credits: Credits::default(),
             cause: None,
             state: DeskState::default(),
         })

@@ -1,7 +1,9 @@
 //! Reads the meters of an interval that is over, and settles it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use ledger_core::Particle;
+use ledger_core::credit::attested;
 use ledger_core::payload::Payload;
 use ledger_node::AtomDraft;
 use market::meter::Reading;
@@ -14,7 +16,7 @@ use super::doubt::Doubt;
 use super::records::{reading_payload, settlement_payload};
 use super::seat::Seat;
 use super::{Cleared, Desk, DeskSays, UTILITY};
-use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable};
+use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable, party_of};
 
 fn doubted(interval: &Interval, meter: String, doubt: Doubt) -> Event {
     Event::MeterDoubted {
@@ -100,16 +102,27 @@ impl Desk {
             }
         };
         let start = self.rules.utc_of(&interval);
+        let utility = coupling
+            .iter()
+            .map(|reading| (AgentId::from(UTILITY), reading));
         let told = readings
             .iter()
-            .map(|(agent, reading)| (agent.as_str(), reading))
-            .chain(coupling.iter().map(|reading| (UTILITY, reading)));
-        let mut drafts: Vec<AtomDraft> = told
-            .map(|(who, reading)| {
-                let payload = reading_payload(who, start, &interval, reading);
-                evidence.draft(CONTROLLER, Payload::MeterReading(payload))
-            })
-            .collect();
+            .map(|(agent, reading)| (agent.clone(), reading));
+        let mut drafts: Vec<AtomDraft> = Vec::new();
+        // What the meters attest for the operator to mint, by the draft that says so.
+        let mut minted = Vec::new();
+        for (who, reading) in told.chain(utility) {
+            let payload = reading_payload(who.as_str(), start, &interval, reading);
+            let issuer = evidence.address_of(MARKET_OPERATOR);
+            let whose = evidence.address_of(&party_of(who.as_str()));
+            let up = issuer.zip(whose).and_then(|(issuer, whose)| {
+                attested(&payload, &whose, issuer, self.credits.nonce(utc))
+            });
+            let mut draft = evidence.draft(CONTROLLER, Payload::MeterReading(payload));
+            draft.particles = up.iter().cloned().map(Particle::Up).collect();
+            minted.extend(up.map(|up| (drafts.len(), who, up)));
+            drafts.push(draft);
+        }
         drafts.push(
             evidence
                 .draft(
@@ -118,7 +131,11 @@ impl Desk {
                 )
                 .after(vec![cleared.atom]),
         );
-        evidence.note(utc, drafts)?;
+        let under_way = evidence.begin(utc, drafts);
+        let agents = (self.seats.iter()).map(|seat| seat.agent.clone());
+        let agents: BTreeSet<AgentId> = agents.chain([AgentId::from(UTILITY)]).collect();
+        let clearing = &cleared.clearing;
+        (self.credits).settled(clearing, agents.into_iter(), under_way, minted);
         let readings = readings
             .iter()
             .map(|(agent, reading)| (agent.to_string(), *reading))

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use ledger_core::AtomId;
 use ledger_core::payload::{Kind, Payload};
-use ledger_node::{BatchPlace, LedgerError, LogEntry, Selector, Tail};
+use ledger_node::{BatchPlace, Holdings, LedgerError, LogEntry, Selector, Tail};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -108,6 +108,19 @@ pub(super) struct Page {
     pub(super) first: Option<u64>,
     /// See `first`.
     pub(super) last: Option<u64>,
+    /// Who owns which credits after the last entry.
+    pub(super) balances: Vec<Owned>,
+}
+
+/// What somebody owns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Owned {
+    /// Who.
+    pub(super) owner: String,
+    /// `energy`, or `metered` where it waits for its mint.
+    pub(super) asset: String,
+    /// How much, in milliwatt-hours: a decimal text, since it may exceed what a number holds.
+    pub(super) milliwatt_hours: String,
 }
 
 /// Why an entry is not shown.
@@ -174,6 +187,7 @@ struct Index {
     effects: BTreeMap<AtomId, Vec<u64>>,
     intervals: BTreeMap<IntervalOfRun, Vec<u64>>,
     run: u32,
+    holdings: Holdings,
 }
 
 impl Explorer {
@@ -195,7 +209,11 @@ impl Explorer {
             index,
             protection: _,
         } = self;
-        tail.look(|place, entry| index.take(place, &entry, calendar.as_ref()))
+        let universe = tail.epochs().id();
+        tail.look(|place, entry| {
+            index.holdings.take(&universe, &entry.atom);
+            index.take(place, &entry, calendar.as_ref());
+        })
     }
 
     fn hides(&self, held: &Held) -> bool {
@@ -249,7 +267,20 @@ impl Explorer {
             entries,
             first: (!index.held.is_empty()).then_some(index.first),
             last: index.last(),
+            balances: self.balances(),
         }
+    }
+
+    fn balances(&self) -> Vec<Owned> {
+        let epochs = self.tail.epochs();
+        let balances = self.index.holdings.balances(|owner| epochs.name_of(owner));
+        let balances = balances.into_iter();
+        let owned = balances.map(|of| Owned {
+            owner: of.owner,
+            asset: of.asset,
+            milliwatt_hours: of.amount.to_string(),
+        });
+        owned.collect()
     }
 
     /// An entry with what it hangs together with.
@@ -356,10 +387,12 @@ impl Index {
                 .map(|interval| (self.run, interval)),
             Payload::Dispatch(p) => p.cause.as_ref().and_then(cause).and_then(|c| c.interval),
             Payload::DispatchAck(p) => cause(&p.dispatch).and_then(|c| c.interval),
+            Payload::Mint(p) => cause(&p.reading).and_then(|c| c.interval),
             _ => None,
         };
         let who = match payload {
             Payload::DispatchAck(p) => cause(&p.dispatch).and_then(|c| c.who.clone()),
+            Payload::Mint(p) => cause(&p.reading).and_then(|c| c.who.clone()),
             payload => words::who(payload).map(Into::into),
         };
         // Where a copy of a log leaves entries out, those that are held still follow each other.
@@ -386,7 +419,7 @@ impl Index {
             who,
             interval,
             utc_ms: body.hlc.utc_milliseconds(),
-            text: words::line(payload).into(),
+            text: words::line(body).into(),
             causes: causes.into(),
             place,
         });

@@ -1,5 +1,8 @@
 use super::*;
-use crate::payload::{Mode, Trip};
+use crate::credit::attested;
+use crate::particle::Up;
+use crate::payload::{MeterReading, Mode, ReadingQuality, Trip};
+use crate::record::Amount;
 use crate::record::Opaque;
 use proptest::prelude::*;
 
@@ -83,6 +86,70 @@ fn a_second_signature_does_not_rename_an_atom() {
     );
     sigs[0].signature = sigs[1].signature;
     check(sigs, "does not verify");
+}
+
+#[test]
+fn a_reading_puts_up_what_it_has_metered_and_nothing_else_puts_that_up() {
+    let (whose, issuer) = (Address([5; 32]), Address([6; 32]));
+    let reading = |energy, quality| MeterReading {
+        participant: "anna".to_owned(),
+        interval_start_utc_ns: 0,
+        interval_ns: 1,
+        energy_milliwatt_hours: energy,
+        quality,
+    };
+    let (valid, five) = (
+        ReadingQuality::Valid,
+        reading(Some(5), ReadingQuality::Valid),
+    );
+    let up = attested(&five, &whose, issuer, 1).unwrap();
+    for (energy, quality) in [
+        (Some(0), valid),
+        (Some(-5), valid),
+        (Some(5), ReadingQuality::Estimated),
+        (None, ReadingQuality::Missing),
+    ] {
+        assert_eq!(attested(&reading(energy, quality), &whose, issuer, 1), None);
+    }
+    let check = |payload: Payload, particles: Vec<Particle>, is_signed: bool| {
+        let mut body = body(payload);
+        body.particles = particles;
+        assert_eq!(Atom::sign(body, &key()).is_ok(), is_signed);
+    };
+    let read = |reading: &MeterReading| Payload::MeterReading(reading.clone());
+    let put_up = |up: &Up| vec![Particle::Up(up.clone())];
+    check(read(&five), vec![], true);
+    check(read(&five), put_up(&up), true);
+    let more = Up {
+        amount: Amount(6),
+        ..up.clone()
+    };
+    check(read(&five), put_up(&more), false);
+    check(read(&five), [put_up(&up), put_up(&more)].concat(), false);
+    check(
+        read(&reading(Some(5), ReadingQuality::Estimated)),
+        put_up(&up),
+        false,
+    );
+    check(
+        read(&five),
+        put_up(&Up {
+            asset: "metered/x".to_owned(),
+            ..up.clone()
+        }),
+        false,
+    );
+    check(
+        read(&five),
+        put_up(&Up {
+            asset: "energy".to_owned(),
+            ..up.clone()
+        }),
+        false,
+    );
+    let down = vec![Particle::Down(up.id(&UNIVERSE).unwrap())];
+    check(read(&five), down, false);
+    check(mode("x"), put_up(&up), false);
 }
 
 #[test]

@@ -300,10 +300,10 @@ fn terms_are_consistent(t: &Terms) -> Result<(), SchemaError> {
 }
 
 record! {
-    /// Creates an asset; the amounts are in the particles.
+    /// Creates energy credits; the amounts are in the particles.
     Mint {
-        /// What attests it, for example a meter reading.
-        attested_by: String,
+        /// The meter reading that put up what is minted.
+        reading: AtomId,
     }
 }
 

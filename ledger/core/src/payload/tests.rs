@@ -121,9 +121,7 @@ fn samples() -> Vec<Payload> {
             size: 4,
             root: [2; 32],
         }),
-        Payload::Mint(Mint {
-            attested_by: text("meter"),
-        }),
+        Payload::Mint(Mint { reading: ID }),
         Payload::Burn(Burn {
             reason: text("used"),
         }),

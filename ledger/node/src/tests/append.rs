@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{AppendError, LedgerWriter, Refusal, WaitError};
-use ledger_core::particle::Up;
-use ledger_core::payload::Mint;
-use ledger_core::{Address, Amount, Particle};
+use ledger_core::credit::attested;
+use ledger_core::{Address, Particle};
 
 /// Longer than any of these operations takes, so that a test which fails ends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,32 +123,25 @@ fn a_refused_draft_leaves_no_trace_of_its_batch() {
 }
 
 #[test]
-fn a_refused_mint_can_be_made_again_because_its_particles_were_not_put_up() {
+fn a_refused_reading_can_be_made_again_because_its_particles_were_not_put_up() {
     let storage = MemoryStorage::default();
     let mut log = create(&storage, Durability::Buffered);
-    let owner = Address([1; 32]);
-    let up = Up {
-        asset: "energy".to_owned(),
-        amount: Amount(5),
-        owner,
-        nonce: 1,
+    let mut metered = reading();
+    let Payload::MeterReading(reading) = &mut metered.payload else {
+        panic!("{metered:?}")
     };
-    let mut mint = AtomDraft::new(
-        "market",
-        Payload::Mint(Mint {
-            attested_by: "meter".to_owned(),
-        }),
-    );
-    mint.particles = vec![Particle::Up(up)];
-    log.append_batch(NOW, vec![mint.clone(), dispatch("", 1)])
+    reading.energy_milliwatt_hours = Some(3);
+    let up = attested(reading, &Address([2; 32]), Address([1; 32]), 1).unwrap();
+    metered.particles = vec![Particle::Up(up)];
+    log.append_batch(NOW, vec![metered.clone(), dispatch("", 1)])
         .unwrap_err();
-    log.append_batch(NOW, vec![mint.clone()]).unwrap();
-    let twice = log.append_batch(NOW, vec![mint.clone()]).unwrap_err();
+    log.append_batch(NOW, vec![metered.clone()]).unwrap();
+    let twice = log.append_batch(NOW, vec![metered.clone()]).unwrap_err();
     assert!(twice.to_string().contains("was put up before"), "{twice}");
     drop(log);
     let twice = open(&storage)
         .unwrap()
-        .append_batch(NOW, vec![mint])
+        .append_batch(NOW, vec![metered])
         .unwrap_err();
     assert!(twice.to_string().contains("was put up before"), "{twice}");
 }

@@ -4,12 +4,13 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use ledger_core::atom::Body;
+use ledger_core::credit::{CREDIT, attested};
 use ledger_core::entry::EntryParts;
 use ledger_core::merkle::{consistency_proof, inclusion_proof, leaf_hash, root};
 use ledger_core::particle::{Particle, Up};
 use ledger_core::payload::{
-    Clearing, Dispatch, DispatchAck, DispatchKind, DispatchStage, Fill, Order, Setpoint, Side,
-    Step, Transfer,
+    Clearing, Dispatch, DispatchAck, DispatchKind, DispatchStage, Fill, MeterReading, Mint, Order,
+    ReadingQuality, Setpoint, Side, Step, Transfer,
 };
 use ledger_core::universe::{NodeMember, Suite};
 use ledger_core::vertex::Commitment;
@@ -27,8 +28,8 @@ pub fn key(n: u8) -> SecretKey {
     SecretKey::from_seed(&[n; 32])
 }
 
-/// `nodes` nodes (keys 1 and up), a buyer (21), a controller (22), a market (23), and
-/// two admins (31, 32) of whom both must sign.
+/// `nodes` nodes (keys 1 and up), a buyer (21), a controller (22), a market (23), a
+/// meter (24), and two admins (31, 32) of whom both must sign.
 pub fn universe(nodes: u8) -> Universe {
     let party = |name: &str, role, n| Party {
         name: name.to_owned(),
@@ -53,6 +54,7 @@ pub fn universe(nodes: u8) -> Universe {
             party("buyer", Role::Participant, 21),
             party("controller", Role::Dispatcher, 22),
             party("market", Role::MarketOperator, 23),
+            party("meter", Role::Meter, 24),
         ],
         federation: (nodes > 1).then(|| Federation {
             admin_threshold: 2,
@@ -68,6 +70,8 @@ pub struct Saying {
     pub payload: Payload,
     pub deps: Vec<AtomId>,
     pub epoch: u64,
+    /// What moves; a transfer without it moves a credit out of nowhere.
+    pub particles: Option<Vec<Particle>>,
 }
 
 pub fn say(author: u8, payload: Payload) -> Saying {
@@ -76,6 +80,7 @@ pub fn say(author: u8, payload: Payload) -> Saying {
         payload,
         deps: vec![],
         epoch: 0,
+        particles: None,
     }
 }
 
@@ -83,8 +88,9 @@ impl Saying {
     pub fn atom(self, id: UniverseId) -> Atom {
         let key = key(self.author);
         let author = Address::of_key(&id, &key.public());
-        let particles = match self.payload.kind() {
-            Kind::Transfer => vec![
+        let particles = match (self.particles, self.payload.kind()) {
+            (Some(particles), _) => particles,
+            (None, Kind::Transfer) => vec![
                 Particle::Up(Up {
                     asset: "energy".to_owned(),
                     amount: Amount(5),
@@ -101,7 +107,7 @@ impl Saying {
             author,
             author_seq: 1,
             prev: None,
-            destinations: self.payload.destinations(&id, &author, &[], 16),
+            destinations: self.payload.destinations(&id, &author, &particles, 16),
             deps: self.deps,
             hlc: Hlc::default().tick(NOW),
             clock_quality: ClockQuality::VIRTUAL,
@@ -111,6 +117,59 @@ impl Saying {
         };
         Atom::sign(body, &key).unwrap()
     }
+}
+
+/// What a meter has measured for the buyer, in milliwatt-hours.
+pub const ENERGY_MILLIWATT_HOURS: i64 = 5;
+
+/// A reading, and what it attests for the market to mint in the buyer's name.
+pub fn metering(id: UniverseId) -> (Atom, Up) {
+    let reading = MeterReading {
+        participant: "buyer".to_owned(),
+        interval_start_utc_ns: NOW,
+        interval_ns: 1_000_000_000,
+        energy_milliwatt_hours: Some(ENERGY_MILLIWATT_HOURS),
+        quality: ReadingQuality::Valid,
+    };
+    let [buyer, market] = [21, 23].map(|n| Address::of_key(&id, &key(n).public()));
+    let metered = attested(&reading, &buyer, market, 1).unwrap();
+    let mut saying = say(24, Payload::MeterReading(reading));
+    saying.particles = Some(vec![Particle::Up(metered.clone())]);
+    (saying.atom(id), metered)
+}
+
+/// A credit of the buyer.
+pub fn credit(id: UniverseId, amount: i64, nonce: u64) -> Up {
+    Up {
+        asset: CREDIT.to_owned(),
+        amount: Amount(amount.into()),
+        owner: Address::of_key(&id, &key(21).public()),
+        nonce,
+    }
+}
+
+fn moving(id: UniverseId, downs: &[&Up], up: &Up) -> Option<Vec<Particle>> {
+    let downs = downs
+        .iter()
+        .map(|down| Particle::Down(down.id(&id).unwrap()));
+    Some(downs.chain([Particle::Up(up.clone())]).collect())
+}
+
+/// The market mints a credit for a reading.
+pub fn minting(id: UniverseId, reading: &Atom, downs: &[&Up], up: &Up) -> Atom {
+    let reading = reading.id();
+    let mut saying = say(23, Payload::Mint(Mint { reading }));
+    saying.particles = moving(id, downs, up);
+    saying.atom(id)
+}
+
+/// The buyer gives a credit on, or back to itself.
+pub fn paying(id: UniverseId, after: &[&Atom], down: &Up, up: &Up) -> Atom {
+    let mut saying = say(21, transfer());
+    saying.deps = after.iter().map(|atom| atom.id()).collect();
+    saying.deps.sort_unstable();
+    saying.particles = moving(id, &[down], up);
+    saying.atom(id)
 }
 
 pub fn transfer() -> Payload {
@@ -255,10 +314,13 @@ pub fn log(id: UniverseId, node: u8, atoms: &[Atom], change: impl Fn(&mut Vertex
     let parts: Vec<EntryParts> = (1..)
         .zip(atoms)
         .map(|(l, atom)| {
-            let locks = match atom.body().kind() {
-                Kind::Transfer => vec![ParticleId([7; 32])],
-                _ => vec![],
-            };
+            let particles = atom.body().particles.iter();
+            let downs = particles.filter_map(|particle| match particle {
+                Particle::Down(id) => Some(*id),
+                Particle::Up(_) => None,
+            });
+            let mut locks: Vec<ParticleId> = downs.collect();
+            locks.sort_unstable();
             let mut vertex = Vertex {
                 node: address,
                 incarnation: 0,

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
+use ledger_core::credit::attested;
 use ledger_core::particle::Up;
-use ledger_core::payload::{Mint, Transfer};
+use ledger_core::payload::{MeterReading, Mint, ReadingQuality, Transfer};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
     Address, Amount, Atom, AtomId, Body, ClockQuality, Directory, Entry, Epochs, Hlc, Level,
@@ -168,6 +169,7 @@ fn parties() -> Vec<Party> {
         ("alice", Role::Participant, 111),
         ("bob", Role::Participant, 112),
         ("market", Role::MarketOperator, 113),
+        ("meter", Role::Meter, 114),
     ]
     .map(|(name, role, n)| Party {
         name: name.to_owned(),
@@ -190,7 +192,7 @@ impl Lab {
         let nodes = universe.nodes.len();
         let directory = Directory::new(&universe, universe.id().unwrap());
         let id = directory.id;
-        let [alice, bob, market] = [111, 112, 113].map(key);
+        let [alice, bob, market, meter] = [111, 112, 113, 114].map(key);
         let address = |key: &SecretKey| Address::of_key(&id, &key.public());
         let up = |owner: &SecretKey, nonce| Up {
             asset: "energy".to_owned(),
@@ -198,16 +200,10 @@ impl Lab {
             owner: address(owner),
             nonce,
         };
-        let said = |author: &SecretKey, after: Option<(u64, AtomId)>, particles: Vec<Particle>| {
-            let is_mint = address(author) == address(&market);
-            let payload = match is_mint {
-                true => Payload::Mint(Mint {
-                    attested_by: "meter".to_owned(),
-                }),
-                false => Payload::Transfer(Transfer {
-                    memo: String::new(),
-                }),
-            };
+        let says = |author: &SecretKey,
+                    after: Option<(u64, AtomId)>,
+                    payload: Payload,
+                    particles: Vec<Particle>| {
             let body = Body {
                 universe: id,
                 config_epoch: 0,
@@ -224,12 +220,44 @@ impl Lab {
             };
             Atom::sign(body, author).unwrap()
         };
+        let said = |author: &SecretKey, after: Option<(u64, AtomId)>, particles: Vec<Particle>| {
+            let memo = String::new();
+            says(
+                author,
+                after,
+                Payload::Transfer(Transfer { memo }),
+                particles,
+            )
+        };
         let spend = |of: &SecretKey, nonce, after, to: &SecretKey, new| {
             let down = Particle::Down(up(of, nonce).id(&id).unwrap());
             said(of, after, vec![down, Particle::Up(up(to, new))])
         };
-        let credits = vec![Particle::Up(up(&alice, 1)), Particle::Up(up(&bob, 2))];
-        let mint = said(&market, None, credits);
+        // What both have was metered, one reading after the other, and then minted.
+        let mut before: Vec<Atom> = Vec::new();
+        let mut credits = Vec::new();
+        for (owner, nonce) in [(&alice, 1), (&bob, 2)] {
+            let reading = MeterReading {
+                participant: String::from("somebody"),
+                interval_start_utc_ns: NOW,
+                interval_ns: 1,
+                energy_milliwatt_hours: Some(10),
+                quality: ReadingQuality::Valid,
+            };
+            let metered = attested(&reading, &address(owner), address(&market), nonce).unwrap();
+            credits.push(Particle::Down(metered.id(&id).unwrap()));
+            credits.push(Particle::Up(up(owner, nonce)));
+            let after = before.last().map(|atom| (nonce - 1, atom.id()));
+            let payload = Payload::MeterReading(reading);
+            before.push(says(&meter, after, payload, vec![Particle::Up(metered)]));
+        }
+        let reading = before[0].id();
+        before.push(says(
+            &market,
+            None,
+            Payload::Mint(Mint { reading }),
+            credits,
+        ));
         let spent = spend(&alice, 1, None, &bob, 3);
         let again = spend(&alice, 1, Some((1, spent.id())), &market, 4);
         let atoms = vec![
@@ -259,12 +287,14 @@ impl Lab {
             known: Mutex::default(),
         };
         let mut minted = lab.minted.clone();
-        for node in 0..lab.nodes {
-            let standings = &mut minted.standings;
-            standings.witnessed(&lab.directory, &mint, (node, 0), None);
+        for atom in &before {
+            for node in 0..lab.nodes {
+                let standings = &mut minted.standings;
+                standings.witnessed(&lab.directory, atom, (node, 0), None);
+            }
+            // It stands in every log; whose is no matter.
+            lab.enter(0, &mut minted, atom);
         }
-        // It stands in every log; whose is no matter.
-        lab.enter(0, &mut minted, &mint);
         lab.minted = minted;
         lab.lying_about(&[SPENT, SPENT_ELSEWHERE])
     }

@@ -1,6 +1,8 @@
 //! What an entry of the ledger says, in a line for people.
 
+use ledger_core::credit::CREDIT;
 use ledger_core::payload::{DispatchStage, Order, Payload, Setpoint, Side};
+use ledger_core::{Body, Particle};
 
 /// Milliwatts in a watt, and the same for all that is counted in thousandths.
 const THOUSANDTHS: f64 = 1e3;
@@ -21,7 +23,8 @@ pub(super) fn who(payload: &Payload) -> Option<&str> {
 }
 
 /// What it says.
-pub(super) fn line(payload: &Payload) -> String {
+pub(super) fn line(body: &Body) -> String {
+    let payload = &body.payload;
     match payload {
         Payload::Dispatch(p) => format!("{} → {}: {}", p.device, setpoint(&p.setpoint), p.why),
         Payload::DispatchAck(p) => {
@@ -72,14 +75,23 @@ pub(super) fn line(payload: &Payload) -> String {
         Payload::Terms(p) => format!("penalty {}", cents_per_kwh(p.penalty_millicents_per_kwh)),
         Payload::Config(p) => format!("{}: {}", p.subject, p.note),
         Payload::AuthorityGrant(p) => p.device.clone(),
+        Payload::Mint(_) => format!("{} of credits for it", watt_hours(credits(body))),
+        Payload::Transfer(p) => format!("{}: {} of credits", p.memo, watt_hours(credits(body))),
         Payload::Checkpoint(_)
-        | Payload::Mint(_)
         | Payload::Burn(_)
-        | Payload::Transfer(_)
         | Payload::FraudProof(_)
         | Payload::Resolve(_)
         | Payload::Epoch(_) => payload.kind().name().to_owned(),
     }
+}
+
+/// The credits that it puts up, in milliwatt-hours; what comes back to their owner counts too.
+fn credits(body: &Body) -> i64 {
+    let ups = body.particles.iter().filter_map(|particle| match particle {
+        Particle::Up(up) if up.asset == CREDIT => Some(up.amount.0),
+        _ => None,
+    });
+    i64::try_from(ups.sum::<i128>()).unwrap_or(i64::MAX)
 }
 
 fn order(order: &Order) -> String {
