@@ -212,6 +212,39 @@ fn silences(event: &Event) -> Option<(u64, String)> {
 }
 
 #[test]
+fn what_a_meter_attests_is_minted_and_what_was_sold_is_handed_over() {
+    let mut bench = Bench::new(("", ""), "");
+    bench.run_until(80_000);
+    let (holdings, balances) = ledger_node::balances(bench.folder.path()).expect("a ledger");
+    assert!(holdings.minted > 0 && holdings.burned == 0, "{holdings:?}");
+    assert_eq!(holdings.metered, holdings.minted);
+    let all: i128 = balances.iter().map(|of| of.amount).sum();
+    assert_eq!(all, holdings.minted, "{balances:?}");
+    assert!(
+        balances.iter().all(|of| of.asset == "energy"),
+        "{balances:?}"
+    );
+    // The load has measured no energy into the bus: what it owns it has bought.
+    let load = crate::evidence::party_of("load1");
+    let load = balances.iter().find(|of| of.owner == load);
+    assert!(load.is_some_and(|of| of.amount > 0), "{balances:?}");
+    let refused = bench.told(|event| match event {
+        Event::Noticed { text, .. } if text.contains("credits") => Some(text.clone()),
+        _ => None,
+    });
+    assert_eq!(refused, Vec::<String>::new());
+    let records = bench.close();
+    let attested = records.iter().filter_map(|record| match record {
+        Payload::MeterReading(reading) if reading.quality == ReadingQuality::Valid => {
+            reading.energy_milliwatt_hours.filter(|energy| *energy > 0)
+        }
+        _ => None,
+    });
+    let attested: i128 = attested.map(i128::from).sum();
+    assert_eq!(attested, holdings.metered);
+}
+
+#[test]
 fn orders_from_outside_are_taken_until_the_gate_and_stand_on_the_ledger() {
     let mut bench = Bench::new(OUTSIDE, "");
     bench.run_until(1_000);
