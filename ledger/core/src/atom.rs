@@ -10,9 +10,10 @@ use thiserror::Error;
 use crate::address::Address;
 use crate::cbor::Value;
 use crate::credit;
-use crate::hash::{AtomId, Tag, UniverseId, preimage, tagged};
+use crate::hash::{AtomId, Digest32, Tag, UniverseId, preimage, tagged};
 use crate::hlc::{ClockQuality, Hlc};
 use crate::keys::{KeyError, PublicKey, SecretKey, Signature};
+use crate::known::KnownKeys;
 use crate::particle::{PARTICLES_MAX, Particle};
 use crate::payload::{Kind, Payload};
 use crate::record::{Field, SchemaError, Shown, next_field, open_record};
@@ -244,6 +245,7 @@ pub(crate) fn verify_signatures(
     id: &AtomId,
     author: &Address,
     sigs: &[Signed],
+    verify: impl Fn(&PublicKey, &Digest32, &Signature) -> Result<(), KeyError>,
 ) -> Result<(), AtomError> {
     check_list(sigs)?;
     let mut keys = sigs.iter().map(|signed| &signed.key);
@@ -251,7 +253,7 @@ pub(crate) fn verify_signatures(
         return Err(AtomError::AuthorMissing { author: *author });
     }
     for Signed { key, signature } in sigs {
-        let verified = key.verify(&id.0, signature);
+        let verified = verify(key, &id.0, signature);
         verified.map_err(|source| AtomError::Signature { key: *key, source })?;
     }
     Ok(())
@@ -333,7 +335,23 @@ impl Atom {
     /// # Errors
     /// The first signature that does not verify.
     pub fn verify(&self) -> Result<(), AtomError> {
-        verify_signatures(&self.body.universe, &self.id, &self.body.author, &self.sigs)
+        self.verified_by(PublicKey::verify)
+    }
+
+    /// As [`Atom::verify`], where some keys are known to sign often.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_by(&self, known: &KnownKeys) -> Result<(), AtomError> {
+        self.verified_by(|key, digest, signature| known.verify(key, digest, signature))
+    }
+
+    fn verified_by(
+        &self,
+        verify: impl Fn(&PublicKey, &Digest32, &Signature) -> Result<(), KeyError>,
+    ) -> Result<(), AtomError> {
+        let (universe, author) = (&self.body.universe, &self.body.author);
+        verify_signatures(universe, &self.id, author, &self.sigs, verify)
     }
 
     /// Adds a signature by another key, or replaces the one by the same key.

@@ -7,6 +7,7 @@
 use crate::atom::{Atom, AtomError};
 use crate::hash::{UniverseId, VertexId};
 use crate::keys::{KeyError, PublicKey, Signature};
+use crate::known::KnownKeys;
 use crate::record::{Field, Opaque, SchemaError};
 use crate::vertex::Vertex;
 
@@ -84,6 +85,16 @@ impl Entry {
     pub fn verify_vertex(&self, key: &PublicKey) -> Result<(), KeyError> {
         self.signature.map_or(Ok(()), |signature| {
             key.verify(&self.vertex_id.0, &signature)
+        })
+    }
+
+    /// As [`Entry::verify_vertex`], where some keys are known to sign often.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_vertex_by(&self, known: &KnownKeys, key: &PublicKey) -> Result<(), KeyError> {
+        self.signature.map_or(Ok(()), |signature| {
+            known.verify(key, &self.vertex_id.0, &signature)
         })
     }
 }

@@ -8,6 +8,7 @@ use crate::address::Address;
 use crate::hash::{Digest32, HeadId, Tag, UniverseId, VertexId, tagged};
 use crate::hlc::Hlc;
 use crate::keys::{KeyError, PublicKey, SecretKey, Signature};
+use crate::known::KnownKeys;
 use crate::record::{Field, SchemaError};
 
 record! {
@@ -76,6 +77,20 @@ impl SignedHead {
     pub fn verify(&self, universe: &UniverseId, key: &PublicKey) -> Result<(), KeyError> {
         let id = self.head.id(universe).map_err(|_| KeyError::Verify)?;
         key.verify(&id.0, &self.signature)
+    }
+
+    /// As [`SignedHead::verify`], where some keys are known to sign often.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn verify_by(
+        &self,
+        known: &KnownKeys,
+        universe: &UniverseId,
+        key: &PublicKey,
+    ) -> Result<(), KeyError> {
+        let id = self.head.id(universe).map_err(|_| KeyError::Verify)?;
+        known.verify(key, &id.0, &self.signature)
     }
 }
 

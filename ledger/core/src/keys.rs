@@ -12,6 +12,7 @@ use sha3::{Digest, Sha3_256};
 use thiserror::Error;
 
 use crate::hash::{Digest32, fixed_bytes};
+use crate::multiples;
 
 pub use memory::remembering;
 
@@ -37,7 +38,11 @@ pub enum KeyError {
 
 /// A secret key. It is wiped when dropped and never printed.
 #[derive(Clone)]
-pub struct SecretKey(k256::ecdsa::SigningKey);
+pub struct SecretKey {
+    key: k256::ecdsa::SigningKey,
+    /// Whether who knows a seed has it, too: then the time that signing takes gives nothing away.
+    is_open: bool,
+}
 
 impl std::fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,13 +57,17 @@ impl SecretKey {
     /// # Errors
     /// Zero, or not below the order of the group (chance 2^-128).
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<SecretKey, KeyError> {
-        let key = k256::ecdsa::SigningKey::from_slice(bytes);
-        key.map(SecretKey).map_err(|_| KeyError::SecretKey)
+        let key = k256::ecdsa::SigningKey::from_slice(bytes).map_err(|_| KeyError::SecretKey)?;
+        Ok(SecretKey {
+            key,
+            is_open: false,
+        })
     }
 
     /// A key from a seed, for virtual time: the same seed gives the same key.
     ///
-    /// Never use it on a bench: who knows the seed can sign.
+    /// Never use it on a bench: who knows the seed can sign. It signs sooner than other
+    /// keys, in a time that depends on the key.
     pub fn from_seed(seed: &[u8; 32]) -> SecretKey {
         let mut candidate: Digest32 = *seed;
         // A digest is a valid scalar except with chance 2^-128, so this ends.
@@ -68,19 +77,22 @@ impl SecretKey {
                 .chain_update(candidate);
             candidate = hashed.finalize().into();
             if let Ok(key) = SecretKey::from_bytes(&candidate) {
-                return key;
+                return SecretKey {
+                    is_open: true,
+                    ..key
+                };
             }
         }
     }
 
     /// The scalar, for the key file of a node.
     pub fn to_bytes(&self) -> [u8; 32] {
-        self.0.to_bytes().into()
+        self.key.to_bytes().into()
     }
 
     /// The public key.
     pub fn public(&self) -> PublicKey {
-        let point = self.0.verifying_key().to_sec1_point(true);
+        let point = self.key.verifying_key().to_sec1_point(true);
         let mut bytes = [0; 33];
         bytes.copy_from_slice(point.as_bytes());
         PublicKey(bytes)
@@ -91,8 +103,17 @@ impl SecretKey {
     /// # Errors
     /// [`KeyError::Sign`]; no digest is known to cause it.
     pub fn sign(&self, digest: &Digest32) -> Result<Signature, KeyError> {
-        let signature: k256::ecdsa::Signature =
-            self.0.sign_prehash(digest).map_err(|_| KeyError::Sign)?;
+        let openly = self.is_open.then(|| {
+            let scalar = self.key.as_nonzero_scalar();
+            multiples::sign_openly(scalar, digest)
+        });
+        let signature = match openly.flatten() {
+            Some(signature) => signature,
+            None => {
+                let signed: Result<k256::ecdsa::Signature, _> = self.key.sign_prehash(digest);
+                signed.map_err(|_| KeyError::Sign)?
+            }
+        };
         let signature = Signature(signature.to_bytes().into());
         memory::note(|| (self.public(), *digest, signature), Ok(()));
         Ok(signature)
@@ -122,7 +143,7 @@ impl PublicKey {
         self.parsed().map(|_| ())
     }
 
-    fn parsed(&self) -> Result<k256::ecdsa::VerifyingKey, KeyError> {
+    pub(crate) fn parsed(&self) -> Result<k256::ecdsa::VerifyingKey, KeyError> {
         k256::ecdsa::VerifyingKey::from_sec1_bytes(&self.0).map_err(|_| KeyError::PublicKey)
     }
 
@@ -132,11 +153,8 @@ impl PublicKey {
     /// A malformed key or signature, or one that does not verify.
     pub fn verify(&self, digest: &Digest32, signature: &Signature) -> Result<(), KeyError> {
         memory::recall((*self, *digest, *signature), || {
-            let parsed = k256::ecdsa::Signature::from_slice(&signature.0);
-            let parsed = parsed.map_err(|_| KeyError::Signature)?;
-            self.parsed()?
-                .verify_prehash(digest, &parsed)
-                .map_err(|_| KeyError::Verify)
+            let signature = signature.parsed()?;
+            verify(&self.parsed()?, digest, &signature)
         })
     }
 
@@ -146,20 +164,34 @@ impl PublicKey {
     }
 }
 
+/// Verifies by a key that was parsed.
+pub(crate) fn verify(
+    key: &k256::ecdsa::VerifyingKey,
+    digest: &Digest32,
+    signature: &k256::ecdsa::Signature,
+) -> Result<(), KeyError> {
+    key.verify_prehash(digest, signature)
+        .map_err(|_| KeyError::Verify)
+}
+
 impl Signature {
+    pub(crate) fn parsed(&self) -> Result<k256::ecdsa::Signature, KeyError> {
+        k256::ecdsa::Signature::from_slice(&self.0).map_err(|_| KeyError::Signature)
+    }
+
     /// The signature as ASN.1 DER, for other tools.
     ///
     /// # Errors
     /// [`KeyError::Signature`] when the bytes are not two scalars.
     pub fn to_der(&self) -> Result<Vec<u8>, KeyError> {
-        let parsed =
-            k256::ecdsa::Signature::from_slice(&self.0).map_err(|_| KeyError::Signature)?;
-        Ok(parsed.to_der().as_bytes().to_vec())
+        Ok(self.parsed()?.to_der().as_bytes().to_vec())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -168,6 +200,22 @@ mod tests {
         let again = SecretKey::from_bytes(&key.to_bytes()).unwrap();
         assert_eq!(key.sign(&[1; 32]).unwrap(), again.sign(&[1; 32]).unwrap());
         assert_ne!(key.public(), SecretKey::from_seed(&[8; 32]).public());
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_from_a_seed_signs_as_any_other_key_does(
+            seed in any::<[u8; 32]>(),
+            digest in any::<[u8; 32]>(),
+        ) {
+            let open = SecretKey::from_seed(&seed);
+            let closed = SecretKey::from_bytes(&open.to_bytes()).unwrap();
+            prop_assert!(open.is_open && !closed.is_open);
+            for digest in [digest, [0; 32], [0xff; 32]] {
+                prop_assert!(multiples::sign_openly(open.key.as_nonzero_scalar(), &digest).is_some());
+                prop_assert_eq!(open.sign(&digest).unwrap(), closed.sign(&digest).unwrap());
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::directory::Directory;
 use crate::entry::EntryParts;
 use crate::hash::{Digest32, VertexId};
 use crate::head::SignedHead;
-use crate::keys::{KeyError, Signature};
+use crate::keys::{KeyError, PublicKey, Signature};
 use crate::merkle::{leaf_hash, verify_inclusion};
 use crate::record::{Field, Opaque, SchemaError};
 use crate::universe::Universe;
@@ -97,7 +97,13 @@ impl Vote {
         }
         // The same signatures were verified with the atom.
         if self.sigs != atom.sigs() {
-            verify_signatures(&id, &atom.id(), &atom.body().author, &self.sigs)?;
+            verify_signatures(
+                &id,
+                &atom.id(),
+                &atom.body().author,
+                &self.sigs,
+                PublicKey::verify,
+            )?;
         }
         let parts = EntryParts {
             vertex: self.vertex.clone(),

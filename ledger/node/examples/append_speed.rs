@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ledger_core::payload::{Dispatch, DispatchKind, Setpoint};
 use ledger_core::universe::{NodeMember, SHARD_BITS_DEFAULT, Suite};
-use ledger_core::{Party, Payload, Role, SecretKey, Universe};
+use ledger_core::{KnownKeys, Party, Payload, Role, SecretKey, Universe};
 use ledger_node::{AtomDraft, Durability, Keyring, NodeLog};
 
 /// Repetitions of each measurement.
@@ -84,8 +84,18 @@ fn measure(folder: &Path) -> Result<(), Box<dyn Error>> {
     let digest = [7; 32];
     let signature = controller.sign(&digest)?;
     let public = controller.public();
-    print("sign", times(|| Ok(controller.sign(&digest).map(|_| ())?))?);
+    let closed = SecretKey::from_bytes(&controller.to_bytes())?;
+    let known = KnownKeys::of([public]);
+    print("sign", times(|| Ok(closed.sign(&digest).map(|_| ())?))?);
+    print(
+        "sign, key from a seed",
+        times(|| Ok(controller.sign(&digest).map(|_| ())?))?,
+    );
     print("verify", times(|| Ok(public.verify(&digest, &signature)?))?);
+    print(
+        "verify, known key",
+        times(|| Ok(known.verify(&public, &digest, &signature)?))?,
+    );
     for durability in [Durability::Buffered, Durability::Fsync] {
         for count in [1, 10] {
             let run = folder.join(format!("{durability:?}-{count}"));

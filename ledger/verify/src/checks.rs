@@ -14,13 +14,13 @@ use ledger_core::payload::Kind;
 use ledger_core::segment::SegmentHeader;
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Atom, AtomId, Directory, EpochChange, Epochs, Field as _, HeadId, Hlc, Particle,
-    ParticleId, ParticleStates, Payload, PublicKey, Universe, UniverseId, VertexId,
+    Address, Atom, AtomId, Directory, EpochChange, Epochs, Field as _, HeadId, Hlc, KnownKeys,
+    Particle, ParticleId, ParticleStates, Payload, PublicKey, Universe, UniverseId, VertexId,
 };
 
 use crate::Expectation;
 use crate::hands;
-use crate::look::{Look, LookedEntry, LookedHead, Part, look, parts_of, some_batches};
+use crate::look::{Look, LookedEntry, LookedHead, Part, known_keys, look, parts_of, some_batches};
 use crate::reader::{self, Batch, Found, SEGMENT};
 use crate::report::{CHECKS, Check, CheckName, Report, Status};
 
@@ -88,6 +88,7 @@ struct Walk<'a> {
 struct Chain<'u> {
     universe: &'u Universe,
     directory: &'u Directory,
+    known: &'u KnownKeys,
     id: UniverseId,
     /// The node of this log, known from its first vertex or head.
     node: Option<(Address, PublicKey, u64)>,
@@ -138,6 +139,7 @@ impl<'a> Walk<'a> {
         let mut chain = Chain {
             universe: &universe,
             directory: &directory,
+            known: &known_keys(&universe),
             id,
             node: None,
             frontier,
@@ -317,12 +319,13 @@ impl<'a> Walk<'a> {
         );
         let mut at = header.end();
         let (universe, directory, cores) = (chain.universe, chain.directory, self.cores);
+        let known = chain.known;
         let mut looked_at: Option<(Vec<Batch<'_>>, Vec<Look>)> = None;
         loop {
             let batches = some_batches(&bytes[..*end], &mut at)?;
             let parts = batches.iter().flat_map(parts_of);
             let parts: Vec<Part<'_>> = parts.collect();
-            let work = |part: &Part<'_>| look(part, universe, directory);
+            let work = |part: &Part<'_>| look(part, universe, directory, known);
             let meanwhile = || match looked_at.take() {
                 Some((batches, looks)) => self.follow(name, &batches, looks, chain),
                 None => Some(()),

@@ -6,8 +6,8 @@
 
 use ledger_core::merkle::leaf_hash;
 use ledger_core::{
-    Address, AtomError, Digest32, Directory, Entry, Field as _, KeyError, PublicKey, SchemaError,
-    SignedHead, Universe,
+    Address, AtomError, Digest32, Directory, Entry, Field as _, KeyError, KnownKeys, PublicKey,
+    SchemaError, SignedHead, Universe,
 };
 
 use crate::reader::{self, Batch, Found};
@@ -68,9 +68,25 @@ pub(crate) struct LookedHead {
     pub by_node: Result<(), KeyError>,
 }
 
+/// Most keys that are known to sign often.
+/// Chosen: the nodes and authors of a large laboratory; they take 8 MB.
+const KNOWN_MAX: usize = 40;
+
+/// The keys of a universe, nodes first: they sign most.
+pub(crate) fn known_keys(universe: &Universe) -> KnownKeys {
+    let nodes = universe.nodes.iter().map(|node| node.key);
+    let parties = universe.parties.iter().map(|party| party.key);
+    KnownKeys::of(nodes.chain(parties).take(KNOWN_MAX))
+}
+
 /// Decodes a part and verifies its signatures: what takes long, and needs no
 /// other part.
-pub(crate) fn look(part: &Part<'_>, universe: &Universe, directory: &Directory) -> Look {
+pub(crate) fn look(
+    part: &Part<'_>,
+    universe: &Universe,
+    directory: &Directory,
+    known: &KnownKeys,
+) -> Look {
     let id = &directory.id;
     // A stranger is refused for that; no key is tried on it.
     let by = |node: &Address, verify: &dyn Fn(&PublicKey) -> Result<(), KeyError>| {
@@ -81,15 +97,17 @@ pub(crate) fn look(part: &Part<'_>, universe: &Universe, directory: &Directory) 
         Part::Entry(bytes) => {
             let looked = Entry::from_bytes(bytes, id).map(|entry| LookedEntry {
                 leaf: leaf_hash(id, bytes),
-                by_node: by(&entry.vertex.node, &|key| entry.verify_vertex(key)),
-                by_author: entry.atom.verify(),
+                by_node: by(&entry.vertex.node, &|key| {
+                    entry.verify_vertex_by(known, key)
+                }),
+                by_author: entry.atom.verify_by(known),
                 entry,
             });
             Look::Entry(Box::new(looked))
         }
         Part::Head(bytes) => {
             let looked = SignedHead::from_bytes(bytes).map(|signed| LookedHead {
-                by_node: by(&signed.head.node, &|key| signed.verify(id, key)),
+                by_node: by(&signed.head.node, &|key| signed.verify_by(known, id, key)),
                 signed,
             });
             Look::Head(Box::new(looked))
