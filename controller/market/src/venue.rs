@@ -620,11 +620,9 @@ impl Venue {
         agent: &AgentId,
         reading: Reading,
     ) -> Result<Settlement, CorrectionError> {
-        let settlement = self.archive.correct(
-            (interval, agent),
-            reading,
-            self.rules.regulation.as_ref(),
-        )?;
+        let settlement =
+            self.archive
+                .correct((interval, agent), reading, self.rules.regulation.as_ref())?;
         if let Some(obligations) = &mut self.obligations {
             obligations.book(&settlement.lines);
         }

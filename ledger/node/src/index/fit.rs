@@ -122,10 +122,7 @@ impl Index {
         })
     }
 
-    fn batches_of(
-        &self,
-        blocks: &Blocks<'_>,
-    ) -> Result<(Vec<Placed>, State), Refused> {
+    fn batches_of(&self, blocks: &Blocks<'_>) -> Result<(Vec<Placed>, State), Refused> {
         let mut batches = Vec::new();
         let mut clock = 0;
         let mut last = None;
