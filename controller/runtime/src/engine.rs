@@ -233,6 +233,12 @@ impl Engine {
         self.controller.bench().settings.period
     }
 
+    /// Whether there is a write path.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.parts.path.is_open()
+    }
+
     /// The counters of the run.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod alarm;
+pub mod awake;
 pub mod clock;
 pub mod desk;
 pub mod engine;

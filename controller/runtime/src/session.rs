@@ -13,6 +13,7 @@ use quantities::{Bounds, Frequency, Quantity};
 use tokio::sync::Notify;
 
 use crate::alarm::Alarms;
+use crate::awake::Awake;
 use crate::clock::{SimClock, SystemClock};
 use crate::desk::{BidQueue, Desk};
 use crate::engine::{Engine, Finished, Listener, OrderQueue, Parts, Pulse, job_of};
@@ -23,7 +24,7 @@ use crate::image::{Alarm, ImageStore};
 use crate::journal::Journal;
 use crate::lease::Lease;
 use crate::notify;
-use crate::rig::{OnLost, Rig};
+use crate::rig::{OnLost, Processors, Rig};
 use crate::rights::Rights;
 use crate::telemetry::{NamedDevice, Origin, Pace, RunAbout, Servers, Telemetry};
 use crate::thread::{ControlThread, Waker, stepped};
@@ -364,7 +365,20 @@ impl Session {
         let fed = manager.is_some();
         let feeding =
             manager.map(|manager| tokio::spawn(notify::feed(manager, counts(pulse, store))));
-        let thread = ControlThread::start(engine, clock, waker)
+        let awake = match rig.processors {
+            Processors::MayIdle => None,
+            Processors::StayAwake => {
+                Some(Awake::prepare().map_err(|e| no_thread("threads that stay awake", &e))?)
+            }
+        };
+        if let Some(awake) = &awake {
+            tracing::info!(
+                target: "start",
+                message = "Processors are kept awake while the bench is armed.",
+                how = awake.way.line()
+            );
+        }
+        let thread = ControlThread::start(engine, clock, waker, awake)
             .map_err(|e| no_thread("control thread", &e))?;
         let rights = thread.rights.clone();
         // Told at every start, whatever is filtered: it decides how good the timing can be.

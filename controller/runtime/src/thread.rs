@@ -17,6 +17,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
+use crate::awake::Awake;
 use crate::clock::SystemClock;
 use crate::engine::{Engine, RestInHand};
 use crate::rights::{self, Rights};
@@ -61,11 +62,16 @@ pub struct ControlThread {
 }
 
 impl ControlThread {
-    /// Starts the control thread.
+    /// Starts the control thread; while the bench is armed it keeps the processors awake, if it is given that.
     ///
     /// # Errors
     /// When the system gives no thread or no timer.
-    pub fn start(engine: Engine, clock: SystemClock, waker: Waker) -> std::io::Result<Self> {
+    pub fn start(
+        engine: Engine,
+        clock: SystemClock,
+        waker: Waker,
+        awake: Option<Awake>,
+    ) -> std::io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -75,7 +81,7 @@ impl ControlThread {
             .spawn(move || {
                 // The receiver waits below; it is only gone if the starter was killed.
                 let _heard = tell.send(rights::for_control());
-                run(engine, clock, &timer, &waker_seen, &stop_seen)
+                run(engine, clock, &timer, &waker_seen, &stop_seen, awake)
             })?;
         let rights = told
             .recv()
@@ -114,11 +120,15 @@ fn run(
     timer: &OwnedFd,
     waker: &Waker,
     stop: &AtomicBool,
+    mut awake: Option<Awake>,
 ) -> (Engine, bool) {
     let hand = engine.rest_in_hand();
     let period = engine.period();
     let mut due = clock.now() + period;
     while !stop.load(Ordering::Acquire) && !engine.must_end() {
+        if let Some(awake) = &mut awake {
+            awake.keep(engine.is_armed());
+        }
         if sleep_until(timer, waker, clock.monotonic(due)) {
             if !stepped(&mut engine, Rhythm::Supervisory, due, &hand) {
                 return (engine, true);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use document::{Actor, Diagnostic};
+use runtime::awake;
 use runtime::evidence::DEADLINE;
 use runtime::fitness::{self, Times};
 use runtime::rig::{BusKind, Rig};
@@ -108,6 +109,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
     let records = measure_disk(&arguments.dir)?;
     let sustained = fitness::sustains(&late, &records, DEADLINE);
     let mut findings = of_rights(&rights);
+    findings.push(of_processors(&awake::kernel()));
     findings.push(of_records(&records));
     findings.push(of_clock(&synchronised()));
     findings.extend(of_governor());
@@ -230,6 +232,31 @@ fn of_rights(rights: &Rights) -> Vec<Finding> {
             "without it a cycle may wait for memory: `ulimit -l unlimited` (LimitMEMLOCK=infinity), or CAP_IPC_LOCK",
         ),
     ]
+}
+
+/// Which way `processors = "awake"` would go here.
+fn of_processors(kernel: &Result<bool, String>) -> Finding {
+    let (state, found) = match kernel {
+        Ok(true) => (
+            State::Good,
+            "the kernel keeps them awake for `processors = \"awake\"`".to_owned(),
+        ),
+        Ok(false) => (
+            State::Good,
+            "no idle states to choose from: threads keep them awake for `processors = \"awake\"`"
+                .to_owned(),
+        ),
+        Err(why) => (
+            State::Unknown,
+            format!("threads would keep them awake for `processors = \"awake\"`: {why}"),
+        ),
+    };
+    Finding::new(
+        "idle processors",
+        state,
+        found,
+        "the kernel does it at less cost: let gridrig write there (a udev rule with a group, or CAP_DAC_OVERRIDE)",
+    )
 }
 
 fn of_records(records: &Times) -> Finding {
@@ -368,6 +395,20 @@ mod tests {
             let told = told.map(str::to_owned).map_err(str::to_owned);
             let found = of_clock(&told);
             assert_eq!(found.state, state, "{told:?}");
+            assert_eq!(found.help.is_empty(), state == State::Good);
+        }
+    }
+
+    #[test]
+    fn who_would_keep_processors_awake_is_told_and_what_keeps_the_kernel_from_it() {
+        for (kernel, state, words) in [
+            (Ok(true), State::Good, "the kernel keeps"),
+            (Ok(false), State::Good, "threads keep"),
+            (Err("denied".to_owned()), State::Unknown, "denied"),
+        ] {
+            let found = of_processors(&kernel);
+            assert_eq!(found.state, state, "{kernel:?}");
+            assert!(found.found.contains(words), "{}", found.found);
             assert_eq!(found.help.is_empty(), state == State::Good);
         }
     }

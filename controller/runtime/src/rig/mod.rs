@@ -54,6 +54,8 @@ pub struct Rig {
     pub safety: Safety,
     /// Settings of the control core.
     pub control: control::Settings,
+    /// What the processors do while the bench is armed and there is nothing to do.
+    pub processors: Processors,
     /// The buses, in writing order.
     pub buses: Vec<RigBus>,
     /// The devices, in writing order: the order of every table of a run.
@@ -88,6 +90,16 @@ pub struct Site {
     pub f: Frequency,
     /// Number of phases, 1 or 3.
     pub phases: u8,
+}
+
+/// What the processors do while the bench is armed and there is nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Processors {
+    /// They sleep, as the system thinks best.
+    #[default]
+    MayIdle,
+    /// They stay awake, at the price of their power: see [`crate::awake`].
+    StayAwake,
 }
 
 /// What happens when control is lost.

@@ -269,6 +269,7 @@ impl<'a> Reader<'a> {
             site,
             safety,
             control,
+            processors: sections::processors(self),
             ledger: ledger::ledger(self),
             market,
             alarms: alarms::alarms(self, &devices),

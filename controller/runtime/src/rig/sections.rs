@@ -8,7 +8,7 @@ use model::RestStep;
 use quantities::{Frequency, Voltage};
 
 use super::parse::Reader;
-use super::{EmulatedDevice, Emulation, OnLost, RigDevice, Safety, Site};
+use super::{EmulatedDevice, Emulation, OnLost, Processors, RigDevice, Safety, Site};
 
 /// Where a device stands: which layer, which bytes.
 pub(super) type Place<'a> = (&'a Document, Range<usize>);
@@ -180,6 +180,8 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
     settings.reserve_soc = table.quantity("reserve_soc").map(|soc| soc.value);
     settings.reserve_p = table.quantity("reserve_p").map(|p| p.value);
     settings.delay_margin = delay_margin(&table, settings.droop);
+    // Not for the core: see [`processors`].
+    table.has("processors");
     let checks: [(&str, bool, &str); 8] = [
         (
             "period",
@@ -239,6 +241,17 @@ pub(super) fn control(reader: &Reader<'_>, site: &Site) -> control::Settings {
     }
     table.finish();
     settings
+}
+
+/// What the processors do while the bench is armed and there is nothing to do.
+pub(super) fn processors(reader: &Reader<'_>) -> Processors {
+    let words = [
+        ("idle", Processors::MayIdle),
+        ("awake", Processors::StayAwake),
+    ];
+    let table = reader.section("control");
+    let told = table.and_then(|table| table.choice("processors", &words));
+    told.map(|told| told.value).unwrap_or_default()
 }
 
 /// The delay that the island's droop bears: as the rig states it, or of the island that it states.

@@ -6,8 +6,10 @@
 //! first byte of a write comes in; the power counts as followed when the controller has read it.
 //!
 //! The bound of each figure is measured in the same run: half a polling period, half a step of the emulated plant
-//! and one bare Modbus round trip. What the disk costs is told by the same run with its folder in memory, and
-//! the least that is left then by the bare signatures of a setpoint after a pause as long as the polling's.
+//! and one bare Modbus round trip. What the disk costs is told by the same run with its folder in memory. The least
+//! that is left then is measured beside it after pauses as long as the polling's: the bare signatures of a setpoint, and
+//! the bare chain of threads that it goes. Both are told once with processors that may sleep and once with such as
+//! are kept awake (`processors` in a rig), for most of it is their way back.
 
 mod append;
 mod tape;
@@ -19,7 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::Clock;
+use runtime::awake::Awake;
 use runtime::clock::SystemClock;
+use runtime::rig::Processors;
 use runtime::session::{Options, Session, Time};
 use runtime::thread::Waker;
 use serde_json::{Value, json};
@@ -61,7 +65,11 @@ const LOOK: Duration = Duration::from_millis(1);
 const SEED: u64 = 7;
 
 /// The bench of one meter and one storage, polled so often; ramps are as good as none.
-fn rig(poll_ms: u64) -> String {
+fn rig(poll_ms: u64, processors: Processors) -> String {
+    let processors = match processors {
+        Processors::MayIdle => "idle",
+        Processors::StayAwake => "awake",
+    };
     format!(
         r#"schema = 1
 title = "Fast path"
@@ -71,6 +79,7 @@ safety = {{ heartbeat = "1s", on_lost = "safe" }}
 period = "100ms"
 droop = "4%"
 deadband = "0.03Hz"
+processors = "{processors}"
 [bus]
 lan1 = {{ kind = "modbus-tcp", host = "127.0.0.1", timeout = "300ms", min_gap = "0ms" }}
 lan2 = {{ kind = "modbus-tcp", host = "127.0.0.2", timeout = "300ms", min_gap = "0ms" }}
@@ -96,8 +105,12 @@ struct Measured {
 }
 
 /// One run: so many steps at a polling period, with its folder under `folder`.
-fn run(folder: &Path, poll_ms: u64, count: usize) -> Result<Measured, BenchError> {
-    let rig = runtime::rig::load_text(Path::new("fast-path.toml"), &rig(poll_ms))
+fn run(
+    folder: &Path,
+    (poll_ms, count): (u64, usize),
+    processors: Processors,
+) -> Result<Measured, BenchError> {
+    let rig = runtime::rig::load_text(Path::new("fast-path.toml"), &rig(poll_ms, processors))
         .map_err(|faults| BenchError::Run(told(&faults)))?;
     let rig = Arc::new(rig);
     let clock = SystemClock::start();
@@ -246,6 +259,26 @@ fn memory_folder() -> Option<RunFolder> {
     Some(RunFolder(path))
 }
 
+/// Measures in a folder in memory, and what is the least there.
+fn without_disk(memory: &Path, processors: Processors) -> Result<Value, BenchError> {
+    let folder = |name: &str| {
+        let folder = memory.join(name);
+        let made = fs::create_dir_all(&folder);
+        made.map_err(BenchError::system("no run folder can be made"))
+            .map(|()| folder)
+    };
+    let measured = run(&folder("run")?, IN_MEMORY, processors)?;
+    let mut awake = Awake::prepare().map_err(BenchError::system("no threads"))?;
+    awake.keep(processors == Processors::StayAwake);
+    Ok(json!({
+        "how": (processors == Processors::StayAwake).then(|| awake.way.line()),
+        "run": figures(IN_MEMORY.0, measured),
+        "ledger_append_ms": spread_ms(append::times_ms(&folder("append")?)?),
+        "bare_signatures_after_pause_ms": spread_ms(append::bare_signatures_ms()?),
+        "bound_bare_chain_after_pause_ms": spread_ms(append::bare_chain_ms()?),
+    }))
+}
+
 /// Measures at each polling period, and once more without a disk.
 pub(super) fn measure() -> Result<Value, BenchError> {
     let disk = RunFolder::make("fast-path")?;
@@ -253,22 +286,16 @@ pub(super) fn measure() -> Result<Value, BenchError> {
     let mut runs = Vec::new();
     for (poll_ms, count) in RUNS {
         let folder = disk.inside(&format!("poll-{poll_ms}"))?;
-        runs.push(figures(poll_ms, run(&folder, poll_ms, count)?));
+        let measured = run(&folder, (poll_ms, count), Processors::MayIdle)?;
+        runs.push(figures(poll_ms, measured));
     }
     let append = spread_ms(append::times_ms(&disk.inside("append")?)?);
     let without_disk = match memory_folder() {
         None => Value::Null,
-        Some(memory) => {
-            let (poll_ms, count) = IN_MEMORY;
-            let figures = figures(poll_ms, run(&memory.inside("run")?, poll_ms, count)?);
-            let append = spread_ms(append::times_ms(&memory.inside("append")?)?);
-            let signatures = spread_ms(append::bare_signatures_ms()?);
-            json!({
-                "run": figures,
-                "ledger_append_ms": append,
-                "bare_signatures_after_idle_ms": signatures,
-            })
-        }
+        Some(memory) => json!({
+            "idle": without_disk(&memory.inside("idle")?, Processors::MayIdle)?,
+            "awake": without_disk(&memory.inside("awake")?, Processors::StayAwake)?,
+        }),
     };
     Ok(json!({
         "bench": "fast-path",
@@ -291,8 +318,12 @@ mod tests {
     #[test]
     fn the_rig_of_every_polling_period_can_be_read() {
         for (poll_ms, _) in RUNS {
-            let loaded = runtime::rig::load_text(Path::new("rig.toml"), &rig(poll_ms));
-            assert!(loaded.is_ok(), "{poll_ms} ms: {loaded:#?}");
+            for processors in [Processors::MayIdle, Processors::StayAwake] {
+                let text = rig(poll_ms, processors);
+                let loaded = runtime::rig::load_text(Path::new("rig.toml"), &text);
+                let loaded = loaded.expect("a rig");
+                assert_eq!(loaded.processors, processors, "{poll_ms} ms");
+            }
         }
     }
 

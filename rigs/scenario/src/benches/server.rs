@@ -6,11 +6,16 @@
 //! The client runs under SCHED_FIFO for all of them, so that a delay is the server's.
 //!
 //! The slowest answers tell more of the machine's other work than of a server, so the turns are
-//! short and many, and a ratio is the median of those within a round.
+//! short and many, and a ratio is the median of those within a round. They tell of its sleep, too: a
+//! processor that waits for the other side's answer is put to sleep each time, so everything is done once as the system
+//! likes and once with processors that are kept awake (`processors` in a rig), for all servers alike.
+//!
+//! What the wire, the kernel and the client leave is the ratio that libmodbus' server reaches, which does nothing else:
+//! it is told beside ours.
 
 use std::time::Duration;
 
-use runtime::rights::Granted;
+use runtime::awake::Awake;
 use serde_json::{Value, json};
 
 use super::cadence::quantile;
@@ -57,6 +62,13 @@ fn port_of(said: &Value) -> Result<u64, String> {
     port.ok_or_else(|| format!("a server names no port: {said}"))
 }
 
+/// The ports of all servers.
+struct Ports {
+    ours: u64,
+    pymodbus: u64,
+    libmodbus: u64,
+}
+
 /// What the client has seen of a server, round after round.
 #[derive(Clone, Debug, Default)]
 struct Turns(Vec<Value>);
@@ -93,36 +105,64 @@ fn median(mut values: Vec<f64>) -> f64 {
     quantile(&values, 0.5)
 }
 
-/// Servers of others: pymodbus', libmodbus'.
-#[derive(Clone, Debug)]
-struct Others {
-    /// Whether our server and the client run under SCHED_FIFO.
-    fifo: Granted,
+/// What the client has seen of all servers.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    ours: Turns,
     pymodbus: Turns,
-    version: Value,
     libmodbus: Turns,
 }
 
-fn compare(ours: u64) -> Result<(Turns, Others), String> {
+impl Seen {
+    /// Reads all servers in turns with the same client.
+    fn of(ports: &Ports) -> Result<Self, String> {
+        let mut seen = Self::default();
+        for _ in 0..ROUNDS {
+            seen.ours.0.push(scan(ports.ours)?);
+            seen.pymodbus.0.push(scan(ports.pymodbus)?);
+            seen.libmodbus.0.push(scan(ports.libmodbus)?);
+        }
+        Ok(seen)
+    }
+
+    fn json(&self) -> Value {
+        let ratios = self.pymodbus.over(&self.ours);
+        let bounds = self.pymodbus.over(&self.libmodbus);
+        json!({
+            "ours": self.ours.json(),
+            "pymodbus": self.pymodbus.json(),
+            "libmodbus": self.libmodbus.json(),
+            "p999_ratio": rounded(median(ratios.clone())),
+            "p999_ratios": ratios.into_iter().map(rounded).collect::<Value>(),
+            // What a server reaches that does nothing but answer.
+            "bound_p999_ratio": rounded(median(bounds)),
+            "p999_over_libmodbus": rounded(median(self.ours.over(&self.libmodbus))),
+        })
+    }
+}
+
+fn compare(ours: u64) -> Result<Value, String> {
     let (_python, said) = peer::Serving::start("pymodbus_scan.py", &["serve".to_owned()])?;
-    let pymodbus = port_of(&said)?;
     let arguments = ["serve", "tcp", "1", "0=50.0"].map(str::to_owned);
     let (_c, told) = peer::Serving::tool("libmodbus_peer", &arguments)?;
-    let libmodbus = port_of(&told)?;
-    let mut seen = Turns::default();
-    let mut others = Others {
-        // Only the client inherits it: the servers of others run already.
-        fifo: runtime::rights::for_devices(),
-        version: said.get("version").cloned().unwrap_or(Value::Null),
-        pymodbus: Turns::default(),
-        libmodbus: Turns::default(),
+    let ports = Ports {
+        ours,
+        pymodbus: port_of(&said)?,
+        libmodbus: port_of(&told)?,
     };
-    for _ in 0..ROUNDS {
-        seen.0.push(scan(ours)?);
-        others.pymodbus.0.push(scan(pymodbus)?);
-        others.libmodbus.0.push(scan(libmodbus)?);
-    }
-    Ok((seen, others))
+    // Only the client inherits it: the servers of others run already.
+    let fifo = runtime::rights::for_devices();
+    let mut awake = Awake::prepare().map_err(|e| e.to_string())?;
+    let idle = Seen::of(&ports)?;
+    awake.keep(true);
+    let woken = Seen::of(&ports)?;
+    Ok(json!({
+        "sched_fifo": fifo.map_or_else(Value::from, |()| true.into()),
+        "pymodbus_version": said.get("version"),
+        "idle": idle.json(),
+        "awake": woken.json(),
+        "how_awake": awake.way.line(),
+    }))
 }
 
 /// Reads all servers in turns with the same client.
@@ -139,20 +179,12 @@ pub(super) fn measure() -> Result<Value, BenchError> {
         "optimised": !cfg!(debug_assertions),
     });
     match compare(port.into()) {
-        Ok((ours, others)) => {
-            let ratios = others.pymodbus.over(&ours);
-            document["ours"] = ours.json();
-            document["sched_fifo"] = match &others.fifo {
-                Ok(()) => true.into(),
-                Err(why) => why.as_str().into(),
-            };
-            document["pymodbus"] = others.pymodbus.json();
-            document["pymodbus"]["version"] = others.version;
-            document["libmodbus"] = others.libmodbus.json();
-            document["p999_ratio"] = rounded(median(ratios.clone())).into();
-            document["p999_ratios"] = ratios.into_iter().map(rounded).collect();
-            document["p999_over_libmodbus"] = rounded(median(ours.over(&others.libmodbus))).into();
+        Ok(Value::Object(compared)) => {
+            if let Some(document) = document.as_object_mut() {
+                document.extend(compared);
+            }
         }
+        Ok(_) => {}
         Err(why) => document["why_no_peer"] = why.into(),
     }
     Ok(document)
@@ -172,6 +204,16 @@ mod tests {
         let (ours, theirs) = (turns([10.0, 900.0, 20.0]), turns([100.0, 2700.0, 240.0]));
         assert_eq!(theirs.over(&ours), [10.0, 3.0, 12.0]);
         assert_eq!(median(theirs.over(&ours)), 10.0);
+        let seen = Seen {
+            ours: ours.clone(),
+            pymodbus: theirs,
+            libmodbus: ours.clone(),
+        };
+        let told = seen.json();
+        assert_eq!(
+            (&told["p999_ratio"], &told["p999_over_libmodbus"]),
+            (&json!(10.0), &json!(1.0))
+        );
         let told = ours.json();
         assert_eq!(told["requests"], 30.0);
         assert_eq!(

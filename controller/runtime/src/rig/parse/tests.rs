@@ -51,6 +51,26 @@ fn a_good_rig_is_loaded_with_nothing_left_to_say() {
 }
 
 #[test]
+fn processors_may_idle_unless_the_rig_keeps_them_awake() {
+    let with = |control: &str| load_file(&GOOD.replace("[bus]", &format!("{control}\n[bus]")));
+    for (control, expected) in [
+        ("", Processors::MayIdle),
+        ("[control]\nperiod = \"50ms\"", Processors::MayIdle),
+        ("[control]\nprocessors = \"idle\"", Processors::MayIdle),
+        ("[control]\nprocessors = \"awake\"", Processors::StayAwake),
+    ] {
+        let rig = with(control).expect("good");
+        assert_eq!(rig.processors, expected, "{control}");
+        assert!(rig.warnings.is_empty(), "{:?}", rig.warnings);
+    }
+    check(
+        "[bus]",
+        "[control]\nprocessors = \"awak\"\n[bus]",
+        &[("D006", 5)],
+    );
+}
+
+#[test]
 fn each_fault_of_a_rig_has_its_code_and_its_line() {
     check("unit = 2", "unti = 2", &[("D002", 10)]);
     check("0..3kW", "0..3V", &[("D007", 9)]);

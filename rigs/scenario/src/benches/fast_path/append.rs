@@ -2,6 +2,7 @@
 //! and what the bare signatures of a setpoint take on this machine, when it has just been idle.
 
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use ledger_core::SecretKey;
@@ -26,17 +27,12 @@ pub(super) fn bare_signatures_ms() -> Result<Vec<f64>, BenchError> {
     let measure = || {
         // Refused as it is to the control thread, which tells so.
         let _granted = runtime::rights::for_devices();
-        let key = SecretKey::from_seed(&[7; 32]);
+        let key = secret();
         (0..RECORDS)
             .map(|n| {
                 std::thread::sleep(IDLE);
                 let begin = Instant::now();
-                for part in 0..SIGNATURES {
-                    let mut digest = [part; 32];
-                    digest[..8].copy_from_slice(&n.to_le_bytes());
-                    key.sign(&digest)
-                        .map_err(|e| BenchError::Run(e.to_string()))?;
-                }
+                sign_setpoint(&key, n)?;
                 Ok(begin.elapsed().as_secs_f64() * 1e3)
             })
             .collect()
@@ -44,6 +40,67 @@ pub(super) fn bare_signatures_ms() -> Result<Vec<f64>, BenchError> {
     // On a thread of its own, so that its rights end with it.
     std::thread::scope(|scope| scope.spawn(measure).join())
         .unwrap_or_else(|_| Err(BenchError::Run("signing ended badly".into())))
+}
+
+/// The time of the shortest chain that a setpoint can go, each after a pause, in milliseconds: from the thread of the
+/// buses to that of control, to that of the ledger, which signs, and back over both. Nothing else is done.
+pub(super) fn bare_chain_ms() -> Result<Vec<f64>, BenchError> {
+    let broken = || BenchError::Run("the chain of threads has broken".into());
+    let (to_control, by_control) = sync_channel::<()>(1);
+    let (to_ledger, by_ledger) = sync_channel::<()>(1);
+    let (signed, seen_signed) = sync_channel::<()>(1);
+    let (released, seen_released) = sync_channel::<()>(1);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let _granted = runtime::rights::for_devices();
+            while by_control.recv().is_ok()
+                && to_ledger.send(()).is_ok()
+                && seen_signed.recv().is_ok()
+                && released.send(()).is_ok()
+            {}
+        });
+        scope.spawn(move || {
+            let _granted = runtime::rights::for_devices();
+            let key = secret();
+            let mut n = 0_usize;
+            while by_ledger.recv().is_ok() {
+                n += 1;
+                if sign_setpoint(&key, n).is_err() || signed.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        let field = scope.spawn(move || {
+            let _granted = runtime::rights::for_devices();
+            (0..RECORDS)
+                .map(|_| {
+                    std::thread::sleep(IDLE);
+                    let begin = Instant::now();
+                    to_control.send(()).map_err(|_| broken())?;
+                    seen_released.recv().map_err(|_| broken())?;
+                    Ok(begin.elapsed().as_secs_f64() * 1e3)
+                })
+                .collect()
+        });
+        field.join().unwrap_or_else(|_| Err(broken()))
+    })
+}
+
+/// A key as a bench has one, which signs in constant time.
+fn secret() -> SecretKey {
+    let key = SecretKey::from_seed(&[7; 32]);
+    SecretKey::from_bytes(&key.to_bytes()).unwrap_or(key)
+}
+
+/// What a setpoint has signed before it leaves.
+fn sign_setpoint(key: &SecretKey, n: usize) -> Result<(), BenchError> {
+    for part in 0..SIGNATURES {
+        let mut digest = [part; 32];
+        digest[..8].copy_from_slice(&n.to_le_bytes());
+        key.sign(&digest)
+            .map_err(|e| BenchError::Run(e.to_string()))?;
+    }
+    Ok(())
 }
 
 /// The time of each, in milliseconds.
