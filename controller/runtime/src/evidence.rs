@@ -39,6 +39,11 @@ pub const DEADLINE: Duration = Duration::from_millis(20);
 /// ledger says which one it is, and whose.
 const AUTHORITY_EPOCH_UNGRANTED: u64 = 1;
 
+/// How long facts wait for the next record that something waits for, where the thread that writes the log is
+/// the run's own: one head is signed for all of them, as for what a writer thread finds in its queue.
+/// Chosen: a second, as samples wait for their file.
+const FACTS_WAIT: Duration = Duration::from_secs(1);
+
 /// How long the start of a run waits for the word of the other nodes, and the end for what is
 /// not final yet (a fifth of it).
 /// Chosen: nodes on one network meet within a second; an operator is told in ten.
@@ -130,6 +135,8 @@ pub struct Evidence {
     universe: UniverseId,
     /// The addresses of the parties, by their names.
     parties: BTreeMap<String, Address>,
+    /// Facts that wait, and when they were told, in nanoseconds of the wall clock.
+    facts: Vec<(i64, Vec<AtomDraft>)>,
     /// How it stood with the other nodes when it ended.
     at_end: Option<Federation>,
 }
@@ -335,6 +342,7 @@ impl Evidence {
             pending: Vec::new(),
             universe: UniverseId::NONE,
             parties: BTreeMap::new(),
+            facts: Vec::new(),
             at_end: None,
         }
     }
@@ -466,7 +474,17 @@ impl Evidence {
             return Ok(());
         }
         match &mut self.log {
-            Log::Here(_) => self.append(utc, drafts, None).map(|_| ()),
+            Log::Here(_) => {
+                let now = utc.unix_nanos();
+                self.facts.push((now, drafts));
+                let oldest = self.facts.first().map_or(now, |(told, _)| *told);
+                // Either way: the wall clock may have been stepped back.
+                let waited = Duration::from_nanos(now.abs_diff(oldest));
+                match waited >= FACTS_WAIT {
+                    true => self.append_facts(),
+                    false => Ok(()),
+                }
+            }
             Log::Writer(_) | Log::Node(_) => {
                 if let Some(ticket) = self.log.submit(utc, drafts) {
                     self.pending.push(Pending {
@@ -496,9 +514,10 @@ impl Evidence {
         // Chosen: 2 s for what is not on the way to the hardware, far above any healthy disk.
         let deadline = deadline.unwrap_or(Duration::from_secs(2));
         let receipts = match &mut self.log {
-            Log::Here(log) => log
-                .append_batch(utc.unix_nanos(), drafts)
-                .map_err(NotDurable::from),
+            Log::Here(_) => {
+                self.facts.push((utc.unix_nanos(), drafts));
+                self.append_all()
+            }
             Log::Writer(_) | Log::Node(_) => {
                 let ticket = self.log.submit(utc, drafts);
                 let mut ticket = ticket.unwrap_or_else(|| Ticket::refused(WaitError::Closed));
@@ -523,6 +542,27 @@ impl Evidence {
             self.clock = last.clock;
         }
         receipts
+    }
+
+    /// Appends all that waits, where this thread writes the log; the receipts of what came last.
+    fn append_all(&mut self) -> Result<Vec<Receipt>, NotDurable> {
+        let Log::Here(log) = &mut self.log else {
+            return Ok(Vec::new());
+        };
+        let results = log.append_groups(std::mem::take(&mut self.facts));
+        let mut latest = Vec::new();
+        for receipts in results {
+            latest = receipts?;
+        }
+        Ok(latest)
+    }
+
+    /// Appends the facts that wait.
+    fn append_facts(&mut self) -> Result<(), NotDurable> {
+        if let Some(last) = self.append_all()?.last() {
+            self.clock = last.clock;
+        }
+        Ok(())
     }
 
     /// Looks at what became of the records that nobody waited for, for at most `patience` each.
@@ -610,6 +650,7 @@ impl Evidence {
         let stopped = |e: String| NotDurable::Stopped(e);
         // Chosen: 2 s for what is still on its way; closing waits for the disk in any case.
         self.collect(utc, Duration::from_secs(2))?;
+        self.append_facts()?;
         let root = match std::mem::replace(&mut self.log, Log::Stopped) {
             Log::Here(log) => log
                 .close(utc.unix_nanos())

@@ -22,17 +22,20 @@ use sha3::{Digest, Sha3_256};
 const MAGIC: &[u8; 16] = b"gridrig-journal3";
 /// Frames that may wait for the disk. Chosen: 1024, over a minute of cycles.
 const FRAMES_WAITING_MAX: usize = 1024;
+/// Bytes that are handed to the disk's thread at once where a step waits for room anyway (virtual time).
+/// Chosen: 64 KiB, some hundred cycles; a thread that is woken for each costs more than it writes.
+const BYTES_TOGETHER: usize = 64 << 10;
 /// Largest frame that is believed when reading. Chosen: 64 MiB, a thousand times a busy cycle.
 const FRAME_BYTES_MAX: u32 = 64 << 20;
 
 /// One step as it is kept.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Frame {
+struct Frame<Samples = Vec<PointSample>, Orders = Vec<Order>> {
     now: Instant,
     rhythm: Rhythm,
-    samples: Vec<PointSample>,
+    samples: Samples,
     links: Vec<(DeviceIx, Link)>,
-    orders: Vec<Order>,
+    orders: Orders,
     /// SHA3-256 of the outcome.
     digest: [u8; 32],
     /// Steps that were lost before this one because the disk could not follow.
@@ -53,6 +56,8 @@ pub struct Journal {
     links: Vec<Link>,
     lost: u64,
     blocking: bool,
+    /// Frames that are not handed over yet.
+    together: Vec<u8>,
 }
 
 impl Journal {
@@ -75,6 +80,7 @@ impl Journal {
             links: vec![Link::Unknown; bench.devices.len()],
             lost: 0,
             blocking,
+            together: Vec::new(),
         })
     }
 
@@ -98,21 +104,32 @@ impl Journal {
         let frame = encode(&Frame {
             now,
             rhythm,
-            samples: samples.to_vec(),
+            samples,
             links,
-            orders: orders.to_vec(),
+            orders,
             digest: digest(outcome),
             lost_before: self.lost,
         });
+        if write_frame(&mut self.together, &frame).is_err() {
+            self.lost += 1;
+        } else if !self.blocking || self.together.len() >= BYTES_TOGETHER {
+            self.hand_over();
+        }
+    }
+
+    /// Hands the frames over that are not yet; those that there is no room for are lost.
+    fn hand_over(&mut self) {
         let Some(frames) = &self.frames else { return };
+        let together = std::mem::take(&mut self.together);
         let sent = if self.blocking {
-            frames.send(frame).map_err(|_| ())
+            frames.send(together).map_err(|_| ())
         } else {
-            frames.try_send(frame).map_err(|e| match e {
+            frames.try_send(together).map_err(|e| match e {
                 TrySendError::Full(_) | TrySendError::Disconnected(_) => (),
             })
         };
         if sent.is_err() {
+            // Where one step waits for room there are several only when the writer has gone, which `finish` tells.
             self.lost += 1;
         }
     }
@@ -122,11 +139,23 @@ impl Journal {
     /// # Errors
     /// When the disk refused a frame at any time of the run.
     pub fn finish(mut self) -> io::Result<u64> {
+        if !self.together.is_empty() {
+            self.hand_over();
+        }
         drop(self.frames.take());
         match self.writer.take().map(JoinHandle::join) {
             Some(Ok(result)) => result.map(|()| self.lost),
             Some(Err(_)) => Err(io::Error::other("the journal's writer ended badly")),
             None => Ok(self.lost),
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A run that ends badly keeps its last steps, too.
+        if !self.together.is_empty() {
+            self.hand_over();
         }
     }
 }
@@ -145,9 +174,9 @@ fn write_frame(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 /// Writes frames until nobody sends any more; flushes whenever nothing waits.
 fn write_all(mut file: BufWriter<File>, frames: &Receiver<Vec<u8>>) -> io::Result<()> {
     while let Ok(first) = frames.recv() {
-        write_frame(&mut file, &first)?;
+        file.write_all(&first)?;
         while let Ok(next) = frames.try_recv() {
-            write_frame(&mut file, &next)?;
+            file.write_all(&next)?;
         }
         file.flush()?;
     }

@@ -16,7 +16,7 @@ use runtime::view::LiveView;
 use runtime::web::{Access, Hall, Runs, Tls, Tokens, WebCommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::bench::EmulatedBench;
 use crate::check::Verification;
@@ -58,6 +58,13 @@ pub struct LiveOptions {
     pub id: String,
 }
 
+impl LiveOptions {
+    /// Whether neither devices nor a page are outside this process: then nobody but its own tasks can wake it.
+    fn is_alone(&self) -> bool {
+        self.virtual_time && self.on == On::Sim && self.listen.is_none()
+    }
+}
+
 /// What a run says when it has started.
 #[derive(Clone, Debug, Default)]
 pub struct Ready {
@@ -87,7 +94,17 @@ pub fn run(
     ready: impl FnOnce(&Ready) + Send,
 ) -> Result<RunResult, Vec<Diagnostic>> {
     let virtual_time = options.virtual_time;
-    in_runtime(virtual_time, go(options, ready))?
+    match options.is_alone() {
+        true => alone_in_virtual_time(go(options, ready))?,
+        false => in_runtime(virtual_time, go(options, ready))?,
+    }
+}
+
+/// As [`in_runtime`] in virtual time, for a future that needs no socket, pipe or signal: the system is not
+/// asked at each step of the clock whether one of them has something to say.
+fn alone_in_virtual_time<F: Future>(future: F) -> Result<F::Output, Vec<Diagnostic>> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    on(builder.enable_time().start_paused(true), future)
 }
 
 /// Runs a future on a runtime of its own: one thread, and in virtual time with a paused clock.
@@ -98,17 +115,21 @@ pub(crate) fn in_runtime<F: Future>(
     virtual_time: bool,
     future: F,
 ) -> Result<F::Output, Vec<Diagnostic>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(virtual_time)
-        .build()
-        .map_err(|e| {
-            vec![Diagnostic::error(
-                "R026",
-                Actor::Operator,
-                format!("the system gives no threads or timers: {e}"),
-            )]
-        })?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    on(builder.enable_all().start_paused(virtual_time), future)
+}
+
+fn on<F: Future>(
+    builder: &mut tokio::runtime::Builder,
+    future: F,
+) -> Result<F::Output, Vec<Diagnostic>> {
+    let runtime = builder.build().map_err(|e| {
+        vec![Diagnostic::error(
+            "R026",
+            Actor::Operator,
+            format!("the system gives no threads or timers: {e}"),
+        )]
+    })?;
     let output = runtime.block_on(future);
     // Emulated devices and brokers end with the process; nothing waits for them.
     runtime.shutdown_background();
@@ -229,8 +250,12 @@ async fn go(
 
     let mut stopped = None;
     let ended = {
+        let alone = options.is_alone();
         let stop = async {
-            let why = stop(options.run_for).await;
+            let why = match alone {
+                true => stop_told(options.run_for).await,
+                false => stop(options.run_for).await,
+            };
             stopped = Some(why);
             match why {
                 Stop::TimeOver => "its time is over",
@@ -373,6 +398,40 @@ pub(crate) async fn stop(run_for: Option<Duration>) -> Stop {
         biased;
         () = heard(interrupt) => Stop::Interrupted,
         () = heard(terminate) => Stop::Terminated,
+        () = time_over => Stop::TimeOver,
+    }
+}
+
+/// As [`stop`], where the runtime hears no signals: a thread does.
+async fn stop_told(run_for: Option<Duration>) -> Stop {
+    let (tell, told) = oneshot::channel();
+    let listener = std::thread::Builder::new()
+        .name("interrupt".into())
+        .spawn(move || {
+            if let Ok(why) = in_runtime(false, stop(None)) {
+                // The run may be over by now.
+                let _heard = tell.send(why);
+            }
+        });
+    if let Err(e) = listener {
+        // Without the thread the signal ends the process by itself, as for every program.
+        tracing::warn!(message = "Nobody listens for an interruption.", %e);
+    }
+    let signalled = async {
+        match told.await {
+            Ok(why) => why,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let time_over = async {
+        match run_for {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        why = signalled => why,
         () = time_over => Stop::TimeOver,
     }
 }

@@ -207,3 +207,44 @@ fn a_controller_whose_device_was_granted_to_another_may_not_send_and_may_still_n
     let kinds: Vec<&str> = ledger(dir.path()).iter().map(|p| p.kind().name()).collect();
     assert_eq!(kinds, ["dispatch", "authority-grant", "mode"]);
 }
+
+#[test]
+fn in_virtual_time_facts_wait_for_a_record_or_a_second_and_keep_their_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let clock = crate::clock::SimClock::start();
+    let mut evidence =
+        Evidence::create(dir.path(), "test", &[], KeySource::Seed(7), &clock).expect("a ledger");
+    let at = |ms: i64| UtcTime::from_unix_nanos(1_000_000_000_000 + ms * 1_000_000);
+    let note = |evidence: &mut Evidence, ms: i64, why: &str| {
+        let mode = mode_change(model::Mode::GridConnected, model::Mode::Islanded, why);
+        let drafts = vec![evidence.draft(CONTROLLER, mode)];
+        evidence.note(at(ms), drafts).expect("taken");
+        ledger(dir.path()).len()
+    };
+    assert_eq!(note(&mut evidence, 0, "a"), 0);
+    assert_eq!(note(&mut evidence, 999, "b"), 0);
+    // A second has passed since the first.
+    assert_eq!(note(&mut evidence, 1000, "c"), 3);
+    assert_eq!(evidence.clock, 3);
+    assert_eq!(note(&mut evidence, 1100, "d"), 3);
+    // What is waited for takes them along.
+    let document = evidence.draft(CONTROLLER, document("rig", b"", "e"));
+    let receipts = evidence
+        .append(at(1200), vec![document], None)
+        .expect("appended");
+    assert_eq!((receipts.len(), receipts[0].clock), (1, 5));
+    // A wall clock that was stepped back keeps nobody waiting for long.
+    assert_eq!(note(&mut evidence, 1300, "f"), 5);
+    assert_eq!(note(&mut evidence, -10_000, "g"), 7);
+    assert_eq!(note(&mut evidence, -9_900, "h"), 7);
+    evidence.close(at(0)).expect("closed");
+    let told: Vec<String> = ledger(dir.path())
+        .into_iter()
+        .map(|payload| match payload {
+            Payload::Mode(mode) => mode.reason,
+            Payload::Config(config) => config.note,
+            other => unreachable!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, ["a", "b", "c", "d", "e", "f", "g", "h"]);
+}
