@@ -170,11 +170,10 @@ impl<J> Door<J> {
 
     /// When a bus that ends may not go on any more; `None` for one that lives.
     pub(crate) fn ends_by(&self) -> Option<Instant> {
-        let by = match self.path {
+        self.ending.then(|| match self.path {
             Path::Closing { by } => by,
             Path::Shut | Path::Open(_) => Instant::now(),
-        };
-        self.ending.then_some(by)
+        })
     }
 }
 

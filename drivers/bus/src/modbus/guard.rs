@@ -156,15 +156,23 @@ impl GuardedIo {
         }
     }
 
+    /// Whether there are no numbered answers to wait for or to tell of; nobody waits for one any more.
+    pub(super) fn is_settled(&self) -> bool {
+        match &mut self.lock().gate {
+            Some(gate) => {
+                gate.give_up();
+                gate.is_clear()
+            }
+            None => false,
+        }
+    }
+
     /// Waits for the numbered answers that are still on their way, until `until` at most.
     ///
     /// Gives back whether there was anything to wait for, or to tell.
     pub(super) async fn settle(&self, until: Instant) -> Result<bool, NotQuiet> {
-        if let Some(gate) = &mut self.lock().gate {
-            gate.give_up();
-            if gate.is_clear() {
-                return Ok(false);
-            }
+        if self.is_settled() {
+            return Ok(false);
         }
         while self.is_owed() && Instant::now() < until {
             let mut buffer = [0; CHUNK_BYTES];

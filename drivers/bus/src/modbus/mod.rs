@@ -600,13 +600,14 @@ impl Bus {
     }
 
     async fn perform(&mut self, task: Task) {
+        // Reads are most of the work; room for the rest would be moved about with each of them.
         match task {
-            Task::Write(write) => self.write(write).await,
-            Task::Refresh { device, point } => self.refresh(device, point).await,
-            Task::Chore(index) => self.chore(index).await,
-            Task::Setup(index) => self.set_up(index).await,
+            Task::Write(write) => Box::pin(self.write(write)).await,
+            Task::Refresh { device, point } => Box::pin(self.refresh(device, point)).await,
+            Task::Chore(index) => Box::pin(self.chore(index)).await,
+            Task::Setup(index) => Box::pin(self.set_up(index)).await,
             Task::Read { device, key } => self.read(device, key).await,
-            Task::Probe(index) => self.probe(index).await,
+            Task::Probe(index) => Box::pin(self.probe(index)).await,
             Task::Wait(_) => {}
         }
     }
@@ -748,7 +749,7 @@ impl Bus {
 
     async fn read(&mut self, index: usize, key: ReadKey) {
         if let Some(control) = self.looks_at(index, key) {
-            self.look_at_control(index, key, control).await;
+            Box::pin(self.look_at_control(index, key, control)).await;
             return;
         }
         let Some(read) = self.devices[index].reads.iter().find(|r| r.key == key) else {
