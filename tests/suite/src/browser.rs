@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::process::{Running, WithArguments, text_of, tool};
@@ -269,10 +270,19 @@ impl Browser {
             .to_owned()
     }
 
-    /// A picture of the page as PNG, in base64.
-    pub fn picture(&mut self) -> String {
+    /// Keeps a picture of the page as `target/test-logs/pictures/NAME.png`, for whoever reads the logs of the
+    /// suite; the bytes of it.
+    ///
+    /// # Panics
+    /// When it is no picture, or cannot be kept.
+    pub fn keep_picture(&mut self, name: &str) -> Vec<u8> {
         let shot = self.ask("Page.captureScreenshot", json!({ "format": "png" }));
-        shot["data"].as_str().unwrap_or_default().to_owned()
+        let picture = shot["data"].as_str().unwrap_or_default();
+        let picture = BASE64_STANDARD.decode(picture).expect("base64");
+        let folder = crate::target().join("test-logs/pictures");
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        std::fs::write(folder.join(format!("{name}.png")), &picture).expect("room for it");
+        picture
     }
 
     /// What was complained of in the console, until a moment ago.

@@ -34,6 +34,14 @@ pub fn root() -> PathBuf {
         .expect("the sources are there")
 }
 
+/// Where builds, peers and logs are: `CARGO_TARGET_DIR`, by default `target` beside the sources.
+#[must_use]
+pub fn target() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    // A name that is absolute stays as it is.
+    root().join(named)
+}
+
 /// Waits until `holds` gives a value.
 ///
 /// # Panics

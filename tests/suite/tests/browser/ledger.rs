@@ -55,6 +55,7 @@ fn from_the_energy_of_a_participant_every_record_of_its_interval_is_one_click_aw
             &format!("document.querySelector('#entry').dataset.kind === '{kind}'"),
         );
     }
+    assert!(!browser.keep_picture("ledger").is_empty());
     // The list beside it goes back page by page, and can be narrowed down.
     let clocks = "[...document.querySelectorAll('#entries .t')].map(t => Number(t.innerText))";
     // The list grows at its top meanwhile, so that the page before begins anywhere below it.

@@ -58,10 +58,10 @@ fn the_page_shows_the_mode_every_device_and_its_power_without_complaint() {
         "it sells no services"
     );
 
-    let picture = browser.picture();
-    // A PNG in base64 begins with this; an empty page of this size is below 30 kB.
+    let picture = browser.keep_picture("page");
+    // A PNG begins with this; an empty page of this size is below 22 kB.
     assert!(
-        picture.starts_with("iVBORw0KGgo") && picture.len() > 60_000,
+        picture.starts_with(b"\x89PNG\r\n") && picture.len() > 45_000,
         "{} bytes",
         picture.len()
     );
@@ -357,6 +357,7 @@ fn the_report_of_a_scenario_shows_its_plots_and_verdicts_with_scripting_off() {
         true,
         "no plot on:\n{text}"
     );
+    assert!(!browser.keep_picture("report").is_empty());
     // And it asks for nothing but itself.
     assert_eq!(
         browser.evaluate("document.querySelectorAll('script, link[href], img[src^=http]').length"),
