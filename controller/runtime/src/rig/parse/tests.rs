@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::rig::Processors;
 
 const GOOD: &str = r#"
 schema = 1
