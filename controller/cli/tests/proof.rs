@@ -85,7 +85,7 @@ fn a_proof_verifies_without_the_run_and_a_changed_one_does_not() {
     let report = verify(&place, &["--level", "L1", "--json"]);
     let report = report.exits(0).json();
     assert_eq!(report["atom"], made["atom"]);
-    assert_eq!(report["checks"].as_array().map(Vec::len), Some(13));
+    assert_eq!(report["checks"].as_array().map(Vec::len), Some(14));
     let kept = format!("2:{root}");
     verify(&place, &["--since", &kept]).exits(6);
 

@@ -84,7 +84,7 @@ pub enum Item {
 
 impl Item {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Energy,
         Self::Imbalance,
         Self::Unaccounted,
@@ -92,6 +92,8 @@ impl Item {
         Self::Penalty,
         Self::Contract,
         Self::Ahead,
+        Self::Tax,
+        Self::Surcharge,
         Self::Intraday,
         Self::Correction,
     ];

@@ -288,6 +288,7 @@ impl Desk {
             .filter(|seat| venue.lets(&seat.agent, interval).is_ok())
             .flat_map(|seat| seat.orders(view, interval))
             .filter_map(|order| venue.net_of_levies(order))
+            .filter_map(|order| venue.accepted_part(order))
             .chain(self.utility.orders(view, interval))
             // What comes from outside is admitted as it is, or refused.
             .chain(outside)

@@ -130,8 +130,10 @@ impl Desk {
         };
         let mut found = Vec::new();
         for seat in self.seats.iter_mut().filter(|seat| !seat.is_outside()) {
-            let whole: Vec<Order> = match at.bench.connected {
+            let is_let = self.venue.lets(&seat.agent, &interval).is_ok();
+            let whole: Vec<Order> = match at.bench.connected && is_let {
                 true => (seat.orders(&view, &interval).into_iter())
+                    .filter_map(|order| self.venue.net_of_levies(order))
                     .filter_map(|order| self.venue.accepted_part(order))
                     .collect(),
                 false => Vec::new(),
