@@ -22,11 +22,11 @@ fn now() -> i64 {
 
 /// A universe of one node.
 fn alone(folder: &Path) -> NodeConfig {
-    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let plan = Plan {
         name: "lab".to_owned(),
         created_utc_ns: now(),
-        addresses: vec![held.local_addr().unwrap()],
+        addresses: vec![held.local_addr().expect("it has an address")],
         parties: vec![("controller".to_owned(), vec![Role::Dispatcher])],
         admin_threshold: 1,
         replicas: vec![],
@@ -67,13 +67,13 @@ fn a_node_whose_old_log_has_rotted_tells_of_it_and_signs_nothing_more() {
     };
     let node = Node::start(&config, Arc::new(now), on_event).unwrap();
     let what = loop {
-        match events.recv_timeout(PATIENCE).expect("it is found") {
-            Event::Faulty { what, .. } => break what,
-            _ => {}
+        let event = events.recv_timeout(PATIENCE).expect("it is found");
+        if let Event::Faulty { what, .. } = event {
+            break what;
         }
     };
     assert!(what.contains("ledger-corrupt"), "{what}");
-    assert!(what.contains("segment-00000001.log at byte"), "{what}");
+    assert!(what.contains("segment-00000001.log: at byte"), "{what}");
     assert!(node.submit(now(), vec![draft()]).wait(PATIENCE).is_err());
     assert!(node.status().stopped.is_some());
     drop(node);

@@ -408,7 +408,11 @@ fn what_the_server_refuses_and_what_has_no_room_is_counted_and_the_rest_is_there
     let _second = influx_1(dir.path(), port);
     let (status, stderr) = demo.end(PATIENCE * 2);
     assert!(status.success(), "{status}:\n{stderr}");
-    for told in ["has this field as another type", "Of telemetry ", " were lost."] {
+    for told in [
+        "has this field as another type",
+        "Of telemetry ",
+        " were lost.",
+    ] {
         assert!(stderr.contains(told), "{told} is not in:\n{stderr}");
     }
     let lost = counter(&run_dir, "telemetry_lost");
