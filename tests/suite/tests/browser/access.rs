@@ -106,7 +106,10 @@ fn the_page_can_be_read_and_worked_without_a_mouse_and_on_a_phone() {
 
     for width in [360, 768] {
         browser.resize(width, 740);
-        let wide = browser.evaluate("document.documentElement.scrollWidth");
+        // A chart learns of the new width a picture later: even as wide as before it must not push the page.
+        let wide = browser.evaluate(
+            "document.querySelectorAll('.curves canvas').forEach((c) => (c.style.width = '900px')); document.documentElement.scrollWidth",
+        );
         assert!(wide.as_u64() <= Some(width.into()), "{wide} at {width}");
         let small = browser.evaluate(
             "[...document.querySelectorAll('header button')].filter((b) => b.getBoundingClientRect().height < 24).map((b) => b.id)",
