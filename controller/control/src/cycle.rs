@@ -123,6 +123,9 @@ pub struct Controller {
     /// What the functions that are not fast proposed last: it stands until they look again.
     standing: Vec<Proposal>,
     sent: BTreeMap<DeviceIx, (Instant, Setpoint)>,
+    /// Devices whose last setpoint was a step of their ramp, short of what was wished: what is left of
+    /// the way is sent, however little it is.
+    on_the_way: BTreeSet<DeviceIx>,
     /// Sources that somebody has asked for something just now: that is sent even if it says nothing
     /// new, since an instrument that was restarted has forgotten it.
     said_again: BTreeSet<DeviceIx>,
@@ -170,6 +173,7 @@ impl Controller {
             market_suspended: false,
             standing: Vec::new(),
             sent: BTreeMap::new(),
+            on_the_way: BTreeSet::new(),
             said_again: BTreeSet::new(),
             short: BTreeMap::new(),
             refused: BTreeMap::new(),

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use limiter::Clamp;
 use model::{Event, Function, Instant, Mode, ProcessImage, Role, Setpoint};
 use quantities::{ActivePower, Quantity};
 
-use super::{Controller, Dispatch, in_force};
+use super::{Bench, Controller, Dispatch, in_force};
 use crate::arbitrate::DeviceWish;
+use crate::reservation::Reserved;
 
-/// Change of a power setpoint that is not worth a message, as a share of the device's rating.
-/// Chosen: 0.5 %, the usual accuracy class of an inverter's power.
+/// Change of a power setpoint that is not worth a message, as a share of the device's rating, or of what
+/// services have reserved of it where one of them asks. Chosen: 0.5 %, the usual accuracy class of an inverter's power.
 const NOT_WORTH_SENDING: f64 = 0.005;
-/// What a commitment of the market is kept to. Chosen: a watt, what most registers resolve.
+/// What a commitment of the market and the end of a ramp are kept to. Chosen: a watt, what most registers resolve.
 const A_WATT: ActivePower = ActivePower::from_watts(1.0);
 /// Time after which a switch that did not follow is asked again.
 /// Chosen: 3 s, the confirmation deadline of the slowest plug.
@@ -58,15 +60,23 @@ impl Controller {
                 Ok(verdict) => {
                     self.refused.remove(&wish.device);
                     let approved = verdict.approved.get();
+                    let slowed = (verdict.clamps.iter()).any(|c| matches!(c, Clamp::Ramp { .. }));
+                    let arrives = !slowed && self.on_the_way.contains(&wish.device);
                     let same = !self.said_again.remove(&wish.device)
                         && self.sent.get(&wish.device).is_some_and(|(_, last)| {
-                            same_enough(last, &approved, spec)
+                            same_enough(last, &approved, self.not_worth_sending(&wish))
                                 && !comes_to(committed, last, &approved)
+                                && !(arrives && is_apart(last, &approved))
                         });
                     if same && !matches!(approved, Setpoint::Switch { .. }) {
                         continue;
                     }
                     self.sent.insert(wish.device, (now, approved));
+                    if slowed {
+                        self.on_the_way.insert(wish.device);
+                    } else {
+                        self.on_the_way.remove(&wish.device);
+                    }
                     dispatches.push(Dispatch {
                         device: wish.device,
                         setpoint: verdict.approved,
@@ -122,8 +132,23 @@ impl Controller {
                 };
                 *last != wish.setpoint || (seen == Some(!on) && now.since(*at) >= again_after)
             }
-            Setpoint::Source { .. } => !same_enough(last, &wish.setpoint, spec),
+            Setpoint::Source { .. } => *last != wish.setpoint,
         }
+    }
+
+    /// The change of this wish's power that is not worth a message.
+    fn not_worth_sending(&self, wish: &DeviceWish) -> ActivePower {
+        let Bench { settings, devices } = &self.bench;
+        let rating = devices[wish.device.index()].rating.p;
+        let rated = Quantity::max(rating.upper().abs(), rating.lower().abs());
+        let of = if wish.function == Function::ServiceDelivery {
+            // A small service of a large device is measured by what was sold.
+            let reserved = Reserved::of(wish.device, &settings.services, devices);
+            Quantity::min(rated, Quantity::max(reserved.up, reserved.down))
+        } else {
+            rated
+        };
+        Quantity::max(of * NOT_WORTH_SENDING, A_WATT)
     }
 }
 
@@ -151,9 +176,16 @@ fn comes_to(committed: Option<ActivePower>, last: &Setpoint, approved: &Setpoint
     }
 }
 
-fn same_enough(a: &Setpoint, b: &Setpoint, spec: &model::DeviceSpec) -> bool {
-    let small =
-        Quantity::max(spec.rating.p.upper().abs(), spec.rating.p.lower().abs()) * NOT_WORTH_SENDING;
+/// Whether two setpoints of power differ by what a register tells apart.
+fn is_apart(a: &Setpoint, b: &Setpoint) -> bool {
+    match (a, b) {
+        (Setpoint::Power { p: a, .. }, Setpoint::Power { p: b, .. })
+        | (Setpoint::Ceiling { p: a }, Setpoint::Ceiling { p: b }) => (*a - *b).abs() >= A_WATT,
+        _ => false,
+    }
+}
+
+fn same_enough(a: &Setpoint, b: &Setpoint, small: ActivePower) -> bool {
     match (a, b) {
         (Setpoint::Power { p: p1, q: q1 }, Setpoint::Power { p: p2, q: q2 }) => {
             // Coming to rest is always worth a message.

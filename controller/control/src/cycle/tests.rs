@@ -935,6 +935,21 @@ fn the_safe_mode_stops_a_storage_at_once_whatever_its_ramp() {
 }
 
 #[test]
+fn the_end_of_a_ramp_is_sent_to_the_last_watt_and_a_wish_that_hardly_moves_is_not() {
+    let mut desk = Desk::of(|devices| {
+        devices[ESS.index()].rating.ramp = PowerRamp::from_watts_per_second(10_000.0);
+    });
+    desk.see(ESS, Point::ActivePower, 0.0);
+    // Steps of 1 kW, and of what is left less than is worth a message by itself.
+    for (wished_kw, sent_kw) in [(4.03, 4.03), (4.06, 4.03), (4.03, 4.03)] {
+        desk.orders(&[hold_ess(wished_kw)]);
+        desk.run(1.0);
+        let sent = sent_power(&desk.controller.sent, ESS).as_kilowatts();
+        assert!((sent - sent_kw).abs() < 1e-9, "{wished_kw}: {sent}");
+    }
+}
+
+#[test]
 fn a_device_whose_plug_is_out_is_asked_nothing_and_is_asked_again_when_it_is_back() {
     let mut desk = Desk::new();
     desk.orders(&[hold_ess(2.0)]);

@@ -228,6 +228,17 @@ fn a_signal_is_followed_and_one_that_is_none_is_refused() {
 }
 
 #[test]
+fn what_a_small_service_asks_of_a_large_device_is_sent_by_the_measure_of_what_was_sold() {
+    let mut fleet = Fleet::with(vec![sold("agc1", "agc", 1.0, 1.0, &[ESS])]);
+    // 20 W are little to a storage of 10 kW, and two parts in a hundred of what it has sold; 2 W are little to both.
+    for (fraction, sent_kw) in [(0.5, 0.5), (0.52, 0.52), (0.522, 0.52)] {
+        fleet.run(2.0, &[signal(0, fraction)]);
+        let [sent, _] = fleet.sent();
+        assert!((sent - sent_kw).abs() < 1e-9, "{fraction}: {sent}");
+    }
+}
+
+#[test]
 fn when_a_device_drops_out_in_the_middle_the_other_takes_its_share_and_what_is_missing_is_told() {
     let mut fleet = Fleet::with(vec![sold("dc1", "dc", 9.0, 9.0, &[ESS, ESS_2])]);
     fleet.f(49.5);
