@@ -7,8 +7,9 @@ use std::time::Duration;
 use model::{Flaw, Instant, Mode, Reading};
 
 use super::*;
+use crate::script::Moment;
 use crate::series::RecordedEvent;
-use crate::signal::SignalQuantity;
+use crate::signal::{Signal, SignalQuantity};
 use Verdict::{Fail, Inconclusive, Ledger, Pass};
 
 /// The step comes two seconds after the run began.
