@@ -4,6 +4,7 @@ mod arming;
 pub mod bench;
 pub mod check;
 pub mod completions;
+mod contact;
 pub mod curve;
 pub mod dash;
 pub mod demo;

@@ -19,7 +19,8 @@ use scenario::script::{self, Scenario};
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 
-use super::device::{absences, in_runtime, open, reading_json, value_text};
+use super::contact::{absences, in_runtime, open};
+use super::device::read::{reading_json, value_text};
 use super::live::{On, time};
 use crate::budget::{self, Budget};
 use crate::codes::usage;
@@ -48,7 +49,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "bench")]
     on: On,
     /// Time that all devices of a rig have for `--live`.
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = super::device::WITHIN)]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = super::contact::WITHIN)]
     within: Duration,
     /// Print the reference page of the bundled device profiles.
     #[arg(long)]

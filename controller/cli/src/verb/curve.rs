@@ -12,7 +12,7 @@ use scenario::report::result::LedgerSummary;
 use scenario::verdict::Verdict;
 use serde_json::json;
 
-use super::device::{How, absences, begin_evidence, fault, in_runtime, no_ledger, open};
+use super::contact::{How, absences, begin_evidence, fault, in_runtime, no_ledger, open};
 use super::live::{SEED, time};
 use crate::codes::usage;
 use crate::folder::{self, Attempt};

@@ -19,7 +19,7 @@ use scenario::bench::EmulatedBench;
 use scenario::verdict::Verdict;
 use serde_json::json;
 
-use super::device::in_runtime;
+use super::contact::in_runtime;
 use super::live::{SEED, time};
 use crate::codes::usage;
 use crate::problem::{Outcome, Problem};

@@ -34,7 +34,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
             "Without SCHED_FIFO ({why}): other work on this host may delay answers."
         ));
     }
-    super::device::in_runtime(stay(&rig, arguments.seed, terminal))?
+    super::contact::in_runtime(stay(&rig, arguments.seed, terminal))?
 }
 
 async fn stay(rig: &Rig, seed: u64, terminal: &Terminal) -> Outcome {

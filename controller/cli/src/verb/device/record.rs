@@ -17,10 +17,10 @@ use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 
 use super::super::live::On;
-use super::{Recorded, absences, open_recorded};
 use crate::codes::usage;
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
+use crate::verb::contact::{Recorded, absences, open_recorded};
 
 /// How often what has come is written. Chosen: a second; less is lost when the power fails.
 const EVERY: Duration = Duration::from_secs(1);

@@ -10,10 +10,11 @@ use runtime::rig::Rig;
 use scenario::verdict::Verdict;
 
 use super::super::live::On;
-use super::{absences, open, reading_json, value_text};
+use super::read::{reading_json, value_text};
 use crate::problem::Outcome;
 use crate::rig_file;
 use crate::terminal::{self, Terminal};
+use crate::verb::contact::{absences, open};
 
 /// How often it is looked for changes. Chosen: 200 ms, faster than a person reads.
 const EVERY: Duration = Duration::from_millis(200);

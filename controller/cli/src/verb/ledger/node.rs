@@ -25,7 +25,7 @@ pub struct Arguments {
 
 /// Runs it.
 pub fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
-    crate::verb::device::in_runtime(stay(arguments, terminal))?
+    crate::verb::contact::in_runtime(stay(arguments, terminal))?
 }
 
 async fn stay(arguments: &Arguments, terminal: &Terminal) -> Outcome {
