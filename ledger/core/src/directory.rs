@@ -198,6 +198,23 @@ impl Directory {
         self.tables.iter().any(|t| t.replicas.iter().all(keeps))
     }
 
+    /// The groups that a node keeps, or has kept.
+    fn groups(&self, node: usize) -> BTreeSet<usize> {
+        let groups = self.tables.iter().flat_map(|t| t.replicas.iter().zip(0..));
+        let kept = groups.filter(|(nodes, _)| nodes.binary_search(&node).is_ok());
+        kept.map(|(_, group)| group).collect()
+    }
+
+    /// Whether a node keeps all shards that another one keeps.
+    pub fn keeps_as_much(&self, node: usize, other: usize) -> bool {
+        self.groups(node).is_superset(&self.groups(other))
+    }
+
+    /// Whether two nodes keep the same shards.
+    pub fn keep_the_same(&self, one: usize, other: usize) -> bool {
+        self.groups(one) == self.groups(other)
+    }
+
     /// The quorum that decides now about the atoms of an author.
     pub fn quorum(&self, author: &Address) -> Quorum {
         Quorum {

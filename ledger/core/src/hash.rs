@@ -44,10 +44,12 @@ pub enum Tag {
     Epoch,
     /// A block of the index beside a log, which never leaves its node.
     Index,
+    /// What a node has taken in of a range of a log.
+    Range,
 }
 
 /// The tag texts, in the order of [`Tag`]. The number is the format version.
-const TAG_TEXTS: [&str; 11] = [
+const TAG_TEXTS: [&str; 12] = [
     "gridrig/universe/1",
     "gridrig/addr/1",
     "gridrig/name/1",
@@ -59,6 +61,7 @@ const TAG_TEXTS: [&str; 11] = [
     "gridrig/head/1",
     "gridrig/epoch/1",
     "gridrig/index/1",
+    "gridrig/range/1",
 ];
 
 impl Tag {

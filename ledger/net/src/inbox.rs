@@ -8,6 +8,7 @@ use std::time::Duration;
 use ledger_core::{AtomId, Level};
 use ledger_node::{AtomDraft, StorageError, writer::Reply};
 use ledger_replica::Message;
+use ledger_replica::ranges::RANGE_BYTES;
 
 /// Most bytes of messages that wait from one peer.
 /// Chosen: two of the longest messages; a peer that is ahead of that waits.
@@ -64,7 +65,8 @@ fn size(message: &Message) -> usize {
     match message {
         // A few hashes for each node.
         Message::Have(have) => 64 * have.held.len(),
-        Message::Batch { bytes, .. } => bytes.len(),
+        Message::Batch { bytes, .. } | Message::Filling { bytes, .. } => bytes.len(),
+        Message::Ranges { ranges, .. } => RANGE_BYTES * ranges.len(),
     }
 }
 

@@ -497,6 +497,14 @@ impl Worker {
                 self.next_epoch = Some(number);
                 on_event(Event::NextEpoch { number });
             }
+            Effect::Filled { node, entries } => {
+                let node = self.names.get(node).map_or("", String::as_str);
+                tracing::warn!(
+                    node,
+                    entries,
+                    "Filled what was missing in the copy of a log."
+                );
+            }
             Effect::Faulty { node, what } => {
                 let node = self.names.get(node).cloned().unwrap_or_default();
                 on_event(Event::Faulty { node, what });

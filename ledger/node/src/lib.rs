@@ -36,6 +36,7 @@ pub mod balances;
 pub mod draft;
 pub mod epochs;
 pub mod error;
+mod filled;
 mod frame;
 pub mod index;
 pub mod keyring;

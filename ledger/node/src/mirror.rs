@@ -18,6 +18,7 @@ use ledger_core::{
 use thiserror::Error;
 
 use crate::error::{LedgerError, StorageError};
+use crate::filled::Filled;
 use crate::index::{self, IndexFound, IndexOptions, Noted, Notes, Recall, Row};
 use crate::log::SEGMENT_BYTES_DEFAULT;
 use crate::segment::{Item, RawBatch, batch_bytes, read_batch};
@@ -78,7 +79,15 @@ pub struct Mirror {
     segments: Segments,
     state: State,
     heads: Heads,
+    /// What was fetched later in place of leaves.
+    filled: Filled,
+    /// Whether every shard is kept here, so that a leaf is always one too few.
+    is_whole: bool,
 }
+
+mod filling;
+
+pub use filling::{clocks_of, has_leaves};
 
 impl std::fmt::Debug for Mirror {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -139,7 +148,7 @@ impl Mirror {
         let mut reading = Reading {
             state: State::new(universe, key),
             heads: Heads::default(),
-            visit,
+            visit: &mut *visit,
         };
         let names = storage
             .names()
@@ -149,11 +158,15 @@ impl Mirror {
         } else {
             Segments::open(storage, universe, keeping, &mut reading)?
         };
-        Ok(Mirror {
+        let mut mirror = Mirror {
             segments,
             state: reading.state,
             heads: reading.heads,
-        })
+            filled: Filled::default(),
+            is_whole: false,
+        };
+        mirror.recall_filled(visit)?;
+        Ok(mirror)
     }
 
     /// What became of the index at opening.
@@ -185,6 +198,9 @@ impl Mirror {
         let batch = read_batch(bytes, 0).map_err(|_| unsigned("it does not read".to_owned()))?;
         if batch.next != bytes.len() {
             return Err(unsigned("bytes follow it".to_owned()));
+        }
+        if self.is_whole && batch.items.iter().any(|(_, item)| item.is_leaf()) {
+            return Err(unsigned("it lacks entries that are kept here".to_owned()));
         }
         let head = SignedHead::from_bytes(batch.head).map_err(|e| unsigned(e.to_string()))?;
         if head.head.node != self.state.node {
@@ -251,7 +267,7 @@ impl Mirror {
         clock: u64,
         bytes_max: u64,
     ) -> Result<Vec<Vec<u8>>, LedgerError> {
-        self.segments.after(clock, bytes_max)
+        self.after(clock, bytes_max)
     }
 
     /// The entries behind `clock` that stand here in full, each with its clock,
@@ -267,7 +283,7 @@ impl Mirror {
     ) -> Result<(Vec<(u64, Entry)>, u64), LedgerError> {
         let mut entries = Vec::new();
         let mut last = clock;
-        for bytes in self.segments.after(clock, bytes_max)? {
+        for bytes in self.after(clock, bytes_max)? {
             let Ok(batch) = read_batch(&bytes, 0) else {
                 continue;
             };
@@ -319,7 +335,7 @@ impl Mirror {
     /// # Errors
     /// Storage.
     pub fn vote(&mut self, clock: u64) -> Result<Option<Testimony>, LedgerError> {
-        let batches = self.segments.after(0, u64::MAX)?;
+        let batches = self.after(0, u64::MAX)?;
         Ok(self.head().cloned().and_then(|head| {
             let refs: Vec<&[u8]> = batches.iter().map(Vec::as_slice).collect();
             vote_of(&self.state.universe, &refs, clock, head)
@@ -339,7 +355,7 @@ impl Mirror {
         let Ok(other_head) = SignedHead::from_bytes(batch.head) else {
             return Ok(None);
         };
-        let own = self.segments.after(0, u64::MAX)?;
+        let own = self.after(0, u64::MAX)?;
         let before: Vec<&[u8]> = own
             .iter()
             .map(Vec::as_slice)

@@ -3,6 +3,7 @@
 //! The reader takes no lock and changes nothing. It stops before a torn tail
 //! and reports damage; it does not verify signatures, that is `ledger-verify`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ledger_core::{
@@ -14,6 +15,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::epochs::epochs_by;
 use crate::error::{LedgerError, StorageError, StorageFault};
+use crate::filled::{FILLED_FILE, filled_in, laid_over};
 use crate::log::{LEDGER_FOLDER, UNIVERSE_FILE};
 use crate::segment::{Fault, HeaderFound, Item, read_batch, read_header, segment_name};
 use crate::segments::numbers_of;
@@ -45,6 +47,8 @@ pub struct Entries {
     last_head: HeadId,
     signed_head: Option<SignedHead>,
     elsewhere: Vec<(u64, Digest32)>,
+    /// What a copy was given later, by the clock with which the batch begins.
+    filled: BTreeMap<u64, Vec<u8>>,
     is_over: bool,
 }
 
@@ -75,6 +79,11 @@ pub(crate) fn epochs_in(folder: &Path) -> Result<Epochs, LedgerError> {
 /// A missing segment.
 pub fn entries_in(folder: &Path, epochs: Epochs) -> Result<Entries, LedgerError> {
     let names = list(folder).map_err(|e| StorageError::new("list", LEDGER_FOLDER, &e))?;
+    let filled = match read(folder, FILLED_FILE) {
+        Ok(bytes) => filled_in(&bytes),
+        Err(e) if e.fault == StorageFault::Missing => BTreeMap::new(),
+        Err(e) => return Err(e.into()),
+    };
     Ok(Entries {
         id: epochs.id(),
         epochs,
@@ -86,6 +95,7 @@ pub fn entries_in(folder: &Path, epochs: Epochs) -> Result<Entries, LedgerError>
         last_head: HeadId::NONE,
         signed_head: None,
         elsewhere: vec![],
+        filled,
         is_over: false,
     })
 }
@@ -147,6 +157,11 @@ impl Entries {
                     return Err(corrupt(offset, what.to_owned()));
                 }
             };
+            let next = batch.next;
+            let whole = self.filled.get(&batch.first_clock);
+            let whole = whole.and_then(|whole| laid_over(&self.id, &bytes[at..next], whole));
+            let whole = whole.as_deref().map(|whole| read_batch(whole, 0));
+            let batch = whole.and_then(Result::ok).unwrap_or(batch);
             let mut ready = Vec::with_capacity(batch.items.len());
             for (offset, item) in &batch.items {
                 let entry = match item {
@@ -180,7 +195,6 @@ impl Entries {
                 .id(&self.id)
                 .map_err(|e| corrupt(batch.head_at, e.to_string()))?;
             self.signed_head = Some(head);
-            let next = batch.next;
             self.ready = ready.into_iter();
             self.segment = Some((file, bytes, next));
         }

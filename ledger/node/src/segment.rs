@@ -100,6 +100,10 @@ impl<'a> Item<'a> {
         }
     }
 
+    pub(crate) fn is_leaf(self) -> bool {
+        matches!(self, Item::Leaf(_))
+    }
+
     /// The hash of the leaf.
     pub(crate) fn leaf(self, universe: &UniverseId) -> Digest32 {
         match self {

@@ -243,6 +243,11 @@ impl Segments {
         }
     }
 
+    /// The storage, for what stands beside the segments.
+    pub(crate) fn storage(&mut self) -> &mut dyn Storage {
+        &mut *self.storage
+    }
+
     /// Whether an index is kept, so that notes are wanted.
     pub(crate) fn is_indexed(&self) -> bool {
         self.index.is_some()

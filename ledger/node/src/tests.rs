@@ -3,6 +3,7 @@
 mod append;
 mod damage;
 mod files;
+mod filled;
 mod index;
 mod prove;
 mod tail;

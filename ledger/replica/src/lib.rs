@@ -22,6 +22,12 @@
 //! before anybody hears of it. So two atoms that exclude each other are never
 //! both final, as long as no more than `f` nodes lie.
 //!
+//! What was missed is asked for by how far a copy goes. That does not say that
+//! everything up to there was taken in: a copy that was restored, or that somebody
+//! handed on, may have only the leaf of an entry. So now and then nodes that keep
+//! the same shards compare what they have taken in of each log ([`ranges`]), and
+//! fill in what is missing.
+//!
 //! # Configurations
 //!
 //! A replica goes by the configurations whose files lay beside its log when it was
@@ -39,6 +45,7 @@
 
 mod judge;
 pub mod message;
+pub mod ranges;
 pub mod replica;
 mod standing;
 mod waiting;

@@ -10,6 +10,7 @@ use ledger_node::{
 };
 
 use crate::message::Message;
+use crate::ranges::Taken;
 use crate::standing::{Standing, Standings};
 use crate::waiting::WaitingRoom;
 
@@ -19,6 +20,7 @@ mod blame;
 mod change;
 mod gossip;
 mod opening;
+mod range_check;
 mod witnessing;
 
 /// Most bytes of batches that answer one word of what somebody has.
@@ -96,6 +98,13 @@ pub enum Effect {
         /// The atom that carried the change.
         atom: AtomId,
     },
+    /// What was missing in the copy of a node's log was filled in.
+    Filled {
+        /// The node, by its place.
+        node: usize,
+        /// How many entries.
+        entries: usize,
+    },
     /// A node has sent or signed something that does not hold.
     Faulty {
         /// The node, by its place.
@@ -149,6 +158,9 @@ pub struct Replica {
     has_read_up: bool,
     /// Whether the next epoch was told of.
     has_told_epoch: bool,
+    /// Of each log what was taken in, and what is asked of it now.
+    taken: Taken,
+    check: range_check::Check,
     effects: Vec<Effect>,
 }
 
@@ -279,6 +291,13 @@ impl Replica {
                     self.to_tell.insert(from);
                 }
             }
+            Message::Ranges {
+                node,
+                is_answer: false,
+                ranges,
+            } => self.on_ranges_asked(from, node, &ranges),
+            Message::Ranges { node, ranges, .. } => self.on_ranges_differ(from, node, &ranges),
+            Message::Filling { node, bytes } => self.on_filling(now_utc_ns, from, node, &bytes),
         }
     }
 

@@ -4,6 +4,7 @@ mod epochs;
 mod model;
 mod model_epochs;
 mod opening;
+mod ranges;
 
 use std::collections::VecDeque;
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use ledger_core::UniverseId;
 use ledger_node::memory::Disk;
 use ledger_node::{MemoryStorage, Storage};
 use ledger_replica::Stores;
@@ -189,6 +190,22 @@ impl Disks {
             }
         });
         has_rotted.then_some(which)
+    }
+
+    /// The copies come back as from a node that keeps other shards: they go as far as
+    /// they went, and what stands there are leaves.
+    pub fn thin_copies(&self, id: &UniverseId) {
+        let leaf = |bytes: &[u8]| ledger_core::merkle::leaf_hash(id, bytes);
+        for copy in self.copies.iter().flatten() {
+            copy.set(|d| {
+                d.files.remove("filled.log");
+                for (_, file) in d.files.iter_mut() {
+                    let was_synced = file.synced >= file.bytes.len();
+                    file.bytes = crate::frames::thinned(&file.bytes, &leaf);
+                    file.synced = if was_synced { file.bytes.len() } else { 0 };
+                }
+            });
+        }
     }
 
     fn each(&mut self, mut change: impl FnMut(&MemoryStorage) -> MemoryStorage) {

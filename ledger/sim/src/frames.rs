@@ -103,9 +103,43 @@ fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
 
 /// The bytes of a batch with these entries, this signed head and its id.
 pub fn write(first_clock: u64, entries: &[Vec<u8>], head: &[u8], head_id: &[u8; 32]) -> Vec<u8> {
+    let items: Vec<Item<'_>> = entries.iter().map(|bytes| Item::Entry(bytes)).collect();
+    write_items(first_clock, &items, head, head_id)
+}
+
+/// A segment file in which the leaves of its entries stand in place of these.
+pub fn thinned(file: &[u8], leaf: &dyn Fn(&[u8]) -> [u8; 32]) -> Vec<u8> {
+    let Some((_, _, mut rest)) = frame(file) else {
+        return file.to_vec();
+    };
+    let mut out = file[..file.len() - rest.len()].to_vec();
+    while let Some((batch, behind)) = batch(rest) {
+        let leaves: Vec<Vec<u8>> = batch
+            .items
+            .iter()
+            .map(|item| match item {
+                Item::Entry(bytes) => leaf(bytes).to_vec(),
+                Item::Leaf(hash) => hash.to_vec(),
+            })
+            .collect();
+        let items: Vec<Item<'_>> = leaves.iter().map(|hash| Item::Leaf(hash)).collect();
+        // The id of the head ends the batch.
+        let id = rest[..rest.len() - behind.len()].last_chunk();
+        let id = id.copied().unwrap_or_default();
+        out.extend_from_slice(&write_items(batch.first_clock, &items, batch.head, &id));
+        rest = behind;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+fn write_items(first_clock: u64, items: &[Item<'_>], head: &[u8], head_id: &[u8; 32]) -> Vec<u8> {
     let mut inner = Vec::new();
-    for entry in entries {
-        put(&mut inner, KIND_ENTRY, entry);
+    for item in items {
+        match item {
+            Item::Entry(bytes) => put(&mut inner, KIND_ENTRY, bytes),
+            Item::Leaf(hash) => put(&mut inner, KIND_LEAF, hash),
+        }
     }
     put(&mut inner, KIND_HEAD, head);
     let length = (2 * FRAME_HEAD + 20 + 40 + inner.len()) as u64;
@@ -113,7 +147,7 @@ pub fn write(first_clock: u64, entries: &[Vec<u8>], head: &[u8], head_id: &[u8; 
     let begin = [
         &length.to_be_bytes()[..],
         &first_clock.to_be_bytes(),
-        &(entries.len() as u32).to_be_bytes(),
+        &(items.len() as u32).to_be_bytes(),
     ];
     put(&mut out, KIND_BEGIN, &begin.concat());
     out.extend_from_slice(&inner);

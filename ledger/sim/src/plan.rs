@@ -28,13 +28,17 @@ pub enum Trouble {
     SyncFails,
     /// A stored bit turns over.
     BitRots,
+    /// The copies of a node are restored with leaves in place of entries: what was
+    /// missed is not behind any cursor.
+    CopiesThinned,
     /// The clock of a node jumps by up to an hour.
     ClockJumps,
     /// A node is slow.
     Slow,
 }
 
-/// All of them.
+/// All that goes wrong where a focus names nothing. Copies that come back thinned have
+/// shares of their own: such a run takes the longest, until the logs are compared.
 pub const TROUBLES: [Trouble; 11] = [
     Trouble::Partition,
     Trouble::PowerFails,
@@ -77,10 +81,12 @@ pub enum Mutation {
     SignsUnheard,
     /// Votes are counted, not voters.
     CountsCopies,
+    /// Nodes go by their cursors alone.
+    NoRangeCheck,
 }
 
 /// All of them.
-pub const MUTATIONS: [Mutation; 7] = [
+pub const MUTATIONS: [Mutation; 8] = [
     Mutation::SignsBeforeSync,
     Mutation::QuorumMinusOne,
     Mutation::NoLock,
@@ -88,6 +94,7 @@ pub const MUTATIONS: [Mutation; 7] = [
     Mutation::FirstSeenWins,
     Mutation::SignsUnheard,
     Mutation::CountsCopies,
+    Mutation::NoRangeCheck,
 ];
 
 /// The course of a run.

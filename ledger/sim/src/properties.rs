@@ -77,7 +77,10 @@ pub const PROPERTIES: [Property; 20] = [
     Property {
         number: 6,
         says: "all nodes come to the same finals once the network is whole",
-        focus: focus(Liars::Some, &[Trouble::Partition, Trouble::Slow]),
+        focus: focus(
+            Liars::Some,
+            &[Trouble::Partition, Trouble::Slow, Trouble::CopiesThinned],
+        ),
     },
     Property {
         number: 7,

@@ -26,6 +26,10 @@ const TICK_NS: i64 = 125 * MS;
 /// node has is said twice a second; this is four times all of it.
 const CONVERGENCE_NS: i64 = 16_000 * MS;
 
+/// Time for what the cursors have missed: two comparisons of each log, of which one
+/// may be with the liar.
+const RANGE_CHECKS_NS: i64 = 24_000 * MS;
+
 /// Most events of a run. Chosen: a run of seven nodes that takes all its time has
 /// 20,000; one that has more sends itself messages for ever.
 const STEPS_MAX: u64 = 40_000;
@@ -173,6 +177,11 @@ impl World {
             Seat::Honest(Box::new(honest))
         });
         let seats: Vec<Seat> = seats.collect();
+        let is_thinned = plan
+            .troubles
+            .iter()
+            .any(|(_, trouble, _)| *trouble == Trouble::CopiesThinned);
+        let range_checks_ns = if is_thinned { RANGE_CHECKS_NS } else { 0 };
         let liars = (0..plan.nodes).filter(|n| is_liar(*n)).collect();
         World {
             lab,
@@ -188,7 +197,7 @@ impl World {
             facts: Facts::new(lab, honest),
             is_mended: false,
             is_over: false,
-            deadline_ns: plan.mended_ns + CONVERGENCE_NS,
+            deadline_ns: plan.mended_ns + CONVERGENCE_NS + range_checks_ns,
             digest: 0,
             fenced: 0,
             restored: BTreeSet::new(),
@@ -309,7 +318,7 @@ impl World {
                 }
                 let batch = match &message {
                     Message::Batch { node, bytes, .. } => Some((*node, bytes.clone())),
-                    Message::Have(_) => None,
+                    _ => None,
                 };
                 let before = batch.as_ref().map_or(0, |(of, _)| replica.held(*of));
                 replica.receive(now, from, message);
@@ -403,6 +412,10 @@ impl World {
                         self.facts.signed(node, is_durable);
                     }
                 }
+                let is_check = matches!(message, Message::Ranges { .. } | Message::Filling { .. });
+                if is_check && self.mutation == Some(Mutation::NoRangeCheck) {
+                    continue;
+                }
                 if let Ok(bytes) = message.encode() {
                     out.push((*to, bytes));
                 }
@@ -435,6 +448,10 @@ impl World {
                 Effect::Accused { who, what } => self.facts.accused(node, who, what),
                 // Nobody changes the configuration here.
                 Effect::NextEpoch { .. } => {}
+                Effect::Filled { node: of, entries } => {
+                    let note = format!("node {node} fills in {entries} of node {of}");
+                    self.facts.note(note);
+                }
                 Effect::Faulty { node: whom, what } => {
                     stops |= whom == node;
                     self.facts.faulty(node, whom, what);
@@ -598,6 +615,12 @@ impl World {
             Trouble::DiskReplaced => {
                 self.goes_down(node);
                 self.at(self.now_ns + away, Event::Begins(node, How::WithEmptyDisks));
+            }
+            Trouble::CopiesThinned if is_up => {
+                honest.disks.lose_process();
+                honest.disks.thin_copies(&self.lab.id);
+                self.goes_down(node);
+                self.at(self.now_ns + away, Event::Begins(node, How::AsItWas));
             }
             Trouble::BitRots if is_up => {
                 honest.disks.lose_process();

@@ -7,7 +7,7 @@ use ledger_sim::properties::{run_seed, seeds_of};
 const SEEDS: u64 = 40;
 
 /// The share of seeds in which a variant shows, and the property that it breaks.
-const CAUGHT: [(Mutation, u8, u8); 7] = [
+const CAUGHT: [(Mutation, u8, u8); 8] = [
     (Mutation::SignsBeforeSync, 2, 2),
     (Mutation::QuorumMinusOne, 4, 4),
     (Mutation::NoLock, 4, 4),
@@ -15,6 +15,7 @@ const CAUGHT: [(Mutation, u8, u8); 7] = [
     (Mutation::FirstSeenWins, 4, 4),
     (Mutation::SignsUnheard, 12, 12),
     (Mutation::CountsCopies, 17, 17),
+    (Mutation::NoRangeCheck, 6, 6),
 ];
 
 #[test]

@@ -9,7 +9,9 @@ use ledger_node::{
     StorageError, read_epochs,
 };
 
+use super::range_check::Check;
 use super::{Effect, Replica, Start, Stores};
+use crate::ranges::Taken;
 use crate::standing::Standings;
 use crate::waiting::WaitingRoom;
 use crate::watch::{Clash, Watch};
@@ -72,6 +74,10 @@ impl Replica {
         }
         let me = log.place_of_node();
         let mut standings = Standings::default();
+        let mut taken = Taken::new(epochs.nodes().len());
+        for row in &rows {
+            taken.note(me, row.clock);
+        }
         let proofs = own_past(&mut log, &mut standings, &directory, rows)?;
         let has_joined = !directory.is_member(0, me);
         standings.watch = has_joined.then(Watch::default);
@@ -102,7 +108,11 @@ impl Replica {
             let index = index.clone();
             let mut mirror = Mirror::open_on(storage, id, key, index, &mut |row| rows.push(row))?;
             note(node, mirror.index_found());
+            if directory.keeps_all(me) {
+                mirror.refuse_leaves();
+            }
             for row in rows {
+                taken.note(node, row.clock);
                 epochs_seen[node] = row.vertex_epoch.max(epochs_seen[node]);
                 past_of(
                     node,
@@ -148,6 +158,8 @@ impl Replica {
             epochs_seen,
             has_read_up,
             has_told_epoch: false,
+            taken,
+            check: Check::default(),
             effects: vec![],
         };
         for atom in &proofs {

@@ -33,6 +33,7 @@ impl Replica {
     /// An entry of this node's own log.
     pub(super) fn entered(&mut self, entry: &Entry) {
         let atom = &entry.atom;
+        self.taken.note(self.me, entry.vertex.l);
         let level = self.standings.entered(&self.directory, self.me, entry);
         if let Some(level) = level {
             let atom = atom.id();
@@ -46,6 +47,7 @@ impl Replica {
     pub(super) fn sighted(&mut self, node: usize, clock: u64, entry: Entry, now_utc_ns: i64) {
         let row = Row::of(&entry);
         let atom = entry.atom;
+        self.taken.note(node, clock);
         if let Some(seen) = self.epochs_seen.get_mut(node) {
             *seen = row.vertex_epoch.max(*seen);
         }

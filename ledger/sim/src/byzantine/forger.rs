@@ -139,6 +139,8 @@ impl Forger {
                 let answers = lacking.map(|(_, bytes)| (from, message(bytes)));
                 self.answers.extend(answers);
             }
+            // It has no copies to compare.
+            Message::Ranges { .. } | Message::Filling { .. } => {}
             Message::Batch { bytes, .. } => {
                 let Some((batch, _)) = frames::batch(bytes) else {
                     return;
