@@ -18,3 +18,6 @@ pub mod tls;
 pub use config::{ConfigError, EXPLANATIONS, NodeConfig};
 pub use files::{FilesError, init};
 pub use node::{Event, Node, NodeError, Status};
+
+#[cfg(test)]
+mod simulated;

@@ -17,8 +17,8 @@ use ledger_replica::{Effect, Replica, Start, Stores};
 
 use crate::config::{NodeConfig, operator};
 use crate::files::{COPIES, FRESH, FilesError, OWN, read_keys};
-use crate::inbox::{Inbox, Question, Submission};
-use crate::peers::{Line, Switchboard, accept, dial, dials};
+use crate::inbox::{Inbox, Question, Submission, Work};
+use crate::peers::{Line, Switchboard, Tcp, accept, dial, dials};
 use crate::recheck::{Unread, recheck_in_background};
 
 /// How long the replica's thread sleeps when nothing comes.
@@ -269,28 +269,27 @@ impl Node {
                 )
             })?;
         let listen = listener.local_addr().unwrap_or(config.listen);
-        runtime.spawn(accept(Arc::clone(&board), listener));
+        let accepting = Arc::clone(&board);
+        runtime.spawn(async move {
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => accept::<Tcp>(accepting, listener).await,
+                Err(e) => tracing::error!("the listener cannot be used: {e}"),
+            }
+        });
         for (node, address) in config.peers.iter().enumerate() {
             if let Some(address) = address.filter(|_| dials(config.me, node, board.genesis)) {
-                runtime.spawn(dial(Arc::clone(&board), node, address));
+                runtime.spawn(dial::<Tcp>(Arc::clone(&board), node, address));
             }
         }
         let unread = Unread::of(&replica, config);
         let status = Arc::new(Mutex::new(Status::default()));
-        let mut worker = Worker {
+        let mut worker = Worker::new(
             replica,
-            board: Arc::clone(&board),
-            status: Arc::clone(&status),
+            Arc::clone(&board),
+            Arc::clone(&status),
             clock,
             names,
-            next_epoch: None,
-            reached: [0; 3],
-            replies: BTreeMap::new(),
-            was_ready: false,
-            stopped: None,
-            authorities: Arc::default(),
-            authority_changes: 0,
-        };
+        );
         // So that nobody reads a status of nothing before the first step.
         worker.tell_status();
         let spawned = std::thread::Builder::new()
@@ -408,8 +407,8 @@ fn storage(folder: &Path) -> Result<Box<dyn Storage>, NodeError> {
     }
 }
 
-struct Worker {
-    replica: Replica,
+pub(crate) struct Worker {
+    pub(crate) replica: Replica,
     board: Arc<Switchboard>,
     status: Arc<Mutex<Status>>,
     clock: WallClock,
@@ -425,45 +424,73 @@ struct Worker {
 }
 
 impl Worker {
+    pub(crate) fn new(
+        replica: Replica,
+        board: Arc<Switchboard>,
+        status: Arc<Mutex<Status>>,
+        clock: WallClock,
+        names: Vec<String>,
+    ) -> Worker {
+        Worker {
+            replica,
+            board,
+            status,
+            clock,
+            names,
+            next_epoch: None,
+            reached: [0; 3],
+            replies: BTreeMap::new(),
+            was_ready: false,
+            stopped: None,
+            authorities: Arc::default(),
+            authority_changes: 0,
+        }
+    }
+
     fn run(mut self, on_event: &mut dyn FnMut(Event)) -> Result<Option<SignedHead>, AppendError> {
         loop {
             let work = self.board.inbox.take(IDLE);
-            let now = (self.clock)();
-            for (from, message) in work.messages {
-                self.replica.receive(now, from, message);
-            }
-            for node in work.greet {
-                self.replica.greet(node);
-            }
-            for (node, why) in work.damaged {
-                if node == self.board.me {
-                    self.stopped = Some(why.to_string());
-                }
-                self.replica.damaged(node, why);
-            }
-            for submission in work.submissions {
-                let ticket = self
-                    .replica
-                    .submit(submission.now_utc_ns, submission.drafts);
-                self.replies.insert(ticket, submission.reply);
-            }
-            let effects = self.replica.step(now);
-            for effect in effects {
-                self.carry_out(effect, on_event);
-            }
-            for question in work.questions {
-                let standing = self.replica.standing(&question.atom);
-                let _ = question.reply.send(standing.and_then(|s| s.level));
-            }
-            if self.replica.may_sign() && !self.was_ready {
-                self.was_ready = true;
-                on_event(Event::Ready);
-            }
-            self.tell_status();
-            if work.must_end && !(self.replica.may_sign() && self.replica.has_submissions()) {
+            if self.turn(work, on_event) {
                 return self.replica.close((self.clock)());
             }
         }
+    }
+
+    /// Does what there is to do; `true` when the node is to end and has said all.
+    pub(crate) fn turn(&mut self, work: Work, on_event: &mut dyn FnMut(Event)) -> bool {
+        let now = (self.clock)();
+        for (from, message) in work.messages {
+            self.replica.receive(now, from, message);
+        }
+        for node in work.greet {
+            self.replica.greet(node);
+        }
+        for (node, why) in work.damaged {
+            if node == self.board.me {
+                self.stopped = Some(why.to_string());
+            }
+            self.replica.damaged(node, why);
+        }
+        for submission in work.submissions {
+            let ticket = self
+                .replica
+                .submit(submission.now_utc_ns, submission.drafts);
+            self.replies.insert(ticket, submission.reply);
+        }
+        let effects = self.replica.step(now);
+        for effect in effects {
+            self.carry_out(effect, on_event);
+        }
+        for question in work.questions {
+            let standing = self.replica.standing(&question.atom);
+            let _ = question.reply.send(standing.and_then(|s| s.level));
+        }
+        if self.replica.may_sign() && !self.was_ready {
+            self.was_ready = true;
+            on_event(Event::Ready);
+        }
+        self.tell_status();
+        work.must_end && !(self.replica.may_sign() && self.replica.has_submissions())
     }
 
     fn carry_out(&mut self, effect: Effect, on_event: &mut dyn FnMut(Event)) {

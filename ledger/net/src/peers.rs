@@ -1,5 +1,7 @@
 //! Connections: of each pair of nodes one dials, see [`dials`].
 
+use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +36,35 @@ const REDIAL_MAX: Duration = Duration::from_secs(2);
 /// Connections that are in their handshake at one time.
 /// Chosen: every node of a large universe at once; strangers cannot hold more.
 const HANDSHAKES_MAX: usize = 64;
+
+/// The network under the connections. There is another than this system's in a test,
+/// which loses hosts with what they had under way.
+pub(crate) trait Wire: Send + 'static {
+    type Listener: Send + Sync + 'static;
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    fn accept(
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+    fn connect(address: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// The network of this system.
+pub(crate) struct Tcp;
+
+impl Wire for Tcp {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+    async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, from) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, from))
+    }
+    async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
 
 /// The way to one peer.
 #[derive(Debug)]
@@ -88,11 +119,7 @@ pub(crate) fn dials(from: usize, to: usize, genesis: usize) -> bool {
 }
 
 /// Accepts whoever proves to be a node that dials this one.
-pub(crate) async fn accept(board: Arc<Switchboard>, listener: std::net::TcpListener) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(e) => return tracing::error!("the listener cannot be used: {e}"),
-    };
+pub(crate) async fn accept<W: Wire>(board: Arc<Switchboard>, listener: W::Listener) {
     let Ok(config) = board.key.server(board.pinned.clone()) else {
         return tracing::error!("there is no TLS 1.3");
     };
@@ -102,7 +129,7 @@ pub(crate) async fn accept(board: Arc<Switchboard>, listener: std::net::TcpListe
         let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else {
             return;
         };
-        let (stream, from) = match listener.accept().await {
+        let (stream, from) = match W::accept(&listener).await {
             Ok(accepted) => accepted,
             Err(e) => {
                 // Out of descriptors: others may give some back.
@@ -113,7 +140,6 @@ pub(crate) async fn accept(board: Arc<Switchboard>, listener: std::net::TcpListe
         };
         let (board, acceptor) = (Arc::clone(&board), acceptor.clone());
         tokio::spawn(async move {
-            let _ = stream.set_nodelay(true);
             let handshake = tokio::time::timeout(STALL, acceptor.accept(stream)).await;
             drop(permit);
             let tls = match handshake {
@@ -135,7 +161,7 @@ pub(crate) async fn accept(board: Arc<Switchboard>, listener: std::net::TcpListe
 }
 
 /// Dials a node, and again whenever the connection ends.
-pub(crate) async fn dial(board: Arc<Switchboard>, node: usize, address: SocketAddr) {
+pub(crate) async fn dial<W: Wire>(board: Arc<Switchboard>, node: usize, address: SocketAddr) {
     let Some(pinned) = board.pinned.get(node).copied() else {
         return;
     };
@@ -146,8 +172,7 @@ pub(crate) async fn dial(board: Arc<Switchboard>, node: usize, address: SocketAd
     let mut pause = REDIAL_FIRST;
     loop {
         let connected = tokio::time::timeout(STALL, async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
+            let stream = W::connect(address).await?;
             // The name is not looked at: the key is pinned.
             let name = ServerName::from(address.ip());
             connector.connect(name, stream).await
