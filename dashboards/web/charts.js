@@ -1,12 +1,17 @@
 // Line charts of a window of time: holes where nothing is known, bands that something is to keep, a reading
-// under the pointer or by the keyboard, and a window that can be chosen on them. Chart.js draws the lines; it is
-// asked for once the page has been painted.
+// under the pointer or by the keyboard, and a window that can be chosen on them. Chart.js has the frame: axes,
+// scales and size; it is asked for once the page has been painted. The lines are drawn on its canvas straight from
+// the lists of numbers: an object for each point, as its own lines have, is what made the page's memory grow.
 "use strict";
+// A column of a line, in pixels: what falls into one is drawn as its lowest and highest value, as an oscilloscope
+// does. Chosen: 2, about the width of a line, so that nothing is seen of it.
+const COLUMN_PX = 2;
 class Curves {
   // series: [{ name, color: css variable, values: [], low: [], high: [], thin, dashed }], times shared by all of
-  // them; low and high, where there are some, are the extremes around each value.
+  // them; low and high, where there are some, are the extremes around each value. The lists may be typed ones: what
+  // is not known is null or NaN.
   constructor(canvas, keys, unit, digits, leastSpan, reference) {
-    Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], bands: [], window: null, pointer: null, drag: null });
+    Object.assign(this, { canvas, keys, unit, digits, leastSpan, reference, series: [], times: [], bands: [], window: null, pointer: null, drag: null, drawn: new Map() });
     this.draw = paced(() => this.paint());
     canvas.addEventListener("pointerdown", (e) => this.grab(e));
     canvas.addEventListener("pointermove", (e) => this.move(e));
@@ -40,7 +45,7 @@ class Curves {
   range() {
     const { start, end } = this.view;
     let low = Infinity, high = -Infinity;
-    const see = (v) => { if (v != null) { low = Math.min(low, v); high = Math.max(high, v); } };
+    const see = (v) => { if (v == null) return; if (v < low) low = v; if (v > high) high = v; };
     for (let i = 0; i < this.times.length; i++) {
       if (this.times[i] < start || this.times[i] > end) continue;
       for (const s of this.series) { see(s.values[i]); if (s.low) { see(s.low[i]); see(s.high[i]); } }
@@ -63,27 +68,55 @@ class Curves {
     this.view = { start: end - span, end, span, last, ahead };
   }
 
-  // The points of a line. A pause of the controller is a hole, too. A part of a window may be shorter than the time
-  // between two readings: only a longer pause is a hole there. A value that stands alone is a short stroke.
-  points(values) {
-    const { start, end } = this.view, parts = this.window && this.window.step, half = (parts || 0.5) / 2, list = [];
-    let before = null, alone = false;
-    const stroke = () => { if (alone) list.push({ x: before + half, y: list[list.length - 1].y }); };
+  // Walks along a line: see(t, v) for each point of it, v null where it has a hole. A pause of the controller is a hole, too.
+  // A part of a window may be shorter than the time between two readings: only a longer pause is a hole there.
+  // A value that stands alone is a short stroke.
+  walk(values, see) {
+    const { start, end } = this.view, parts = this.window && this.window.step, half = (parts || 0.5) / 2;
+    let before = null, latest = null, alone = false;
     for (let i = 0; i < this.times.length; i++) {
-      const v = values[i], t = this.times[i];
-      if (t < start - this.pause || t > end + this.pause || (v == null && parts)) continue;
-      if (v == null || (before != null && t - before > this.pause)) {
-        stroke();
-        if (before != null) list.push({ x: v == null ? t : (t + before) / 2, y: null });
+      const v = values[i], t = this.times[i], known = Format.known(v);
+      if (t < start - this.pause || t > end + this.pause || (!known && parts)) continue;
+      if (before != null && (!known || t - before > this.pause)) {
+        if (alone) see(before + half, latest);
+        see(known ? (t + before) / 2 : t, null);
         before = null;
       }
-      if (v == null) { alone = false; continue; }
+      if (!known) continue;
       alone = before == null;
-      list.push({ x: t, y: v });
+      see(t, v);
       before = t;
+      latest = v;
     }
-    stroke();
-    return list;
+    if (before != null && alone) see(before + half, latest);
+  }
+
+  // Draws a line, column by column; how many corners it has got is remembered by its name.
+  line(c, series, { chartArea: box, scales: { y } }) {
+    const { start, span } = this.view, per = (box.right - box.left) / span, top = y.getPixelForValue(y.max), [least, most] = [y.min, y.max], rise = (y.getPixelForValue(least) - top) / (most - least);
+    let column = null, lows = 0, low = 0, highs = 0, high = 0, corners = 0;
+    const to = (x, v) => { c.lineTo(x, top + (most - v) * rise); corners += 1; };
+    const flush = () => {
+      if (column == null) return;
+      if (lows < highs) { to(lows, low); to(highs, high); } else { to(highs, high); if (lows > highs) to(lows, low); }
+      column = null;
+    };
+    c.strokeStyle = this.color(series.color);
+    c.lineWidth = series.thin ? 1 : 1.8;
+    c.setLineDash(series.dashed ? [5, 3] : []);
+    c.beginPath();
+    let pen = false;
+    this.walk(series.values, (t, v) => {
+      const x = box.left + (t - start) * per, at = Math.floor(x / COLUMN_PX);
+      if (v == null) { flush(); pen = false; return; }
+      if (!pen) { c.moveTo(x, top + (most - v) * rise); pen = true; }
+      if (column !== at) { flush(); column = at; lows = highs = x; low = high = v; return; }
+      if (v < low) { low = v; lows = x; }
+      if (v > high) { high = v; highs = x; }
+    });
+    flush();
+    c.stroke();
+    this.drawn.set(series.name, corners);
   }
 
   ticks() {
@@ -118,7 +151,7 @@ class Curves {
     y.grid.color = color("--line");
     x.ticks.color = y.ticks.color = color("--dim");
     this.places = Math.max(0, Math.min(this.digits, -Math.floor(Math.log10(step) + 1e-9)));
-    this.plot.data.datasets = this.series.map((s) => ({ label: s.name, data: this.points(s.values), borderColor: color(s.color), borderWidth: s.thin ? 1 : 1.8, borderDash: s.dashed ? [5, 3] : [] }));
+    this.drawn.clear();
     this.plot.update("none");
     this.tell();
   }
@@ -128,9 +161,8 @@ class Curves {
       type: "line",
       data: { datasets: [] },
       options: {
-        animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true, spanGaps: false, events: [],
+        animation: false, responsive: true, maintainAspectRatio: false, events: [],
         layout: { padding: { top: 8, right: 8 } },
-        elements: { point: { radius: 0, hitRadius: 0 }, line: { tension: 0, borderJoinStyle: "round" } },
         plugins: { legend: { display: false }, tooltip: { enabled: false } },
         scales: {
           x: { type: "linear", grid: { display: false }, border: { display: false }, afterBuildTicks: (axis) => { axis.ticks = this.ticks(); },
@@ -144,8 +176,9 @@ class Curves {
     };
   }
 
-  // What lies under the lines: bands that are to be kept, the extremes, and what should be.
-  under({ ctx: c, chartArea: box, scales: { x, y } }) {
+  // The lines, and what lies under them: bands that are to be kept, the extremes, and what should be.
+  under(chart) {
+    const { ctx: c, chartArea: box, scales: { x, y } } = chart;
     const at = (t) => x.getPixelForValue(t), of = (v) => y.getPixelForValue(v), color = this.color;
     c.save();
     c.beginPath(); c.rect(box.left, 0, box.right - box.left + 2, box.bottom); c.clip();
@@ -161,12 +194,15 @@ class Curves {
       if (!s.low) continue;
       c.fillStyle = color(s.color); c.globalAlpha = 0.25;
       const half = (((this.window && this.window.step) || 1) / 2 / this.view.span) * (box.right - box.left) + 0.5;
-      for (let i = 0; i < this.times.length; i++) if (s.low[i] != null) c.fillRect(at(this.times[i]) - half, of(s.high[i]), 2 * half, Math.max(1, of(s.low[i]) - of(s.high[i])));
+      for (let i = 0; i < this.times.length; i++) if (Format.known(s.low[i])) c.fillRect(at(this.times[i]) - half, of(s.high[i]), 2 * half, Math.max(1, of(s.low[i]) - of(s.high[i])));
     }
     if (this.reference != null) {
       c.strokeStyle = color("--dim"); c.globalAlpha = 1; c.setLineDash([4, 4]);
       c.beginPath(); c.moveTo(box.left, of(this.reference)); c.lineTo(box.right, of(this.reference)); c.stroke();
     }
+    c.beginPath(); c.rect(box.left, box.top - 1, box.right - box.left, box.bottom - box.top + 2); c.clip();
+    c.globalAlpha = 1; c.lineJoin = "round";
+    for (const s of this.series) this.line(c, s, chart);
     c.restore();
   }
 
@@ -195,23 +231,33 @@ class Curves {
 
   // The value at a point of time, in a window also the one shortly before it.
   near(values, at) {
-    if (!this.window) return values[at];
-    for (let i = at; i >= 0 && this.times[at] - this.times[i] <= this.pause; i--) if (values[i] != null) return values[i];
+    if (!this.window) return Format.known(values[at]) ? values[at] : null;
+    for (let i = at; i >= 0 && this.times[at] - this.times[i] <= this.pause; i--) if (Format.known(values[i])) return values[i];
     return null;
   }
 
   tell() {
     const at = this.reading(), text = (v) => (v == null ? "–" : `${Format.fixed(v, this.digits)} ${this.unit}`);
-    const spans = this.series.map((s) => {
-      const mark = make("i");
-      mark.style.background = `var(${s.color})`;
-      return make("span", {}, mark, s.name, make("b", {}, text(at < 0 ? null : this.near(s.values, at))));
-    });
-    this.keys.replaceChildren(...(this.pointer != null && at >= 0 ? [make("span", {}, Format.clock(this.times[at]))] : []), ...spans);
+    const legend = this.series.map((s) => `${s.color} ${s.name}`).join("\n");
+    // The keys stay as long as the lines do: only what they say is written.
+    if (this.legend !== legend) {
+      this.legend = legend;
+      this.clock = make("span");
+      this.told = this.series.map(() => make("b"));
+      this.keys.replaceChildren(this.clock, ...this.series.map((s, i) => {
+        const mark = make("i");
+        mark.style.background = `var(${s.color})`;
+        return make("span", {}, mark, s.name, this.told[i]);
+      }));
+    }
+    const write = (node, said) => { if (node.textContent !== said) node.textContent = said; };
+    this.clock.hidden = this.pointer == null || at < 0;
+    write(this.clock, this.clock.hidden ? "" : Format.clock(this.times[at]));
+    this.series.forEach((s, i) => write(this.told[i], text(at < 0 ? null : this.near(s.values, at))));
     const title = this.canvas.closest("section").querySelector("h2").firstChild.textContent.trim();
     const said = this.series.slice(0, Curves.TOLD).map((s) => {
       let low = null, high = null, holes = 0;
-      this.times.forEach((t, i) => { const v = s.values[i]; if (t < this.view.start || t > this.view.end) return; if (v == null) { holes += 1; return; } low = Math.min(low ?? v, v); high = Math.max(high ?? v, v); });
+      this.times.forEach((t, i) => { const v = s.values[i]; if (t < this.view.start || t > this.view.end) return; if (!Format.known(v)) { holes += 1; return; } low = Math.min(low ?? v, v); high = Math.max(high ?? v, v); });
       return `${s.name} ${text(at < 0 ? null : this.near(s.values, at))}, from ${text(low)} to ${text(high)}${holes && !(this.window && this.window.step) ? ", with holes" : ""}`;
     });
     const more = this.series.length - said.length;

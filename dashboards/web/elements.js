@@ -1,6 +1,7 @@
 // What the page's scripts share: numbers as text, elements, and patience with what is costly to draw.
 "use strict";
 const Format = {
+  known: (v) => v != null && !Number.isNaN(v),
   fixed: (v, digits) => (v == null ? "–" : (Math.abs(v) < 0.5 * 10 ** -digits ? 0 : v).toFixed(digits).replace("-", "−")),
   power: (v, unit) => (v == null ? `– ${unit}` : Math.abs(v) >= 9999.5 ? `${Format.fixed(v / 1000, 1)} k${unit}` : `${Format.fixed(v, 0)} ${unit}`),
   percent: (v) => (v == null ? "–" : `${(v * 100).toFixed(0)} %`),

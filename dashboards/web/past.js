@@ -2,7 +2,36 @@
 "use strict";
 const COLORS = 8, color = (i) => `--c${i % COLORS}`;
 const KEPT_S = 600;
-const past = { t: [], f: [], v: [], devices: new Map() };
+// The lists of the last ten minutes are made once and never get longer, so that a page that is open for weeks holds
+// what it held at first. They are full numbers of seconds and short ones of what was measured (seven digits), NaN
+// where nothing is known. All are pushed together, once in the time that they are longer than ten minutes.
+// Chosen: points no closer than the eye would see on a wide screen, and a minute of patience.
+const APART_S = 0.3, SLOTS = Math.ceil((KEPT_S + 60) / APART_S);
+const unknown = () => new Float32Array(SLOTS).fill(NaN);
+const trail = () => ({ p: unknown(), q: unknown(), f: unknown(), v: unknown() });
+const past = {
+  from: 0, to: 0, times: new Float64Array(SLOTS), bus: { f: unknown(), v: unknown() }, devices: new Map(),
+  // The part of a list that counts.
+  of(list) { return list.subarray(this.from, this.to); },
+  get t() { return this.of(this.times); },
+  get latest() { return this.to > this.from ? this.times[this.to - 1] : null; },
+  // Every list of measurements.
+  *lists() { yield this.bus.f; yield this.bus.v; for (const { p, q, f, v } of this.devices.values()) { yield p; yield q; yield f; yield v; } },
+  device(name) { if (!this.devices.has(name)) this.devices.set(name, trail()); return this.devices.get(name); },
+  // A slot for a new point, at which nothing is known yet.
+  next(t) {
+    if (this.to === SLOTS) {
+      for (const list of [this.times, ...this.lists()]) list.copyWithin(0, this.from, this.to);
+      this.to -= this.from;
+      this.from = 0;
+    }
+    for (const list of this.lists()) list[this.to] = NaN;
+    this.times[this.to] = t;
+    while (this.times[this.from] < t - KEPT_S) this.from += 1;
+    this.to += 1;
+    return this.to - 1;
+  },
+};
 const charts = {
   p: new Curves($("chart-p"), $("keys-p"), "W", 0, 100, null),
   q: new Curves($("chart-q"), $("keys-q"), "var", 0, 100, null),
@@ -15,25 +44,28 @@ const TRACES = { p: "p_w", q: "q_var", f: "f_hz", v: "v_v" };
 // Filled once from /history, then from the stream.
 function remember(state) {
   const c = state.cycle;
-  if (!c || (past.t.length && c.t_s - past.t[past.t.length - 1] < 0.3)) return;
-  const usable = (known) => (known.quality === "good" || known.quality === "held" ? known.value : null);
-  past.t.push(c.t_s); past.f.push(state.estimate.f_hz); past.v.push(state.estimate.v_v);
+  if (!c || (past.latest != null && c.t_s - past.latest < APART_S)) return;
+  const usable = (known) => (known.quality === "good" || known.quality === "held" ? known.value ?? NaN : NaN);
+  for (const d of state.devices) past.device(d.name);
+  const at = past.next(c.t_s);
+  past.bus.f[at] = state.estimate.f_hz ?? NaN;
+  past.bus.v[at] = state.estimate.v_v ?? NaN;
   for (const d of state.devices) {
-    const trace = trail(d.name);
-    for (const [key, wire] of Object.entries(TRACES)) trace[key].push(usable(d[wire]));
+    const kept = past.device(d.name);
+    for (const key in TRACES) kept[key][at] = usable(d[TRACES[key]]);
   }
-  const old = past.t.findIndex((t) => t >= c.t_s - KEPT_S);
-  if (old > 0) for (const list of [past.t, past.f, past.v, ...[...past.devices.values()].flatMap(Object.values)]) list.splice(0, old);
-}
-function trail(name) {
-  const nothing = () => Array(Math.max(0, past.t.length - 1)).fill(null);
-  if (!past.devices.has(name)) past.devices.set(name, { p: nothing(), q: nothing(), f: nothing(), v: nothing() });
-  return past.devices.get(name);
 }
 async function recall() {
   const h = await (await fetch("/api/v1/history")).json();
-  past.t = h.t_s; past.f = h.f_hz; past.v = h.v_v; past.devices = new Map();
-  for (const d of h.devices) past.devices.set(d.name, { p: d.p_w, q: d.q_var, f: d.f_hz, v: d.v_v });
+  past.from = past.to = 0;
+  past.devices.clear();
+  for (const d of h.devices) past.device(d.name);
+  h.t_s.forEach((t, i) => {
+    const at = past.next(t);
+    past.bus.f[at] = h.f_hz[i] ?? NaN;
+    past.bus.v[at] = h.v_v[i] ?? NaN;
+    for (const d of h.devices) for (const key in TRACES) past.device(d.name)[key][at] = d[TRACES[key]][i] ?? NaN;
+  });
 }
 
 // Another window than the last ten minutes comes out of the database of a run: from the lists, or as it was
@@ -46,7 +78,7 @@ function chosen() {
 }
 function seconds() {
   const picked = [...$("past-run").options].find((o) => o.selected);
-  return picked && picked.dataset.seconds ? Number(picked.dataset.seconds) : past.t.length ? past.t[past.t.length - 1] : 0;
+  return picked && picked.dataset.seconds ? Number(picked.dataset.seconds) : past.latest ?? 0;
 }
 async function look() {
   const choice = chosen(), mine = ++asking;
@@ -103,7 +135,7 @@ async function recount() {
 }
 
 // A device keeps its colour in all charts; from the ninth on, lines are dashed. The bus itself is drawn over the devices on it.
-const known = (list) => list.some((v) => v != null);
+const known = (list) => list.some(Format.known);
 function curves(named, key, bus) {
   const lines = named.filter(({ of }) => known(of[key].values)).map(({ name, of, color, dashed }) => ({ name, color, dashed, thin: bus != null, ...of[key] }));
   return bus ? [...lines, { name: "bus", color: bus.color, ...bus }] : lines;
@@ -122,13 +154,14 @@ function plotStretch() {
 }
 function plot() {
   if (stretch) { plotStretch(); return; }
-  const of = (d) => ({ p: { values: d.p }, q: { values: d.q }, f: { values: d.f }, v: { values: d.v } });
+  const times = past.t;
+  const of = (d) => ({ p: { values: past.of(d.p) }, q: { values: past.of(d.q) }, f: { values: past.of(d.f) }, v: { values: past.of(d.v) } });
   const named = [...past.devices].map(([name, d], i) => ({ name, of: of(d), color: color(i), dashed: i >= COLORS })).filter(({ of }) => Object.values(of).some(({ values }) => known(values)));
   const subject = (name) => named.find((d) => d.name === name);
   const bands = (quantity, fallback) => (scenario ? scenario.bands : []).filter((b) => b.quantity === quantity && (fallback || subject(b.subject)))
     .map((b) => ({ from: b.from_s, to: b.until_s, low: b.low, high: b.high, color: (subject(b.subject) || { color: fallback }).color }));
-  charts.p.set(past.t, curves(named, "p"), zoom, bands("p"));
-  charts.q.set(past.t, curves(named, "q"), zoom, bands("q"));
-  charts.f.set(past.t, curves(named, "f", { color: "--text", values: past.f }), zoom, bands("f", "--text"));
-  charts.v.set(past.t, curves(named, "v", { color: "--text", values: past.v }), zoom, bands("v", "--text"));
+  charts.p.set(times, curves(named, "p"), zoom, bands("p"));
+  charts.q.set(times, curves(named, "q"), zoom, bands("q"));
+  charts.f.set(times, curves(named, "f", { color: "--text", values: past.of(past.bus.f) }), zoom, bands("f", "--text"));
+  charts.v.set(times, curves(named, "v", { color: "--text", values: past.of(past.bus.v) }), zoom, bands("v", "--text"));
 }

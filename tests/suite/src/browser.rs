@@ -255,11 +255,26 @@ impl Browser {
             .collect()
     }
 
-    /// Bytes of the page's objects after those that nobody needs are gone.
+    /// Bytes of what the page's scripts keep, after what nobody needs is gone: their objects, and the buffers of
+    /// numbers that lie beside those.
     pub fn heap_bytes(&mut self) -> f64 {
         let _ = self.ask("HeapProfiler.collectGarbage", json!({}));
         let usage = self.ask("Runtime.getHeapUsage", json!({}));
-        usage["usedSize"].as_f64().unwrap_or(f64::NAN)
+        let bytes = |key: &str| usage[key].as_f64().unwrap_or(f64::NAN);
+        bytes("usedSize") + bytes("backingStorageSize")
+    }
+
+    /// Process of the page's scripts, layout and drawing: the busiest of those that the browser has for pages.
+    pub fn page_process(&mut self) -> Option<u32> {
+        // This is asked of the browser, not of its page.
+        let session = std::mem::take(&mut self.session);
+        let told = self.ask("SystemInfo.getProcessInfo", json!({}));
+        self.session = session;
+        let worked = |process: &Value| process["cpuTime"].as_f64().unwrap_or(0.0);
+        let all = told["processInfo"].as_array()?;
+        let pages = all.iter().filter(|p| p["type"] == "renderer");
+        let page = pages.max_by(|a, b| worked(a).total_cmp(&worked(b)))?;
+        u32::try_from(page["id"].as_u64()?).ok()
     }
 
     /// The text that a person sees.

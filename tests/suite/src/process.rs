@@ -237,6 +237,12 @@ impl Running {
         }
     }
 
+    /// Its number among the processes of the machine.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

@@ -29,21 +29,37 @@ fn a_window_is_chosen_on_a_chart_by_mouse_and_keyboard_and_holds_for_all_of_them
     });
     let mut browser = Browser::open(dir.path(), &format!("http://127.0.0.1:{}/", demo.page));
     browser.wait_until(
-        "the library draws a line for every device that has said a power",
-        "charts.p.plot && ['pcc', 'load1', 'pv1', 'ess1'].every(n => charts.p.plot.data.datasets.some(s => s.label === n && s.data.length > 10))",
+        "a line is drawn for every device that has said a power",
+        "charts.p.plot && ['pcc', 'load1', 'pv1', 'ess1'].every(n => charts.p.drawn.get(n) > 10)",
     );
     browser.wait_until(
         "and frequency and voltage of the bus and of each device",
-        "['f', 'v'].every(c => ['pv1', 'ess1', 'bus'].every(n => charts[c].plot.data.datasets.some(s => s.label === n && s.data.some(p => p.y != null))))",
+        "['f', 'v'].every(c => ['pv1', 'ess1', 'bus'].every(n => charts[c].drawn.get(n) > 0))",
     );
-    // What was not known is a hole in the line, not a bridge and not zero.
+    // What was not known is a hole in the line, not a bridge and not zero: a device that falls silent in the middle of
+    // what is shown has two strokes with a hole between them, and one that was never heard has none.
     assert_eq!(
         browser.evaluate(
-            "charts.p.times.every((t, i) => past.devices.get('plug2').p[i] != null || !charts.p.plot.data.datasets.find(s => s.label === 'plug2').data.some(p => p.x === t && p.y != null))"
+            "(() => { const c = charts.p, values = c.times.map((t, i) => (i < 3 || i > c.times.length - 4 ? 5 : NaN)), seen = [], none = [];\
+               c.walk(values, (t, v) => seen.push(v)); c.walk(values.map(() => NaN), (t, v) => none.push(v));\
+               return c.times.length > 10 && seen.join() === '5,5,5,,5,5,5' && none.length === 0; })()"
         ),
         true
     );
-    assert_eq!(browser.evaluate("charts.p.plot.options.spanGaps"), false);
+    // However many readings fall into a column of the picture, their lowest and highest are seen.
+    assert_eq!(
+        browser.evaluate(
+            "(() => { const c = charts.p, corners = [], pen = Object.fromEntries(['beginPath', 'stroke', 'setLineDash', 'moveTo'].map(k => [k, () => {}]));\
+               pen.lineTo = (x, y) => corners.push(c.plot.scales.y.getValueForPixel(y));\
+               const { times, drawn } = c; c.times = Array.from({ length: 60000 }, (_, i) => c.view.start + i * c.view.span / 60000);\
+               const low = c.plot.scales.y.min, high = c.plot.scales.y.max, middle = (low + high) / 2;\
+               c.drawn = new Map();\
+               c.line(pen, { name: 'many', color: '--c0', values: c.times.map((t, i) => (i === 31001 ? low : i === 31003 ? high : middle)) }, c.plot);\
+               c.times = times; c.drawn = drawn;\
+               return corners.length < 2 * c.canvas.clientWidth && Math.min(...corners) < low + 1e-3 * (high - low) && Math.max(...corners) > high - 1e-3 * (high - low); })()"
+        ),
+        true
+    );
 
     browser.draw_over("#chart-p", 0.80, 0.95);
     browser.wait_until(
@@ -180,52 +196,59 @@ fn a_bench_of_a_thousand_points_is_filtered_scrolled_and_read_while_it_lives() {
 }
 
 /// What a state of a thousand points may cost, in such lists, the curves of all devices among them.
-/// Chosen: 40. It is 17 where each state finds time to be drawn, and 2 on a machine that has none.
-const REBUILDS_PER_STATE_MAX: f64 = 40.0;
+/// Chosen: 20. It was 12 and 7 on a machine with much else to do, where not each state finds time to be drawn whole;
+/// the diagram is the most of it.
+const REBUILDS_PER_STATE_MAX: f64 = 20.0;
 
-/// Minutes of a round: more than the ten that are kept.
-const MINUTES: u32 = 11;
-/// Rounds, of which the first fills the ten minutes and the next ones find all that is drawn of them.
-const ROUNDS: u32 = 4;
-/// How much more the last round may hold than the larger of the first two.
-/// Chosen: twice, since what is drawn at the moment of looking differs by half; the lists themselves are counted.
-const GROWTH_MAX: f64 = 2.0;
+/// Minutes of states, of which the page remembers ten.
+const MINUTES: u32 = 44;
+/// After so many the memory is looked at: the first look is what the others are held against.
+const LOOKS: [u32; 6] = [1, 2, 11, 22, 33, 44];
+/// How much more than after its first minute the page may ever hold, in bytes.
+/// Chosen: 2 MiB. The scripts become warm and a state or two wait to be drawn, which is about one; an object for each
+/// number of ten minutes makes thirty.
+const GROWTH_MAX: f64 = 2.0 * 1024.0 * 1024.0;
 
 #[test]
 #[ignore = "needs peers"]
-fn the_memory_of_the_page_does_not_grow_once_ten_minutes_are_full() {
+fn the_page_holds_after_three_quarters_of_an_hour_what_it_held_after_its_first_minute() {
     let dir = folder();
     let mut server = Running::start(gridrig().with(["bench", "--child", "page-server"]));
     let port = server.json()["port"].as_u64().expect("it says its port");
     let mut browser = Browser::open(dir.path(), &format!("http://127.0.0.1:{port}/?hz=10"));
     browser.wait_until(
-        "every device is listed",
-        "document.querySelectorAll('#devices tr').length === 100",
+        "every device is listed and the charts are drawn",
+        "document.querySelectorAll('#devices tr').length === 100 && Object.values(charts).every(c => c.plot)",
     );
     // Three quarters of an hour of states, one after the other, as fast as the page can take them: time is that of the bench. All
     // are remembered, as those of a stream are, and one of each minute is drawn.
-    let hurried = "(async () => { const state = await (await fetch('/api/v1/state')).json(), from = past.t[past.t.length - 1] ?? 0;\
+    let hurried = "(async () => { const state = await (await fetch('/api/v1/state')).json(), from = window.reached ?? state.cycle.t_s;\
            for (let n = 1; n < 120; n++) { state.cycle.t_s = from + n * 0.5; remember(state); }\
-           state.cycle.t_s = from + 60; show(state);\
+           state.cycle.t_s = window.reached = from + 60; show(state);\
            setTimeout(() => { document.body.dataset.hurried = Number(document.body.dataset.hurried || 0) + 1; }); })() && true";
     let mut heaps = Vec::new();
-    for round in 1..=ROUNDS {
-        // Each minute is waited for by itself: a busy machine takes its time for eleven of them.
-        for minute in (round - 1) * MINUTES + 1..=round * MINUTES {
-            let _ = browser.evaluate(hurried);
-            browser.wait_until(
-                "a minute has passed",
-                &format!("document.body.dataset.hurried === '{minute}'"),
-            );
+    for minute in 1..=MINUTES {
+        // Each minute is waited for by itself: a busy machine takes its time for all of them.
+        let _ = browser.evaluate(hurried);
+        browser.wait_until(
+            "a minute has passed",
+            &format!("document.body.dataset.hurried === '{minute}'"),
+        );
+        if LOOKS.contains(&minute) {
+            // A state that waits to be drawn while it is looked is no growth.
+            let looks = (0..3).map(|_| browser.heap_bytes());
+            heaps.push(looks.fold(f64::INFINITY, f64::min));
         }
-        heaps.push(browser.heap_bytes());
     }
-    let filled = heaps[..2].iter().copied().fold(0.0, f64::max);
-    let last = heaps[heaps.len() - 1];
-    println!("{heaps:?}");
-    assert!(last < GROWTH_MAX * filled, "{heaps:?}");
+    let growths: Vec<f64> = heaps.iter().map(|heap| heap - heaps[0]).collect();
+    println!("{:.0} bytes after a minute, then {growths:.0?}", heaps[0]);
+    assert!(
+        growths.iter().all(|growth| *growth < GROWTH_MAX),
+        "{growths:.0?}"
+    );
+    // The last ten minutes are there, and nothing else.
     assert_eq!(
-        browser.evaluate("past.t.length <= 1202 && [...past.devices.values()].every(d => d.p.length === past.t.length && d.v.length === past.t.length)"),
+        browser.evaluate("[1200, 1201].includes(past.t.length) && Math.abs(past.t[0] - (window.reached - 600)) < 1 && past.of(past.devices.get('device99').p).every(p => p > 900)"),
         true
     );
     let complaints = browser.complaints();
