@@ -54,6 +54,10 @@ impl Storage for Forgetful {
     }
 }
 
+fn is_index(name: &str) -> bool {
+    name.starts_with("index-")
+}
+
 impl Disks {
     /// Empty disks.
     pub fn new(me: usize, nodes: usize) -> Disks {
@@ -82,10 +86,20 @@ impl Disks {
         [&self.own].into_iter().chain(self.copies.iter().flatten())
     }
 
-    /// Whether all of the own log is on stable storage.
+    /// Whether all of the own log is on stable storage. Nobody waits for its index.
     pub fn is_durable(&self) -> bool {
         let disk = self.own.stall();
-        disk.files.values().all(|f| f.synced >= f.bytes.len())
+        let mut log = disk.files.iter().filter(|(name, _)| !is_index(name));
+        log.all(|(_, f)| f.synced >= f.bytes.len())
+    }
+
+    /// Without the indexes, so that opening reads everything.
+    pub fn without_indexes(&self) -> Disks {
+        let whole = self.backup();
+        for disk in whole.all() {
+            disk.set(|d| d.files.retain(|name, _| !is_index(name)));
+        }
+        whole
     }
 
     /// Whether these bytes of the own log are on stable storage.
@@ -182,9 +196,13 @@ impl Disks {
             let names: Vec<String> = d.files.keys().cloned().collect();
             if let Some(name) = chance.pick(&names)
                 && let Some(file) = d.files.get_mut(name)
-                && file.synced.min(file.bytes.len()) > 0
+                && let stored = match is_index(name) {
+                    true => file.bytes.len(),
+                    false => file.synced.min(file.bytes.len()),
+                }
+                && stored > 0
             {
-                let at = chance.place(file.synced.min(file.bytes.len()));
+                let at = chance.place(stored);
                 file.bytes[at] ^= 1 << chance.below(8);
                 has_rotted = true;
             }
@@ -198,7 +216,8 @@ impl Disks {
         let leaf = |bytes: &[u8]| ledger_core::merkle::leaf_hash(id, bytes);
         for copy in self.copies.iter().flatten() {
             copy.set(|d| {
-                d.files.remove("filled.log");
+                // Neither an index nor what was filled in comes with them.
+                d.files.retain(|name, _| name.starts_with("segment-"));
                 for (_, file) in d.files.iter_mut() {
                     let was_synced = file.synced >= file.bytes.len();
                     file.bytes = crate::frames::thinned(&file.bytes, &leaf);

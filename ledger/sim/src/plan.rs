@@ -54,6 +54,14 @@ pub const TROUBLES: [Trouble; 11] = [
 ];
 
 impl Trouble {
+    /// Whether a node opens its disks again because of it.
+    pub fn begins_anew(self) -> bool {
+        !matches!(
+            self,
+            Trouble::Partition | Trouble::ClockJumps | Trouble::Slow | Trouble::DiskReplaced
+        )
+    }
+
     /// Whether a node loses what was on stable storage: then it is one of the
     /// `f` that may do anything.
     pub fn breaks_the_disk(self) -> bool {

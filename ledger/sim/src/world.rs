@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ledger_core::{Address, AtomId, Level};
-use ledger_node::{AppendError, Durability, LedgerError, Refusal};
+use ledger_node::{AppendError, Durability, LedgerError, NodeLogOptions, Refusal, StorageError};
 use ledger_replica::{Effect, Message, Replica, Start, Ticket};
 
 use crate::auditor::{Auditor, Log};
@@ -34,6 +34,14 @@ const RANGE_CHECKS_NS: i64 = 24_000 * MS;
 /// 20,000; one that has more sends itself messages for ever.
 const STEPS_MAX: u64 = 40_000;
 
+/// Entries of a block of an index.
+/// Chosen: a run has some ten entries in each log, so that opening has a part out of
+/// the index and a part behind it.
+const INDEX_ENTRIES: usize = 4;
+
+/// How long a node that was opened out of an index reads the rest at most.
+const RECHECK_NS_MAX: i64 = 400 * MS;
+
 /// How far a clock jumps at most.
 const JUMP_NS_MAX: i64 = 3_600_000 * MS;
 
@@ -52,6 +60,8 @@ enum Event {
     Said(Act, u32),
     Trouble(Trouble, usize),
     Begins(usize, How),
+    /// In which life it was opened out of an index.
+    Rechecks(usize, u64),
     Mended,
     Looked,
 }
@@ -76,6 +86,9 @@ struct Honest {
     is_stepping: bool,
     said: BTreeMap<Ticket, Said>,
     rot: Option<Option<usize>>,
+    /// Rot that opening has not read, for the index went beyond it.
+    unread_rot: Option<Option<usize>>,
+    is_indexed: bool,
     clean_root: Option<(u64, ledger_core::Digest32)>,
 }
 
@@ -95,6 +108,10 @@ pub struct Outcome {
     pub finals: usize,
     /// How many commands were refused because the device was somebody else's.
     pub fenced: usize,
+    /// How many openings took something out of an index.
+    pub indexed: usize,
+    /// How often rot was found in what opening had not read.
+    pub rot_found_later: usize,
     /// A number that is the same exactly when the run was.
     pub digest: u64,
     /// The plan of the run.
@@ -125,6 +142,8 @@ pub struct World {
     deadline_ns: i64,
     digest: u32,
     fenced: usize,
+    indexed: usize,
+    rot_found_later: usize,
     /// Nodes that went on without all that they had signed.
     restored: BTreeSet<usize>,
     /// Copies of votes that came to each node, for the mutation that counts them.
@@ -171,6 +190,9 @@ impl World {
                 is_stepping: false,
                 said: BTreeMap::new(),
                 rot: None,
+                unread_rot: None,
+                // Where nothing is opened again an index would be work for nothing.
+                is_indexed: plan.troubles.iter().any(|(_, t, _)| t.begins_anew()),
                 clean_root: None,
             };
             honest.replica = honest.open(lab, node, Start::First, mutation).ok();
@@ -200,6 +222,8 @@ impl World {
             deadline_ns: plan.mended_ns + CONVERGENCE_NS + range_checks_ns,
             digest: 0,
             fenced: 0,
+            indexed: 0,
+            rot_found_later: 0,
             restored: BTreeSet::new(),
             copies: BTreeMap::new(),
             seats,
@@ -262,6 +286,7 @@ impl World {
                 let backs_up = self.chance.percent(10);
                 if let Seat::Honest(honest) = &mut self.seats[node]
                     && honest.replica.is_some()
+                    && honest.unread_rot.is_none()
                     && backs_up
                 {
                     honest.backup = honest.disks.backup();
@@ -272,6 +297,7 @@ impl World {
             Event::Said(act, tries) => self.says(act, tries),
             Event::Trouble(trouble, node) => self.troubles(trouble, node),
             Event::Begins(node, how) => self.begins(node, how),
+            Event::Rechecks(node, life) => self.rechecks(node, life),
             Event::Mended => self.mends(),
             Event::Looked => match self.unsettled() {
                 None => self.is_over = true,
@@ -468,6 +494,11 @@ impl World {
         let Seat::Honest(honest) = &self.seats[node] else {
             return false;
         };
+        if honest.unread_rot == Some(None) {
+            // The auditor reads up to the rot; the node has said that it has it.
+            let standing = honest.replica.as_ref().and_then(|r| r.standing(atom));
+            return standing.is_some_and(|s| s.clock.is_some());
+        }
         let segments = honest.disks.segments();
         let segments: Vec<&[u8]> = segments.iter().map(Vec::as_slice).collect();
         let log = self.auditor.read(&segments);
@@ -677,7 +708,7 @@ impl World {
 
     fn begins(&mut self, node: usize, how: How) {
         let has_rotted = match &self.seats[node] {
-            Seat::Honest(honest) => honest.rot.is_some(),
+            Seat::Honest(honest) => honest.rot.is_some() || honest.unread_rot.is_some(),
             Seat::Liar(_) => false,
         };
         if how != How::AsItWas || has_rotted {
@@ -719,17 +750,30 @@ impl World {
             How::FromBackup => honest.disks = honest.backup.backup(),
             How::WithEmptyDisks => honest.disks = Disks::new(node, nodes),
         }
+        if how != How::AsItWas {
+            (honest.rot, honest.unread_rot) = (None, None);
+        }
         honest.disks.mend();
         if mutation == Some(Mutation::ClockReused) {
             honest.disks.forget_last_batch();
         }
-        let rot = honest.rot.take();
+        let before = honest.unread_rot.take();
+        let has_rotted_twice = honest.rot.is_some() && before.is_some();
+        let was_seen = before.is_some();
+        let rot = honest.rot.take().or(before);
+        let mut rechecks = None;
         match honest.open(lab, node, start.clone(), mutation) {
             Ok(replica) => {
                 let found = (replica.clock(), replica.root());
-                if rot.is_some() {
+                // Once it was open it has gone on.
+                if rot.is_some() && !was_seen {
                     let is_whole = honest.clean_root == Some(found);
                     self.facts.rot_was_missed(node, is_whole);
+                }
+                self.indexed += usize::from(!replica.unread().is_empty());
+                if rot.is_some() && !replica.unread().is_empty() {
+                    honest.unread_rot = rot;
+                    rechecks = Some(honest.life);
                 }
                 honest.replica = Some(replica);
             }
@@ -740,7 +784,7 @@ impl World {
                 self.facts
                     .refused_to_open(node, rot.is_some() && is_precise, &e);
                 match rot {
-                    Some(Some(copy)) => {
+                    Some(Some(copy)) if !has_rotted_twice => {
                         honest.disks.copies[copy] = Some(ledger_node::MemoryStorage::default());
                     }
                     _ => honest.disks = Disks::new(node, nodes),
@@ -753,6 +797,13 @@ impl World {
             }
         }
         honest.is_stepping = false;
+        if let Some(life) = rechecks {
+            let after = self.chance.between(0, RECHECK_NS_MAX);
+            self.at(self.now_ns + after, Event::Rechecks(node, life));
+        }
+        let Seat::Honest(honest) = &mut self.seats[node] else {
+            return;
+        };
         if let Some(replica) = &mut honest.replica {
             for other in (0..nodes).filter(|other| *other != node) {
                 replica.greet(other);
@@ -766,6 +817,33 @@ impl World {
             }
         }
         self.steps(node);
+    }
+
+    /// A node that was opened out of an index has read the rest: whether it is damaged,
+    /// is found by reading all of it.
+    fn rechecks(&mut self, node: usize, life: u64) {
+        let (lab, mutation) = (self.lab, self.mutation);
+        let Seat::Honest(honest) = &mut self.seats[node] else {
+            return;
+        };
+        let Some(rot) = honest.unread_rot.filter(|_| honest.life == life) else {
+            return;
+        };
+        let whole = honest.disks.without_indexes();
+        let is_there = std::mem::replace(&mut honest.disks, whole);
+        let read = honest.open(lab, node, Start::First, mutation);
+        honest.disks = is_there;
+        match (read, &mut honest.replica) {
+            // It was in an index, which opening has refused or not needed.
+            (Ok(_), _) => honest.unread_rot = None,
+            (Err(e), Some(replica)) => {
+                self.rot_found_later += 1;
+                let which = rot.unwrap_or(node);
+                replica.damaged(which, StorageError::damaged("a disk", &e.to_string()));
+                self.steps(node);
+            }
+            (Err(_), None) => {}
+        }
     }
 
     fn mends(&mut self) {
@@ -796,7 +874,8 @@ impl World {
     /// Why not all honest nodes have what all honest nodes have, and agree; none
     /// once they do.
     fn unsettled(&self) -> Option<String> {
-        let is_coming = |e: &Event| matches!(e, Event::Begins(..) | Event::Said(..));
+        let is_coming =
+            |e: &Event| matches!(e, Event::Begins(..) | Event::Said(..) | Event::Rechecks(..));
         if let Some(event) = self.queue.values().find(|e| is_coming(e)) {
             return Some(format!("still to happen: {event:?}"));
         }
@@ -912,6 +991,8 @@ impl World {
             steps: self.step,
             finals: self.auditor.finals().count(),
             fenced: self.fenced,
+            indexed: self.indexed,
+            rot_found_later: self.rot_found_later,
             digest: u64::from(self.digest) << 32 | self.step,
             notes,
             plan: self.plan,
@@ -930,7 +1011,11 @@ impl Honest {
         let is_forgetful = mutation == Some(Mutation::SignsBeforeSync);
         let stores = self.disks.stores(is_forgetful);
         let keys = lab.keyring(node, &self.keys);
-        Replica::open(&lab.universe, keys, stores, Durability::Fsync, start)
+        let options = NodeLogOptions {
+            index_entries: self.is_indexed.then_some(INDEX_ENTRIES),
+            ..Durability::Fsync.into()
+        };
+        Replica::open(&lab.universe, keys, stores, options, start)
     }
 }
 
