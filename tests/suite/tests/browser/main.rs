@@ -31,8 +31,13 @@ fn the_page_shows_the_mode_every_device_and_its_power_without_complaint() {
     );
     browser.wait_until("pv1 shows its power", POWER_SHOWN);
     browser.wait_until(
-        "a dispatch is listed with why",
-        "document.querySelectorAll('#dispatches li').length > 0",
+        "a dispatch is listed with why, and how far it has come",
+        "[...document.querySelectorAll('#dispatches li')].some(li => / → /.test(li.querySelector('strong')?.innerText) && /^[a-z ]+: .+ · ledger \\d+$/.test(li.querySelector('.why')?.innerText) && /^(sent|written|read back|power seen)/.test(li.querySelector('.pill')?.innerText))",
+    );
+    browser.wait_until(
+        "every value says how old it is, in the list and in the diagram",
+        "['pv1', 'ess1', 'load1'].every(n => { const row = [...document.querySelectorAll('#devices tr')].find(r => r.innerText.startsWith(n)); return row && /^[\\d.]+ m?s$/.test(row.cells[9].innerText); })\
+         && [...document.querySelectorAll('#diagram .age')].filter(a => /^[\\d.]+ m?s/.test(a.textContent)).length >= 3",
     );
     let text = browser.text();
     for device in DEVICES {
@@ -103,6 +108,51 @@ fn a_click_on_safe_brings_the_bench_to_its_safe_state() {
         changed.iter().any(|e| e["details"]["to"] == "safe"),
         "{changed:?}"
     );
+}
+
+#[test]
+#[ignore = "needs peers"]
+fn what_an_operator_asks_for_beyond_a_limit_is_clamped_and_listed_with_who_and_why() {
+    let dir = folder();
+    let demo = Controller::demo(None, &dir.path().join("run"), &[]);
+    let mut browser = Browser::open(dir.path(), &format!("http://127.0.0.1:{}/", demo.page));
+    browser.wait_until(
+        "ess1 can be chosen",
+        "[...document.querySelectorAll('#hold-device option')].some(o => o.value === 'ess1')",
+    );
+    // Its limit in the rig is 10 kW.
+    let _ = browser.evaluate(&format!(
+        "(() => {{ document.querySelector('#operate').open = true;\
+           for (const [id, value] of [['token', '{}'], ['hold-device', 'ess1'], ['hold-kind', 'p_w'], ['hold-value', '99000']]) document.querySelector('#' + id).value = value;\
+           document.querySelector('#hold').click(); }})()",
+        suite::bench::TOKEN
+    ));
+    browser.wait_until(
+        "the page says that it was accepted",
+        "/^✓ hold: /.test(document.querySelector('#operate-answer').textContent)",
+    );
+    browser.wait_until(
+        "what was dispatched is listed as the operator's, with the limit that it met",
+        "[...document.querySelectorAll('#dispatches li')].some(li => /^ess1 → /.test(li.querySelector('strong')?.innerText) && /operator/.test(li.querySelector('.why')?.innerText) && /^clamped: /.test(li.querySelector('.clamp')?.innerText))",
+    );
+    browser.wait_until(
+        "it gives what it may",
+        "(() => { const d = latest.devices.find(d => d.name === 'ess1'); return d.p_w.value > 9000 && d.p_w.value < 10500; })()",
+    );
+    let _ = browser.evaluate("document.querySelector('#release').click()");
+    browser.wait_until(
+        "and is released",
+        "/^✓ release: /.test(document.querySelector('#operate-answer').textContent)",
+    );
+    let complaints = browser.complaints();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    let run_dir = demo.end();
+    let most = run::samples(&run_dir)
+        .iter()
+        .filter(|row| row["device"] == "ess1" && row["point"] == "ac.p")
+        .filter_map(|row| row["value"].parse::<f64>().ok())
+        .fold(f64::NEG_INFINITY, f64::max);
+    assert!(most > 9_000.0 && most < 10_500.0, "{most} W");
 }
 
 #[test]
