@@ -211,9 +211,10 @@ KINDS = {
     18: ("terms", "u64 i64 i64 i64? i64 u64 [account]", terms_hold, NONE[1]),
     19: ("epoch", "u64 id bytes [signed]", lambda p: p[0] >= 1 and rising([key for key, _ in p[3]]), NONE[1]),
     20: ("withdrawal", "text u64 1-2", lambda p: bool(p[0]), NONE[1]),
+    21: ("activation", "text u64 u64 u64 i64 i64 u64 u64", lambda p: p[0] and p[3] <= p[2] and p[4] >= 0 and p[5] >= 0, NONE[1]),
 }
 # What a role, by its code, may author; 0 is a node.
-MAY = {0: (16, 11, 19), 1: (1, 2, 3, 4, 10, 11), 2: (5,), 3: (6, 14, 20), 4: (7, 8, 9, 12, 13, 14, 18), 5: (10, 15, 16, 17, 11)}
+MAY = {0: (16, 11, 19), 1: (1, 2, 3, 4, 10, 11), 2: (5, 21), 3: (6, 14, 20), 4: (7, 8, 9, 12, 13, 14, 18), 5: (10, 15, 16, 17, 11)}
 
 # --- Hashes and signatures --------------------------------------------------------------------------
 

@@ -57,6 +57,31 @@ pub fn allocate(total: ActivePower, able: &[(DeviceIx, Bounds<ActivePower>)]) ->
     }
 }
 
+/// Asks one device after the other, in the order given, each for what it has ready at most; who has
+/// nothing ready is asked for nothing.
+#[must_use]
+pub fn in_turn(
+    total: ActivePower,
+    able: &[(DeviceIx, Bounds<ActivePower>)],
+    ready: &[(DeviceIx, ActivePower)],
+) -> Allocation {
+    let mut left = total;
+    let mut shares = Vec::with_capacity(ready.len());
+    for (device, most) in ready {
+        let Some((_, bounds)) = able.iter().find(|(it, _)| it == device) else {
+            continue;
+        };
+        let most = Bounds::between(-*most, *most);
+        let share = bounds.clamp(most.clamp(left));
+        left -= share;
+        shares.push((*device, share));
+    }
+    Allocation {
+        shares,
+        excess: left,
+    }
+}
+
 /// What devices can give together in the direction of a wish, signed as it.
 #[must_use]
 pub fn room(able: &[(DeviceIx, Bounds<ActivePower>)], wish: ActivePower) -> ActivePower {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use limiter::{Approved, Limiter};
 use model::{
     Characteristic, DeviceIx, Event, Function, Group, Instant, Mode, ModeRequest, Order,
-    ProcessImage, Proposal, Role, Schedule, ServiceReport, Setpoint,
+    ProcessImage, Proposal, Readiness, Role, Schedule, ServiceReport, Setpoint,
 };
 use quantities::{ActivePower, Bounds, Quantity};
 use serde::Serialize;
@@ -100,6 +100,8 @@ pub struct Controller {
     unplugged: BTreeSet<DeviceIx>,
     loop_delay: Option<Duration>,
     schedules: Vec<Schedule>,
+    /// What the market has bought of services, now and later.
+    readiness: Vec<Readiness>,
     safety: Safety,
     load_shedding: LoadShedding,
     separating: Separating,
@@ -152,6 +154,7 @@ impl Controller {
             unplugged: BTreeSet::new(),
             loop_delay: None,
             schedules: Vec::new(),
+            readiness: Vec::new(),
             safety: Safety::default(),
             load_shedding: LoadShedding::default(),
             separating: Separating,
@@ -306,6 +309,7 @@ impl Controller {
                     schedule.devices.retain(|(device, _)| known(device));
                     self.schedules.push(schedule);
                 }
+                Order::Ready(readiness) => self.readiness.push(readiness.clone()),
                 Order::Agree(agreement) => match agreement.fault() {
                     None => {
                         self.bench.settings.agreement = *agreement;
@@ -379,7 +383,28 @@ impl Controller {
             }
         }
         self.schedules.retain(|s| s.until > now);
+        self.take_readiness(now);
         rest
+    }
+
+    /// What the market has bought counts from its time on; of a service that it buys nothing else is ready.
+    fn take_readiness(&mut self, now: Instant) {
+        self.readiness.retain(|it| it.until > now);
+        for (index, spec) in self.bench.settings.services.iter_mut().enumerate() {
+            if let Some(ready) = &mut spec.ready {
+                let mut all = self.readiness.iter();
+                let in_force = all.find(|it| it.service.index() == index && it.from <= now);
+                *ready = in_force.map(|it| it.shares.clone()).unwrap_or_default();
+            }
+        }
+    }
+
+    /// What a service asks of each device, as of the last step.
+    pub fn called(
+        &self,
+        service: model::ServiceIx,
+    ) -> impl Iterator<Item = (DeviceIx, ActivePower)> + '_ {
+        self.service_delivery.shares(service)
     }
 
     /// Lets a characteristic through to its device, or tells why not.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use model::{DeviceIx, DeviceSpec, Role};
+use model::{DeviceIx, DeviceSpec, ReadyShare, Role};
 use quantities::{ActivePower, Bounds, Energy, Quantity, ReactivePower, StateOfCharge};
 use serde::{Deserialize, Serialize};
 use services::definition::Definition;
@@ -32,6 +32,8 @@ pub struct ServiceSpec {
     pub dwell: Dwell,
     /// The charge that its storages go back to after an event, where they do by themselves.
     pub recover: Option<StateOfCharge>,
+    /// What each device has ready now, where a market says so; `None` shares out what was sold.
+    pub ready: Option<Vec<ReadyShare>>,
 }
 
 /// Support of the voltage at the point of common coupling that was sold, by all storages that take a reactive setpoint.
@@ -94,6 +96,24 @@ impl Side {
     /// Both of them.
     pub const BOTH: [Self; 2] = [Self::Up, Self::Down];
 
+    /// The side to which this power is, on top of a baseline.
+    #[must_use]
+    pub fn of_wish(power: ActivePower) -> Self {
+        if power < ActivePower::ZERO {
+            Self::Down
+        } else {
+            Self::Up
+        }
+    }
+
+    /// What a device has ready to this side, as a magnitude.
+    fn of(self, share: &ReadyShare) -> ActivePower {
+        match self {
+            Self::Up => share.up,
+            Self::Down => share.down,
+        }
+    }
+
     /// What a device can give to this side by its rating, as a magnitude. A load gives upwards by taking
     /// less than its baseline, and the sun by being held less, so that either way it is all of their range.
     #[must_use]
@@ -109,18 +129,36 @@ impl Side {
 }
 
 impl ServiceSpec {
-    /// What was sold to a side, as a magnitude.
+    /// What was sold to a side, or is ready for it where a market says so, as a magnitude.
     #[must_use]
     pub fn sold(&self, side: Side) -> ActivePower {
-        match side {
-            Side::Up => self.up,
-            Side::Down => self.down,
+        match (&self.ready, side) {
+            (Some(ready), _) => ready.iter().map(|share| side.of(share)).sum(),
+            (None, Side::Up) => self.up,
+            (None, Side::Down) => self.down,
         }
+    }
+
+    /// The devices that are called to a side, in their order, with what each has ready; `None` where all
+    /// are asked alike.
+    #[must_use]
+    pub fn merit(&self, side: Side) -> Option<Vec<(DeviceIx, ActivePower)>> {
+        let mut called: Vec<&ReadyShare> = self.ready.as_ref()?.iter().collect();
+        called.sort_by_key(|share| match side {
+            Side::Up => (share.up_rank, share.device),
+            Side::Down => (share.down_rank, share.device),
+        });
+        let called = called.into_iter();
+        Some(called.map(|share| (share.device, side.of(share))).collect())
     }
 
     /// A device's share of what was sold to a side, as a magnitude.
     #[must_use]
     pub fn share(&self, side: Side, device: DeviceIx, specs: &[DeviceSpec]) -> ActivePower {
+        if let Some(ready) = &self.ready {
+            let own = ready.iter().filter(|share| share.device == device);
+            return own.map(|share| side.of(share)).sum();
+        }
         let rated = |device: &DeviceIx| side.rated(&specs[device.index()]);
         let all: ActivePower = self.devices.iter().map(rated).sum();
         if all == ActivePower::ZERO || !self.devices.contains(&device) {
@@ -243,6 +281,7 @@ mod tests {
             reference: None,
             dwell: Dwell::default(),
             recover: None,
+            ready: None,
         }
     }
 

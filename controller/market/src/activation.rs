@@ -119,6 +119,13 @@ pub fn score_ppm(moments: &[Moment]) -> Option<u32> {
     let apart = |a: i64, b: i64| i128::from(a).abs_diff(i128::from(b));
     let asked: u128 = moments.iter().map(|m| apart(m.commanded, m.baseline)).sum();
     let missed: u128 = moments.iter().map(|m| apart(m.commanded, m.measured)).sum();
+    score_of(asked, missed)
+}
+
+/// The score of sums over the moments: how far was commanded away from the baseline, and how far was
+/// measured from what was commanded; `None` where nothing was.
+#[must_use]
+pub fn score_of(asked: u128, missed: u128) -> Option<u32> {
     if asked == 0 {
         return None;
     }

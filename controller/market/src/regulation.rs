@@ -286,14 +286,14 @@ impl RegulationRules {
 /// What each participant has metered, or its position where nothing was.
 pub(crate) fn energies(
     clearing: &crate::clearing::Clearing,
-    readings: &BTreeMap<AgentId, Reading>,
+    basis: &crate::settlement::Basis,
 ) -> BTreeMap<AgentId, MwhTotal> {
     let energy = |(agent, reading): (&AgentId, &Reading)| {
-        let position = || clearing.position(agent);
+        let position = || basis.position(clearing, agent);
         let energy = reading.energy().map_or_else(position, MwhTotal::from);
         (agent.clone(), energy)
     };
-    readings.iter().map(energy).collect()
+    basis.readings.iter().map(energy).collect()
 }
 
 /// Makes steps of one price one step; energy that would not fit stays for the book to refuse.

@@ -78,13 +78,17 @@ pub enum Item {
     Surcharge,
     /// What was traded within the day, against the price of real time.
     Intraday,
+    /// Being ready to inject more or less.
+    Reserve,
+    /// Energy that reserve was called for.
+    Activation,
     /// What a reading that came late changes.
     Correction,
 }
 
 impl Item {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Energy,
         Self::Imbalance,
         Self::Unaccounted,
@@ -95,6 +99,8 @@ impl Item {
         Self::Tax,
         Self::Surcharge,
         Self::Intraday,
+        Self::Reserve,
+        Self::Activation,
         Self::Correction,
     ];
 }
@@ -151,6 +157,18 @@ pub struct Basis {
     pub coupling: Option<CouplingMeter>,
     /// Last valid price, for deviations when nothing cleared.
     pub fallback_price: Option<Price>,
+    /// Energy that participants were told to inject more, or less, than they traded, the utility grid
+    /// included; it sums to zero and moves their positions.
+    #[serde(default)]
+    pub instructed: BTreeMap<AgentId, MwhTotal>,
+}
+
+impl Basis {
+    /// What somebody is to inject: what it traded, and what it was told beside.
+    pub(crate) fn position(&self, clearing: &Clearing, agent: &AgentId) -> MwhTotal {
+        let told = self.instructed.get(agent).copied().unwrap_or_default();
+        clearing.position(agent) + told
+    }
 }
 
 /// The settlement of one interval.
@@ -280,6 +298,9 @@ fn deviations(clearing: &Clearing, basis: &Basis) -> Result<Deviations, Settleme
     for fill in &clearing.fills {
         let injected = i128::from(fill.quantity.0) * i128::from(fill.side.injection_sign());
         *positions.entry(&fill.agent).or_default() += MwhTotal(injected);
+    }
+    for (agent, told) in &basis.instructed {
+        *positions.entry(agent).or_default() += *told;
     }
     let utility = basis
         .coupling

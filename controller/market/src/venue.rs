@@ -11,6 +11,7 @@ pub mod correction;
 pub mod intraday;
 mod obligations;
 mod position;
+pub mod reserve;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +21,13 @@ pub use ahead::AheadRules;
 pub use correction::CorrectionError;
 pub use intraday::{IntradayError, IntradayRules};
 pub use obligations::{Consequences, ObligationRules, Terms};
+pub use reserve::ReserveRules;
 
 use self::correction::{Archive, Kept};
 use self::intraday::{Entered, Intraday};
 use self::obligations::Obligations;
 use self::position::Positions;
+use self::reserve::Bought;
 use crate::auction::{Auction, AuctionError};
 use crate::book::{Book, BookError, BookRules, Capability};
 use crate::clearing::Clearing;
@@ -69,6 +72,9 @@ pub struct VenueRules {
     /// The stage within the day; `None` where there is none.
     #[serde(default)]
     pub intraday: Option<IntradayRules>,
+    /// The reserve that the utility buys of participants; `None` where it buys none.
+    #[serde(default)]
+    pub reserve: Option<ReserveRules>,
 }
 
 /// Why a venue cannot open.
@@ -161,6 +167,9 @@ pub struct Venue {
     positions: BTreeMap<(u64, Item), Positions>,
     /// What is settled and can still be corrected.
     archive: Archive,
+    reserve: Option<Auction>,
+    /// Reserve of intervals that are not settled yet.
+    bought: BTreeMap<u64, Bought>,
 }
 
 impl Venue {
@@ -185,6 +194,10 @@ impl Venue {
             intraday: (rules.intraday.as_ref())
                 .map(|_| Intraday::new(&rules.book))
                 .transpose()?,
+            reserve: (rules.reserve.as_ref())
+                .map(|_| reserve::auction())
+                .transpose()?,
+            bought: BTreeMap::new(),
             rules,
             fallback: None,
             obligations,
@@ -221,8 +234,9 @@ impl Venue {
 
     /// The part of an order that is accepted, cut where its prices are worst; `None` if none is.
     #[must_use]
-    pub fn accepted_part(&self, mut order: Order) -> Option<Order> {
-        let Some(MwhTotal(mut left)) = self.accepted(&order.agent, order.side) else {
+    pub fn accepted_part(&self, interval: u64, mut order: Order) -> Option<Order> {
+        let most = self.accepted_in(interval, &order.agent, order.side);
+        let Some(MwhTotal(mut left)) = most else {
             return Some(order);
         };
         order.steps.retain_mut(|step| {
@@ -309,7 +323,7 @@ impl Venue {
         let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
         let (orders, uncovered) = self.screened(orders);
         refused.extend(uncovered);
-        let (book, not) = Book::admit(interval, &rules.book, orders)?;
+        let (book, not) = Book::admit(interval, &self.book_of(interval.index), orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
         Ok(self.cleared(&self.auction, &rules.mechanism, book, (refused, moved)))
     }
@@ -553,6 +567,11 @@ impl Venue {
     ) -> Result<Settled, SettlementError> {
         let fallback = self.fallback();
         let rules = &self.rules;
+        let bought = self
+            .bought
+            .get(&clearing.interval.index)
+            .cloned()
+            .unwrap_or_default();
         let coupling = coupling.map(|reading| CouplingMeter {
             utility: rules.utility.clone(),
             reading,
@@ -562,11 +581,12 @@ impl Venue {
             readings,
             coupling,
             fallback_price: Some(fallback),
+            instructed: bought.instructed(&rules.utility),
         };
         let mut settlement = settle(clearing, &basis)?;
         let index = clearing.interval.index;
         let levied = match &self.rules.regulation {
-            Some(rules) => rules.lines(index, &regulation::energies(clearing, &basis.readings))?,
+            Some(rules) => rules.lines(index, &regulation::energies(clearing, &basis))?,
             None => Vec::new(),
         };
         let price = clearing.reference().unwrap_or(fallback);
@@ -574,20 +594,22 @@ impl Venue {
         for ((_, item), traded) in stages.take_while(|((other, _), _)| *other == index) {
             settlement.lines.extend(traded.lines(index, *item, price)?);
         }
+        if let Some(rules) = &self.rules.reserve {
+            settlement
+                .lines
+                .extend(bought.lines(rules, &self.rules.utility));
+        }
         // What was never settled is not any more.
+        self.bought.retain(|other, _| *other > index);
         self.positions.retain(|(other, _), _| *other > index);
         let owed = self.obligations.as_ref().filter(|_| !is_excused);
         let owed = owed.and_then(|obligations| obligations.owed(index));
         let (penalty, bound) = owed.map_or((None, Vec::new()), |(p, bound)| (Some(p), bound));
         let consequences = match &mut self.obligations {
             None => Consequences::default(),
-            Some(obligations) => obligations.close(
-                clearing,
-                &basis.readings,
-                is_excused,
-                rules.parity,
-                &mut settlement,
-            ),
+            Some(obligations) => {
+                obligations.close(clearing, &basis, is_excused, rules.parity, &mut settlement)
+            }
         };
         settlement.lines.extend(levied);
         self.archive.keep(Kept {

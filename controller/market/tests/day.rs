@@ -199,6 +199,7 @@ fn a_day_of_fifty_participants_balances_to_the_last_unit_and_replays() {
             }),
             readings,
             fallback_price: prices.last().copied().or(Some(PARITY.import)),
+            instructed: [].into(),
         };
         let settlement = settle(&clearing, &basis).unwrap();
         let sum: Money = settlement.lines.iter().map(|line| line.amount).sum();
@@ -389,7 +390,7 @@ fn a_day_of_every_stage_balances_to_the_last_unit_on_three_replicas() {
             .iter_mut()
             .flat_map(|p| p.orders(&seen, &interval));
         let orders: Vec<Order> = orders
-            .filter_map(|order| replicas.0[0].accepted_part(order))
+            .filter_map(|order| replicas.0[0].accepted_part(interval.index, order))
             .collect();
         let orders = ranked(orders);
         let clearing = replicas.agree(&orders, &mut chance, |venue, orders| {

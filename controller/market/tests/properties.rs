@@ -320,6 +320,7 @@ proptest! {
             coupling: coupling
                 .map(|reading| CouplingMeter { utility: "grid".into(), reading, parity }),
             fallback_price: Some(Price(3)),
+            instructed: [].into(),
         };
         let settlement = settle(&clearing, &basis).unwrap();
 
@@ -367,6 +368,7 @@ proptest! {
             readings: orders.iter().map(meter).collect(),
             coupling: None,
             fallback_price: None,
+            instructed: [].into(),
         };
         let settlement = settle(&clearing, &basis).unwrap();
         let mut record = Record {

@@ -76,6 +76,34 @@ pub struct Schedule {
     pub devices: Vec<(DeviceIx, ActivePower)>,
 }
 
+/// What devices have ready for a service in an interval, and in which order they are called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Which service.
+    pub service: ServiceIx,
+    /// From when it counts.
+    pub from: Instant,
+    /// Until when it counts.
+    pub until: Instant,
+    /// Who is ready for how much.
+    pub shares: Vec<ReadyShare>,
+}
+
+/// What one device has ready.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadyShare {
+    /// Which device.
+    pub device: DeviceIx,
+    /// Power upwards, more into the bus.
+    pub up: ActivePower,
+    /// Power downwards, as a magnitude.
+    pub down: ActivePower,
+    /// The lowest is called upwards first.
+    pub up_rank: u16,
+    /// The lowest is called downwards first.
+    pub down_rank: u16,
+}
+
 /// What is asked of the controller from outside: it enters as a proposal and is limited like any other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -151,6 +179,8 @@ pub enum Order {
     },
     /// Control has not run for a heartbeat, and devices were brought to rest without it: the safe mode.
     HeartbeatLost,
+    /// Who is ready for a service that the market buys.
+    Ready(Readiness),
 }
 
 /// What is agreed with the utility about the point of common coupling; `None` = nothing.

@@ -434,6 +434,30 @@ pub enum Event {
         /// Number of trades.
         trades: u64,
     },
+    /// Readiness to give more or less in an interval was bought.
+    ReserveBought {
+        /// Number of the interval.
+        interval: u64,
+        /// What is ready upwards over the interval, in milliwatt-hours.
+        up_mwh: i64,
+        /// Its price; `None` when nothing was bought.
+        up_price_mc_per_kwh: Option<i64>,
+        /// What is ready downwards over the interval, in milliwatt-hours.
+        down_mwh: i64,
+        /// Its price; `None` when nothing was bought.
+        down_price_mc_per_kwh: Option<i64>,
+    },
+    /// Less readiness was offered than is needed.
+    ReserveShort {
+        /// Number of the interval.
+        interval: u64,
+        /// Whether it is upwards.
+        is_up: bool,
+        /// What is needed over the interval, in milliwatt-hours.
+        needed_mwh: i64,
+        /// What was bought of it.
+        bought_mwh: i64,
+    },
     /// Two participants have traded energy of an interval within the day.
     IntradayTraded {
         /// Number of the interval.

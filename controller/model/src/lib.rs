@@ -17,7 +17,7 @@ pub mod service;
 pub mod time;
 
 pub use characteristic::{Characteristic, Droop, NotACharacteristic};
-pub use command::{Agreement, Order, RestStep, Schedule, Setpoint};
+pub use command::{Agreement, Order, Readiness, ReadyShare, RestStep, Schedule, Setpoint};
 pub use device::{
     DeviceId, DeviceIx, DeviceSpec, Efficiency, Forming, Rating, Role, SourceRating,
     TemperatureRating,

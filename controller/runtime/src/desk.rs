@@ -16,6 +16,7 @@ mod opening;
 mod outside;
 mod protection;
 mod records;
+mod reserve;
 mod seat;
 mod settling;
 mod shown;
@@ -50,6 +51,7 @@ use self::credits::Credits;
 use self::direction::DirectionWatch;
 use self::doubt::WatchedMeter;
 use self::intraday::Quotes;
+use self::reserve::Reserves;
 use self::seat::Seat;
 use crate::evidence::{Evidence, NotDurable, milliwatts};
 use crate::rig::Rig;
@@ -152,6 +154,8 @@ pub struct BenchNow<'a> {
     pub connected: bool,
     /// Whether devices are asked to deliver what was traded.
     pub delivers: bool,
+    /// What the service that the market buys asks of each device, on top of its baseline.
+    pub called: &'a [(DeviceIx, ActivePower)],
 }
 
 /// What the desk has to say in a cycle.
@@ -210,6 +214,8 @@ pub struct Desk {
     ahead: Option<AheadTimes>,
     /// The stage within the day, if the rig has one.
     intraday: Option<Quotes>,
+    /// The reserve stage, if the rig has one.
+    reserves: Option<Reserves>,
     next: u64,
     waiting: Vec<Cleared>,
     /// What was metered and sold, as credits of the ledger.
@@ -306,6 +312,7 @@ impl Desk {
             let runs = (interval.start_ns..interval.end_ns()).contains(&market_now);
             cleared.is_excused |= runs && !bench.delivers;
         }
+        self.watch_reserve(now, bench);
         let at = AtGate { now, utc, bench };
         while let Some(block) = self.block_due(market_now) {
             let begins = self.rules.interval(block.start);

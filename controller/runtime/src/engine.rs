@@ -494,11 +494,16 @@ impl Engine {
             return;
         }
         let connected = self.mode == Mode::GridConnected;
+        let called: Vec<_> = desk
+            .bought_service()
+            .map(|service| self.controller.called(service).collect())
+            .unwrap_or_default();
         let bench = BenchNow {
             image,
             bench: self.controller.bench(),
             connected,
             delivers: connected && self.parts.path.is_open(),
+            called: &called,
         };
         match desk.work(now, utc, &bench, &mut self.parts.evidence) {
             Ok(says) => {

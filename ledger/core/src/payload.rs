@@ -21,8 +21,8 @@ pub use control::{
 };
 pub use governance::{AuthorityGrant, Checkpoint, Config, FraudProof, Resolve};
 pub use market::{
-    Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement, SettlementLine,
-    Side, StandingKind, Step, Terms, TermsAccount, Trade, Transfer, Withdrawal,
+    Activation, Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement,
+    SettlementLine, Side, StandingKind, Step, Terms, TermsAccount, Trade, Transfer, Withdrawal,
 };
 
 coded! {
@@ -68,6 +68,8 @@ coded! {
         Epoch = 19 "epoch",
         /// An order that rests is taken back.
         Withdrawal = 20 "withdrawal",
+        /// How reserve was called, and how it followed.
+        Activation = 21 "activation",
     }
 }
 
@@ -114,6 +116,8 @@ pub enum Payload {
     Epoch(EpochChange),
     /// See [`Kind::Withdrawal`].
     Withdrawal(Withdrawal),
+    /// See [`Kind::Activation`].
+    Activation(Activation),
 }
 
 /// The table between kinds and payload types.
@@ -140,6 +144,7 @@ macro_rules! for_each_kind {
             Payload::Terms($p) => $each,
             Payload::Epoch($p) => $each,
             Payload::Withdrawal($p) => $each,
+            Payload::Activation($p) => $each,
         }
     };
 }
@@ -183,6 +188,7 @@ impl Payload {
             Payload::Terms(_) => Kind::Terms,
             Payload::Epoch(_) => Kind::Epoch,
             Payload::Withdrawal(_) => Kind::Withdrawal,
+            Payload::Activation(_) => Kind::Activation,
         }
     }
 
@@ -217,6 +223,7 @@ impl Payload {
             Kind::Terms => Payload::Terms(Field::from_value(value)?),
             Kind::Epoch => Payload::Epoch(Field::from_value(value)?),
             Kind::Withdrawal => Payload::Withdrawal(Field::from_value(value)?),
+            Kind::Activation => Payload::Activation(Field::from_value(value)?),
         })
     }
 
@@ -234,6 +241,7 @@ impl Payload {
             Payload::MeterReading(p) => vec![&p.participant],
             Payload::Order(p) => vec![&p.agent],
             Payload::Withdrawal(p) => vec![&p.agent],
+            Payload::Activation(p) => vec![&p.participant],
             Payload::Trade(p) => vec![&p.buyer, &p.seller],
             Payload::Settlement(p) => p.lines.iter().map(|l| l.account.as_str()).collect(),
             Payload::AuthorityGrant(p) => vec![&p.device],

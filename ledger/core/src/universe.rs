@@ -71,7 +71,7 @@ impl Role {
                 Kind::Config,
                 Kind::Checkpoint,
             ],
-            Role::Meter => &[Kind::MeterReading],
+            Role::Meter => &[Kind::MeterReading, Kind::Activation],
             Role::Participant => &[Kind::Order, Kind::Transfer, Kind::Withdrawal],
             Role::MarketOperator => &[
                 Kind::Clearing,

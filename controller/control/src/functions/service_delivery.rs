@@ -98,6 +98,13 @@ impl ServiceDelivery {
         &self.reports
     }
 
+    /// What a service asks of each device, as of the last look.
+    pub fn shares(&self, service: ServiceIx) -> impl Iterator<Item = (DeviceIx, ActivePower)> + '_ {
+        let ongoing = self.ongoing.get(service.index()).into_iter();
+        let shares = ongoing.flat_map(|ongoing| &ongoing.shares);
+        shares.map(|(device, share)| (*device, *share))
+    }
+
     /// Power that services ask for on top of the baselines, as of the last look.
     #[must_use]
     pub fn served(&self) -> ActivePower {
@@ -190,7 +197,13 @@ impl ServiceDelivery {
             let others = allocate::room(&rooms, ongoing.asked);
             let asked = (ongoing.asked, others);
             let blocks = self.switched.share(s, spec, asked, places, &self.devices);
-            let whole = allocate(ongoing.asked - blocks.given, &rooms);
+            let rest = ongoing.asked - blocks.given;
+            let side = Side::of_wish(ongoing.asked);
+            let merit = spec.merit(side);
+            let whole = match &merit {
+                Some(merit) => allocate::in_turn(rest, &rooms, merit),
+                None => allocate(rest, &rooms),
+            };
             let mut shares: BTreeMap<DeviceIx, ActivePower> = whole.shares.into_iter().collect();
             // Where a block that has to stay gives too much, or the next one would, nothing is missing.
             let is_exact =
@@ -216,7 +229,17 @@ impl ServiceDelivery {
                 })
                 .sum();
             if owed != ActivePower::ZERO {
-                let again = allocate(owed, &Place::rooms(places, &theirs, false));
+                let rooms = Place::rooms(places, &theirs, false);
+                let again = match &merit {
+                    Some(merit) => {
+                        let given = |device| shares.get(device).copied().unwrap_or_default().abs();
+                        let left = merit
+                            .iter()
+                            .map(|(device, most)| (*device, *most - given(device)));
+                        allocate::in_turn(owed, &rooms, &left.collect::<Vec<_>>())
+                    }
+                    None => allocate(owed, &rooms),
+                };
                 missing += again.excess;
                 for (device, share) in again.shares {
                     Place::give(places, device, share);

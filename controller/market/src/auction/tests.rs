@@ -178,6 +178,7 @@ fn what_a_mechanism_leaves_over_is_the_operators_and_every_settlement_sums_to_ze
             regulation: None,
             contracts: Vec::new(),
             intraday: None,
+            reserve: None,
         })
         .unwrap();
         let cleared = venue
@@ -217,6 +218,7 @@ fn what_cannot_be_cleared_is_settled_as_imbalance_at_the_last_price() {
         regulation: None,
         contracts: Vec::new(),
         intraday: None,
+        reserve: None,
     };
     let mut venue = crate::Venue::new(rules("mmr")).unwrap();
     let orders = |coupled| bench(coupled).orders().to_vec();

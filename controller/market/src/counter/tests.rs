@@ -37,6 +37,7 @@ fn venue(deposit_mc: i128) -> Venue {
         regulation: None,
         contracts: Vec::new(),
         intraday: None,
+        reserve: None,
     })
     .unwrap()
 }

@@ -47,6 +47,7 @@ fn venue(regulation: RegulationRules) -> Venue {
         ahead: None,
         contracts: Vec::new(),
         intraday: Some(IntradayRules { intervals: 4 }),
+        reserve: None,
         regulation: Some(regulation),
     })
     .unwrap()

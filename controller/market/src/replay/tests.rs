@@ -45,6 +45,7 @@ fn record(index: u64, mechanism: &str) -> Record {
             parity,
         }),
         fallback_price: None,
+        instructed: [].into(),
     };
     let settlement = settle(&clearing, &basis).unwrap();
     let settled = Some(Settled { basis, settlement });

@@ -39,6 +39,7 @@ fn basis(load: Reading, plant: Reading, grid: Reading) -> Basis {
             parity,
         }),
         fallback_price: None,
+        instructed: BTreeMap::new(),
     }
 }
 
@@ -184,6 +185,7 @@ fn an_island_without_a_clearing_settles_at_the_last_valid_price_or_not_at_all() 
         readings: [("load".into(), valid(-5)), ("store".into(), valid(5))].into(),
         coupling: None,
         fallback_price: None,
+        instructed: BTreeMap::new(),
     };
     assert_eq!(settle(&clearing, &island).unwrap_err().code(), "M082");
     island.fallback_price = Some(Price(11));

@@ -192,7 +192,7 @@ impl Kept {
         let settlement = settle(&self.clearing, basis)?;
         let mut paid = settlement.balances();
         if let Some(regulation) = regulation {
-            let energies = regulation::energies(&self.clearing, &basis.readings);
+            let energies = regulation::energies(&self.clearing, basis);
             for line in regulation.lines(self.clearing.interval.index, &energies)? {
                 *paid.entry(line.account).or_insert(Money(0)) += line.amount;
             }
@@ -204,7 +204,7 @@ impl Kept {
         {
             let metered = basis.readings.get(agent).and_then(Reading::energy);
             let Some(metered) = metered else { continue };
-            let position = self.clearing.position(agent);
+            let position = basis.position(&self.clearing, agent);
             let charge = penalty.charge(position, MwhTotal::from(metered) - position);
             *paid
                 .entry(Account::Participant(agent.clone()))

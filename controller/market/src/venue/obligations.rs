@@ -27,7 +27,7 @@ use crate::meter::Reading;
 use crate::order::{AgentId, Order, Side};
 use crate::penalty::{Penalty, PenaltyEngine, PenaltyError, PenaltyRules, Seen, Trader};
 use crate::quantity::{Money, Mwh, MwhTotal, PPM, Price, div_nearest};
-use crate::settlement::{Account, Item, Line, Settlement};
+use crate::settlement::{Account, Basis, Item, Line, Settlement};
 use crate::standing::{Conduct, Standing, StandingRules};
 use crate::utility::Parity;
 
@@ -251,7 +251,7 @@ impl Obligations {
     pub(crate) fn close(
         &mut self,
         clearing: &Clearing,
-        readings: &BTreeMap<AgentId, Reading>,
+        basis: &Basis,
         excused: bool,
         parity: Parity,
         settlement: &mut Settlement,
@@ -268,10 +268,10 @@ impl Obligations {
             let suspended = open
                 .as_ref()
                 .is_none_or(|open| open.suspended.contains(agent));
-            let metered = readings.get(agent).and_then(Reading::energy);
+            let metered = basis.readings.get(agent).and_then(Reading::energy);
             let conduct = match (&open, metered) {
                 (Some(open), Some(metered)) if !excused && !suspended => {
-                    let position = clearing.position(agent);
+                    let position = basis.position(clearing, agent);
                     let deviation = MwhTotal::from(metered) - position;
                     deliveries += 1;
                     let charge = open.penalty.charge(position, deviation);

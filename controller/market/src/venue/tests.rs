@@ -21,6 +21,7 @@ pub(super) fn venue() -> Venue {
         regulation: None,
         contracts: Vec::new(),
         intraday: None,
+        reserve: None,
     })
     .unwrap()
 }

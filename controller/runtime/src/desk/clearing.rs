@@ -9,7 +9,7 @@ use ledger_core::payload::Payload;
 use ledger_node::AtomDraft;
 use market::quantity::energy_of_power_mwh;
 use market::utility::Coupling;
-use market::venue::{self, ahead};
+use market::venue::{self, ahead, reserve};
 use market::{Agent, AgentId, Coded, Interval, MarketView, Order};
 use model::{DeviceIx, Event, Instant, Schedule, UtcTime};
 use quantities::ActivePower;
@@ -26,7 +26,7 @@ pub(super) struct AtGate<'a> {
 }
 
 /// The orders of an interval on the ledger.
-struct Posted {
+pub(super) struct Posted {
     /// The record of each order by its rank.
     by_rank: BTreeMap<u64, AtomId>,
     /// All records, the terms before them included.
@@ -34,7 +34,7 @@ struct Posted {
 }
 
 impl Posted {
-    fn of(orders: &[Order], receipts: &[AtomId], before: usize) -> Self {
+    pub(super) fn of(orders: &[Order], receipts: &[AtomId], before: usize) -> Self {
         let atoms = orders.iter().zip(receipts.iter().skip(before));
         Self {
             by_rank: atoms.map(|(o, atom)| (o.rank, *atom)).collect(),
@@ -43,7 +43,7 @@ impl Posted {
     }
 }
 
-fn uncleared(interval: u64, why: impl std::fmt::Display) -> Event {
+pub(super) fn uncleared(interval: u64, why: impl std::fmt::Display) -> Event {
     Event::MarketNotCleared {
         interval,
         why: why.to_string(),
@@ -71,7 +71,11 @@ pub(super) fn append(
     }
 }
 
-fn order_drafts(interval: &Interval, orders: &[Order], evidence: &Evidence) -> Vec<AtomDraft> {
+pub(super) fn order_drafts(
+    interval: &Interval,
+    orders: &[Order],
+    evidence: &Evidence,
+) -> Vec<AtomDraft> {
     let draft = |order: &Order| {
         let author = evidence::party_of(order.agent.as_str());
         evidence.draft(&author, order_payload(interval, order))
@@ -81,13 +85,17 @@ fn order_drafts(interval: &Interval, orders: &[Order], evidence: &Evidence) -> V
 
 /// The record of what was cleared, after that of its orders; tells what was refused, and when there
 /// is none.
-fn clearing_draft(
+pub(super) fn clearing_draft(
     cleared: &venue::Cleared,
     posted: &Posted,
     evidence: &Evidence,
     says: &mut DeskSays,
 ) -> Option<AtomDraft> {
-    let (interval, _) = ahead::interval_of(cleared.clearing.interval.index);
+    let number = cleared.clearing.interval.index;
+    let (interval, _) = reserve::interval_of(number).unwrap_or_else(|| {
+        let (interval, _) = ahead::interval_of(number);
+        (interval, market::Side::Sell)
+    });
     let failure = cleared.failure.iter();
     says.events
         .extend(failure.map(|why| uncleared(interval, why)));
@@ -124,6 +132,7 @@ impl Desk {
         for seat in &mut self.seats {
             seat.learn(at.now, at.bench.image, &at.bench.bench.devices);
         }
+        self.buy_reserve(at, interval, evidence, says)?;
         let view = self.view(at, &interval);
         self.tell_silence(&interval, &view, &absent, says);
         let orders = self.orders(&view, &interval, outside);
@@ -169,6 +178,7 @@ impl Desk {
             atom,
             failure,
         );
+        self.bind_reserve(&cleared.clearing, says);
         if cleared.failure.is_some() {
             // Nothing is traded, so nothing is asked of anybody; what flows is settled all the same.
             self.waiting.push(Cleared {
@@ -288,7 +298,7 @@ impl Desk {
             .filter(|seat| venue.lets(&seat.agent, interval).is_ok())
             .flat_map(|seat| seat.orders(view, interval))
             .filter_map(|order| venue.net_of_levies(order))
-            .filter_map(|order| venue.accepted_part(order))
+            .filter_map(|order| venue.accepted_part(interval.index, order))
             .chain(self.utility.orders(view, interval))
             // What comes from outside is admitted as it is, or refused.
             .chain(outside)

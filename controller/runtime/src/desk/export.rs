@@ -19,7 +19,7 @@ use std::path::Path;
 use ledger_core::AtomId;
 use ledger_core::payload::{Payload, Side};
 use market::Interval;
-use market::venue::ahead;
+use market::venue::{ahead, reserve};
 use model::UtcTime;
 
 use super::replay::{MarketReplayError, recorded};
@@ -224,11 +224,16 @@ impl MarketOfRun {
     }
 
     fn when(&self, number: u64) -> Option<When> {
-        let (index, is_ahead) = ahead::interval_of(number);
+        let (index, stage) = match (reserve::interval_of(number), ahead::interval_of(number)) {
+            (Some((index, market::Side::Sell)), _) => (index, "reserve_up"),
+            (Some((index, market::Side::Buy)), _) => (index, "reserve_down"),
+            (None, (index, true)) => (index, "day_ahead"),
+            (None, (index, false)) => (index, "real_time"),
+        };
         let interval = self.rules.interval(index)?;
         Some(When {
             index,
-            stage: if is_ahead { "day_ahead" } else { "real_time" },
+            stage,
             begins_utc_ns: self.rules.utc_of(&interval),
             interval,
         })

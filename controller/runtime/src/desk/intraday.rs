@@ -134,7 +134,7 @@ impl Desk {
             let whole: Vec<Order> = match at.bench.connected && is_let {
                 true => (seat.orders(&view, &interval).into_iter())
                     .filter_map(|order| self.venue.net_of_levies(order))
-                    .filter_map(|order| self.venue.accepted_part(order))
+                    .filter_map(|order| self.venue.accepted_part(index, order))
                     .collect(),
                 false => Vec::new(),
             };

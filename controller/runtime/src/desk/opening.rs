@@ -18,6 +18,7 @@ use super::doubt::WatchedMeter;
 use super::intraday::Quotes;
 use super::outside::BidQueue;
 use super::protection::Protection;
+use super::reserve::{self, Reserves};
 use super::seat::{self, Seat};
 use super::{
     AheadTimes, Desk, DeskError, DeskState, FIRST_START, PRICE_CAP, PRICE_FLOOR, PRICE_TICK,
@@ -94,6 +95,7 @@ impl Desk {
         let mut capabilities = BTreeMap::from([(AgentId::from(UTILITY), both)]);
         for how in &market.participants {
             let spec = seat::left_by_reserves(&bench, DeviceIx(how.device as u16));
+            let spec = reserve::left_by_offer(market, &bench, how.reserve.as_ref(), spec);
             let seat = Seat::of(how, &spec, interval_ns).map_err(|e| wrong(&e))?;
             if seat.is_indivisible(&spec) {
                 indivisible.insert(seat.agent.clone());
@@ -114,7 +116,8 @@ impl Desk {
         let outside = seats.iter().filter(|seat: &&Seat| seat.is_outside());
         let outsiders: BTreeSet<AgentId> = outside.map(|seat| seat.agent.clone()).collect();
         // Nobody from outside may order what its device cannot do.
-        let are_bounded = obligations.is_some() || !outsiders.is_empty();
+        let reserve = reserve::rules(market, &bench);
+        let are_bounded = obligations.is_some() || !outsiders.is_empty() || reserve.is_some();
         let regulation = market.regulation.as_ref();
         let epoch_utc_ns = utc.unix_nanos().saturating_sub(now.as_nanos() as i64);
         let floor = regulation.and_then(|it| it.floor).unwrap_or(PRICE_FLOOR);
@@ -142,6 +145,7 @@ impl Desk {
                 regulation: regulation.map(|it| regulation_rules(it, epoch_utc_ns)),
                 contracts: market.contracts.clone(),
                 intraday: (market.intraday_intervals).map(|intervals| IntradayRules { intervals }),
+                reserve: reserve.clone(),
             },
             epoch_utc_ns,
             first_start_ns: FIRST_START.as_nanos() as i64,
@@ -197,6 +201,9 @@ impl Desk {
             silent: BTreeSet::new(),
             ahead,
             intraday: market.intraday_intervals.map(Quotes::new),
+            reserves: Reserves::of(market, &bench, reserve, |device| {
+                seat::left_by_reserves(&bench, device)
+            }),
             next: 0,
             waiting: Vec::new(),
             credits: Credits::default(),

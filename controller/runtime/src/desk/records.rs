@@ -9,6 +9,7 @@ use market::meter::Reading;
 use market::settlement::{Account, Item, Settlement};
 use market::standing::Standing;
 use market::venue::Terms;
+use market::venue::reserve::Activation;
 use market::{AgentId, Book, Interval, Mwh, Order, Price, Side};
 
 pub(super) fn order_payload(interval: &Interval, order: &Order) -> Payload {
@@ -142,8 +143,38 @@ pub(super) fn reading(reading: &payload::MeterReading) -> Reading {
     }
 }
 
+/// The record of how somebody was called in an interval.
+pub(super) fn activation_payload(
+    interval: u64,
+    agent: &AgentId,
+    activation: &Activation,
+) -> payload::Activation {
+    payload::Activation {
+        participant: agent.to_string(),
+        interval,
+        moments: activation.moments,
+        available_moments: activation.available,
+        up_milliwatt_hours: activation.up.0,
+        down_milliwatt_hours: activation.down.0,
+        asked_milliwatts: activation.asked,
+        missed_milliwatts: activation.missed,
+    }
+}
+
+/// How somebody was called, of a record.
+pub(super) fn activation(found: &payload::Activation) -> Activation {
+    Activation {
+        moments: found.moments,
+        available: found.available_moments,
+        up: Mwh(found.up_milliwatt_hours),
+        down: Mwh(found.down_milliwatt_hours),
+        asked: found.asked_milliwatts,
+        missed: found.missed_milliwatts,
+    }
+}
+
 /// What a booking can be for, as records name it.
-pub const BOOKINGS: [(&str, Item); 11] = [
+pub const BOOKINGS: [(&str, Item); 13] = [
     ("energy", Item::Energy),
     ("imbalance", Item::Imbalance),
     ("unaccounted", Item::Unaccounted),
@@ -154,6 +185,8 @@ pub const BOOKINGS: [(&str, Item); 11] = [
     ("tax", Item::Tax),
     ("surcharge", Item::Surcharge),
     ("intraday", Item::Intraday),
+    ("reserve", Item::Reserve),
+    ("activation", Item::Activation),
     ("correction", Item::Correction),
 ];
 

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload};
-use market::venue::{ahead, intraday};
-use market::{Order, Venue};
+use market::venue::reserve::Activation;
+use market::venue::{ahead, intraday, reserve};
+use market::{AgentId, Order, Venue};
 use sha3::{Digest, Sha3_256};
 
 use super::records::{self, clearing_payload, settlement_payload, terms_payload, trade_payload};
@@ -69,6 +70,7 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
         deals: BTreeMap::new(),
         executed: VecDeque::new(),
         readings: BTreeMap::new(),
+        activations: BTreeMap::new(),
         clearings: BTreeMap::new(),
         cleared: 0,
         settled: 0,
@@ -127,6 +129,8 @@ struct Again {
     executed: VecDeque<payload::Trade>,
     /// Readings on record of intervals that are not settled yet.
     readings: BTreeMap<u64, Vec<payload::MeterReading>>,
+    /// How reserve was called in intervals that are not settled yet.
+    activations: BTreeMap<u64, BTreeMap<AgentId, Activation>>,
     /// Clearings that are not settled yet.
     clearings: BTreeMap<u64, market::Clearing>,
     cleared: u64,
@@ -144,6 +148,11 @@ impl Again {
                     let what = format!("terms: recorded {found:?}, recomputed {now_come:?}");
                     return Err((index, what));
                 }
+            }
+            // Numbers of reserve lie beyond those of the other stages.
+            Payload::Order(order) if reserve::interval_of(order.interval).is_some() => {
+                let orders = self.orders.entry(order.interval).or_default();
+                orders.push((id, records::order(&order)));
             }
             Payload::Order(order) if intraday::interval_of(order.interval).is_some() => {
                 self.enter(&order);
@@ -179,6 +188,11 @@ impl Again {
                     self.readings.entry(index).or_default().push(reading);
                 }
             }
+            Payload::Activation(found) => {
+                let all = self.activations.entry(found.interval).or_default();
+                let agent = found.participant.as_str().into();
+                all.insert(agent, records::activation(&found));
+            }
             Payload::Settlement(found) => {
                 let index = found.interval;
                 self.settle(&found).map_err(|what| (index, what))?;
@@ -199,14 +213,46 @@ impl Again {
         self.executed.extend(executions.map(trade));
     }
 
+    /// Orders on record under this number, each with its record by rank.
+    fn posted(&mut self, number: u64) -> (BTreeMap<u64, AtomId>, Vec<Order>) {
+        let recorded = self.orders.remove(&number).unwrap_or_default();
+        let ranked = recorded.into_iter();
+        ranked
+            .map(|(atom, order)| ((order.rank, atom), order))
+            .unzip()
+    }
+
+    /// Buys the readiness of a side of an interval again.
+    fn buy_reserve(
+        &mut self,
+        (index, side): (u64, market::Side),
+        found: &payload::Clearing,
+    ) -> Result<(), String> {
+        let interval = self.rules.interval(index);
+        let interval = interval.ok_or("there is no such interval")?;
+        let (atoms, orders) = self.posted(found.interval);
+        let cleared = self.venue.clear_reserve(interval, side, orders);
+        let cleared = cleared.map_err(|e| e.to_string())?;
+        let cleared = cleared.ok_or("there is no reserve stage")?;
+        let now_comes = clearing_payload(&cleared.clearing, &cleared.book, &atoms);
+        if now_comes.as_ref() != Some(found) {
+            return Err(format!(
+                "reserve: recorded {found:?}, recomputed {now_comes:?}"
+            ));
+        }
+        self.venue.take_reserve(&cleared.clearing);
+        self.cleared += 1;
+        Ok(())
+    }
+
     fn clear(&mut self, found: &payload::Clearing) -> Result<(), String> {
+        if let Some(product) = reserve::interval_of(found.interval) {
+            return self.buy_reserve(product, found);
+        }
         let (index, is_ahead) = ahead::interval_of(found.interval);
         let interval = self.rules.interval(index);
         let interval = interval.ok_or("there is no such interval")?;
-        let recorded = self.orders.remove(&found.interval).unwrap_or_default();
-        let (atoms, orders): (BTreeMap<u64, AtomId>, Vec<Order>) = (recorded.into_iter())
-            .map(|(atom, order)| ((order.rank, atom), order))
-            .unzip();
+        let (atoms, orders) = self.posted(found.interval);
         if let Some(missing) = self.executed.front() {
             return Err(format!("trade: recorded none, recomputed {missing:?}"));
         }
@@ -284,6 +330,8 @@ impl Again {
                 readings.insert(reading.participant.as_str().into(), value);
             }
         }
+        let activations = self.activations.remove(&found.interval);
+        (self.venue).take_activations(found.interval, activations.unwrap_or_default());
         let settled = (self.venue).settle(&clearing, readings, coupling, found.is_excused);
         let settled = settled.map_err(|e| format!("settlement: {e}"))?;
         let now_comes = settlement_payload(&settled.settlement, found.is_excused);
@@ -369,6 +417,7 @@ mod tests {
                 regulation: None,
                 contracts: Vec::new(),
                 intraday: None,
+                reserve: None,
             },
             epoch_utc_ns,
             first_start_ns: 0,
@@ -428,6 +477,7 @@ mod tests {
             readings: BTreeMap::from([("seller".into(), reading)]),
             coupling: None,
             fallback_price: known.or(traded.clearing.price),
+            instructed: BTreeMap::new(),
         };
         let settlement = market::settlement::settle(&idle.clearing, &basis).expect("settled");
         let settlement = settlement_payload(&settlement, false);

@@ -11,7 +11,7 @@ use market::forecast::Forecaster;
 use market::quantity::{PPM, energy_of_power_mwh};
 use market::{AgentId, Interval, Mwh, Price};
 use model::{DeviceIx, DeviceSpec, Instant, ProcessImage};
-use quantities::{ActivePower, Bounds, Quantity};
+use quantities::{ActivePower, Bounds, Quantity, StateOfCharge};
 
 use crate::evidence::milliwatts;
 use crate::rig::{ParticipantKind, Participation, Strategy};
@@ -134,7 +134,6 @@ impl Seat {
         epoch_utc_ns: i64,
     ) -> Outlook {
         let spec = &specs[self.device.index()];
-        let own = &image.devices[self.device.index()];
         let energy = |whole: i64| {
             let part = part_of(whole, self.share_ppm);
             energy_of_power_mwh(part, interval.dt_ns)
@@ -152,11 +151,7 @@ impl Seat {
                 expected.and_then(energy)
             }
         };
-        let store = spec.battery.map_or(own, |b| &image.devices[b.index()]);
-        let soc = store
-            .soc
-            .fresh(now, spec.sample_age_max.max(Duration::from_secs(5)))
-            .or_else(|| own.soc.fresh(now, spec.sample_age_max));
+        let soc = charge_of(self.device, spec, now, image);
         // The sun does not consume and a load does not give: night and noise are nothing to trade.
         let forecast = forecast.map(|Mwh(e)| match self.kind {
             ParticipantKind::Pv => Mwh(e.max(0)),
@@ -170,6 +165,21 @@ impl Seat {
                 .map(|soc| ppm_of(soc.as_fraction().clamp(0.0, 1.0))),
         }
     }
+}
+
+/// The charge of a storage that is known now.
+pub(super) fn charge_of(
+    device: DeviceIx,
+    spec: &DeviceSpec,
+    now: Instant,
+    image: &ProcessImage,
+) -> Option<StateOfCharge> {
+    let own = &image.devices[device.index()];
+    let store = spec.battery.map_or(own, |b| &image.devices[b.index()]);
+    store
+        .soc
+        .fresh(now, spec.sample_age_max.max(Duration::from_secs(5)))
+        .or_else(|| own.soc.fresh(now, spec.sample_age_max))
 }
 
 /// A share of a whole that the device has.

@@ -86,6 +86,8 @@ impl Desk {
             says.events.extend(told);
             reading
         });
+        let activations = self.close_reserve(interval.index);
+        (self.venue).take_activations(interval.index, activations.clone());
         let settled =
             (self.venue).settle(&cleared.clearing, readings.clone(), coupling, is_excused);
         let Settled {
@@ -123,6 +125,11 @@ impl Desk {
             minted.extend(up.map(|up| (drafts.len(), who, up)));
             drafts.push(draft);
         }
+        drafts.extend(super::reserve::drafts(
+            interval.index,
+            &activations,
+            evidence,
+        ));
         drafts.push(
             evidence
                 .draft(

@@ -13,6 +13,7 @@ use crate::evidence::KeySource;
 mod exported;
 mod forecasts;
 mod regulated;
+mod reserve;
 
 const LAB: &str = include_str!("../../../../rigs/virtual/lab.toml");
 const MARKET: &str = include_str!("../../../../rigs/virtual/market.toml");
@@ -30,6 +31,8 @@ struct Bench {
     told: Vec<Event>,
     now_ms: u64,
     connected: bool,
+    /// What the service that the market buys asks of devices.
+    called: Vec<(DeviceIx, ActivePower)>,
 }
 
 /// What the market's rig says of the first plug, and what orders come from outside instead.
@@ -53,7 +56,11 @@ impl Bench {
         assert!(market.contains(from), "{from}");
         let text = format!("{LAB}\n[market]{}\n{more}", market.replace(from, to));
         let rig = crate::rig::load_text(Path::new("market.toml"), &text);
-        let rig = rig.unwrap_or_else(|faults| panic!("{faults:?}"));
+        Self::of(rig.unwrap_or_else(|faults| panic!("{faults:?}")))
+    }
+
+    /// The bench of a rig.
+    fn of(rig: Rig) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = SystemClock::start();
         let names = Desk::participants(&rig);
@@ -74,6 +81,7 @@ impl Bench {
             told: Vec::new(),
             now_ms: 0,
             connected: true,
+            called: Vec::new(),
         }
     }
 
@@ -91,6 +99,7 @@ impl Bench {
             bench: &self.control,
             connected: self.connected,
             delivers: self.connected,
+            called: &self.called,
         };
         let says = self.desk.work(at(ms), utc(ms), &bench, &mut self.evidence);
         self.told.extend(says.expect("the ledger goes on").events);

@@ -354,6 +354,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "A participant with `forecast = \"profile\"` knows the course of a day: powers of its device in watts, positive into the bus, equally far apart from the beginning of the day on (`profile_w`), and how long a day is (`profile_day`, 24 h by default).",
     ),
     (
+        "R172",
+        "`[market.reserve]` buys readiness for a service of `[service]` that follows a signal, of storages that deliver it. Each device of that service has one participant that offers `reserve`, with the whole device; a meter at the coupling says what the utility gets.",
+    ),
+    (
+        "R173",
+        "What a participant offers to be ready for must fit into its device beside all that other services reserve: into its limits, its ramp within the time of the service, and its charge for as long as the service must be sustained.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network. Beyond this machine the page needs TLS (`--tls DIR`), since a token would be read by everybody on the way, and tokens (`--tokens FILE`). `gridrig init DIR` makes both. Or serve it on loopback and reach it through a tunnel.",
     ),

@@ -39,6 +39,7 @@ pub use emulated::Physics;
 pub use hardware::{Hardware, POWER_CYCLE_WITHIN, PowerCycle};
 pub use ledger::SharedLedger;
 pub use parse::{load, load_mutant, load_text};
+pub(crate) use trade::reserves;
 pub use trade::{ContractOfRig, DataOfRig, Regulation};
 
 /// A checked rig.
@@ -397,8 +398,36 @@ pub struct Market {
     pub regulation: Option<Regulation>,
     /// How many intervals are open within the day at a time, if there is such a stage.
     pub intraday_intervals: Option<u64>,
+    /// The reserve that the utility buys of participants, if it does.
+    pub reserve: Option<ReserveOfRig>,
     /// What participants have agreed between each other.
     pub contracts: Vec<market::contract::Contract>,
+}
+
+/// The reserve that the utility buys in a market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReserveOfRig {
+    /// Name of the service that it is called as; what that has sold is needed.
+    pub service: String,
+    /// The most that is paid for readiness.
+    pub limit: market::Price,
+    /// What who follows worst owes for all that it was to be ready for.
+    pub penalty: market::Price,
+}
+
+/// What a participant offers to be ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReserveOffer {
+    /// Most of it upwards, in milliwatts.
+    pub up_milliwatt: i64,
+    /// Most of it downwards, as a magnitude.
+    pub down_milliwatt: i64,
+    /// What being ready costs.
+    pub ready: market::Price,
+    /// What energy upwards costs when it is called.
+    pub up_energy: market::Price,
+    /// What is paid for energy downwards when it is called.
+    pub down_energy: market::Price,
 }
 
 /// The day-ahead stage of a market.
@@ -427,6 +456,8 @@ pub struct Participation {
     pub strategy: Strategy,
     /// How it forecasts what its device will do, where it does.
     pub forecast: market::forecast::Method,
+    /// What it offers to be ready for, where it does.
+    pub reserve: Option<ReserveOffer>,
     /// Whether it pays for what it does not deliver, where the market has a penalty.
     pub bound: bool,
     /// What it has paid in, in milli-cent, if that is stated for it alone.

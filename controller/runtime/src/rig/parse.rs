@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
         let sinks = telemetry::sinks(self);
         let (safety, safe_opens_breaker) = sections::safety(self, &devices);
         let sold = services::services(self, &devices, &site);
-        let control = control::Settings {
+        let mut control = control::Settings {
             // The limit of the meter at the point of common coupling is that of the exchange.
             exchange: devices
                 .iter()
@@ -263,6 +263,7 @@ impl<'a> Reader<'a> {
         let market = trade::market(self, &devices);
         let specs: Vec<_> = devices.iter().map(|(d, _)| bench::spec(d, &site)).collect();
         services::check_market(self, market.as_ref(), &control.services, &specs);
+        trade::check_reserve(self, market.as_ref(), &mut control.services, &specs);
         let rig = Rig {
             source: Arc::clone(self.own().source()),
             title,

@@ -166,6 +166,7 @@ impl Entry<'_, '_> {
                 off: off.unwrap_or_default(),
             },
             recover: recover.map(|recover| recover.value),
+            ready: None,
         })
     }
 

@@ -16,8 +16,11 @@ mod intraday;
 mod participant;
 mod penalty;
 mod regulation;
+mod reserve;
 
 pub use regulation::{ContractOfRig, DataOfRig, Regulation};
+pub(super) use reserve::check as check_reserve;
+pub(crate) use reserve::reserves;
 
 /// Mechanism of a rig that names none.
 const MECHANISM_DEFAULT: &str = "uniform_k_half";
@@ -87,6 +90,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let obligations = penalty::obligations(&table, &participants);
     let day_ahead = ahead::stage(&table, mechanism.as_deref());
     let intraday_intervals = intraday::stage(&table);
+    let reserve = reserve::stage(&table);
     let contracts = contract::contracts(
         &table,
         &participants,
@@ -107,6 +111,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         day_ahead,
         regulation,
         intraday_intervals,
+        reserve,
         contracts,
     })
 }

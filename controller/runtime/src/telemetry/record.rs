@@ -352,6 +352,46 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
                 "from": from, "intervals": intervals, "energy_mwh": energy_mwh, "trades": trades,
             }),
         ),
+        Event::ReserveBought {
+            interval,
+            up_mwh,
+            up_price_mc_per_kwh,
+            down_mwh,
+            down_price_mc_per_kwh,
+        } => row(
+            "reserve_bought",
+            Info,
+            None,
+            format!(
+                "Reserve of interval {interval}: {:.1} Wh up and {:.1} Wh down are ready.",
+                *up_mwh as f64 / 1e3,
+                *down_mwh as f64 / 1e3
+            ),
+            json!({
+                "interval": interval, "up_mwh": up_mwh, "up_price_mc_per_kwh": up_price_mc_per_kwh,
+                "down_mwh": down_mwh, "down_price_mc_per_kwh": down_price_mc_per_kwh,
+            }),
+        ),
+        Event::ReserveShort {
+            interval,
+            is_up,
+            needed_mwh,
+            bought_mwh,
+        } => row(
+            "reserve_short",
+            Warning,
+            None,
+            format!(
+                "Interval {interval} needs {:.1} Wh of reserve {} and {:.1} Wh are ready.",
+                *needed_mwh as f64 / 1e3,
+                if *is_up { "up" } else { "down" },
+                *bought_mwh as f64 / 1e3
+            ),
+            json!({
+                "interval": interval, "side": if *is_up { "up" } else { "down" },
+                "needed_mwh": needed_mwh, "bought_mwh": bought_mwh,
+            }),
+        ),
         Event::MarketSilent {
             interval,
             participant,

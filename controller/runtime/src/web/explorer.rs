@@ -378,6 +378,7 @@ impl Index {
         let interval = match payload {
             Payload::Order(p) => Some((self.run, p.interval)),
             Payload::Withdrawal(p) => Some((self.run, p.interval)),
+            Payload::Activation(p) => Some((self.run, p.interval)),
             Payload::Clearing(p) => Some((self.run, p.interval)),
             Payload::Trade(p) => Some((self.run, p.interval)),
             Payload::Settlement(p) => Some((self.run, p.interval)),

@@ -300,6 +300,45 @@ fn terms_are_consistent(t: &Terms) -> Result<(), SchemaError> {
 }
 
 record! {
+    /// How reserve of a participant was called in a market interval, and how it followed.
+    Activation where activation_is_consistent {
+        /// Whose reserve.
+        participant: String,
+        /// Number of the market interval.
+        interval: u64,
+        /// Moments that were looked at.
+        moments: u64,
+        /// Those of them in which it could be called and was metered.
+        available_moments: u64,
+        /// Energy that it was called for upwards, in milliwatt-hours.
+        up_milliwatt_hours: i64,
+        /// Energy that it was called for downwards, in milliwatt-hours, as a magnitude.
+        down_milliwatt_hours: i64,
+        /// Sum over the moments of how far it was called away from its baseline, in milliwatts.
+        asked_milliwatts: u64,
+        /// Sum over the moments of how far it was metered from what it was called for, in milliwatts.
+        missed_milliwatts: u64,
+    }
+}
+
+fn activation_is_consistent(a: &Activation) -> Result<(), SchemaError> {
+    all_hold(&[
+        (
+            !a.participant.is_empty(),
+            "An activation names its participant.",
+        ),
+        (
+            a.available_moments <= a.moments,
+            "Nobody is available in more moments than there are.",
+        ),
+        (
+            a.up_milliwatt_hours >= 0 && a.down_milliwatt_hours >= 0,
+            "The energies of an activation are magnitudes.",
+        ),
+    ])
+}
+
+record! {
     /// Creates energy credits; the amounts are in the particles.
     Mint {
         /// The meter reading that put up what is minted.

@@ -152,7 +152,45 @@ fn samples() -> Vec<Payload> {
             interval: 3,
             side: Side::Sell,
         }),
+        Payload::Activation(activation()),
     ]
+}
+
+fn activation() -> Activation {
+    Activation {
+        participant: "ess-1".into(),
+        interval: 3,
+        moments: 150,
+        available_moments: 149,
+        up_milliwatt_hours: 12_000,
+        down_milliwatt_hours: 0,
+        asked_milliwatts: 450_000_000,
+        missed_milliwatts: 9_000_000,
+    }
+}
+
+#[test]
+fn an_activation_names_who_it_is_and_counts_no_more_than_there_is() {
+    let check = |change: &dyn Fn(&mut Activation), expected: &str| {
+        let mut a = activation();
+        change(&mut a);
+        let found = Payload::from_value(Kind::Activation, a.to_value());
+        let found = found.map_or_else(|e| e.to_string(), |_| "accepted".to_owned());
+        assert_eq!(found, expected);
+    };
+    check(&|_| (), "accepted");
+    check(
+        &|a| a.participant.clear(),
+        "An activation names its participant.",
+    );
+    check(
+        &|a| a.available_moments = 151,
+        "Nobody is available in more moments than there are.",
+    );
+    check(
+        &|a| a.down_milliwatt_hours = -1,
+        "The energies of an activation are magnitudes.",
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::*;
 use crate::{Dwell, ServiceSpec};
 
 mod blocks_and_sun;
+mod market;
 mod recovery;
 
 /// The second storage: half of the first.
@@ -28,6 +29,7 @@ fn sold(name: &str, of: &str, up_kw: f64, down_kw: f64, devices: &[DeviceIx]) ->
         reference: None,
         dwell: Dwell::default(),
         recover: None,
+        ready: None,
     }
 }
 

@@ -243,6 +243,9 @@ pub(super) fn could_give(
         let device = &specs[place.device.index()];
         let rating = &device.rating;
         let mut power = place.size(side);
+        if spec.ready.is_some() {
+            power = Quantity::min(power, spec.share(side, place.device, specs));
+        }
         if place.kind != Deliverer::Storage {
             let others = services.iter().enumerate().filter(|(i, _)| *i != index);
             let others: ActivePower = others

@@ -61,6 +61,7 @@ fn venue_of(bound: &[&str], deposit: i128) -> Venue {
         regulation: None,
         contracts: Vec::new(),
         intraday: Some(IntradayRules { intervals: 4 }),
+        reserve: None,
     };
     Venue::new(rules).unwrap()
 }

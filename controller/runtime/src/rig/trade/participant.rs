@@ -11,6 +11,7 @@ use quantities::StateOfCharge;
 use super::super::sections::{Place, named};
 use super::super::{ParticipantKind, Participation, RigDevice, Strategy};
 use super::penalty::DEPOSITS;
+use super::reserve;
 use crate::evidence::milliwatts;
 
 /// One whole, in parts per million.
@@ -72,6 +73,7 @@ pub(super) fn participants(
         let forecast = strategy
             .as_ref()
             .and_then(|(kind, _)| forecast(&entry, *kind));
+        let reserve = reserve::offer(&entry, strategy.as_ref().map(|(kind, _)| *kind));
         entry.finish();
         if let Some(index) = index {
             let sum = shares.entry(index).or_default();
@@ -104,6 +106,7 @@ pub(super) fn participants(
                 // The bench holds its exchange with storages: what they do is then not their own.
                 bound: states_bound.unwrap_or(kind != ParticipantKind::Storage),
                 deposit_mc,
+                reserve,
             });
         }
     }

@@ -70,3 +70,60 @@ fn a_penalty_goes_together_with_every_stage() {
         &["R106"],
     );
 }
+
+const STORAGES: &str = include_str!("../../../../../rigs/virtual/storages.toml");
+const RESERVE: &str = include_str!("../../../../../rigs/virtual/market-reserve.toml");
+
+/// The codes of the faults of the bench whose storages are paid for reserve, when one text stands for another.
+fn check_reserve(from: &str, to: &str, expected: &[&str]) {
+    let (_, own) = RESERVE.split_once("[service]").expect("a service");
+    assert!(own.contains(from), "{from}");
+    let text = format!("{STORAGES}\n[service]{}", own.replace(from, to));
+    let faults = match crate::rig::load_text(Path::new("reserve.toml"), &text) {
+        Ok(rig) => {
+            let ready = rig.control.services[0].ready.as_deref();
+            assert_eq!(ready.is_some(), text.contains("[market.reserve]"));
+            Vec::new()
+        }
+        Err(faults) => faults,
+    };
+    let codes: Vec<&str> = faults.iter().map(|fault| fault.code).collect();
+    assert_eq!(codes, expected, "{to}: {faults:?}");
+}
+
+#[test]
+fn readiness_is_bought_of_whole_storages_that_deliver_the_service_and_can_sustain_it() {
+    let stage = "[market.reserve]\nservice              = \"agc1\"\nlimit_mc_per_kwh     = 5000\npenalty_mc_per_kwh   = 2000\n";
+    check_reserve("4kW", "4kW", &[]);
+    for (from, to, codes) in [
+        // Offers that nobody buys, and a service that is not there or that nobody calls.
+        (stage, "", &["R172"][..]),
+        (
+            "service              = \"agc1\"",
+            "service = \"fcr1\"",
+            &["R172"],
+        ),
+        ("service = \"agc\"", "service = \"dc\"", &["R172"]),
+        ("limit_mc_per_kwh     = 5000\n", "", &["D004"]),
+        // A device of the service with which nobody offers, and an offer of one that does not deliver it.
+        (
+            "devices = [\"ess1\", \"ess2\"]",
+            "devices = [\"ess1\"]",
+            &["R172"],
+        ),
+        (
+            "load1 = { kind = \"must_run\" }",
+            "load1 = { kind = \"must_run\", reserve = { up = \"1kW\", ready_mc_per_kwh = 1, up_mc_per_kwh = 1 } }",
+            &["R172", "R172"],
+        ),
+        ("up = \"3kW\", down = \"2kW\", ", "", &["R172"]),
+        ("up = \"3kW\"", "up = \"-3kW\"", &["R172"]),
+        ("ready_mc_per_kwh = 300, ", "", &["D004"]),
+        ("up_mc_per_kwh = 30000, ", "", &["D004"]),
+        // More than the device does, and for longer than its charge lasts.
+        ("up = \"3kW\"", "up = \"6kW\"", &["R173"]),
+        ("hold = \"15min\"", "hold = \"50min\"", &["R173"]),
+    ] {
+        check_reserve(from, to, codes);
+    }
+}

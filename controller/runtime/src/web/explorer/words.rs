@@ -17,6 +17,7 @@ pub(super) fn who(payload: &Payload) -> Option<&str> {
         Payload::MeterReading(p) => Some(&p.participant),
         Payload::Order(p) => Some(&p.agent),
         Payload::Withdrawal(p) => Some(&p.agent),
+        Payload::Activation(p) => Some(&p.participant),
         Payload::AuthorityGrant(p) => Some(&p.device),
         _ => None,
     }
@@ -51,6 +52,12 @@ pub(super) fn line(body: &Body) -> String {
         },
         Payload::Order(p) => order(p),
         Payload::Withdrawal(p) => format!("{} takes its {} back", p.agent, p.side.name()),
+        Payload::Activation(p) => format!(
+            "{} called for {} up and {} down",
+            p.participant,
+            watt_hours(p.up_milliwatt_hours),
+            watt_hours(p.down_milliwatt_hours)
+        ),
         Payload::Clearing(p) => {
             let energy = watt_hours(p.quantity_milliwatt_hours);
             let fills = p.fills.len();

@@ -1,0 +1,144 @@
+//! Readiness at the desk: bought at the gate, called as control says, paid by what is measured.
+
+use super::*;
+
+/// The bench of two storages that are half full.
+fn bench() -> Bench {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rig = crate::rig::load(&path.join("../../rigs/virtual/market-reserve.toml"));
+    let mut bench = Bench::of(rig.unwrap_or_else(|faults| panic!("{faults:?}")));
+    let still = [
+        ("load1", -5_000.0),
+        ("pcc", 5_000.0),
+        ("ess1", 0.0),
+        ("ess2", 0.0),
+    ];
+    bench.power_w = BTreeMap::from(still);
+    bench.charge(0.5);
+    bench
+}
+
+impl Bench {
+    /// Both storages tell this charge until the end of the test.
+    fn charge(&mut self, fraction: f64) {
+        for name in ["bat1", "ess2"] {
+            let device = self.device(name);
+            self.image.observe(PointSample {
+                device,
+                point: Point::StateOfCharge,
+                sample: model::Sample {
+                    measured_at: at(u64::from(u32::MAX)),
+                    reading: Reading::Good(fraction),
+                },
+            });
+        }
+    }
+
+    /// Control asks so much of a storage, and it gives so much in all.
+    fn call(&mut self, name: &'static str, asked_w: f64, gives_w: f64) {
+        let device = self.device(name);
+        self.called.retain(|(other, _)| *other != device);
+        self.called.push((device, ActivePower::from_watts(asked_w)));
+        self.power_w.insert(name, gives_w);
+    }
+}
+
+/// What an account receives in an interval for something.
+fn received(records: &[Payload], interval: u64, account: &str, what: &str) -> i128 {
+    let settlements = records.iter().filter_map(|record| match record {
+        Payload::Settlement(found) if found.interval == interval => Some(found),
+        _ => None,
+    });
+    let lines = settlements.flat_map(|settlement| &settlement.lines);
+    let own = lines.filter(|line| line.account == account && line.what == what);
+    own.map(|line| line.amount.0).sum()
+}
+
+#[test]
+fn who_is_ready_is_told_to_control_and_paid_by_how_it_follows() {
+    let mut bench = bench();
+    // The first interval goes by uncalled, in the second both follow, in the third one does not move.
+    bench.run_until(3_000);
+    let traded = |bench: &Bench, name: &str| {
+        let device = bench.device(name);
+        let seats = bench.desk.waiting.last().map(|cleared| &cleared.clearing);
+        let seat = bench.desk.seats.iter().find(|seat| seat.device == device);
+        let position = seats.zip(seat).map(|(c, seat)| c.position(&seat.agent));
+        // Energy of 15 s as power.
+        position.map_or(0.0, |energy| energy.0 as f64 * 0.24)
+    };
+    let base = |bench: &Bench| [traded(bench, "ess1"), traded(bench, "ess2")];
+    let [one, two] = base(&bench);
+    bench.call("ess1", 0.0, one);
+    bench.call("ess2", 0.0, two);
+    bench.run_until(18_000);
+    let [one, two] = base(&bench);
+    bench.call("ess1", 0.0, one);
+    bench.call("ess2", 3_000.0, two + 3_000.0);
+    bench.run_until(33_000);
+    let [one, two] = base(&bench);
+    bench.call("ess1", 0.0, one);
+    bench.call("ess2", 3_000.0, two);
+    bench.run_until(50_000);
+    let bought = bench.told(|event| match event {
+        Event::ReserveBought {
+            interval,
+            up_mwh,
+            up_price_mc_per_kwh,
+            ..
+        } => Some((*interval, *up_mwh, *up_price_mc_per_kwh)),
+        _ => None,
+    });
+    // 6 kW over 15 s are 25 Wh; the dearer one is needed, too.
+    assert_eq!(
+        bought[..2],
+        [(0, 25_000, Some(400)), (1, 25_000, Some(400))]
+    );
+    let records = bench.close();
+    // The cheaper one is ready for all that it offers: 12.5 Wh up and 8.333 Wh down.
+    let all = 400 * (12_500 + 8_333);
+    assert_eq!(received(&records, 0, "ess2", "reserve"), all);
+    assert_eq!(received(&records, 0, "ess2", "activation"), 0);
+    let paid = received(&records, 1, "ess2", "reserve");
+    assert!(paid > all * 95 / 100 && paid <= all, "{paid} of {all}");
+    let energy = received(&records, 1, "ess2", "activation");
+    let whole = 30_000 * 12_500;
+    assert!(
+        energy > whole * 95 / 100 && energy <= whole,
+        "{energy} of {whole}"
+    );
+    assert_eq!(received(&records, 2, "ess2", "reserve"), 0);
+    let penalty = received(&records, 2, "ess2", "penalty");
+    assert_eq!(penalty, -2_000 * (12_500 + 8_333));
+    assert_eq!(received(&records, 2, "penalties", "penalty"), -penalty);
+    assert!(received(&records, 2, "ess2", "imbalance") < 0);
+    assert_eq!(received(&records, 2, "ess1", "penalty"), 0);
+}
+
+#[test]
+fn who_has_no_charge_for_it_offers_nothing_and_an_island_buys_nothing() {
+    let short = |event: &Event| match event {
+        Event::ReserveShort {
+            interval,
+            is_up,
+            bought_mwh,
+            ..
+        } => Some((*interval, *is_up, *bought_mwh)),
+        _ => None,
+    };
+    let mut bench = bench();
+    // At the lower edge of both: nothing upwards, and all of it downwards.
+    bench.charge(0.1);
+    bench.run_until(3_000);
+    assert_eq!(bench.told(short), [(0, true, 0)]);
+    bench.connected = false;
+    bench.run_until(18_000);
+    assert_eq!(bench.told(short), []);
+    let records = bench.close();
+    let is_of_reserve = |number: u64| market::venue::reserve::interval_of(number).is_some();
+    let bought = records.iter().filter(|record| match record {
+        Payload::Clearing(found) => is_of_reserve(found.interval),
+        _ => false,
+    });
+    assert_eq!(bought.count(), 2, "both sides of the first interval alone");
+}
