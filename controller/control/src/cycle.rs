@@ -172,7 +172,7 @@ impl Controller {
             pcc_voltage: PccVoltage::default(),
             reactive_exchange: ReactiveExchange::default(),
             pcc_tracking: PccTracking::default(),
-            market_schedule: MarketSchedule,
+            market_schedule: MarketSchedule::default(),
             market_suspended: false,
             standing: Vec::new(),
             sent: BTreeMap::new(),

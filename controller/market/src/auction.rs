@@ -57,6 +57,9 @@ pub enum AuctionError {
     /// The rules of the book contradict themselves.
     #[error(transparent)]
     Book(#[from] BookError),
+    /// The feeder does not take its books.
+    #[error(transparent)]
+    Feeder(#[from] crate::feeder::FeederError),
     /// What came out is no clearing, or not what the rule promises.
     #[error(transparent)]
     Clear(#[from] ClearError),
@@ -79,6 +82,7 @@ impl Coded for AuctionError {
             Self::Lots { .. } => "M035",
             Self::Rule(error) => error.code(),
             Self::Book(error) => error.code(),
+            Self::Feeder(error) => error.code(),
             Self::Clear(error) => error.code(),
             Self::Coupling { .. } => "M036",
         }
@@ -89,6 +93,7 @@ impl Coded for AuctionError {
             Self::Lots { .. } => "mechanism".into(),
             Self::Rule(error) => error.place(),
             Self::Book(error) => error.place(),
+            Self::Feeder(error) => error.place(),
             Self::Clear(error) => error.place(),
             Self::Coupling { rule, .. } => format!("mechanism `{rule}`"),
         }
@@ -101,6 +106,7 @@ impl Coded for AuctionError {
             }
             Self::Rule(error) => error.help(),
             Self::Book(error) => error.help(),
+            Self::Feeder(error) => error.help(),
             Self::Clear(error) => error.help(),
             Self::Coupling { .. } => {
                 "use a mechanism that asks for prices where the bench may be an island".into()

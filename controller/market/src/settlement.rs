@@ -40,6 +40,10 @@ pub enum Account {
     Taxes,
     /// Who receives surcharges: networks and funds.
     Surcharges,
+    /// Who receives what scarce lines earn.
+    Congestion,
+    /// Who receives what traders pay for the losses of lines.
+    Losses,
 }
 
 impl fmt::Display for Account {
@@ -50,6 +54,8 @@ impl fmt::Display for Account {
             Self::Penalties => f.pad("(penalties)"),
             Self::Taxes => f.pad("(taxes)"),
             Self::Surcharges => f.pad("(surcharges)"),
+            Self::Congestion => f.pad("(congestion)"),
+            Self::Losses => f.pad("(losses)"),
         }
     }
 }
@@ -84,6 +90,10 @@ pub enum Item {
     Activation,
     /// What a reading that came late changes.
     Correction,
+    /// Rent of scarce lines.
+    Congestion,
+    /// What losses of lines cost, and what of it goes back.
+    Losses,
 }
 
 impl Item {
@@ -102,6 +112,8 @@ impl Item {
         Self::Reserve,
         Self::Activation,
         Self::Correction,
+        Self::Congestion,
+        Self::Losses,
     ];
 }
 

@@ -8,6 +8,7 @@
 
 pub mod ahead;
 pub mod correction;
+pub mod feeder;
 pub mod intraday;
 mod obligations;
 mod position;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ahead::AheadRules;
 pub use correction::CorrectionError;
+pub use feeder::FeederRules;
 pub use intraday::{IntradayError, IntradayRules};
 pub use obligations::{Consequences, ObligationRules, Terms};
 pub use reserve::ReserveRules;
@@ -163,6 +165,7 @@ pub struct Venue {
     obligations: Option<Obligations>,
     ahead: Option<Auction>,
     intraday: Option<Intraday>,
+    feeder: Option<FeederRules>,
     /// What was traded before real time of intervals that are not settled yet, by stage.
     positions: BTreeMap<(u64, Item), Positions>,
     /// What is settled and can still be corrected.
@@ -198,6 +201,7 @@ impl Venue {
                 .map(|_| reserve::auction())
                 .transpose()?,
             bought: BTreeMap::new(),
+            feeder: None,
             rules,
             fallback: None,
             obligations,
@@ -318,6 +322,19 @@ impl Venue {
     /// # Errors
     /// [`BookError::Rules`] when no book can be kept.
     pub fn clear(&self, interval: Interval, orders: Vec<Order>) -> Result<Cleared, BookError> {
+        self.clear_within(interval, orders, &feeder::Limits::new())
+    }
+
+    /// Clears an interval on a feeder whose lines carry no more than these limits.
+    ///
+    /// # Errors
+    /// As [`Venue::clear`].
+    pub fn clear_within(
+        &self,
+        interval: Interval,
+        orders: Vec<Order>,
+        limits: &feeder::Limits,
+    ) -> Result<Cleared, BookError> {
         let rules = &self.rules;
         let (orders, not, moved) = self.regulated(&interval, orders);
         let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
@@ -325,7 +342,20 @@ impl Venue {
         refused.extend(uncovered);
         let (book, not) = Book::admit(interval, &self.book_of(interval.index), orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
-        Ok(self.cleared(&self.auction, &rules.mechanism, book, (refused, moved)))
+        let Some(feeder) = &self.feeder else {
+            return Ok(self.cleared(&self.auction, &rules.mechanism, book, (refused, moved)));
+        };
+        let (clearing, failure) = match feeder.clear(&book, limits) {
+            Ok(clearing) => (clearing, None),
+            Err(failure) => (nothing(&book, feeder::NAME.to_owned()), Some(failure)),
+        };
+        Ok(Cleared {
+            book,
+            clearing,
+            refused,
+            moved,
+            failure,
+        })
     }
 
     /// The orders that a regulator lets be, why others are not, and which prices were moved.
@@ -584,6 +614,7 @@ impl Venue {
             instructed: bought.instructed(&rules.utility),
         };
         let mut settlement = settle(clearing, &basis)?;
+        self.earmark(clearing, &mut settlement);
         let index = clearing.interval.index;
         let levied = match &self.rules.regulation {
             Some(rules) => rules.lines(index, &regulation::energies(clearing, &basis))?,

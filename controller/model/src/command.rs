@@ -74,6 +74,9 @@ pub struct Schedule {
     pub pcc: Option<ActivePower>,
     /// Committed mean power of devices, positive = into the bus.
     pub devices: Vec<(DeviceIx, ActivePower)>,
+    /// Most power of photovoltaics whose offer the network does not bear; who is not listed gives what
+    /// the sun does.
+    pub ceilings: Vec<(DeviceIx, ActivePower)>,
 }
 
 /// What devices have ready for a service in an interval, and in which order they are called.

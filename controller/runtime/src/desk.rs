@@ -10,6 +10,7 @@ mod credits;
 mod direction;
 mod doubt;
 pub mod export;
+mod feeder;
 mod intraday;
 mod late;
 mod opening;
@@ -43,7 +44,7 @@ pub use delivered::{Books, Delivery, books};
 pub use late::{Corrected, LateReading};
 pub use outside::{Bid, BidQueue, Entry, OpenGate, Stage, Taken};
 pub use protection::Protection;
-pub use records::BOOKINGS;
+pub use records::{BOOKINGS, FEEDER_ACCOUNTS};
 pub use replay::{MarketReplay, MarketReplayError, replay};
 
 use self::clearing::AtGate;
@@ -94,6 +95,9 @@ struct Rules {
     /// What of participants others are shown; `None` shows everything.
     #[serde(default)]
     protection: Option<Protection>,
+    /// The feeder of the real-time stage, if it is on one.
+    #[serde(default)]
+    feeder: Option<market::venue::FeederRules>,
 }
 
 impl Rules {
@@ -202,6 +206,10 @@ pub struct Desk {
     /// What a unit that an island cannot serve is worth.
     lost_load: Option<Price>,
     directions: DirectionWatch,
+    /// What watches the voltages of the feeder, if there is one.
+    watch: Option<feeder::Watch>,
+    /// What photovoltaics are held to in the interval cleared last, as the feeder bears no more.
+    ceilings: BTreeMap<DeviceIx, ActivePower>,
     /// Names of the devices of the rig.
     names: Vec<String>,
     /// Orders from outside that nobody has looked at yet.
@@ -258,7 +266,7 @@ impl Desk {
     /// Name of the clearing mechanism.
     #[must_use]
     pub fn mechanism_name(&self) -> String {
-        self.rules.venue.mechanism.clone()
+        self.real_time_rule()
     }
 
     /// Takes in what was measured.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
 
 /// First bytes of every journal; the number is the format's version.
-const MAGIC: &[u8; 16] = b"gridrig-journal3";
+const MAGIC: &[u8; 16] = b"gridrig-journal4";
 /// Frames that may wait for the disk. Chosen: 1024, over a minute of cycles.
 const FRAMES_WAITING_MAX: usize = 1024;
 /// Bytes that are handed to the disk's thread at once where a step waits for room anyway (virtual time).

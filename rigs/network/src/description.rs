@@ -85,6 +85,8 @@ pub struct Line {
     pub c_nf_per_km: f64,
     /// Zero-sequence capacitance in nanofarads per kilometre.
     pub c0_nf_per_km: f64,
+    /// Current that it carries for ever, in amperes; `None` where nobody says.
+    pub i_max: Option<f64>,
 }
 
 /// How a transformer's two sides meet in the zero sequence.

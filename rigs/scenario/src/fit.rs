@@ -22,7 +22,7 @@ struct Bench {
     rig: Rig,
     title: String,
     devices: BTreeSet<String>,
-    /// Who trades.
+    /// Who trades, and what a feeder books by itself.
     participants: BTreeSet<String>,
     /// What faults can be put into.
     faulty: BTreeSet<String>,
@@ -42,6 +42,14 @@ impl Bench {
         let switches = network.flat_map(|n| n.switches.iter().map(|s| s.name.to_string()));
         let utility = std::iter::once("grid".to_owned());
         let set = devices.iter().cloned().chain(services);
+        let on_feeder = rig
+            .market
+            .as_ref()
+            .is_some_and(|market| market.feeder.is_some());
+        let accounts = runtime::desk::FEEDER_ACCOUNTS.iter();
+        let accounts = accounts
+            .filter(|_| on_feeder)
+            .map(|name| (*name).to_owned());
         Self {
             title: path.map_or_else(|| "the demo bench".to_owned(), |p| p.display().to_string()),
             faulty: devices
@@ -54,6 +62,7 @@ impl Bench {
             measured: signals(&rig),
             participants: runtime::desk::Desk::participants(&rig)
                 .into_iter()
+                .chain(accounts)
                 .collect(),
             devices,
             rig,

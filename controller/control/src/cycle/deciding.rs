@@ -4,9 +4,9 @@ use model::{
     DeviceIx, Event, Function, Group, Instant, Link, Mode, ProcessImage, Proposal, RestStep, Role,
     Setpoint, Target,
 };
-use quantities::{ActivePower, Quantity, ReactivePower};
+use quantities::{ActivePower, Bounds, Quantity, ReactivePower};
 
-use super::{Controller, able_of, sent_power};
+use super::{Controller, able_of, in_force, sent_power};
 use crate::allocate::allocate;
 use crate::arbitrate::{self, DeviceWish};
 use crate::functions::Wishes;
@@ -63,6 +63,7 @@ impl Controller {
             // A storage in service is no part of the group, neither of its wish nor of what is held. The
             // sun is: what a service leaves free, the others may hold.
             able.retain(|(device, _)| role == Role::Pv || !in_service.contains(device));
+            self.hold_under_ceilings(role, now, &mut able);
             // A device that is held gives what it is held to; the others give the rest.
             let held: ActivePower = able
                 .iter()
@@ -99,6 +100,25 @@ impl Controller {
         }
         wanted.sort_by_key(|w| w.device);
         wanted
+    }
+
+    /// What the network bears of one inverter is no more because another one gives less.
+    fn hold_under_ceilings(
+        &self,
+        role: Role,
+        now: Instant,
+        able: &mut [(DeviceIx, Bounds<ActivePower>)],
+    ) {
+        let schedule = in_force(&self.schedules, now);
+        let Some(schedule) = schedule.filter(|_| role == Role::Pv && self.mode.mode().is_coupled())
+        else {
+            return;
+        };
+        for (device, most) in &schedule.ceilings {
+            if let Some((_, able)) = able.iter_mut().find(|(own, _)| own == device) {
+                *able = Bounds::between(able.lower(), able.clamp(*most));
+            }
+        }
     }
 
     /// Whether somebody only holds a storage, an inverter or a set that takes a setpoint on that is on: there is one setpoint for a

@@ -227,6 +227,7 @@ fn schedule(pcc_kw: f64, ess_kw: f64) -> Order {
         price_mc_per_kwh: Some(20_000),
         pcc: Some(ActivePower::from_kilowatts(pcc_kw)),
         devices: vec![(ESS, ActivePower::from_kilowatts(ess_kw))],
+        ceilings: Vec::new(),
     })
 }
 

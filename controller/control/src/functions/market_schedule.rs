@@ -1,13 +1,17 @@
-//! Turns what the market decided into wishes: storage power, and which switched loads run.
+//! Turns what the market decided into wishes: storage power, which switched loads run, and how much
+//! of the sun the network bears.
 
 use model::{Function, Group, Proposal, Role, Setpoint, Target};
 use quantities::{ActivePower, Bounds};
 
+use super::ceiling::Ceiling;
 use super::{Propose, Situation, Wishes};
 
 /// The market's schedule. It never counts in an island: there, balance comes first.
 #[derive(Clone, Debug, Default)]
-pub struct MarketSchedule;
+pub struct MarketSchedule {
+    ceiling: Ceiling,
+}
 
 /// Share of a load's rating from which a commitment means "on".
 /// Chosen: one quarter; a switched load is all or nothing, and the auction may cut its order.
@@ -39,6 +43,26 @@ impl Propose for MarketSchedule {
                 },
                 why: format!("{} commits {storage:.1}", price(schedule)),
             });
+        }
+        match schedule.filter(|schedule| !schedule.ceilings.is_empty()) {
+            Some(schedule) => {
+                let most = |(device, spec): (model::DeviceIx, &model::DeviceSpec)| {
+                    let mut ceilings = schedule.ceilings.iter();
+                    let own = ceilings.find(|(held, _)| *held == device);
+                    own.map_or(spec.rating.p.upper(), |(_, most)| *most)
+                };
+                let most: ActivePower = s.bench.of_role(Role::Pv).map(most).sum();
+                let why = format!(
+                    "{} and the network bears {most:.1} of the sun",
+                    price(schedule)
+                );
+                self.ceiling
+                    .hold(Function::MarketSchedule, most, why, wishes);
+            }
+            None => {
+                let why = "the network bears all of the sun";
+                self.ceiling.lift(Function::MarketSchedule, s, why, wishes);
+            }
         }
         // A load that takes a setpoint belongs to whoever runs it: nobody else switches it.
         let switched = |l: &model::DeviceSpec| l.takes_switch && !l.takes_power;

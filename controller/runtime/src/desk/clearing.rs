@@ -130,7 +130,9 @@ impl Desk {
         let index = interval.index;
         let (outside, absent) = self.counter.close(index);
         for seat in &mut self.seats {
-            seat.learn(at.now, at.bench.image, &at.bench.bench.devices);
+            let most = self.ceilings.get(&seat.device);
+            let most = most.map(|most| milliwatts(most.as_watts()));
+            seat.learn(at.now, at.bench.image, &at.bench.bench.devices, most);
         }
         self.buy_reserve(at, interval, evidence, says)?;
         let view = self.view(at, &interval);
@@ -153,7 +155,7 @@ impl Desk {
             return Ok(());
         };
         let posted = Posted::of(&orders, &receipts, before_orders);
-        let cleared = match self.venue.clear(interval, orders) {
+        let cleared = match self.clear_in_band(at, interval, orders, says) {
             Ok(cleared) => cleared,
             Err(e) => {
                 says.events.push(uncleared(index, e));
@@ -170,6 +172,7 @@ impl Desk {
         let Some(atom) = atoms.and_then(|atoms| atoms.first().copied()) else {
             return Ok(());
         };
+        self.ceilings = self.ceilings_of(&cleared);
         let failure = cleared.failure.as_ref().map(ToString::to_string);
         self.show_cleared(
             &cleared.clearing,
@@ -356,6 +359,9 @@ impl Desk {
             price_mc_per_kwh: price,
             pcc: self.pcc.map(|_| power(&self.utility.agent)),
             devices: devices.into_iter().collect(),
+            ceilings: (self.ceilings.iter())
+                .map(|(device, most)| (*device, *most))
+                .collect(),
         }));
         self.waiting.push(Cleared {
             clearing,

@@ -10,6 +10,7 @@
 
 pub mod cts;
 mod figures;
+mod nodes;
 pub mod openadr;
 mod tables;
 
@@ -121,13 +122,15 @@ pub enum What {
     Penalties,
     /// Which record of the ledger each row comes from.
     LedgerRefs,
+    /// What each node of a feeder came to in each interval.
+    Nodes,
     /// Figures of the whole run.
     Kpi,
 }
 
 impl What {
     /// All of them by their names.
-    pub const NAMES: [(&'static str, Self); 10] = [
+    pub const NAMES: [(&'static str, Self); 11] = [
         ("orders", Self::Orders),
         ("trades", Self::Trades),
         ("clearing", Self::Clearing),
@@ -137,6 +140,7 @@ impl What {
         ("balances", Self::Balances),
         ("penalties", Self::Penalties),
         ("ledger_refs", Self::LedgerRefs),
+        ("nodes", Self::Nodes),
         ("kpi", Self::Kpi),
     ];
 }
@@ -207,6 +211,7 @@ impl MarketOfRun {
             What::Balances => self.balances(),
             What::Penalties => self.penalties(),
             What::LedgerRefs => self.ledger_refs(),
+            What::Nodes => self.nodes(),
             What::Kpi => self.kpi(),
         }
     }

@@ -112,6 +112,8 @@ impl Desk {
             capabilities.insert(seat.agent.clone(), capability);
             seats.push(seat);
         }
+        let wired = super::feeder::of_rig(rig, &seats, interval_ns).map_err(|e| wrong(&e))?;
+        let (feeder, watch) = wired.unzip();
         let obligations = market.obligations.clone();
         let outside = seats.iter().filter(|seat: &&Seat| seat.is_outside());
         let outsiders: BTreeSet<AgentId> = outside.map(|seat| seat.agent.clone()).collect();
@@ -150,9 +152,11 @@ impl Desk {
             epoch_utc_ns,
             first_start_ns: FIRST_START.as_nanos() as i64,
             interval_ns,
+            feeder,
             protection: data.map(|data| Protection::of_rig(data, &names, parity.import.0)),
         };
         let venue = Venue::new(rules.venue.clone()).map_err(|e| wrong(&e))?;
+        let venue = (venue.on_feeder(rules.feeder.clone())).map_err(|e| wrong(&e))?;
         let bytes = serde_json::to_vec_pretty(&rules).map_err(|e| wrong(&e))?;
         std::fs::write(run_dir.join(RULES_FILE), &bytes).map_err(DeskError::Write)?;
         let bind = evidence::document(RULES_SUBJECT, &bytes, "rules of this run's market");
@@ -195,6 +199,8 @@ impl Desk {
             meters,
             lost_load: market.lost_load,
             directions: DirectionWatch::default(),
+            watch,
+            ceilings: BTreeMap::new(),
             names: rig.devices.iter().map(|d| d.id.to_string()).collect(),
             bids: BidQueue::default(),
             counter: Counter::new(outsiders),

@@ -173,8 +173,11 @@ pub(super) fn activation(found: &payload::Activation) -> Activation {
     }
 }
 
+/// The accounts of a feeder, as records name them.
+pub const FEEDER_ACCOUNTS: [&str; 2] = ["congestion", "losses"];
+
 /// What a booking can be for, as records name it.
-pub const BOOKINGS: [(&str, Item); 13] = [
+pub const BOOKINGS: [(&str, Item); 15] = [
     ("energy", Item::Energy),
     ("imbalance", Item::Imbalance),
     ("unaccounted", Item::Unaccounted),
@@ -188,6 +191,8 @@ pub const BOOKINGS: [(&str, Item); 13] = [
     ("reserve", Item::Reserve),
     ("activation", Item::Activation),
     ("correction", Item::Correction),
+    ("congestion", Item::Congestion),
+    ("losses", Item::Losses),
 ];
 
 fn booking(item: Item) -> &'static str {
@@ -205,6 +210,8 @@ pub(super) fn settlement_payload(settlement: &Settlement, is_excused: bool) -> p
             Account::Penalties => "penalties".into(),
             Account::Taxes => "taxes".into(),
             Account::Surcharges => "surcharges".into(),
+            Account::Congestion => "congestion".into(),
+            Account::Losses => "losses".into(),
         },
         // The ledger counts towards the account, the market what it pays.
         amount: Amount(-line.amount.0),

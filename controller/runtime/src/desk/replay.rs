@@ -6,7 +6,7 @@ use std::path::Path;
 use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload};
 use market::venue::reserve::Activation;
-use market::venue::{ahead, intraday, reserve};
+use market::venue::{ahead, feeder, intraday, reserve};
 use market::{AgentId, Order, Venue};
 use sha3::{Digest, Sha3_256};
 
@@ -64,6 +64,8 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
     };
     let mut again = Again {
         venue: Venue::new(rules.venue.clone())
+            .map_err(|e| MarketReplayError::Rules(e.to_string()))?
+            .on_feeder(rules.feeder.clone())
             .map_err(|e| MarketReplayError::Rules(e.to_string()))?,
         rules,
         orders: BTreeMap::new(),
@@ -274,7 +276,8 @@ impl Again {
             let cleared = self.venue.clear_ahead(product, orders);
             cleared.transpose().ok_or("there is no day-ahead stage")?
         } else {
-            self.venue.clear(interval, orders)
+            let limits = feeder::limits_of(&found.mechanism);
+            self.venue.clear_within(interval, orders, &limits)
         };
         let cleared = cleared.map_err(|e| e.to_string())?;
         let now_comes = clearing_payload(&cleared.clearing, &cleared.book, &atoms);
@@ -423,6 +426,7 @@ mod tests {
             first_start_ns: 0,
             interval_ns: 15_000_000_000,
             protection: None,
+            feeder: None,
         }
     }
 

@@ -19,6 +19,10 @@ use crate::rig::{ParticipantKind, Participation, Strategy};
 /// Kept of a storage for what an island may need. Chosen: 5 % at either end.
 const STORAGE_RESERVE_PPM: u32 = 50_000;
 
+/// Share of its ceiling from which an inverter counts as held by it, in ppm.
+/// Chosen: 95 %; ceilings are obeyed to a percent, and clouds move more than that.
+const HELD_FROM_PPM: i128 = 950_000;
+
 /// One participant.
 pub(super) struct Seat {
     pub(super) agent: AgentId,
@@ -27,6 +31,9 @@ pub(super) struct Seat {
     pub(super) kind: ParticipantKind,
     /// What it expects its device to do, where that does as it likes.
     forecaster: Forecaster,
+    /// Whether its device is held below what it could give, and what it gave when it was not.
+    held: bool,
+    free: Option<i64>,
     /// Who orders for it; `None` when its orders come from outside.
     participant: Option<Participant>,
     /// Prices that a planning storage expects, one for each interval from the first; again from
@@ -53,6 +60,8 @@ impl Seat {
             share_ppm: how.share_ppm,
             kind: how.kind,
             forecaster: Forecaster::new(how.forecast.clone()),
+            held: false,
+            free: None,
             participant: participant(how, spec, interval_ns)?,
             forecast,
         })
@@ -116,9 +125,33 @@ impl Seat {
         Some(milliwatts(power.as_watts()))
     }
 
-    /// Takes in what its device does at a gate.
-    pub(super) fn learn(&mut self, now: Instant, image: &ProcessImage, specs: &[DeviceSpec]) {
+    /// What its device does now, or would do if it were not held.
+    fn unheld(&self, now: Instant, image: &ProcessImage, specs: &[DeviceSpec]) -> Option<i64> {
+        let power = self.power(now, image, specs)?;
+        Some(if self.held {
+            self.free.unwrap_or(power).max(power)
+        } else {
+            power
+        })
+    }
+
+    /// Takes in what its device does at a gate, at which it may have been held to `most` milliwatts.
+    pub(super) fn learn(
+        &mut self,
+        now: Instant,
+        image: &ProcessImage,
+        specs: &[DeviceSpec],
+        most: Option<i64>,
+    ) {
         let power = self.power(now, image, specs);
+        // Far enough below a ceiling it is the sun that says how much.
+        self.held = most.zip(power).is_some_and(|(most, power)| {
+            i128::from(power) * i128::from(PPM) >= i128::from(most) * HELD_FROM_PPM
+        });
+        if !self.held {
+            self.free = power;
+        }
+        let power = self.unheld(now, image, specs);
         self.forecaster.learn(power);
     }
 
@@ -146,7 +179,7 @@ impl Seat {
             ParticipantKind::Flexible => energy(milliwatts(spec.rating.p.lower().as_watts())),
             ParticipantKind::Storage => None,
             ParticipantKind::Pv | ParticipantKind::MustRun => {
-                let power = self.power(now, image, specs);
+                let power = self.unheld(now, image, specs);
                 let expected = self.forecaster.expect(power, now_ns, then_ns);
                 expected.and_then(energy)
             }

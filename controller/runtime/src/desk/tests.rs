@@ -11,6 +11,7 @@ use crate::clock::SystemClock;
 use crate::evidence::KeySource;
 
 mod exported;
+mod feeder;
 mod forecasts;
 mod regulated;
 mod reserve;

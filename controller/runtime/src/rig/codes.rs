@@ -362,6 +362,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "What a participant offers to be ready for must fit into its device beside all that other services reserve: into its limits, its ramp within the time of the service, and its charge for as long as the service must be sustained.",
     ),
     (
+        "R176",
+        "`[market.feeder]` trades on the lines of `[network]`, so the rig has one, its band of voltage holds the nominal one, and its mechanism is the uniform price: a feeder is merged by it.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network. Beyond this machine the page needs TLS (`--tls DIR`), since a token would be read by everybody on the way, and tokens (`--tokens FILE`). `gridrig init DIR` makes both. Or serve it on loopback and reach it through a tunnel.",
     ),

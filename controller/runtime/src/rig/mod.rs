@@ -40,7 +40,7 @@ pub use hardware::{Hardware, POWER_CYCLE_WITHIN, PowerCycle};
 pub use ledger::SharedLedger;
 pub use parse::{load, load_mutant, load_text};
 pub(crate) use trade::reserves;
-pub use trade::{ContractOfRig, DataOfRig, Regulation};
+pub use trade::{ContractOfRig, DataOfRig, MarketFeeder, Regulation};
 
 /// A checked rig.
 #[derive(Clone, Debug)]
@@ -402,6 +402,8 @@ pub struct Market {
     pub reserve: Option<ReserveOfRig>,
     /// What participants have agreed between each other.
     pub contracts: Vec<market::contract::Contract>,
+    /// What of the network it heeds, if it does.
+    pub feeder: Option<MarketFeeder>,
 }
 
 /// The reserve that the utility buys in a market.

@@ -12,12 +12,14 @@ use super::{Market, RigDevice};
 
 mod ahead;
 mod contract;
+mod feeder;
 mod intraday;
 mod participant;
 mod penalty;
 mod regulation;
 mod reserve;
 
+pub use feeder::MarketFeeder;
 pub use regulation::{ContractOfRig, DataOfRig, Regulation};
 pub(super) use reserve::check as check_reserve;
 pub(crate) use reserve::reserves;
@@ -91,6 +93,8 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let day_ahead = ahead::stage(&table, mechanism.as_deref());
     let intraday_intervals = intraday::stage(&table);
     let reserve = reserve::stage(&table);
+    let has_network = reader.section("network").is_some();
+    let feeder = feeder::stage(&table, mechanism.as_deref(), has_network);
     let contracts = contract::contracts(
         &table,
         &participants,
@@ -113,6 +117,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         intraday_intervals,
         reserve,
         contracts,
+        feeder,
     })
 }
 

@@ -32,6 +32,7 @@ fn chain(lengths_m: &[f64]) -> Network {
                 z0_per_km: Impedance { r: 0.832, x: 0.320 },
                 c_nf_per_km: 0.0,
                 c0_nf_per_km: 0.0,
+                i_max: None,
             })
             .collect(),
         ..Network::default()

@@ -1,7 +1,7 @@
 //! The elements of a network, one function each.
 
 use document::Table;
-use quantities::{ActivePower, ApparentPower, ReactivePower, Voltage};
+use quantities::{ActivePower, ApparentPower, Current, ReactivePower, Voltage};
 
 use super::{Named, Reader, shared};
 use crate::description::{
@@ -138,6 +138,8 @@ pub(super) fn lines(
         let z0_per_km = zero_sequence(&line, network, ("r0_ohm_per_km", "x0_ohm_per_km"));
         let c_nf_per_km = number(&line, "c_nf_per_km", 0.0);
         let c0_nf_per_km = number(&line, "c0_nf_per_km", c_nf_per_km);
+        let i_max = (line.quantity::<Current>("i_max"))
+            .and_then(|i| positive(&line, "i_max", i.value.as_amperes()));
         let span = line.span();
         line.finish();
         let (Some(name), Some(from), Some(to), Some(length_m)) = (name, from, to, length_m) else {
@@ -170,6 +172,7 @@ pub(super) fn lines(
             z0_per_km,
             c_nf_per_km,
             c0_nf_per_km,
+            i_max,
         });
     }
 }

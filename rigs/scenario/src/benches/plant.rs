@@ -131,6 +131,7 @@ fn network(buses: usize) -> Network {
         z0_per_km: Impedance { r: 0.832, x: 0.320 },
         c_nf_per_km: 300.0,
         c0_nf_per_km: 200.0,
+        i_max: None,
     };
     Network {
         f_nominal: 50.0,

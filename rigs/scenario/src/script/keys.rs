@@ -718,7 +718,7 @@ pub(crate) const CHECKS: &[Kind] = &[
     kind(
         "booked",
         Texts,
-        "The settlements of the run book each of these participants of the market something of this kind that is not zero, and no other participant; an empty list for nobody.",
+        "The settlements of the run book each of these participants of the market something of this kind that is not zero, and no other participant; an empty list for nobody. On a feeder `congestion` and `losses` are accounts, too.",
         &[
             must(
                 "as",

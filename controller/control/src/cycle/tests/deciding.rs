@@ -23,6 +23,7 @@ fn schedule_of(interval: u64, device: DeviceIx, kw: f64, from_s: u64, until_s: u
         price_mc_per_kwh: None,
         pcc: None,
         devices: vec![(device, ActivePower::from_kilowatts(kw))],
+        ceilings: Vec::new(),
     })
 }
 
@@ -264,4 +265,35 @@ fn a_commitment_of_the_market_is_sent_to_the_last_watt() {
     assert_eq!(kw(told[&ESS].0), 2.02);
     // Once: it is not said again and again.
     assert!(!desk.run(1.0).contains_key(&ESS));
+}
+
+#[test]
+fn the_sun_is_held_to_what_the_network_bears_of_each_inverter_and_let_go_once() {
+    let mut desk = Desk::of(|devices| devices.push(devices[PV.index()].clone()));
+    let other = DeviceIx(desk.controller.bench.devices.len() as u16 - 1);
+    let Order::Schedule(mut schedule) = schedule_of(1, ESS, 0.0, 0, 5) else {
+        unreachable!("a schedule");
+    };
+    schedule.ceilings = vec![(PV, ActivePower::from_kilowatts(4.0))];
+    let told = desk.orders(&[Order::Schedule(schedule.clone())]).dispatches;
+    let own = told.iter().find(|dispatch| dispatch.device == PV);
+    assert_eq!(own.map(|d| d.function), Some(Function::MarketSchedule));
+    let check = |desk: &Desk, own: f64| {
+        let sent = |device| kw(desk.controller.sent[&device].1);
+        assert_eq!((sent(PV), sent(other)), (own, 20.0));
+    };
+    check(&desk, 4.0);
+    desk.run(4.0);
+    check(&desk, 4.0);
+    // The interval is over, and nothing is said of the next one.
+    let told = desk.run(1.5);
+    assert!(told.contains_key(&PV), "{told:?}");
+    check(&desk, 20.0);
+    // In an island balance comes first.
+    schedule.until = Instant::START + Duration::from_secs(900);
+    desk.see(BREAKER, Point::SwitchOn, 0.0);
+    desk.orders(&[Order::Schedule(schedule)]);
+    let told = desk.run(2.0);
+    let mut functions = told.values().map(|(_, function)| *function);
+    assert!(functions.all(|f| f != Function::MarketSchedule), "{told:?}");
 }

@@ -36,7 +36,7 @@ fn side(side: Side) -> &'static str {
 
 impl MarketOfRun {
     /// A table of rows that each belong to an interval: those that `of` makes of a record.
-    fn by_interval(
+    pub(super) fn by_interval(
         &self,
         columns: &[(&'static str, Kind)],
         of: impl Fn(&Payload) -> Vec<Vec<Cell>>,

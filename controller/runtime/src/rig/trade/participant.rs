@@ -19,12 +19,14 @@ const WHOLE_PPM: u32 = 1_000_000;
 /// Prices of participants lie within these, in milli-cent per kWh.
 pub(super) const PRICES: RangeInclusive<i64> = -10_000_000..=10_000_000;
 /// Accounts of the market itself.
-const RESERVED: [&str; 5] = [
+const RESERVED: [&str; 7] = [
     crate::desk::UTILITY,
     "operator",
     "penalties",
     "taxes",
     "surcharges",
+    "congestion",
+    "losses",
 ];
 
 pub(super) fn participants(

@@ -127,3 +127,30 @@ fn readiness_is_bought_of_whole_storages_that_deliver_the_service_and_can_sustai
         check_reserve(from, to, codes);
     }
 }
+
+#[test]
+fn a_feeder_needs_a_network_a_band_with_its_origin_and_the_uniform_price() {
+    const NETWORK: &str =
+        "[network]\nbus = [{ name = \"hall\", v_ll = \"400V\" }]\nsource = [{ bus = \"hall\" }]\n";
+    let feeder = |more: &str| format!("[market.feeder]\norigin = \"EN 50160\"\n{more}\n{NETWORK}");
+    const BAND: &str = "v_min_percent = 90\nv_max_percent = 110\n";
+    for (more, codes) in [
+        (feeder(BAND), &[][..]),
+        (feeder(&format!("{BAND}rounds = 0\nlosses = true")), &[]),
+        (feeder(&format!("{BAND}rounds = 11")), &["D005"]),
+        (
+            feeder("v_min_percent = 101\nv_max_percent = 110"),
+            &["R176"],
+        ),
+        (feeder("v_min_percent = 90\nv_max_percent = 99"), &["R176"]),
+        (feeder("v_max_percent = 110"), &["D004"]),
+        (feeder(&format!("{BAND}fee = 3")), &["D002"]),
+        (format!("[market.feeder]\n{BAND}{NETWORK}"), &["D004"]),
+        (
+            format!("[market.feeder]\norigin = \"x\"\n{BAND}"),
+            &["R176"],
+        ),
+    ] {
+        check(&more, codes);
+    }
+}
