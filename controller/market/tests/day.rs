@@ -269,6 +269,7 @@ fn stages(participants: &[Participant]) -> VenueRules {
         regulation: None,
         contracts: (0..5).map(contract).collect(),
         intraday: Some(IntradayRules { intervals: BLOCK }),
+        reserve: None,
     }
 }
 
