@@ -98,7 +98,7 @@ pub enum Item {
 
 impl Item {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Energy,
         Self::Imbalance,
         Self::Unaccounted,

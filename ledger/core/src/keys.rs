@@ -5,7 +5,7 @@
 //! accepted, so a signature has one form. This module does not draw randomness:
 //! the caller gives it the bytes.
 
-mod memory;
+pub(crate) mod memory;
 
 use k256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use sha3::{Digest, Sha3_256};

@@ -9,18 +9,25 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::hash::Digest32;
-use crate::keys::{KeyError, PublicKey, Signature};
+use crate::keys::{KeyError, PublicKey, Signature, memory};
 use crate::multiples::{self, Multiples};
+use crate::universe::Universe;
 
 /// Signatures of a key that are verified without its multiples.
 /// Chosen: computing them takes about as long as twenty of these verifications.
 const FEW: u32 = 20;
 
+/// Most keys of a universe that are known to sign often.
+/// Chosen: the nodes and authors of a large laboratory; they take 8 MB.
+const OF_UNIVERSE_MAX: usize = 40;
+
 /// A list of keys, each with what makes its signatures cheap to verify.
+#[derive(Default)]
 pub struct KnownKeys(BTreeMap<PublicKey, Known>);
 
 struct Known {
-    parsed: Result<k256::ecdsa::VerifyingKey, KeyError>,
+    /// Made when it is first needed: a key may be of somebody who never says a word.
+    parsed: OnceLock<Result<k256::ecdsa::VerifyingKey, KeyError>>,
     seen: AtomicU32,
     multiples: OnceLock<Multiples>,
 }
@@ -30,13 +37,20 @@ impl KnownKeys {
     pub fn of(keys: impl IntoIterator<Item = PublicKey>) -> KnownKeys {
         let known = |key: PublicKey| {
             let known = Known {
-                parsed: key.parsed(),
+                parsed: OnceLock::new(),
                 seen: AtomicU32::new(0),
                 multiples: OnceLock::new(),
             };
             (key, known)
         };
         KnownKeys(keys.into_iter().map(known).collect())
+    }
+
+    /// The keys of a universe, nodes first: they sign most.
+    pub fn of_universe(universe: &Universe) -> KnownKeys {
+        let nodes = universe.nodes.iter().map(|node| node.key);
+        let parties = universe.parties.iter().map(|party| party.key);
+        KnownKeys::of(nodes.chain(parties).take(OF_UNIVERSE_MAX))
     }
 
     /// As [`PublicKey::verify`], also of a key that is not in the list.
@@ -51,7 +65,9 @@ impl KnownKeys {
     ) -> Result<(), KeyError> {
         match self.0.get(key) {
             None => key.verify(digest, signature),
-            Some(known) => known.verify(digest, signature),
+            Some(known) => memory::recall((*key, *digest, *signature), || {
+                known.verify(key, digest, signature)
+            }),
         }
     }
 }
@@ -63,9 +79,15 @@ impl std::fmt::Debug for KnownKeys {
 }
 
 impl Known {
-    fn verify(&self, digest: &Digest32, signature: &Signature) -> Result<(), KeyError> {
+    fn verify(
+        &self,
+        key: &PublicKey,
+        digest: &Digest32,
+        signature: &Signature,
+    ) -> Result<(), KeyError> {
         let signature = signature.parsed()?;
-        let key = self.parsed.as_ref().map_err(|error| *error)?;
+        let key = self.parsed.get_or_init(|| key.parsed());
+        let key = key.as_ref().map_err(|error| *error)?;
         let is_rare =
             self.multiples.get().is_none() && self.seen.fetch_add(1, Ordering::Relaxed) < FEW;
         if is_rare {

@@ -7,13 +7,14 @@
 //! again from anybody, so it is written without waiting for the disk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use ledger_core::merkle::{Frontier, inclusion_proof};
 use ledger_core::vertex::Commitment;
 use ledger_core::vote::Vote;
 use ledger_core::{
-    Address, Authority, Digest32, Entry, Field as _, HeadId, PublicKey, SignedHead, Testimony,
-    UniverseId, VertexId,
+    Address, Authority, Digest32, Entry, Field as _, HeadId, KnownKeys, PublicKey, SignedHead,
+    Testimony, UniverseId, VertexId,
 };
 use thiserror::Error;
 
@@ -83,6 +84,7 @@ pub struct Mirror {
     filled: Filled,
     /// Whether every shard is kept here, so that a leaf is always one too few.
     is_whole: bool,
+    known: Arc<KnownKeys>,
 }
 
 mod filling;
@@ -129,14 +131,15 @@ impl Heads {
 impl Mirror {
     /// The copy in `storage`, begun where there is none, read back otherwise;
     /// `visit` is told what stands at each place where it is kept here, out of the
-    /// index, where there is one, or out of the copy.
+    /// index, where there is one, or out of the copy. The node's key is the faster
+    /// to verify by where it is among the `known` ones.
     ///
     /// # Errors
     /// Storage, or a copy that does not hold: remove it, it is fetched again.
     pub fn open_on(
         mut storage: Box<dyn Storage>,
         universe: UniverseId,
-        key: PublicKey,
+        (key, known): (PublicKey, Arc<KnownKeys>),
         index: Option<IndexOptions>,
         visit: &mut dyn FnMut(Row),
     ) -> Result<Mirror, LedgerError> {
@@ -164,6 +167,7 @@ impl Mirror {
             heads: reading.heads,
             filled: Filled::default(),
             is_whole: false,
+            known,
         };
         mirror.recall_filled(visit)?;
         Ok(mirror)
@@ -210,7 +214,7 @@ impl Mirror {
         if self.heads.of(head.head.size) == Some(&head) {
             return Err(MirrorFault::Known);
         }
-        head.verify(&self.state.universe, &self.state.key)
+        head.verify_by(&self.known, &self.state.universe, &self.state.key)
             .map_err(|e| unsigned(e.to_string()))?;
         if let Some(known) = self.heads.of(head.head.size) {
             let is_same = known.head.root == head.head.root;
@@ -239,7 +243,10 @@ impl Mirror {
         let seen = state.take(&batch, &head)?;
         // Nobody could show such an entry as a vote.
         let is_shown = |(_, sighting): &(u64, Sighting)| match sighting {
-            Sighting::Entry(entry) => entry.verify_vertex(&self.state.key).is_ok(),
+            Sighting::Entry(entry) => {
+                let (known, key) = (&self.known, &self.state.key);
+                entry.verify_vertex_by(known, key).is_ok()
+            }
             Sighting::Elsewhere => true,
         };
         if !seen.iter().all(is_shown) {
@@ -429,6 +436,12 @@ pub fn for_other_shards(
     });
     let kept: Vec<bool> = kept.collect();
     Some(with_leaves(universe, &batch, &kept))
+}
+
+/// The clock of the last entry of a batch; `None` when it does not read.
+pub fn last_clock(bytes: &[u8]) -> Option<u64> {
+    let batch = read_batch(bytes, 0).ok()?;
+    Some(batch.first_clock + (batch.items.len() as u64).saturating_sub(1))
 }
 
 /// As [`for_other_shards`], where it is known of each entry whether it is kept.

@@ -1,9 +1,11 @@
 //! The replica: inputs in, one batch to the log, effects out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use ledger_core::{
-    Address, AtomId, Contradiction, Directory, Epochs, Level, Quorum, SignedHead, Universe,
+    Address, AtomId, Contradiction, Directory, Epochs, KnownKeys, Level, Quorum, SignedHead,
+    Universe,
 };
 use ledger_node::{
     AppendError, AtomDraft, IndexFound, Mirror, NodeLog, Receipt, Storage, StorageError,
@@ -23,6 +25,8 @@ mod opening;
 mod range_check;
 mod witnessing;
 
+use gossip::Lack;
+
 /// Most bytes of batches that answer one word of what somebody has.
 /// Chosen: about a second of a busy log; the answer to it asks for more.
 const CATCH_UP_BYTES: u64 = 512 * 1024;
@@ -30,6 +34,11 @@ const CATCH_UP_BYTES: u64 = 512 * 1024;
 /// How often a node says what it has, when nothing else makes it do so.
 /// Chosen: the ledger design, 2.9: 200 ms to 1 s.
 pub const HAVE_INTERVAL_NS: i64 = 500_000_000;
+
+/// How long an answer to one word of what somebody has counts as being on its way.
+/// Chosen: less than between two words, so that an answer that is lost is given again
+/// to the second one that shows it.
+const UNDERWAY_NS: i64 = HAVE_INTERVAL_NS / 2;
 
 /// How a replica begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +129,8 @@ pub struct Replica {
     /// The current configuration with every node that ever was.
     universe: Universe,
     directory: Directory,
+    /// Those of nodes and parties, shared with the copies.
+    known: Arc<KnownKeys>,
     me: usize,
     log: NodeLog,
     /// Copies of the others' logs; none at this node's own place.
@@ -151,6 +162,8 @@ pub struct Replica {
     /// Whom to tell what this node has, at the end of the step.
     to_tell: BTreeSet<usize>,
     told_utc_ns: i64,
+    /// What a node (the first) last lacked of the log of another (the second).
+    lacks: BTreeMap<(usize, usize), Lack>,
     /// Of each node the epoch of its latest vertex that was seen.
     epochs_seen: Vec<u64>,
     /// Whether this node may sign as far as it has joined later: it has read what
@@ -275,13 +288,15 @@ impl Replica {
     /// Says to a node, with the next step, what this one has: when a connection
     /// begins.
     pub fn greet(&mut self, node: usize) {
+        // What was on its way to it has gone with the last connection.
+        self.lacks.retain(|(of, _), _| *of != node);
         self.to_tell.insert(node);
     }
 
     /// Takes a message of another node.
     pub fn receive(&mut self, now_utc_ns: i64, from: usize, message: Message) {
         match message {
-            Message::Have(have) => self.on_have(from, &have),
+            Message::Have(have) => self.on_have(now_utc_ns, from, &have),
             Message::Batch { node, more, bytes } => {
                 let before = self.held(node);
                 self.on_batch(now_utc_ns, from, node, &bytes);

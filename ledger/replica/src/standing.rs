@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use ledger_core::{
-    Address, Atom, AtomError, AtomId, Digest32, Directory, Entry, EpochChange, Kind, Level,
-    Particle, ParticleId, Payload,
+    Address, Atom, AtomError, AtomId, Digest32, Directory, Entry, EpochChange, Kind, KnownKeys,
+    Level, Particle, ParticleId, Payload,
 };
 use ledger_node::Row;
 
@@ -200,10 +200,10 @@ impl Standings {
     /// Whether the signatures of an atom hold. Those that were seen before cost
     /// nothing: a vote is only a vote with signatures that hold, and each atom
     /// comes once from every node.
-    pub(crate) fn holds(&self, row: &Row, atom: &Atom) -> Result<(), AtomError> {
+    pub(crate) fn holds(&self, known: &KnownKeys, row: &Row, atom: &Atom) -> Result<(), AtomError> {
         match self.atoms.get(&row.atom) {
             Some(standing) if standing.good_sigs == row.sigs => Ok(()),
-            _ => atom.verify(),
+            _ => atom.verify_by(known),
         }
     }
 

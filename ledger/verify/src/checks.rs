@@ -20,7 +20,7 @@ use ledger_core::{
 
 use crate::Expectation;
 use crate::hands;
-use crate::look::{Look, LookedEntry, LookedHead, Part, known_keys, look, parts_of, some_batches};
+use crate::look::{Look, LookedEntry, LookedHead, Part, look, parts_of, some_batches};
 use crate::reader::{self, Batch, Found, SEGMENT};
 use crate::report::{CHECKS, Check, CheckName, Report, Status};
 
@@ -139,7 +139,7 @@ impl<'a> Walk<'a> {
         let mut chain = Chain {
             universe: &universe,
             directory: &directory,
-            known: &known_keys(&universe),
+            known: &KnownKeys::of_universe(&universe),
             id,
             node: None,
             frontier,

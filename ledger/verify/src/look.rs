@@ -68,17 +68,6 @@ pub(crate) struct LookedHead {
     pub by_node: Result<(), KeyError>,
 }
 
-/// Most keys that are known to sign often.
-/// Chosen: the nodes and authors of a large laboratory; they take 8 MB.
-const KNOWN_MAX: usize = 40;
-
-/// The keys of a universe, nodes first: they sign most.
-pub(crate) fn known_keys(universe: &Universe) -> KnownKeys {
-    let nodes = universe.nodes.iter().map(|node| node.key);
-    let parties = universe.parties.iter().map(|party| party.key);
-    KnownKeys::of(nodes.chain(parties).take(KNOWN_MAX))
-}
-
 /// Decodes a part and verifies its signatures: what takes long, and needs no
 /// other part.
 pub(crate) fn look(

@@ -38,7 +38,7 @@ pub fn remembering<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Whether a claim holds: out of the memory, or by `verify`.
-pub(super) fn recall(
+pub(crate) fn recall(
     claim: Claim,
     verify: impl FnOnce() -> Result<(), KeyError>,
 ) -> Result<(), KeyError> {

@@ -3,12 +3,36 @@
 use std::sync::Arc;
 
 use ledger_core::{Address, Atom, Contradiction, Entry, Have, Held, SignedHead};
-use ledger_node::mirror::{for_other_shards, has_leaves};
+use ledger_node::mirror::{for_other_shards, has_leaves, last_clock};
 use ledger_node::{LedgerError, MirrorFault, Sighting};
 
-use super::{CATCH_UP_BYTES, Effect, Replica, WAITING_MAX};
+use super::{CATCH_UP_BYTES, Effect, Replica, UNDERWAY_NS, WAITING_MAX};
 use crate::message::Message;
 use crate::standing::NODES_MAX;
+
+/// What a node has said that it lacks of a log, and what it was sent for that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lack {
+    /// How much it had by its last word.
+    size: u64,
+    /// What it was sent: behind which clock, up to which, and when.
+    sent: Option<(u64, u64, i64)>,
+}
+
+impl Lack {
+    /// Whether a node that has `size` entries now is to be sent what is behind `after`.
+    ///
+    /// What a node says that it lacks is mostly on its way: from the node whose log it is, or
+    /// from whoever heard the same word. So it is sent to one that has come no
+    /// further since its last word, or that has what was sent and follows.
+    fn must_send(&self, size: u64, after: u64, now_utc_ns: i64) -> bool {
+        let sent = self.sent;
+        let lately = sent.filter(|(.., at)| now_utc_ns.saturating_sub(*at) < UNDERWAY_NS);
+        let is_underway = lately.is_some_and(|(from, to, _)| (from..to).contains(&after));
+        let follows = lately.is_some_and(|(_, to, _)| size >= to);
+        !is_underway && (size <= self.size || follows)
+    }
+}
 
 impl Replica {
     pub(super) fn now_and_then(&mut self, now_utc_ns: i64) {
@@ -74,7 +98,7 @@ impl Replica {
         }
     }
 
-    pub(super) fn on_have(&mut self, from: usize, have: &Have) {
+    pub(super) fn on_have(&mut self, now_utc_ns: i64, from: usize, have: &Have) {
         // A node in another epoch knows fewer nodes, or more.
         if have.held.len() > NODES_MAX {
             return self.faulty(from, "it counts too many nodes".to_owned());
@@ -107,7 +131,17 @@ impl Replica {
                 true => mine - 1,
                 false => theirs.size,
             };
-            if after >= mine {
+            let size = theirs.size;
+            let before = self.lacks.get(&(from, node)).copied();
+            let mut lack = Lack {
+                size,
+                sent: before.and_then(|lack| lack.sent),
+            };
+            let comes = before.is_some_and(|lack| !lack.must_send(size, after, now_utc_ns));
+            // Of its own log nothing comes to a node by itself.
+            let comes = comes && node != from;
+            if after >= mine || comes {
+                self.lacks.insert((from, node), lack);
                 continue;
             }
             let batches = match &mut self.mirrors[node] {
@@ -115,9 +149,14 @@ impl Replica {
                 None => self.log.batches_after(after, CATCH_UP_BYTES),
             };
             match batches {
-                Ok(batches) => self.send_batches(from, node, batches),
+                Ok(batches) => {
+                    let last = batches.last().and_then(|bytes| last_clock(bytes));
+                    lack.sent = last.map(|last| (after, last, now_utc_ns));
+                    self.send_batches(from, node, batches);
+                }
                 Err(e) => self.faulty(self.me, e.to_string()),
             }
+            self.lacks.insert((from, node), lack);
         }
     }
 
@@ -219,5 +258,32 @@ impl Replica {
             Err(LedgerError::Corrupt { .. }) => {}
             Err(e) => self.faulty(self.me, e.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_lacks_is_sent_once_and_again_when_it_has_not_come() {
+        let check = |sent, size, now, expected| {
+            let lack = Lack { size: 10, sent };
+            assert_eq!(lack.must_send(size, size, now), expected, "{sent:?} {size}");
+        };
+        // Nothing was sent from here: to who stands still or asks for earlier, not to who moves.
+        check(None, 10, 0, true);
+        check(None, 5, 0, true);
+        check(None, 12, 0, false);
+        // Sent just now: not what is on its way; what is behind it, and what is before it.
+        let sent = Some((10, 20, 0));
+        let soon = UNDERWAY_NS - 1;
+        check(sent, 10, soon, false);
+        check(sent, 15, soon, false);
+        check(sent, 20, soon, true);
+        check(sent, 5, soon, true);
+        // Sent long ago: it was lost on the way to who stands still.
+        check(sent, 10, UNDERWAY_NS, true);
+        check(sent, 20, UNDERWAY_NS, false);
     }
 }

@@ -2,8 +2,9 @@
 //! go.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use ledger_core::{Atom, Directory, Entry, Epochs, Kind, Universe, UniverseError};
+use ledger_core::{Atom, Directory, Entry, Epochs, Kind, KnownKeys, Universe, UniverseError};
 use ledger_node::{
     IndexFound, IndexOptions, Keyring, LedgerError, Mirror, NodeLog, NodeLogOptions, Row,
     StorageError, read_epochs,
@@ -81,6 +82,7 @@ impl Replica {
         let proofs = own_past(&mut log, &mut standings, &directory, rows)?;
         let has_joined = !directory.is_member(0, me);
         standings.watch = has_joined.then(Watch::default);
+        let known = Arc::new(KnownKeys::of_universe(universe));
         let mut left = Left::default();
         let mut epochs_seen = vec![0; epochs.nodes().len()];
         let mut mirrors = Vec::with_capacity(stores.copies.len());
@@ -106,6 +108,7 @@ impl Replica {
             })?;
             let mut rows = Vec::new();
             let index = index.clone();
+            let key = (key, Arc::clone(&known));
             let mut mirror = Mirror::open_on(storage, id, key, index, &mut |row| rows.push(row))?;
             note(node, mirror.index_found());
             if directory.keeps_all(me) {
@@ -118,7 +121,7 @@ impl Replica {
                     node,
                     &mut mirror,
                     &mut standings,
-                    &directory,
+                    (&directory, &known),
                     &row,
                     &mut left,
                 )?;
@@ -137,6 +140,7 @@ impl Replica {
             universe: universe.clone(),
             epochs,
             directory,
+            known,
             me,
             log,
             mirrors,
@@ -155,6 +159,7 @@ impl Replica {
             signing_since_utc_ns: None,
             to_tell: BTreeSet::new(),
             told_utc_ns: i64::MIN,
+            lacks: BTreeMap::new(),
             epochs_seen,
             has_read_up,
             has_told_epoch: false,
@@ -205,7 +210,7 @@ fn past_of(
     node: usize,
     mirror: &mut Mirror,
     standings: &mut Standings,
-    directory: &Directory,
+    (directory, known): (&Directory, &KnownKeys),
     row: &Row,
     left: &mut Left,
 ) -> Result<(), LedgerError> {
@@ -216,7 +221,7 @@ fn past_of(
     let Some(entry) = mirror.entry_at(row.clock)? else {
         return Ok(());
     };
-    if standings.holds(row, &entry.atom).is_err() {
+    if standings.holds(known, row, &entry.atom).is_err() {
         return Ok(());
     }
     standings.recall_sight(directory, row, node);

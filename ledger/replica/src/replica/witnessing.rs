@@ -51,7 +51,7 @@ impl Replica {
         if let Some(seen) = self.epochs_seen.get_mut(node) {
             *seen = row.vertex_epoch.max(*seen);
         }
-        if let Err(e) = self.standings.holds(&row, &atom) {
+        if let Err(e) = self.standings.holds(&self.known, &row, &atom) {
             // An honest node verifies before it witnesses.
             self.quarantined.insert(node);
             return self.faulty(node, format!("it has witnessed an atom: {e}"));
