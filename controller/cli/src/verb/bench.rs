@@ -29,7 +29,12 @@ const BENCHES: &[Bench] = &[
         market,
     ),
     ("ledger-nodes", benches::LEDGER_NODES, ledger_nodes),
-    ("ledger-verify", benches::LEDGER_VERIFY, ledger_verify),
+    ("ledger-open", benches::LEDGER_OPEN, |arguments| {
+        sized(arguments, benches::measure_ledger_open)
+    }),
+    ("ledger-verify", benches::LEDGER_VERIFY, |arguments| {
+        sized(arguments, benches::measure_ledger_verify)
+    }),
     ("mqtt", benches::MQTT, mqtt),
     ("feeder", benches::FEEDER, |arguments| {
         timed(arguments, FEEDER_S, benches::measure_feeder)
@@ -74,7 +79,7 @@ pub struct Arguments {
     /// Only sizes up to this one; without it, up to a million.
     #[arg(long, value_name = "N")]
     size_max: Option<usize>,
-    /// Entries of the ledger of the bench `ledger-verify`.
+    /// Entries of the ledger of the bench `ledger-open` or `ledger-verify`.
     #[arg(long, value_name = "N", default_value_t = benches::LEDGER_ENTRIES)]
     entries: usize,
     /// Broker of the bench `mqtt`; without it, a mosquitto is started.
@@ -185,7 +190,11 @@ fn ledger_nodes(_: &Arguments) -> Result<Value, Problem> {
     benches::measure_ledger_nodes().map_err(not_measured)
 }
 
-fn ledger_verify(arguments: &Arguments) -> Result<Value, Problem> {
+/// A bench of a ledger of some size.
+fn sized(
+    arguments: &Arguments,
+    measure: fn(usize) -> Result<Value, BenchError>,
+) -> Result<Value, Problem> {
     if arguments.entries == 0 {
         let help = "a thousand entries take a second; the default is that of the documentation";
         return Err(Problem::usage(usage(
@@ -194,7 +203,7 @@ fn ledger_verify(arguments: &Arguments) -> Result<Value, Problem> {
             help,
         )));
     }
-    benches::measure_ledger_verify(arguments.entries).map_err(not_measured)
+    measure(arguments.entries).map_err(not_measured)
 }
 
 /// A bench that runs for a time.

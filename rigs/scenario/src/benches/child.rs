@@ -1,11 +1,12 @@
 //! The child processes of benches: the same binary, so that nothing else has to be installed.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::{BenchError, idle, modbus, one, page, server, silent};
+use super::{BenchError, idle, ledger_open, modbus, one, page, server, silent};
 
 /// What a child process may be: its role on the command line, and what it does.
 type Role = (&'static str, fn() -> Result<(), BenchError>);
@@ -18,6 +19,9 @@ const ROLES: &[Role] = &[
     (silent::LINE, silent::serve),
     (silent::SILENT_LINE, silent::serve_silent),
     (idle::BENCH, idle::run_bench),
+    (ledger_open::OPENS_LOG, ledger_open::open_log),
+    (ledger_open::OPENS_NODE, ledger_open::open_node),
+    (ledger_open::WRITES_ON, ledger_open::write_on),
     (page::SERVER, page::serve),
     (page::SERVER_OF_A_THOUSAND, page::serve_a_thousand_points),
 ];
@@ -57,10 +61,16 @@ pub(super) struct Kept {
 impl Kept {
     /// Starts this binary in a role and waits for its first line.
     pub(super) fn start(role: &'static str) -> Result<(Self, Value), BenchError> {
+        Self::start_in(role, Path::new("."))
+    }
+
+    /// As [`Kept::start`], in a folder.
+    pub(super) fn start_in(role: &'static str, folder: &Path) -> Result<(Self, Value), BenchError> {
         let failed = "the child process of the bench cannot be started";
         let program = std::env::current_exe().map_err(BenchError::system(failed))?;
         let mut child = Command::new(program)
             .args(["bench", "--child", role])
+            .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -8,6 +8,7 @@
 //! Whatever must not be counted runs in a child process: the same binary, called as
 //! `bench --child ROLE`, where [`child`] answers.
 
+mod beside;
 mod cadence;
 mod child;
 mod cycles;
@@ -18,6 +19,7 @@ mod field;
 mod idle;
 mod late;
 mod ledger_nodes;
+mod ledger_open;
 mod ledger_verify;
 mod meters;
 mod modbus;
@@ -41,6 +43,7 @@ pub use child::child;
 pub use cycles::measure as measure_cycles;
 pub use feeder::measure as measure_feeder;
 pub use ledger_nodes::measure as measure_ledger_nodes;
+pub use ledger_open::measure as measure_ledger_open;
 pub use ledger_verify::{ENTRIES as LEDGER_ENTRIES, measure as measure_ledger_verify};
 pub use mqtt::measure as measure_mqtt;
 pub use soak::measure as measure_soak;
@@ -176,9 +179,13 @@ pub const BENCHES: &[Bench] = &[
 pub const LEDGER_VERIFY: &str =
     "a generated ledger verified on all cores, beside the bare signatures";
 
+/// The bench `ledger-open` in a line; it is not among [`BENCHES`], as it can be given a size.
+pub const LEDGER_OPEN: &str =
+    "opening a generated log and all that its node keeps, after a good end and after a kill";
+
 /// The bench `ledger-nodes` in a line; it is not among [`BENCHES`], as it is of several parts.
 pub const LEDGER_NODES: &str =
-    "one node beside its disk, four nodes until an atom is final, eight in two groups";
+    "one node beside its disk, four nodes until an atom is final, eight in two groups and in one";
 
 /// The bench `mqtt` in a line; it is not among [`BENCHES`], as it can be given a broker.
 pub const MQTT: &str =
