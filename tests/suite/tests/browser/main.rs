@@ -112,9 +112,18 @@ fn a_click_on_safe_brings_the_bench_to_its_safe_state() {
 
 #[test]
 #[ignore = "needs peers"]
-fn what_an_operator_asks_for_beyond_a_limit_is_clamped_and_listed_with_who_and_why() {
+fn what_an_operator_asks_for_beyond_a_limit_is_clamped_and_the_alarm_that_it_raises_is_seen_and_clears()
+ {
     let dir = folder();
-    let demo = Controller::demo(None, &dir.path().join("run"), &[]);
+    let rig = dir.path().join("watched.toml");
+    let virtual_rigs = suite::root().join("rigs/virtual");
+    let text = format!(
+        "schema = 1\ninherit = \"{0}/campus.toml\"\n[plant]\nday = \"{0}/campus-day.toml\"\n\
+         [alarm]\nhard_work = {{ watch = \"ess1.p\", above = \"8kW\", clears = \"7kW\", severity = \"error\" }}\n",
+        virtual_rigs.display()
+    );
+    std::fs::write(&rig, text).expect("the folder can be written");
+    let demo = Controller::demo(Some(&rig), &dir.path().join("run"), &[]);
     let mut browser = Browser::open(dir.path(), &format!("http://127.0.0.1:{}/", demo.page));
     browser.wait_until(
         "ess1 can be chosen",
@@ -139,14 +148,35 @@ fn what_an_operator_asks_for_beyond_a_limit_is_clamped_and_listed_with_who_and_w
         "it gives what it may",
         "(() => { const d = latest.devices.find(d => d.name === 'ess1'); return d.p_w.value > 9000 && d.p_w.value < 10500; })()",
     );
+    // What a person shall look at: it is there until it is over, and says who has seen it.
+    browser.wait_until(
+        "the alarm is raised",
+        "!document.querySelector('#alarms-card').hidden && [...document.querySelectorAll('#alarms li')].some(li => li.dataset.level === 'error' && li.dataset.seen === 'false' && /hard_work: ess1/.test(li.innerText))",
+    );
+    let _ = browser.evaluate("document.querySelector('#alarms button').click()");
+    browser.wait_until(
+        "somebody has seen it",
+        "/hard_work[^]*seen by /.test(document.querySelector('#alarms li[data-seen=true]')?.innerText)",
+    );
+    let _ = browser.evaluate(
+        "document.querySelector('#hold-value').value = 0; document.querySelector('#hold').click()",
+    );
+    browser.wait_until(
+        "it is over",
+        "document.querySelector('#alarms-card').hidden",
+    );
     let _ = browser.evaluate("document.querySelector('#release').click()");
     browser.wait_until(
-        "and is released",
+        "and the storage is released",
         "/^✓ release: /.test(document.querySelector('#operate-answer').textContent)",
     );
     let complaints = browser.complaints();
     assert!(complaints.is_empty(), "{complaints:#?}");
     let run_dir = demo.end();
+    let events = run::events(&run_dir);
+    for told in ["alarm_raised", "alarm_acknowledged", "alarm_cleared"] {
+        assert_eq!(run::events_of(&events, told).len(), 1, "{told}");
+    }
     let most = run::samples(&run_dir)
         .iter()
         .filter(|row| row["device"] == "ess1" && row["point"] == "ac.p")
