@@ -1,5 +1,7 @@
 //! A copy of a log in which leaves stand, and what it was given later in their place.
 
+use std::sync::Arc;
+
 use ledger_core::Epochs;
 
 use super::*;
@@ -16,7 +18,8 @@ fn copy(folder: &std::path::Path, seen: &mut Vec<u64>) -> Mirror {
     };
     let id = universe().id().unwrap();
     let visit = &mut |row: crate::Row| seen.push(row.clock);
-    Mirror::open_on(Box::new(storage), id, key(1).public(), Some(index), visit).unwrap()
+    let by = (key(1).public(), Arc::default());
+    Mirror::open_on(Box::new(storage), id, by, Some(index), visit).unwrap()
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What a copy lacks though it goes far enough, and how that is found and filled in.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use ledger_core::universe::NodeMember;
-use ledger_core::{Federation, Level, Universe};
+use ledger_core::{Federation, KnownKeys, Level, PublicKey, Universe};
 use ledger_node::mirror::{has_leaves, without_other_shards};
 use ledger_node::{Durability, Keyring, MemoryStorage, Mirror};
 
@@ -24,6 +25,11 @@ struct Lab {
     fillings: Vec<usize>,
     /// Whether messages about ranges are lost: the broken variant.
     without_check: bool,
+}
+
+/// A node's key, which is verified by as any other.
+fn unknown(key: PublicKey) -> (PublicKey, Arc<KnownKeys>) {
+    (key, Arc::default())
 }
 
 impl Lab {
@@ -129,10 +135,10 @@ impl Lab {
         let id = self.universe.id().unwrap();
         let member = self.universe.nodes[of].key;
         let whole = Box::new(self.disks[node][of].clone());
-        let mut copy = Mirror::open_on(whole, id, member, None, &mut |_| {}).unwrap();
+        let mut copy = Mirror::open_on(whole, id, unknown(member), None, &mut |_| {}).unwrap();
         let thinned = MemoryStorage::default();
         let storage = Box::new(thinned.clone());
-        let mut thin = Mirror::open_on(storage, id, member, None, &mut |_| {}).unwrap();
+        let mut thin = Mirror::open_on(storage, id, unknown(member), None, &mut |_| {}).unwrap();
         for bytes in copy.batches_after(0, u64::MAX).unwrap() {
             let (begin, end) = ledger_node::mirror::clocks_of(&bytes).unwrap();
             let kept = (begin..=end).map(|clock| !(first..first + count).contains(&clock));
@@ -149,7 +155,8 @@ impl Lab {
         let keeper = usize::from(of != 2) * 2;
         let disk = MemoryStorage::of(self.disks[keeper][of].disk());
         let (id, key) = (self.universe.id().unwrap(), self.universe.nodes[of].key);
-        let mut copy = Mirror::open_on(Box::new(disk), id, key, None, &mut |_| {}).unwrap();
+        let mut copy =
+            Mirror::open_on(Box::new(disk), id, unknown(key), None, &mut |_| {}).unwrap();
         copy.batches_after(after, 0).unwrap().remove(0).into()
     }
 
@@ -157,7 +164,7 @@ impl Lab {
         let id = self.universe.id().unwrap();
         let copy = Box::new(self.disks[node][of].clone());
         let key = self.universe.nodes[of].key;
-        let mut copy = Mirror::open_on(copy, id, key, None, &mut |_| {}).unwrap();
+        let mut copy = Mirror::open_on(copy, id, unknown(key), None, &mut |_| {}).unwrap();
         let batches = copy.batches_after(0, u64::MAX).unwrap();
         batches.iter().filter(|bytes| has_leaves(bytes)).count()
     }
