@@ -2,10 +2,13 @@
 
 use super::*;
 
-/// The bench of two storages that are half full.
-fn bench() -> Bench {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rig = crate::rig::load(&path.join("../../rigs/virtual/market-reserve.toml"));
+/// The bench of two storages that are half full, with more in its rig.
+fn bench_with(more: &str) -> Bench {
+    const STORAGES: &str = include_str!("../../../../../rigs/virtual/storages.toml");
+    const RESERVE: &str = include_str!("../../../../../rigs/virtual/market-reserve.toml");
+    let (_, own) = RESERVE.split_once("[service]").expect("a service");
+    let text = format!("{STORAGES}\n[service]{own}\n{more}");
+    let rig = crate::rig::load_text(Path::new("reserve.toml"), &text);
     let mut bench = Bench::of(rig.unwrap_or_else(|faults| panic!("{faults:?}")));
     let still = [
         ("load1", -5_000.0),
@@ -16,6 +19,10 @@ fn bench() -> Bench {
     bench.power_w = BTreeMap::from(still);
     bench.charge(0.5);
     bench
+}
+
+fn bench() -> Bench {
+    bench_with("")
 }
 
 impl Bench {
@@ -141,4 +148,41 @@ fn who_has_no_charge_for_it_offers_nothing_and_an_island_buys_nothing() {
         _ => false,
     });
     assert_eq!(bought.count(), 2, "both sides of the first interval alone");
+}
+
+/// The larger storage at the end of a cable of 5 A: 3.464 kW at 400 V.
+const CABLE: &str = r#"
+[market.feeder]
+v_min_percent = 90
+v_max_percent = 110
+origin        = "EN 50160:2010, 4.2.2"
+
+[network]
+bus        = [{ name = "hall", v_ll = "400V" }, { name = "shed", v_ll = "400V" }]
+source     = [{ bus = "hall" }]
+connection = [{ device = "ess1", bus = "shed" }]
+line       = [{ name = "to the shed", from = "hall", to = "shed", length_m = 100, r_ohm_per_km = 1.15, x_ohm_per_km = 0.087, i_max = "5A" }]
+"#;
+
+#[test]
+fn readiness_is_bought_beside_energy_that_a_cable_limits_and_both_have_their_accounts() {
+    for (more, sold_w, earns) in [("", 5_000, false), (CABLE, 3_464, true)] {
+        let mut bench = bench_with(more);
+        bench.run_until(3_000);
+        let device = bench.device("ess1");
+        let seat = bench.desk.seats.iter().find(|seat| seat.device == device);
+        let (seat, cleared) = (seat.expect("a seat"), bench.desk.waiting.last());
+        let sold = cleared.expect("cleared").clearing.position(&seat.agent);
+        // Energy of 15 s as power.
+        let watts = sold.0 * 24 / 100;
+        assert!((sold_w - 2..=sold_w).contains(&watts), "{watts} W");
+        bench.power_w.insert("ess1", watts as f64);
+        bench.power_w.insert("ess2", 5_000.0 - watts as f64);
+        bench.power_w.insert("pcc", 0.0);
+        bench.run_until(35_000);
+        let records = bench.close();
+        assert!(received(&records, 0, "ess1", "reserve") > 0);
+        let rent = received(&records, 0, "congestion", "congestion");
+        assert_eq!(rent > 0, earns, "{rent}");
+    }
 }
