@@ -472,7 +472,11 @@ fn several(folder: &Path, nodes: usize, groups: usize) -> Result<Several, BenchE
         .ok_or_else(|| failed("nothing was measured"))?
         .stop()?;
     let mut waits = std::mem::take(&mut times.lock().unwrap_or_else(PoisonError::into_inner).waits);
-    drop(running);
+    // Their logs are removed afterwards, so nobody may still write.
+    for node in running {
+        let closed = node.close();
+        let _head = closed.map_err(|e| failed(e.into_diagnostic().message))?;
+    }
     waits.sort_unstable();
     if waits.is_empty() {
         return Err(failed("no atom became final"));
