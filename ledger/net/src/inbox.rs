@@ -61,13 +61,17 @@ pub(crate) struct Work {
     pub must_end: bool,
 }
 
+/// What a message takes without what it bears. Chosen: a whole number of lines of a cache, more than an empty one is.
+const MESSAGE_BYTES: usize = 128;
+
 fn size(message: &Message) -> usize {
-    match message {
+    let borne = match message {
         // A few hashes for each node.
         Message::Have(have) => 64 * have.held.len(),
         Message::Batch { bytes, .. } | Message::Filling { bytes, .. } => bytes.len(),
         Message::Ranges { ranges, .. } => RANGE_BYTES * ranges.len(),
-    }
+    };
+    MESSAGE_BYTES + borne
 }
 
 impl Inbox {

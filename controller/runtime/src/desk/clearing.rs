@@ -134,6 +134,8 @@ impl Desk {
             let most = most.map(|most| milliwatts(most.as_watts()));
             seat.learn(at.now, at.bench.image, &at.bench.bench.devices, most);
         }
+        // Without a schedule that says so again, nobody is held in the interval that comes.
+        self.ceilings.clear();
         self.buy_reserve(at, interval, evidence, says)?;
         let view = self.view(at, &interval);
         self.tell_silence(&interval, &view, &absent, says);
@@ -172,7 +174,6 @@ impl Desk {
         let Some(atom) = atoms.and_then(|atoms| atoms.first().copied()) else {
             return Ok(());
         };
-        self.ceilings = self.ceilings_of(&cleared);
         let failure = cleared.failure.as_ref().map(ToString::to_string);
         self.show_cleared(
             &cleared.clearing,
@@ -192,6 +193,7 @@ impl Desk {
             return Ok(());
         }
         self.cause = Some(atom);
+        self.ceilings = self.ceilings_of(&cleared);
         self.announce(interval, cleared.clearing, atom, says);
         Ok(())
     }

@@ -134,7 +134,15 @@ fn flow(
 }
 
 /// The line of the market that a branch is.
-fn line(network: &Network, branch: Branch, toward: usize, interval_ns: i64) -> LineRules {
+///
+/// Where the powers of the site count `scale` times in the network, so do those that are traded.
+fn line(
+    network: &Network,
+    branch: Branch,
+    toward: usize,
+    interval_ns: i64,
+    scale: f64,
+) -> LineRules {
     let (most_w, r_ohm, volts) = match branch {
         Branch::Line(n) => {
             let line = &network.lines[n];
@@ -151,8 +159,8 @@ fn line(network: &Network, branch: Branch, toward: usize, interval_ns: i64) -> L
     };
     LineRules {
         toward,
-        capacity: most_w.and_then(|w| energy_of_power_mwh(milliwatts(w), interval_ns)),
-        resistance_milliohm: (r_ohm * 1e3).round() as u32,
+        capacity: most_w.and_then(|w| energy_of_power_mwh(milliwatts(w / scale), interval_ns)),
+        resistance_milliohm: (r_ohm * 1e3 * scale).round() as u32,
         voltage_millivolt: (volts * 1e3).round() as u32,
     }
 }
@@ -206,9 +214,14 @@ pub(super) fn of_rig(
         let (bus, _) = place(&rig.devices[seat.device.index()].id);
         (seat.agent.clone(), node_of(bus).unwrap_or(0))
     });
+    // A site of one phase counts as a third of a balanced network, as in the emulated plant.
+    let scale = match network.unbalanced {
+        true => 1.0,
+        false => 3.0 / f64::from(rig.site.phases),
+    };
     let lines = tree.feeds.iter().filter_map(|feed| {
         let branch = tree.edges()[feed.edge?].branch;
-        Some(line(network, branch, feed.parent, interval_ns))
+        Some(line(network, branch, feed.parent, interval_ns, scale))
     });
     let names = tree.feeds.iter();
     let names: Vec<String> = names
@@ -227,8 +240,7 @@ pub(super) fn of_rig(
         buses: tree.feeds.iter().map(|feed| feed.bus).collect(),
         toward: tree.feeds.iter().map(|feed| feed.parent).collect(),
         hung: hung.collect(),
-        // A site of one phase counts as a third of a balanced network.
-        scale: if rig.site.phases == 1 { 3.0 } else { 1.0 },
+        scale,
     };
     Ok(Some((rules, watch)))
 }
@@ -257,9 +269,22 @@ impl Watch {
                 p.map_or(0.0, |p| p.as_watts())
             };
             let q = image.q.fresh(at.now, age_max).map_or(0.0, |q| q.as_vars());
-            let (mut p, mut trades, mut follows) = (0.0, false, true);
-            for seat in own {
+            let own = own.clone();
+            let has_order = |seat: &Seat| orders.iter().any(|o| o.agent == seat.agent);
+            // The sun and what must run do what they do, whether or not somebody orders for them.
+            let goes_by_itself =
+                |kind| matches!(kind, ParticipantKind::Pv | ParticipantKind::MustRun);
+            let silent = |seat: &Seat| goes_by_itself(seat.kind) && !has_order(seat);
+            let (mut p, mut offered, mut trades, mut follows) = (0.0, 0_i128, false, true);
+            for seat in own.clone().filter(|seat| !silent(seat)) {
                 trades = true;
+                let offers = orders
+                    .iter()
+                    .filter(|o| o.agent == seat.agent && o.side == Side::Sell);
+                let offers = offers
+                    .flat_map(|o| &o.steps)
+                    .map(|step| i128::from(step.quantity.0));
+                offered += offers.sum::<i128>() - clearing.position(&seat.agent).0;
                 let energy = if seat.kind == ParticipantKind::MustRun {
                     follows = false;
                     let bids = orders.iter().filter(|o| o.agent == seat.agent);
@@ -270,9 +295,13 @@ impl Watch {
                 };
                 p += watts(energy, &clearing.interval);
             }
-            if !trades {
-                p = measured(at.now);
-            }
+            let is_sun = own.clone().any(|seat| seat.kind == ParticipantKind::Pv);
+            p = match (trades, is_sun) {
+                (false, _) => measured(at.now),
+                // All that it offers is taken: nothing holds it to that.
+                (true, true) if offered <= 0 => p.max(measured(at.now)),
+                (true, _) => p,
+            };
             Power {
                 p,
                 q,

@@ -291,10 +291,12 @@ impl Desk {
         let before = std::mem::replace(&mut reserves.looked_ns, now_ns);
         for running in reserves.running.values_mut() {
             let interval = running.interval;
-            if !(interval.start_ns..interval.end_ns()).contains(&now_ns) {
+            // The last moment of an interval is looked at behind its end.
+            let for_ns = now_ns.min(interval.end_ns()) - before.max(interval.start_ns);
+            if for_ns <= 0 {
                 continue;
             }
-            let for_ns = now_ns - before.max(interval.start_ns);
+            let is_first = before < interval.start_ns;
             for provider in &reserves.providers {
                 let Some((baseline, course)) = running.courses.get_mut(&provider.agent) else {
                     continue;
@@ -304,8 +306,12 @@ impl Desk {
                 let can = bench.delivers && own.link != Link::Offline;
                 let mut called = bench.called.iter();
                 let called = called.find(|(device, _)| *device == provider.device);
-                let called = called.map_or(0, |(_, power)| milliwatts(power.as_watts()));
-                let moment = measured.filter(|_| can).map(|measured| Moment {
+                let called = called.map(|(_, power)| milliwatts(power.as_watts()));
+                // Control names everybody that it could call, if only for nothing; whom somebody holds or
+                // who is off it does not name. What it says first is of the interval before.
+                let called = called.or(is_first.then_some(0));
+                let seen = measured.filter(|_| can).zip(called);
+                let moment = seen.map(|(measured, called)| Moment {
                     baseline: *baseline,
                     commanded: baseline.saturating_add(called),
                     measured: milliwatts(measured.as_watts()),

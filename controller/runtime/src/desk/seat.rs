@@ -23,6 +23,10 @@ const STORAGE_RESERVE_PPM: u32 = 50_000;
 /// Chosen: 95 %; ceilings are obeyed to a percent, and clouds move more than that.
 const HELD_FROM_PPM: i128 = 950_000;
 
+/// Part of its rating by which a device that is held may be below its ceiling, and what it draws when
+/// it gives nothing. Chosen: 1 %, twice the usual accuracy class of an inverter.
+const INEXACT: f64 = 0.01;
+
 /// One participant.
 pub(super) struct Seat {
     pub(super) agent: AgentId,
@@ -145,8 +149,10 @@ impl Seat {
     ) {
         let power = self.power(now, image, specs);
         // Far enough below a ceiling it is the sun that says how much.
+        let rated_w = specs[self.device.index()].rating.p.upper().as_watts();
+        let inexact = milliwatts(rated_w * INEXACT);
         self.held = most.zip(power).is_some_and(|(most, power)| {
-            i128::from(power) * i128::from(PPM) >= i128::from(most) * HELD_FROM_PPM
+            i128::from(power + inexact) * i128::from(PPM) >= i128::from(most) * HELD_FROM_PPM
         });
         if !self.held {
             self.free = power;

@@ -125,13 +125,44 @@ async fn ask(
         format!("Host: {}\r\n", server.address)
     };
     let length = body.len();
-    raw(
+    let answer = raw(
         server,
         format!(
             "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         ),
     )
-    .await
+    .await;
+    check_is_documented(method, path, answer.0);
+    answer
+}
+
+/// What a call answers is among what the OpenAPI document says of it, whoever asks it for whatever.
+#[track_caller]
+fn check_is_documented(method: &str, path: &str, status: u16) {
+    let document: serde_json::Value = serde_json::from_str(OPENAPI.text).unwrap();
+    let path = path.split('?').next().unwrap_or(path);
+    let is_it = |template: &str| {
+        let (asked, told) = (path.split('/'), template.split('/'));
+        asked.clone().count() == told.clone().count()
+            && asked.zip(told).all(|(a, t)| a == t || t.starts_with('{'))
+    };
+    let mut paths = document["paths"].as_object().unwrap().iter();
+    let operation = paths
+        .find(|(template, _)| *template == path)
+        .or_else(|| {
+            let mut paths = document["paths"].as_object().unwrap().iter();
+            paths.find(|(template, _)| is_it(template))
+        })
+        .map(|(_, methods)| &methods[method.to_lowercase()]);
+    // What the server has not is not told of.
+    let Some(told) = operation.and_then(|operation| operation["responses"].as_object()) else {
+        return;
+    };
+    let told: Vec<&str> = told.keys().map(String::as_str).collect();
+    assert!(
+        told.contains(&status.to_string().as_str()),
+        "{method} {path} answers {status}, told of are {told:?}"
+    );
 }
 
 fn code_of(body: &str) -> String {

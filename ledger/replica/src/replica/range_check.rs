@@ -38,12 +38,15 @@ pub(super) struct Check {
     asked: BTreeMap<usize, (usize, (u64, u64))>,
     /// How many places were hashed for each node lately.
     answered: BTreeMap<usize, u64>,
+    /// Places of answers that were compared with what stands here, for each node that gave them.
+    compared: BTreeMap<usize, u64>,
 }
 
 impl Replica {
     /// Asks about a range of each log when it is time to.
     pub(super) fn check_ranges(&mut self, now_utc_ns: i64) {
         self.check.answered.clear();
+        self.check.compared.clear();
         let last = *self.check.last_utc_ns.get_or_insert(now_utc_ns);
         let due = if self.check.round == 0 {
             FIRST_NS
@@ -168,6 +171,11 @@ impl Replica {
             if !self.is_asked(from, node, range) {
                 return;
             }
+            let compared = self.check.compared.entry(from).or_default();
+            *compared = compared.saturating_add(theirs.places());
+            if *compared > ANSWERED_PLACES_MAX {
+                return;
+            }
             let mine = self.taken.print(&self.directory.id, node, range);
             let is_more = match mine.is_bits() {
                 true => !mine.lacks_of(theirs).is_empty(),
@@ -197,10 +205,14 @@ impl Replica {
         if !is_asked || self.quarantined.contains(&node) {
             return;
         }
+        // What others keep stays a leaf here, or the room for what is lacking would be used up by it.
+        let Some(bytes) = self.as_kept_by(self.me, &Arc::from(bytes)) else {
+            return;
+        };
         let Some(Some(mirror)) = self.mirrors.get_mut(node) else {
             return;
         };
-        match mirror.fill(bytes) {
+        match mirror.fill(&bytes) {
             Ok(entries) => {
                 let mut filled = 0;
                 for (clock, entry) in entries {

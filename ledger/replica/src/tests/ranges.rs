@@ -319,6 +319,39 @@ fn who_asks_without_end_gets_no_answer_and_the_next_who_asks_does() {
     assert_eq!(answers(2, 1), 16 * 5);
 }
 
+#[test]
+fn who_answers_without_end_is_compared_no_further() {
+    let mut lab = Lab::new(universe(4));
+    lab.say(0, 270);
+    lab.pass(3);
+    let now = lab.now;
+    let node = lab.replicas[1].as_mut().unwrap();
+    let asked = node.check_asks(0).expect("asked");
+    let answer = crate::ranges::RangePrint {
+        first: 1,
+        last: node.held(0),
+        print: [0; 32],
+    };
+    let places = 16 * answer.places();
+    for _ in 0..3_000 {
+        let ranges = vec![answer.clone(); crate::ranges::RANGES_MAX];
+        let answers = Message::Ranges {
+            node: 0,
+            is_answer: true,
+            ranges,
+        };
+        node.receive(now, asked, answers);
+    }
+    let is_ranges = |effect: &Effect| match effect {
+        Effect::Send { message, .. } => matches!(message, Message::Ranges { .. }),
+        _ => false,
+    };
+    let said = node.step(now);
+    let compared = said.iter().filter(|effect| is_ranges(effect)).count() as u64;
+    // Four times the longest range.
+    assert_eq!(compared, 4 * crate::ranges::RANGE_PLACES_MAX / places);
+}
+
 /// Eight nodes, of which the first four keep one half of the shards.
 fn two_groups() -> Universe {
     let mut universe = universe(4);

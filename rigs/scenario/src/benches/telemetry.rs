@@ -184,7 +184,9 @@ fn written(
         false => began.elapsed(),
     }
     .as_secs_f64();
-    if arrived(&report) != expected {
+    // What was given up on the way has arrived nowhere, however it is counted.
+    let lost = report.lost + report.store_lost;
+    if arrived(&report) != expected || lost > 0 {
         return Err(BenchError::Run(format!("of {expected} values: {report:?}")));
     }
     Ok((
