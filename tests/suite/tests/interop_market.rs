@@ -155,9 +155,15 @@ fn the_market_of_a_run_is_the_same_in_pandas_and_its_objects_are_those_of_openad
         "--out",
     ];
     let _said = text_of(gridrig().with(demo).with([&run_dir]));
+    // The demo trades on no lines: nodes are those of a run that does.
+    let on_lines = folder.path().join("on-lines");
+    let roof = root().join("tests/rigs/market-roof.toml");
+    let other = gridrig().with(demo).with([&on_lines]).with(["--rig"]);
+    let _said = text_of(other.with([&roof]));
     let export = |format: &str, what: &str| {
         let path = folder.path().join(format!("{what}.{format}"));
-        let command = gridrig().with(["market", "export"]).with([&run_dir]);
+        let run_dir = if what == "nodes" { &on_lines } else { &run_dir };
+        let command = gridrig().with(["market", "export"]).with([run_dir]);
         let how = ["--format", format, "--what", what, "--out"];
         let _said = text_of(command.with(how).with([&path]));
         path
