@@ -260,52 +260,47 @@ impl Watch {
         clearing: &Clearing,
         orders: &[Order],
     ) -> Vec<Power> {
+        let steps = |seat: &Seat, side: Side| -> i128 {
+            let own = (orders.iter()).filter(|o| o.agent == seat.agent && o.side == side);
+            let steps = own.flat_map(|order| &order.steps);
+            steps.map(|step| i128::from(step.quantity.0)).sum()
+        };
+        // The sun and what must run do what they do, whether or not somebody orders for them.
+        let trades = |seat: &&Seat| match seat.kind {
+            ParticipantKind::Pv | ParticipantKind::MustRun => {
+                orders.iter().any(|o| o.agent == seat.agent)
+            }
+            _ => true,
+        };
         let power = |hung: &Hung| {
-            let own = seats.iter().filter(|seat| seat.device == hung.device);
             let image = &at.bench.image.devices[hung.device.index()];
             let age_max = at.bench.bench.devices[hung.device.index()].sample_age_max;
-            let measured = |now| {
-                let p = image.p.fresh(now, age_max);
-                p.map_or(0.0, |p| p.as_watts())
-            };
+            let measured = image.p.fresh(at.now, age_max).map_or(0.0, |p| p.as_watts());
             let q = image.q.fresh(at.now, age_max).map_or(0.0, |q| q.as_vars());
-            let own = own.clone();
-            let has_order = |seat: &Seat| orders.iter().any(|o| o.agent == seat.agent);
-            // The sun and what must run do what they do, whether or not somebody orders for them.
-            let goes_by_itself =
-                |kind| matches!(kind, ParticipantKind::Pv | ParticipantKind::MustRun);
-            let silent = |seat: &Seat| goes_by_itself(seat.kind) && !has_order(seat);
-            let (mut p, mut offered, mut trades, mut follows) = (0.0, 0_i128, false, true);
-            for seat in own.clone().filter(|seat| !silent(seat)) {
-                trades = true;
-                let offers = orders
-                    .iter()
-                    .filter(|o| o.agent == seat.agent && o.side == Side::Sell);
-                let offers = offers
-                    .flat_map(|o| &o.steps)
-                    .map(|step| i128::from(step.quantity.0));
-                offered += offers.sum::<i128>() - clearing.position(&seat.agent).0;
-                let energy = if seat.kind == ParticipantKind::MustRun {
-                    follows = false;
-                    let bids = orders.iter().filter(|o| o.agent == seat.agent);
-                    let bids = bids.filter(|o| o.side == Side::Buy).flat_map(|o| &o.steps);
-                    -bids.map(|step| i128::from(step.quantity.0)).sum::<i128>()
-                } else {
-                    clearing.position(&seat.agent).0
-                };
-                p += watts(energy, &clearing.interval);
-            }
-            let is_sun = own.clone().any(|seat| seat.kind == ParticipantKind::Pv);
-            p = match (trades, is_sun) {
-                (false, _) => measured(at.now),
+            let own = seats.iter().filter(|seat| seat.device == hung.device);
+            let own: Vec<&Seat> = own.filter(trades).collect();
+            let is = |kind| own.iter().any(|seat| seat.kind == kind);
+            let position = |seat: &Seat| clearing.position(&seat.agent).0;
+            let energies = own.iter().map(|seat| match seat.kind {
+                ParticipantKind::MustRun => -steps(seat, Side::Buy),
+                _ => position(seat),
+            });
+            let traded = watts(energies.sum(), &clearing.interval);
+            let left = own
+                .iter()
+                .map(|seat| steps(seat, Side::Sell) - position(seat));
+            let p = if own.is_empty() {
+                measured
+            } else if is(ParticipantKind::Pv) && left.sum::<i128>() <= 0 {
                 // All that it offers is taken: nothing holds it to that.
-                (true, true) if offered <= 0 => p.max(measured(at.now)),
-                (true, _) => p,
+                traded.max(measured)
+            } else {
+                traded
             };
             Power {
                 p,
                 q,
-                follows: trades && follows,
+                follows: !own.is_empty() && !is(ParticipantKind::MustRun),
             }
         };
         self.hung.iter().map(power).collect()
