@@ -117,6 +117,26 @@ fn a_clearing_that_would_lift_the_roof_out_of_its_band_is_made_again() {
 }
 
 #[test]
+fn the_sun_that_nobody_orders_for_counts_as_it_is_measured() {
+    const SILENT: (&str, &str) = (
+        "pv1   = { kind = \"pv\" }",
+        "pv1   = { kind = \"pv\", strategy = \"external\" }",
+    );
+    for (sun_w, is_told) in [(12_000.0, true), (3_000.0, false)] {
+        let more = format!("{BAND}v_max_percent = 110\n{}", network(""));
+        let mut bench = Bench::new(SILENT, &more);
+        bench.power_w.insert("pv1", sun_w);
+        bench.power_w.insert("pcc", 6_000.0 - sun_w);
+        bench.run_until(20_000);
+        let told = bench.told(|event| match event {
+            Event::Noticed { text, .. } => text.contains("bus `roof`").then(|| text.clone()),
+            _ => None,
+        });
+        assert_eq!(!told.is_empty(), is_told, "{sun_w} W: {told:?}");
+    }
+}
+
+#[test]
 fn a_plant_that_is_held_offers_what_it_gave_before_until_the_sun_says_less() {
     let offer = "v_max_percent = 110";
     let mut bench = Bench::new(("", ""), &format!("{BAND}{offer}\n{}", network("")));
