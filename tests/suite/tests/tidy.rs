@@ -301,6 +301,17 @@ fn the_program_needs_no_second_tls_and_no_system_library() {
 }
 
 #[test]
+fn the_first_command_of_the_readme_runs_gridrig_and_nothing_else() {
+    let readme = read(&root().join("README.md"));
+    assert!(readme.contains("\ncargo run --release "), "another command");
+    // Cargo asks which program is meant unless a single package of the workspace says so.
+    let packages = metadata(&["--no-deps"]);
+    let said = array(&packages["packages"]).iter();
+    let said: Vec<&str> = said.filter_map(|p| p["default_run"].as_str()).collect();
+    assert_eq!(said, ["gridrig"]);
+}
+
+#[test]
 fn the_emulator_shares_no_register_codec_with_the_drivers() {
     let closure = closure(&tree(), "emulator");
     assert!(
