@@ -66,7 +66,7 @@ pub struct Arguments {
     repeat: u32,
     /// Only the I-th of N parts, from 1.
     #[arg(long, value_name = "I/N", value_parser = shard)]
-    shard: Option<(usize, usize)>,
+    shard: Option<Shard>,
     /// Real time, or as fast as the machine can [default: max on sim, else 1].
     #[arg(long, value_enum)]
     speed: Option<Speed>,
@@ -105,12 +105,12 @@ pub struct Arguments {
     inconclusive: Inconclusive,
 }
 
-fn shard(text: &str) -> Result<(usize, usize), String> {
+fn shard(text: &str) -> Result<Shard, String> {
     let parts = text
         .split_once('/')
         .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
     match parts {
-        Some((i, n)) if (1..=n).contains(&i) => Ok((i, n)),
+        Some((part, of)) if (1..=of).contains(&part) => Ok(Shard { part, of }),
         Some((i, n)) => Err(format!("there is no part {i} of {n}; parts count from 1")),
         None => Err("write it like `1/4`".into()),
     }
@@ -156,7 +156,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         on: arguments.on.word().into(),
         speed: if speed == Speed::Max { "max" } else { "1" }.into(),
         seed: arguments.seed,
-        shard: arguments.shard.map(|(part, of)| Shard { part, of }),
+        shard: arguments.shard,
         ..About::default()
     };
     let attempt = folder::make(arguments.out.as_deref(), "test", about)?;
@@ -196,7 +196,7 @@ fn choose(
         .filter(|s| selection.is_none_or(|k| k.takes(&s.title())))
         .filter(|s| arguments.tag.as_ref().is_none_or(|t| s.tags.contains(t)))
         .enumerate()
-        .filter(|(index, _)| arguments.shard.is_none_or(|(i, n)| index % n == i - 1))
+        .filter(|(index, _)| arguments.shard.is_none_or(|shard| shard.takes(*index)))
         .map(|(_, s)| s)
         .collect();
     Ok((found, chosen))
@@ -437,8 +437,9 @@ mod tests {
 
     #[test]
     fn parts_of_a_run_count_from_one() {
-        assert_eq!(shard("1/4"), Ok((1, 4)));
-        assert_eq!(shard("4/4"), Ok((4, 4)));
+        for part in [1, 4] {
+            assert_eq!(shard(&format!("{part}/4")), Ok(Shard { part, of: 4 }));
+        }
         for bad in ["0/4", "5/4", "1/0", "1", "a/b", ""] {
             assert!(shard(bad).is_err(), "{bad}");
         }

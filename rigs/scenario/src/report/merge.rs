@@ -18,6 +18,24 @@ pub struct Shard {
     pub of: usize,
 }
 
+impl Shard {
+    /// Whether a scenario falls to this part, by its place in the order of the whole run, from 0.
+    #[must_use]
+    pub fn takes(self, index: usize) -> bool {
+        let (turn, place) = (index / self.of, index % self.of);
+        part_at(turn, place, self.of) == self.part - 1
+    }
+}
+
+/// Who is dealt to at a place of a turn, from 0, and at which place who is: there and back, since files
+/// alternate between long and short ones, and then one part would have all the long ones.
+fn part_at(turn: usize, place: usize, of: usize) -> usize {
+    match turn.is_multiple_of(2) {
+        true => place,
+        false => of - 1 - place,
+    }
+}
+
 /// Why parts do not make one run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MergeError {
@@ -120,7 +138,8 @@ fn together(id: &str, parts: &[RunResult]) -> RunResult {
     for part in &parts[1..] {
         whole.counters.add(&part.counters);
     }
-    whole.scenarios = in_turn(parts.iter().map(|part| part.scenarios.as_slice()));
+    let dealt: Vec<_> = parts.iter().map(|part| &*part.scenarios).collect();
+    whole.scenarios = in_turn(&dealt);
     whole.ledger = LedgerSummary::of_scenarios(&whole.scenarios);
     // A part whose runner was killed says so by its verdict; the whole has ended.
     whole.status = Status::Ended;
@@ -150,14 +169,40 @@ fn together(id: &str, parts: &[RunResult]) -> RunResult {
 }
 
 /// The order of one run: its scenarios were dealt to the parts in turn, each with all its repetitions.
-fn in_turn<'a>(parts: impl Iterator<Item = &'a [ScenarioResult]>) -> Vec<ScenarioResult> {
+fn in_turn(parts: &[&[ScenarioResult]]) -> Vec<ScenarioResult> {
     let mut dealt: BTreeMap<(usize, usize), Vec<ScenarioResult>> = BTreeMap::new();
-    for (part, scenarios) in parts.enumerate() {
+    for (part, scenarios) in parts.iter().enumerate() {
         let same =
             |a: &ScenarioResult, b: &ScenarioResult| (&a.file, &a.name) == (&b.file, &b.name);
         for (turn, repetitions) in scenarios.chunk_by(same).enumerate() {
-            dealt.insert((turn, part), repetitions.to_vec());
+            dealt.insert(
+                (turn, part_at(turn, part, parts.len())),
+                repetitions.to_vec(),
+            );
         }
     }
     dealt.into_values().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scenario_falls_to_one_part_and_parts_take_turns_there_and_back() {
+        let part_of = |index: usize, of: usize| {
+            let takes = |part: &usize| Shard { part: *part, of }.takes(index);
+            let found: Vec<usize> = (1..=of).filter(takes).collect();
+            assert_eq!(found.len(), 1, "{index} of {of}");
+            found[0]
+        };
+        let dealt = |of: usize| (0..7).map(|n| part_of(n, of)).collect::<Vec<_>>();
+        assert_eq!(dealt(1), [1; 7]);
+        assert_eq!(dealt(2), [1, 2, 2, 1, 1, 2, 2]);
+        assert_eq!(dealt(3), [1, 2, 3, 3, 2, 1, 1]);
+        // Back at its place: that is how a merge finds the order again.
+        for (turn, place, of) in [(0, 1, 3), (1, 0, 3), (1, 2, 3), (7, 0, 1)] {
+            assert_eq!(part_at(turn, part_at(turn, place, of), of), place);
+        }
+    }
 }
