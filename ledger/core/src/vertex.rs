@@ -1,9 +1,9 @@
 //! Vertices: a node's statement that it saw an atom as its event number `l`.
 //!
 //! A node's vertices form a hash chain, and each names the head that the node
-//! had published before. For `Dispatch` and `Trip` the vertex carries its own
-//! signature, because those are shown alone; every other vertex is proved by
-//! its Merkle path under the signed head of its batch.
+//! had published before. A node signs none of them alone: a vertex is proved by
+//! its Merkle path under the signed head of its batch, one signature for all of it.
+//! In older logs that of a `Dispatch` or `Trip` bears a signature of its own.
 
 use crate::address::Address;
 use crate::hash::{AtomId, Digest32, ParticleId, Tag, UniverseId, VertexId, tagged};
@@ -77,8 +77,8 @@ impl Vertex {
         Ok(Vertex::id_of(universe, &self.to_bytes()?))
     }
 
-    /// Whether the vertex of an atom of this kind carries its own signature.
-    pub fn is_signed_for(kind: Kind) -> bool {
+    /// Whether the vertex of an atom of this kind may carry its own signature, as in older logs.
+    pub fn may_be_signed_for(kind: Kind) -> bool {
         matches!(kind, Kind::Dispatch | Kind::Trip)
     }
 }

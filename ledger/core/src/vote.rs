@@ -22,7 +22,7 @@ record! {
     Vote {
         /// Canonical bytes of the vertex.
         vertex: Opaque,
-        /// The node's signature over the vertex, where its kind has one.
+        /// The node's signature over the vertex, in older logs of some kinds.
         signature: Option<Signature>,
         /// The signatures of the atom as this node has them, sorted by key.
         sigs: Vec<Signed>,
@@ -65,8 +65,8 @@ pub enum VoteError {
     /// The path does not lead from the entry to the root.
     #[error("the entry is not under the head")]
     NotUnderHead,
-    /// The vertex has a signature where none belongs, or none where one does.
-    #[error("a vertex is signed exactly for dispatch and trip")]
+    /// The vertex has a signature where none may be.
+    #[error("a vertex is signed for dispatch and trip at most")]
     SignatureOfVertex,
     /// A signature of the node does not hold.
     #[error("the signature of the node: {0}")]
@@ -116,10 +116,11 @@ impl Vote {
             return Err(VoteError::NotUnderHead);
         }
         let vertex_id = Vertex::id_of(&id, &self.vertex.0);
-        match (self.signature, Vertex::is_signed_for(atom.body().kind())) {
-            (None, false) => {}
-            (Some(signature), true) => key.verify(&vertex_id.0, &signature)?,
-            _ => return Err(VoteError::SignatureOfVertex),
+        if let Some(signature) = self.signature {
+            if !Vertex::may_be_signed_for(atom.body().kind()) {
+                return Err(VoteError::SignatureOfVertex);
+            }
+            key.verify(&vertex_id.0, &signature)?;
         }
         self.head.verify(&id, &key)?;
         Ok(Witness {

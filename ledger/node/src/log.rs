@@ -409,18 +409,15 @@ impl NodeLog {
         let mark = self.particles.mark();
         let mut staged = chain.clone();
         let mut made = Vec::with_capacity(records.len());
-        let node_key = self.keys.node_key();
         for (index, record) in records.into_iter().enumerate() {
             let particles = &mut self.particles;
             let entry = match record {
-                Record::Seen(atom) => staged.witness(*atom, node_key, particles, now_utc_ns),
+                Record::Seen(atom) => staged.witness(*atom, particles, now_utc_ns),
                 Record::Draft(draft) => match self.authors.get(&draft.author) {
                     None => Err(Refusal::NoKey {
                         author: draft.author,
                     }),
-                    Some(author) => {
-                        staged.make_entry(*draft, author, node_key, particles, now_utc_ns)
-                    }
+                    Some(author) => staged.make_entry(*draft, author, particles, now_utc_ns),
                 },
             };
             match entry {

@@ -181,7 +181,6 @@ impl Chain {
         &mut self,
         draft: AtomDraft,
         author: &Author,
-        node_key: &SecretKey,
         particles: &mut ParticleStates,
         now_utc_ns: i64,
     ) -> Result<(Entry, Vec<u8>), Refusal> {
@@ -222,7 +221,7 @@ impl Chain {
         };
         self.check_authority(&body.author, &body.payload)?;
         let atom = Atom::sign(body, &author.key)?;
-        self.enter(atom, node_key, particles, now_utc_ns)
+        self.enter(atom, particles, now_utc_ns)
     }
 
     /// Makes the entry of an atom that somebody else wrote, and advances. The
@@ -233,7 +232,6 @@ impl Chain {
     pub(crate) fn witness(
         &mut self,
         atom: Atom,
-        node_key: &SecretKey,
         particles: &mut ParticleStates,
         now_utc_ns: i64,
     ) -> Result<(Entry, Vec<u8>), Refusal> {
@@ -247,13 +245,12 @@ impl Chain {
                 seq: body.author_seq,
             });
         }
-        self.enter(atom, node_key, particles, now_utc_ns)
+        self.enter(atom, particles, now_utc_ns)
     }
 
     fn enter(
         &mut self,
         atom: Atom,
-        node_key: &SecretKey,
         particles: &mut ParticleStates,
         now_utc_ns: i64,
     ) -> Result<(Entry, Vec<u8>), Refusal> {
@@ -284,17 +281,11 @@ impl Chain {
             hlc: self.hlc.max(body.hlc).tick(now_utc_ns),
         };
         let vertex_id = vertex.id(&self.universe).map_err(AtomError::from)?;
-        let signature = Vertex::is_signed_for(body.kind())
-            .then(|| node_key.sign(&vertex_id.0))
-            .transpose()
-            .map_err(|source| AtomError::Signature {
-                key: node_key.public(),
-                source,
-            })?;
         let entry = Entry {
             vertex,
             vertex_id,
-            signature,
+            // The head of the batch is signed, and covers it.
+            signature: None,
             atom,
         };
         let bytes = entry.to_bytes().map_err(AtomError::from)?;

@@ -13,12 +13,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use forge::{
-    ENERGY_MILLIWATT_HOURS, ack, across, bundle, change, credit, dispatch, log, metering, minting,
-    paying, say, story, transfer, universe,
+    ENERGY_MILLIWATT_HOURS, ack, across, bundle, change, credit, dispatch, key, log, log_with,
+    metering, minting, paying, say, story, transfer, universe,
 };
 use ledger_core::atom::Signed;
 use ledger_core::particle::Up;
-use ledger_core::{Atom, Hlc, Level, ParticleId, Signature, UniverseId, Vertex};
+use ledger_core::{
+    Atom, Hlc, Level, ParticleId, SecretKey, Signature, UniverseId, Vertex, VertexId,
+};
 use ledger_proof::{Bundle, Expectation, verify};
 
 /// No consistency proof.
@@ -67,6 +69,16 @@ fn vectors() -> Vec<Vector> {
     let command = || [say(22, dispatch(None)).atom(id)];
     let given = || [say(21, transfer()).atom(id)];
     let single = || of(&command(), |_| ());
+    // As in older logs, where a vertex bears a signature of its own.
+    let signed_alone = |atoms: &[Atom], by: &dyn Fn(&SecretKey) -> SecretKey| {
+        let sign = |own: &SecretKey, vertex: &VertexId| Some(by(own).sign(&vertex.0).unwrap());
+        let logs: Vec<_> = (1..=3)
+            .map(|n| log_with(id, n, atoms, |_| (), sign))
+            .collect();
+        bundle(&universe(4), atoms, &logs, NONE).to_bytes().unwrap()
+    };
+    let own = |own: &SecretKey| own.clone();
+    let of_another = |_: &SecretKey| key(4);
     let changed = |mut bundle: Bundle, change: &dyn Fn(&mut Bundle)| {
         change(&mut bundle);
         bundle.to_bytes().unwrap()
@@ -175,6 +187,24 @@ fn vectors() -> Vec<Vector> {
         ("story", final_, "", kept(whole())),
         ("dispatch", final_, "", kept(single())),
         ("transfer", final_, "", kept(of(&given(), |_| ()))),
+        (
+            "vertices-signed-alone",
+            final_,
+            "",
+            signed_alone(&command(), &own),
+        ),
+        (
+            "vertices-signed-by-another",
+            final_,
+            "heads quorum",
+            signed_alone(&command(), &of_another),
+        ),
+        (
+            "vertices-signed-where-none-may-be",
+            final_,
+            "heads quorum",
+            signed_alone(&given(), &own),
+        ),
         (
             "two-of-four",
             Level::Replicated,

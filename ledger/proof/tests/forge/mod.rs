@@ -16,8 +16,8 @@ use ledger_core::universe::{NodeMember, Suite};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
     Address, Amount, Atom, AtomId, ClockQuality, Digest32, Epochs, Federation, Field as _, Head,
-    HeadId, Hlc, Kind, Opaque, ParticleId, Party, Payload, Role, SecretKey, SignedHead, Universe,
-    UniverseId, Vertex, VertexId, Vote,
+    HeadId, Hlc, Kind, Opaque, ParticleId, Party, Payload, Role, SecretKey, Signature, SignedHead,
+    Universe, UniverseId, Vertex, VertexId, Vote,
 };
 
 use ledger_proof::{Bundle, Consistency, Proven};
@@ -309,6 +309,17 @@ pub struct Log {
 /// The log of node `node` that has witnessed these atoms in this order; `change`
 /// may spoil each vertex before it is signed.
 pub fn log(id: UniverseId, node: u8, atoms: &[Atom], change: impl Fn(&mut Vertex)) -> Log {
+    log_with(id, node, atoms, change, |_, _| None)
+}
+
+/// As [`log`]; `sign` gives the signature that a vertex bears, as in older logs.
+pub fn log_with(
+    id: UniverseId,
+    node: u8,
+    atoms: &[Atom],
+    change: impl Fn(&mut Vertex),
+    sign: impl Fn(&SecretKey, &VertexId) -> Option<Signature>,
+) -> Log {
     let secret = key(node);
     let address = Address::of_key(&id, &secret.public());
     let parts: Vec<EntryParts> = (1..)
@@ -339,8 +350,7 @@ pub fn log(id: UniverseId, node: u8, atoms: &[Atom], change: impl Fn(&mut Vertex
             let vertex_id = vertex.id(&id).unwrap();
             EntryParts {
                 vertex: Opaque(vertex.to_bytes().unwrap()),
-                signature: Vertex::is_signed_for(atom.body().kind())
-                    .then(|| secret.sign(&vertex_id.0).unwrap()),
+                signature: sign(&secret, &vertex_id),
                 atom: Opaque(atom.to_bytes().unwrap()),
             }
         })

@@ -7,8 +7,8 @@ use ledger_core::merkle::{Frontier, leaf_hash};
 use ledger_core::payload::{Order, Side, Step};
 use ledger_core::vertex::Commitment;
 use ledger_core::{
-    Address, Atom, AtomId, Entry, Field as _, Head, HeadId, Hlc, Particle, Payload, SignedHead,
-    Vertex, VertexId,
+    Address, Atom, AtomId, Entry, Field as _, Head, HeadId, Hlc, Particle, Payload, Signature,
+    SignedHead, Vertex, VertexId,
 };
 use ledger_node::AtomDraft;
 use ledger_replica::Message;
@@ -295,15 +295,10 @@ impl Forger {
             hlc: self.chain.hlc.tick(now_utc_ns),
         };
         let vertex_id = vertex.id(id).ok()?;
-        let is_signed = Vertex::is_signed_for(body.kind());
-        let key = &self.lab.node_keys[self.me];
-        let mut signature = match is_signed {
-            true => Some(key.sign(&vertex_id.0).ok()?),
-            false => None,
-        };
+        let mut signature = None;
         let atom = match self.forgery {
             Forgery::Signatures => {
-                signature = signature.map(|_| ledger_core::Signature([1; 64]));
+                signature = Vertex::may_be_signed_for(body.kind()).then_some(Signature([1; 64]));
                 let spoilt = |signed: &Signed| {
                     let mut signed = signed.clone();
                     signed.signature.0[40] ^= 1;

@@ -60,12 +60,10 @@ fn vote(lab: &Lab, atom: &Atom, node: usize, mut leaves: Vec<Digest32>) -> Resul
         hlc: Hlc(1),
     };
     let vertex_id = vertex.id(&id)?;
-    let signature = Vertex::is_signed_for(atom.body().kind()).then(|| key.sign(&vertex_id.0));
-    let signature = signature.transpose()?;
     let vertex = Opaque(vertex.to_bytes().map_err(SchemaError::from)?);
     let parts = EntryParts {
         vertex: vertex.clone(),
-        signature,
+        signature: None,
         atom: Opaque(atom.to_bytes()?),
     };
     let bytes = parts.to_bytes().map_err(SchemaError::from)?;
@@ -82,7 +80,7 @@ fn vote(lab: &Lab, atom: &Atom, node: usize, mut leaves: Vec<Digest32>) -> Resul
     };
     Ok(Vote {
         vertex,
-        signature,
+        signature: None,
         sigs: atom.sigs().to_vec(),
         // The leaf was pushed above, so there is a path; none would not verify.
         path: inclusion_proof(&id, &leaves, leaves.len() - 1).unwrap_or_default(),

@@ -121,9 +121,9 @@ pub(super) fn write(run: &Path, payloads: &[&dyn Fn(AtomId) -> Payload], lies: &
         }
         let vertex_id = vertex.id(&id).unwrap();
         last_vertex = vertex_id;
-        let vertex_key = lies.vertex_key.as_ref().unwrap_or(&node_key);
-        let signed = Vertex::is_signed_for(atom.body().kind());
-        let signature = signed.then(|| vertex_key.sign(&vertex_id.0).unwrap());
+        let signs = lies.vertex_key.as_ref();
+        let signs = signs.filter(|_| Vertex::may_be_signed_for(atom.body().kind()));
+        let signature = signs.map(|key| key.sign(&vertex_id.0).unwrap());
         let entry = Entry {
             vertex,
             vertex_id,

@@ -27,6 +27,17 @@ fn without_a_lie_the_forger_is_believed() {
 }
 
 #[test]
+fn an_older_log_whose_vertices_bear_signatures_of_their_own_is_believed() {
+    let run = tempfile::tempdir().unwrap();
+    let older = Lies {
+        vertex_key: Some(key(1)),
+        ..Lies::default()
+    };
+    write(run.path(), &usual(), &older);
+    passes(&verify(run.path()));
+}
+
+#[test]
 fn a_lie_in_an_atom_is_seen_by_its_check() {
     let lie = |at: u64, change: &dyn Fn(&mut Body), expected| {
         let body = |clock, body: &mut Body| {

@@ -15,8 +15,8 @@ use crate::benches::BenchError;
 /// Records that are appended one by one. Chosen: three for each of a hundred.
 const RECORDS: usize = 300;
 
-/// Signatures that a setpoint waits for: of its atom, of its vertex and of the head of its batch.
-const SIGNATURES: u8 = 3;
+/// Signatures that a setpoint waits for: of its atom and of the head of its batch.
+const SIGNATURES: u8 = 2;
 
 /// What the machine is idle for before them. Chosen: the pause between two samples at the shortest polling.
 const IDLE: Duration = Duration::from_millis(9);
