@@ -42,9 +42,6 @@ class Inverter:
         status_due, battery_due, page = now, now, 0
         while not self.stopped.is_set():
             now = time.monotonic()
-            if self.taken and now - self.heard_at > REVERT_S:
-                self.taken = 0.0
-                self.reverts += 1
             if now >= status_due:
                 status_due += STATUS_S
                 self.say(
@@ -61,6 +58,10 @@ class Inverter:
             message = bus.recv(timeout=max(0.0, due - time.monotonic()))
             if message is not None and message.arbitration_id == self.command.frame_id:
                 self.hear(bytes(message.data))
+            # What waits to be read has come in time, however late the system lets us read it.
+            if message is None and self.taken and time.monotonic() - self.heard_at > REVERT_S:
+                self.taken = 0.0
+                self.reverts += 1
 
     def say(self, bus, name, values):
         message = self.database.get_message_by_name(name)
