@@ -105,6 +105,12 @@ fn scalar_of(bytes: &FieldBytes) -> Scalar {
     <Scalar as Reduce<FieldBytes>>::reduce(bytes)
 }
 
+/// Its coordinates, in a time that may depend on them.
+fn affine(point: ProjectivePoint) -> AffinePoint {
+    let [affine] = ProjectivePoint::batch_normalize_vartime(&[point]);
+    affine
+}
+
 /// Whether a signature over a digest is by the key whose multiples these are, and low-S.
 /// As SEC 1, 4.1.4, does it.
 pub(crate) fn verifies(
@@ -123,7 +129,7 @@ pub(crate) fn verifies(
     let mut point = ProjectivePoint::IDENTITY;
     OF_GENERATOR.add_times(&(scalar_of(&(*digest).into()) * inverse), &mut point);
     key.add_times(&(*r * inverse), &mut point);
-    scalar_of(&point.to_affine().x()) == *r
+    scalar_of(&affine(point).x()) == *r
 }
 
 /// Signs a digest with a key that is no secret: the very bytes of RFC 6979 that `k256` makes, sooner.
@@ -137,7 +143,7 @@ pub(crate) fn sign_openly(key: &Scalar, digest: &Digest32) -> Option<k256::ecdsa
     let inverse = Option::<Scalar>::from(nonce.invert_vartime())?;
     let mut point = ProjectivePoint::IDENTITY;
     OF_GENERATOR.add_times(&nonce, &mut point);
-    let r = scalar_of(&point.to_affine().x());
+    let r = scalar_of(&affine(point).x());
     let s = inverse * (scalar_of(&(*digest).into()) + r * key);
     let signature = k256::ecdsa::Signature::from_scalars(r, s).ok()?;
     Some(signature.normalize_s())
