@@ -4,6 +4,9 @@
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
 
+#[path = "interop_telemetry/database.rs"]
+mod database;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
