@@ -1,9 +1,11 @@
 //! The database of a run, as Python's own sqlite3 reads it: after a kill, and by the queries that its page shows.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use suite::bench::Controller;
-use suite::process::json_of;
-use suite::{PATIENCE, folder, http, wait_for};
+use suite::process::{WithArguments, gridrig, json_of, text_of};
+use suite::{PATIENCE, folder, http, root, run, wait_for};
 
 /// How far the database of a run may be behind its page, and so how much a killed run may lose, in seconds of control.
 /// A second is what it says of itself: so often is it made safe, with the first cycle of 100 ms that finds the second
@@ -58,4 +60,71 @@ fn a_killed_run_has_lost_nothing_that_its_page_had_shown_more_than_a_second_befo
     let too_old = |shown: &&Value| shown[0].as_f64().is_none_or(|at| at < said_s - LOST_MAX_S);
     let too_old: Vec<&Value> = missing.iter().filter(too_old).collect();
     assert!(too_old.is_empty(), "{said_s} s: {too_old:?}");
+}
+
+/// The page of the rig's keys, which says how the database is read.
+const PAGE: &str = "rigs/README.md";
+
+#[test]
+#[ignore = "needs peers"]
+fn the_queries_of_the_documentation_are_answered_by_the_database_as_by_the_record() {
+    let page = std::fs::read_to_string(root().join(PAGE)).expect("the page");
+    let queries: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("sqlite3 out/RUN/samples.db \""))
+        .map(|rest| rest.strip_suffix('"').expect("one line"))
+        .collect();
+    assert_eq!(queries.len(), page.matches("sqlite3 out/").count());
+    let [charge, modes] = queries[..] else {
+        panic!("{queries:?}: say here what is to be answered");
+    };
+    let dir = folder();
+    let run_dir = dir.path().join("run");
+    let demo = ["demo", "--headless", "--for", "4s", "--out"];
+    let _said = text_of(gridrig().with(demo).with([&run_dir]));
+    let database = run_dir.join("samples.db").display().to_string();
+    let kinds = "SELECT DISTINCT kind FROM samples";
+    let answers = json_of("samples_db.py", ["ask", &database, charge, modes, kinds]);
+    let rows = |n: usize| -> Vec<Vec<Value>> {
+        let rows = answers[n].as_array().expect("rows").iter();
+        rows.map(|row| row.as_array().expect("a row").clone())
+            .collect()
+    };
+    // The reason of a bad reading is in the record where the value would be; there is none of this storage here.
+    let samples = run::samples(&run_dir);
+    let recorded = run::values(&samples, "bat1", "bat.soc");
+    let answered: Vec<f64> = rows(0).iter().filter_map(|row| row[1].as_f64()).collect();
+    assert!(!recorded.is_empty());
+    assert_eq!(answered, recorded);
+    let began = run::result(&run_dir)["started_utc"].clone();
+    for row in rows(0) {
+        let utc = row[0].as_str().expect("a time");
+        assert!(
+            utc.ends_with('Z') && Some(utc) > began.as_str(),
+            "{utc} {began}"
+        );
+        assert_eq!(row[2], "1");
+    }
+    let events = run::events(&run_dir);
+    let told: Vec<Vec<&Value>> = run::events_of(&events, "mode_changed")
+        .into_iter()
+        .map(|e| ["t_s", "event", "device", "text"].map(|key| &e[key]).into())
+        .collect();
+    let answered = rows(1);
+    let answered: Vec<Vec<&Value>> = answered
+        .iter()
+        .map(|row| row.iter().skip(1).collect())
+        .collect();
+    assert!(!told.is_empty());
+    assert_eq!(answered, told);
+    // And the words beside them name what is there.
+    let words: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
+    let kinds: Vec<String> = rows(2)
+        .iter()
+        .map(|row| row[0].as_str().expect("a kind").to_owned())
+        .collect();
+    assert!(kinds.len() > 3, "{kinds:?}");
+    for kind in &kinds {
+        assert!(words.contains(kind.as_str()), "{PAGE} has no `{kind}`");
+    }
 }
