@@ -4,6 +4,8 @@
 // Everything in this file is a test, its small functions too.
 #![allow(clippy::panic)]
 
+#[path = "interop_telemetry/boards.rs"]
+mod boards;
 #[path = "interop_telemetry/database.rs"]
 mod database;
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use suite::bench::Controller;
-use suite::process::{Running, WithArguments, gridrig, json_of, node, output, text_of, tool};
+use suite::process::{Running, WithArguments, gridrig, json_of, output, text_of, tool};
 use suite::{PATIENCE, folder, free_port, http, root, run, wait_for, wait_for_port};
 
 /// VictoriaMetrics on a folder of its own.
@@ -328,7 +330,7 @@ fn influxdb_1_is_whole_after_a_kill(run_for: Duration, gone_for: Duration) {
     let (dir, port) = (folder(), free_port());
     let first = influx_1(dir.path(), port);
     let run_dir = dir.path().join("run");
-    let rig = rig(dir.path(), port, "v1");
+    let rig = boards::rig(dir.path(), port);
     set_up_twice(&rig, port);
     let mut demo = demo(&rig, &run_dir, &format!("{}s", run_for.as_secs()));
     wait_for("the server has some values", PATIENCE, || {
@@ -351,7 +353,7 @@ fn influxdb_1_is_whole_after_a_kill(run_for: Duration, gone_for: Duration) {
     println!(
         "InfluxDB 1, gone for {gone_for:?} of {run_for:?}: {written} values were written, {values} are there."
     );
-    dashboards_show_what_is_there(dir.path(), &rig, port, &recorded(&run_dir));
+    boards::name_and_show_what_is_there(dir.path(), &rig, port, &recorded(&run_dir));
 }
 
 #[test]
@@ -571,75 +573,6 @@ fn set_up_twice(rig: &Path, port: u16) {
         let made = queries.matches("CREATE CONTINUOUS QUERY gridrig_minutes ");
         assert_eq!(made.count(), 1, "{queries}");
     }
-}
-
-/// Every query of the exported dashboards is one that the server understands, and one of a device's values
-/// finds some exactly where the device has said any.
-fn dashboards_show_what_is_there(dir: &Path, rig: &Path, port: u16, recorded: &[Point]) {
-    let out = dir.join("grafana");
-    let mut exported = Running::start(
-        gridrig()
-            .with(["dash", "export"])
-            .with([rig])
-            .with(["--out"])
-            .with([&out]),
-    );
-    let (status, stderr) = exported.end(PATIENCE);
-    assert!(status.success(), "{status}:\n{stderr}");
-    let schema = text_of(node("grafana_boards.cjs").with([out.join("dashboards")]));
-    let schema: Value = serde_json::from_str(&schema).expect("JSON");
-    assert!(schema["panels"].as_u64() > Some(50), "{schema}");
-    let yaml = json_of(
-        "compose_file.py",
-        [
-            out.join("compose.yaml"),
-            out.join("provisioning/datasources/gridrig.yaml"),
-        ],
-    );
-    assert_eq!(
-        yaml["services"],
-        serde_json::json!(["grafana", "influxdb"]),
-        "{yaml}"
-    );
-    assert_eq!(yaml["sources"], serde_json::json!(["gridrig"]), "{yaml}");
-    let boards = std::fs::read_dir(out.join("dashboards")).expect("dashboards");
-    let said: BTreeSet<&str> = recorded.iter().map(|(name, ..)| name.as_str()).collect();
-    let mut asked = 0;
-    for board in boards {
-        let text = std::fs::read_to_string(board.expect("a file").path()).expect("read");
-        let board: Value = serde_json::from_str(&text).expect("JSON");
-        for panel in board["panels"].as_array().expect("panels") {
-            for target in panel["targets"].as_array().expect("targets") {
-                // As Grafana puts its own words in place.
-                let query = target["query"]
-                    .as_str()
-                    .expect("a query")
-                    .replace("$timeFilter", "time > now() - 1h")
-                    .replace("$__interval", "1s");
-                let escaped: String = query.bytes().map(|b| format!("%{b:02X}")).collect();
-                let answer = http::get(port, &format!("/query?db=bench&q={escaped}")).body;
-                let answer: Value = serde_json::from_str(&answer).expect("JSON");
-                let result = &answer["results"][0];
-                assert!(result["error"].is_null(), "{query}: {answer}");
-                asked += 1;
-                if ["FROM \"bus\"", "FROM \"cycle\""]
-                    .iter()
-                    .any(|from| query.contains(from))
-                {
-                    assert!(!result["series"].is_null(), "no figures: {query}");
-                }
-                if let Some(device) = query.split("\"device\" = '").nth(1) {
-                    let device = device.split('\'').next().expect("quoted");
-                    let quoted: Vec<&str> = query.split('"').collect();
-                    let name = format!("{}_{} {device}", quoted[3], quoted[1]);
-                    let is_shown = !result["series"].is_null();
-                    assert_eq!(is_shown, said.contains(name.as_str()), "{query}");
-                }
-            }
-        }
-    }
-    assert!(asked > 60, "only {asked} queries");
-    assert!(said.len() > 60, "only {} values were said", said.len());
 }
 
 #[test]
