@@ -6,6 +6,8 @@
 
 #[path = "interop_telemetry/boards.rs"]
 mod boards;
+#[path = "interop_telemetry/cycles.rs"]
+mod cycles;
 #[path = "interop_telemetry/database.rs"]
 mod database;
 
@@ -16,7 +18,6 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use suite::bench::Controller;
 use suite::process::{Running, WithArguments, gridrig, json_of, output, text_of, tool};
 use suite::{PATIENCE, folder, free_port, http, root, run, wait_for, wait_for_port};
 
@@ -441,54 +442,6 @@ fn what_the_server_refuses_and_what_has_no_room_is_counted_and_the_rest_is_there
     let said = http::get(port, path).json();
     let name = &said["results"][0]["series"][0]["values"][0][1];
     assert_eq!(name, r#"a b,c=d "e" back\slash é, and a\_ space"#, "{said}");
-}
-
-/// How far the cycles of a run have come, and by how much the latest began late, in milliseconds.
-fn cycle(page: u16) -> Option<(u64, f64, u64)> {
-    let state = http::get(page, "/api/v1/state").json();
-    let waiting = state["counters"]["telemetry_waiting"].as_u64()?;
-    let cycle = &state["cycle"];
-    Some((cycle["n"].as_u64()?, cycle["late_ms"].as_f64()?, waiting))
-}
-
-#[test]
-#[ignore = "needs peers"]
-fn a_server_that_is_stopped_with_its_connection_open_delays_no_cycle() {
-    let (dir, port) = (folder(), free_port());
-    let server = server(dir.path(), port);
-    let rig = rig(dir.path(), port, "v2");
-    // A twin without a server, side by side on the same machine: whatever else delays cycles delays its own, too.
-    let with = Controller::demo(Some(&rig), &dir.path().join("with"), &[]);
-    let without = Controller::demo(None, &dir.path().join("without"), &[]);
-    let pages = [with.page, without.page];
-    wait_for("the server has some values", PATIENCE, || {
-        (exported(port).len() > 200 && pages.iter().all(|p| cycle(*p).is_some_and(|c| c.0 > 50)))
-            .then_some(())
-    });
-    server.signal(Signal::STOP);
-    let before = pages.map(|page| cycle(page).expect("a cycle").0);
-    let mut worst_ms = [0.0_f64; 2];
-    // Looked at for six seconds at least, longer than any answer is waited for, and until much has piled up.
-    let after = wait_for("a thousand values wait", PATIENCE * 2, || {
-        let seen = pages.map(|page| cycle(page).expect("a cycle"));
-        for (worst, (_, late_ms, _)) in worst_ms.iter_mut().zip(seen) {
-            *worst = worst.max(late_ms);
-        }
-        let has_been_long = seen[1].0 - before[1] > 60;
-        (has_been_long && seen[0].2 > 1_000).then_some(seen.map(|(n, ..)| n))
-    });
-    server.signal(Signal::CONT);
-    let turned = [after[0] - before[0], after[1] - before[1]];
-    println!(
-        "while the server stood, {turned:?} cycles turned with and without one; the worst that was seen began {worst_ms:?} ms late"
-    );
-    // An answer is waited for through five seconds: one cycle that did so would lack fifty others.
-    assert!(turned[0] > 50, "{turned:?}");
-    assert!(10 * turned[0] > 9 * turned[1], "{turned:?}");
-    assert!(worst_ms[0] < 1_000.0 + 4.0 * worst_ms[1], "{worst_ms:?}");
-    let run_dir = with.end();
-    assert_eq!(counter(&run_dir, "telemetry_lost"), 0);
-    let _ = without.end();
 }
 
 /// Runs openssl in a folder.
