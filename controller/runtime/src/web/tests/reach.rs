@@ -23,6 +23,9 @@ async fn a_page_from_elsewhere_is_kept_out() {
             403,
         ),
         ("POST", "Host: localhost\r\nOrigin: null\r\n", 403),
+        // One that is there and says nothing is not ours either, nor is one without a host.
+        ("POST", "Host: localhost\r\nOrigin: \r\n", 403),
+        ("POST", "Host: localhost\r\nOrigin: http://\r\n", 403),
         ("POST", "Host: localhost\r\n", 202),
     ];
     for (method, headers, status) in rows {

@@ -218,6 +218,59 @@ async fn a_wrong_token_too_often_is_not_compared_any_more_and_safe_works_all_the
     assert_eq!(server.commands.try_recv().unwrap(), WebCommand::Safe);
 }
 
+/// Browsers of a laboratory behind one address, and connections of each: as many as the door has room for.
+const BROWSERS: usize = 10;
+const CONNECTIONS: usize = 6;
+
+/// Asks for each path in turn on one connection, as a browser does; gives what was not answered with 200.
+async fn ask_in_turn(server: &Server, paths: &[&str]) -> Vec<String> {
+    let mut socket = TcpStream::connect(server.address).await.unwrap();
+    let mut refused = Vec::new();
+    for path in paths {
+        let observes = bearer(OBSERVE);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench.lab\r\n{observes}\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let (mut answer, mut buffer) = (Vec::new(), [0; 65_536]);
+        let is_whole = |answer: &[u8]| {
+            let text = String::from_utf8_lossy(answer);
+            let length = field(&text, "content-length").parse::<usize>();
+            let head = answer.windows(4).position(|end| end == b"\r\n\r\n");
+            head.is_some_and(|head| answer.len() >= head + 4 + length.unwrap())
+        };
+        while !is_whole(&answer) {
+            let n = socket.read(&mut buffer).await.unwrap();
+            assert!(n > 0, "the connection ended in the answer to {path}");
+            answer.extend_from_slice(&buffer[..n]);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        if status_of(&answer) != "200" {
+            refused.push(format!("{path}: {answer}"));
+        }
+    }
+    refused
+}
+
+#[tokio::test]
+async fn right_requests_are_never_limited_however_many_a_laboratory_sends_at_once() {
+    let server = server_with_roles(false).await;
+    // Somebody there has the wrong note in hand, less often than is borne.
+    for _ in 0..9 {
+        let (status, _) = ask(&server, "GET", "/api/v1/state", &bearer("wrong"), "").await;
+        assert_eq!(status, 403);
+    }
+    // All that a page is made of and asks for, but its stream.
+    let routes = routes();
+    let paths: Vec<&str> = routes
+        .iter()
+        .filter(|(method, path, ..)| *method == "get" && !path.contains('{'))
+        .map(|(_, path, ..)| *path)
+        .filter(|path| !path.ends_with("/stream"))
+        .collect();
+    let asking = (0..BROWSERS * CONNECTIONS).map(|_| ask_in_turn(&server, &paths));
+    let refused = futures_util::future::join_all(asking).await.concat();
+    assert!(paths.len() > 20 && refused.is_empty(), "{refused:?}");
+}
+
 /// The whole answer to a request, head and body.
 async fn whole(server: &Server, method: &str, path: &str, headers: &str, body: &str) -> String {
     let mut socket = TcpStream::connect(server.address).await.unwrap();
@@ -300,6 +353,7 @@ async fn a_browser_signs_in_with_a_token_and_gets_a_cookie_that_no_script_and_no
             mode,
             "403",
         ),
+        ("POST", "/api/v1/mode", with("Origin: \r\n"), mode, "403"),
         ("POST", "/api/v1/mode", with(""), mode, "403"),
         // A token that is named counts, not the cookie beside it.
         ("GET", "/api/v1/state", with(&bearer("wrong")), "", "403"),

@@ -2,24 +2,87 @@
 
 use super::*;
 
-/// Reads a stream until `enough` says so.
+/// A reader of the stream, and what it was told so far.
+struct Reader {
+    socket: TcpStream,
+    text: String,
+}
+
+impl Reader {
+    async fn of(server: &Server, headers: &str) -> Self {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let text = String::new();
+        Self { socket, text }
+    }
+
+    /// Reads until `enough` says so.
+    async fn until(&mut self, enough: impl Fn(&str) -> bool) {
+        let mut buffer = [0; 65_536];
+        let reading = async {
+            while !enough(&self.text) {
+                let n = self.socket.read(&mut buffer).await.unwrap();
+                assert!(n > 0, "the stream ended: {}", self.text);
+                self.text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), reading)
+            .await
+            .unwrap();
+    }
+}
+
 async fn read_stream(server: &Server, headers: &str, enough: impl Fn(&str) -> bool) -> String {
-    let mut socket = TcpStream::connect(server.address).await.unwrap();
-    let request = format!("GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
-    socket.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    let mut buffer = [0; 65_536];
-    let reading = async {
-        while !enough(&text) {
-            let n = socket.read(&mut buffer).await.unwrap();
-            assert!(n > 0, "the stream ended: {text}");
-            text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+    let mut reader = Reader::of(server, headers).await;
+    reader.until(enough).await;
+    reader.text
+}
+
+#[tokio::test]
+async fn one_reader_too_many_is_told_so_and_the_others_go_on() {
+    // The number that the page on securing a bench names.
+    let documented = include_str!("../../../../../docs/secure-a-bench.md");
+    assert!(documented.contains(&format!("| {STREAMS_MAX} streams; ")));
+    let server = server(None, 4).await;
+    let tell = |n| {
+        let event = dispatched(n);
+        server
+            .view
+            .event(UtcTime::default(), model::Instant::START, &event);
+    };
+    let mut readers = Vec::new();
+    for _ in 0..STREAMS_MAX {
+        let mut reader = Reader::of(&server, "").await;
+        reader.until(|told| told.contains("event: state")).await;
+        readers.push(reader);
+    }
+    let one_more = ask(&server, "GET", "/api/v1/stream", "", "");
+    let (status, body) = tokio::time::timeout(Duration::from_secs(5), one_more)
+        .await
+        .expect("an answer, not a stream");
+    assert_eq!((status, &*code_of(&body)), (503, "too_many_streams"));
+    // It can do what it is told, and nobody has lost a place to it.
+    assert_eq!(ask(&server, "GET", "/api/v1/state", "", "").await.0, 200);
+    tell(1);
+    for reader in &mut readers {
+        reader.until(|told| told.contains("id: 1\n")).await;
+    }
+    // Whoever goes leaves a place. The server learns so when it has something to say.
+    drop(readers.pop());
+    let trying = async {
+        for n in 2.. {
+            tell(n);
+            let mut next = Reader::of(&server, "").await;
+            next.until(|told| told.contains("\r\n\r\n")).await;
+            if next.text.starts_with("HTTP/1.1 200") {
+                break;
+            }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), reading)
+    tokio::time::timeout(Duration::from_secs(5), trying)
         .await
         .unwrap();
-    text
 }
 
 #[tokio::test]
