@@ -1,5 +1,6 @@
 //! The ledger over the API: where it stands, a page of it, and one entry with its relatives.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -149,14 +150,18 @@ pub(super) async fn list(State(desk): State<Desk>, RawQuery(query): RawQuery) ->
 /// One entry with its relatives.
 pub(super) async fn entry(
     State(desk): State<Desk>,
-    Path(atom): Path<String>,
+    atom: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Response {
+    const HELP: &str = "such as /api/v1/ledger/clock:2000";
+    // Its escapes may say anything.
+    let Ok(Path(atom)) = atom else {
+        return wrong("an entry is named by a text".to_owned(), HELP).into_response();
+    };
     let selector: Selector = match atom.parse() {
         Ok(selector) => selector,
         Err(what) => {
-            let help = "such as /api/v1/ledger/clock:2000";
-            return wrong(format!("{what}, not by {atom:?}"), help).into_response();
+            return wrong(format!("{what}, not by {atom:?}"), HELP).into_response();
         }
     };
     let run = match parts_of(&query.unwrap_or_default(), &["run"]) {

@@ -32,6 +32,10 @@ const EVENTS_MAX: u32 = 1_000;
 /// nearly three hours, and some megabytes of JSON.
 const READINGS_MAX: u32 = 100_000;
 
+/// Longest time of control that may be asked about, in seconds, before and after a run began. Chosen: 1e9, thirty
+/// years; a run is shorter, and nanoseconds of it leave room in 64 bits for the parts of any window.
+const SECONDS_MAX: f64 = 1e9;
+
 /// The folders of runs: this one, and its neighbours.
 #[derive(Clone, Debug)]
 pub struct Runs {
@@ -159,9 +163,9 @@ impl Asked {
         let mut asked = Self::default();
         for (key, value) in parts_of(query, known)? {
             let number = || {
-                let read = value.parse::<f64>().ok().filter(|v| v.is_finite());
-                read.ok_or_else(|| {
-                    let message = format!("`{key}` is {value:?}, which is no number");
+                let read = value.parse::<f64>().ok();
+                read.filter(|v| v.abs() <= SECONDS_MAX).ok_or_else(|| {
+                    let message = format!("`{key}` is {value:?}, which is no time of a run");
                     wrong(message, "give seconds since the run began, such as 90.5")
                 })
             };
@@ -200,7 +204,7 @@ impl Asked {
     }
 }
 
-/// Nanoseconds of control time; a run of three centuries is as long as it gets.
+/// Nanoseconds of control time.
 fn nanos(seconds: f64) -> i64 {
     (seconds * 1e9).round() as i64
 }

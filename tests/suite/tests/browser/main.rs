@@ -1,6 +1,7 @@
 //! The live page as a person sees it, in a browser that runs its script.
 
 mod access;
+mod api;
 mod charts;
 mod ledger;
 mod scenario;

@@ -123,6 +123,10 @@ async fn a_question_of_the_past_that_makes_no_sense_is_told_what_is_wrong_with_i
         ("/api/v1/history?form_s=1", 400, "bad_query"),
         ("/api/v1/history?from_s=x", 400, "bad_query"),
         ("/api/v1/history?from_s=nan", 400, "bad_query"),
+        ("/api/v1/history?from_s=1e23", 400, "bad_query"),
+        ("/api/v1/history?from_s=-1e10&to_s=1", 400, "bad_query"),
+        ("/api/v1/history?from_s=1e9", 200, ""),
+        ("/api/v1/history?from_s=-1e9&to_s=1e9", 200, ""),
         ("/api/v1/history?from_s=5&to_s=5", 400, "bad_query"),
         ("/api/v1/history?points=0", 400, "bad_query"),
         ("/api/v1/history?points=5001", 400, "bad_query"),
@@ -147,6 +151,7 @@ async fn a_question_of_the_past_that_makes_no_sense_is_told_what_is_wrong_with_i
         ("/api/v1/ledger?run=other&limit=1", 404, "no_such_run"),
         ("/api/v1/ledger/nothing", 400, "bad_query"),
         ("/api/v1/ledger/clock:x", 400, "bad_query"),
+        ("/api/v1/ledger/%ff%fe", 400, "bad_query"),
         ("/api/v1/ledger/clock:1?kind=order", 400, "bad_query"),
         ("/api/v1/ledger/00ff", 404, "no_ledger"),
         ("/api/v1/history?run=", 404, "no_such_run"),
@@ -157,7 +162,11 @@ async fn a_question_of_the_past_that_makes_no_sense_is_told_what_is_wrong_with_i
         ("/api/v1/events?run=%2Fetc", 404, "no_such_run"),
     ] {
         let (found, body) = ask(&server, "GET", path, "", "").await;
-        assert_eq!((found, &*code_of(&body)), (status, code), "{path}");
+        let said = match code {
+            "" => String::new(),
+            _ => code_of(&body),
+        };
+        assert_eq!((found, &*said), (status, code), "{path}");
     }
     // A run without a database says so; the last ten minutes are there all the same.
     std::fs::remove_file(here.join(crate::telemetry::DATABASE_FILE)).unwrap();
