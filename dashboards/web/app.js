@@ -152,7 +152,8 @@ function side(state) {
     ...(l.federation && l.federation.accused.length ? [["contradicted itself", l.federation.accused.join(", "), true]] : [])] : [["", "no entry yet"]]);
   pairs("loop", [["cycles", Format.count(k.cycles)], ["late", Format.count(k.cycles_late), k.cycles_late > 0],
     ["latest", c ? `${c.took_ms.toFixed(2)} ms, ${c.late_ms.toFixed(2)} ms late` : "–"], ["samples", Format.count(k.samples)],
-    ["telemetry", `${Format.count(k.telemetry_written)} written`], ["telemetry waiting", Format.count(k.telemetry_waiting)], ["telemetry lost", Format.count(k.telemetry_lost), k.telemetry_lost > 0]]);
+    ["telemetry", `${Format.count(k.telemetry_written)} written`], ["telemetry waiting", Format.count(k.telemetry_waiting)], ["telemetry lost", Format.count(k.telemetry_lost), k.telemetry_lost > 0],
+    ...(k.database_lost > 0 ? [["missing in samples.db", `${Format.count(k.database_lost)} rows`, true]] : [])]);
   $("buses").replaceChildren(...state.buses.map((b) => {
     const fill = make("i"), meter = make("span", { class: "meter", "data-full": b.busy_percent >= 80, role: "img", "aria-label": `${b.busy_percent.toFixed(0)} percent busy` }, fill);
     fill.style.width = `${Math.min(100, b.busy_percent)}%`;

@@ -460,6 +460,7 @@ impl FakeBench {
                 telemetry_written: self.n * 29,
                 telemetry_lost: 0,
                 telemetry_waiting: 0,
+                database_lost: 0,
                 home_written: 0,
                 home_lost: 0,
             });

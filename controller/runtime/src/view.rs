@@ -145,6 +145,8 @@ pub struct Counters {
     pub telemetry_lost: u64,
     /// Values that wait for a telemetry server, at the end of a run in its spool.
     pub telemetry_waiting: u64,
+    /// Rows that the database of the run did not take.
+    pub database_lost: u64,
     /// Values that the broker of Home Assistant has acknowledged.
     pub home_written: u64,
     /// Values that the sink of Home Assistant lost.

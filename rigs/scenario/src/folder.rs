@@ -392,6 +392,7 @@ pub fn counters(finished: &Finished) -> Counters {
         trades: of.trades,
         telemetry_written: of.telemetry_written,
         telemetry_lost: of.telemetry_lost,
+        database_lost: of.database_lost,
         more,
     }
 }

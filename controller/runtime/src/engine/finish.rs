@@ -38,6 +38,7 @@ impl Engine {
         counters.telemetry_written = telemetry.written;
         counters.telemetry_lost = telemetry.lost;
         counters.telemetry_waiting = telemetry.waiting;
+        counters.database_lost = telemetry.database_lost;
         counters.home_written = telemetry.home_written;
         counters.home_lost = telemetry.home_lost;
         if telemetry.store_lost > 0 || telemetry.events_lost > 0 {

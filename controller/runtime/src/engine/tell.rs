@@ -153,6 +153,7 @@ impl Engine {
         self.counters.telemetry_written = telemetry.written;
         self.counters.telemetry_lost = telemetry.lost;
         self.counters.telemetry_waiting = telemetry.waiting;
+        self.counters.database_lost = telemetry.database_lost;
         self.counters.home_written = telemetry.home_written;
         self.counters.home_lost = telemetry.home_lost;
         self.parts.view.counters(self.counters);

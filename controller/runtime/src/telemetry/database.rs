@@ -6,10 +6,12 @@
 //! spreadsheet or pandas read it: the views `samples` and `happenings` say names where the tables have numbers.
 //!
 //! Each second is one transaction that is synced to the disk: a killed process or a lost machine costs at most
-//! the last second. A disk that takes no more ends the database, is told once, and costs nothing else.
+//! the last second. A disk that takes no more ends the database, is told once, and costs nothing else; each
+//! row (reading, figure or event) that it lacks from there is counted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use model::{Instant, UtcTime};
 use rusqlite::{Connection, params};
@@ -17,7 +19,7 @@ use rusqlite::{Connection, params};
 use super::figures::Figures;
 use super::line::Row;
 use super::record::EventRecord;
-use super::{NamedDevice, RunAbout};
+use super::{Counts, NamedDevice, RunAbout};
 
 /// Name of the database in the run folder.
 pub const DATABASE_FILE: &str = "samples.db";
@@ -59,23 +61,29 @@ const INSERT_SAMPLE: &str = "INSERT OR REPLACE INTO sample VALUES (?1, ?2, ?3, ?
 pub(super) struct Database {
     /// `None` after the first error: what comes later is not in it.
     connection: Option<Connection>,
-    devices: std::sync::Arc<[NamedDevice]>,
+    devices: Arc<[NamedDevice]>,
     series: BTreeMap<(&'static str, String, &'static str), i64>,
     in_transaction: bool,
+    /// Rows in the open transaction.
+    pending: u64,
+    counts: Arc<Counts>,
 }
 
 impl Database {
     /// Makes the file; where that is not possible, says so and takes nothing.
     pub(super) fn create(
         run_dir: &Path,
-        devices: std::sync::Arc<[NamedDevice]>,
+        devices: Arc<[NamedDevice]>,
         about: &RunAbout,
+        counts: Arc<Counts>,
     ) -> Self {
         let mut database = Self {
             connection: None,
             devices,
             series: BTreeMap::new(),
             in_transaction: false,
+            pending: 0,
+            counts,
         };
         match open(&run_dir.join(DATABASE_FILE), about) {
             Ok(connection) => database.connection = Some(connection),
@@ -86,7 +94,7 @@ impl Database {
 
     /// Writes readings.
     pub(super) fn rows(&mut self, rows: &[Row]) {
-        self.write(|this, connection| {
+        self.write(rows.len() as u64, |this, connection| {
             let mut insert = connection.prepare(INSERT_SAMPLE)?;
             for row in rows {
                 let sample = &row.sample;
@@ -108,6 +116,7 @@ impl Database {
                     row.value(),
                     row.flaw()
                 ])?;
+                this.pending += 1;
             }
             Ok(())
         });
@@ -115,7 +124,7 @@ impl Database {
 
     /// Writes figures of the bench.
     pub(super) fn figures(&mut self, utc: UtcTime, now: Instant, figures: &[Figures]) {
-        self.write(|this, connection| {
+        self.write(rows_in(figures), |this, connection| {
             let mut insert = connection.prepare(INSERT_SAMPLE)?;
             for figure in figures {
                 let (kind, name) = figure.of();
@@ -125,6 +134,7 @@ impl Database {
                     let series = series_of(&mut this.series, connection, key, "")?;
                     let at = now.as_nanos() as i64;
                     insert.execute(params![series, at, utc.unix_nanos(), value, None::<&str>])?;
+                    this.pending += 1;
                 }
             }
             Ok(())
@@ -133,7 +143,7 @@ impl Database {
 
     /// Writes an event, with its line as the list of events has it.
     pub(super) fn event(&mut self, utc: UtcTime, now: Instant, record: &EventRecord, line: &str) {
-        self.write(|_, connection| {
+        self.write(1, |this, connection| {
             connection
                 .prepare(
                     "INSERT INTO event (at_ns, utc_ns, kind, device, line) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -145,6 +155,7 @@ impl Database {
                     record.device,
                     line
                 ])?;
+            this.pending += 1;
             Ok(())
         });
     }
@@ -157,9 +168,13 @@ impl Database {
         let Some(connection) = self.connection.take() else {
             return;
         };
+        let rows = std::mem::take(&mut self.pending);
         match connection.execute_batch("COMMIT") {
             Ok(()) => self.connection = Some(connection),
-            Err(error) => told(&error),
+            Err(error) => {
+                self.lose(rows);
+                told(&error);
+            }
         }
     }
 
@@ -175,10 +190,21 @@ impl Database {
         }
     }
 
-    fn write(&mut self, write: impl FnOnce(&mut Self, &Connection) -> rusqlite::Result<()>) {
+    fn lose(&self, rows: u64) {
+        Counts::add(&self.counts.database_lost, rows);
+    }
+
+    /// Writes so many rows, and counts in `pending` each that is in.
+    fn write(
+        &mut self,
+        rows: u64,
+        write: impl FnOnce(&mut Self, &Connection) -> rusqlite::Result<()>,
+    ) {
         let Some(connection) = self.connection.take() else {
+            self.lose(rows);
             return;
         };
+        let pending = self.pending;
         let begun = match self.in_transaction {
             true => Ok(()),
             false => connection.execute_batch("BEGIN"),
@@ -189,12 +215,22 @@ impl Database {
                 self.connection = Some(connection);
             }
             Err(error) => {
-                // What was complete within this second is worth keeping; if it cannot be, that is told already.
-                let _ = connection.execute_batch("COMMIT");
+                self.lose(rows.saturating_sub(self.pending - pending));
+                // What was complete within this second is worth keeping; SQLite may have taken it back already.
+                let second = std::mem::take(&mut self.pending);
+                if connection.execute_batch("COMMIT").is_err() {
+                    self.lose(second);
+                }
+                self.in_transaction = false;
                 told(&error);
             }
         }
     }
+}
+
+/// How many rows figures are.
+pub(super) fn rows_in(figures: &[Figures]) -> u64 {
+    figures.iter().map(|f| f.known().count() as u64).sum()
 }
 
 fn told(error: &rusqlite::Error) {

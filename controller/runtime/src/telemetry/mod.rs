@@ -130,6 +130,8 @@ pub struct TelemetryReport {
     pub store_lost: u64,
     /// Events that did not reach the list of events.
     pub events_lost: u64,
+    /// Rows (readings good or bad, figures, events) that the database did not take; zero where there is none.
+    pub database_lost: u64,
     /// Values that the broker of Home Assistant has acknowledged. Of each point only the latest
     /// is told, a few seconds apart: they are far fewer than those that were measured.
     pub home_written: u64,
@@ -146,7 +148,7 @@ pub struct Servers {
     pub home_assistant: Option<HomeConfig>,
 }
 
-/// Counters of one sink, in values.
+/// Counters of one sink, in values where nothing else is said.
 #[derive(Debug, Default)]
 struct Counts {
     taken: AtomicU64,
@@ -154,6 +156,8 @@ struct Counts {
     lost: AtomicU64,
     spooled: AtomicU64,
     events_lost: AtomicU64,
+    /// In rows of the database: readings, figures and events.
+    database_lost: AtomicU64,
 }
 
 impl Counts {
@@ -223,7 +227,8 @@ impl Telemetry {
         };
         let store = match pace {
             Pace::Real => {
-                let database = Database::create(run_dir, Arc::clone(&devices), about);
+                let devices = Arc::clone(&devices);
+                let database = Database::create(run_dir, devices, about, Arc::clone(&store_counts));
                 let store = store.indexed(database);
                 StoreSink::Thread(StoreThread::start(store).map_err(TelemetryError::Thread)?)
             }
@@ -297,7 +302,7 @@ impl Telemetry {
             influx.figures(utc, now, &figures);
         }
         if let StoreSink::Thread(thread) = &self.store {
-            thread.figures(utc, now, figures);
+            thread.figures(utc, now, figures, &self.store_counts);
         }
     }
 
@@ -374,6 +379,7 @@ fn report(store: &Counts, influx: Option<&Counts>, home: Option<&Counts>) -> Tel
         store_written,
         store_lost,
         events_lost: Counts::read(&store.events_lost),
+        database_lost: Counts::read(&store.database_lost),
         home_written: home.map_or(0, |c| Counts::read(&c.written)),
         home_lost: home.map_or(0, |c| Counts::read(&c.lost)),
     }

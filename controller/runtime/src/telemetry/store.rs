@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use model::{Instant, Point, UtcTime};
 
-use super::database::Database;
+use super::database::{Database, rows_in};
 use super::figures::Figures;
 use super::line::{Row, values_in};
 use super::{Counts, EventRecord, NamedDevice};
@@ -270,9 +270,10 @@ impl StoreThread {
 
     /// Hands rows over, or counts them as lost.
     pub(super) fn rows(&self, now: Instant, rows: Arc<[Row]>, counts: &Counts) {
-        let values = values_in(&rows);
+        let (values, all) = (values_in(&rows), rows.len() as u64);
         if self.queue.try_send(Message::Rows(now, rows)).is_err() {
             Counts::add(&counts.lost, values);
+            Counts::add(&counts.database_lost, all);
         }
     }
 
@@ -281,12 +282,23 @@ impl StoreThread {
         let message = Message::Event(Box::new(event));
         if self.queue.try_send(message).is_err() {
             Counts::add(&counts.events_lost, 1);
+            Counts::add(&counts.database_lost, 1);
         }
     }
 
-    /// Hands figures over. Where the queue is full they are missing, as samples are that are counted.
-    pub(super) fn figures(&self, utc: UtcTime, now: Instant, figures: Vec<Figures>) {
-        let _ = self.queue.try_send(Message::Figures(utc, now, figures));
+    /// Hands figures over, which only the index holds, or counts them as lost.
+    pub(super) fn figures(
+        &self,
+        utc: UtcTime,
+        now: Instant,
+        figures: Vec<Figures>,
+        counts: &Counts,
+    ) {
+        let rows = rows_in(&figures);
+        let message = Message::Figures(utc, now, figures);
+        if self.queue.try_send(message).is_err() {
+            Counts::add(&counts.database_lost, rows);
+        }
     }
 
     /// Ends the thread; a disk that hangs longer than `within` is left alone.

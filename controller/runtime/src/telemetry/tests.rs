@@ -295,6 +295,36 @@ fn a_full_disk_is_counted_and_never_a_panic() {
 }
 
 #[test]
+fn a_run_whose_database_cannot_be_made_keeps_its_record_and_counts_what_the_database_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    // A folder in its place: no database can be made.
+    std::fs::create_dir(dir.path().join(DATABASE_FILE)).unwrap();
+    let telemetry = Telemetry::start(
+        dir.path(),
+        devices(),
+        Servers::default(),
+        Pace::Real,
+        &RunAbout::default(),
+    )
+    .unwrap();
+    let samples = [
+        watts(0, 1.0, 5.0),
+        sample(1, Point::ActivePower, 1.0, Reading::Bad(Flaw::Timeout)),
+    ];
+    telemetry.samples(utc(1.0), at(1.0), &samples);
+    telemetry.figures(utc(1.0), at(1.0), vec![Figures::of_cycle(0.25, 1.0)]);
+    telemetry.event(utc(1.0), at(1.0), &Event::Armed { armed: true });
+    let report = telemetry.finish(Duration::from_secs(5));
+    assert_eq!((report.store_written, report.store_lost), (1, 0));
+    assert_eq!(report.events_lost, 0);
+    assert_eq!(report.database_lost, 2 + 2 + 1);
+    assert_eq!(
+        read_samples(&dir.path().join(SAMPLES_FILE)).unwrap().len(),
+        2
+    );
+}
+
+#[test]
 fn a_hanging_disk_drops_and_counts_but_never_waits() {
     /// A disk that answers only when it is let go.
     struct Hanging(std_mpsc::Receiver<()>);
@@ -323,6 +353,16 @@ fn a_hanging_disk_drops_and_counts_but_never_waits() {
     }
     let lost = Counts::read(&counts.lost);
     assert!((5_000..10_000).contains(&lost), "{lost}");
+    // What never reached the thread is missing in its database, too, and so are figures and events.
+    assert_eq!(Counts::read(&counts.database_lost), lost);
+    thread.figures(
+        utc(0.0),
+        at(0.0),
+        vec![Figures::of_cycle(0.25, 1.0)],
+        &counts,
+    );
+    thread.event(happened(), &counts);
+    assert_eq!(Counts::read(&counts.database_lost), lost + 3);
     drop(let_go);
     thread.finish(Duration::from_secs(20));
     assert_eq!(

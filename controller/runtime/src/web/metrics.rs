@@ -89,7 +89,7 @@ pub(super) fn page(view: &LiveView, alarms: &[AlarmView]) -> String {
 
 fn run(page: &mut Page, state: &State) {
     let c = &state.counters;
-    let counters: [(&str, &str, u64); 10] = [
+    let counters: [(&str, &str, u64); 11] = [
         ("gridrig_cycles_total", "Supervisory cycles.", c.cycles),
         (
             "gridrig_cycles_late_total",
@@ -113,6 +113,11 @@ fn run(page: &mut Page, state: &State) {
             "gridrig_telemetry_values_lost_total",
             "Values that the telemetry sink lost.",
             c.telemetry_lost,
+        ),
+        (
+            "gridrig_database_rows_lost_total",
+            "Rows (readings, figures, events) that samples.db did not take.",
+            c.database_lost,
         ),
         (
             "gridrig_home_assistant_values_written_total",

@@ -452,6 +452,8 @@ pub struct Counters {
     pub telemetry_lost: u64,
     /// Values that wait for a telemetry server, in memory or in the spool.
     pub telemetry_waiting: u64,
+    /// Rows (readings, figures, events) that `samples.db` did not take.
+    pub database_lost: u64,
     /// Values that the broker of Home Assistant has acknowledged.
     pub home_written: u64,
     /// Values that the sink of Home Assistant lost.
@@ -587,6 +589,7 @@ impl Counters {
             telemetry_written: c.telemetry_written,
             telemetry_lost: c.telemetry_lost,
             telemetry_waiting: c.telemetry_waiting,
+            database_lost: c.database_lost,
             home_written: c.home_written,
             home_lost: c.home_lost,
         }

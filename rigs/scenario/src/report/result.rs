@@ -277,6 +277,9 @@ pub struct Counters {
     pub telemetry_written: u64,
     /// Field values that the telemetry store never got.
     pub telemetry_lost: u64,
+    /// Rows (readings, figures, events) that `samples.db` did not take; zero where there is none.
+    #[serde(default)]
+    pub database_lost: u64,
     /// Anything else, by name.
     #[serde(flatten)]
     pub more: BTreeMap<String, u64>,
@@ -293,14 +296,34 @@ impl Counters {
         self.trades += other.trades;
         self.telemetry_written += other.telemetry_written;
         self.telemetry_lost += other.telemetry_lost;
+        self.database_lost += other.database_lost;
         for (name, count) in &other.more {
             *self.more.entry(name.clone()).or_default() += count;
         }
     }
 
-    /// What is missing at the telemetry sink, in a sentence; `None` where it has everything.
+    /// What is missing in the database of the run, in a sentence; `None` where it has everything.
+    fn database_missing(&self) -> Option<String> {
+        let rows = match self.database_lost {
+            0 => return None,
+            1 => "1 row".to_owned(),
+            n => format!("{n} rows"),
+        };
+        Some(format!(
+            "In samples.db {rows} (readings, figures, events) are missing; what the record has of them is in samples.csv.zst and events.jsonl."
+        ))
+    }
+
+    /// What is missing at the telemetry sink and in the database of the run, in sentences; `None` where
+    /// both have everything.
     #[must_use]
     pub fn telemetry_missing(&self) -> Option<String> {
+        let sentences = [self.sink_missing(), self.database_missing()];
+        let told: Vec<String> = sentences.into_iter().flatten().collect();
+        (!told.is_empty()).then(|| told.join(" "))
+    }
+
+    fn sink_missing(&self) -> Option<String> {
         let waiting = self.more.get(TELEMETRY_WAITING).copied().unwrap_or(0);
         let values = |n: u64| match n {
             1 => "1 value".to_owned(),
@@ -333,6 +356,7 @@ impl Counters {
             ("trades", self.trades),
             ("telemetry_written", self.telemetry_written),
             ("telemetry_lost", self.telemetry_lost),
+            ("database_lost", self.database_lost),
         ];
         rows.extend(self.more.iter().map(|(name, n)| (name.as_str(), *n)));
         rows

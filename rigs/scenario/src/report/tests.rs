@@ -147,6 +147,7 @@ pub(super) fn result() -> RunResult {
             trades: 3,
             telemetry_written: 9600,
             telemetry_lost: 0,
+            database_lost: 0,
             more: BTreeMap::from([("faults".to_owned(), 3)]),
         },
         ledger: LedgerSummary {
@@ -164,9 +165,10 @@ pub(super) fn result() -> RunResult {
 
 #[test]
 fn what_telemetry_misses_is_said_in_the_report_and_nothing_where_it_has_all() {
-    let with = |lost, waiting: u64| {
+    let with = |lost, waiting: u64, database| {
         let mut result = result();
         result.counters.telemetry_lost = lost;
+        result.counters.database_lost = database;
         if waiting > 0 {
             let name = super::result::TELEMETRY_WAITING.to_owned();
             result.counters.more.insert(name, waiting);
@@ -176,24 +178,42 @@ fn what_telemetry_misses_is_said_in_the_report_and_nothing_where_it_has_all() {
             run_report(&result, &environment(), &run()),
         )
     };
-    for (lost, waiting, said) in [
-        (0, 0, None),
-        (1, 0, Some("Of telemetry 1 value were lost.")),
+    for (lost, waiting, database, said) in [
+        (0, 0, 0, None),
+        (1, 0, 0, Some("Of telemetry 1 value were lost.")),
         (
             0,
             7,
+            0,
             Some("Of telemetry 7 values wait in the spool of this run"),
         ),
         (
             3,
             7,
+            0,
             Some("Of telemetry 3 values were lost, and 7 values wait in the spool"),
         ),
+        (
+            0,
+            0,
+            9,
+            Some("In samples.db 9 rows (readings, figures, events) are missing"),
+        ),
+        (
+            1,
+            0,
+            1,
+            Some("Of telemetry 1 value were lost. In samples.db 1 row ("),
+        ),
     ] {
-        let (scenarios, run) = with(lost, waiting);
+        let (scenarios, run) = with(lost, waiting, database);
         for page in [scenarios, run] {
             let told = page.split("<p class=\"missing\">").nth(1);
-            assert_eq!(told.is_some(), said.is_some(), "{lost} {waiting}");
+            assert_eq!(
+                told.is_some(),
+                said.is_some(),
+                "{lost} {waiting} {database}"
+            );
             assert!(
                 told.unwrap_or_default()
                     .starts_with(said.unwrap_or_default()),

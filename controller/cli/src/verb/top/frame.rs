@@ -199,6 +199,10 @@ fn header(screen: &Screen, look: &Look, palette: Palette) -> Vec<Line<'static>> 
         let text = format!("; {} values of telemetry lost", counts.telemetry_lost);
         second.push(palette.word(Tone::Bad, text));
     }
+    if counts.database_lost > 0 {
+        let text = format!("; {} rows missing in samples.db", counts.database_lost);
+        second.push(palette.word(Tone::Bad, text));
+    }
     if counts.telemetry_waiting > 0 {
         let text = format!("; {} values of telemetry wait", counts.telemetry_waiting);
         second.push(palette.word(Tone::Dim, text));

@@ -326,6 +326,9 @@ pub struct Counters {
     pub dispatches_logged: u64,
     pub telemetry_lost: u64,
     pub telemetry_waiting: u64,
+    /// A daemon that is older does not say it.
+    #[serde(default)]
+    pub database_lost: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -233,6 +233,7 @@ fn state() -> wire::State {
             telemetry_written: 0,
             telemetry_lost: 0,
             telemetry_waiting: 0,
+            database_lost: 0,
             home_written: 0,
             home_lost: 0,
         },
@@ -361,6 +362,7 @@ fn what_is_lost_or_contradicts_itself_is_told_at_the_top() {
     let mut bench = state();
     bench.counters.telemetry_lost = 12;
     bench.counters.telemetry_waiting = 34;
+    bench.counters.database_lost = 56;
     bench.counters.dispatches_logged = 1;
     if let Some(ledger) = &mut bench.ledger {
         let node = |name: &str, connected| wire::LedgerNode {
@@ -377,7 +379,7 @@ fn what_is_lost_or_contradicts_itself_is_told_at_the_top() {
     let mut screen = Screen::new("http://127.0.0.1:7070".into());
     screen.hear(looked(&bench), Duration::ZERO);
     let shown = rows(&mut screen, (180, 24), Duration::ZERO);
-    let lost = "; 1 dispatched, not in the ledger; 12 values of telemetry lost; 34 values of telemetry wait";
+    let lost = "; 1 dispatched, not in the ledger; 12 values of telemetry lost; 56 rows missing in samples.db; 34 values of telemetry wait";
     assert!(shown[1].ends_with(lost), "{shown:?}");
     assert_eq!(
         shown[4],

@@ -28,6 +28,10 @@ fn row(t_s: f64, reading: Reading<f64>) -> Row {
 }
 
 fn begin(dir: &Path) -> Database {
+    begin_counted(dir, &Arc::default())
+}
+
+fn begin_counted(dir: &Path, counts: &Arc<Counts>) -> Database {
     let devices = [NamedDevice {
         name: "bat \"1\"".into(),
         role: Role::Ess,
@@ -35,7 +39,7 @@ fn begin(dir: &Path) -> Database {
     }];
     let mut about = RunAbout::default();
     about.origin.bench = "a bench".into();
-    Database::create(dir, devices.into(), &about)
+    Database::create(dir, devices.into(), &about, Arc::clone(counts))
 }
 
 /// Ten seconds at 10 Hz: the power is the time, and the last reading of each second is bad.
@@ -228,10 +232,22 @@ fn a_file_that_is_no_database_of_a_run_is_said_so() {
     ));
 }
 
+fn lost(counts: &Counts) -> u64 {
+    Counts::read(&counts.database_lost)
+}
+
+fn rows_in_file(dir: &Path) -> u64 {
+    let connection = Connection::open(dir.join(DATABASE_FILE)).unwrap();
+    let count = "SELECT (SELECT count(*) FROM sample) + (SELECT count(*) FROM event)";
+    let rows: i64 = connection.query_row(count, [], |row| row.get(0)).unwrap();
+    rows as u64
+}
+
 #[test]
-fn a_disk_that_takes_no_more_ends_the_database_and_keeps_what_was_safe() {
+fn a_disk_that_takes_no_more_ends_the_database_and_each_row_that_it_lacks_is_counted() {
     let dir = tempfile::tempdir().unwrap();
-    let mut database = begin(dir.path());
+    let counts = Arc::default();
+    let mut database = begin_counted(dir.path(), &counts);
     ten_seconds(&mut database);
     // As a full disk does: not one page more.
     let connection = database.connection.as_ref().unwrap();
@@ -245,15 +261,52 @@ fn a_disk_that_takes_no_more_ends_the_database_and_keeps_what_was_safe() {
         database.rows(&[row(10.0 + f64::from(n) / 10.0, Reading::Good(1.0))]);
     }
     assert!(database.connection.is_none());
-    // Everything that comes later is let go, without a word more.
-    database.rows(&[row(500.0, Reading::Good(1.0))]);
+    // Everything that comes later is let go and counted, without a word more.
+    database.rows(&[
+        row(500.0, Reading::Good(1.0)),
+        row(501.0, Reading::Bad(Flaw::Timeout)),
+    ]);
+    database.figures(utc(501.0), at(501.0), &[Figures::of_cycle(0.25, f64::NAN)]);
+    let armed = describe(&model::Event::Armed { armed: true }, &|_| String::new());
+    database.event(utc(501.0), at(501.0), &armed, "{}");
     database.flush();
     database.finish();
+    assert_eq!(lost(&counts) + rows_in_file(dir.path()), 100 + 1_000 + 4);
+    assert!(lost(&counts) > 4, "{}", lost(&counts));
     let past = Past::open(dir.path()).unwrap();
     assert_eq!(mean(&past, window(0.0, 10.0, 1)), [Some(4.9)]);
     assert!(past.end_ns().unwrap().unwrap() < 110_000_000_000);
     // A folder that is not there is told, too, and costs nothing.
-    let mut none = begin(&dir.path().join("none"));
+    let counts = Arc::default();
+    let mut none = begin_counted(&dir.path().join("none"), &counts);
     none.rows(&[row(0.0, Reading::Good(1.0))]);
     none.finish();
+    assert_eq!(lost(&counts), 1);
+}
+
+#[test]
+fn a_second_that_cannot_be_synced_is_counted_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = Arc::default();
+    let mut database = begin_counted(dir.path(), &counts);
+    ten_seconds(&mut database);
+    assert_eq!(lost(&counts), 0);
+    // The end of the transaction fails: a row of a series that is not there, found out at its end.
+    let connection = database.connection.as_ref().unwrap();
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .unwrap();
+    database.rows(&[row(10.0, Reading::Good(1.0))]);
+    let connection = database.connection.as_ref().unwrap();
+    connection
+        .pragma_update(None, "defer_foreign_keys", true)
+        .unwrap();
+    for id in database.series.values_mut() {
+        *id = 999;
+    }
+    database.rows(&[row(10.1, Reading::Good(1.0)), row(10.2, Reading::Good(1.0))]);
+    assert!(database.connection.is_some(), "it has not noticed yet");
+    database.flush();
+    database.finish();
+    assert_eq!((lost(&counts), rows_in_file(dir.path())), (3, 100));
 }

@@ -165,10 +165,12 @@ async fn an_alarm_is_listed_as_it_stands_and_seen_by_whoever_has_the_token() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_telemetry_server_is_told_to_page_and_prometheus() {
+async fn what_waits_for_a_telemetry_server_and_what_the_database_lacks_is_told_to_page_and_prometheus()
+ {
     let server = server(None, 1).await;
     server.view.counters(crate::view::Counters {
         telemetry_waiting: 1_234,
+        database_lost: 56,
         ..Default::default()
     });
     let (_, page) = ask(&server, "GET", "/metrics", "", "").await;
@@ -176,6 +178,11 @@ async fn what_waits_for_a_telemetry_server_is_told_to_page_and_prometheus() {
         page.contains("\ngridrig_telemetry_values_waiting 1234\n"),
         "{page}"
     );
+    assert!(
+        page.contains("\ngridrig_database_rows_lost_total 56\n"),
+        "{page}"
+    );
     let (_, state) = ask(&server, "GET", "/api/v1/state", "", "").await;
     assert!(state.contains("\"telemetry_waiting\":1234"), "{state}");
+    assert!(state.contains("\"database_lost\":56"), "{state}");
 }
