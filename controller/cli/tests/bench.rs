@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -279,6 +280,11 @@ fn ctrl_c_exits_with_130_and_leaves_a_complete_run() {
     done.exits(130);
     is_complete(&place, "run");
     assert_eq!(place.result("run")["verdict"], "interrupted");
+    assert_eq!(place.result("run")["counters"]["database_lost"], 0);
+    let [whole, record, database] = exported_of_each(&place, "run");
+    assert!(whole.len() > 50, "{} samples", whole.len());
+    assert_eq!(record, database);
+    assert_eq!(whole, database);
     is_proved(&place, "run");
 }
 
@@ -329,8 +335,35 @@ fn a_run_that_is_not_armed_writes_nothing() {
     assert!(counters["samples"].as_u64() > Some(100), "{counters}");
 }
 
+/// The rows that `report export` gives, without the line of names, in an order of their own.
+fn exported(place: &Place, run: &str) -> BTreeSet<String> {
+    let done = place.gridrig(&["report", "export", run]);
+    let rows = done.exits(0).stdout.lines().skip(1);
+    rows.map(str::to_owned).collect()
+}
+
+/// What is exported of a run, of its record alone, and of its database alone.
+fn exported_of_each(place: &Place, run: &str) -> [BTreeSet<String>; 3] {
+    let alone = |name: &str, files: &[&str]| {
+        std::fs::create_dir(place.path(name)).expect("a folder");
+        for file in files {
+            // The log beside a database is there after a kill only.
+            let _ = std::fs::copy(place.path(run).join(file), place.path(name).join(file));
+        }
+        exported(place, name)
+    };
+    [
+        exported(place, run),
+        alone("record", &["samples.csv.zst"]),
+        alone(
+            "database",
+            &["samples.db", "samples.db-wal", "samples.db-shm"],
+        ),
+    ]
+}
+
 #[test]
-fn after_kill_9_everything_acknowledged_is_proved() {
+fn after_kill_9_everything_acknowledged_is_proved_and_exported() {
     let place = Place::new();
     let running = place.start(&["demo", "--headless", "--out", "run"]);
     let log = place.path("run/ledger/segment-00000001.log");
@@ -342,6 +375,11 @@ fn after_kill_9_everything_acknowledged_is_proved() {
     running.signal("KILL");
     assert_eq!(running.end().code, None, "it was killed");
     is_proved(&place, "run");
+    // Record and database are written one after the other: the kill may have come between.
+    let [whole, record, database] = exported_of_each(&place, "run");
+    assert!(whole.len() > 50, "{} samples", whole.len());
+    assert_eq!(whole.len(), record.len().max(database.len()));
+    assert!(record.is_subset(&whole) && database.is_subset(&whole));
     let shown = place.gridrig(&["ledger", "show", "run"]);
     assert!(
         shown.exits(0).stdout.contains("dispatch"),

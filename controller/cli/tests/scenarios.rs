@@ -317,7 +317,11 @@ fn the_samples_of_a_run_are_exported_as_one_table_and_its_report_is_found() {
     // It never writes over what is there.
     assert!(place.gridrig(&file).exits(2).stderr.contains("C003"));
     let none = place.gridrig(&["report", "export", "s"]);
-    assert!(none.exits(2).stderr.contains("there is no samples.csv.zst"));
+    assert!(
+        none.exits(2)
+            .stderr
+            .contains("there is no samples.csv.zst and no samples.db")
+    );
 
     let opened = place.shell("DISPLAY= WAYLAND_DISPLAY= $G report open run");
     assert!(opened.exits(0).stdout.ends_with("run/report.html\n"));

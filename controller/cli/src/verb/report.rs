@@ -1,6 +1,7 @@
 //! `gridrig report`: what came of runs, opened, compared, put together, exported.
 
 mod export;
+mod samples;
 mod svp;
 
 use std::path::{Path, PathBuf};

@@ -25,6 +25,7 @@ mod sending;
 pub mod setup;
 mod spool;
 mod store;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,7 @@ pub use record::{EventRecord, Level, describe, setpoint_text};
 pub(crate) use record::{setpoint_json, stage_name};
 pub(crate) use spool::SPOOL as SPOOL_FOLDER;
 pub use store::{StoreError, StoredSample, read_samples};
+pub use table::SAMPLE_COLUMNS;
 
 use database::Database;
 use homeassistant::Home;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::database::{APPLICATION_ID, DATABASE_FILE, DEVICE, SCHEMA};
+use super::table::Cells;
 
 /// Why the past of a run cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -275,6 +276,53 @@ impl Past {
         });
         let rows = self.told(rows)?;
         Ok(Readings { unit, rows })
+    }
+
+    /// How many readings of devices there are.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn count_samples(&self) -> Result<u64, PastError> {
+        let count = "SELECT count(*) FROM sample
+                     WHERE series IN (SELECT id FROM series WHERE kind = ?1)";
+        let count = self
+            .connection
+            .query_row(count, [DEVICE], |row| row.get::<_, i64>(0));
+        Ok(self.told(count)?.try_into().unwrap_or(0))
+    }
+
+    /// Gives every reading of a device to `take`, oldest first, each as a row with the columns
+    /// [`SAMPLE_COLUMNS`](super::SAMPLE_COLUMNS), as the record has it; it says whether more is wanted.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn each_sample(&self, take: &mut dyn FnMut(&str) -> bool) -> Result<(), PastError> {
+        let all = "SELECT utc_ns, at_ns, name, point, value, unit, coalesce(quality, 'good')
+                   FROM sample JOIN series ON series.id = sample.series
+                   WHERE kind = ?1 ORDER BY at_ns, series.id";
+        let mut line = String::new();
+        let read = self.connection.prepare(all).and_then(|mut query| {
+            let mut rows = query.query([DEVICE])?;
+            while let Some(row) = rows.next()? {
+                let text = |at| row.get_ref(at).and_then(|cell| Ok(cell.as_str()?));
+                line.clear();
+                let cells = Cells {
+                    utc_ns: row.get(0)?,
+                    at_ns: row.get::<_, i64>(1)?.unsigned_abs(),
+                    device: text(2)?,
+                    point: text(3)?,
+                    value: row.get(4)?,
+                    unit: text(5)?,
+                    quality: text(6)?,
+                };
+                cells.push(&mut line);
+                if !take(&line) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        self.told(read)
     }
 
     /// The last events of the run with their numbers, oldest first, each as the line of JSON that the list of events has.

@@ -18,6 +18,7 @@ use model::{Instant, Point, UtcTime};
 use super::database::{Database, rows_in};
 use super::figures::Figures;
 use super::line::{Row, values_in};
+use super::table::{Cells, SAMPLE_COLUMNS};
 use super::{Counts, EventRecord, NamedDevice};
 
 /// Time between two flushes: what a killed process may lose.
@@ -27,44 +28,27 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const MESSAGES_WAITING_MAX: usize = 4_096;
 /// Compression level. Chosen: 3, the default of zstd: well above 100 MB/s on one core.
 const LEVEL: i32 = 3;
-/// The columns of the store.
-const HEADER: &str = "utc_ns,t_s,device,point,value,unit,quality\n";
-
-/// A field of CSV, quoted where RFC 4180 asks for it; a line feed becomes a space, since a row is a line.
-fn push_field(out: &mut String, field: &str) {
-    if field.contains([',', '"', '\n', '\r']) {
-        out.push('"');
-        out.push_str(&field.replace('"', "\"\"").replace(['\n', '\r'], " "));
-        out.push('"');
-    } else {
-        out.push_str(field);
-    }
-}
-
 fn push_row(out: &mut String, devices: &[NamedDevice], row: &Row) {
-    use std::fmt::Write as _;
     let sample = &row.sample;
-    let nanos = sample.sample.measured_at.as_nanos();
-    // Writing to a string cannot fail. Seconds are printed from the integer, so that no digit is lost.
-    let _ = write!(
-        out,
-        "{},{}.{:09},",
-        row.utc.unix_nanos(),
-        nanos / 1_000_000_000,
-        nanos % 1_000_000_000
-    );
-    match devices.get(sample.device.index()) {
-        Some(device) => push_field(out, &device.name),
+    let unnamed;
+    let device = match devices.get(sample.device.index()) {
+        Some(device) => device.name.as_str(),
         None => {
-            let _ = write!(out, "#{}", sample.device.0);
+            unnamed = format!("#{}", sample.device.0);
+            &unnamed
         }
-    }
-    let _ = write!(out, ",{},", sample.point.name());
-    if let Some(value) = row.value() {
-        let _ = write!(out, "{value}");
-    }
-    let _ = write!(out, ",{},", sample.point.unit());
-    out.push_str(row.flaw().as_deref().unwrap_or("good"));
+    };
+    let flaw = row.flaw();
+    let cells = Cells {
+        utc_ns: row.utc.unix_nanos(),
+        at_ns: sample.sample.measured_at.as_nanos(),
+        device,
+        point: sample.point.name(),
+        value: row.value(),
+        unit: sample.point.unit(),
+        quality: flaw.as_deref().unwrap_or("good"),
+    };
+    cells.push(out);
     out.push('\n');
 }
 
@@ -157,7 +141,7 @@ impl<S: Write, E: Write> Store<S, E> {
             counts,
             text: String::new(),
         };
-        store.samples.write(HEADER, 0);
+        store.samples.write(&format!("{SAMPLE_COLUMNS}\n"), 0);
         store
     }
 
@@ -409,7 +393,7 @@ pub fn read_samples(path: &Path) -> Result<Vec<StoredSample>, StoreError> {
     loop {
         line.clear();
         reader.read_line(&mut line).map_err(open)?;
-        if number == 0 && line != HEADER && !line.is_empty() {
+        if number == 0 && line.trim_end_matches('\n') != SAMPLE_COLUMNS && !line.is_empty() {
             return Err(StoreError::NotAStore {
                 path: path.to_owned(),
                 first_line: line.chars().take(80).collect(),

@@ -3,13 +3,13 @@
 mod parquet;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use clap::ValueEnum;
-use runtime::telemetry::SAMPLES_FILE;
 use scenario::verdict::Verdict;
 
+use super::samples::Samples;
 use super::svp;
 use crate::codes::usage;
 use crate::problem::{Outcome, Problem};
@@ -27,13 +27,6 @@ pub enum Format {
     Svp,
 }
 
-/// The samples of a run: files, each with the folder of its scenario.
-struct Samples<'a> {
-    run: &'a Path,
-    files: Vec<(String, PathBuf)>,
-    terminal: &'a Terminal,
-}
-
 /// What is done with a line: it says whether more is wanted.
 type Take<'t> = dyn FnMut(Line<'_>) -> Result<bool, Problem> + 't;
 
@@ -45,94 +38,49 @@ enum Line<'a> {
     Row(&'a str, &'a str),
 }
 
-impl<'a> Samples<'a> {
-    /// Those below a run folder: its own, or those of its scenarios.
-    fn find(run: &'a Path, terminal: &'a Terminal) -> Result<Self, Problem> {
-        let mut samples = Self {
-            run,
-            files: Vec::new(),
-            terminal,
-        };
-        samples.files = files(run).map_err(|e| samples.no_run(e.to_string()))?;
-        if samples.files.is_empty() {
-            return Err(samples.no_run(format!("there is no {SAMPLES_FILE} in it")));
+/// Reads all of them, in their order.
+fn each(samples: &Samples, take: &mut Take<'_>) -> Result<(), Problem> {
+    for (number, place) in samples.places.iter().enumerate() {
+        let (mut is_head, mut goes_on) = (true, true);
+        place.each(&mut |line| {
+            goes_on = match (std::mem::take(&mut is_head), number) {
+                (true, 0) => take(Line::Head(line))?,
+                (true, _) => true,
+                (false, _) => take(Line::Row(&place.scenario, line))?,
+            };
+            Ok(goes_on)
+        })?;
+        if !goes_on {
+            break;
         }
-        Ok(samples)
     }
-
-    fn no_run(&self, what: String) -> Problem {
-        Problem::usage(usage(
-            "C004",
-            format!("the run {}: {what}", self.run.display()),
-            "name a run folder that holds samples",
-        ))
-    }
-
-    /// Reads all of them, in their order; `tells` says so where one ends early.
-    fn each(&self, tells: bool, take: &mut Take<'_>) -> Result<(), Problem> {
-        for (place, (scenario, path)) in self.files.iter().enumerate() {
-            let file = File::open(path).map_err(|e| self.no_run(e.to_string()))?;
-            let lines = zstd::stream::Decoder::new(file).map_err(|e| self.no_run(e.to_string()))?;
-            for (number, line) in BufReader::new(lines).lines().enumerate() {
-                let line = match line {
-                    Ok(line) => line,
-                    // A run that was killed ends in the middle of a frame: all before it stands.
-                    Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-                        if tells {
-                            let shown = path.display();
-                            self.terminal
-                                .say(format!("{shown} ends early: the run was killed"));
-                        }
-                        break;
-                    }
-                    Err(e) => {
-                        let what = format!("{} cannot be read any further: {e}", path.display());
-                        let help = "take another copy of the run, if there is one";
-                        return Err(Problem::usage(usage("C010", what, help)));
-                    }
-                };
-                let goes_on = match (number, place) {
-                    (0, 0) => take(Line::Head(&line))?,
-                    (0, _) => true,
-                    _ => take(Line::Row(scenario, &line))?,
-                };
-                if !goes_on {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
-/// The files of samples below a run folder, each with the folder of its scenario.
-pub(super) fn files(run: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
-    let own = run.join(SAMPLES_FILE);
-    if own.exists() {
-        return Ok(vec![(String::new(), own)]);
+/// The samples of a run; tells what is worth knowing about where they come from.
+pub(super) fn found(run: &Path, terminal: &Terminal) -> Result<Samples, Problem> {
+    let samples = Samples::find(run)?;
+    for said in &samples.said {
+        terminal.say(said);
     }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(run)? {
-        let entry = entry?;
-        let path = entry.path().join(SAMPLES_FILE);
-        if path.exists() {
-            found.push((entry.file_name().to_string_lossy().into_owned(), path));
-        }
-    }
-    found.sort();
-    Ok(found)
+    Ok(samples)
 }
 
 /// Runs it.
 pub fn run(run: &Path, format: Format, out: Option<&Path>, terminal: &Terminal) -> Outcome {
-    let samples = Samples::find(run, terminal)?;
     let told = match (format, out) {
         (Format::Csv, None) => {
             let sink = std::io::stdout().lock();
-            csv(&samples, sink, Path::new("standard output"))?
+            csv(&found(run, terminal)?, sink, Path::new("standard output"))?
         }
-        (Format::Csv, Some(path)) => csv(&samples, BufWriter::new(create(path)?), path)?,
-        (Format::Parquet, Some(path)) => parquet::write(&samples, create(path)?, path)?,
+        (Format::Csv, Some(path)) => {
+            let samples = found(run, terminal)?;
+            csv(&samples, BufWriter::new(create(path)?), path)?
+        }
+        (Format::Parquet, Some(path)) => {
+            let samples = found(run, terminal)?;
+            parquet::write(&samples, create(path)?, path)?
+        }
         (Format::Parquet, None) => {
             return Err(Problem::usage(usage(
                 "C001",
@@ -151,13 +99,9 @@ pub fn run(run: &Path, format: Format, out: Option<&Path>, terminal: &Terminal) 
 }
 
 /// Writes a row for each value; what there is to say, or nothing when nobody reads on.
-fn csv(
-    samples: &Samples<'_>,
-    mut sink: impl Write,
-    target: &Path,
-) -> Result<Option<String>, Problem> {
+fn csv(samples: &Samples, mut sink: impl Write, target: &Path) -> Result<Option<String>, Problem> {
     let (mut rows, mut is_read) = (0, true);
-    samples.each(true, &mut |line| {
+    each(samples, &mut |line| {
         let written = match line {
             Line::Head(names) => writeln!(sink, "scenario,{names}"),
             Line::Row(scenario, line) => {

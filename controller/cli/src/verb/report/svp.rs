@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use scenario::svp::{Table, summary};
 use scenario::verdict::Verdict;
 use serde_json::json;
 
-use super::export::{cannot_write, files};
+use super::export::{cannot_write, found};
+use super::samples::Place;
 use super::{RESULT_FILE, read};
 use crate::codes::usage;
 use crate::problem::{Outcome, Problem};
@@ -20,7 +21,7 @@ use crate::terminal::Terminal;
 /// The summary of all checks.
 const SUMMARY_FILE: &str = "result_summary.csv";
 
-/// A line of `samples.csv.zst`.
+/// A line of the samples.
 struct Sample<'l> {
     utc_ns: i64,
     device: &'l str,
@@ -61,17 +62,7 @@ impl Written {
 
 /// Writes the tables of a run into a folder.
 pub(super) fn export(run: &Path, out: &Path, terminal: &Terminal) -> Outcome {
-    let no_run = |what: String| {
-        Problem::usage(usage(
-            "C004",
-            format!("the run {}: {what}", run.display()),
-            "name a run folder that holds samples",
-        ))
-    };
-    let files = files(run).map_err(|e| no_run(e.to_string()))?;
-    if files.is_empty() {
-        return Err(no_run("there are no samples in it".to_owned()));
-    }
+    let samples = found(run, terminal)?;
     if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         let help = "name a new folder, or an empty one, with `--out`";
         let fault = usage(
@@ -83,13 +74,13 @@ pub(super) fn export(run: &Path, out: &Path, terminal: &Terminal) -> Outcome {
     }
     std::fs::create_dir_all(out).map_err(|e| cannot_write(out, &e))?;
     let mut names = Vec::new();
-    for (place, samples) in &files {
-        let name = |device: &str| match place.as_str() {
+    for place in &samples.places {
+        let name = |device: &str| match place.scenario.as_str() {
             "" => format!("{device}.csv"),
-            place => format!("{place}__{device}.csv"),
+            scenario => format!("{scenario}__{device}.csv"),
         };
         let mut tables = BTreeMap::new();
-        for (device, points) in points(samples, no_run, terminal)? {
+        for (device, points) in points(place)? {
             let path = out.join(name(&device));
             let file = File::create_new(&path).map_err(|e| cannot_write(&path, &e))?;
             let mut written = Written {
@@ -101,14 +92,12 @@ pub(super) fn export(run: &Path, out: &Path, terminal: &Terminal) -> Outcome {
             names.push(name(&device));
             tables.insert(device, written);
         }
-        each_line(samples, no_run, |sample| {
-            match tables.get_mut(sample.device) {
+        each_sample(place, |sample| match tables.get_mut(sample.device) {
+            None => Ok(()),
+            Some(of) => match of.table.add(sample.utc_ns, sample.point, sample.value) {
                 None => Ok(()),
-                Some(of) => match of.table.add(sample.utc_ns, sample.point, sample.value) {
-                    None => Ok(()),
-                    Some(line) => of.line(&line),
-                },
-            }
+                Some(line) => of.line(&line),
+            },
         })?;
         for mut of in tables.into_values() {
             if let Some(line) = of.table.take() {
@@ -137,48 +126,26 @@ pub(super) fn export(run: &Path, out: &Path, terminal: &Terminal) -> Outcome {
     Ok(Verdict::Pass)
 }
 
-/// Gives each sample of a file to `take`; whether the file ended early, since its run was killed.
-fn each_line(
-    samples: &Path,
-    no_run: impl Fn(String) -> Problem,
+/// Gives each sample to `take`.
+fn each_sample(
+    place: &Place,
     mut take: impl FnMut(&Sample<'_>) -> Result<(), Problem>,
-) -> Result<bool, Problem> {
-    let file = File::open(samples).map_err(|e| no_run(e.to_string()))?;
-    let decoder = zstd::stream::Decoder::new(file).map_err(|e| no_run(e.to_string()))?;
-    for line in BufReader::new(decoder).lines() {
-        match line {
-            Ok(line) => Sample::of(&line).map_or(Ok(()), |sample| take(&sample))?,
-            // All before it stands.
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(true),
-            Err(e) => {
-                return Err(no_run(format!(
-                    "its samples cannot be read any further: {e}"
-                )));
-            }
-        }
-    }
-    Ok(false)
+) -> Result<(), Problem> {
+    place.each(&mut |line| {
+        Sample::of(line).map_or(Ok(()), |sample| take(&sample))?;
+        Ok(true)
+    })
 }
 
 /// What each device has said of itself.
-fn points(
-    samples: &Path,
-    no_run: impl Fn(String) -> Problem,
-    terminal: &Terminal,
-) -> Result<BTreeMap<String, BTreeSet<String>>, Problem> {
+fn points(place: &Place) -> Result<BTreeMap<String, BTreeSet<String>>, Problem> {
     let mut points: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let ends_early = each_line(samples, no_run, |sample| {
+    each_sample(place, |sample| {
         let of = points.entry(sample.device.to_owned()).or_default();
         if !of.contains(sample.point) {
             of.insert(sample.point.to_owned());
         }
         Ok(())
     })?;
-    if ends_early {
-        terminal.say(format!(
-            "{} ends early: the run was killed",
-            samples.display()
-        ));
-    }
     Ok(points)
 }

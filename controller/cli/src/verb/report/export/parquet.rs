@@ -16,7 +16,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{Type, TypePtr};
 
-use super::{Line, Samples, cannot_write};
+use super::{Line, Samples, cannot_write, each};
 use crate::codes::usage;
 use crate::problem::Problem;
 
@@ -129,12 +129,12 @@ struct Row {
 
 /// Writes the file, and says what it holds.
 pub(super) fn write(
-    samples: &Samples<'_>,
+    samples: &Samples,
     file: File,
     target: &Path,
 ) -> Result<Option<String>, Problem> {
     let mut columns = Columns::default();
-    samples.each(true, &mut |line| {
+    each(samples, &mut |line| {
         if let Line::Row(_, text) = line {
             columns.add(&read(text)?);
         }
@@ -150,7 +150,7 @@ pub(super) fn write(
         SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(wrong)?;
     let mut rows: Vec<Row> = Vec::new();
     let (mut count_rows, mut count_values) = (0, 0);
-    samples.each(false, &mut |line| {
+    each(samples, &mut |line| {
         let Line::Row(scenario, text) = line else {
             return Ok(true);
         };
