@@ -49,7 +49,7 @@ pub use store::{StoreError, StoredSample, read_samples};
 pub use table::SAMPLE_COLUMNS;
 
 use database::Database;
-use homeassistant::Home;
+use homeassistant::{Home, Turn};
 use influx::Influx;
 use line::{Labels, Row, sample_lines};
 use store::{Store, StoreThread, ToldEvent};
@@ -283,8 +283,9 @@ impl Telemetry {
         }
         if let Some(home) = &self.home {
             match event {
-                Event::AlarmRaised { alarm, .. } => home.alarm(alarm, true),
-                Event::AlarmCleared { alarm, .. } => home.alarm(alarm, false),
+                Event::AlarmRaised { alarm, .. } => home.alarm(alarm, Turn::Raised),
+                Event::AlarmAcknowledged { alarm, .. } => home.alarm(alarm, Turn::Acknowledged),
+                Event::AlarmCleared { alarm, .. } => home.alarm(alarm, Turn::Cleared),
                 _ => {}
             }
         }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::line::Row;
 use super::entity::{Shown, Topics, component};
-use super::{HomeConfig, HomeDevice};
+use super::{HomeConfig, HomeDevice, Turn};
 
 /// Time between a configuration and the first values after it.
 /// Chosen: a second, in which Home Assistant subscribes to what the configuration names.
@@ -145,8 +145,9 @@ impl Board {
             bench.slots = config
                 .alarms
                 .iter()
-                .map(|name| Slot {
-                    shown: Shown::Alarm(name.clone()),
+                .flat_map(|name| [Shown::Alarm(name.clone()), Shown::seen(name)])
+                .map(|shown| Slot {
+                    shown,
                     age_max: None,
                     known: Known::Good(0.0, now),
                 })
@@ -188,14 +189,19 @@ impl Board {
         }
     }
 
-    /// Takes in that an alarm was raised or is over; it is told at once.
-    pub(super) fn alarm(&mut self, name: &str, raised: bool, now: Instant) {
+    /// Takes in what became of an alarm; it is told at once. One that is raised anew, or is over, waits to be seen.
+    pub(super) fn alarm(&mut self, name: &str, turn: Turn, now: Instant) {
         for card in &mut self.cards {
             for slot in &mut card.slots {
-                if matches!(&slot.shown, Shown::Alarm(alarm) if alarm == name) {
-                    slot.known = Known::Good(f64::from(u8::from(raised)), now);
-                    card.state_due = card.state_due.min(now);
-                }
+                let is_on = match (&slot.shown, turn) {
+                    (Shown::Alarm(alarm), Turn::Raised | Turn::Cleared) if alarm == name => {
+                        turn == Turn::Raised
+                    }
+                    (Shown::Seen(alarm, _), _) if alarm == name => turn == Turn::Acknowledged,
+                    _ => continue,
+                };
+                slot.known = Known::Good(f64::from(u8::from(is_on)), now);
+                card.state_due = card.state_due.min(now);
             }
         }
     }

@@ -30,6 +30,8 @@ enum Kind {
     Permission,
     /// An alarm of the rig.
     Problem,
+    /// Whether somebody has seen an alarm that is raised.
+    Seen,
 }
 
 /// Its platform and its keys there: device class, unit, state class.
@@ -78,6 +80,7 @@ impl Kind {
             Self::Switch => (BinarySensor, Some("power"), None, None),
             Self::Permission => (BinarySensor, None, None, None),
             Self::Problem => (BinarySensor, Some("problem"), None, None),
+            Self::Seen => (BinarySensor, None, None, None),
         }
     }
 }
@@ -89,15 +92,25 @@ pub(super) enum Shown {
     Point(Point),
     /// An alarm of the rig, by its name.
     Alarm(String),
+    /// Whether an alarm that is raised was seen, by the name of the alarm and that of the entity.
+    Seen(String, String),
 }
 
 impl Shown {
+    /// Whether an alarm was seen.
+    pub(super) fn seen(alarm: &str) -> Self {
+        Self::Seen(alarm.to_owned(), format!("{alarm} seen"))
+    }
+
     /// Its key: in the state, among the components, and at the end of its unique id.
     pub(super) fn key(&self) -> String {
         match self {
             Self::Point(point) => super::super::field_name(*point),
             // A template can name it whatever the rig calls it.
             Self::Alarm(name) => super::board::object_id(name).replace('-', "_"),
+            Self::Seen(alarm, _) => {
+                format!("{}__seen", super::board::object_id(alarm).replace('-', "_"))
+            }
         }
     }
 
@@ -106,6 +119,7 @@ impl Shown {
         match self {
             Self::Point(point) => shown(*point),
             Self::Alarm(name) => (name, Kind::Problem, false),
+            Self::Seen(_, name) => (name, Kind::Seen, true),
         }
     }
 

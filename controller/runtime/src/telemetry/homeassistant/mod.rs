@@ -90,6 +90,14 @@ impl HomeConfig {
     }
 }
 
+/// What became of an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Raised,
+    Acknowledged,
+    Cleared,
+}
+
 enum Message {
     Rows(ControlInstant, Arc<[Row]>),
     Finish(Duration),
@@ -98,7 +106,7 @@ enum Message {
 /// The sending end of the sink.
 pub(super) struct Home {
     queue: mpsc::Sender<Message>,
-    alarms: mpsc::UnboundedSender<(String, bool)>,
+    alarms: mpsc::UnboundedSender<(String, Turn)>,
     counts: Arc<Counts>,
     ended: Receiver<()>,
     thread: JoinHandle<()>,
@@ -161,11 +169,11 @@ impl Home {
         }
     }
 
-    /// Hands over that an alarm was raised or is over; never waits. An alarm flaps once a cycle at most,
+    /// Hands over what became of an alarm; never waits. An alarm flaps once a cycle at most,
     /// so those that wait need no bound.
-    pub(super) fn alarm(&self, name: &str, raised: bool) {
+    pub(super) fn alarm(&self, name: &str, turn: Turn) {
         // A thread that has ended has told why.
-        let _ = self.alarms.send((name.to_owned(), raised));
+        let _ = self.alarms.send((name.to_owned(), turn));
     }
 
     pub(super) fn counts(&self) -> &Counts {
@@ -202,7 +210,7 @@ impl Teller {
         mut self,
         mut link: BrokerLink,
         mut messages: mpsc::Receiver<Message>,
-        mut alarms: mpsc::UnboundedReceiver<(String, bool)>,
+        mut alarms: mpsc::UnboundedReceiver<(String, Turn)>,
     ) {
         link.subscribe(&self.birth);
         link.subscribe(&format!("{}/+/config", self.branch));
@@ -214,7 +222,7 @@ impl Teller {
                     Some(Message::Finish(within)) => break within,
                     None => break Duration::from_secs(1),
                 },
-                Some((name, raised)) = alarms.recv() => self.board.alarm(&name, raised, Instant::now()),
+                Some((name, turn)) = alarms.recv() => self.board.alarm(&name, turn, Instant::now()),
                 heard = link.next() => self.hear(heard),
                 _ = look.tick() => {}
             }

@@ -359,7 +359,13 @@ fn an_alarm_of_the_rig_is_a_problem_there_and_told_at_once() {
         (&heat["platform"], &heat["device_class"], &heat["name"]),
         (&json!("binary_sensor"), &json!("problem"), &json!("heat"))
     );
-    assert_eq!(announced["components"].as_object().unwrap().len(), 2);
+    // Each with whether it was seen, which is no problem of the bench.
+    let seen = &announced["components"]["heat__seen"];
+    assert_eq!(
+        (&seen["platform"], &seen["device_class"], &seen["name"]),
+        (&json!("binary_sensor"), &Value::Null, &json!("heat seen"))
+    );
+    assert_eq!(announced["components"].as_object().unwrap().len(), 4);
     bench.wait(1.5);
     let state = bench.states("_alarms");
     let low = state[0]
@@ -368,21 +374,24 @@ fn an_alarm_of_the_rig_is_a_problem_there_and_told_at_once() {
         .keys()
         .find(|k| k.starts_with("low_charge"));
     let low = low.expect("a key that a template can name").clone();
-    assert_eq!(state, [json!({ "heat": "OFF", &*low: "OFF" })]);
-    // Not in its turn, but now.
-    bench.wait(0.1);
-    let now = bench.now();
-    bench.board.alarm("low charge", true, now);
-    assert_eq!(
-        bench.states("_alarms"),
-        [json!({ "heat": "OFF", &*low: "ON" })]
-    );
-    bench.wait(0.1);
-    let now = bench.now();
-    bench.board.alarm("low charge", false, now);
-    bench.board.alarm("of another rig", true, now);
-    assert_eq!(
-        bench.states("_alarms"),
-        [json!({ "heat": "OFF", &*low: "OFF" })]
-    );
+    let low_seen = format!("{low}__seen");
+    let all = |raised: &str, seen: &str| {
+        [json!({ "heat": "OFF", "heat__seen": "OFF", &*low: raised, &*low_seen: seen })]
+    };
+    assert_eq!(state, all("OFF", "OFF"));
+    for (turn, raised, seen) in [
+        (Turn::Raised, "ON", "OFF"),
+        (Turn::Acknowledged, "ON", "ON"),
+        (Turn::Cleared, "OFF", "OFF"),
+        // Raised anew, it waits to be seen anew.
+        (Turn::Raised, "ON", "OFF"),
+    ] {
+        bench.wait(0.1);
+        let now = bench.now();
+        bench.board.alarm("of another rig", turn, now);
+        assert_eq!(bench.states("_alarms"), [Value::Null; 0]);
+        bench.board.alarm("low charge", turn, now);
+        // Not in its turn, but now.
+        assert_eq!(bench.states("_alarms"), all(raised, seen), "{turn:?}");
+    }
 }
