@@ -252,10 +252,11 @@ fn watts(energy: i128, interval: &Interval) -> f64 {
 }
 
 impl Watch {
-    /// What every device would do by a clearing.
+    /// What every device would do by a clearing; market time zero is `epoch_utc_ns`.
     fn powers(
         &self,
         at: &AtGate<'_>,
+        epoch_utc_ns: i64,
         seats: &[Seat],
         clearing: &Clearing,
         orders: &[Order],
@@ -264,6 +265,13 @@ impl Watch {
             let own = (orders.iter()).filter(|o| o.agent == seat.agent && o.side == side);
             let steps = own.flat_map(|order| &order.steps);
             steps.map(|step| i128::from(step.quantity.0)).sum()
+        };
+        // An order may be less than what is expected: nobody accepts more of who is capped.
+        let expected = |seat: &Seat| -> i128 {
+            let specs = &at.bench.bench.devices;
+            let interval = &clearing.interval;
+            let outlook = seat.outlook(at.now, at.bench.image, specs, interval, epoch_utc_ns);
+            outlook.forecast.map_or(0, |energy| energy.0.into())
         };
         // The sun and what must run do what they do, whether or not somebody orders for them.
         let trades = |seat: &&Seat| match seat.kind {
@@ -282,7 +290,7 @@ impl Watch {
             let is = |kind| own.iter().any(|seat| seat.kind == kind);
             let position = |seat: &Seat| clearing.position(&seat.agent).0;
             let energies = own.iter().map(|seat| match seat.kind {
-                ParticipantKind::MustRun => -steps(seat, Side::Buy),
+                ParticipantKind::MustRun => expected(seat).min(-steps(seat, Side::Buy)),
                 _ => position(seat),
             });
             let traded = watts(energies.sum(), &clearing.interval);
@@ -292,8 +300,9 @@ impl Watch {
             let p = if own.is_empty() {
                 measured
             } else if is(ParticipantKind::Pv) && left.sum::<i128>() <= 0 {
-                // All that it offers is taken: nothing holds it to that.
-                traded.max(measured)
+                // All that it offers is taken: nothing holds it to that, even if it offers only a part.
+                let all = own.iter().map(|seat| expected(seat)).sum();
+                traded.max(measured).max(watts(all, &clearing.interval))
             } else {
                 traded
             };
@@ -489,7 +498,8 @@ impl Desk {
             let Some(nodes) = nodes.filter(|_| rounds > 0 && cleared.failure.is_none()) else {
                 break;
             };
-            let powers = watch.powers(at, &self.seats, &cleared.clearing, &orders);
+            let epoch = self.rules.epoch_utc_ns;
+            let powers = watch.powers(at, epoch, &self.seats, &cleared.clearing, &orders);
             let outside = watch.outside(&powers);
             let Some(worst) = outside.first() else {
                 break;

@@ -137,6 +137,37 @@ fn the_sun_that_nobody_orders_for_counts_as_it_is_measured() {
 }
 
 #[test]
+fn a_plant_that_may_sell_only_a_part_counts_with_all_that_it_will_give() {
+    // It gives 3 kW at each gate, and its profile says 11.5 kW for the fifth interval. It has broken all
+    // before, so that no more than half of its 15 kW are accepted of it.
+    const PROFILE: (&str, &str) = (
+        "pv1   = { kind = \"pv\" }",
+        "pv1   = { kind = \"pv\", forecast = \"profile\", profile_day = \"1min\", \
+         profile_w = [0, 15000, 30000, 15000] }",
+    );
+    let penalty =
+        "[market.penalty]\ndeposit_mc = 100000000\ncall_at = 1\ncap_at = 2\nsuspend_at = 50";
+    let more = format!("{penalty}\n{BAND}v_max_percent = 111\n{}", network(""));
+    let mut bench = Bench::new(PROFILE, &more);
+    bench.power_w.insert("pv1", 3_000.0);
+    bench.run_until(63_000);
+    let told = bench.told(|event| match event {
+        Event::Noticed { text, .. } => text.starts_with("interval 4: bus `roof`").then_some(()),
+        _ => None,
+    });
+    let records = bench.close();
+    let offered = records.iter().find_map(|record| match record {
+        Payload::Order(order) if order.interval == 4 && order.agent == "pv1" => {
+            Some(order.steps[0].quantity_milliwatt_hours)
+        }
+        _ => None,
+    });
+    // 7.5 kW for 15 s.
+    assert_eq!(offered, Some(31_250));
+    assert!(!told.is_empty());
+}
+
+#[test]
 fn a_plant_that_is_held_offers_what_it_gave_before_until_the_sun_says_less() {
     let offer = "v_max_percent = 110";
     let mut bench = Bench::new(("", ""), &format!("{BAND}{offer}\n{}", network("")));
