@@ -112,11 +112,13 @@ pub struct Moment {
     pub measured: i64,
 }
 
-/// How well a course was followed, in ppm, rounded down; `None` without any moment in
-/// which something else than the baseline was commanded, where nothing can be said.
+/// How well a course was followed, in ppm, rounded down, in the moments in which something else than the
+/// baseline was commanded; `None` without any, where nothing can be said.
 #[must_use]
 pub fn score_ppm(moments: &[Moment]) -> Option<u32> {
     let apart = |a: i64, b: i64| i128::from(a).abs_diff(i128::from(b));
+    let moments = moments.iter().filter(|m| m.commanded != m.baseline);
+    let moments: Vec<&Moment> = moments.collect();
     let asked: u128 = moments.iter().map(|m| apart(m.commanded, m.baseline)).sum();
     let missed: u128 = moments.iter().map(|m| apart(m.commanded, m.measured)).sum();
     score_of(asked, missed)
@@ -251,6 +253,11 @@ mod tests {
             (vec![moment(0, 100, 70)], Some(700_000)),
             (vec![moment(0, 100, 0)], Some(0)),
             (vec![moment(0, 100, -100)], Some(0)),
+            // What it does before and after a call is no answer to it.
+            (
+                vec![moment(0, 0, 80), moment(0, 100, 100), moment(0, 0, -80)],
+                Some(1_000_000),
+            ),
             (vec![moment(5, 5, 90)], None),
             (vec![], None),
         ] {

@@ -146,7 +146,8 @@ pub struct Activation {
     pub down: Mwh,
     /// Sum of how far it was called away from its baseline, in mW.
     pub asked: u64,
-    /// Sum of how far it was metered from what it was called for, in mW.
+    /// Sum over the moments in which it was called of how far it was metered from what it was called
+    /// for, in mW.
     pub missed: u64,
 }
 
@@ -191,6 +192,10 @@ impl Course {
         match called >= 0 {
             true => self.up += energy,
             false => self.down -= energy,
+        }
+        if called == 0 {
+            // What it does uncalled is no answer to a call: it is metered, and settled as imbalance.
+            return;
         }
         let apart = |a: i64, b: i64| a.abs_diff(b);
         let asked = apart(moment.commanded, moment.baseline);
