@@ -2,7 +2,7 @@
 "use strict";
 const Explorer = (() => {
   // In the order in which a megawatt-hour goes through them.
-  const KINDS = [["terms", "Terms"], ["order", "Orders"], ["withdrawal", "Withdrawals"], ["clearing", "Clearing"], ["trade", "Trades"], ["dispatch", "Dispatches"], ["dispatch-ack", "Acknowledgements"], ["meter-reading", "Meter readings"], ["activation", "Reserve called"], ["settlement", "Settlement"], ["mint", "Credits minted"], ["transfer", "Credits moved"]];
+  const KINDS = [["terms", "Terms"], ["order", "Orders"], ["withdrawal", "Withdrawals"], ["clearing", "Clearing"], ["trade", "Trades"], ["dispatch", "Dispatches"], ["dispatch-ack", "Acknowledgements"], ["meter-reading", "Meter readings"], ["activation", "Reserve called"], ["infeasible", "Cannot be delivered"], ["settlement", "Settlement"], ["mint", "Credits minted"], ["transfer", "Credits moved"]];
   const EVERY_MS = 3000;
   let before = null, next = null, opened = null, asking = 0;
 

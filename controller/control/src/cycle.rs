@@ -24,7 +24,7 @@ use crate::functions::{
     Wishes,
 };
 use crate::mode::{Asking, Look, ModeMachine};
-use crate::reservation::Deliverer;
+use crate::reservation::{Deliverer, Reserved};
 use crate::settings::Bench;
 
 /// Which of the two rhythms a step belongs to.
@@ -272,7 +272,8 @@ impl Controller {
         let mut rest = Vec::new();
         for order in orders {
             let known = |device: &DeviceIx| device.index() < self.bench.devices.len();
-            if self.defect.is_some_and(|defect| defect.is_deaf_to(order)) {
+            let is_deaf = |defect: Defect| defect.is_deaf_to(order, &self.schedules);
+            if self.defect.is_some_and(is_deaf) {
                 continue;
             }
             match order {
@@ -291,6 +292,9 @@ impl Controller {
                 } if known(device) => {
                     self.adopt(now, *device, characteristic, *revert, image, events);
                 }
+                Order::Probe { device, p, until } if known(device) => {
+                    self.market_schedule.probe(*device, *p, *until);
+                }
                 Order::Release { device } if known(device) => self.operator.release(*device),
                 Order::Forget { device } => {
                     self.sent.remove(device);
@@ -299,6 +303,7 @@ impl Controller {
                 Order::Hold { device, .. }
                 | Order::Release { device }
                 | Order::HandOver { to: device }
+                | Order::Probe { device, .. }
                 | Order::Adopt { device, .. } => {
                     events.push(Event::OrderRefused {
                         why: format!("there is no device number {}", device.0),
@@ -307,6 +312,8 @@ impl Controller {
                 Order::Schedule(schedule) => {
                     let mut schedule = schedule.clone();
                     schedule.devices.retain(|(device, _)| known(device));
+                    // What is said again of an interval takes the place of what was said before.
+                    self.schedules.retain(|s| s.interval != schedule.interval);
                     self.schedules.push(schedule);
                 }
                 Order::Ready(readiness) => self.readiness.push(readiness.clone()),
@@ -407,6 +414,25 @@ impl Controller {
         self.service_delivery.shares(service)
     }
 
+    /// What a device can do now beside what services have reserved of it; `None` when it does not answer.
+    #[must_use]
+    pub fn able(
+        &self,
+        now: Instant,
+        device: DeviceIx,
+        image: &ProcessImage,
+    ) -> Option<Bounds<ActivePower>> {
+        let own = image.devices.get(device.index())?;
+        if own.link == model::Link::Offline {
+            return None;
+        }
+        let able = self.limiter.capability(now, device, image)?;
+        let reserved = Reserved::of(device, &self.bench.settings.services, &self.bench.devices);
+        // Where the reserves leave nothing, it is to rest.
+        let rest = Bounds::exactly(ActivePower::ZERO);
+        Some(reserved.leaves(able).unwrap_or(rest))
+    }
+
     /// Lets a characteristic through to its device, or tells why not.
     fn adopt(
         &mut self,
@@ -466,6 +492,7 @@ impl Controller {
         services
             .flat_map(|spec| spec.devices.iter().copied())
             .filter(|device| !self.operator.holds(*device))
+            .filter(|device| !self.market_schedule.probes(*device))
             .collect()
     }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use model::{Function, Order, Proposal, Setpoint, Target};
+use model::{Function, Order, Proposal, Schedule, Setpoint, Target};
 use quantities::{ActivePower, ApparentPower, Bounds, PowerRamp, Quantity, StateOfCharge};
 
 use crate::{Bench, Dwell, Estimate};
@@ -43,6 +43,8 @@ pub enum Defect {
     SafeOrderTurned,
     /// Nobody hears what the market has scheduled.
     ScheduleUnheard,
+    /// Of what the market says of an interval, only the first is heard.
+    EnergyUntracked,
     /// Switched loads in service are switched as soon as that is asked.
     DwellIgnored,
     /// Every fiftieth cycle does not come. What counts the cycles leaves it out, not the controller.
@@ -114,6 +116,7 @@ impl Defect {
             "schedule_not_followed",
             Self::Silent(Function::MarketSchedule),
         ),
+        ("energy_untracked", Self::EnergyUntracked),
         ("dwell_ignored", Self::DwellIgnored),
         ("cycles_left_out", Self::CyclesLeftOut),
         ("reserve_used", Self::ReserveUsed),
@@ -143,6 +146,9 @@ impl Defect {
             Self::FrequencyMirrored => "deviations of the frequency have the other sign",
             Self::SafeOrderTurned => "the steps of the safe end come in the opposite order",
             Self::ScheduleUnheard => "nobody hears what the market has scheduled",
+            Self::EnergyUntracked => {
+                "what an interval still lacks of the committed energy is not made up for"
+            }
             Self::DwellIgnored => "switched loads in service are switched as soon as that is asked",
             Self::CyclesLeftOut => "every fiftieth cycle does not come",
             Self::ReserveUsed => {
@@ -219,9 +225,16 @@ impl Defect {
         }
     }
 
-    /// Whether the controller does not hear this order.
-    pub(crate) fn is_deaf_to(self, order: &Order) -> bool {
-        self == Self::ScheduleUnheard && matches!(order, Order::Schedule(_))
+    /// Whether the controller, to which the market has said so much, does not hear this order.
+    pub(crate) fn is_deaf_to(self, order: &Order, schedules: &[Schedule]) -> bool {
+        let Order::Schedule(schedule) = order else {
+            return false;
+        };
+        match self {
+            Self::ScheduleUnheard => true,
+            Self::EnergyUntracked => schedules.iter().any(|s| s.interval == schedule.interval),
+            _ => false,
+        }
     }
 
     /// What the controller takes for true.

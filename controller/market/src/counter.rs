@@ -13,6 +13,7 @@ use crate::book::BookError;
 use crate::fault::Coded;
 use crate::interval::Interval;
 use crate::order::{AgentId, Order, Side};
+use crate::sign::SignFault;
 use crate::venue::{Refusal, Venue};
 
 /// How many intervals ahead orders are taken.
@@ -47,6 +48,9 @@ pub enum CounterError {
     /// The venue would not admit it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The meter of its device is not to be believed.
+    #[error(transparent)]
+    Sign(#[from] SignFault),
 }
 
 impl Coded for CounterError {
@@ -56,6 +60,7 @@ impl Coded for CounterError {
             Self::Stranger { .. } => "M038",
             Self::TooFar { .. } => "M039",
             Self::Refused(refusal) => refusal.code(),
+            Self::Sign(fault) => fault.code(),
         }
     }
 
@@ -66,6 +71,7 @@ impl Coded for CounterError {
             }
             Self::Stranger { agent } => format!("order of `{agent}`"),
             Self::Refused(refusal) => refusal.place(),
+            Self::Sign(fault) => fault.place(),
         }
     }
 
@@ -77,6 +83,7 @@ impl Coded for CounterError {
             }
             Self::TooFar { last, .. } => format!("order for interval {last} or one before it"),
             Self::Refused(refusal) => refusal.help(),
+            Self::Sign(fault) => fault.help(),
         }
     }
 }

@@ -240,6 +240,23 @@ pub const CODES: &[(&str, &str)] = &[
          milliwatts.",
     ),
     (
+        "M061",
+        "Positive is into the bus, for a setpoint as for a reading. Before a device trades, where \
+         the rig has `sign_check_percent`, it is asked for a little more and a little less, and its \
+         meter has to go with it; what takes no setpoint must not say the opposite of what its \
+         kind does. A wrong sign would turn a sale into a purchase.",
+    ),
+    (
+        "M062",
+        "A device whose meter does not move when its setpoint does is off, held by somebody, or \
+         another one's. It is tried again every half minute.",
+    ),
+    (
+        "M063",
+        "The sign of a device is tried out when the bench is armed and at the utility, and the \
+         device answers and is neither empty nor full. Until then it trades nothing.",
+    ),
+    (
         "M070",
         "A meter needs a positive longest gap, and a coverage for estimated readings not \
          above the one for valid readings.",
@@ -411,6 +428,7 @@ mod tests {
             include_str!("agent/battery.rs"),
             include_str!("agent/electric_vehicle.rs"),
             include_str!("schedule.rs"),
+            include_str!("sign.rs"),
             include_str!("meter.rs"),
             include_str!("regulation.rs"),
             include_str!("settlement.rs"),

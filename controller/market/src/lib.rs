@@ -65,6 +65,7 @@ pub mod schedule;
 pub mod balancing;
 pub mod regulation;
 pub mod settlement;
+pub mod sign;
 pub mod venue;
 
 pub mod counter;

@@ -129,8 +129,17 @@ pub enum Order {
         /// Which device.
         device: DeviceIx,
     },
-    /// The market's result for an interval.
+    /// The market's result for an interval; it takes the place of what was said of it before.
     Schedule(Schedule),
+    /// The market tries out whether the meter of a device follows its setpoint, before it trades.
+    Probe {
+        /// Which device.
+        device: DeviceIx,
+        /// What it shall do.
+        p: ActivePower,
+        /// Until when.
+        until: Instant,
+    },
     /// The utility asks for something else at the point of common coupling: this holds from now on.
     Agree(Agreement),
     /// The set point of a service that follows one: a fraction of its contract, positive = more into

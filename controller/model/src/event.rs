@@ -491,6 +491,33 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// What the market has committed for an interval cannot be delivered any more.
+    CommitmentInfeasible {
+        /// Number of the interval.
+        interval: u64,
+        /// Whose commitment: a device of the rig, or `utility` for the exchange at the coupling.
+        device: String,
+        /// Committed energy in milliwatt-hours, positive = into the bus.
+        committed_mwh: i64,
+        /// What of it will be missing at least, signed as what should still flow.
+        missing_mwh: i64,
+        /// What stands in the way.
+        why: String,
+    },
+    /// The meter of a device follows its setpoints: it may trade.
+    SignAgreed {
+        /// Which device.
+        device: DeviceIx,
+        /// What was asked and measured.
+        text: String,
+    },
+    /// The meter of a device does not follow its setpoints: it may not trade.
+    SignRefused {
+        /// Which device.
+        device: DeviceIx,
+        /// The code of the refusal, and what was asked and measured.
+        why: String,
+    },
     /// A meter of the market cannot be believed as it is, from an interval on.
     MeterDoubted {
         /// Number of the interval.

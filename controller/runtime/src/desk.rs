@@ -21,6 +21,8 @@ mod reserve;
 mod seat;
 mod settling;
 mod shown;
+mod signs;
+mod tracking;
 
 mod clearing;
 mod delivered;
@@ -33,10 +35,11 @@ use std::time::Duration;
 use ledger_core::AtomId;
 use market::agent::UtilityGrid;
 use market::meter::Sample;
+use market::sign::SignFault;
 use market::venue::VenueRules;
 use market::{AgentId, Counter, Interval, Price, Venue};
 use model::{DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, UtcTime};
-use quantities::ActivePower;
+use quantities::{ActivePower, Bounds};
 use serde::{Deserialize, Serialize};
 
 pub use calendar::Calendar;
@@ -54,6 +57,8 @@ use self::doubt::WatchedMeter;
 use self::intraday::Quotes;
 use self::reserve::Reserves;
 use self::seat::Seat;
+use self::signs::Signs;
+use self::tracking::Running;
 use crate::evidence::{Evidence, NotDurable, milliwatts};
 use crate::rig::Rig;
 use crate::view::IntervalView;
@@ -160,6 +165,11 @@ pub struct BenchNow<'a> {
     pub delivers: bool,
     /// What the service that the market buys asks of each device, on top of its baseline.
     pub called: &'a [(DeviceIx, ActivePower)],
+    /// What all services ask of each device, on top of its baseline.
+    pub served: &'a [(DeviceIx, ActivePower)],
+    /// What each device that takes a power can do now beside what services have reserved of it; who
+    /// does not answer is not listed.
+    pub able: &'a [(DeviceIx, Bounds<ActivePower>)],
 }
 
 /// What the desk has to say in a cycle.
@@ -206,6 +216,8 @@ pub struct Desk {
     /// What a unit that an island cannot serve is worth.
     lost_load: Option<Price>,
     directions: DirectionWatch,
+    /// Whether the meters of devices go with their setpoints, where the rig asks for it.
+    signs: Option<Signs>,
     /// What watches the voltages of the feeder, if there is one.
     watch: Option<feeder::Watch>,
     /// What photovoltaics are held to in the interval cleared last, as the feeder bears no more.
@@ -226,6 +238,8 @@ pub struct Desk {
     reserves: Option<Reserves>,
     next: u64,
     waiting: Vec<Cleared>,
+    /// Intervals that are cleared and not over, and how far their energy has come.
+    running: Vec<Running>,
     /// What was metered and sold, as credits of the ledger.
     credits: Credits,
     /// The clearing that counts now: the cause of what control dispatches.
@@ -290,6 +304,15 @@ impl Desk {
         }
     }
 
+    /// Whether the device with which somebody trades lets it.
+    fn sign_lets(&self, agent: &AgentId) -> Result<(), SignFault> {
+        let own = self.seats.iter().find(|seat| seat.agent == *agent);
+        match own.zip(self.signs.as_ref()) {
+            Some((seat, signs)) => signs.lets(seat.device),
+            None => Ok(()),
+        }
+    }
+
     /// The block of intervals whose day-ahead gate has closed and that nobody has looked at yet.
     fn block_due(&mut self, market_now: i64) -> Option<std::ops::Range<u64>> {
         let ahead = self.ahead.as_mut()?;
@@ -320,7 +343,11 @@ impl Desk {
             let runs = (interval.start_ns..interval.end_ns()).contains(&market_now);
             cleared.is_excused |= runs && !bench.delivers;
         }
+        if let Some(signs) = &mut self.signs {
+            signs.look(now, bench, &mut says);
+        }
         self.watch_reserve(now, bench);
+        self.track(now, utc, bench, evidence, &mut says)?;
         let at = AtGate { now, utc, bench };
         while let Some(block) = self.block_due(market_now) {
             let begins = self.rules.interval(block.start);

@@ -498,7 +498,20 @@ impl Engine {
             .bought_service()
             .map(|service| self.controller.called(service).collect())
             .unwrap_or_default();
+        let services = self.controller.bench().settings.services.len();
+        let served: Vec<_> = (0..services)
+            .flat_map(|index| self.controller.called(model::ServiceIx(index as u16)))
+            .collect();
+        let able: Vec<_> = (self.controller.bench().devices.iter().enumerate())
+            .filter(|(_, spec)| spec.takes_power)
+            .filter_map(|(index, _)| {
+                let device = DeviceIx(index as u16);
+                Some((device, self.controller.able(now, device, image)?))
+            })
+            .collect();
         let bench = BenchNow {
+            served: &served,
+            able: &able,
             image,
             bench: self.controller.bench(),
             connected,

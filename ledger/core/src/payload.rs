@@ -21,8 +21,9 @@ pub use control::{
 };
 pub use governance::{AuthorityGrant, Checkpoint, Config, FraudProof, Resolve};
 pub use market::{
-    Activation, Burn, Clearing, Fill, MeterReading, Mint, Order, ReadingQuality, Settlement,
-    SettlementLine, Side, StandingKind, Step, Terms, TermsAccount, Trade, Transfer, Withdrawal,
+    Activation, Burn, Clearing, Fill, Infeasible, MeterReading, Mint, Order, ReadingQuality,
+    Settlement, SettlementLine, Side, StandingKind, Step, Terms, TermsAccount, Trade, Transfer,
+    Withdrawal,
 };
 
 coded! {
@@ -70,6 +71,8 @@ coded! {
         Withdrawal = 20 "withdrawal",
         /// How reserve was called, and how it followed.
         Activation = 21 "activation",
+        /// What was committed and cannot be delivered any more.
+        Infeasible = 22 "infeasible",
     }
 }
 
@@ -118,6 +121,8 @@ pub enum Payload {
     Withdrawal(Withdrawal),
     /// See [`Kind::Activation`].
     Activation(Activation),
+    /// See [`Kind::Infeasible`].
+    Infeasible(Infeasible),
 }
 
 /// The table between kinds and payload types.
@@ -145,6 +150,7 @@ macro_rules! for_each_kind {
             Payload::Epoch($p) => $each,
             Payload::Withdrawal($p) => $each,
             Payload::Activation($p) => $each,
+            Payload::Infeasible($p) => $each,
         }
     };
 }
@@ -189,6 +195,7 @@ impl Payload {
             Payload::Epoch(_) => Kind::Epoch,
             Payload::Withdrawal(_) => Kind::Withdrawal,
             Payload::Activation(_) => Kind::Activation,
+            Payload::Infeasible(_) => Kind::Infeasible,
         }
     }
 
@@ -224,6 +231,7 @@ impl Payload {
             Kind::Epoch => Payload::Epoch(Field::from_value(value)?),
             Kind::Withdrawal => Payload::Withdrawal(Field::from_value(value)?),
             Kind::Activation => Payload::Activation(Field::from_value(value)?),
+            Kind::Infeasible => Payload::Infeasible(Field::from_value(value)?),
         })
     }
 
@@ -242,6 +250,7 @@ impl Payload {
             Payload::Order(p) => vec![&p.agent],
             Payload::Withdrawal(p) => vec![&p.agent],
             Payload::Activation(p) => vec![&p.participant],
+            Payload::Infeasible(p) => vec![&p.device],
             Payload::Trade(p) => vec![&p.buyer, &p.seller],
             Payload::Settlement(p) => p.lines.iter().map(|l| l.account.as_str()).collect(),
             Payload::AuthorityGrant(p) => vec![&p.device],

@@ -70,6 +70,7 @@ impl Role {
                 Kind::Mode,
                 Kind::Config,
                 Kind::Checkpoint,
+                Kind::Infeasible,
             ],
             Role::Meter => &[Kind::MeterReading, Kind::Activation],
             Role::Participant => &[Kind::Order, Kind::Transfer, Kind::Withdrawal],

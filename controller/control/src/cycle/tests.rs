@@ -16,6 +16,7 @@ mod pcc_voltage;
 
 mod secondary_frequency;
 mod shedding;
+mod tracking;
 
 const PCC: DeviceIx = DeviceIx(0);
 const BREAKER: DeviceIx = DeviceIx(1);

@@ -1,8 +1,10 @@
 //! Turns what the market decided into wishes: storage power, which switched loads run, and how much
 //! of the sun the network bears.
 
-use model::{Function, Group, Proposal, Role, Setpoint, Target};
-use quantities::{ActivePower, Bounds};
+use std::collections::BTreeMap;
+
+use model::{DeviceIx, Function, Group, Instant, Proposal, Role, Setpoint, Target};
+use quantities::{ActivePower, Bounds, ReactivePower};
 
 use super::ceiling::Ceiling;
 use super::{Propose, Situation, Wishes};
@@ -11,6 +13,21 @@ use super::{Propose, Situation, Wishes};
 #[derive(Clone, Debug, Default)]
 pub struct MarketSchedule {
     ceiling: Ceiling,
+    /// What devices are to do so that the market sees whether their meters follow, and until when.
+    probes: BTreeMap<DeviceIx, (ActivePower, Instant)>,
+}
+
+impl MarketSchedule {
+    /// Tries out whether the meter of a device follows: it is asked for this much by itself.
+    pub fn probe(&mut self, device: DeviceIx, p: ActivePower, until: Instant) {
+        self.probes.insert(device, (p, until));
+    }
+
+    /// Whether a device is tried out.
+    #[must_use]
+    pub fn probes(&self, device: DeviceIx) -> bool {
+        self.probes.contains_key(&device)
+    }
 }
 
 /// Share of a load's rating from which a commitment means "on".
@@ -26,6 +43,20 @@ impl Propose for MarketSchedule {
             Some(price) => format!("interval {} at {price} mc/kWh", schedule.interval),
             None => format!("interval {} did not clear", schedule.interval),
         };
+        self.probes.retain(|_, (_, until)| *until > s.now);
+        for (device, (p, _)) in self.probes.iter().filter(|_| connected) {
+            wishes.proposals.push(Proposal {
+                function: Function::MarketSchedule,
+                target: Target::Device {
+                    device: *device,
+                    setpoint: Setpoint::Power {
+                        p: *p,
+                        q: ReactivePower::ZERO,
+                    },
+                },
+                why: format!("its meter shall follow {p:.1} before it trades"),
+            });
+        }
         let schedule = s.schedule.filter(|_| connected);
         if let Some(schedule) = schedule {
             let storage: ActivePower = schedule

@@ -8,12 +8,15 @@ use super::{Propose, Situation, Wishes};
 /// Integral tracking of the exchange: the reference moves until the meter agrees.
 ///
 /// A new market interval starts from what the market committed the storage to, so the tracking
-/// only corrects what forecasts got wrong.
+/// only corrects what forecasts got wrong. What the market asks for within an interval, to make up for
+/// what it lacks, moves the reference at once.
 #[derive(Clone, Debug, Default)]
 pub struct PccTracking {
     reference: Option<ActivePower>,
     updated_at: Option<Instant>,
     interval: Option<u64>,
+    /// What the market wanted of the exchange last in this interval.
+    wanted: Option<ActivePower>,
 }
 
 /// Error that is left alone, as a share of the storage's rating: below it, moving the battery
@@ -34,11 +37,13 @@ impl Propose for PccTracking {
         else {
             self.reference = None;
             self.updated_at = None;
+            self.wanted = None;
             return;
         };
         let interval = s.schedule.map(|x| x.interval);
         if interval != self.interval {
             self.interval = interval;
+            self.wanted = None;
             self.reference = s.schedule.map(|schedule| {
                 schedule
                     .devices
@@ -50,13 +55,26 @@ impl Propose for PccTracking {
             });
         }
         let able = s.storage_able();
-        let last = self.reference.unwrap_or(s.storage_sent);
+        let wanted = s.schedule.and_then(|x| x.pcc);
+        let wanted = wanted.filter(|_| s.mode != Mode::Leaving);
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        // The storage carries what the utility shall not.
+        let asked = match (before, wanted) {
+            (Some(before), Some(wanted)) => before - wanted,
+            _ => ActivePower::ZERO,
+        };
+        let last = self.reference.unwrap_or(s.storage_sent) + asked;
         let elapsed = self
             .updated_at
             .map_or(settings.period, |at| s.now.since(at))
             .min(settings.period * 4);
         let error = measured - target;
-        let moved = if error.abs() <= s.storage_rated() * LEFT_ALONE {
+        let least = s.storage_rated() * LEFT_ALONE;
+        // What a ramp has not let through yet is on its way, and is not asked for again.
+        let awaited = last - s.storage_sent;
+        let is_awaited =
+            awaited.abs() > least && awaited * error.as_watts().signum() > ActivePower::ZERO;
+        let moved = if error.abs() <= least || is_awaited {
             last
         } else {
             last + error * (settings.pcc_gain_per_s * elapsed.as_secs_f64())

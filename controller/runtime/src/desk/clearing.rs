@@ -194,7 +194,7 @@ impl Desk {
         }
         self.cause = Some(atom);
         self.ceilings = self.ceilings_of(&cleared);
-        self.announce(interval, cleared.clearing, atom, says);
+        self.announce(at, cleared.clearing, atom, says);
         Ok(())
     }
 
@@ -298,9 +298,10 @@ impl Desk {
         interval: &Interval,
         outside: Vec<Order>,
     ) -> Vec<Order> {
-        let venue = &self.venue;
+        let (venue, signs) = (&self.venue, &self.signs);
         let mut orders: Vec<Order> = (self.seats.iter_mut())
             .filter(|seat| venue.lets(&seat.agent, interval).is_ok())
+            .filter(|seat| signs.as_ref().is_none_or(|it| it.lets(seat.device).is_ok()))
             .flat_map(|seat| seat.orders(view, interval))
             .filter_map(|order| venue.net_of_levies(order))
             .filter_map(|order| venue.accepted_part(interval.index, order))
@@ -317,11 +318,12 @@ impl Desk {
     /// Tells control and page what was cleared, and keeps it for settlement.
     fn announce(
         &mut self,
-        interval: Interval,
+        gate: &AtGate<'_>,
         clearing: market::Clearing,
         atom: AtomId,
         says: &mut DeskSays,
     ) {
+        let interval = clearing.interval;
         let trades = clearing.fills.len() as u64;
         for seat in &mut self.seats {
             seat.heed(&clearing);
@@ -354,7 +356,7 @@ impl Desk {
             *sum += power(&seat.agent);
         }
         let at = |ns: i64| Instant::from_nanos(u64::try_from(ns).unwrap_or(0));
-        says.orders.push(model::Order::Schedule(Schedule {
+        let schedule = Schedule {
             interval: interval.index,
             from: at(interval.start_ns),
             until: at(interval.end_ns()),
@@ -364,7 +366,9 @@ impl Desk {
             ceilings: (self.ceilings.iter())
                 .map(|(device, most)| (*device, *most))
                 .collect(),
-        }));
+        };
+        self.track_from(&clearing, &schedule, gate.bench);
+        says.orders.push(model::Order::Schedule(schedule));
         self.waiting.push(Cleared {
             clearing,
             atom,
@@ -392,7 +396,12 @@ impl Desk {
             let why = self.venue.lets(&seat.agent, interval).err()?;
             Some((seat.agent.clone(), format!("[{}] {why}", why.code())))
         });
-        let silent: BTreeMap<AgentId, String> = blind.chain(absent).chain(barred).collect();
+        let unproved = self.seats.iter().filter_map(|seat| {
+            let why = self.sign_lets(&seat.agent).err()?;
+            Some((seat.agent.clone(), format!("[{}] {why}", why.code())))
+        });
+        let silent: BTreeMap<AgentId, String> =
+            (blind.chain(absent).chain(barred).chain(unproved)).collect();
         for (agent, why) in &silent {
             if !self.silent.contains(agent) {
                 says.events.push(Event::MarketSilent {

@@ -4,7 +4,7 @@
 //! moving, is an estimate; what cannot be is not counted at all. Each is told when it begins.
 
 use market::meter::{EnergyMeter, Reading, Sample};
-use market::quantity::{PPM, energy_of_power_mwh};
+use market::quantity::{MilliwattNs, PPM, energy_of_power_mwh};
 use market::{Interval, Mwh, MwhTotal};
 
 /// Mean power by which what was traded has changed against the interval before, from which a meter
@@ -50,6 +50,10 @@ impl Doubt {
     }
 }
 
+/// Age of its last sample beyond which nobody says what a meter has counted so far.
+/// Chosen: 3 s, the gap up to which samples are one curve.
+const SO_FAR_AGE_MAX_NS: i64 = 3_000_000_000;
+
 /// A meter and what was seen of it.
 #[derive(Debug)]
 pub(super) struct WatchedMeter {
@@ -57,6 +61,7 @@ pub(super) struct WatchedMeter {
     /// Magnitude beyond which its device cannot be, in milliwatts.
     most_milliwatt: Option<i64>,
     last: Option<i64>,
+    last_ns: Option<i64>,
     /// Samples since the last interval, and whether one differed from the one before it.
     samples: u32,
     has_moved: bool,
@@ -74,6 +79,7 @@ impl WatchedMeter {
             meter,
             most_milliwatt,
             last: None,
+            last_ns: None,
             samples: 0,
             has_moved: false,
             has_jumped: false,
@@ -94,7 +100,17 @@ impl WatchedMeter {
             self.samples += 1;
             self.has_moved |= self.last != Some(power);
             self.last = Some(power);
+            self.last_ns = Some(sample.instant_ns);
         }
+    }
+
+    /// What it has counted of an interval so far; `None` when it has fallen silent.
+    pub(super) fn so_far(&self, interval: &Interval, now_ns: i64) -> Option<MilliwattNs> {
+        let last_ns = self.last_ns?;
+        if now_ns.saturating_sub(last_ns) > SO_FAR_AGE_MAX_NS {
+            return None;
+        }
+        self.meter.so_far(interval, now_ns)
     }
 
     /// The reading of an interval that is over, in which so much was traded, and a doubt that is new.

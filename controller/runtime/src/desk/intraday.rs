@@ -130,7 +130,9 @@ impl Desk {
         };
         let mut found = Vec::new();
         for seat in self.seats.iter_mut().filter(|seat| !seat.is_outside()) {
-            let is_let = self.venue.lets(&seat.agent, &interval).is_ok();
+            let signs = self.signs.as_ref();
+            let is_let = self.venue.lets(&seat.agent, &interval).is_ok()
+                && signs.is_none_or(|it| it.lets(seat.device).is_ok());
             let whole: Vec<Order> = match at.bench.connected && is_let {
                 true => (seat.orders(&view, &interval).into_iter())
                     .filter_map(|order| self.venue.net_of_levies(order))
@@ -154,6 +156,10 @@ impl Desk {
         let agent = AgentId::from(bid.participant.as_str());
         if !self.counter.outsiders().contains(&agent) {
             return Err(CounterError::Stranger { agent });
+        }
+        // What rests can be taken back by anybody.
+        if !bid.steps.is_empty() {
+            self.sign_lets(&agent)?;
         }
         let refused = |why: IntradayError| CounterError::from(Refusal::from(why));
         if self.intraday.is_none() {

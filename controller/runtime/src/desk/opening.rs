@@ -20,6 +20,7 @@ use super::outside::BidQueue;
 use super::protection::Protection;
 use super::reserve::{self, Reserves};
 use super::seat::{self, Seat};
+use super::signs::Signs;
 use super::{
     AheadTimes, Desk, DeskError, DeskState, FIRST_START, PRICE_CAP, PRICE_FLOOR, PRICE_TICK,
     RULES_FILE, RULES_SCHEMA, RULES_SUBJECT, Rules, UTILITY,
@@ -184,8 +185,17 @@ impl Desk {
             });
             meters.insert(seat.device, WatchedMeter::new(meter()?, most));
         }
+        let signs = market.sign_check.map(|share| {
+            let traded = market.participants.iter().map(|how| {
+                let device = DeviceIx(how.device as u16);
+                let name = &*rig.devices[how.device].id;
+                (device, how.kind, name, &bench.devices[how.device])
+            });
+            Signs::new(share, traded)
+        });
         Ok(Self {
             venue,
+            signs,
             pcc_max: market.pcc_max,
             utility: UtilityGrid {
                 agent: UTILITY.into(),
@@ -212,6 +222,7 @@ impl Desk {
             }),
             next: 0,
             waiting: Vec::new(),
+            running: Vec::new(),
             credits: Credits::default(),
             cause: None,
             state: DeskState::default(),

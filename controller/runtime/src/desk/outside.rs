@@ -273,6 +273,7 @@ impl Desk {
         };
         let interval = self.rules.interval(index).ok_or_else(|| far(open))?;
         let order = bid.order();
+        self.sign_lets(&order.agent)?;
         self.counter.take(&self.venue, order, interval, open)?;
         Ok(self.taken_for(&interval))
     }

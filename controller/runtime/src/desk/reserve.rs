@@ -13,7 +13,7 @@ use market::venue::ReserveRules;
 use market::venue::reserve::{Activation, Course, Offer, product};
 use market::{AgentId, Clearing, Interval, Mwh, Side};
 use model::{DeviceIx, DeviceSpec, Event, Instant, Link, Readiness, ReadyShare, ServiceIx};
-use quantities::{ActivePower, Energy};
+use quantities::{ActivePower, Energy, Quantity};
 
 use super::clearing::{AtGate, Posted, append, clearing_draft, order_drafts, uncleared};
 use super::records::activation_payload;
@@ -33,8 +33,30 @@ struct Provider {
 /// Who is ready in an interval, and how it is called.
 struct Running {
     interval: Interval,
-    /// By provider: its power without being called, and its course.
-    courses: BTreeMap<AgentId, (i64, Course)>,
+    /// By provider: its baseline and its course.
+    courses: BTreeMap<AgentId, (Baseline, Course)>,
+}
+
+/// What a provider does in an interval without being called, in milliwatts.
+struct Baseline {
+    /// What it has traded.
+    cleared: i64,
+    /// On its way there from where it was found, no faster than its ramp.
+    now: Option<i64>,
+}
+
+impl Baseline {
+    /// Where it is after so long: it goes to what is asked of it beside the calls.
+    fn after(&mut self, for_ns: i64, asked: i64, found: Option<i64>, ramp_w_per_s: f64) -> i64 {
+        // A step of the ramp in that time; a ramp beyond all bounds is none.
+        let step = milliwatts(ramp_w_per_s * for_ns as f64 * 1e-9).max(0);
+        let now = match self.now {
+            Some(from) => asked.clamp(from.saturating_sub(step), from.saturating_add(step)),
+            None => found.unwrap_or(asked),
+        };
+        self.now = Some(now);
+        now
+    }
 }
 
 /// What the desk keeps of the stage.
@@ -177,7 +199,9 @@ impl Desk {
         let (mut books, mut drafts) = (Vec::new(), Vec::new());
         for side in [Side::Sell, Side::Buy] {
             let mut able = reserves.able(side, at, &interval);
-            able.retain(|agent, _| self.venue.lets(agent, &interval).is_ok());
+            able.retain(|agent, _| {
+                self.venue.lets(agent, &interval).is_ok() && self.sign_lets(agent).is_ok()
+            });
             let orders = self.venue.reserve_orders(side, &able);
             if orders.is_empty() {
                 continue;
@@ -269,6 +293,10 @@ impl Desk {
             });
             let own = commitments.iter().find(|it| it.agent == *agent);
             let baseline = own.map_or(0, |it| it.power_milliwatt);
+            let baseline = Baseline {
+                cleared: baseline,
+                now: None,
+            };
             courses.insert(agent.clone(), (baseline, Course::default()));
         }
         let at = |ns: i64| Instant::from_nanos(u64::try_from(ns).unwrap_or(0));
@@ -284,7 +312,7 @@ impl Desk {
 
     /// Looks at those who are ready now.
     pub(super) fn watch_reserve(&mut self, now: Instant, bench: &BenchNow<'_>) {
-        let Some(reserves) = &mut self.reserves else {
+        let Some(mut reserves) = self.reserves.take() else {
             return;
         };
         let now_ns = now.as_nanos() as i64;
@@ -301,6 +329,8 @@ impl Desk {
                 let Some((baseline, course)) = running.courses.get_mut(&provider.agent) else {
                     continue;
                 };
+                let shifted = self.shifted(interval.index, provider.device);
+                let asked = baseline.cleared.saturating_add(shifted);
                 let own = &bench.image.devices[provider.device.index()];
                 let measured = own.p.fresh(now, provider.spec.sample_age_max);
                 let can = bench.delivers && own.link != Link::Offline;
@@ -310,15 +340,20 @@ impl Desk {
                 // Control names everybody that it could call, if only for nothing; whom somebody holds or
                 // who is off it does not name. What it says first is of the interval before.
                 let called = called.or(is_first.then_some(0));
+                let found = measured.zip(called);
+                let found = found.map(|(p, called)| milliwatts(p.as_watts()) - called);
+                let ramp = provider.spec.rating.ramp.base();
+                let baseline = baseline.after(for_ns, asked, found, ramp);
                 let seen = measured.filter(|_| can).zip(called);
                 let moment = seen.map(|(measured, called)| Moment {
-                    baseline: *baseline,
+                    baseline,
                     commanded: baseline.saturating_add(called),
                     measured: milliwatts(measured.as_watts()),
                 });
                 course.take(moment, for_ns);
             }
         }
+        self.reserves = Some(reserves);
     }
 
     /// How everybody was called in an interval that is over.

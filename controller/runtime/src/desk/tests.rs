@@ -15,6 +15,7 @@ mod feeder;
 mod forecasts;
 mod regulated;
 mod reserve;
+mod tracking;
 
 const LAB: &str = include_str!("../../../../rigs/virtual/lab.toml");
 const MARKET: &str = include_str!("../../../../rigs/virtual/market.toml");
@@ -34,6 +35,10 @@ struct Bench {
     connected: bool,
     /// What the service that the market buys asks of devices.
     called: Vec<(DeviceIx, ActivePower)>,
+    /// What devices can do.
+    able: Vec<(DeviceIx, Bounds<ActivePower>)>,
+    /// What the desk has ordered of control.
+    ordered: Vec<Order>,
 }
 
 /// What the market's rig says of the first plug, and what orders come from outside instead.
@@ -83,6 +88,8 @@ impl Bench {
             now_ms: 0,
             connected: true,
             called: Vec::new(),
+            able: Vec::new(),
+            ordered: Vec::new(),
         }
     }
 
@@ -101,9 +108,13 @@ impl Bench {
             connected: self.connected,
             delivers: self.connected,
             called: &self.called,
+            served: &self.called,
+            able: &self.able,
         };
         let says = self.desk.work(at(ms), utc(ms), &bench, &mut self.evidence);
-        self.told.extend(says.expect("the ledger goes on").events);
+        let says = says.expect("the ledger goes on");
+        self.told.extend(says.events);
+        self.ordered.extend(says.orders);
     }
 
     /// Measures and works, every 500 ms until a time.

@@ -388,6 +388,9 @@ pub struct Market {
     pub pcc_max: ActivePower,
     /// What a unit that an island cannot serve is worth to a load that must run.
     pub lost_load: Option<market::Price>,
+    /// Part of its rating that a storage is asked for so that its meter shows its sign before it trades;
+    /// `None` asks for nothing.
+    pub sign_check: Option<f64>,
     /// Who takes part, by device and name.
     pub participants: Vec<Participation>,
     /// What binds them to what they committed, if anything does.

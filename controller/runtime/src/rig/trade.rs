@@ -87,6 +87,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         .quantity::<ActivePower>("pcc_max")
         .map(|p| p.value.abs());
     let lost_load = table.integer("lost_load_mc_per_kwh", 0..=crate::desk::PRICE_CAP.0);
+    let sign_check = table.integer("sign_check_percent", 1..=20);
     let mechanism = mechanism_of(&table, MECHANISM_DEFAULT);
     let participants = participant::participants(&table, devices);
     let obligations = penalty::obligations(&table, &participants);
@@ -110,6 +111,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         tariff,
         pcc_max: pcc_max?,
         lost_load: lost_load.map(|price| market::Price(price.value)),
+        sign_check: sign_check.map(|percent| percent.value as f64 / 100.0),
         participants,
         obligations,
         day_ahead,

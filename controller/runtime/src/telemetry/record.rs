@@ -403,6 +403,40 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("{participant} orders nothing from interval {interval} on: {why}."),
             json!({ "interval": interval, "participant": participant, "why": why }),
         ),
+        Event::CommitmentInfeasible {
+            interval,
+            device,
+            committed_mwh,
+            missing_mwh,
+            why,
+        } => row(
+            "commitment_infeasible",
+            Warning,
+            None,
+            format!(
+                "{device} will be {:+.1} Wh short of the {:+.1} Wh committed for interval {interval}: {why}.",
+                *missing_mwh as f64 / 1e3,
+                *committed_mwh as f64 / 1e3
+            ),
+            json!({
+                "interval": interval, "device": device, "committed_mwh": committed_mwh,
+                "missing_mwh": missing_mwh, "why": why,
+            }),
+        ),
+        Event::SignAgreed { device, text } => row(
+            "sign_agreed",
+            Info,
+            Some(device),
+            format!("It may trade: {text}."),
+            json!({ "text": text }),
+        ),
+        Event::SignRefused { device, why } => row(
+            "sign_refused",
+            Warning,
+            Some(device),
+            format!("It may not trade: {why}."),
+            json!({ "why": why }),
+        ),
         Event::MeterDoubted {
             interval,
             meter,

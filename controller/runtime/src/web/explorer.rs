@@ -379,6 +379,7 @@ impl Index {
             Payload::Order(p) => Some((self.run, p.interval)),
             Payload::Withdrawal(p) => Some((self.run, p.interval)),
             Payload::Activation(p) => Some((self.run, p.interval)),
+            Payload::Infeasible(p) => Some((self.run, p.interval)),
             Payload::Clearing(p) => Some((self.run, p.interval)),
             Payload::Trade(p) => Some((self.run, p.interval)),
             Payload::Settlement(p) => Some((self.run, p.interval)),

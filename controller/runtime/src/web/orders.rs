@@ -87,7 +87,9 @@ fn refused(why: &CounterError) -> Problem {
     let status = match why {
         CounterError::Stranger { .. } => StatusCode::NOT_FOUND,
         CounterError::Closed { .. } => StatusCode::CONFLICT,
-        CounterError::TooFar { .. } | CounterError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        CounterError::TooFar { .. } | CounterError::Refused(_) | CounterError::Sign(_) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
     };
     Problem {
         status,

@@ -316,7 +316,7 @@ record! {
         down_milliwatt_hours: i64,
         /// Sum over the moments of how far it was called away from its baseline, in milliwatts.
         asked_milliwatts: u64,
-        /// Sum over the moments of how far it was metered from what it was called for, in milliwatts.
+        /// Sum over the moments in which it was called of how far it was metered from what it was called for, in milliwatts.
         missed_milliwatts: u64,
     }
 }
@@ -334,6 +334,35 @@ fn activation_is_consistent(a: &Activation) -> Result<(), SchemaError> {
         (
             a.up_milliwatt_hours >= 0 && a.down_milliwatt_hours >= 0,
             "The energies of an activation are magnitudes.",
+        ),
+    ])
+}
+
+record! {
+    /// What was committed for a market interval and cannot be delivered any more.
+    Infeasible where infeasible_is_consistent {
+        /// Whose commitment: a device, or the utility for the exchange at the coupling.
+        device: String,
+        /// Number of the market interval.
+        interval: u64,
+        /// Committed energy in milliwatt-hours, positive into the bus.
+        committed_milliwatt_hours: i64,
+        /// What of it will be missing at least, signed as what should still flow.
+        missing_milliwatt_hours: i64,
+        /// What stands in the way.
+        why: String,
+    }
+}
+
+fn infeasible_is_consistent(i: &Infeasible) -> Result<(), SchemaError> {
+    all_hold(&[
+        (
+            !i.device.is_empty(),
+            "An infeasible commitment names its device.",
+        ),
+        (
+            i.missing_milliwatt_hours != 0,
+            "Of an infeasible commitment something is missing.",
         ),
     ])
 }

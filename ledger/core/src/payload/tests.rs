@@ -153,7 +153,38 @@ fn samples() -> Vec<Payload> {
             side: Side::Sell,
         }),
         Payload::Activation(activation()),
+        Payload::Infeasible(infeasible()),
     ]
+}
+
+fn infeasible() -> Infeasible {
+    Infeasible {
+        device: "ess-1".into(),
+        interval: 3,
+        committed_milliwatt_hours: 20_000,
+        missing_milliwatt_hours: 4_000,
+        why: "its battery is empty".into(),
+    }
+}
+
+#[test]
+fn an_infeasible_commitment_names_its_device_and_what_is_missing() {
+    let check = |change: &dyn Fn(&mut Infeasible), expected: &str| {
+        let mut i = infeasible();
+        change(&mut i);
+        let found = Payload::from_value(Kind::Infeasible, i.to_value());
+        let found = found.map_or_else(|e| e.to_string(), |_| "accepted".to_owned());
+        assert_eq!(found, expected);
+    };
+    check(&|_| (), "accepted");
+    check(
+        &|i| i.device.clear(),
+        "An infeasible commitment names its device.",
+    );
+    check(
+        &|i| i.missing_milliwatt_hours = 0,
+        "Of an infeasible commitment something is missing.",
+    );
 }
 
 fn activation() -> Activation {

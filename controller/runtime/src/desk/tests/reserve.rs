@@ -4,10 +4,15 @@ use super::*;
 
 /// The bench of two storages that are half full, with more in its rig.
 fn bench_with(more: &str) -> Bench {
+    bench_of(|text| format!("{text}\n{more}"))
+}
+
+/// The same with another rig.
+fn bench_of(change: impl Fn(String) -> String) -> Bench {
     const STORAGES: &str = include_str!("../../../../../rigs/virtual/storages.toml");
     const RESERVE: &str = include_str!("../../../../../rigs/virtual/market-reserve.toml");
     let (_, own) = RESERVE.split_once("[service]").expect("a service");
-    let text = format!("{STORAGES}\n[service]{own}\n{more}");
+    let text = change(format!("{STORAGES}\n[service]{own}"));
     let rig = crate::rig::load_text(Path::new("reserve.toml"), &text);
     let mut bench = Bench::of(rig.unwrap_or_else(|faults| panic!("{faults:?}")));
     let still = [
@@ -120,6 +125,34 @@ fn who_is_ready_is_told_to_control_and_paid_by_how_it_follows() {
     assert_eq!(received(&records, 2, "penalties", "penalty"), -penalty);
     assert!(received(&records, 2, "ess2", "imbalance") < 0);
     assert_eq!(received(&records, 2, "ess1", "penalty"), 0);
+}
+
+#[test]
+fn a_short_call_on_the_way_to_what_was_traded_is_judged_by_itself() {
+    // It ramps by 500 W a second, and takes the whole interval to what it has sold.
+    let mut bench = bench_of(|text| {
+        let ramp = "ramp = \"50kW/s\"";
+        assert!(text.contains(ramp));
+        text.replace(ramp, "ramp = \"500W/s\"")
+    });
+    bench.run_until(3_000);
+    bench.call("ess2", 0.0, 0.0);
+    let mut ramps = |until_ms: u64, called: f64| {
+        while bench.now_ms < until_ms {
+            let after_s = (bench.now_ms + 500) as f64 / 1e3 - 3.0;
+            let base = (after_s * 500.0).min(5_000.0);
+            bench.call("ess1", called, base + called);
+            bench.run_until(bench.now_ms + 500);
+        }
+    };
+    ramps(6_000, 0.0);
+    ramps(8_000, 1_000.0);
+    ramps(19_500, 0.0);
+    let records = bench.close();
+    let all = 400 * (12_500 + 8_333);
+    let paid = received(&records, 0, "ess1", "reserve");
+    assert!(paid > all * 9 / 10, "{paid} of {all}");
+    assert_eq!(received(&records, 0, "ess1", "penalty"), 0);
 }
 
 #[test]

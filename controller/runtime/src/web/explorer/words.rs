@@ -18,6 +18,7 @@ pub(super) fn who(payload: &Payload) -> Option<&str> {
         Payload::Order(p) => Some(&p.agent),
         Payload::Withdrawal(p) => Some(&p.agent),
         Payload::Activation(p) => Some(&p.participant),
+        Payload::Infeasible(p) => Some(&p.device),
         Payload::AuthorityGrant(p) => Some(&p.device),
         _ => None,
     }
@@ -57,6 +58,13 @@ pub(super) fn line(body: &Body) -> String {
             p.participant,
             watt_hours(p.up_milliwatt_hours),
             watt_hours(p.down_milliwatt_hours)
+        ),
+        Payload::Infeasible(p) => format!(
+            "{} of {} cannot be delivered by {}: {}",
+            watt_hours(p.missing_milliwatt_hours),
+            watt_hours(p.committed_milliwatt_hours),
+            p.device,
+            p.why
         ),
         Payload::Clearing(p) => {
             let energy = watt_hours(p.quantity_milliwatt_hours);
