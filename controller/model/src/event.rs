@@ -458,6 +458,15 @@ pub enum Event {
         /// What was bought of it.
         bought_mwh: i64,
     },
+    /// How long it took to clear an interval; told where time passes meanwhile, so not in virtual time.
+    MarketTimed {
+        /// Number of the interval.
+        interval: u64,
+        /// Asking agents and finding the clearing, in microseconds.
+        clear_us: u64,
+        /// Until the ledger had the orders and the clearing for good, in microseconds.
+        finality_us: u64,
+    },
     /// Two participants have traded energy of an interval within the day.
     IntradayTraded {
         /// Number of the interval.

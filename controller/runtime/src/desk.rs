@@ -38,7 +38,7 @@ use market::meter::Sample;
 use market::sign::SignFault;
 use market::venue::VenueRules;
 use market::{AgentId, Counter, Interval, Price, Venue};
-use model::{DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, UtcTime};
+use model::{Clock, DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, UtcTime};
 use quantities::{ActivePower, Bounds};
 use serde::{Deserialize, Serialize};
 
@@ -236,6 +236,8 @@ pub struct Desk {
     intraday: Option<Quotes>,
     /// The reserve stage, if the rig has one.
     reserves: Option<Reserves>,
+    /// What times a clearing, if anything does.
+    clock: Option<Arc<dyn Clock>>,
     next: u64,
     waiting: Vec<Cleared>,
     /// Intervals that are cleared and not over, and how far their energy has come.
@@ -281,6 +283,18 @@ impl Desk {
     #[must_use]
     pub fn mechanism_name(&self) -> String {
         self.real_time_rule()
+    }
+
+    /// From now on it tells how long clearings take by this clock.
+    pub fn timed_by(&mut self, clock: Arc<dyn Clock>) {
+        self.clock = Some(clock);
+    }
+
+    /// Nanoseconds by the clock that times clearings.
+    fn ticks(&self) -> u128 {
+        self.clock
+            .as_ref()
+            .map_or(0, |clock| clock.now().as_nanos().into())
     }
 
     /// Takes in what was measured.

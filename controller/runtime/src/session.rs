@@ -168,10 +168,12 @@ impl Session {
             .note(utc, vec![evidence.draft(CONTROLLER, bind)])
             .map_err(|e| fault(&e))?;
         let desk = match &rig.market {
-            Some(market) => Some(
-                Desk::open(&rig, market, &run_dir, &mut evidence, now, utc)
-                    .map_err(|e| fault(&e))?,
-            ),
+            Some(market) => {
+                let mut desk = Desk::open(&rig, market, &run_dir, &mut evidence, now, utc)
+                    .map_err(|e| fault(&e))?;
+                desk.timed_by(Arc::clone(&clock));
+                Some(desk)
+            }
             None => None,
         };
         let journal = Journal::create(&run_dir.join(JOURNAL_FILE), &bench, time.is_virtual())

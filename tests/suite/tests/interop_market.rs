@@ -155,14 +155,25 @@ fn the_market_of_a_run_is_the_same_in_pandas_and_its_objects_are_those_of_openad
         "--out",
     ];
     let _said = text_of(gridrig().with(demo).with([&run_dir]));
-    // The demo trades on no lines: nodes are those of a run that does.
-    let on_lines = folder.path().join("on-lines");
-    let roof = root().join("tests/rigs/market-roof.toml");
-    let other = gridrig().with(demo).with([&on_lines]).with(["--rig"]);
-    let _said = text_of(other.with([&roof]));
+    // The demo trades on no lines, without contracts and reserve: those are of runs that do.
+    let run = |name: &str, rig: &str| {
+        let run_dir = folder.path().join(name);
+        let rig = root().join(rig);
+        let other = gridrig().with(demo).with([&run_dir]).with(["--rig"]);
+        let _said = text_of(other.with([&rig]));
+        run_dir
+    };
+    let on_lines = run("on-lines", "tests/rigs/market-roof.toml");
+    let with_reserve = run("with-reserve", "rigs/virtual/market-reserve.toml");
+    let in_stages = run("in-stages", "rigs/virtual/market-stages.toml");
     let export = |format: &str, what: &str| {
         let path = folder.path().join(format!("{what}.{format}"));
-        let run_dir = if what == "nodes" { &on_lines } else { &run_dir };
+        let run_dir = match what {
+            "nodes" | "congestion" => &on_lines,
+            "capacity" | "activations" => &with_reserve,
+            "contracts" => &in_stages,
+            _ => &run_dir,
+        };
         let command = gridrig().with(["market", "export"]).with([run_dir]);
         let how = ["--format", format, "--what", what, "--out"];
         let _said = text_of(command.with(how).with([&path]));
@@ -188,7 +199,7 @@ fn the_market_of_a_run_is_the_same_in_pandas_and_its_objects_are_those_of_openad
         }
     }
     assert!(
-        rows["orders"] > rows["clearing"] && rows["kpi"] == 14,
+        rows["orders"] > rows["clearing"] && rows["kpi"] == 25,
         "{rows:?}"
     );
 

@@ -177,6 +177,19 @@ impl FeederRules {
 
     /// Clears a book within limits.
     pub(super) fn clear(&self, book: &Book, limits: &Limits) -> Result<Clearing, AuctionError> {
+        let (cleared, fees) = self.cleared(book, limits)?;
+        Ok(clearing(book, cleared, self.name(limits, &fees)))
+    }
+
+    /// What a book comes to at every node within limits, and what a unit pays for the losses of each line.
+    ///
+    /// # Errors
+    /// As a clearing of the book on this feeder.
+    pub fn cleared(
+        &self,
+        book: &Book,
+        limits: &Limits,
+    ) -> Result<(Cleared, Vec<Price>), AuctionError> {
         let mut by_node: Vec<Vec<Order>> = vec![Vec::new(); self.nodes.len()];
         for order in book.orders() {
             by_node[self.node_of(&order.agent)].push(order.clone());
@@ -192,7 +205,7 @@ impl FeederRules {
             fees = self.fees(&cleared, book.interval().dt_ns);
             cleared = self.feeder(limits, &fees)?.clear(&books)?;
         }
-        Ok(clearing(book, cleared, self.name(limits, &fees)))
+        Ok((cleared, fees))
     }
 
     fn name(&self, limits: &Limits, fees: &[Price]) -> String {

@@ -128,6 +128,7 @@ impl Desk {
         says: &mut DeskSays,
     ) -> Result<(), NotDurable> {
         let index = interval.index;
+        let began = self.ticks();
         let (outside, absent) = self.counter.close(index);
         for seat in &mut self.seats {
             let most = self.ceilings.get(&seat.device);
@@ -153,9 +154,11 @@ impl Desk {
         let before_orders = drafts.len();
         drafts.extend(order_drafts(&interval, &orders, evidence));
         let late = || format!("interval {index} is not cleared");
+        let asked = self.ticks();
         let Some(receipts) = append(at.utc, drafts, late, evidence, says)? else {
             return Ok(());
         };
+        let posted_at = self.ticks();
         let posted = Posted::of(&orders, &receipts, before_orders);
         let cleared = match self.clear_in_band(at, interval, orders, says) {
             Ok(cleared) => cleared,
@@ -168,7 +171,18 @@ impl Desk {
             return Ok(());
         };
         let late = || format!("interval {index} does not count");
+        let cleared_at = self.ticks();
         let atoms = append(at.utc, vec![draft], late, evidence, says)?;
+        let clear = (asked - began) + (cleared_at - posted_at);
+        let finality = (posted_at - asked) + (self.ticks() - cleared_at);
+        if clear + finality > 0 {
+            let us = |ns: u128| u64::try_from(ns / 1_000).unwrap_or(u64::MAX);
+            says.events.push(Event::MarketTimed {
+                interval: index,
+                clear_us: us(clear),
+                finality_us: us(finality),
+            });
+        }
         // On the ledger sooner or later, and so known, even if it came too late to be followed.
         self.venue.take(&cleared.clearing);
         let Some(atom) = atoms.and_then(|atoms| atoms.first().copied()) else {

@@ -1,7 +1,8 @@
 //! The market of a run as others read it: tables with units in the names of their columns, and documents
 //! in the words of [OASIS CTS](cts) and [OpenADR 3](openadr).
 //!
-//! Everything comes from the ledger of the run and the rules that it binds. What the rules protect of
+//! Everything comes from the ledger of the run and the rules that it binds; how long the market took is said by
+//! its events, and the manifest names what lies beside them. What the rules protect of
 //! participants is protected here too. Times are of the wall clock in nanoseconds (`_utc_ns`) and of the
 //! market (`_market_ns`, since the run began); energy is positive into the bus; money is a decimal text
 //! in EUR, exact, positive to whoever received it; prices are whole milli-cent per kilowatt-hour.
@@ -10,19 +11,24 @@
 
 pub mod cts;
 mod figures;
+mod latencies;
+mod manifest;
 mod nodes;
 pub mod openadr;
+mod ready;
 mod tables;
+mod welfare;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ledger_core::AtomId;
 use ledger_core::payload::{Payload, Side};
 use market::Interval;
-use market::venue::{ahead, reserve};
+use market::venue::{ahead, intraday, reserve};
 use model::UtcTime;
 
+use self::latencies::Reached;
 use super::replay::{MarketReplayError, recorded};
 use super::{Protection, Rules};
 
@@ -101,6 +107,28 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
+/// A value as RFC 4180 writes it.
+fn field(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}
+
+impl Table {
+    /// The table as lines of comma-separated values, the names first.
+    pub fn csv(&self) -> impl Iterator<Item = String> {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        let rows = self.rows.iter().map(|row| {
+            let cells = row
+                .iter()
+                .map(|cell| field(&cell.told().unwrap_or_default()));
+            cells.collect::<Vec<_>>().join(",")
+        });
+        [names.join(",")].into_iter().chain(rows)
+    }
+}
+
 /// Which table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
@@ -120,17 +148,31 @@ pub enum What {
     Balances,
     /// What deviations have cost.
     Penalties,
-    /// Which record of the ledger each row comes from.
-    LedgerRefs,
+    /// What participants agreed between each other before the run.
+    Contracts,
+    /// Who offered to be ready, and what was bought of it.
+    Capacity,
+    /// How reserve was called, and how it followed.
+    Activations,
+    /// What each clearing was worth to all, and the most that it could have been.
+    Welfare,
     /// What each node of a feeder came to in each interval.
     Nodes,
+    /// What each line of a feeder earned by being full.
+    Congestion,
+    /// How long clearing, finality and setpoints took.
+    Latencies,
+    /// Which record of the ledger each row comes from.
+    LedgerRefs,
     /// Figures of the whole run.
     Kpi,
+    /// What the run was made of, and the digest of every other table.
+    Manifest,
 }
 
 impl What {
     /// All of them by their names.
-    pub const NAMES: [(&'static str, Self); 11] = [
+    pub const NAMES: [(&'static str, Self); 18] = [
         ("orders", Self::Orders),
         ("trades", Self::Trades),
         ("clearing", Self::Clearing),
@@ -139,20 +181,30 @@ impl What {
         ("settlement", Self::Settlement),
         ("balances", Self::Balances),
         ("penalties", Self::Penalties),
-        ("ledger_refs", Self::LedgerRefs),
+        ("contracts", Self::Contracts),
+        ("capacity", Self::Capacity),
+        ("activations", Self::Activations),
+        ("welfare", Self::Welfare),
         ("nodes", Self::Nodes),
+        ("congestion", Self::Congestion),
+        ("latencies", Self::Latencies),
+        ("ledger_refs", Self::LedgerRefs),
         ("kpi", Self::Kpi),
+        ("manifest", Self::Manifest),
     ];
 }
 
 /// The market of a run.
 pub struct MarketOfRun {
+    run_dir: PathBuf,
     rules: Rules,
     protection: Protection,
     /// Records of the market in the order of the ledger, those of intervals that are still shown.
     records: Vec<(AtomId, Payload)>,
     /// Side of each order.
     sides: BTreeMap<AtomId, Side>,
+    /// How long setpoints that followed a clearing took.
+    reached: Reached,
 }
 
 /// Number, stage and times of an interval.
@@ -174,19 +226,20 @@ impl MarketOfRun {
         };
         let protection = rules.protection.clone().unwrap_or_else(Protection::none);
         let mut market = Self {
+            run_dir: run_dir.to_owned(),
             rules,
             protection,
             sides: BTreeMap::new(),
             records: Vec::new(),
+            reached: Reached::default(),
         };
         for (id, payload) in records {
+            market.reached.take(id, &payload);
             if let Payload::Order(order) = &payload {
                 market.sides.insert(id, order.side);
             }
-            let ends = market.number_of(&payload).and_then(|number| {
-                let when = market.when(number)?;
-                Some(when.begins_utc_ns.saturating_add(when.interval.dt_ns))
-            });
+            let ends = (market.when_of(&payload))
+                .map(|when| when.begins_utc_ns.saturating_add(when.interval.dt_ns));
             let is_shown = |ends: i64| {
                 let ago = now.unix_nanos().saturating_sub(ends);
                 market.protection.retains(ago)
@@ -210,9 +263,16 @@ impl MarketOfRun {
             What::Settlement => self.settlement(),
             What::Balances => self.balances(),
             What::Penalties => self.penalties(),
-            What::LedgerRefs => self.ledger_refs(),
+            What::Contracts => self.contracts(),
+            What::Capacity => self.capacity(),
+            What::Activations => self.activations(),
+            What::Welfare => self.welfare(),
             What::Nodes => self.nodes(),
+            What::Congestion => self.congestion(),
+            What::Latencies => self.latencies(),
+            What::LedgerRefs => self.ledger_refs(),
             What::Kpi => self.kpi(),
+            What::Manifest => self.manifest(),
         }
     }
 
@@ -223,17 +283,40 @@ impl MarketOfRun {
             Payload::Clearing(p) => Some(p.interval),
             Payload::Settlement(p) => Some(p.interval),
             Payload::Terms(p) => Some(p.interval),
+            Payload::Withdrawal(p) => Some(p.interval),
+            Payload::Trade(p) => Some(p.interval),
+            Payload::Activation(p) => Some(p.interval),
             Payload::MeterReading(p) => self.rules.index_at(p.interval_start_utc_ns),
             _ => None,
         }
     }
 
+    /// The interval of a record; `None` for what is of none.
+    fn when_of(&self, payload: &Payload) -> Option<When> {
+        let when = self.when(self.number_of(payload)?)?;
+        // What two trade in real time they have agreed before.
+        let is_contract = matches!(payload, Payload::Trade(_)) && when.stage == "real_time";
+        Some(When {
+            stage: if is_contract { "contract" } else { when.stage },
+            ..when
+        })
+    }
+
+    /// The interval that a number means. Those of the later stages lie beyond those of the earlier.
     fn when(&self, number: u64) -> Option<When> {
-        let (index, stage) = match (reserve::interval_of(number), ahead::interval_of(number)) {
-            (Some((index, market::Side::Sell)), _) => (index, "reserve_up"),
-            (Some((index, market::Side::Buy)), _) => (index, "reserve_down"),
-            (None, (index, true)) => (index, "day_ahead"),
-            (None, (index, false)) => (index, "real_time"),
+        let (index, stage) = if let Some((index, side)) = reserve::interval_of(number) {
+            let stage = match side {
+                market::Side::Sell => "reserve_up",
+                market::Side::Buy => "reserve_down",
+            };
+            (index, stage)
+        } else if let Some(index) = intraday::interval_of(number) {
+            (index, "intraday")
+        } else {
+            match ahead::interval_of(number) {
+                (index, true) => (index, "day_ahead"),
+                (index, false) => (index, "real_time"),
+            }
         };
         let interval = self.rules.interval(index)?;
         Some(When {

@@ -220,6 +220,7 @@ impl Desk {
             reserves: Reserves::of(market, &bench, reserve, |device| {
                 seat::left_by_reserves(&bench, device)
             }),
+            clock: None,
             next: 0,
             waiting: Vec::new(),
             running: Vec::new(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload};
 use market::venue::reserve::Activation;
-use market::venue::{ahead, feeder, intraday, reserve};
+use market::venue::{Cleared, ahead, feeder, intraday, reserve};
 use market::{AgentId, Order, Venue};
 use sha3::{Digest, Sha3_256};
 
@@ -54,6 +54,14 @@ pub enum MarketReplayError {
 /// # Errors
 /// When ledger or rules cannot be read or do not belong together.
 pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
+    replay_seen(run_dir, &mut |_| {})
+}
+
+/// The same, and shows whatever is cleared again to who wants to see it.
+pub(super) fn replay_seen(
+    run_dir: &Path,
+    seen: &mut dyn FnMut(&Cleared),
+) -> Result<MarketReplay, MarketReplayError> {
     let Some((rules, records)) = recorded(run_dir)? else {
         // A run without a market has nothing that could differ.
         return Ok(MarketReplay::Identical {
@@ -76,6 +84,7 @@ pub fn replay(run_dir: &Path) -> Result<MarketReplay, MarketReplayError> {
         clearings: BTreeMap::new(),
         cleared: 0,
         settled: 0,
+        seen,
     };
     for (id, payload) in records {
         if let Err((interval, what)) = again.take(id, payload) {
@@ -120,7 +129,7 @@ pub(super) fn recorded(run_dir: &Path) -> Result<Option<(Rules, Records)>, Marke
 }
 
 /// The market of a run, decided again.
-struct Again {
+struct Again<'a> {
     rules: Rules,
     venue: Venue,
     /// Orders on record of intervals that are not cleared yet.
@@ -137,9 +146,11 @@ struct Again {
     clearings: BTreeMap<u64, market::Clearing>,
     cleared: u64,
     settled: u64,
+    /// Who looks on.
+    seen: &'a mut dyn FnMut(&Cleared),
 }
 
-impl Again {
+impl Again<'_> {
     /// Takes the next record; the interval and what differs, if it does not come out again.
     fn take(&mut self, id: AtomId, payload: Payload) -> Result<(), (u64, String)> {
         match payload {
@@ -242,6 +253,7 @@ impl Again {
                 "reserve: recorded {found:?}, recomputed {now_comes:?}"
             ));
         }
+        (self.seen)(&cleared);
         self.venue.take_reserve(&cleared.clearing);
         self.cleared += 1;
         Ok(())
@@ -286,6 +298,7 @@ impl Again {
                 "clearing: recorded {found:?}, recomputed {now_comes:?}"
             ));
         }
+        (self.seen)(&cleared);
         if is_ahead {
             self.venue.take_ahead(&cleared.clearing);
             self.cleared += 1;

@@ -297,6 +297,21 @@ pub fn describe(event: &Event, name: &dyn Fn(DeviceIx) -> String) -> EventRecord
             format!("Interval {interval} is not settled: {why}."),
             json!({ "interval": interval, "why": why }),
         ),
+        Event::MarketTimed {
+            interval,
+            clear_us,
+            finality_us,
+        } => row(
+            "market_timed",
+            Info,
+            None,
+            format!(
+                "Interval {interval} was cleared in {:.1} ms and final in {:.1} ms.",
+                *clear_us as f64 / 1e3,
+                *finality_us as f64 / 1e3
+            ),
+            json!({ "interval": interval, "clear_us": clear_us, "finality_us": finality_us }),
+        ),
         Event::IntradayTraded {
             interval,
             buyer,

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// The run folder.
     run: PathBuf,
     /// Which table: orders, trades, clearing, positions, meter, settlement, balances, penalties,
-    /// ledger_refs, kpi.
+    /// contracts, capacity, activations, welfare, nodes, congestion, latencies, ledger_refs, kpi, manifest.
     #[arg(long, value_name = "TABLE", value_parser = table, required_if_eq_any([("format", "csv"), ("format", "parquet")]))]
     what: Option<What>,
     /// How it is written.
@@ -138,25 +138,9 @@ fn document(value: &Value, out: Option<&Path>) -> Result<(), Problem> {
     })
 }
 
-/// A value as RFC 4180 writes it.
-fn field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
-}
-
 fn csv(table: &Table, out: Option<&Path>) -> Result<(), Problem> {
     write(out, |sink| {
-        let names: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
-        writeln!(sink, "{}", names.join(","))?;
-        for row in &table.rows {
-            let cells = row
-                .iter()
-                .map(|cell| field(&cell.told().unwrap_or_default()));
-            writeln!(sink, "{}", cells.collect::<Vec<_>>().join(","))?;
-        }
-        Ok(())
+        table.csv().try_for_each(|line| writeln!(sink, "{line}"))
     })
 }
 

@@ -48,13 +48,10 @@ impl MarketOfRun {
         let (mut deliveries, mut tickers) = (Vec::new(), Vec::new());
         let mut known = std::collections::BTreeSet::new();
         for (id, payload) in &self.records {
-            let Some(number) = self.number_of(payload) else {
+            let Some(when) = self.when_of(payload) else {
                 continue;
             };
-            let Some(when) = self.when(number) else {
-                continue;
-            };
-            if known.insert(number) {
+            if known.insert((when.stage, when.index)) {
                 let begins = model::UtcTime::from_unix_nanos(when.begins_utc_ns);
                 instruments.push(json!({
                     "instrumentId": when.instrument(),
@@ -103,6 +100,28 @@ impl MarketOfRun {
                         "highPrice": clearing.price_high_millicents_per_kwh,
                         "quantity": self.protection.energy(clearing.quantity_milliwatt_hours),
                     }));
+                }
+                Payload::Trade(trade) => {
+                    let parties = [
+                        (&trade.buyer, &trade.seller, Side::Buy),
+                        (&trade.seller, &trade.buyer, Side::Sell),
+                    ];
+                    for (party, other, of) in parties {
+                        let worth = i128::from(trade.quantity_milliwatt_hours)
+                            * i128::from(trade.price_millicents_per_kwh);
+                        let received = if of == Side::Buy { -worth } else { worth };
+                        transactions.push(json!({
+                            "transactionId": format!("{id}-{}", side(of).to_lowercase()),
+                            "tenderId": null,
+                            "partyId": self.name(party),
+                            "counterPartyId": self.name(other),
+                            "side": side(of),
+                            "instrumentId": when.instrument(),
+                            "price": trade.price_millicents_per_kwh,
+                            "quantity": self.protection.energy(trade.quantity_milliwatt_hours),
+                            "receivedEur": eur(self.protection.money(received)),
+                        }));
+                    }
                 }
                 Payload::MeterReading(reading) => {
                     let energy = reading.energy_milliwatt_hours;

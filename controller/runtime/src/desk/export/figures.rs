@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ledger_core::payload::{Payload, ReadingQuality, Side};
+use ledger_core::payload::{Fill, Payload, ReadingQuality, Side};
 
 use super::super::UTILITY;
+use super::latencies::quantile;
 use super::{Cell, Kind, MarketOfRun, Table};
 
 /// Milliwatt-hours in a watt-hour.
@@ -108,8 +109,79 @@ impl MarketOfRun {
         sums
     }
 
+    /// Welfare, what part it is of the most that orders allow, Smith's alpha, and the share of intervals in which
+    /// one seller could not be done without: of real time, as far as it is shown and replays.
+    fn worth(&self) -> [Option<f64>; 4] {
+        let outcomes = self.outcomes();
+        let (mut welfare, mut most, mut count, mut pivotal) = (0.0, 0.0, 0.0, 0.0);
+        // Squares of how far trades were from the equilibrium of their interval, and these prices.
+        let (mut squares, mut levels, mut trades) = (0.0, 0.0, 0.0);
+        for (_, payload) in &self.records {
+            let Some(when) = self.when_of(payload) else {
+                continue;
+            };
+            let outcome = outcomes.get(&when.index);
+            let level = outcome.and_then(|it| Some(it.equilibrium?.0 as f64));
+            let prices: Vec<f64> = match payload {
+                Payload::Clearing(clearing) if when.stage == "real_time" => {
+                    if let Some(it) = outcome {
+                        count += 1.0;
+                        welfare += it.welfare.0 as f64;
+                        most += it.most.unwrap_or(it.welfare).0 as f64;
+                        pivotal += f64::from(u8::from(it.is_pivotal));
+                    }
+                    let fills = clearing
+                        .fills
+                        .iter()
+                        .filter(|f| f.quantity_milliwatt_hours > 0);
+                    let price = |f: &Fill| {
+                        let received = f.amount.0 as f64 / f.quantity_milliwatt_hours as f64;
+                        match self.sides.get(&f.order) {
+                            Some(Side::Buy) => -received,
+                            _ => received,
+                        }
+                    };
+                    fills.map(price).collect()
+                }
+                Payload::Trade(trade) if when.stage == "intraday" => {
+                    vec![trade.price_millicents_per_kwh as f64]
+                }
+                _ => Vec::new(),
+            };
+            for (price, level) in prices.into_iter().zip(std::iter::repeat(level)) {
+                let Some(level) = level else { continue };
+                squares += (price - level).powi(2);
+                levels += level;
+                trades += 1.0;
+            }
+        }
+        let apart = share(squares, trades).map(f64::sqrt);
+        let level = share(levels, trades).filter(|level| *level > 0.0);
+        [
+            (count > 0.0).then_some(welfare / UNITS_PER_EUR),
+            share(welfare, most),
+            apart.zip(level).map(|(apart, level)| apart / level),
+            share(pivotal, count),
+        ]
+    }
+
+    /// Median and 99th percentile of what clearing, finality and setpoints took, in milliseconds.
+    fn delays(&self) -> [[Option<f64>; 2]; 3] {
+        let timed = self.timed();
+        let sorted = |mut all: Vec<i64>| {
+            all.sort_unstable();
+            all
+        };
+        let clear = sorted(timed.values().map(|it| it.clear_us).collect());
+        let finality = sorted(timed.values().map(|it| it.finality_us).collect());
+        [clear, finality, self.setpoints_us(None)]
+            .map(|all| [50, 99].map(|percent| quantile(&all, percent).map(|us| us as f64 / 1e3)))
+    }
+
     pub(super) fn kpi(&self) -> Table {
         let sums = self.sums();
+        let [welfare, efficiency, alpha, pivotal] = self.worth();
+        let [clear, finality, setpoint] = self.delays();
         let count = sums.prices.len() as f64;
         let mean = share(sums.prices.iter().sum(), count);
         let spread = mean.and_then(|mean| {
@@ -125,6 +197,11 @@ impl MarketOfRun {
         let gain: f64 = gains.iter().sum();
         let squares: f64 = gains.iter().map(|gain| gain * gain).sum();
         let jain = share(gain * gain, gains.len() as f64 * squares);
+        // Mean difference of any two, over twice their mean; of gains that are not all positive it may exceed one.
+        let apart = gains
+            .iter()
+            .flat_map(|a| gains.iter().map(move |b| (a - b).abs()));
+        let gini = share(apart.sum(), 2.0 * gains.len() as f64 * gain);
         let alone: f64 = sums.alone_u.values().sum();
         let own = sums.produced_mwh - sums.exported_mwh;
         let figures = [
@@ -153,6 +230,17 @@ impl MarketOfRun {
             ("gain_over_utility_only", "EUR", Some(gain / UNITS_PER_EUR)),
             ("bill_utility_only", "EUR", Some(-alone / UNITS_PER_EUR)),
             ("gain_fairness_jain", "1", jain),
+            ("gain_inequality_gini", "1", gini),
+            ("welfare", "EUR", welfare),
+            ("welfare_efficiency", "1", efficiency),
+            ("smiths_alpha", "1", alpha),
+            ("pivotal_seller_intervals", "1", pivotal),
+            ("clear_median", "ms", clear[0]),
+            ("clear_p99", "ms", clear[1]),
+            ("finality_median", "ms", finality[0]),
+            ("finality_p99", "ms", finality[1]),
+            ("setpoint_median", "ms", setpoint[0]),
+            ("setpoint_p99", "ms", setpoint[1]),
             (
                 "budget_residual",
                 "EUR",

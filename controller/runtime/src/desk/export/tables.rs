@@ -7,7 +7,7 @@ use ledger_core::payload::{Payload, Side};
 use super::{Cell, Kind, MarketOfRun, Table, When};
 
 /// Columns that say which interval a row is of.
-const WHEN: [(&str, Kind); 5] = [
+pub(super) const WHEN: [(&str, Kind); 5] = [
     ("interval", Kind::Whole),
     ("stage", Kind::Text),
     ("begins_utc_ns", Kind::Moment),
@@ -16,7 +16,7 @@ const WHEN: [(&str, Kind); 5] = [
 ];
 
 impl When {
-    fn cells(&self) -> Vec<Cell> {
+    pub(super) fn cells(&self) -> Vec<Cell> {
         vec![
             Cell::Whole(i64::try_from(self.index).unwrap_or(i64::MAX)),
             Cell::text(self.stage),
@@ -27,7 +27,7 @@ impl When {
     }
 }
 
-fn side(side: Side) -> &'static str {
+pub(super) fn side(side: Side) -> &'static str {
     match side {
         Side::Buy => "buy",
         Side::Sell => "sell",
@@ -43,7 +43,7 @@ impl MarketOfRun {
     ) -> Table {
         let mut rows = Vec::new();
         for (_, payload) in &self.records {
-            let Some(when) = self.number_of(payload).and_then(|number| self.when(number)) else {
+            let Some(when) = self.when_of(payload) else {
                 continue;
             };
             for cells in of(payload) {
@@ -104,8 +104,63 @@ impl MarketOfRun {
                     ]
                 })
                 .collect(),
+            Payload::Trade(trade) => {
+                let energy = self.protection.energy(trade.quantity_milliwatt_hours);
+                let worth = i128::from(trade.quantity_milliwatt_hours)
+                    * i128::from(trade.price_millicents_per_kwh);
+                let row = |who: &str, of: Side, sign: i8| {
+                    vec![
+                        Cell::Text(self.name(who)),
+                        Cell::text(side(of)),
+                        Cell::Whole(i64::from(sign) * energy),
+                        Cell::Eur(self.protection.money(i128::from(sign) * worth)),
+                    ]
+                };
+                vec![
+                    row(&trade.buyer, Side::Buy, -1),
+                    row(&trade.seller, Side::Sell, 1),
+                ]
+            }
             _ => Vec::new(),
         })
+    }
+
+    pub(super) fn contracts(&self) -> Table {
+        let whole = |number: u64| Cell::Whole(i64::try_from(number).unwrap_or(i64::MAX));
+        let rows = self.rules.venue.contracts.iter().map(|contract| {
+            let delivered = self.records.iter().filter(|(_, payload)| match payload {
+                Payload::Trade(trade) => contract.deal(trade.interval).is_some_and(|deal| {
+                    (trade.buyer.as_str(), trade.seller.as_str())
+                        == (deal.buyer.as_str(), deal.seller.as_str())
+                        && trade.quantity_milliwatt_hours == deal.energy.0
+                        && trade.price_millicents_per_kwh == deal.price.0
+                }),
+                _ => false,
+            });
+            vec![
+                Cell::text(&contract.name),
+                Cell::Text(self.name(contract.buyer.as_str())),
+                Cell::Text(self.name(contract.seller.as_str())),
+                whole(contract.first),
+                whole(contract.last),
+                Cell::Whole(self.protection.energy(contract.energy.0)),
+                Cell::Whole(contract.price.0),
+                whole(delivered.count() as u64),
+            ]
+        });
+        Table {
+            columns: vec![
+                ("contract", Kind::Text),
+                ("buyer", Kind::Text),
+                ("seller", Kind::Text),
+                ("first_interval", Kind::Whole),
+                ("last_interval", Kind::Whole),
+                ("energy_mwh", Kind::Whole),
+                ("price_mc_per_kwh", Kind::Whole),
+                ("intervals_on_record", Kind::Whole),
+            ],
+            rows: rows.collect(),
+        }
     }
 
     pub(super) fn clearing(&self) -> Table {
@@ -230,12 +285,14 @@ impl MarketOfRun {
     pub(super) fn ledger_refs(&self) -> Table {
         let mut rows = Vec::new();
         for (id, payload) in &self.records {
-            let Some(when) = self.number_of(payload).and_then(|number| self.when(number)) else {
+            let Some(when) = self.when_of(payload) else {
                 continue;
             };
             let who = match payload {
                 Payload::Order(order) => Cell::Text(self.name(&order.agent)),
                 Payload::MeterReading(reading) => Cell::Text(self.name(&reading.participant)),
+                Payload::Withdrawal(withdrawal) => Cell::Text(self.name(&withdrawal.agent)),
+                Payload::Activation(activation) => Cell::Text(self.name(&activation.participant)),
                 _ => Cell::Absent,
             };
             let mut row = when.cells();

@@ -3,17 +3,17 @@
 use super::super::export::{Cell, MarketOfRun, Table, What};
 use super::*;
 
-/// A minute of the bench with this behind its market, read at a moment after it began.
-fn market(more: &str, read_at_ms: u64) -> MarketOfRun {
+/// A minute of the bench with this behind its market, read at a moment after it began, and the bench.
+fn market(more: &str, read_at_ms: u64) -> (MarketOfRun, Bench) {
     let mut bench = Bench::new(("", ""), more);
     bench.run_until(64_500);
     bench.evidence.close(utc(64_500)).expect("closed");
     let read = MarketOfRun::read(bench.folder.path(), utc(read_at_ms)).expect("readable");
-    read.expect("a market")
+    (read.expect("a market"), bench)
 }
 
 /// The cells of a column.
-fn column(table: &Table, name: &str) -> Vec<Option<String>> {
+pub(super) fn column(table: &Table, name: &str) -> Vec<Option<String>> {
     let mut names = table.columns.iter().map(|(name, _)| *name);
     let index = names.position(|known| known == name);
     let index = index.unwrap_or_else(|| panic!("{name} is not in {:?}", table.columns));
@@ -22,10 +22,12 @@ fn column(table: &Table, name: &str) -> Vec<Option<String>> {
 
 #[test]
 fn every_table_has_whole_rows_units_in_its_names_and_money_that_sums_to_zero() {
-    let market = market("", 70_000);
+    let (market, _bench) = market("", 70_000);
     for (name, what) in What::NAMES {
         let table = market.table(what);
-        let is_empty = name == "penalties" || name == "nodes";
+        // Nobody has a contract here, owes a penalty, is ready, or trades on lines.
+        let rest = ["penalties", "nodes", "contracts", "capacity", "activations"];
+        let is_empty = rest.contains(&name) || name == "congestion";
         assert_eq!(table.rows.is_empty(), is_empty, "{name}");
         for row in &table.rows {
             assert_eq!(row.len(), table.columns.len(), "{name}: {row:?}");
@@ -97,7 +99,7 @@ fn amounts_are_exact_decimal_texts() {
 fn an_export_shows_no_more_of_participants_than_the_rig_allows() {
     let section = "[regulation]\ndata = { names = \"pseudonyms\", salt = \"0123456789abcdef\", \
                    resolution = \"1Wh\", retention = \"20s\", orders = false }";
-    let market = market(section, 70_000);
+    let (market, _bench) = market(section, 70_000);
     assert!(market.table(What::Orders).rows.is_empty());
     // Ends at 18, 33 and 48 s are too long ago at 70 s.
     let intervals = column(&market.table(What::Meter), "interval");
@@ -124,7 +126,7 @@ fn an_export_shows_no_more_of_participants_than_the_rig_allows() {
 
 #[test]
 fn the_documents_have_the_words_of_cts_and_of_openadr() {
-    let market = market("", 70_000);
+    let (market, _bench) = market("", 70_000);
     let cts = market.cts();
     let count = |key: &str| cts[key].as_array().map_or(0, Vec::len);
     let orders = market.table(What::Orders).rows.len();
@@ -166,4 +168,155 @@ fn the_documents_have_the_words_of_cts_and_of_openadr() {
     assert_eq!(used["type"], "USAGE");
     let energy = used["values"][0].as_f64().expect("a number");
     assert!((energy - 0.025).abs() < 1e-4, "{energy}");
+}
+
+/// The sum of a column of whole numbers or of money.
+pub(super) fn sum(table: &Table, name: &str) -> i128 {
+    let mut names = table.columns.iter().map(|(name, _)| *name);
+    let index = names.position(|known| known == name).expect("a column");
+    let cells = table.rows.iter().map(|row| match row[index] {
+        Cell::Whole(number) => number.into(),
+        Cell::Eur(units) => units,
+        _ => 0,
+    });
+    cells.sum()
+}
+
+/// The value of a figure of the run.
+fn figure(market: &MarketOfRun, name: &str) -> Option<f64> {
+    let kpi = market.table(What::Kpi);
+    let row = kpi
+        .rows
+        .iter()
+        .find(|row| row[0] == Cell::Text(name.into()));
+    match row.unwrap_or_else(|| panic!("no {name}"))[1] {
+        Cell::Figure(figure) => Some(figure),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_is_traded_by_contract_ahead_and_within_the_day_is_exported_with_its_stage() {
+    let section = "[market.day_ahead]\nintervals = 2\ngate = \"5s\"\n[market.intraday]\nintervals = 2\n\
+                   [market.contract]\nsun = { buyer = \"load1\", seller = \"pv1\", energy = \"10Wh\", \
+                   price_mc_per_kwh = 9000, first = 1, last = 2 }\n";
+    let mut bench = Bench::new(("", ""), section);
+    bench.run_until(20_000);
+    // More sun than was sold ahead: within the day the rest finds the load that has less of it now.
+    bench.power_w.insert("pv1", 5_000.0);
+    bench.power_w.insert("load1", -8_000.0);
+    bench.run_until(64_500);
+    bench.evidence.close(utc(64_500)).expect("closed");
+    let read = MarketOfRun::read(bench.folder.path(), utc(70_000)).expect("readable");
+    let market = read.expect("a market");
+    let trades = market.table(What::Trades);
+    assert_eq!(sum(&trades, "energy_mwh"), 0);
+    assert_eq!(sum(&trades, "received_eur"), 0);
+    let stages = column(&trades, "stage");
+    let of = |stage: &str| {
+        stages
+            .iter()
+            .filter(|s| s.as_deref() == Some(stage))
+            .count()
+    };
+    assert_eq!(of("contract"), 4, "two sides in two intervals");
+    assert!(of("day_ahead") > 0 && of("real_time") > 0, "{stages:?}");
+    assert!(of("intraday") > 0, "{stages:?}");
+    let orders = column(&market.table(What::Orders), "stage");
+    assert!(orders.iter().any(|s| s.as_deref() == Some("intraday")));
+    let contracts = market.table(What::Contracts);
+    assert_eq!(column(&contracts, "energy_mwh"), [Some("10000".into())]);
+    assert_eq!(
+        column(&contracts, "intervals_on_record"),
+        [Some("2".into())]
+    );
+    let cts = market.cts();
+    let transactions = cts["transactions"].as_array().expect("a list");
+    assert_eq!(transactions.len(), trades.rows.len());
+}
+
+#[test]
+fn welfare_is_the_most_that_orders_allow_at_one_price_and_less_by_another_rule() {
+    for (rule, is_best) in [("uniform_k_half", true), ("sdr", false)] {
+        let interval = "interval             = \"15s\"";
+        let mechanism = format!("mechanism = \"{rule}\"\n{interval}");
+        let mut bench = Bench::new((interval, &mechanism), "");
+        // More load than sun: the utility serves the rest, and a storage that would sell dearer is used by a pool.
+        bench.run_until(64_500);
+        bench.evidence.close(utc(64_500)).expect("closed");
+        let read = MarketOfRun::read(bench.folder.path(), utc(70_000)).expect("readable");
+        let market = read.expect("a market");
+        let welfare = market.table(What::Welfare);
+        let efficiency = column(&welfare, "efficiency_ppm");
+        let best = efficiency.iter().all(|e| e.as_deref() == Some("1000000"));
+        assert_eq!(best, is_best, "{rule}: {efficiency:?}");
+        let whole = figure(&market, "welfare_efficiency").expect("known");
+        assert_eq!((whole - 1.0).abs() < 1e-9, is_best, "{rule}: {whole}");
+        let alpha = figure(&market, "smiths_alpha").expect("known");
+        assert_eq!(alpha.abs() < 1e-9, is_best, "{rule}: {alpha}");
+        let gini = figure(&market, "gain_inequality_gini").expect("known");
+        assert!(gini > 0.0, "{gini}");
+    }
+}
+
+#[test]
+fn a_manifest_names_the_rules_and_has_the_digest_of_every_other_table() {
+    use sha3::{Digest as _, Sha3_256};
+    let (market, bench) = market("", 70_000);
+    let manifest = market.table(What::Manifest);
+    let value = |item: &str| {
+        let row = manifest
+            .rows
+            .iter()
+            .find(|row| row[0] == Cell::Text(item.into()));
+        row.unwrap_or_else(|| panic!("no {item}"))[1]
+            .told()
+            .expect("a text")
+    };
+    assert_eq!(value("interval_ns"), "15000000000");
+    let rules = std::fs::read(bench.folder.path().join(RULES_FILE)).expect("there");
+    let digest = |bytes: &[u8]| -> String {
+        let digest = Sha3_256::digest(bytes);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    assert_eq!(value("rules_sha3_256"), digest(&rules));
+    for (name, what) in What::NAMES
+        .into_iter()
+        .filter(|(name, _)| *name != "manifest")
+    {
+        let table = market.table(what);
+        let text: String = table.csv().map(|line| line + "\n").collect();
+        assert_eq!(
+            value(&format!("{name}_csv_sha3_256")),
+            digest(text.as_bytes()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_a_clearing_took_is_told_where_time_passes_and_exported() {
+    let mut bench = Bench::new(("", ""), "");
+    bench
+        .desk
+        .timed_by(std::sync::Arc::new(SystemClock::start()));
+    bench.run_until(20_000);
+    let timed = bench.told(|event| match event {
+        Event::MarketTimed { interval, .. } => Some(*interval),
+        _ => None,
+    });
+    assert_eq!(timed, [0, 1]);
+    bench.evidence.close(utc(20_000)).expect("closed");
+    let row = "{\"event\":\"market_timed\",\"details\":{\"interval\":1,\"clear_us\":120,\"finality_us\":4500}}\n";
+    std::fs::write(bench.folder.path().join("events.jsonl"), row).expect("written");
+    let read = MarketOfRun::read(bench.folder.path(), utc(20_000)).expect("readable");
+    let market = read.expect("a market");
+    let latencies = market.table(What::Latencies);
+    assert_eq!(column(&latencies, "clear_us"), [None, Some("120".into())]);
+    assert_eq!(
+        column(&latencies, "finality_us"),
+        [None, Some("4500".into())]
+    );
+    assert_eq!(figure(&market, "finality_p99"), Some(4.5));
+    assert_eq!(figure(&market, "setpoint_p99"), None);
 }

@@ -1,6 +1,6 @@
 //! A market on the lines of its rig: full cables, and voltages that a clearing would break.
 
-use super::super::export::{MarketOfRun, What};
+use super::super::export::{Cell, MarketOfRun, What};
 use super::*;
 
 /// The utility, a hall, and a roof at the end of 400 m of 16 mm² copper: 0.46 ohm. The tap of the
@@ -66,7 +66,7 @@ fn check(feeder: &str, line: &str, sun_w: f64) -> (i64, Vec<String>, bool) {
         "{replayed:?}"
     );
     let entries = ledger_node::entries(bench.folder.path()).expect("a ledger");
-    let mut earns = false;
+    let (mut earns, mut earned) = (false, 0);
     for entry in entries {
         let Payload::Settlement(settlement) = entry.expect("an entry").atom.body().payload.clone()
         else {
@@ -75,7 +75,22 @@ fn check(feeder: &str, line: &str, sun_w: f64) -> (i64, Vec<String>, bool) {
         let sum: i128 = settlement.lines.iter().map(|l| l.amount.0).sum();
         assert_eq!(sum, 0, "{settlement:?}");
         earns |= (settlement.lines.iter()).any(|l| l.account == "congestion" && l.amount.0 > 0);
+        let rent = settlement.lines.iter().filter(|l| l.what == "congestion");
+        earned += rent.map(|l| l.amount.0).sum::<i128>();
     }
+    // What the lines have earned is what the account has received, of the intervals that are settled.
+    let read = MarketOfRun::read(bench.folder.path(), utc(50_000)).expect("readable");
+    let mut lines = read.expect("a market").table(What::Congestion);
+    assert_eq!(
+        lines.rows.len() % 2,
+        0,
+        "the hall's transformer and the cable"
+    );
+    lines
+        .rows
+        .retain(|row| matches!(row[0], Cell::Whole(0..=2)));
+    let rents = super::exported::sum(&lines, "rent_eur");
+    assert_eq!(rents, earned);
     (watts, told, earns)
 }
 

@@ -1,5 +1,6 @@
 //! Readiness at the desk: bought at the gate, called as control says, paid by what is measured.
 
+use super::super::export::{Cell, MarketOfRun, What};
 use super::*;
 
 /// The bench of two storages that are half full, with more in its rig.
@@ -106,7 +107,36 @@ fn who_is_ready_is_told_to_control_and_paid_by_how_it_follows() {
         bought[..2],
         [(0, 25_000, Some(400)), (1, 25_000, Some(400))]
     );
+    let folder = bench.folder.path().to_owned();
+    let exported = |what| {
+        let read = MarketOfRun::read(&folder, utc(50_000)).expect("readable");
+        read.expect("a market").table(what)
+    };
+    let tables = [What::Capacity, What::Activations].map(exported);
     let records = bench.close();
+    // Who was ready in the second interval: the cheaper one followed, the other was not called.
+    let of_second = |row: &&Vec<Cell>| row[0] == Cell::Whole(1);
+    let [capacity, activations] = tables.map(|table| {
+        let rows = table.rows.iter().filter(of_second);
+        rows.map(|row| row[1..].iter().map(Cell::told).collect())
+            .collect::<Vec<Vec<_>>>()
+    });
+    // Two offers and the need, either way.
+    assert_eq!(capacity.len(), 6, "{capacity:?}");
+    let told = |text: &str| Some(text.to_owned());
+    let own = (capacity.iter()).find(|r| r[0] == told("reserve_up") && r[4] == told("ess2"));
+    let own = &own.expect("offered")[5..9];
+    assert_eq!(
+        own,
+        [told("sell"), told("300"), told("12500"), told("12500")]
+    );
+    let score = |name: &str| {
+        let row = activations.iter().find(|row| row[4] == told(name));
+        row.expect("a row")[11].clone()
+    };
+    assert_eq!(score("ess1"), None);
+    let followed: u32 = score("ess2").expect("called").parse().expect("whole");
+    assert!(followed > 950_000, "{followed}");
     // The cheaper one is ready for all that it offers: 12.5 Wh up and 8.333 Wh down.
     let all = 400 * (12_500 + 8_333);
     assert_eq!(received(&records, 0, "ess2", "reserve"), all);
