@@ -10,6 +10,9 @@
 //! whatever the meters do not account for. The market operator buys that energy
 //! at the imbalance price, and the accounts sum to zero whatever the price is.
 //!
+//! Where real time activates balancing energy instead ([`crate::venue::balancing`]), the imbalance price is
+//! that of the activation, or of the one that was avoided.
+//!
 //! Not responsible for tariffs, for metering, or for who holds the balances.
 
 use std::cmp::Ordering;
@@ -25,6 +28,7 @@ use crate::meter::{Quality, Reading};
 use crate::order::{AgentId, Side};
 use crate::quantity::{Money, MwhTotal, Price};
 use crate::utility::Parity;
+use crate::venue::balancing;
 
 /// Whose money it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -145,6 +149,10 @@ pub enum PriceSource {
     ClearingPrice,
     /// As before, but nothing was traded: the last valid price.
     Fallback,
+    /// The price of the balancing energy that was activated.
+    Activation,
+    /// No balancing energy was activated: the best bid of the direction that was needed.
+    AvoidedActivation,
 }
 
 /// The meter at the point of common coupling and what its energy is worth.
@@ -362,6 +370,20 @@ fn imbalance_price(
     utility_deviation: Option<MwhTotal>,
 ) -> Option<(Price, PriceSource)> {
     let from_utility = utility_deviation.map_or(Ordering::Equal, |beyond| beyond.0.cmp(&0));
+    if clearing.mechanism == balancing::NAME {
+        let activated = clearing.price.map(|price| (price, PriceSource::Activation));
+        let (best_bid, best_offer) = clearing.indicative;
+        let avoided = match from_utility {
+            Ordering::Greater => best_offer,
+            Ordering::Less => best_bid,
+            Ordering::Equal => None,
+        };
+        let avoided = avoided.map(|price| (price, PriceSource::AvoidedActivation));
+        let last = basis.fallback_price;
+        return activated
+            .or(avoided)
+            .or(last.map(|price| (price, PriceSource::Fallback)));
+    }
     match (&basis.coupling, from_utility) {
         (Some(meter), Ordering::Greater) => Some((meter.parity.import, PriceSource::ImportParity)),
         (Some(meter), Ordering::Less) => Some((meter.parity.export, PriceSource::ExportParity)),

@@ -7,6 +7,7 @@
 //! Not responsible for gates, for keeping records, or for who orders what.
 
 pub mod ahead;
+pub mod balancing;
 pub mod correction;
 pub mod feeder;
 pub mod intraday;
@@ -170,6 +171,8 @@ pub struct Venue {
     positions: BTreeMap<(u64, Item), Positions>,
     /// What is settled and can still be corrected.
     archive: Archive,
+    /// Whether real time activates balancing energy.
+    balances: bool,
     reserve: Option<Auction>,
     /// Reserve of intervals that are not settled yet.
     bought: BTreeMap<u64, Bought>,
@@ -201,6 +204,7 @@ impl Venue {
                 .map(|_| reserve::auction())
                 .transpose()?,
             bought: BTreeMap::new(),
+            balances: false,
             feeder: None,
             rules,
             fallback: None,
@@ -296,7 +300,7 @@ impl Venue {
         if let Some(why) = refused.into_iter().next() {
             return Err(why.into());
         }
-        let (_, refused) = Book::admit(interval, &rules.book, orders.clone())?;
+        let (_, refused) = Book::admit(interval, &self.book_of(&interval), orders.clone())?;
         if let Some(why) = refused.into_iter().next() {
             return Err(why.into());
         }
@@ -336,12 +340,29 @@ impl Venue {
         limits: &feeder::Limits,
     ) -> Result<Cleared, BookError> {
         let rules = &self.rules;
+        // Whatever balances the bus is nobody's to regulate or to cover.
+        let (pool, orders): (Vec<Order>, Vec<Order>) = (orders.into_iter())
+            .partition(|order| self.balances && order.agent.as_str() == balancing::POOL);
         let (orders, not, moved) = self.regulated(&interval, orders);
         let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
-        let (orders, uncovered) = self.screened(orders);
+        let (mut orders, uncovered) = self.screened(orders);
         refused.extend(uncovered);
-        let (book, not) = Book::admit(interval, &self.book_of(interval.index), orders)?;
+        orders.extend(pool);
+        let (book, not) = Book::admit(interval, &self.book_of(&interval), orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
+        if self.balances {
+            let (clearing, failure) = match balancing::clear(&book) {
+                Ok(clearing) => (clearing, None),
+                Err(failure) => (nothing(&book, balancing::NAME.to_owned()), Some(failure)),
+            };
+            return Ok(Cleared {
+                book,
+                clearing,
+                refused,
+                moved,
+                failure,
+            });
+        }
         let Some(feeder) = &self.feeder else {
             return Ok(self.cleared(&self.auction, &rules.mechanism, book, (refused, moved)));
         };
@@ -443,6 +464,14 @@ impl Venue {
             obligations.hold_before(index, Item::Ahead, &traded, &worst);
         }
         self.positions.insert((index, Item::Ahead), traded);
+    }
+
+    /// What is traded of an interval before real time, by stage.
+    fn positions_of(&self, interval: u64) -> impl Iterator<Item = (Item, &Positions)> {
+        let stages = self.positions.range((interval, Item::Energy)..);
+        stages
+            .take_while(move |((other, _), _)| *other == interval)
+            .map(|((_, item), traded)| (*item, traded))
     }
 
     /// What is delivered by contract in an interval, in the order of the contracts.
@@ -572,6 +601,7 @@ impl Venue {
             positions.or_default().take(&deal);
         }
         let price = clearing.reference().unwrap_or(self.fallback());
+        let price = self.settled_against(clearing, price);
         if let Some(obligations) = &mut self.obligations {
             obligations.hold(clearing, &self.rules.book);
             obligations.end_resting(index);
@@ -591,11 +621,15 @@ impl Venue {
     pub fn settle(
         &mut self,
         clearing: &Clearing,
-        readings: BTreeMap<AgentId, Reading>,
+        mut readings: BTreeMap<AgentId, Reading>,
         coupling: Option<Reading>,
         is_excused: bool,
     ) -> Result<Settled, SettlementError> {
         let fallback = self.fallback();
+        let pool = AgentId::from(balancing::POOL);
+        if self.balances && clearing.fills.iter().any(|fill| fill.agent == pool) {
+            readings.insert(pool, Reading::Valid { energy: Mwh(0) });
+        }
         let rules = &self.rules;
         let bought = self
             .bought
@@ -611,7 +645,11 @@ impl Venue {
             readings,
             coupling,
             fallback_price: Some(fallback),
-            instructed: bought.instructed(&rules.utility),
+            instructed: match self.balances {
+                // No rig has both.
+                true => self.standing_positions(clearing.interval.index),
+                false => bought.instructed(&rules.utility),
+            },
         };
         let mut settlement = settle(clearing, &basis)?;
         self.earmark(clearing, &mut settlement);
@@ -621,9 +659,9 @@ impl Venue {
             None => Vec::new(),
         };
         let price = clearing.reference().unwrap_or(fallback);
-        let stages = self.positions.range((index, Item::Energy)..);
-        for ((_, item), traded) in stages.take_while(|((other, _), _)| *other == index) {
-            settlement.lines.extend(traded.lines(index, *item, price)?);
+        let price = self.settled_against(clearing, price);
+        for (item, traded) in self.positions_of(index) {
+            settlement.lines.extend(traded.lines(index, item, price)?);
         }
         if let Some(rules) = &self.rules.reserve {
             settlement

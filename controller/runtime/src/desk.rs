@@ -5,6 +5,7 @@
 //! microseconds for a bench's few orders. What a run's market decides is
 //! [`market::Venue`]'s, so that a replay decides the same.
 
+mod balancing;
 mod calendar;
 mod credits;
 mod direction;
@@ -37,6 +38,7 @@ use market::agent::UtilityGrid;
 use market::meter::Sample;
 use market::sign::SignFault;
 use market::venue::VenueRules;
+use market::venue::balancing::POOL;
 use market::{AgentId, Counter, Interval, Price, Venue};
 use model::{Clock, DeviceIx, Event, Instant, Order, Point, PointSample, ProcessImage, UtcTime};
 use quantities::{ActivePower, Bounds};
@@ -103,6 +105,9 @@ struct Rules {
     /// The feeder of the real-time stage, if it is on one.
     #[serde(default)]
     feeder: Option<market::venue::FeederRules>,
+    /// Whether real time activates balancing energy beside what was traded before.
+    #[serde(default)]
+    balancing: bool,
 }
 
 impl Rules {
@@ -122,6 +127,41 @@ impl Rules {
             .saturating_sub(self.epoch_utc_ns)
             .saturating_sub(self.first_start_ns);
         u64::try_from(since_first / self.interval_ns.max(1)).ok()
+    }
+
+    /// The venue that they make.
+    fn venue(&self) -> Result<Venue, String> {
+        let venue = Venue::new(self.venue.clone()).map_err(|e| e.to_string())?;
+        let venue = (venue.on_feeder(self.feeder.clone())).map_err(|e| e.to_string())?;
+        Ok(venue.by_balancing_energy(self.balancing))
+    }
+
+    /// The interval in which a trade under this number is to be delivered: real time trades the whole
+    /// once more, and with balancing energy what the stages before have traded stands.
+    fn delivered_in(&self, number: u64) -> Option<u64> {
+        let earlier = |index: u64| self.balancing.then_some(index);
+        if market::venue::reserve::interval_of(number).is_some() {
+            return None;
+        }
+        if let Some(index) = market::venue::intraday::interval_of(number) {
+            return earlier(index);
+        }
+        match market::venue::ahead::interval_of(number) {
+            (index, true) => earlier(index),
+            (index, false) => Some(index),
+        }
+    }
+
+    /// What both sides of a deal are to deliver by it, and in which interval.
+    fn delivered_by<'a>(
+        &self,
+        deal: &'a ledger_core::payload::Trade,
+    ) -> Option<(u64, [(&'a str, i64); 2])> {
+        let index = self
+            .delivered_in(deal.interval)
+            .filter(|_| self.balancing)?;
+        let energy = deal.quantity_milliwatt_hours;
+        Some((index, [(&deal.buyer, -energy), (&deal.seller, energy)]))
     }
 
     fn utc_of(&self, interval: &Interval) -> i64 {
@@ -276,6 +316,7 @@ impl Desk {
             .iter()
             .map(|participant| participant.name.clone())
             .chain([UTILITY.to_owned()])
+            .chain(market.balancing.then(|| POOL.to_owned()))
             .collect()
     }
 

@@ -56,6 +56,11 @@ impl Positions {
         MwhTotal(of.map_or(0, |(injected, _)| *injected))
     }
 
+    /// What everybody has, injection positive.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&AgentId, MwhTotal)> {
+        (self.of.iter()).map(|(agent, (injected, _))| (agent, MwhTotal(*injected)))
+    }
+
     /// The most that one pays for its position when a unit is worth one of these in real time.
     pub(super) fn most(&self, agent: &AgentId, prices: &[Price]) -> Option<Money> {
         let (injected, paid) = self.of.get(agent)?;

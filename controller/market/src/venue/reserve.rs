@@ -418,10 +418,16 @@ impl Venue {
         Some(MwhTotal((most - ready).max(0)))
     }
 
-    /// The rules of the book of an interval: who is ready can do less.
-    pub(super) fn book_of(&self, interval: u64) -> BookRules {
+    /// The rules of the book of an interval: who is ready can do less, and with balancing energy whoever has
+    /// traded already.
+    pub(super) fn book_of(&self, interval: &Interval) -> BookRules {
         let mut book = self.rules.book.clone();
-        let bought = self.bought.get(&interval);
+        if self.balances
+            && let Some(capabilities) = &mut book.capabilities
+        {
+            self.beside_positions(interval, capabilities);
+        }
+        let bought = self.bought.get(&interval.index);
         for (agent, capability) in book.capabilities.iter_mut().flatten() {
             let ready = |side| bought.map_or(0, |it| i128::from(it.ready(agent, side).0));
             let left = |most: MwhTotal, side| MwhTotal((most.0 - ready(side)).max(0));

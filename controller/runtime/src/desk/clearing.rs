@@ -140,7 +140,10 @@ impl Desk {
         self.buy_reserve(at, interval, evidence, says)?;
         let view = self.view(at, &interval);
         self.tell_silence(&interval, &view, &absent, says);
-        let orders = self.orders(&view, &interval, outside);
+        let orders = match self.rules.balancing {
+            true => self.balancing_bids(&view, &interval, outside),
+            false => self.orders(&view, &interval, outside),
+        };
         let terms = self.venue.terms().map(|terms| {
             let payload = Payload::Terms(terms_payload(index, &terms));
             evidence.draft(MARKET_OPERATOR, payload)
@@ -229,7 +232,10 @@ impl Desk {
             };
             let product = ahead::product(interval);
             let view = self.view(at, &interval);
-            let orders = self.orders(&view, &interval, Vec::new());
+            let mut orders = self.orders(&view, &interval, Vec::new());
+            if self.rules.balancing {
+                orders = self.beside_contracts(index, orders);
+            }
             let before = drafts.len();
             drafts.extend(order_drafts(&product, &orders, evidence));
             products.push((product, orders, before));
@@ -354,7 +360,8 @@ impl Desk {
             energy_mwh: self.state.energy_mwh,
             trades,
         });
-        let commitments = market::schedule::schedule(&clearing).unwrap_or_default();
+        let delivers = self.venue.delivering(&clearing);
+        let commitments = market::schedule::schedule(&delivers).unwrap_or_default();
         let power = |agent: &AgentId| {
             commitments
                 .iter()

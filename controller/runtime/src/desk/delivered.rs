@@ -62,14 +62,25 @@ pub fn books(run_dir: &Path) -> Result<Books, MarketReplayError> {
             Payload::Order(order) => {
                 sides.insert(id, order.side);
             }
+            Payload::Trade(deal) => {
+                let Some((index, sides)) = rules.delivered_by(&deal) else {
+                    continue;
+                };
+                for (who, energy) in sides {
+                    *positions.entry((index, who.to_owned())).or_default() += i128::from(energy);
+                }
+            }
             Payload::Clearing(clearing) => {
+                let Some(index) = rules.delivered_in(clearing.interval) else {
+                    continue;
+                };
                 for fill in clearing.fills {
                     let sign = match sides.get(&fill.order) {
                         Some(Side::Sell) => 1,
                         Some(Side::Buy) => -1,
                         None => continue,
                     };
-                    let position = positions.entry((clearing.interval, fill.agent));
+                    let position = positions.entry((index, fill.agent));
                     *position.or_default() += sign * i128::from(fill.quantity_milliwatt_hours);
                 }
             }

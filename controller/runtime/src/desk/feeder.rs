@@ -568,6 +568,7 @@ impl Desk {
     pub(super) fn real_time_rule(&self) -> String {
         match self.venue.feeder() {
             Some(_) => feeder::NAME.to_owned(),
+            None if self.rules.balancing => market::venue::balancing::NAME.to_owned(),
             None => self.rules.venue.mechanism.clone(),
         }
     }

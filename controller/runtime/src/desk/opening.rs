@@ -9,7 +9,7 @@ use market::meter::{EnergyMeter, MeterRules};
 use market::quantity::energy_of_power_mwh;
 use market::regulation::{Contract, RegulationRules};
 use market::venue::{AheadRules, IntradayRules, VenueRules};
-use market::{AgentId, BookRules, Counter, Mwh, MwhTotal, Venue};
+use market::{AgentId, BookRules, Counter, Mwh, MwhTotal};
 use model::{DeviceIx, Instant, UtcTime};
 
 use super::credits::Credits;
@@ -154,10 +154,10 @@ impl Desk {
             first_start_ns: FIRST_START.as_nanos() as i64,
             interval_ns,
             feeder,
+            balancing: market.balancing,
             protection: data.map(|data| Protection::of_rig(data, &names, parity.import.0)),
         };
-        let venue = Venue::new(rules.venue.clone()).map_err(|e| wrong(&e))?;
-        let venue = (venue.on_feeder(rules.feeder.clone())).map_err(|e| wrong(&e))?;
+        let venue = rules.venue().map_err(DeskError::Rules)?;
         let bytes = serde_json::to_vec_pretty(&rules).map_err(|e| wrong(&e))?;
         std::fs::write(run_dir.join(RULES_FILE), &bytes).map_err(DeskError::Write)?;
         let bind = evidence::document(RULES_SUBJECT, &bytes, "rules of this run's market");

@@ -71,10 +71,7 @@ pub(super) fn replay_seen(
         });
     };
     let mut again = Again {
-        venue: Venue::new(rules.venue.clone())
-            .map_err(|e| MarketReplayError::Rules(e.to_string()))?
-            .on_feeder(rules.feeder.clone())
-            .map_err(|e| MarketReplayError::Rules(e.to_string()))?,
+        venue: rules.venue().map_err(MarketReplayError::Rules)?,
         rules,
         orders: BTreeMap::new(),
         deals: BTreeMap::new(),
@@ -440,6 +437,7 @@ mod tests {
             interval_ns: 15_000_000_000,
             protection: None,
             feeder: None,
+            balancing: false,
         }
     }
 

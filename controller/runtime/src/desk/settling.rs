@@ -76,8 +76,9 @@ impl Desk {
     ) -> Result<(), NotDurable> {
         let interval = cleared.clearing.interval;
         let is_excused = cleared.is_excused;
-        let readings = self.readings(&cleared.clearing, is_excused, &mut says.events);
-        let traded = cleared.clearing.position(&self.utility.agent);
+        let delivers = self.venue.delivering(&cleared.clearing);
+        let readings = self.readings(&delivers, is_excused, &mut says.events);
+        let traded = delivers.position(&self.utility.agent);
         let coupling = self
             .pcc
             .map(|_| self.utility_meter.close(&interval, traded));
@@ -141,8 +142,7 @@ impl Desk {
         let under_way = evidence.begin(utc, drafts);
         let agents = (self.seats.iter()).map(|seat| seat.agent.clone());
         let agents: BTreeSet<AgentId> = agents.chain([AgentId::from(UTILITY)]).collect();
-        let clearing = &cleared.clearing;
-        (self.credits).settled(clearing, agents.into_iter(), under_way, minted);
+        (self.credits).settled(&delivers, agents.into_iter(), under_way, minted);
         let readings = readings
             .iter()
             .map(|(agent, reading)| (agent.to_string(), *reading))

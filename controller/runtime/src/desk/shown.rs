@@ -42,8 +42,9 @@ impl Desk {
         });
         let seats = self.seats.iter().map(|seat| seat.agent.clone());
         let everybody: BTreeSet<AgentId> = seats.chain([UTILITY.into()]).collect();
+        let delivers = self.venue.delivering(clearing);
         let participants = everybody.into_iter().map(|agent| PositionView {
-            committed_mwh: i64::try_from(clearing.position(&agent).0).unwrap_or(i64::MAX),
+            committed_mwh: i64::try_from(delivers.position(&agent).0).unwrap_or(i64::MAX),
             who: agent.to_string(),
             ..PositionView::default()
         });

@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::evidence::KeySource;
 
+mod balancing;
 mod exported;
 mod feeder;
 mod forecasts;

@@ -366,6 +366,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`[market.feeder]` trades on the lines of `[network]`, so the rig has one, its band of voltage holds the nominal one, and its mechanism is the uniform price: a feeder is merged by it.",
     ),
     (
+        "R180",
+        "`real_time = \"balancing_energy\"` lets stand what was traded before and activates bids for what is expected beyond it. So something is traded before: ahead, within the day or by contract; and no `[market.feeder]` or `[market.reserve]` is there, which are of the auction in real time.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network. Beyond this machine the page needs TLS (`--tls DIR`), since a token would be read by everybody on the way, and tokens (`--tokens FILE`). `gridrig init DIR` makes both. Or serve it on loopback and reach it through a tunnel.",
     ),

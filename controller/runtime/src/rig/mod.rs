@@ -407,6 +407,8 @@ pub struct Market {
     pub contracts: Vec<market::contract::Contract>,
     /// What of the network it heeds, if it does.
     pub feeder: Option<MarketFeeder>,
+    /// Whether real time activates balancing energy instead of trading everything once more.
+    pub balancing: bool,
 }
 
 /// The reserve that the utility buys in a market.

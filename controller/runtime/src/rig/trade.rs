@@ -102,6 +102,8 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         devices,
         interval.as_ref().map(|it| it.value),
     );
+    let has_stage = day_ahead.is_some() || intraday_intervals.is_some() || !contracts.is_empty();
+    let balancing = real_time(&table, has_stage, reserve.is_some() || feeder.is_some());
     table.finish();
     let lost_load_mc = lost_load.as_ref().map(|price| price.value);
     let regulation = regulation::regulation(reader, devices, &participants, &tariff, lost_load_mc);
@@ -120,7 +122,30 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         reserve,
         contracts,
         feeder,
+        balancing,
     })
+}
+
+/// Whether real time activates balancing energy.
+fn real_time(table: &Table<'_>, has_stage: bool, is_bound_otherwise: bool) -> bool {
+    const KEY: &str = "real_time";
+    if !table.has(KEY) {
+        return false;
+    }
+    let balancing = table.choice(KEY, &[("auction", false), ("balancing_energy", true)]);
+    let Some(choice) = balancing.filter(|choice| choice.value) else {
+        return false;
+    };
+    let why = if !has_stage {
+        "nothing is traded before real time that could be balanced"
+    } else if is_bound_otherwise {
+        "balancing energy is activated on no feeder and beside no reserve"
+    } else {
+        return true;
+    };
+    let help = "trade ahead, within the day or by contract, without `[market.feeder]` and `[market.reserve]`";
+    table.document().error("R180", choice.span, why, "", help);
+    true
 }
 
 /// The mechanism's name, if a bench can use it.

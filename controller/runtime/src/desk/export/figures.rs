@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use ledger_core::payload::{Fill, Payload, ReadingQuality, Side};
 
+use market::venue::balancing::POOL;
+
 use super::super::UTILITY;
 use super::latencies::quantile;
 use super::{Cell, Kind, MarketOfRun, Table};
@@ -44,7 +46,7 @@ fn share(part: f64, whole: f64) -> Option<f64> {
 impl MarketOfRun {
     fn sums(&self) -> Sums {
         let mut sums = Sums::default();
-        let mut positions: BTreeMap<(u64, &str), f64> = BTreeMap::new();
+        let mut positions: BTreeMap<(Option<u64>, &str), f64> = BTreeMap::new();
         let parity = self.rules.venue.parity;
         for (_, payload) in &self.records {
             match payload {
@@ -53,9 +55,11 @@ impl MarketOfRun {
                     sums.traded_mwh += clearing.quantity_milliwatt_hours as f64;
                     sums.prices
                         .extend(clearing.price_millicents_per_kwh.map(|mc| mc as f64));
-                    for fill in &clearing.fills {
+                    let index = self.rules.delivered_in(clearing.interval);
+                    let sold = clearing.fills.iter().filter(|fill| fill.agent != POOL);
+                    for fill in sold {
                         let energy = fill.quantity_milliwatt_hours as f64;
-                        let key = (clearing.interval, fill.agent.as_str());
+                        let key = (index, fill.agent.as_str());
                         let position = positions.entry(key).or_default();
                         match self.sides.get(&fill.order) {
                             Some(Side::Sell) => {
@@ -65,6 +69,14 @@ impl MarketOfRun {
                             Some(Side::Buy) => *position -= energy,
                             None => {}
                         }
+                    }
+                }
+                Payload::Trade(deal) => {
+                    let Some((index, sides)) = self.rules.delivered_by(deal) else {
+                        continue;
+                    };
+                    for (who, energy) in sides {
+                        *positions.entry((Some(index), who)).or_default() += energy as f64;
                     }
                 }
                 Payload::MeterReading(reading) => {
@@ -87,7 +99,7 @@ impl MarketOfRun {
                     };
                     *sums.alone_u.entry(who.to_owned()).or_default() += metered * price.0 as f64;
                     let index = self.rules.index_at(reading.interval_start_utc_ns);
-                    let position = index.and_then(|index| positions.get(&(index, who)));
+                    let position = index.and_then(|index| positions.get(&(Some(index), who)));
                     if reading.quality == ReadingQuality::Valid {
                         let committed = position.copied().unwrap_or_default();
                         sums.positions += 1.0;

@@ -12,6 +12,8 @@ use ledger_core::payload::Payload;
 use model::UtcTime;
 use serde_json::{Value, json};
 
+use market::venue::balancing::POOL;
+
 use super::super::UTILITY;
 use super::{MarketOfRun, When};
 
@@ -80,27 +82,50 @@ impl MarketOfRun {
         let mut prices = Vec::new();
         let mut setpoints: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         let mut usages: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        // What stands of an interval before real time.
+        let mut earlier: BTreeMap<u64, BTreeMap<String, i64>> = BTreeMap::new();
         for (_, payload) in &self.records {
             let Some(when) = self.number_of(payload).and_then(|number| self.when(number)) else {
                 continue;
             };
             match payload {
-                // What was traded ahead is traded again in real time, and devices follow that.
+                // What was traded ahead is traded again in real time, or stands beside what is activated there.
                 Payload::Clearing(clearing) if when.stage == "real_time" => {
                     if let Some(mc) = clearing.price_millicents_per_kwh {
                         let price = mc as f64 / MC_PER_EUR;
                         prices.push(when.interval(&[("PRICE", price), ("EXPORT_PRICE", price)]));
                     }
-                    let mut positions: BTreeMap<String, i64> = BTreeMap::new();
-                    for fill in clearing.fills.iter().filter(|fill| fill.agent != UTILITY) {
-                        let position = positions.entry(self.name(&fill.agent)).or_default();
+                    let mut positions = earlier.remove(&when.index).unwrap_or_default();
+                    for fill in &clearing.fills {
+                        let position = positions.entry(fill.agent.clone()).or_default();
                         *position += self.injected(fill).unwrap_or_default();
                     }
+                    positions.retain(|who, _| who != UTILITY && who != POOL);
                     for (who, energy) in positions {
+                        let who = self.name(&who);
                         let hours = when.interval.dt_ns as f64 / NS_PER_HOUR;
                         let kilowatts = energy as f64 / MWH_PER_KWH / hours;
                         let interval = when.interval(&[("DISPATCH_SETPOINT", kilowatts)]);
                         setpoints.entry(who).or_default().push(interval);
+                    }
+                }
+                Payload::Clearing(clearing)
+                    if self.rules.balancing && when.stage == "day_ahead" =>
+                {
+                    let positions = earlier.entry(when.index).or_default();
+                    for fill in &clearing.fills {
+                        let position = positions.entry(fill.agent.clone()).or_default();
+                        *position += self.injected(fill).unwrap_or_default();
+                    }
+                }
+                Payload::Trade(deal) => {
+                    let Some((index, sides)) = self.rules.delivered_by(deal) else {
+                        continue;
+                    };
+                    for (who, energy) in sides {
+                        let positions = earlier.entry(index).or_default();
+                        *positions.entry(who.to_owned()).or_default() +=
+                            self.protection.energy(energy);
                     }
                 }
                 Payload::MeterReading(reading) => {

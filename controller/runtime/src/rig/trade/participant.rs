@@ -19,8 +19,9 @@ const WHOLE_PPM: u32 = 1_000_000;
 /// Prices of participants lie within these, in milli-cent per kWh.
 pub(super) const PRICES: RangeInclusive<i64> = -10_000_000..=10_000_000;
 /// Accounts of the market itself.
-const RESERVED: [&str; 7] = [
+const RESERVED: [&str; 8] = [
     crate::desk::UTILITY,
+    market::venue::balancing::POOL,
     "operator",
     "penalties",
     "taxes",

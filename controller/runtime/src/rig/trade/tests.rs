@@ -129,6 +129,27 @@ fn readiness_is_bought_of_whole_storages_that_deliver_the_service_and_can_sustai
 }
 
 #[test]
+fn balancing_energy_needs_a_stage_before_it_and_neither_lines_nor_reserve() {
+    // The rig's own keys end before this: the section is opened again by its participants alone.
+    let balancing = |more: &str| -> Vec<&'static str> {
+        let (_, market) = MARKET.split_once("[market]").expect("a market");
+        let text = format!("{LAB}\n[market]\nreal_time = \"balancing_energy\"{market}\n{more}");
+        match crate::rig::load_text(Path::new("market.toml"), &text) {
+            Ok(rig) => {
+                assert!(rig.market.is_some_and(|market| market.balancing));
+                Vec::new()
+            }
+            Err(faults) => faults.iter().map(|fault| fault.code).collect(),
+        }
+    };
+    assert_eq!(balancing(""), ["R180"]);
+    assert_eq!(balancing("[market.intraday]\nintervals = 2\n"), [""; 0]);
+    let lines = "[market.intraday]\nintervals = 2\n[market.feeder]\norigin = \"EN 50160\"\nv_min_percent = 90\nv_max_percent = 110\n\
+                 [network]\nbus = [{ name = \"hall\", v_ll = \"400V\" }]\nsource = [{ bus = \"hall\" }]\n";
+    assert_eq!(balancing(lines), ["R180"]);
+}
+
+#[test]
 fn a_feeder_needs_a_network_a_band_with_its_origin_and_the_uniform_price() {
     const NETWORK: &str =
         "[network]\nbus = [{ name = \"hall\", v_ll = \"400V\" }]\nsource = [{ bus = \"hall\" }]\n";

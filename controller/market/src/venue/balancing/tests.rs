@@ -1,0 +1,215 @@
+use super::super::tests::{interval, venue};
+use super::*;
+use crate::book::BookRules;
+use crate::contract::Contract;
+use crate::meter::Reading;
+use crate::settlement::{Account, Item, PriceSource, Settlement};
+use crate::venue::{Settled, VenueRules};
+
+/// A venue in which the sun has sold 1000 mWh of interval 0 to the load at 10000 mc/kWh by contract.
+fn balancing() -> Venue {
+    let contract = Contract {
+        name: "c".into(),
+        buyer: "load".into(),
+        seller: "sun".into(),
+        first: 0,
+        last: 0,
+        energy: Mwh(1_000),
+        price: Price(10_000),
+    };
+    let rules = VenueRules {
+        contracts: vec![contract],
+        book: BookRules::bounded(Price(-50_000), Price(300_000), 1),
+        ..venue().rules().clone()
+    };
+    Venue::new(rules).unwrap().by_balancing_energy(true)
+}
+
+fn bids() -> Vec<Order> {
+    let order = |agent: &str, side, price, energy| {
+        Order::single(agent.into(), side, Price(price), Mwh(energy))
+    };
+    vec![
+        order("cheap", Side::Sell, 12_000, 100),
+        order("dear", Side::Sell, 26_000, 400),
+        // It would buy at more than the others sell at, and is left alone where the bus is short.
+        order("eager", Side::Buy, 27_000, 300),
+        order("utility", Side::Sell, 28_000, 10_000),
+        order("utility", Side::Buy, 7_501, 10_000),
+    ]
+}
+
+/// What is activated, its price, and the settlement when the sun is expected to give `sun` and gives it.
+fn check(sun: i64, meters: &[(&str, i64)]) -> (Vec<(String, i128)>, Option<Price>, Settlement) {
+    let mut venue = balancing();
+    let expected = BTreeMap::from([("sun".into(), Mwh(sun)), ("load".into(), Mwh(-1_000))]);
+    let demand = venue.balancing_demand(0, &expected);
+    let mut orders: Vec<Order> = bids().into_iter().chain(demand).collect();
+    for (rank, order) in orders.iter_mut().enumerate() {
+        order.rank = rank as u64;
+    }
+    let cleared = venue.clear(interval(0), orders).unwrap();
+    assert!(cleared.refused.is_empty() && cleared.failure.is_none());
+    let clearing = cleared.clearing;
+    assert_eq!(clearing.mechanism, NAME);
+    venue.take(&clearing);
+    let delivers = venue.delivering(&clearing);
+    assert_eq!(delivers.position(&POOL.into()), MwhTotal(0));
+    let activated = ["cheap", "dear", "eager", "utility"].map(|name| {
+        let MwhTotal(injected) = delivers.position(&name.into());
+        (name.to_owned(), injected)
+    });
+    let activated = activated.into_iter().filter(|(_, it)| *it != 0).collect();
+    let others = [
+        ("sun", sun),
+        ("load", -1_000),
+        ("cheap", 0),
+        ("dear", 0),
+        ("eager", 0),
+    ];
+    let reading = |energy| Reading::Valid {
+        energy: Mwh(energy),
+    };
+    let mut readings: BTreeMap<AgentId, Reading> = others
+        .iter()
+        .map(|(name, energy)| ((*name).into(), reading(*energy)))
+        .collect();
+    let mut coupling = reading(0);
+    for (name, energy) in meters {
+        match *name {
+            "utility" => coupling = reading(*energy),
+            name => drop(readings.insert(name.into(), reading(*energy))),
+        }
+    }
+    let Settled { settlement, .. } = venue
+        .settle(&clearing, readings, Some(coupling), false)
+        .unwrap();
+    let sum: i128 = settlement.lines.iter().map(|line| line.amount.0).sum();
+    assert_eq!(sum, 0, "{settlement:?}");
+    assert_eq!(
+        settlement
+            .balances()
+            .get(&Account::Participant(POOL.into()))
+            .copied()
+            .unwrap_or_default(),
+        Money(0)
+    );
+    (activated, clearing.price, settlement)
+}
+
+/// What somebody receives in all.
+fn received(settlement: &Settlement, agent: &str) -> i128 {
+    let balances = settlement.balances();
+    -balances
+        .get(&Account::Participant(agent.into()))
+        .map_or(0, |paid| paid.0)
+}
+
+fn named(activated: &[(&str, i128)]) -> Vec<(String, i128)> {
+    activated
+        .iter()
+        .map(|(name, it)| ((*name).to_owned(), *it))
+        .collect()
+}
+
+#[test]
+fn a_short_bus_activates_the_cheapest_upwards_and_who_is_short_pays_their_price() {
+    let (activated, price, settlement) = check(700, &[("cheap", 100), ("dear", 200)]);
+    assert_eq!(activated, named(&[("cheap", 100), ("dear", 200)]));
+    assert_eq!(price, Some(Price(26_000)));
+    assert_eq!(
+        settlement.imbalance_price,
+        Some((Price(26_000), PriceSource::Activation))
+    );
+    // The contract stands at its price; the sun buys what it lacks, and both who were activated get as much.
+    assert_eq!(received(&settlement, "sun"), 10_000 * 1_000 - 26_000 * 300);
+    assert_eq!(received(&settlement, "load"), -10_000 * 1_000);
+    assert_eq!(received(&settlement, "cheap"), 26_000 * 100);
+    assert_eq!(received(&settlement, "dear"), 26_000 * 200);
+    assert_eq!(received(&settlement, "utility"), 0);
+    let contract = settlement
+        .lines
+        .iter()
+        .find(|line| line.item == Item::Contract);
+    assert_eq!(
+        contract.unwrap().amount,
+        Money(10_000 * 1_000),
+        "whoever is first buys"
+    );
+}
+
+#[test]
+fn a_long_bus_activates_who_pays_most_for_giving_less() {
+    let (activated, price, settlement) = check(1_400, &[("eager", -300), ("utility", -100)]);
+    assert_eq!(activated, named(&[("eager", -300), ("utility", -100)]));
+    assert_eq!(price, Some(Price(7_501)));
+    assert_eq!(received(&settlement, "sun"), 10_000 * 1_000 + 7_501 * 400);
+    assert_eq!(received(&settlement, "eager"), -7_501 * 300);
+}
+
+#[test]
+fn who_was_activated_and_does_not_deliver_pays_for_it_like_anybody() {
+    let (_, _, settlement) = check(700, &[("cheap", 100), ("dear", 0), ("utility", 200)]);
+    assert_eq!(received(&settlement, "dear"), 0);
+    assert_eq!(received(&settlement, "utility"), 26_000 * 200);
+}
+
+#[test]
+fn without_an_activation_deviations_cost_what_was_avoided() {
+    for (utility, source, price) in [
+        (50, PriceSource::AvoidedActivation, 12_000),
+        (-50, PriceSource::AvoidedActivation, 27_000),
+        // Nobody knows better than the middle between the parities when the utility saw nothing.
+        (0, PriceSource::Fallback, 17_750),
+    ] {
+        let meters = [
+            ("utility", utility),
+            ("load", -1_000 - utility),
+            ("cheap", 10),
+            ("dear", -10),
+        ];
+        let (activated, cleared, settlement) = check(1_000, &meters);
+        assert_eq!((activated.len(), cleared), (0, None));
+        assert_eq!(
+            settlement.imbalance_price,
+            Some((Price(price), source)),
+            "{utility}"
+        );
+    }
+}
+
+#[test]
+fn what_nobody_can_balance_costs_the_bound_of_the_market() {
+    let (_, price, _) = check(700 - 20_000, &[]);
+    assert_eq!(price, Some(Price(300_000)));
+}
+
+#[test]
+fn nobody_bids_more_than_it_can_do_beside_its_position() {
+    let rules = VenueRules {
+        book: BookRules {
+            capabilities: Some(BTreeMap::from([(
+                "sun".into(),
+                Capability {
+                    inject_max: MwhTotal(1_500),
+                    withdraw_max: MwhTotal(0),
+                },
+            )])),
+            ..BookRules::unbounded()
+        },
+        ..balancing().rules().clone()
+    };
+    let venue = Venue::new(rules).unwrap().by_balancing_energy(true);
+    for (side, energy, is_admitted) in [
+        (Side::Sell, 500, true),
+        (Side::Sell, 501, false),
+        (Side::Buy, 1_000, true),
+        (Side::Buy, 1_001, false),
+    ] {
+        let order = Order::single("sun".into(), side, Price(20_000), Mwh(energy));
+        let found = venue.inspect(interval(0), vec![order.clone()]);
+        assert_eq!(found.is_ok(), is_admitted, "{side} {energy}: {found:?}");
+        let cleared = venue.clear(interval(0), vec![order]).unwrap();
+        assert_eq!(cleared.refused.is_empty(), is_admitted);
+    }
+}
