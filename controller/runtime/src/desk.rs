@@ -75,14 +75,14 @@ pub const RULES_FILE: &str = "market.json";
 pub const RULES_SUBJECT: &str = "market-rules";
 /// Start of the first interval. Chosen: 3 s, when every bus of a healthy bench has answered.
 const FIRST_START: Duration = Duration::from_secs(3);
-/// Gate closure before an interval. Chosen: 1 s, ten control cycles; clearing, ledger and
-/// setpoints together take less than 0.2 s.
+/// Gate closure before an interval, by the clock of the bench, of a rig that says none. Chosen: 1 s, ten control
+/// cycles; clearing, ledger and setpoints together take less than 0.2 s, and a rig is refused if they could take longer.
 pub const GATE: Duration = Duration::from_secs(1);
 /// Time after an interval until its meters are read. Chosen: 1 s, one normal poll period.
 pub const METER_LAG: Duration = Duration::from_secs(1);
 /// How long the clearing waits for the orders' records.
 /// Chosen: 50 ms, half a control period: a slower disk costs an interval, not a cycle.
-const ORDERS_DURABLE_WITHIN: Duration = Duration::from_millis(50);
+pub(crate) const ORDERS_DURABLE_WITHIN: Duration = Duration::from_millis(50);
 /// Price bounds: -50 to +300 ct/kWh in milli-cent, and a tick of one.
 /// Chosen: wide enough for every tariff of a lab; a must-run load bids at the cap.
 pub(crate) const PRICE_FLOOR: Price = Price(-50_000);
@@ -108,6 +108,14 @@ struct Rules {
     /// Whether real time activates balancing energy beside what was traded before.
     #[serde(default)]
     balancing: bool,
+    /// How much faster market time goes than the clock of the bench; energy is that of market time.
+    #[serde(default = "as_fast")]
+    time_factor: i64,
+}
+
+/// Market time of rules that say nothing of it.
+const fn as_fast() -> i64 {
+    1
 }
 
 impl Rules {
@@ -125,6 +133,7 @@ impl Rules {
     fn index_at(&self, start_utc_ns: i64) -> Option<u64> {
         let since_first = start_utc_ns
             .saturating_sub(self.epoch_utc_ns)
+            .saturating_mul(self.time_factor)
             .saturating_sub(self.first_start_ns);
         u64::try_from(since_first / self.interval_ns.max(1)).ok()
     }
@@ -165,7 +174,24 @@ impl Rules {
     }
 
     fn utc_of(&self, interval: &Interval) -> i64 {
-        self.epoch_utc_ns.saturating_add(interval.start_ns)
+        self.epoch_utc_ns
+            .saturating_add(self.on_bench(interval.start_ns))
+    }
+
+    /// A market time, or a span of it, by the clock of the bench.
+    fn on_bench(&self, market_ns: i64) -> i64 {
+        market_ns / self.time_factor.max(1)
+    }
+
+    /// The market time of a moment of the bench.
+    fn market_ns(&self, now: Instant) -> i64 {
+        let ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        ns.saturating_mul(self.time_factor)
+    }
+
+    /// The moment of the bench of a market time.
+    fn instant(&self, market_ns: i64) -> Instant {
+        Instant::from_nanos(u64::try_from(self.on_bench(market_ns)).unwrap_or(0))
     }
 }
 
@@ -177,11 +203,6 @@ struct AheadTimes {
     gate_ns: i64,
     /// First interval of the next block.
     next: u64,
-}
-
-/// When the gate of an interval closes, in market time.
-fn gate_ns(interval: &Interval) -> i64 {
-    interval.start_ns - GATE.as_nanos() as i64
 }
 
 /// A cleared interval that waits for its meters.
@@ -276,6 +297,10 @@ pub struct Desk {
     intraday: Option<Quotes>,
     /// The reserve stage, if the rig has one.
     reserves: Option<Reserves>,
+    /// How long before an interval its gate closes, in market time.
+    gate_before_ns: i64,
+    /// What was to be told before the first cycle.
+    untold: Vec<Event>,
     /// What times a clearing, if anything does.
     clock: Option<Arc<dyn Clock>>,
     next: u64,
@@ -331,6 +356,41 @@ impl Desk {
         self.clock = Some(clock);
     }
 
+    /// When the gate of an interval closes, in market time.
+    fn gate_ns(&self, interval: &Interval) -> i64 {
+        interval.start_ns.saturating_sub(self.gate_before_ns)
+    }
+
+    /// Tells with the first cycle when a record took so long to be durable, or a rehearsal of its clearing, that the
+    /// gate does not leave time for both records, the clearing and the setpoints.
+    pub fn rehearse(&mut self, market: &crate::rig::Market, record: Duration) {
+        let began = self.ticks();
+        let rehearsed = (self.rules.interval(0)).map(|interval| {
+            let order = |seat: &Seat| {
+                let side = market::Side::Buy;
+                market::Order::single(seat.agent.clone(), side, Price(0), market::Mwh(1))
+            };
+            let orders = self.seats.iter().map(order).collect();
+            self.venue.clear(interval, orders).is_ok()
+        });
+        let clear = Duration::from_nanos(u64::try_from(self.ticks() - began).unwrap_or(u64::MAX));
+        let measured = crate::rig::Lead {
+            clear: clear.max(market.lead.clear),
+            finality: (record * 2).max(market.lead.finality),
+            setpoint: market.lead.setpoint,
+        };
+        let gate = market.gate / market.time_factor;
+        if rehearsed.is_some() && measured.whole() > gate {
+            self.untold.push(Event::Noticed {
+                device: None,
+                text: format!(
+                    "The gate closes {gate:?} before an interval, and by what was measured now it takes {measured}: \
+                     intervals may go untraded."
+                ),
+            });
+        }
+    }
+
     /// Nanoseconds by the clock that times clearings.
     fn ticks(&self) -> u128 {
         self.clock
@@ -345,7 +405,7 @@ impl Desk {
                 continue;
             };
             let metered = Sample {
-                instant_ns: sample.sample.measured_at.as_nanos() as i64,
+                instant_ns: self.rules.market_ns(sample.sample.measured_at),
                 power_milliwatt: milliwatts(p),
             };
             let meter = if Some(sample.device) == self.pcc {
@@ -391,8 +451,11 @@ impl Desk {
         bench: &BenchNow<'_>,
         evidence: &mut Evidence,
     ) -> Result<DeskSays, NotDurable> {
-        let mut says = DeskSays::default();
-        let market_now = now.as_nanos() as i64;
+        let mut says = DeskSays {
+            events: std::mem::take(&mut self.untold),
+            ..DeskSays::default()
+        };
+        let market_now = self.rules.market_ns(now);
         for cleared in &mut self.waiting {
             let interval = &cleared.clearing.interval;
             let runs = (interval.start_ns..interval.end_ns()).contains(&market_now);
@@ -406,7 +469,7 @@ impl Desk {
         let at = AtGate { now, utc, bench };
         while let Some(block) = self.block_due(market_now) {
             let begins = self.rules.interval(block.start);
-            if begins.is_some_and(|first| market_now < gate_ns(&first)) {
+            if begins.is_some_and(|first| market_now < self.gate_ns(&first)) {
                 self.clear_ahead(&at, block, evidence, &mut says)?;
             } else {
                 says.events.push(Event::MarketNotCleared {
@@ -418,7 +481,7 @@ impl Desk {
         }
         let open = self.next;
         while let Some(interval) = self.rules.interval(self.next)
-            && market_now >= gate_ns(&interval)
+            && market_now >= self.gate_ns(&interval)
         {
             self.next += 1;
             // After a long stall the intervals that have begun already are not traded any more.
@@ -436,7 +499,7 @@ impl Desk {
             self.quote(&at, evidence, &mut says)?;
         }
         self.hear_bids(utc, evidence, &mut says)?;
-        let lag = METER_LAG.as_nanos() as i64;
+        let lag = METER_LAG.as_nanos() as i64 * self.rules.time_factor;
         while self
             .waiting
             .first()

@@ -50,6 +50,10 @@ const FACTS_WAIT: Duration = Duration::from_secs(1);
 const READY_STEP: Duration = Duration::from_millis(10);
 const READY_STEPS: u32 = 1000;
 
+/// How long the start of a run waits for what it has noted.
+/// Chosen: 2 s, far above any healthy disk.
+const NOTES_WITHIN: Duration = Duration::from_secs(2);
+
 /// Where keys come from.
 #[derive(Clone, Copy, Debug)]
 pub enum KeySource {
@@ -582,6 +586,14 @@ impl Evidence {
     /// Looks at what became of the records that nobody waited for, for at most `patience` each.
     ///
     /// A dispatch that became durable after its deadline was held back; the ledger is told so.
+    /// Waits until what was noted is durable, but no longer than for anything else that nothing hangs on.
+    ///
+    /// # Errors
+    /// [`NotDurable::Stopped`] when the log has failed.
+    pub fn wait_for_notes(&mut self, utc: UtcTime) -> Result<(), NotDurable> {
+        self.collect(utc, NOTES_WITHIN)
+    }
+
     fn collect(&mut self, utc: UtcTime, patience: Duration) -> Result<(), NotDurable> {
         let mut failed = None;
         let mut held_back = Vec::new();

@@ -172,6 +172,12 @@ impl Session {
                 let mut desk = Desk::open(&rig, market, &run_dir, &mut evidence, now, utc)
                     .map_err(|e| fault(&e))?;
                 desk.timed_by(Arc::clone(&clock));
+                if !time.is_virtual() {
+                    let began = clock.now();
+                    evidence.wait_for_notes(utc).map_err(|e| fault(&e))?;
+                    let took = clock.now().since(began);
+                    desk.rehearse(market, took);
+                }
                 Some(desk)
             }
             None => None,

@@ -643,7 +643,8 @@ fn evidence_of(
 ) -> Evidence {
     let market = rig.market.as_ref().map(|market| {
         // A cleared interval begins after its gate, and is settled when its meters were read.
-        let due_after = runtime::desk::GATE + market.interval + runtime::desk::METER_LAG;
+        let on_bench = (market.gate + market.interval) / market.time_factor;
+        let due_after = on_bench + runtime::desk::METER_LAG;
         let (ended_intervals, settled) = recording.with(|r| {
             let last = r.events.iter().map(|e| e.at).max().unwrap_or(r.ended);
             let of_kind = |kind: &'static str| r.events.iter().filter(move |e| e.kind == kind);

@@ -12,6 +12,8 @@ pub struct Calendar {
     epoch_utc_ns: i64,
     first_start_ns: i64,
     interval_ns: i64,
+    #[serde(default = "super::as_fast")]
+    time_factor: i64,
 }
 
 impl Calendar {
@@ -26,8 +28,9 @@ impl Calendar {
     /// none does.
     #[must_use]
     pub fn beginning_at(&self, utc_ns: i64) -> Option<u64> {
-        let first = self.epoch_utc_ns.checked_add(self.first_start_ns)?;
-        let since = utc_ns.checked_sub(first)?;
+        let since_epoch = utc_ns.checked_sub(self.epoch_utc_ns)?;
+        let market_ns = since_epoch.checked_mul(self.time_factor)?;
+        let since = market_ns.checked_sub(self.first_start_ns)?;
         let is_exact = since.checked_rem(self.interval_ns)? == 0;
         let index = since.checked_div(self.interval_ns)?;
         u64::try_from(index).ok().filter(|_| is_exact)
@@ -44,6 +47,7 @@ mod tests {
             epoch_utc_ns: 1_000,
             first_start_ns: 30,
             interval_ns: 150,
+            time_factor: 1,
         };
         for (utc_ns, interval) in [
             (1_030, Some(0)),
@@ -54,6 +58,14 @@ mod tests {
             (i64::MIN, None),
         ] {
             assert_eq!(calendar.beginning_at(utc_ns), interval, "{utc_ns}");
+        }
+        let faster = Calendar {
+            time_factor: 5,
+            ..calendar
+        };
+        // 30 and 180 of the market are 6 and 36 by the clock.
+        for (utc_ns, interval) in [(1_006, Some(0)), (1_036, Some(1)), (1_007, None)] {
+            assert_eq!(faster.beginning_at(utc_ns), interval, "{utc_ns}");
         }
     }
 }

@@ -299,7 +299,7 @@ impl Desk {
     pub(super) fn view(&self, at: &AtGate<'_>, interval: &Interval) -> MarketView {
         let outlook = |seat: &super::Seat| {
             let devices = &at.bench.bench.devices;
-            let epoch = self.rules.epoch_utc_ns;
+            let epoch = (self.rules.epoch_utc_ns, self.rules.time_factor);
             let outlook = seat.outlook(at.now, at.bench.image, devices, interval, epoch);
             (seat.agent.clone(), outlook)
         };
@@ -376,7 +376,7 @@ impl Desk {
             let sum = devices.entry(seat.device).or_insert(ActivePower::ZERO);
             *sum += power(&seat.agent);
         }
-        let at = |ns: i64| Instant::from_nanos(u64::try_from(ns).unwrap_or(0));
+        let at = |ns: i64| self.rules.instant(ns);
         let schedule = Schedule {
             interval: interval.index,
             from: at(interval.start_ns),

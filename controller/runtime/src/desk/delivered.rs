@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use ledger_core::payload::{Payload, ReadingQuality, Settlement, Side};
 use model::Instant;
@@ -94,8 +93,7 @@ pub fn books(run_dir: &Path) -> Result<Books, MarketReplayError> {
                 let Some(interval) = rules.interval(index) else {
                     continue;
                 };
-                let at =
-                    |ns: i64| Instant::START + Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+                let at = |ns: i64| rules.instant(ns);
                 let read = readings.remove(&index).unwrap_or_default();
                 if settlement.lines.iter().any(|line| line.what == CORRECTION) {
                     // A reading that came late takes the place of what was there.

@@ -238,8 +238,10 @@ impl MarketOfRun {
             if let Payload::Order(order) = &payload {
                 market.sides.insert(id, order.side);
             }
-            let ends = (market.when_of(&payload))
-                .map(|when| when.begins_utc_ns.saturating_add(when.interval.dt_ns));
+            let ends = (market.when_of(&payload)).map(|when| {
+                let lasts = market.rules.on_bench(when.interval.dt_ns);
+                when.begins_utc_ns.saturating_add(lasts)
+            });
             let is_shown = |ends: i64| {
                 let ago = now.unix_nanos().saturating_sub(ends);
                 market.protection.retains(ago)

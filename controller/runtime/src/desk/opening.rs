@@ -42,9 +42,16 @@ const METER_RULES: MeterRules = MeterRules {
 const OVER_LIMITS: f64 = 2.0;
 
 /// What a rig's regulation asks of the venue, with its moments in market time.
-fn regulation_rules(regulation: &Regulation, epoch_utc_ns: i64) -> RegulationRules {
+fn regulation_rules(
+    regulation: &Regulation,
+    epoch_utc_ns: i64,
+    time_factor: i64,
+) -> RegulationRules {
     let contract = |(who, contract): (&String, &ContractOfRig)| {
-        let at = |utc: UtcTime| utc.unix_nanos().saturating_sub(epoch_utc_ns);
+        let at = |utc: UtcTime| {
+            let since = utc.unix_nanos().saturating_sub(epoch_utc_ns);
+            since.saturating_mul(time_factor)
+        };
         let contract = Contract {
             id: contract.id.clone(),
             from_ns: at(contract.from),
@@ -82,6 +89,7 @@ impl Desk {
         let parity = market.tariff.parity().map_err(|e| wrong(&e))?;
         let bench = rig.bench();
         let interval_ns = market.interval.as_nanos() as i64;
+        let time_factor = i64::from(market.time_factor);
         let mut seats = Vec::new();
         let mut indivisible = BTreeSet::new();
         let energy = |milliwatts: i64| {
@@ -97,7 +105,7 @@ impl Desk {
         for how in &market.participants {
             let spec = seat::left_by_reserves(&bench, DeviceIx(how.device as u16));
             let spec = reserve::left_by_offer(market, &bench, how.reserve.as_ref(), spec);
-            let seat = Seat::of(how, &spec, interval_ns).map_err(|e| wrong(&e))?;
+            let seat = Seat::of(how, &spec, (interval_ns, time_factor)).map_err(|e| wrong(&e))?;
             if seat.is_indivisible(&spec) {
                 indivisible.insert(seat.agent.clone());
             }
@@ -145,16 +153,17 @@ impl Desk {
                 ahead: market.day_ahead.as_ref().map(|stage| AheadRules {
                     mechanism: stage.mechanism.clone(),
                 }),
-                regulation: regulation.map(|it| regulation_rules(it, epoch_utc_ns)),
+                regulation: regulation.map(|it| regulation_rules(it, epoch_utc_ns, time_factor)),
                 contracts: market.contracts.clone(),
                 intraday: (market.intraday_intervals).map(|intervals| IntradayRules { intervals }),
                 reserve: reserve.clone(),
             },
             epoch_utc_ns,
-            first_start_ns: FIRST_START.as_nanos() as i64,
+            first_start_ns: FIRST_START.as_nanos() as i64 * time_factor,
             interval_ns,
             feeder,
             balancing: market.balancing,
+            time_factor,
             protection: data.map(|data| Protection::of_rig(data, &names, parity.import.0)),
         };
         let venue = rules.venue().map_err(DeskError::Rules)?;
@@ -167,7 +176,7 @@ impl Desk {
             // Blocks whose gate had closed before the run began are traded in real time alone.
             let is_open = |block: &u64| {
                 let first = rules.interval(block * stage.intervals);
-                first.is_none_or(|first| first.start_ns - gate_ns >= now.as_nanos() as i64)
+                first.is_none_or(|first| first.start_ns - gate_ns >= rules.market_ns(now))
             };
             AheadTimes {
                 intervals: stage.intervals,
@@ -175,7 +184,11 @@ impl Desk {
                 next: (0..).find(is_open).unwrap_or_default() * stage.intervals,
             }
         });
-        let meter = || EnergyMeter::new(METER_RULES).map_err(|e| wrong(&e));
+        let meter_rules = MeterRules {
+            gap_ns_max: METER_RULES.gap_ns_max * time_factor,
+            ..METER_RULES
+        };
+        let meter = || EnergyMeter::new(meter_rules).map_err(|e| wrong(&e));
         let mut meters = BTreeMap::new();
         for seat in &seats {
             let limits = rig.devices[seat.device.index()].p;
@@ -221,6 +234,8 @@ impl Desk {
                 seat::left_by_reserves(&bench, device)
             }),
             clock: None,
+            gate_before_ns: market.gate.as_nanos() as i64,
+            untold: Vec::new(),
             next: 0,
             waiting: Vec::new(),
             running: Vec::new(),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::late::{Corrected, LateAsked, LateReading};
-use super::{Desk, DeskSays, gate_ns};
+use super::{Desk, DeskSays};
 use crate::evidence::{Evidence, NotDurable};
 
 /// Bids that may wait for the desk. Chosen: 32 in a cycle of 100 ms; one participant has two in an
@@ -205,9 +205,9 @@ impl Desk {
         })
     }
 
-    fn taken_for(&self, interval: &Interval) -> Taken {
+    pub(super) fn taken_for(&self, interval: &Interval) -> Taken {
         let begins = self.rules.utc_of(interval);
-        let before = interval.start_ns - gate_ns(interval);
+        let before = self.rules.on_bench(self.gate_before_ns);
         Taken {
             interval: interval.index,
             begins: UtcTime::from_unix_nanos(begins),

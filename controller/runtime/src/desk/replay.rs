@@ -438,6 +438,7 @@ mod tests {
             protection: None,
             feeder: None,
             balancing: false,
+            time_factor: 1,
         }
     }
 

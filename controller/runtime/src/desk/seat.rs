@@ -46,11 +46,12 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// The seat of a participant whose device may be used as `spec` says.
+    /// The seat of a participant whose device may be used as `spec` says; `pace` is the length of an interval and by how
+    /// much market time is faster than the bench.
     pub(super) fn of(
         how: &Participation,
         spec: &DeviceSpec,
-        interval_ns: i64,
+        pace: (i64, i64),
     ) -> Result<Self, String> {
         let forecast = match &how.strategy {
             Strategy::BatteryDp { forecast_mc, .. } => {
@@ -66,7 +67,7 @@ impl Seat {
             forecaster: Forecaster::new(how.forecast.clone()),
             held: false,
             free: None,
-            participant: participant(how, spec, interval_ns)?,
+            participant: participant(how, spec, pace)?,
             forecast,
         })
     }
@@ -170,17 +171,19 @@ impl Seat {
         image: &ProcessImage,
         specs: &[DeviceSpec],
         interval: &Interval,
-        epoch_utc_ns: i64,
+        (epoch_utc_ns, time_factor): (i64, i64),
     ) -> Outlook {
         let spec = &specs[self.device.index()];
         let energy = |whole: i64| {
             let part = part_of(whole, self.share_ppm);
             energy_of_power_mwh(part, interval.dt_ns)
         };
-        let utc_ns = |market_ns: i64| epoch_utc_ns.saturating_add(market_ns);
+        // Devices do what they do by the clock of the bench.
+        let utc_ns = |bench_ns: i64| epoch_utc_ns.saturating_add(bench_ns);
         let now_ns = utc_ns(now.as_nanos() as i64);
         // The mean of an interval is what lies in its middle.
-        let then_ns = utc_ns(interval.start_ns.saturating_add(interval.dt_ns / 2));
+        let middle_ns = interval.start_ns.saturating_add(interval.dt_ns / 2);
+        let then_ns = utc_ns(middle_ns / time_factor.max(1));
         let forecast = match self.kind {
             ParticipantKind::Flexible => energy(milliwatts(spec.rating.p.lower().as_watts())),
             ParticipantKind::Storage => None,
@@ -248,7 +251,7 @@ pub(super) fn left_by_reserves(bench: &control::Bench, device: DeviceIx) -> Devi
 fn participant(
     how: &Participation,
     spec: &DeviceSpec,
-    interval_ns: i64,
+    (interval_ns, time_factor): (i64, i64),
 ) -> Result<Option<Participant>, String> {
     let agent = AgentId::from(how.name.as_str());
     Ok(Some(match how.strategy {
@@ -288,14 +291,14 @@ fn participant(
                 buy_below: Price(buy_below_mc),
                 sell_above: Price(sell_above_mc),
             };
-            Participant::Battery(battery(how, spec, thresholds, Price(0))?)
+            Participant::Battery(battery(how, (spec, time_factor), thresholds, Price(0))?)
         }
         Strategy::BatteryDp {
             value_mc, wear_mc, ..
         } => {
             let value = Price(value_mc);
             let thresholds = Thresholds::StoredValue { value };
-            let battery = battery(how, spec, thresholds, Price(wear_mc))?;
+            let battery = battery(how, (spec, time_factor), thresholds, Price(wear_mc))?;
             Participant::PlannedBattery(PlannedBattery::new(battery, value, interval_ns))
         }
         Strategy::Vehicle {
@@ -305,7 +308,7 @@ fn participant(
             slack,
             urgency,
         } => {
-            let (capacity_mwh, charge, _) = store(how, spec)?;
+            let (capacity_mwh, charge, _) = store(how, spec, time_factor)?;
             let declared = VehicleDeclaration {
                 agent,
                 capacity_mwh,
@@ -333,24 +336,31 @@ pub(super) fn most_milliwatts(how: &Participation, spec: &DeviceSpec) -> (i64, i
     (part(-spec.rating.p.lower()), part(spec.rating.p.upper()))
 }
 
-/// A participant's part of a storage: energy, and most power in and out in milliwatts.
-fn store(how: &Participation, spec: &DeviceSpec) -> Result<(Mwh, i64, i64), String> {
+/// A participant's part of a storage: energy, and most power in and out in milliwatts. Where market time is faster
+/// a storage fills so much more slowly by it, as if it were so much larger.
+fn store(
+    how: &Participation,
+    spec: &DeviceSpec,
+    time_factor: i64,
+) -> Result<(Mwh, i64, i64), String> {
     let capacity = spec
         .rating
         .capacity
         .ok_or("a storage in the market needs `capacity`")?;
-    let capacity = part_of(milliwatts(capacity.as_watt_hours()), how.share_ppm);
+    let capacity = milliwatts(capacity.as_watt_hours()).saturating_mul(time_factor);
+    let capacity = part_of(capacity, how.share_ppm);
     let (charge, discharge) = most_milliwatts(how, spec);
     Ok((Mwh(capacity), charge, discharge))
 }
 
 fn battery(
     how: &Participation,
-    spec: &DeviceSpec,
+    (spec, time_factor): (&DeviceSpec, i64),
     thresholds: Thresholds,
     degradation: Price,
 ) -> Result<Battery, String> {
-    let (capacity_mwh, charge_milliwatt_max, discharge_milliwatt_max) = store(how, spec)?;
+    let (capacity_mwh, charge_milliwatt_max, discharge_milliwatt_max) =
+        store(how, spec, time_factor)?;
     let declared = Declaration {
         agent: how.name.as_str().into(),
         capacity_mwh,

@@ -16,7 +16,7 @@ use super::doubt::Doubt;
 use super::records::{reading_payload, settlement_payload};
 use super::seat::Seat;
 use super::{Cleared, Desk, DeskSays, UTILITY};
-use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable, party_of};
+use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable, UnderWay, party_of};
 
 fn doubted(interval: &Interval, meter: String, doubt: Doubt) -> Event {
     Event::MeterDoubted {
@@ -118,9 +118,14 @@ impl Desk {
             let payload = reading_payload(who.as_str(), start, &interval, reading);
             let issuer = evidence.address_of(MARKET_OPERATOR);
             let whose = evidence.address_of(&party_of(who.as_str()));
-            let up = issuer.zip(whose).and_then(|(issuer, whose)| {
-                attested(&payload, &whose, issuer, self.credits.nonce(utc))
-            });
+            // What never flowed is no credit: where market time is faster, its energy is not that of the bench.
+            let is_real = self.rules.time_factor == 1;
+            let up = issuer
+                .zip(whose)
+                .filter(|_| is_real)
+                .and_then(|(issuer, whose)| {
+                    attested(&payload, &whose, issuer, self.credits.nonce(utc))
+                });
             let mut draft = evidence.draft(CONTROLLER, Payload::MeterReading(payload));
             draft.particles = up.iter().cloned().map(Particle::Up).collect();
             minted.extend(up.map(|up| (drafts.len(), who, up)));
@@ -139,10 +144,18 @@ impl Desk {
                 )
                 .after(vec![cleared.atom]),
         );
-        let under_way = evidence.begin(utc, drafts);
+        let under_way = match self.rules.time_factor {
+            1 => evidence.begin(utc, drafts),
+            _ => {
+                evidence.note(utc, drafts)?;
+                UnderWay::Answered(Ok(Vec::new()))
+            }
+        };
         let agents = (self.seats.iter()).map(|seat| seat.agent.clone());
         let agents: BTreeSet<AgentId> = agents.chain([AgentId::from(UTILITY)]).collect();
-        (self.credits).settled(&delivers, agents.into_iter(), under_way, minted);
+        if self.rules.time_factor == 1 {
+            (self.credits).settled(&delivers, agents.into_iter(), under_way, minted);
+        }
         let readings = readings
             .iter()
             .map(|(agent, reading)| (agent.to_string(), *reading))

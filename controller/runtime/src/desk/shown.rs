@@ -7,14 +7,9 @@ use ledger_core::AtomId;
 use market::meter::Reading;
 use market::settlement::{Account, Settlement};
 use market::{AgentId, Book, Clearing, Side};
-use model::Instant;
 
 use super::{Desk, DeskState, UTILITY};
 use crate::view::{INTERVALS_KEPT, IntervalView, OrderView, PositionView, SettledView};
-
-fn instant(ns: i64) -> Instant {
-    Instant::from_nanos(u64::try_from(ns).unwrap_or(0))
-}
 
 impl Desk {
     /// Keeps what was cleared.
@@ -51,8 +46,8 @@ impl Desk {
         let interval = &clearing.interval;
         let view = IntervalView {
             interval: interval.index,
-            from: instant(interval.start_ns),
-            until: instant(interval.end_ns()),
+            from: self.rules.instant(interval.start_ns),
+            until: self.rules.instant(interval.end_ns()),
             price_mc_per_kwh: clearing.reference().map(|p| p.0),
             energy_mwh: i64::try_from(clearing.quantity.0).unwrap_or(i64::MAX),
             failure,

@@ -12,6 +12,7 @@ use crate::evidence::KeySource;
 
 mod balancing;
 mod exported;
+mod faster;
 mod feeder;
 mod forecasts;
 mod regulated;

@@ -370,6 +370,14 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`real_time = \"balancing_energy\"` lets stand what was traded before and activates bids for what is expected beyond it. So something is traded before: ahead, within the day or by contract; and no `[market.feeder]` or `[market.reserve]` is there, which are of the auction in real time.",
     ),
     (
+        "R181",
+        "The gate of a market interval closes early enough for what follows it by the clock of the bench: asking agents and clearing, orders and clearing durable on the ledger, and setpoints at the devices that the market commands, whose answers are waited for as long as the time-out of their bus. It closes no earlier than the interval before begins.",
+    ),
+    (
+        "R182",
+        "`time_factor` lets market time run faster than the clock of the bench. Devices do not become faster: each must reach any power within a tenth of an interval by the clock of the bench, and what is called and held in the time of the bench (`[market.reserve]`) is not there. The interval is a whole number of nanoseconds by either clock.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network. Beyond this machine the page needs TLS (`--tls DIR`), since a token would be read by everybody on the way, and tokens (`--tokens FILE`). `gridrig init DIR` makes both. Or serve it on loopback and reach it through a tunnel.",
     ),

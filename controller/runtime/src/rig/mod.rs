@@ -40,7 +40,7 @@ pub use hardware::{Hardware, POWER_CYCLE_WITHIN, PowerCycle};
 pub use ledger::SharedLedger;
 pub use parse::{load, load_mutant, load_text};
 pub(crate) use trade::reserves;
-pub use trade::{ContractOfRig, DataOfRig, MarketFeeder, Regulation};
+pub use trade::{ContractOfRig, DataOfRig, Lead, MarketFeeder, Regulation};
 
 /// A checked rig.
 #[derive(Clone, Debug)]
@@ -409,6 +409,12 @@ pub struct Market {
     pub feeder: Option<MarketFeeder>,
     /// Whether real time activates balancing energy instead of trading everything once more.
     pub balancing: bool,
+    /// How long before an interval its gate closes, in market time.
+    pub gate: Duration,
+    /// How much faster market time goes than the clock of the bench.
+    pub time_factor: u32,
+    /// What the gate leaves time for, by the clock of the bench.
+    pub lead: Lead,
 }
 
 /// The reserve that the utility buys in a market.

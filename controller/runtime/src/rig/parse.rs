@@ -260,10 +260,12 @@ impl<'a> Reader<'a> {
             ..sections::control(self, &site)
         };
         interlocks::check(self, &devices, &control, &safety);
-        let market = trade::market(self, &devices);
+        let mut market = trade::market(self, &devices);
         let specs: Vec<_> = devices.iter().map(|(d, _)| bench::spec(d, &site)).collect();
         services::check_market(self, market.as_ref(), &control.services, &specs);
         trade::check_reserve(self, market.as_ref(), &mut control.services, &specs);
+        let parts = (buses.as_slice(), devices.as_slice(), specs.as_slice());
+        trade::check_pace(self, market.as_mut(), parts, &control);
         let rig = Rig {
             source: Arc::clone(self.own().source()),
             title,

@@ -14,15 +14,21 @@ mod ahead;
 mod contract;
 mod feeder;
 mod intraday;
+mod pace;
 mod participant;
 mod penalty;
 mod regulation;
 mod reserve;
 
 pub use feeder::MarketFeeder;
+pub use pace::Lead;
+pub(super) use pace::check as check_pace;
 pub use regulation::{ContractOfRig, DataOfRig, Regulation};
 pub(super) use reserve::check as check_reserve;
 pub(crate) use reserve::reserves;
+
+/// Fastest market. Chosen: an hour of it in a second of the bench.
+const TIME_FACTOR_MAX: i64 = 3600;
 
 /// Mechanism of a rig that names none.
 const MECHANISM_DEFAULT: &str = "uniform_k_half";
@@ -67,19 +73,38 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         table.missing::<()>("interval", "\"15s\"");
     }
     let interval = table.duration("interval");
+    let time_factor = (table.integer("time_factor", 1..=TIME_FACTOR_MAX))
+        .map_or(1, |factor| u32::try_from(factor.value).unwrap_or(1));
     if let Some(interval) = &interval {
         // The gate: clearing, ledger and setpoints need about 0.2 s on this design's own figures;
         // a fifth of the interval for them leaves 1 s as the shortest.
-        if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&interval.value) {
+        let on_bench = interval.value / time_factor;
+        if !(pace::INTERVAL_MIN..=Duration::from_secs(3600)).contains(&on_bench) {
             document.error(
                 "R018",
                 interval.span.clone(),
-                "the market interval must lie between 1 s and 1 h",
+                "the market interval must lie between 1 s and 1 h by the clock of the bench",
                 "",
                 "",
             );
+        } else if on_bench * time_factor != interval.value {
+            let what = format!(
+                "{:?} are no whole nanoseconds at a {time_factor}th",
+                interval.value
+            );
+            document.error(
+                "R182",
+                interval.span.clone(),
+                what,
+                "",
+                "take an interval that the factor divides",
+            );
         }
     }
+    let gate = match table.has("gate") {
+        true => table.duration("gate").map(|gate| gate.value),
+        false => Some(crate::desk::GATE * time_factor),
+    };
     if !table.has("pcc_max") {
         table.missing::<()>("pcc_max", "\"40kW\"");
     }
@@ -91,7 +116,8 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let mechanism = mechanism_of(&table, MECHANISM_DEFAULT);
     let participants = participant::participants(&table, devices);
     let obligations = penalty::obligations(&table, &participants);
-    let day_ahead = ahead::stage(&table, mechanism.as_deref());
+    let pace = (gate.unwrap_or(crate::desk::GATE), time_factor);
+    let day_ahead = ahead::stage(&table, mechanism.as_deref(), pace);
     let intraday_intervals = intraday::stage(&table);
     let reserve = reserve::stage(&table);
     let has_network = reader.section("network").is_some();
@@ -123,6 +149,9 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         contracts,
         feeder,
         balancing,
+        gate: gate?,
+        time_factor,
+        lead: Lead::default(),
     })
 }
 

@@ -44,6 +44,8 @@ impl MarketOfRun {
             items.push(("rules_sha3_256".into(), digest));
         }
         items.push(("mechanism".into(), self.rules.venue.mechanism.clone()));
+        let factor = self.rules.time_factor.to_string();
+        items.push(("time_factor".into(), factor));
         items.push(("interval_ns".into(), self.rules.interval_ns.to_string()));
         for (name, what) in What::NAMES {
             if what == What::Manifest {

@@ -208,14 +208,18 @@ impl MarketOfRun {
         let columns = [
             ("participant", Kind::Text),
             ("metered_mwh", Kind::Whole),
+            ("on_bench_mwh", Kind::Figure),
             ("quality", Kind::Text),
         ];
         self.by_interval(&columns, |payload| match payload {
             Payload::MeterReading(reading) => {
                 let energy = reading.energy_milliwatt_hours;
+                let shown = energy.map(|mwh| self.protection.energy(mwh));
+                let on_bench = shown.map(|mwh| mwh as f64 / self.rules.time_factor as f64);
                 vec![vec![
                     Cell::Text(self.name(&reading.participant)),
-                    Cell::maybe(energy.map(|mwh| self.protection.energy(mwh))),
+                    Cell::maybe(shown),
+                    on_bench.map_or(Cell::Absent, Cell::Figure),
                     Cell::text(reading.quality.name()),
                 ]]
             }

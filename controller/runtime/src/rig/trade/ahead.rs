@@ -6,7 +6,6 @@ use document::Table;
 
 use super::super::DayAhead;
 use super::mechanism_of;
-use crate::desk::GATE;
 
 /// Least time between the gate of a block and that of its first interval in real time.
 /// Chosen: 1 s, ten cycles; clearing and ledger take less than 0.2 s.
@@ -14,7 +13,11 @@ const BETWEEN_GATES: Duration = Duration::from_secs(1);
 /// Longest time before a block: a day and a half, as on exchanges.
 const GATE_MAX: Duration = Duration::from_secs(36 * 3600);
 
-pub(super) fn stage(market: &Table<'_>, real_time: Option<&str>) -> Option<DayAhead> {
+pub(super) fn stage(
+    market: &Table<'_>,
+    real_time: Option<&str>,
+    (real_time_gate, time_factor): (Duration, u32),
+) -> Option<DayAhead> {
     if !market.has("day_ahead") {
         return None;
     }
@@ -31,7 +34,8 @@ pub(super) fn stage(market: &Table<'_>, real_time: Option<&str>) -> Option<DayAh
     let mechanism = mechanism_of(&table, real_time.unwrap_or_default());
     table.finish();
     let gate = gate?;
-    if !(GATE + BETWEEN_GATES..=GATE_MAX).contains(&gate.value) {
+    let least = real_time_gate + BETWEEN_GATES * time_factor;
+    if !(least..=GATE_MAX).contains(&gate.value) {
         document.error(
             "R106",
             gate.span,
@@ -40,7 +44,9 @@ pub(super) fn stage(market: &Table<'_>, real_time: Option<&str>) -> Option<DayAh
                 gate.value
             ),
             "",
-            "let it close from 2 s to 36 h before: the real-time gate of the first interval follows it",
+            format!(
+                "let it close from {least:?} to 36 h before: the real-time gate of the first interval follows it"
+            ),
         );
     }
     Some(DayAhead {

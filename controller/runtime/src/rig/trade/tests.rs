@@ -128,6 +128,87 @@ fn readiness_is_bought_of_whole_storages_that_deliver_the_service_and_can_sustai
     }
 }
 
+/// The codes and messages of a bench with these keys in its market, when one text stands for another.
+fn paced(keys: &str, (from, to): (&str, &str)) -> (Vec<&'static str>, String) {
+    let (_, market) = MARKET.split_once("[market]").expect("a market");
+    let text = format!("{LAB}\n[market]\n{keys}\n{market}");
+    assert!(text.contains(from), "{from}");
+    match crate::rig::load_text(Path::new("market.toml"), &text.replace(from, to)) {
+        Ok(_) => (Vec::new(), String::new()),
+        Err(faults) => {
+            let codes = faults.iter().map(|fault| fault.code).collect();
+            (codes, format!("{faults:?}"))
+        }
+    }
+}
+
+#[test]
+fn a_gate_leaves_time_for_clearing_finality_and_setpoints_by_the_clock_of_the_bench() {
+    let slow = ("timeout = \"300ms\"", "timeout = \"900ms\"");
+    let same = ("timeout = \"300ms\"", "timeout = \"300ms\"");
+    // 10 ms to clear, two records of 50 ms, and 100 + 20 + 300 ms until a setpoint is answered.
+    for (keys, change, codes) in [
+        ("", same, &[][..]),
+        ("gate = \"530ms\"", same, &[]),
+        ("gate = \"529ms\"", same, &["R181"]),
+        ("", slow, &["R181"]),
+        ("gate = \"1130ms\"", slow, &[]),
+        // It closes no earlier than the interval before begins.
+        ("gate = \"15s\"", same, &[]),
+        ("gate = \"16s\"", same, &["R181"]),
+    ] {
+        let (found, told) = paced(keys, change);
+        assert_eq!(found, codes, "{keys}: {told}");
+        let figures = ["530ms", "1.13s"]
+            .iter()
+            .any(|figure| told.contains(figure));
+        assert_eq!(
+            figures,
+            codes == ["R181"] && keys != "gate = \"16s\"",
+            "{told}"
+        );
+    }
+    let faster = (
+        "interval             = \"15s\"",
+        "interval = \"15min\"\ntime_factor = 60",
+    );
+    assert_eq!(
+        paced("gate = \"32s\"", faster).0,
+        [""; 0],
+        "533 ms by the clock of the bench"
+    );
+    assert_eq!(paced("gate = \"31s\"", faster).0, ["R181"]);
+}
+
+#[test]
+fn market_time_is_faster_where_devices_are_fast_enough_for_it() {
+    let interval = "interval             = \"15s\"";
+    let with = |keys: &str| paced("", (interval, keys)).0;
+    assert_eq!(with("interval = \"15min\"\ntime_factor = 60"), [""; 0]);
+    assert_eq!(with("interval = \"15s\"\ntime_factor = 0"), ["D005"]);
+    // Half a second by the clock of the bench, and no whole nanoseconds.
+    assert_eq!(with("interval = \"15s\"\ntime_factor = 30"), ["R018"]);
+    assert_eq!(with("interval = \"150s\"\ntime_factor = 7"), ["R182"]);
+    // 20 kW at 10 kW/s are 2 s, more than a tenth of 15 s; the plant has 10 kW/s without a ramp of its own.
+    let ramp = ("ramp = \"50kW/s\", capacity", "ramp = \"10kW/s\", capacity");
+    let beyond = |keys: &str| {
+        let (codes, told) = paced(keys, ramp);
+        assert!(codes.iter().all(|code| *code == "R182"), "{told}");
+        codes.len()
+    };
+    assert_eq!(beyond("time_factor = 1"), 0);
+    assert_eq!(beyond("time_factor = 2"), 2, "an interval lasts 7.5 s");
+    // Reserve is called in the time of the bench.
+    for (factor, is_told) in [(1, false), (2, true)] {
+        let (_, own) = RESERVE.split_once("[service]").expect("a service");
+        let keys = format!("[market]\ntime_factor = {factor}\n");
+        let text = format!("{STORAGES}\n[service]{}", own.replace("[market]\n", &keys));
+        let faults = crate::rig::load_text(Path::new("reserve.toml"), &text).err();
+        let told = format!("{faults:?}");
+        assert_eq!(told.contains("reserve is called"), is_told, "{told}");
+    }
+}
+
 #[test]
 fn balancing_energy_needs_a_stage_before_it_and_neither_lines_nor_reserve() {
     // The rig's own keys end before this: the section is opened again by its participants alone.
