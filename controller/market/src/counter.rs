@@ -45,6 +45,9 @@ pub enum CounterError {
         /// The last one that takes orders.
         last: u64,
     },
+    /// Nothing is traded ahead.
+    #[error("this market does not trade ahead")]
+    NotAhead,
     /// The venue would not admit it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -59,6 +62,7 @@ impl Coded for CounterError {
             Self::Closed { .. } => "M037",
             Self::Stranger { .. } => "M038",
             Self::TooFar { .. } => "M039",
+            Self::NotAhead => "M054",
             Self::Refused(refusal) => refusal.code(),
             Self::Sign(fault) => fault.code(),
         }
@@ -70,6 +74,7 @@ impl Coded for CounterError {
                 format!("order for interval {interval}")
             }
             Self::Stranger { agent } => format!("order of `{agent}`"),
+            Self::NotAhead => "market".into(),
             Self::Refused(refusal) => refusal.place(),
             Self::Sign(fault) => fault.place(),
         }
@@ -81,6 +86,7 @@ impl Coded for CounterError {
             Self::Stranger { .. } => {
                 "use the name of a participant whose strategy is `external`".into()
             }
+            Self::NotAhead => "add `[market.day_ahead]` to the rig, or order for real time".into(),
             Self::TooFar { last, .. } => format!("order for interval {last} or one before it"),
             Self::Refused(refusal) => refusal.help(),
             Self::Sign(fault) => fault.help(),

@@ -213,6 +213,10 @@ pub const CODES: &[(&str, &str)] = &[
         "A late reading has an energy; that a meter says nothing is known already.",
     ),
     (
+        "M054",
+        "An order from outside is for the day-ahead stage of a market that trades nothing ahead. Order for real time, or add `[market.day_ahead]` to the rig.",
+    ),
+    (
         "M055",
         "The rig's `[regulation]` bounds prices and moves what is beyond them, `beyond = \
          \"clip\"`: a bid above the cap counts as one at the cap, an offer below the floor as \

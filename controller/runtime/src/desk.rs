@@ -289,6 +289,8 @@ pub struct Desk {
     bids: BidQueue,
     /// Orders from outside that were taken.
     counter: Counter,
+    /// Those of them for the day-ahead stage.
+    ahead_counter: Counter,
     /// Who has not ordered in the last interval, and was told of.
     silent: BTreeSet<AgentId>,
     /// The day-ahead stage, if the rig has one.
@@ -470,8 +472,11 @@ impl Desk {
         while let Some(block) = self.block_due(market_now) {
             let begins = self.rules.interval(block.start);
             if begins.is_some_and(|first| market_now < self.gate_ns(&first)) {
-                self.clear_ahead(&at, block, evidence, &mut says)?;
+                self.clear_ahead(&at, block.clone(), evidence, &mut says)?;
             } else {
+                for index in block.clone() {
+                    self.ahead_counter.close(index);
+                }
                 says.events.push(Event::MarketNotCleared {
                     interval: block.start,
                     why: "its day-ahead gate was missed, and it is traded in real time alone"

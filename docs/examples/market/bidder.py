@@ -54,6 +54,7 @@ def main():
     options.add_argument("--side", choices=["buy", "sell"], default="buy")
     options.add_argument("--price", type=int, required=True, help="limit in mc/kWh")
     options.add_argument("--energy", type=int, required=True, help="energy in mWh")
+    options.add_argument("--stage", choices=["real_time", "day_ahead"], default="real_time")
     options.add_argument("--intervals", type=int, default=0, help="0 = until the run ends")
     options.add_argument("--after-gate", action="store_true", help="order for the interval before: refused")
     given = options.parse_args()
@@ -61,6 +62,9 @@ def main():
     taken, last = 0, -1
     while given.intervals == 0 or taken < given.intervals:
         gate = open_gate(given.url)
+        if given.stage == "day_ahead":
+            # The first interval of the next block: a bidder of its own would order for each of them.
+            gate = gate["day_ahead"] or sys.exit("this market does not trade ahead")
         interval = gate["interval"]
         if interval <= last:
             time.sleep(0.1)
@@ -68,6 +72,7 @@ def main():
         order = {
             "participant": given.participant,
             "side": given.side,
+            "stage": given.stage,
             "steps": [{"price_mc_per_kwh": price_at(interval, given.price), "energy_mwh": given.energy}],
         }
         if given.after_gate:

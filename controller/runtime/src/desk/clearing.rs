@@ -232,9 +232,14 @@ impl Desk {
             };
             let product = ahead::product(interval);
             let view = self.view(at, &interval);
+            let (outside, _) = self.ahead_counter.close(index);
             let mut orders = self.orders(&view, &interval, Vec::new());
             if self.rules.balancing {
                 orders = self.beside_contracts(index, orders);
+            }
+            orders.extend(outside);
+            for (rank, order) in orders.iter_mut().enumerate() {
+                order.rank = rank as u64;
             }
             let before = drafts.len();
             drafts.extend(order_drafts(&product, &orders, evidence));

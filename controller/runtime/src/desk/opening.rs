@@ -226,6 +226,7 @@ impl Desk {
             ceilings: BTreeMap::new(),
             names: rig.devices.iter().map(|d| d.id.to_string()).collect(),
             bids: BidQueue::default(),
+            ahead_counter: Counter::new(outsiders.clone()),
             counter: Counter::new(outsiders),
             silent: BTreeSet::new(),
             ahead,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::late::{Corrected, LateAsked, LateReading};
-use super::{Desk, DeskSays};
+use super::{AheadTimes, Desk, DeskSays};
 use crate::evidence::{Evidence, NotDurable};
 
 /// Bids that may wait for the desk. Chosen: 32 in a cycle of 100 ms; one participant has two in an
@@ -57,6 +57,8 @@ pub enum Stage {
     /// Real time: one curve per side, cleared at the gate.
     #[default]
     RealTime,
+    /// Ahead: one curve per side, cleared at the gate of its block.
+    DayAhead,
     /// Within the day: a curve takes the place of the one before, and none takes it back.
     Intraday,
 }
@@ -101,6 +103,8 @@ pub struct OpenGate {
     /// Who orders from outside, with the most that each may buy and sell in an interval now, in
     /// milliwatt-hours.
     pub outsiders: Vec<(String, i128, i128)>,
+    /// The first interval whose day-ahead gate is open, its gate, and how many are traded together with it.
+    pub ahead: Option<(Taken, u64)>,
     /// The intervals that are open within the day, with the best bid and the best offer.
     pub intraday: Vec<(u64, Option<i64>, Option<i64>)>,
 }
@@ -196,6 +200,10 @@ impl Desk {
                     (name.to_owned(), buys, sells)
                 })
                 .collect(),
+            ahead: self.ahead.as_ref().and_then(|ahead| {
+                let first = self.rules.interval(ahead.next)?;
+                Some((self.taken_ahead(&first, ahead), ahead.intervals))
+            }),
             intraday: (self.open_intraday())
                 .map(|index| {
                     let (bid, offer) = self.venue.best_intraday(index);
@@ -216,6 +224,35 @@ impl Desk {
         }
     }
 
+    /// What one is told whose order for an interval is taken ahead.
+    fn taken_ahead(&self, interval: &Interval, ahead: &AheadTimes) -> Taken {
+        let first = interval.index - interval.index % ahead.intervals.max(1);
+        let gate = self.rules.interval(first).map(|first| {
+            let before = self.rules.on_bench(ahead.gate_ns);
+            UtcTime::from_unix_nanos(self.rules.utc_of(&first).saturating_sub(before))
+        });
+        let taken = self.taken_for(interval);
+        Taken {
+            gate: gate.unwrap_or(taken.gate),
+            ..taken
+        }
+    }
+
+    fn judge_ahead(&mut self, bid: Bid) -> Answer {
+        let open = self.ahead.as_ref().map(|ahead| ahead.next);
+        let open = open.ok_or(CounterError::NotAhead)?;
+        let index = bid.interval.unwrap_or(open);
+        let far = CounterError::TooFar {
+            interval: index,
+            last: open,
+        };
+        let interval = self.rules.interval(index).ok_or(far)?;
+        let order = bid.order();
+        (self.ahead_counter).take(&self.venue, order, interval, open)?;
+        let ahead = self.ahead.as_ref().ok_or(CounterError::NotAhead)?;
+        Ok(self.taken_ahead(&interval, ahead))
+    }
+
     /// Answers all that has come in; the gates that have closed by now are behind.
     pub(super) fn hear_bids(
         &mut self,
@@ -227,6 +264,7 @@ impl Desk {
         for (bid, answer) in self.bids.take() {
             let judged = match bid.stage {
                 Stage::RealTime => self.judge(bid),
+                Stage::DayAhead => self.judge_ahead(bid),
                 Stage::Intraday => match self.judge_intraday(bid) {
                     Ok((index, act)) => {
                         acts.push((index, act));

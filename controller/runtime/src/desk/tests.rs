@@ -588,6 +588,70 @@ fn trades(event: &Event) -> Option<(u64, String, String, i64, i64)> {
 }
 
 #[test]
+fn who_orders_from_outside_trades_ahead_until_the_gate_of_the_block() {
+    let mut none = Bench::new(OUTSIDE, "");
+    none.run_until(500);
+    let ask = |bench: &mut Bench, participant: &str, interval: Option<u64>, energy: i64| {
+        let bid = Bid {
+            participant: participant.into(),
+            side: Side::Buy,
+            steps: vec![(30_000, energy)],
+            interval,
+            stage: Stage::DayAhead,
+        };
+        let mut answer = bench.desk.bids().push(bid).expect("there is room");
+        bench.work(bench.now_ms);
+        let answer = answer.try_recv().expect("answered in this cycle");
+        answer.map_err(|refusal| refusal.code())
+    };
+    assert_eq!(ask(&mut none, "plug1", None, 1_000), Err("M054"));
+    // Blocks of two: that of intervals 2 and 3 begins at 33 s, and its gate closes at 28 s.
+    let mut bench = Bench::new(
+        OUTSIDE,
+        "[market.day_ahead]\nintervals = 2\ngate = \"5s\"\n",
+    );
+    bench.run_until(20_000);
+    let (first, intervals) = bench
+        .desk
+        .open_gate()
+        .expect("somebody is outside")
+        .ahead
+        .expect("a stage");
+    assert_eq!((first.interval, first.gate, intervals), (2, utc(28_000), 2));
+    let taken = ask(&mut bench, "plug1", Some(3), 1_000).expect("taken");
+    assert_eq!(
+        (taken.interval, taken.begins, taken.gate),
+        (3, utc(48_000), utc(28_000))
+    );
+    for (participant, interval, energy, code) in [
+        ("plug1", Some(3), 1_000, "M014"),
+        ("load1", Some(3), 1_000, "M038"),
+        ("plug1", Some(1), 1_000, "M037"),
+        ("plug1", Some(2 + 96), 1_000, "M039"),
+        ("plug1", Some(2), 8_334, "M015"),
+    ] {
+        assert_eq!(
+            ask(&mut bench, participant, interval, energy),
+            Err(code),
+            "{participant} {interval:?}"
+        );
+    }
+    bench.run_until(28_000);
+    assert_eq!(ask(&mut bench, "plug1", Some(3), 1_000), Err("M037"));
+    bench.run_until(66_000);
+    let records = bench.close();
+    let bought = records.iter().filter_map(|record| match record {
+        Payload::Clearing(c) => {
+            let own = c.fills.iter().find(|fill| fill.agent == "plug1");
+            own.map(|fill| (c.interval, fill.quantity_milliwatt_hours))
+        }
+        _ => None,
+    });
+    let ahead = market::venue::ahead::PRODUCTS_FROM;
+    assert_eq!(bought.collect::<Vec<_>>(), [(ahead + 3, 1_000)]);
+}
+
+#[test]
 fn intervals_are_traded_within_the_day_by_agents_and_from_outside_until_their_gate() {
     let stage = "[market.intraday]\nintervals = 2\n";
     let mut bench = Bench::new(OUTSIDE, stage);

@@ -87,9 +87,10 @@ fn refused(why: &CounterError) -> Problem {
     let status = match why {
         CounterError::Stranger { .. } => StatusCode::NOT_FOUND,
         CounterError::Closed { .. } => StatusCode::CONFLICT,
-        CounterError::TooFar { .. } | CounterError::Refused(_) | CounterError::Sign(_) => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        CounterError::TooFar { .. }
+        | CounterError::NotAhead
+        | CounterError::Refused(_)
+        | CounterError::Sign(_) => StatusCode::UNPROCESSABLE_ENTITY,
     };
     Problem {
         status,

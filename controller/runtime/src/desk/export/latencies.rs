@@ -13,7 +13,8 @@ use crate::telemetry::EVENTS_FILE;
 /// Nanoseconds in a microsecond.
 const NS_PER_US: i64 = 1_000;
 
-/// How long setpoints took that followed a clearing, in nanoseconds: from the command to its register.
+/// How long setpoints took that followed a clearing, in nanoseconds: from the command until its register, or the
+/// measured power, says so.
 #[derive(Default)]
 pub(super) struct Reached {
     /// The clearing that caused a dispatch, and when that was made.
@@ -29,7 +30,8 @@ impl Reached {
                     self.caused.insert(id, (cause, dispatch.valid_from_utc_ns));
                 }
             }
-            Payload::DispatchAck(ack) if ack.stage == DispatchStage::Register => {
+            // Where a device tells its power that is what the ledger has of it.
+            Payload::DispatchAck(ack) if ack.stage != DispatchStage::Failed => {
                 if let Some((cause, made)) = self.caused.remove(&ack.dispatch) {
                     let took = ack.seen_utc_ns.saturating_sub(made).max(0);
                     self.took_ns.entry(cause).or_default().push(took);

@@ -1,7 +1,10 @@
 //! The market of a run as others read it.
 
+use ledger_core::payload::{DispatchAck, DispatchKind, DispatchStage, Setpoint};
+
 use super::super::export::{Cell, MarketOfRun, Table, What};
 use super::*;
+use crate::evidence::CONTROLLER;
 
 /// A minute of the bench with this behind its market, read at a moment after it began, and the bench.
 fn market(more: &str, read_at_ms: u64) -> (MarketOfRun, Bench) {
@@ -306,6 +309,31 @@ fn what_a_clearing_took_is_told_where_time_passes_and_exported() {
         _ => None,
     });
     assert_eq!(timed, [0, 1]);
+    let dispatch = Payload::Dispatch(ledger_core::payload::Dispatch {
+        device: "ess1".into(),
+        kind: DispatchKind::Power,
+        setpoint: Setpoint {
+            p_milliwatts: Some(1_000),
+            ..Setpoint::NONE
+        },
+        authority_epoch: 1,
+        valid_from_utc_ns: utc(18_000).unix_nanos(),
+        valid_until_utc_ns: utc(20_000).unix_nanos(),
+        cause: bench.desk.cause,
+        why: String::new(),
+    });
+    let mut note = |payload| {
+        let draft = bench.evidence.draft(CONTROLLER, payload);
+        let receipts = bench.evidence.append(utc(20_000), vec![draft], None);
+        receipts.expect("appended")[0].atom_id
+    };
+    let dispatch = note(dispatch);
+    note(Payload::DispatchAck(DispatchAck {
+        dispatch,
+        stage: DispatchStage::Power,
+        measured_p_milliwatts: Some(1_000),
+        seen_utc_ns: utc(18_250).unix_nanos(),
+    }));
     bench.evidence.close(utc(20_000)).expect("closed");
     let row = "{\"event\":\"market_timed\",\"details\":{\"interval\":1,\"clear_us\":120,\"finality_us\":4500}}\n";
     std::fs::write(bench.folder.path().join("events.jsonl"), row).expect("written");
@@ -318,5 +346,13 @@ fn what_a_clearing_took_is_told_where_time_passes_and_exported() {
         [None, Some("4500".into())]
     );
     assert_eq!(figure(&market, "finality_p99"), Some(4.5));
-    assert_eq!(figure(&market, "setpoint_p99"), None);
+    assert_eq!(
+        column(&latencies, "setpoints"),
+        [Some("0".into()), Some("1".into())]
+    );
+    assert_eq!(
+        column(&latencies, "setpoint_most_us")[1],
+        Some("250000".into())
+    );
+    assert_eq!(figure(&market, "setpoint_p99"), Some(250.0));
 }

@@ -42,6 +42,8 @@ pub struct OpenGate {
     pub tick_mc_per_kwh: i64,
     /// Most steps of an order.
     pub steps_max: usize,
+    /// The next block that is traded ahead, if the market does so.
+    pub day_ahead: Option<Block>,
     /// Who orders from outside.
     pub participants: Vec<Outsider>,
     /// The intervals that are open within the day.
@@ -70,6 +72,19 @@ pub struct Outsider {
     pub sell_max_mwh: String,
 }
 
+/// Intervals that are traded together ahead.
+#[derive(Clone, Debug, Serialize)]
+pub struct Block {
+    /// Number of the first.
+    pub interval: u64,
+    /// How many.
+    pub intervals: u64,
+    /// When the first begins, UTC.
+    pub begins_utc: String,
+    /// When the gate of all closes, UTC.
+    pub gate_utc: String,
+}
+
 impl OpenGate {
     fn of(open: crate::desk::OpenGate) -> Self {
         Self {
@@ -81,6 +96,12 @@ impl OpenGate {
             cap_mc_per_kwh: open.cap_mc,
             tick_mc_per_kwh: open.tick_mc,
             steps_max: open.steps_max,
+            day_ahead: open.ahead.map(|(first, intervals)| Block {
+                interval: first.interval,
+                intervals,
+                begins_utc: first.begins.to_string(),
+                gate_utc: first.gate.to_string(),
+            }),
             participants: (open.outsiders.into_iter())
                 .map(|(name, buys, sells)| Outsider {
                     name,
