@@ -393,7 +393,7 @@ impl Desk {
                 .map(|(device, most)| (*device, *most))
                 .collect(),
         };
-        self.track_from(&clearing, &schedule, gate.bench);
+        self.track_from(&delivers, &schedule, gate.bench);
         says.orders.push(model::Order::Schedule(schedule));
         self.waiting.push(Cleared {
             clearing,

@@ -105,9 +105,15 @@ impl WatchedMeter {
     }
 
     /// What it has counted of an interval so far; `None` when it has fallen silent.
-    pub(super) fn so_far(&self, interval: &Interval, now_ns: i64) -> Option<MilliwattNs> {
+    /// Its samples come by the clock of the bench, so many times slower than market time.
+    pub(super) fn so_far(
+        &self,
+        interval: &Interval,
+        now_ns: i64,
+        time_factor: i64,
+    ) -> Option<MilliwattNs> {
         let last_ns = self.last_ns?;
-        if now_ns.saturating_sub(last_ns) > SO_FAR_AGE_MAX_NS {
+        if now_ns.saturating_sub(last_ns) > SO_FAR_AGE_MAX_NS.saturating_mul(time_factor) {
             return None;
         }
         self.meter.so_far(interval, now_ns)

@@ -252,11 +252,11 @@ fn watts(energy: i128, interval: &Interval) -> f64 {
 }
 
 impl Watch {
-    /// What every device would do by a clearing; market time zero is `epoch_utc_ns`.
+    /// What every device would do by a clearing; `epoch` is market time zero and how fast the market goes.
     fn powers(
         &self,
         at: &AtGate<'_>,
-        epoch_utc_ns: i64,
+        epoch: (i64, i64),
         seats: &[Seat],
         clearing: &Clearing,
         orders: &[Order],
@@ -270,7 +270,7 @@ impl Watch {
         let expected = |seat: &Seat| -> i128 {
             let specs = &at.bench.bench.devices;
             let interval = &clearing.interval;
-            let outlook = seat.outlook(at.now, at.bench.image, specs, interval, epoch_utc_ns);
+            let outlook = seat.outlook(at.now, at.bench.image, specs, interval, epoch);
             outlook.forecast.map_or(0, |energy| energy.0.into())
         };
         // The sun and what must run do what they do, whether or not somebody orders for them.
@@ -498,7 +498,7 @@ impl Desk {
             let Some(nodes) = nodes.filter(|_| rounds > 0 && cleared.failure.is_none()) else {
                 break;
             };
-            let epoch = self.rules.epoch_utc_ns;
+            let epoch = (self.rules.epoch_utc_ns, self.rules.time_factor);
             let powers = watch.powers(at, epoch, &self.seats, &cleared.clearing, &orders);
             let outside = watch.outside(&powers);
             let Some(worst) = outside.first() else {

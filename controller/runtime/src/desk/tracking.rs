@@ -84,6 +84,15 @@ struct Able {
 }
 
 impl Able {
+    /// As market time has it, in which no device ramps faster.
+    fn at_pace(self, time_factor: i64) -> Self {
+        let ramp_w_per_s = self.ramp_w_per_s / time_factor.max(1) as f64;
+        Self {
+            ramp_w_per_s,
+            ..self
+        }
+    }
+
     /// The energy that it can deliver in a time, in joules, when it goes to one end of its power at once.
     fn reach(&self, to: ActivePower, span_s: f64) -> f64 {
         let (from, to) = (self.now.as_watts(), to.as_watts());
@@ -180,7 +189,7 @@ impl Desk {
         evidence: &mut Evidence,
         says: &mut DeskSays,
     ) -> Result<(), NotDurable> {
-        let now_ns = now.as_nanos() as i64;
+        let now_ns = self.rules.market_ns(now);
         // What is over is looked at for reserve once more, behind its end.
         (self.running).retain(|it| now_ns < it.interval.end_ns().saturating_add(EVERY_NS));
         let mut all = std::mem::take(&mut self.running);
@@ -245,7 +254,7 @@ impl Desk {
         now: Instant,
         bench: &BenchNow<'_>,
     ) -> bool {
-        let now_ns = now.as_nanos() as i64;
+        let now_ns = self.rules.market_ns(now);
         // What nobody has metered is not made up for.
         let Some(metered) = self.metered(tracked, interval, now_ns) else {
             return false;
@@ -286,7 +295,7 @@ impl Desk {
             Whose::Exchange => &self.utility_meter,
             Whose::Device(device) => self.meters.get(&device)?,
         };
-        let whole = meter.so_far(interval, now_ns)?;
+        let whole = meter.so_far(interval, now_ns, self.rules.time_factor)?;
         Some(whole - MilliwattNs(tracked.called))
     }
 
@@ -298,7 +307,7 @@ impl Desk {
         now: Instant,
         bench: &BenchNow<'_>,
     ) -> Option<Infeasible> {
-        let now_ns = now.as_nanos() as i64;
+        let now_ns = self.rules.market_ns(now);
         let span_s = seconds(interval.end_ns() - now_ns);
         let metered = self.metered(tracked, interval, now_ns)?;
         let left = MilliwattNs::from(tracked.committed) - metered;
@@ -306,7 +315,7 @@ impl Desk {
         let joules = left.0 as f64 * 1e-12;
         let (device, missing, rated, why) = match tracked.whose {
             Whose::Exchange => {
-                let able = exchange_able(now, bench)?;
+                let able = exchange_able(now, bench)?.at_pace(self.rules.time_factor);
                 let exchange = bench.image.devices[self.pcc?.index()].p;
                 let age_max = bench.bench.devices[self.pcc?.index()].sample_age_max;
                 let served: ActivePower = bench.served.iter().map(|(_, p)| *p).sum();
@@ -325,7 +334,7 @@ impl Desk {
             Whose::Device(device) => {
                 let name = self.names[device.index()].clone();
                 let spec = &bench.bench.devices[device.index()];
-                match able(device, now, bench) {
+                match able(device, now, bench).map(|it| it.at_pace(self.rules.time_factor)) {
                     Some(able) => {
                         let why = format!(
                             "it would have to give {:.1}, can give {:.1} now and ramps by {:.1} a second",

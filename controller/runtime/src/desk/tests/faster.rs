@@ -4,7 +4,7 @@ use super::super::export::{MarketOfRun, What};
 use super::*;
 
 /// Ten times as fast: an interval of 150 s lasts 15 s on the bench.
-const FASTER: (&str, &str) = (
+pub(super) const FASTER: (&str, &str) = (
     "interval             = \"15s\"",
     "interval = \"150s\"\ntime_factor = 10",
 );

@@ -4,7 +4,12 @@ use super::*;
 
 /// A bench whose storage holds the exchange, is half full and can do this, in watts.
 fn bench(can: (f64, f64)) -> Bench {
-    let mut bench = Bench::new(("", ""), "");
+    bench_of(("", ""), can)
+}
+
+/// The same, with a change of its rig.
+fn bench_of(change: (&str, &str), can: (f64, f64)) -> Bench {
+    let mut bench = Bench::new(change, "");
     bench.power_w.insert("pv1", 0.0);
     bench.power_w.insert("load1", -3_000.0);
     bench.power_w.insert("pcc", 0.0);
@@ -69,6 +74,22 @@ fn what_flowed_too_much_is_made_up_for_in_the_rest_of_the_interval() {
     bench.power_w.insert("pcc", 9_000.0);
     bench.run_until(32_900);
     assert_eq!(bench.exchanges(1).len(), told.len());
+    assert_eq!(bench.told(infeasible), []);
+    bench.close();
+}
+
+#[test]
+fn market_time_that_is_faster_makes_up_for_the_same() {
+    let mut bench = bench_of(super::faster::FASTER, (-10_000.0, 10_000.0));
+    bench.run_until(18_000);
+    bench.power_w.insert("pcc", 2_000.0);
+    bench.run_until(23_000);
+    bench.power_w.insert("pcc", -1_000.0);
+    bench.run_until(31_000);
+    let told = bench.exchanges(1);
+    // As on a bench whose market takes its time: 10 kWs in the 10 s left are 1 kW.
+    let last = told.last().copied().unwrap_or_default();
+    assert!((last + 1_000.0).abs() < 100.0, "{told:?}");
     assert_eq!(bench.told(infeasible), []);
     bench.close();
 }
