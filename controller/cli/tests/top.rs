@@ -4,11 +4,12 @@ mod common;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::{Place, Running, until};
+use common::{Place, Running, repository, until};
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -30,6 +31,11 @@ struct Screen {
 
 impl Screen {
     fn open(place: &Place, words: &[&str], no_colour: bool) -> Self {
+        Self::open_with(place, words, no_colour, ("NOTHING", ""))
+    }
+
+    /// The same with one more variable in its environment.
+    fn open_with(place: &Place, words: &[&str], no_colour: bool, variable: (&str, &str)) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
             .expect("a terminal");
         grantpt(&master).expect("the terminal is ours");
@@ -52,7 +58,9 @@ impl Screen {
         tcsetwinsize(&slave, size).expect("it has a size");
         let end = || Stdio::from(slave.try_clone().expect("an end of the terminal"));
         let mut command = place.command(words);
-        command.env("TERM", "xterm-256color");
+        command
+            .env("TERM", "xterm-256color")
+            .env(variable.0, variable.1);
         if !no_colour {
             command.env_remove("NO_COLOR");
         }
@@ -73,6 +81,10 @@ impl Screen {
             shown,
             program,
         }
+    }
+
+    fn type_in(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).expect("keys");
     }
 
     fn has_shown(&self, text: &str) -> bool {
@@ -139,6 +151,57 @@ fn colours_are_left_out_where_they_are_not_wanted() {
         let has_colour = shown.contains("\u{1b}[38;5;");
         assert_eq!(has_colour, is_coloured, "{words:?}: {shown:?}");
     }
+}
+
+#[test]
+fn a_bench_is_armed_commanded_and_made_safe_from_a_terminal() {
+    let place = Place::new();
+    let lab = std::fs::read_to_string(repository("rigs/virtual/lab.toml"));
+    place.file("lab.toml", &lab.expect("the repository has the rig"));
+    // A free port; taken again at once by the daemon.
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+    let listen = port.expect("a port").to_string();
+    let api = format!("http://{listen}");
+    let token = ("TOP_TOKEN", "sesame-sesame-sesame");
+    let words = ["run", "lab.toml", "--on", "sim", "--out", "run"];
+    let access = ["--listen", &listen, "--token-env", token.0];
+    let _daemon = Running::of(
+        place
+            .command(&[&words[..], &access].concat())
+            .env(token.0, token.1)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    // What another terminal sees of it, as one frame.
+    let frame = || place.gridrig(&["top", "--api", &api]).stdout;
+    // What arming would write is known, and nobody has confirmed it.
+    let look = ["arm", "--json", "--api", &api, "--token-env", token.0];
+    until("the bench", || {
+        let mut looks = place.command(&look);
+        let looked = looks.env(token.0, token.1).output();
+        looked.expect("gridrig starts").status.code() == Some(2)
+    });
+    let top = ["top", "--api", &api, "--token-env", token.0];
+    let mut screen = Screen::open_with(&place, &top, true, token);
+    until("the screen", || screen.has_shown("operate"));
+    screen.type_in(":arm for 10min\r");
+    until("the question", || screen.has_shown("lets"));
+    assert!(frame().contains("read-only"), "nobody has confirmed");
+    screen.type_in("y");
+    until("the arm", || frame().contains("ARMED"));
+    screen.type_in(":hold ess1 1kW\r");
+    until("the dispatch", || frame().contains("ess1 → 1.0 kW"));
+    let shown = frame();
+    assert!(shown.contains("operator"), "{shown}");
+    // It is in the ledger, too, which the frame lists.
+    assert!(shown.contains("ledger:\nentries 1 to "), "{shown}");
+    screen.type_in(":release ess1\r");
+    screen.type_in("ss");
+    until("the safe state", || frame().contains("safe for"));
+    screen.type_in(":disarm\r");
+    until("the disarm", || frame().contains("read-only"));
+    screen.type_in("q");
+    screen.program.end().exits(0);
 }
 
 #[test]

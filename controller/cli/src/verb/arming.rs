@@ -91,15 +91,37 @@ pub struct Tell {
 }
 
 /// What arming would change, as the daemon tells it.
-#[derive(Debug, Deserialize)]
-struct Ahead {
-    armed: bool,
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Ahead {
+    pub(super) armed: bool,
     blocked: Option<String>,
     t_s: Option<f64>,
     changes: Vec<Change>,
 }
 
-#[derive(Debug, Deserialize)]
+impl Ahead {
+    /// Why the bench cannot be armed, and what helps; `None` where it can be.
+    pub(super) fn forbids(&self) -> Option<(String, &'static str)> {
+        match (&self.blocked, self.t_s) {
+            (Some(why), _) => Some((
+                format!("the bench cannot be armed: {why}"),
+                "mend the rig and start the run anew",
+            )),
+            (None, None) => Some((
+                "the bench was not looked at yet".to_owned(),
+                "try again in a second",
+            )),
+            (None, Some(_)) => None,
+        }
+    }
+
+    /// What would be written, one line for each control.
+    pub(super) fn table(&self) -> String {
+        table(&self.changes)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
 struct Change {
     device: String,
     point: String,
@@ -138,15 +160,10 @@ pub fn arm(arguments: &Arm, terminal: &Terminal) -> Outcome {
         );
         return Ok(Verdict::Pass);
     }
-    if let Some(why) = &ahead.blocked {
-        let fault = refused(format!("the bench cannot be armed: {why}"));
-        return Err(fault.help("mend the rig and start the run anew").into());
+    if let Some((why, help)) = ahead.forbids() {
+        return Err(refused(why).help(help).into());
     }
-    if ahead.t_s.is_none() {
-        let fault = refused("the bench was not looked at yet".to_owned());
-        return Err(fault.help("try again in a second").into());
-    }
-    terminal.say(table(&ahead.changes));
+    terminal.say(ahead.table());
     if !arguments.yes && !is_confirmed()? {
         terminal.say("Nothing was armed.");
         return Ok(Verdict::Interrupted);

@@ -2,13 +2,16 @@
 //!
 //! On a terminal it looks twice a second until somebody ends it; elsewhere it prints one frame of
 //! plain text, or with `--json` the daemon's state, and ends. It can ask for the safe state, which
-//! everybody may, and say that an alarm was seen, which needs the token. It is not responsible for what is true on the bench: it
-//! shows what the daemon says, and says so when that is old.
+//! everybody may, and with the token for what the page can ask for: arming, modes, setpoints, alarms seen.
+//! It is not responsible for what is true on the bench, nor for what may be done there: it shows what the
+//! daemon says, says so when that is old, and asks.
 
 mod asker;
 mod frame;
+mod ledger;
 mod look;
 mod market;
+mod operate;
 mod paint;
 mod pane;
 mod scene;
@@ -29,10 +32,11 @@ use ratatui::crossterm::style::force_color_output;
 use scenario::verdict::Verdict;
 
 use super::arming::Daemon;
-use crate::daemon::{Address, Caller};
+use crate::daemon::{Address, Caller, Question};
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
-use asker::{News, Order, Orders};
+use asker::{News, Orders};
+use ledger::Filter;
 use look::Look;
 use paint::Palette;
 use screen::{Act, Screen};
@@ -67,9 +71,14 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> Outcome {
         return Ok(Verdict::Pass);
     }
     let mut screen = Screen::new(address.to_string());
-    // Charts are not worth a refusal.
+    // Charts and entries are not worth a refusal.
     if let Ok(history) = serde_json::from_value(history) {
         screen.hear(News::Recalled(history), Duration::ZERO);
+    }
+    let newest = Filter::default();
+    let page = address.ask(&caller, Question::read(&newest.path()));
+    if let Some(page) = page.ok().and_then(|page| serde_json::from_value(page).ok()) {
+        screen.hear(News::Paged(newest, page), Duration::ZERO);
     }
     screen.hear(News::Looked(Box::new(Look::of(answers)?)), Duration::ZERO);
     terminal.print(frame::plain(&screen, Duration::ZERO));
@@ -105,6 +114,9 @@ fn watch(
             screen.hear(item, now);
             drawn = None;
         }
+        if let Some(order) = screen.wants(now) {
+            orders.give(order);
+        }
         if drawn.is_none_or(|at| now.saturating_sub(at) >= DRAWN_EVERY) {
             terminal
                 .draw(|area| {
@@ -122,8 +134,7 @@ fn watch(
             Event::Key(key) if key.kind != KeyEventKind::Release => match screen.press(key, now) {
                 Act::None => {}
                 Act::Quit => return Ok(Verdict::Pass),
-                Act::Safe => orders.give(Order::Safe),
-                Act::Acknowledge(alarm) => orders.give(Order::Acknowledge(alarm)),
+                Act::Give(order) => orders.give(order),
             },
             _ => {}
         }

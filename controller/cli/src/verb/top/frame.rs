@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::Paragraph;
 
 use super::look::{Cycle, Estimate, Federation, Lock, Look};
+use super::operate;
 use super::paint::{Palette, Tone, UNKNOWN, age, power, time_of, value, words};
-use super::pane::{self, Since};
+use super::pane::{self, Row, Since};
 use super::scene;
 use super::screen::{Full, Old, Pane, Room, Screen};
 use super::trend;
@@ -18,7 +20,7 @@ use crate::verb::arming;
 
 /// Width of a frame of plain text: as wide as it gets.
 const PLAIN_WIDTH: usize = usize::MAX / 2;
-/// Events in a frame of plain text. Chosen: 20, as there are dispatches.
+/// Events and entries in a frame of plain text. Chosen: 20, as there are dispatches.
 const PLAIN_EVENTS: usize = 20;
 
 /// Draws the screen; how much of what scrolls was seen.
@@ -41,14 +43,19 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
     let mut top = header(screen, look, values);
     top.extend(notices);
     top.extend(diagram(look, values));
-    if screen.full == Some(Full::Charts) {
+    let ahead = screen.arming(now).map(|of| of.ahead.table());
+    if screen.full == Some(Full::Charts) || ahead.is_some() {
         let height = u16::try_from(top.len()).unwrap_or(u16::MAX);
         let height = height.min(whole.height.saturating_sub(1));
         let rest = whole.height.saturating_sub(height).saturating_sub(1);
         let [head, charts, foot] = stacked(whole, [height, rest, 1]);
         area.render_widget(Paragraph::new(Text::from(top)), head);
         area.render_widget(Paragraph::new(keys(screen, palette, now)), foot);
-        return scrolled(area, charts_of(screen, width, values), screen.first, charts);
+        let lines = match ahead {
+            Some(table) => would_write(&table, palette),
+            None => charts_of(screen, width, values),
+        };
+        return scrolled(area, lines, screen.first, charts);
     }
     let devices = pane::devices(&look.state.devices, since, width, values);
     let [head, middle, tabs, list, foot] = rooms(whole, screen, top.len(), devices.len());
@@ -59,8 +66,29 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
     }
     area.render_widget(Paragraph::new(cut(devices, middle.height, values)), middle);
     area.render_widget(Paragraph::new(titles(screen.pane, palette)), tabs);
-    let lines = pane::lines(screen.pane, look, width, values);
-    scrolled(area, lines, screen.first, list)
+    let rows = pane::rows(screen.pane, look, screen.explorer(), width, values);
+    scrolled(area, marked(rows, screen), screen.first, list)
+}
+
+/// The lines of a list; the one that is marked stands out.
+fn marked(rows: Vec<Row>, screen: &Screen) -> Vec<Line<'static>> {
+    let mut marks = pane::marks(&rows).into_iter();
+    let at = marks.find(|(_, mark)| Some(mark) == screen.marked());
+    let mut lines: Vec<Line> = rows.into_iter().map(|row| row.line).collect();
+    if let Some(line) = at.and_then(|(n, _)| lines.get_mut(n)) {
+        line.style = Style::new().add_modifier(Modifier::REVERSED);
+    }
+    lines
+}
+
+/// What arming would write.
+fn would_write(table: &str, palette: Palette) -> Vec<Line<'static>> {
+    let title = palette.word(
+        Tone::Strong,
+        "Armed, the bench would be written this at once:",
+    );
+    let rows = table.lines().map(|line| Line::from(line.to_owned()));
+    std::iter::once(Line::from(title)).chain(rows).collect()
 }
 
 fn charts_of(screen: &Screen, width: usize, palette: Palette) -> Vec<Line<'static>> {
@@ -151,8 +179,9 @@ pub fn plain(screen: &Screen, now: Duration) -> String {
         lines.push(Line::from("charts:"));
         lines.extend(charts_of(screen, PLAIN_WIDTH, palette));
         for open in Pane::ALL {
-            let mut list = pane::lines(open, look, PLAIN_WIDTH, palette);
-            if open == Pane::Events {
+            let rows = pane::rows(open, look, screen.explorer(), PLAIN_WIDTH, palette);
+            let mut list: Vec<Line> = rows.into_iter().map(|row| row.line).collect();
+            if matches!(open, Pane::Events | Pane::Ledger) {
                 list.truncate(PLAIN_EVENTS);
             }
             lines.push(Line::default());
@@ -396,30 +425,47 @@ fn notices(screen: &Screen, palette: Palette, now: Duration) -> Vec<Line<'static
 
 /// The names of the lists, the open one marked.
 fn titles(open: Pane, palette: Palette) -> Line<'static> {
-    // As many as fit into 80 columns.
-    let mut spans = vec![palette.word(Tone::Dim, "─")];
+    // All of them are as wide as 80 columns, so brackets take the place of the gaps.
+    let mut spans = Vec::new();
+    let mut before = None;
     for (i, pane) in Pane::ALL.into_iter().enumerate() {
-        let name = format!("{} {}", i + 1, pane.name());
-        spans.push(if pane == open {
-            palette.word(Tone::Strong, format!("[{name}]"))
-        } else {
-            palette.word(Tone::Dim, format!(" {name} "))
-        });
+        let (gap, tone) = match (pane == open, before == Some(open)) {
+            (true, _) => ("[", Tone::Strong),
+            (false, true) => ("]", Tone::Dim),
+            (false, false) => (" ", Tone::Dim),
+        };
+        spans.push(palette.word(if gap == " " { tone } else { Tone::Strong }, gap));
+        spans.push(palette.word(tone, format!("{} {}", i + 1, pane.name())));
+        before = Some(pane);
     }
-    spans.push(palette.word(Tone::Dim, "─"));
+    let end = if before == Some(open) { "]" } else { " " };
+    spans.push(palette.word(Tone::Strong, end));
     Line::from(spans)
 }
 
 fn keys(screen: &Screen, palette: Palette, now: Duration) -> Line<'static> {
+    if let Some(typing) = screen.typing() {
+        let hint = match &typing.fault {
+            Some(fault) => palette.word(Tone::Bad, format!("  {fault}")),
+            None => palette.word(Tone::Dim, format!("  {}", operate::hint(&typing.text))),
+        };
+        let text = palette.word(Tone::Strong, format!(":{}▏", typing.text));
+        return Line::from(vec![text, hint]);
+    }
+    if let Some(of) = screen.arming(now) {
+        let time = arming::words(of.time);
+        let text = format!("Arm the bench for {time}? y arms it; any other key lets it be.");
+        return Line::from(palette.word(Tone::Bad, text));
+    }
     if screen.is_asking_safe(now) {
         let text =
             "Bring the bench to its SAFE state? Press s once more; any other key lets it be.";
         return Line::from(palette.word(Tone::Bad, text));
     }
     let text = if screen.unseen().next().is_some() {
-        "q end  Tab 1-7 list  ↑↓ scroll  d devices  c charts  a alarm was seen  s safe"
+        "q end  1-8 list  ↑↓ Enter  d devices  c charts  a alarm seen  : operate  s safe"
     } else {
-        "q end  Tab 1-7 list  ↑↓ scroll  d devices  c charts  s safe"
+        "q end  Tab 1-8 list  ↑↓ Enter look  d devices  c charts  : operate  s safe"
     };
     Line::from(palette.word(Tone::Dim, text))
 }

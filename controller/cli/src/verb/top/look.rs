@@ -191,6 +191,8 @@ pub struct Bus {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Dispatch {
     pub utc: String,
+    /// Its identity in the ledger.
+    pub atom: String,
     pub device: String,
     pub setpoint_text: String,
     pub function: String,
@@ -225,6 +227,8 @@ pub struct Account {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Interval {
     pub interval: u64,
+    /// The clearing, by its identity in the ledger.
+    pub atom: Option<String>,
     pub from_s: f64,
     pub until_s: f64,
     pub price_mc_per_kwh: Option<i64>,
@@ -239,6 +243,8 @@ pub struct Interval {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Order {
     pub who: String,
+    /// Its identity in the ledger; what was traded before has none here.
+    pub atom: Option<String>,
     pub side: String,
     /// Price in milli-cent per kWh, and energy.
     pub steps: Vec<(i64, i64)>,

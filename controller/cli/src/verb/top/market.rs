@@ -4,7 +4,7 @@ use ratatui::text::Line;
 
 use super::look::{Interval, Market, Order};
 use super::paint::{Cell, Head, Palette, Side, Tone, UNKNOWN, clock, table};
-use super::pane::head;
+use super::pane::{Row, head};
 
 const HEADS: &[Head] = &[
     head("participant", Side::Left, 0),
@@ -28,36 +28,33 @@ fn price(mc: i64) -> String {
 }
 
 /// The pane.
-pub(super) fn lines(market: &Market, width: usize, palette: Palette) -> Vec<Line<'static>> {
+pub(super) fn rows(market: &Market, width: usize, palette: Palette) -> Vec<Row> {
     let Some(newest) = market.intervals.first() else {
         return Vec::new();
     };
-    let mut lines = of_interval(newest, market, width, palette);
-    lines.push(Line::from(
+    let mut rows = of_interval(newest, market, width, palette);
+    rows.push(Row::plain(
         palette.word(Tone::Dim, "book, price in ct/kWh:"),
     ));
-    lines.extend(newest.orders.iter().map(|order| book(order, palette)));
+    rows.extend(
+        (newest.orders.iter()).map(|order| Row::about(book(order, palette), order.atom.as_ref())),
+    );
     let mut settled = market.intervals.iter().skip(1).filter(|i| i.settled);
     if let Some(settled) = settled.next().filter(|_| !newest.settled) {
-        lines.push(Line::default());
-        lines.extend(of_interval(settled, market, width, palette));
+        rows.push(Line::default().into());
+        rows.extend(of_interval(settled, market, width, palette));
     }
     let prices = market.intervals.iter();
     let prices: Vec<String> = prices
         .map(|i| i.price_mc_per_kwh.map_or_else(|| UNKNOWN.to_owned(), price))
         .collect();
     let text = format!("prices in ct/kWh, newest first: {}", prices.join(" "));
-    lines.push(Line::default());
-    lines.push(Line::from(palette.word(Tone::Dim, text)));
-    lines
+    rows.push(Line::default().into());
+    rows.push(Row::plain(palette.word(Tone::Dim, text)));
+    rows
 }
 
-fn of_interval(
-    i: &Interval,
-    market: &Market,
-    width: usize,
-    palette: Palette,
-) -> Vec<Line<'static>> {
+fn of_interval(i: &Interval, market: &Market, width: usize, palette: Palette) -> Vec<Row> {
     let traded = match (&i.failure, i.price_mc_per_kwh) {
         (Some(why), _) => format!("not cleared, {why}"),
         (None, Some(mc)) => format!("{} at {} ct/kWh", energy(Some(i.energy_mwh)), price(mc)),
@@ -74,7 +71,7 @@ fn of_interval(
         clock(i.until_s),
         market.mechanism
     );
-    let rows: Vec<Vec<Cell>> = (i.participants.iter())
+    let cells: Vec<Vec<Cell>> = (i.participants.iter())
         .map(|p| {
             let orders = i.orders.iter().filter(|o| o.who == p.who).map(side);
             let orders: Vec<String> = orders.collect();
@@ -98,9 +95,20 @@ fn of_interval(
             ]
         })
         .collect();
-    let mut lines = vec![Line::from(palette.word(Tone::Strong, title))];
-    lines.extend(table(HEADS, &rows, width, palette));
-    lines
+    let title = Line::from(palette.word(Tone::Strong, title));
+    // The clearing, then the order of each participant, below the names of the columns.
+    let orders = (i.participants.iter())
+        .map(|p| (i.orders.iter().find(|o| o.who == p.who)).and_then(|o| o.atom.as_ref()));
+    let goals = std::iter::once(None).chain(orders);
+    let lines = table(HEADS, &cells, width, palette);
+    std::iter::once(Row::about(title, i.atom.as_ref()))
+        .chain(
+            lines
+                .into_iter()
+                .zip(goals)
+                .map(|(line, atom)| Row::about(line, atom)),
+        )
+        .collect()
 }
 
 /// What an order is for, and what of it was served.

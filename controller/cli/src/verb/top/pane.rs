@@ -1,7 +1,8 @@
 //! The parts of the screen that are lists: devices, dispatches, events, buses, services, alarms.
 
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
+use super::ledger::{Explorer, Goal, Mark};
 use super::look::{Alarm, Bus, Device, Dispatch, Event, Known, Level, Look, Quality, Service};
 use super::market;
 use super::paint::{
@@ -14,6 +15,54 @@ use super::screen::Pane;
 const BUSY_PERCENT_MAX: f64 = 80.0;
 /// Cells of the meter of a bus.
 const METER_CELLS: usize = 10;
+
+/// A line of a list, and where it leads when it is chosen.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub line: Line<'static>,
+    pub goal: Option<Goal>,
+}
+
+impl Row {
+    /// A line that leads nowhere.
+    pub(super) fn plain(text: Span<'static>) -> Self {
+        Self::from(Line::from(text))
+    }
+
+    /// A line that leads somewhere.
+    pub(super) fn to(line: Line<'static>, goal: Goal) -> Self {
+        Self {
+            line,
+            goal: Some(goal),
+        }
+    }
+
+    /// A line about an entry of the ledger, if it has one.
+    pub(super) fn about(line: Line<'static>, atom: Option<&String>) -> Self {
+        Self {
+            line,
+            goal: atom.map(|atom| Goal::Entry(atom.clone())),
+        }
+    }
+}
+
+/// The lines that lead somewhere: the number of each, and what tells it apart from the others.
+pub fn marks(rows: &[Row]) -> Vec<(usize, Mark)> {
+    let mut found: Vec<(usize, Mark)> = Vec::new();
+    for (n, row) in rows.iter().enumerate() {
+        if let Some(goal) = &row.goal {
+            let above = found.iter().filter(|(_, (of, _))| of == goal).count();
+            found.push((n, (goal.clone(), above)));
+        }
+    }
+    found
+}
+
+impl From<Line<'static>> for Row {
+    fn from(line: Line<'static>) -> Self {
+        Self { line, goal: None }
+    }
+}
 
 pub(super) const fn head(title: &'static str, side: Side, spare: u8) -> Head {
     Head { title, side, spare }
@@ -113,8 +162,15 @@ fn cell<T: Copy>(since: Since, known: &Known<T>, show: impl Fn(T) -> String) -> 
 }
 
 /// A list of the lower part.
-pub fn lines(pane: Pane, look: &Look, width: usize, palette: Palette) -> Vec<Line<'static>> {
-    let (nothing, lines): (&str, Vec<Line<'static>>) = match pane {
+pub fn rows(
+    pane: Pane,
+    look: &Look,
+    explorer: &Explorer,
+    width: usize,
+    palette: Palette,
+) -> Vec<Row> {
+    let plain = |lines: Vec<Line<'static>>| lines.into_iter().map(Row::from).collect();
+    let (nothing, rows): (&str, Vec<Row>) = match pane {
         Pane::Dispatches => (
             "Nothing has been dispatched yet.",
             look.state
@@ -125,40 +181,45 @@ pub fn lines(pane: Pane, look: &Look, width: usize, palette: Palette) -> Vec<Lin
         ),
         Pane::Events => (
             "Nothing has happened yet.",
-            look.events
-                .iter()
-                .rev()
-                .map(|e| event(e, palette))
+            (look.events.iter().rev())
+                .map(|e| event(e, palette).into())
                 .collect(),
         ),
         Pane::Buses => (
             "The rig has no bus.",
-            listed(BUS_HEADS, &look.state.buses, bus, width, palette),
+            plain(listed(BUS_HEADS, &look.state.buses, bus, width, palette)),
         ),
         Pane::Services => (
             "The rig sells no service.",
-            listed(SERVICE_HEADS, &look.services, service, width, palette),
+            plain(listed(
+                SERVICE_HEADS,
+                &look.services,
+                service,
+                width,
+                palette,
+            )),
         ),
         Pane::Market => (
             "No interval was cleared yet.",
-            (look.market.as_ref()).map_or_else(Vec::new, |m| market::lines(m, width, palette)),
+            (look.market.as_ref()).map_or_else(Vec::new, |m| market::rows(m, width, palette)),
         ),
         Pane::Alarms => (
             "The rig has no alarm.",
-            listed(ALARM_HEADS, &look.alarms, alarm, width, palette),
+            plain(listed(ALARM_HEADS, &look.alarms, alarm, width, palette)),
         ),
         Pane::Scenario => (
             "No scenario is played on this bench.",
             (look.state.scenario.as_ref()).map_or_else(Vec::new, |scenario| {
                 let now_s = look.state.cycle.as_ref().map_or(0.0, |cycle| cycle.t_s);
-                scene::lines(scenario, now_s, width, palette)
+                plain(scene::lines(scenario, now_s, width, palette))
             }),
         ),
+        Pane::Ledger => ("The ledger was not asked for yet.", explorer.rows(palette)),
     };
-    if lines.is_empty() {
-        return vec![Line::from(palette.word(Tone::Dim, nothing))];
+    if rows.is_empty() {
+        return vec![Row::plain(palette.word(Tone::Dim, nothing))];
     }
-    lines
+    rows
 }
 
 fn listed<T>(
@@ -176,7 +237,7 @@ fn listed<T>(
 }
 
 /// What was asked of whom and how far it came; below it, who asked and why.
-fn dispatch(d: &Dispatch, palette: Palette) -> Vec<Line<'static>> {
+fn dispatch(d: &Dispatch, palette: Palette) -> [Row; 2] {
     let (tone, reached) = match d.stage.as_str() {
         "missed" => (Tone::Bad, "missed"),
         "power" => (Tone::Good, "power seen"),
@@ -202,7 +263,7 @@ fn dispatch(d: &Dispatch, palette: Palette) -> Vec<Line<'static>> {
         let clamped = format!("  clamped: {}", d.clamped.join("; "));
         second.push(palette.word(Tone::Warn, clamped));
     }
-    vec![first, Line::from(second)]
+    [Row::about(first, Some(&d.atom)), Line::from(second).into()]
 }
 
 fn event(e: &Event, palette: Palette) -> Line<'static> {

@@ -1,4 +1,4 @@
-//! What the screen knows: the last look, how old it is, which pane is open, what was asked for.
+//! What the screen knows: the last look, how old it is, which pane is open, what is being typed or asked for.
 //!
 //! Time is an argument, counted from when the screen was opened. How it looks is [`super::frame`]'s.
 
@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::asker::News;
+use super::asker::{News, Order};
+use super::ledger::{Explorer, Filter, Goal, Mark};
 use super::look::{Alarm, Look};
+use super::operate::{self, Said};
+use super::paint::Palette;
+use super::pane;
 use super::trend::Trends;
+use crate::verb::arming::Ahead;
 
 /// After how much silence what is shown is old. The page says so after the same time.
 const OLD_AFTER: Duration = Duration::from_millis(2_500);
@@ -20,6 +25,15 @@ const STANDS_AFTER_PERIODS: f64 = 3.0;
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 /// How long an answer to an order is shown. Chosen: 10 s.
 const TOLD_FOR: Duration = Duration::from_secs(10);
+/// How long what arming would write waits to be confirmed. Chosen: 30 s: a table has to be read, and
+/// what is older is not what would be written.
+const CONFIRM_ARMING_WITHIN: Duration = Duration::from_secs(30);
+/// How often the newest entries of the ledger are asked for while they are shown. As the page does.
+const PAGED_EVERY: Duration = Duration::from_secs(3);
+/// After how long they are asked for once more though no answer has come. Chosen: 10 s, two patiences of a question.
+const PAGED_AGAIN: Duration = Duration::from_secs(10);
+/// Longest line that can be typed. Chosen: 200, more than any order needs.
+const TYPED_MAX: usize = 200;
 
 /// What the lower part shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +46,12 @@ pub enum Pane {
     Market,
     Alarms,
     Scenario,
+    Ledger,
 }
 
 impl Pane {
     /// All of them, in the order of their keys.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Dispatches,
         Self::Events,
         Self::Buses,
@@ -44,6 +59,7 @@ impl Pane {
         Self::Market,
         Self::Alarms,
         Self::Scenario,
+        Self::Ledger,
     ];
 
     /// Its name.
@@ -56,6 +72,7 @@ impl Pane {
             Self::Market => "market",
             Self::Alarms => "alarms",
             Self::Scenario => "scenario",
+            Self::Ledger => "ledger",
         }
     }
 
@@ -79,10 +96,8 @@ pub enum Act {
     None,
     /// End.
     Quit,
-    /// Ask for the safe state.
-    Safe,
-    /// Say that this alarm was seen.
-    Acknowledge(String),
+    /// Ask the daemon.
+    Give(Order),
 }
 
 /// How the scrolled part fits: its lines, and how many of them are seen.
@@ -101,6 +116,24 @@ pub enum Old {
     Unconnected { since: Duration, why: String },
     /// It answers, but its control loop stands.
     Standing { since: Duration },
+}
+
+/// What is being typed.
+#[derive(Clone, Debug, Default)]
+pub struct Typing {
+    pub text: String,
+    /// Why it was not understood.
+    pub fault: Option<String>,
+}
+
+/// What arming would write, and waits to be confirmed.
+#[derive(Clone, Debug)]
+pub struct Arming {
+    /// For how long it would be armed.
+    pub time: Duration,
+    /// What would be written.
+    pub ahead: Ahead,
+    at: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -129,6 +162,13 @@ pub struct Screen {
     asked_safe_at: Option<Duration>,
     told: Option<(Duration, String)>,
     room: Room,
+    typing: Option<Typing>,
+    arming: Option<Arming>,
+    explorer: Explorer,
+    /// When entries of the ledger were asked for last, and whether they have come.
+    paged: Option<(Duration, bool)>,
+    /// The line that is marked.
+    marked: Option<Mark>,
 }
 
 impl Screen {
@@ -145,6 +185,11 @@ impl Screen {
             asked_safe_at: None,
             told: None,
             room: Room::default(),
+            typing: None,
+            arming: None,
+            explorer: Explorer::default(),
+            paged: None,
+            marked: None,
         }
     }
 
@@ -174,6 +219,24 @@ impl Screen {
             }
             News::Failed(why) => self.fault = Some(why),
             News::Told(text) => self.told = Some((now, text)),
+            News::Ahead(time, ahead) => {
+                self.arming = Some(Arming {
+                    time,
+                    ahead: *ahead,
+                    at: now,
+                });
+                self.typing = None;
+                self.full = None;
+                self.first = 0;
+            }
+            News::Paged(filter, page) => {
+                self.paged = self.paged.map(|(at, _)| (at, true));
+                self.explorer.turn(&filter, *page);
+            }
+            News::Opened(found) => {
+                self.open(Pane::Ledger);
+                self.explorer.open(*found);
+            }
             News::Ended => {}
         }
     }
@@ -241,6 +304,44 @@ impl Screen {
             .map(|(_, text)| text.as_str())
     }
 
+    /// What is being typed.
+    pub fn typing(&self) -> Option<&Typing> {
+        self.typing.as_ref()
+    }
+
+    /// What arming would write, while that can be confirmed.
+    pub fn arming(&self, now: Duration) -> Option<&Arming> {
+        let arming = self.arming.as_ref();
+        arming.filter(|of| now.saturating_sub(of.at) <= CONFIRM_ARMING_WITHIN)
+    }
+
+    /// What is known of the ledger.
+    pub fn explorer(&self) -> &Explorer {
+        &self.explorer
+    }
+
+    /// The line that is marked, by where it leads.
+    pub fn marked(&self) -> Option<&Mark> {
+        self.marked.as_ref()
+    }
+
+    /// What the screen has to ask for by itself: the newest entries of the ledger, while they are shown.
+    pub fn wants(&mut self, now: Duration) -> Option<Order> {
+        if self.pane != Pane::Ledger || self.full.is_some() || !self.explorer.is_live() {
+            return None;
+        }
+        let is_due = self.paged.is_none_or(|(at, answered)| {
+            let patience = if answered { PAGED_EVERY } else { PAGED_AGAIN };
+            now.saturating_sub(at) >= patience
+        });
+        is_due.then(|| self.page(now))
+    }
+
+    fn page(&mut self, now: Duration) -> Order {
+        self.paged = Some((now, false));
+        Order::Page(self.explorer.filter.clone())
+    }
+
     /// Takes how much of what scrolls was seen when it was drawn.
     pub fn fit(&mut self, room: Room) {
         self.room = room;
@@ -252,41 +353,217 @@ impl Screen {
         self.room.lines.saturating_sub(self.room.seen)
     }
 
-    /// Takes a key. What it scrolls past the end is taken back when that is drawn.
+    /// Takes a key.
     pub fn press(&mut self, key: KeyEvent, now: Duration) -> Act {
         let was_asking = self.is_asking_safe(now);
         self.asked_safe_at = None;
-        let page = self.room.seen.max(1);
+        if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
+            return Act::Quit;
+        }
+        if self.typing.is_some() {
+            return self.write(key, now);
+        }
+        if let Some(time) = self.arming(now).map(|of| of.time) {
+            return self.confirm(key.code, time, now);
+        }
+        let is_in_ledger = self.pane == Pane::Ledger && self.full.is_none();
+        if is_in_ledger
+            && matches!(key.code, KeyCode::Esc | KeyCode::Backspace)
+            && self.explorer.back()
+        {
+            self.open(Pane::Ledger);
+            return Act::None;
+        }
         match key.code {
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                return Act::Quit;
-            }
             KeyCode::Char('q') | KeyCode::Esc => return Act::Quit,
-            KeyCode::Char('s') if was_asking => return Act::Safe,
+            KeyCode::Char(':') => self.typing = Some(Typing::default()),
+            KeyCode::Enter => return self.choose(now),
+            KeyCode::Char('s') if was_asking => return Act::Give(Order::Safe),
             KeyCode::Char('s') => self.asked_safe_at = Some(now),
             KeyCode::Char('d') => self.fill(Full::Devices),
             KeyCode::Char('c') => self.fill(Full::Charts),
             KeyCode::Char('a') => {
                 if let Some(alarm) = self.unseen().next() {
-                    return Act::Acknowledge(alarm.name.clone());
+                    return Act::Give(Order::Acknowledge(alarm.name.clone()));
                 }
                 self.told = Some((now, "No alarm waits to be seen.".into()));
             }
-            KeyCode::Char(c @ '1'..='7') => {
+            KeyCode::Char(c @ '1'..='8') => {
                 let steps = (c as usize) - ('1' as usize);
                 self.open(Pane::default().after(steps));
             }
             KeyCode::Tab | KeyCode::Right => self.open(self.pane.after(1)),
             KeyCode::BackTab | KeyCode::Left => self.open(self.pane.after(Pane::ALL.len() - 1)),
+            KeyCode::Up => self.step(false),
+            KeyCode::Down => self.step(true),
+            code => {
+                self.scroll(code);
+            }
+        }
+        Act::None
+    }
+
+    /// Takes a key that scrolls; whether it is one. What is scrolled past the end is taken back when
+    /// that is drawn.
+    fn scroll(&mut self, code: KeyCode) -> bool {
+        let page = self.room.seen.max(1);
+        match code {
             KeyCode::Up => self.first = self.first.saturating_sub(1),
             KeyCode::Down => self.first += 1,
             KeyCode::PageUp => self.first = self.first.saturating_sub(page),
             KeyCode::PageDown => self.first += page,
             KeyCode::Home => self.first = 0,
             KeyCode::End => self.first = self.last_first(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes a key while arming waits to be confirmed.
+    fn confirm(&mut self, code: KeyCode, time: Duration, now: Duration) -> Act {
+        if self.scroll(code) {
+            return Act::None;
+        }
+        self.arming = None;
+        self.first = 0;
+        if code == KeyCode::Char('y') {
+            return Act::Give(Order::Arm(time));
+        }
+        if code == KeyCode::Char('s') {
+            self.asked_safe_at = Some(now);
+        }
+        self.told = Some((now, "Nothing was armed.".into()));
+        Act::None
+    }
+
+    /// Takes a key of what is being typed.
+    fn write(&mut self, key: KeyEvent, now: Duration) -> Act {
+        let Some(typing) = &mut self.typing else {
+            return Act::None;
+        };
+        match key.code {
+            KeyCode::Esc => self.typing = None,
+            KeyCode::Backspace if typing.text.is_empty() => self.typing = None,
+            KeyCode::Backspace => {
+                typing.text.pop();
+                typing.fault = None;
+            }
+            KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                *typing = Typing::default();
+            }
+            KeyCode::Char(c) if typing.text.len() < TYPED_MAX && !c.is_control() => {
+                typing.text.push(c);
+                typing.fault = None;
+            }
+            KeyCode::Enter => {
+                let text = typing.text.clone();
+                let devices = self.look().into_iter().flat_map(|look| &look.state.devices);
+                let devices: Vec<&str> = devices.map(|d| d.name.as_str()).collect();
+                match operate::read(&text, &devices) {
+                    Ok(said) => {
+                        self.typing = None;
+                        return self.said(said, now);
+                    }
+                    Err(fault) => {
+                        self.typing = Some(Typing {
+                            text,
+                            fault: Some(fault),
+                        })
+                    }
+                }
+            }
             _ => {}
         }
         Act::None
+    }
+
+    fn said(&mut self, said: Said, now: Duration) -> Act {
+        match said {
+            Said::Order(order) => Act::Give(order),
+            Said::Ledger(filter) => self.list(filter, now),
+        }
+    }
+
+    /// Lists other entries of the ledger.
+    fn list(&mut self, filter: Filter, now: Duration) -> Act {
+        self.open(Pane::Ledger);
+        self.explorer.list(filter);
+        Act::Give(self.page(now))
+    }
+
+    /// The lines of the open list that lead somewhere, each with its number.
+    fn marks(&self) -> Vec<(usize, Mark)> {
+        let Some(look) = self.look().filter(|_| self.full.is_none()) else {
+            return Vec::new();
+        };
+        // Neither width nor palette changes which lines there are.
+        let rows = pane::rows(self.pane, look, &self.explorer, 80, Palette::Plain);
+        pane::marks(&rows)
+    }
+
+    /// Goes to where the marked line leads.
+    fn choose(&mut self, now: Duration) -> Act {
+        match self.marked.take().map(|(goal, _)| goal) {
+            Some(Goal::Entry(atom)) => Act::Give(Order::Entry(atom)),
+            Some(Goal::Older(clock)) => {
+                let filter = self.explorer.filter.clone();
+                self.list(
+                    Filter {
+                        before: Some(clock),
+                        ..filter
+                    },
+                    now,
+                )
+            }
+            Some(Goal::Newest) => {
+                let filter = self.explorer.filter.clone();
+                self.list(
+                    Filter {
+                        before: None,
+                        ..filter
+                    },
+                    now,
+                )
+            }
+            None => {
+                if !self.marks().is_empty() {
+                    self.step(true);
+                }
+                Act::None
+            }
+        }
+    }
+
+    /// Marks the next line that leads somewhere; where there is none, scrolls.
+    fn step(&mut self, down: bool) {
+        let marks = self.marks();
+        let at = marks
+            .iter()
+            .position(|(_, mark)| Some(mark) == self.marked.as_ref());
+        let next = match (at, down) {
+            _ if marks.is_empty() => {
+                self.scroll(if down { KeyCode::Down } else { KeyCode::Up });
+                return;
+            }
+            (None, _) => marks
+                .iter()
+                .position(|(n, _)| *n >= self.first)
+                .unwrap_or(0),
+            (Some(at), true) => (at + 1).min(marks.len() - 1),
+            (Some(at), false) => at.saturating_sub(1),
+        };
+        let (line, mark) = &marks[next];
+        self.marked = Some(mark.clone());
+        // What belongs to a line is below it, up to the next one; above the first are its titles.
+        let end = marks.get(next + 1).map_or(line + 2, |(n, _)| *n);
+        let seen = self.room.seen.max(1);
+        if next == 0 && end <= seen {
+            self.first = 0;
+        } else if *line < self.first {
+            self.first = *line;
+        } else if end > self.first + seen {
+            self.first = (end - seen).min(*line);
+        }
     }
 
     /// Gives the whole room to something, or takes it back.
@@ -299,5 +576,6 @@ impl Screen {
         self.pane = pane;
         self.full = None;
         self.first = 0;
+        self.marked = None;
     }
 }

@@ -15,7 +15,10 @@ use runtime::web::wire::{self, Known, Quality};
 use serde_json::{Value, json};
 
 use super::*;
+use asker::Order;
 use screen::{Pane, Room};
+
+mod operating;
 
 fn known<T>(value: T, quality: Quality) -> Known<T> {
     Known {
@@ -347,7 +350,7 @@ PV 0 W   storage 12.3 kW, -50 var   charge 55.5 %   load – W
         "ess2    (777 W)  (-120 var)",
         "(230.4 V)           7.0 s  offline: no answer",
         "plug2         –",
-        "─[1 dispatches] 2 events  3 buses  4 services  5 market  6 alarms  7 scenario ─",
+        "\n[1 dispatches]2 events 3 buses 4 services 5 market 6 alarms 7 scenario 8 ledger",
         "10:00:01.2  ess1 → 1500 W  read back after 250 ms  ledger 42",
         "            exchange tracking: holds the island  clamped: ramp",
         "10:00:01.2  ess2 → 1500 W  missed, power: 700 W in place of 1500 W  ledger 41",
@@ -378,7 +381,7 @@ fn what_is_lost_or_contradicts_itself_is_told_at_the_top() {
     }
     let mut screen = Screen::new("http://127.0.0.1:7070".into());
     screen.hear(looked(&bench), Duration::ZERO);
-    let shown = rows(&mut screen, (180, 24), Duration::ZERO);
+    let shown = rows(&mut screen, (220, 24), Duration::ZERO);
     let lost = "; 1 dispatched, not in the ledger; 12 values of telemetry lost; 56 rows missing in samples.db; 34 values of telemetry wait";
     assert!(shown[1].ends_with(lost), "{shown:?}");
     assert_eq!(
@@ -460,7 +463,7 @@ fn each_list_shows_what_the_page_shows() {
     screen.press(key(KeyCode::Tab), Duration::ZERO);
     assert_eq!(screen.pane, Pane::Dispatches);
     screen.press(key(KeyCode::BackTab), Duration::ZERO);
-    assert_eq!(screen.pane, Pane::Scenario);
+    assert_eq!(screen.pane, Pane::Ledger);
 }
 
 #[test]
@@ -472,9 +475,9 @@ fn an_alarm_that_nobody_has_seen_is_told_at_the_top_and_seen_by_a_key() {
         !shown.contains("ALARM hot") && !shown.contains("ALARM calm"),
         "{shown}"
     );
-    assert!(shown.contains("a alarm was seen"), "{shown}");
+    assert!(shown.contains("a alarm seen"), "{shown}");
     let act = screen.press(key(KeyCode::Char('a')), Duration::ZERO);
-    assert_eq!(act, Act::Acknowledge("low charge".into()));
+    assert_eq!(act, Act::Give(Order::Acknowledge("low charge".into())));
     let mut all = answers(&state());
     all[5][0]["acknowledged_by"] = json!("tester");
     let look = Look::of(all).expect("the answers are understood");
@@ -670,7 +673,7 @@ fn safe_is_asked_for_by_two_keys_and_by_no_other_way() {
     let s = KeyCode::Char('s');
     let table: [(&[(f64, KeyCode)], Act); 6] = [
         (&[(0.0, s)], Act::None),
-        (&[(0.0, s), (1.0, s)], Act::Safe),
+        (&[(0.0, s), (1.0, s)], Act::Give(Order::Safe)),
         (&[(0.0, s), (6.0, s)], Act::None),
         (&[(0.0, s), (1.0, KeyCode::Down), (2.0, s)], Act::None),
         (&[(0.0, s), (1.0, s), (2.0, s)], Act::None),
@@ -735,6 +738,7 @@ fn a_frame_of_plain_text_has_all_lists_and_no_control_characters() {
         "services:\n",
         "market:\n",
         "alarms:\n",
+        "ledger:\n",
         "scenario:\n",
         "a bell  and",
     ] {
@@ -771,6 +775,14 @@ fn request(reads: &mut impl BufRead) -> Option<String> {
 
 /// A daemon that answers each path with a document; it tells what it was asked.
 fn daemon(answers: Vec<Value>) -> (Address, std::sync::mpsc::Receiver<String>) {
+    daemon_without(answers, None)
+}
+
+/// The same, but what begins with this is never answered.
+fn daemon_without(
+    answers: Vec<Value>,
+    silent: Option<&'static str>,
+) -> (Address, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of this machine");
     let address = listener.local_addr().expect("it has an address");
     let (tells, asked) = channel();
@@ -780,19 +792,26 @@ fn daemon(answers: Vec<Value>) -> (Address, std::sync::mpsc::Receiver<String>) {
             let Ok(reads) = stream.try_clone() else {
                 return;
             };
-            let mut reads = BufReader::new(reads);
-            while let Some(first) = request(&mut reads) {
-                let at = look::questions()
-                    .iter()
-                    .position(|q| first == format!("GET {} HTTP/1.1", q.path));
-                let body = at.and_then(|i| answers.get(i)).cloned().unwrap_or_default();
-                let body = body.to_string();
-                let length = body.len();
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
-                if tells.send(first).is_err() || stream.write_all(answer.as_bytes()).is_err() {
-                    break;
+            let (tells, answers) = (tells.clone(), answers.clone());
+            std::thread::spawn(move || {
+                let mut reads = BufReader::new(reads);
+                while let Some(first) = request(&mut reads) {
+                    let at = look::questions()
+                        .iter()
+                        .position(|q| first == format!("GET {} HTTP/1.1", q.path));
+                    let body = at.and_then(|i| answers.get(i)).cloned().unwrap_or_default();
+                    let body = body.to_string();
+                    let length = body.len();
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+                    let is_silent = silent.is_some_and(|silent| first.starts_with(silent));
+                    if tells.send(first).is_err()
+                        || !is_silent && stream.write_all(answer.as_bytes()).is_err()
+                    {
+                        break;
+                    }
                 }
-            }
+            });
         }
     });
     (Address::of(&format!("http://{address}")), asked)
@@ -878,7 +897,7 @@ fn charts_go_on_from_what_the_daemon_remembers_and_show_a_hole_where_nothing_is_
         "t_s": [0.0, 0.5, 1.0, 1.5],
         "f_hz": [50.0, 50.0, null, 49.8],
         "v_v": [null, null, null, null],
-        "devices": [{ "name": "ess1", "p_w": [0.0, 1000.0, null, 500.0], "q_var": [] }],
+        "devices": [{ "name": "ess1", "p_w": [0.0, 1000.0, null, 500.0], "q_var": [0.0, -120.0, null, -60.0] }],
     });
     let history = serde_json::from_value(history).expect("it is understood");
     let mut screen = Screen::new("http://127.0.0.1:7070".into());
@@ -895,13 +914,20 @@ fn charts_go_on_from_what_the_daemon_remembers_and_show_a_hole_where_nothing_is_
         // Only the upper third of the scale; the lower two are full there.
         ("bus f", "██"),
         // Lowest, highest, nothing, half, the pause, and now.
-        ("ess1", "▁▆ ▃ █"),
+        ("ess1      ", "▁▆ ▃ █"),
+        // From 0 down to -120 var, half, the pause, and now.
+        ("ess1 Q", "█▁ ▅ ▁"),
     ];
     for (name, blocks) in expected {
         let found = row(name).unwrap_or_else(|| panic!("{name}: {shown:#?}"));
         assert!(found.contains(blocks), "{found}");
     }
-    assert!(row("ess1").is_some_and(|row| row.ends_with(" 1500 W")));
+    assert!(row("ess1      ").is_some_and(|row| row.ends_with(" 1500 W")));
+    assert!(row("ess1 Q").is_some_and(|row| row.ends_with(" -120 var")));
+    assert!(
+        row("storage Q").is_some() && row("exchange Q").is_none(),
+        "{shown:#?}"
+    );
     // What was never known is not drawn; what is too old to be used is a hole.
     assert!(row("ess2").is_none(), "{shown:#?}");
     let _ = screen.press(key(KeyCode::Char('c')), Duration::ZERO);

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use ratatui::text::Line;
 use serde::Deserialize;
 
-use super::look::{Quality, State};
+use super::look::{Known, Quality, State};
 use super::paint::{Palette, Tone, UNKNOWN, power, value};
 
 /// Points that are kept: as many as the daemon's own memory of ten minutes has.
@@ -22,6 +22,8 @@ const DEVICE_LINES: usize = 1;
 /// Columns of a name with the ends of its scale, and of the latest value.
 const LEFT: usize = 22;
 const RIGHT: usize = 12;
+/// Columns of a name alone.
+const NAME: usize = 10;
 /// Widest chart. Chosen: 200 columns, three seconds each; a frame of plain text has no width of its own.
 const COLUMNS_MAX: usize = 200;
 /// Blocks from the lowest to the highest.
@@ -33,6 +35,7 @@ enum Kind {
     Frequency,
     Voltage,
     Power,
+    Reactive,
 }
 
 impl Kind {
@@ -41,6 +44,7 @@ impl Kind {
             Self::Frequency => value(of, 3, "Hz"),
             Self::Voltage => value(of, 1, "V"),
             Self::Power => power(of, "W"),
+            Self::Reactive => power(of, "var"),
         }
     }
 
@@ -48,7 +52,7 @@ impl Kind {
         match self {
             Self::Frequency => 0.1,
             Self::Voltage => 4.0,
-            Self::Power => 100.0,
+            Self::Power | Self::Reactive => 100.0,
         }
     }
 }
@@ -81,6 +85,7 @@ pub struct History {
 pub struct Trace {
     pub name: String,
     pub p_w: Vec<Option<f64>>,
+    pub q_var: Vec<Option<f64>>,
 }
 
 impl Trends {
@@ -97,15 +102,24 @@ impl Trends {
         for (name, kind, points) in bus {
             *trends.of(name, kind, BUS_LINES) = points.into();
         }
+        let mut reactive = Vec::new();
         for device in history.devices {
             *trends.of(&device.name, Kind::Power, DEVICE_LINES) = device.p_w.into();
+            reactive.push((device.name, device.q_var));
+        }
+        for (name, q_var) in reactive {
+            *trends.of(&name, Kind::Reactive, DEVICE_LINES) = q_var.into();
+        }
+        let points = trends.at_s.len();
+        for trend in &mut trends.trends {
+            trend.points.resize(points, None);
         }
         trends
     }
 
     /// The points of a quantity: those of one that is new are unknown so far.
     fn of(&mut self, name: &str, kind: Kind, lines: usize) -> &mut VecDeque<Option<f64>> {
-        let known = self.trends.iter().position(|t| t.name == name);
+        let known = (self.trends.iter()).position(|t| t.name == name && t.kind == kind);
         let at = known.unwrap_or_else(|| {
             self.trends.push(Trend {
                 name: name.to_owned(),
@@ -140,12 +154,22 @@ impl Trends {
             ("bus V", Kind::Voltage, BUS_LINES, e.v_v),
             ("exchange P", Kind::Power, BUS_LINES, e.pcc_w),
             ("storage P", Kind::Power, BUS_LINES, e.storage_w),
+            ("exchange Q", Kind::Reactive, BUS_LINES, e.pcc_var),
+            ("storage Q", Kind::Reactive, BUS_LINES, e.storage_var),
         ];
-        told.extend(state.devices.iter().map(|d| {
-            let fresh = matches!(d.p_w.quality, Quality::Good | Quality::Held);
-            let p_w = d.p_w.value.filter(|_| fresh);
-            (d.name.as_str(), Kind::Power, DEVICE_LINES, p_w)
-        }));
+        let fresh = |known: &Known<f64>| {
+            let is_fresh = matches!(known.quality, Quality::Good | Quality::Held);
+            known.value.filter(|_| is_fresh)
+        };
+        for kind in [Kind::Power, Kind::Reactive] {
+            told.extend(state.devices.iter().map(|d| {
+                let value = match kind {
+                    Kind::Reactive => fresh(&d.q_var),
+                    _ => fresh(&d.p_w),
+                };
+                (d.name.as_str(), kind, DEVICE_LINES, value)
+            }));
+        }
         for (name, kind, lines, value) in told {
             let known = self.of(name, kind, lines);
             known.resize(points - 1, None);
@@ -241,7 +265,13 @@ impl Trend {
                 } else {
                     ""
                 };
-                let name: String = name.chars().take(LEFT - 12).collect();
+                // Reactive power of a device is told apart from its power by its sign and by its unit.
+                let mark = match (self.kind, self.lines) {
+                    (Kind::Reactive, DEVICE_LINES) => " Q",
+                    _ => "",
+                };
+                let kept = NAME - mark.len();
+                let name: String = name.chars().take(kept).collect::<String>() + mark;
                 Line::from(vec![
                     palette.word(Tone::Strong, format!("{name:<10}")),
                     palette.word(Tone::Dim, format!("{end:>11} ")),
