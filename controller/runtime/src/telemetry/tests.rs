@@ -326,11 +326,12 @@ fn a_run_whose_database_cannot_be_made_keeps_its_record_and_counts_what_the_data
 
 #[test]
 fn a_hanging_disk_drops_and_counts_but_never_waits() {
-    /// A disk that answers only when it is let go.
-    struct Hanging(std_mpsc::Receiver<()>);
+    /// A disk that answers only when it is let go; it says that it hangs.
+    struct Hanging(std_mpsc::Sender<()>, std_mpsc::Receiver<()>);
     impl Write for Hanging {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let _ = self.0.recv();
+            let _ = self.0.send(());
+            let _ = self.1.recv();
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -338,18 +339,22 @@ fn a_hanging_disk_drops_and_counts_but_never_waits() {
         }
     }
     let (let_go, hang) = std_mpsc::channel();
+    let (hangs, hung) = std_mpsc::channel();
     let counts = Arc::new(Counts::default());
     let store = Store::new(
-        Hanging(hang),
+        Hanging(hangs, hang),
         Shared::default(),
         devices().into(),
         Arc::clone(&counts),
     );
     let thread = StoreThread::start(store).unwrap();
-    for n in 0..10_000 {
-        // Ten seconds apart: the thread flushes with each, and hangs.
+    for n in 1..=10_000 {
+        // Ten seconds apart: the thread flushes with each, and hangs with the first.
         let rows: Arc<[Row]> = rows_of(&[watts(0, f64::from(n) * 10.0, 1.0)]).into();
         thread.rows(at(f64::from(n) * 10.0), rows, &counts);
+        if n == 1 {
+            hung.recv().unwrap();
+        }
     }
     let lost = Counts::read(&counts.lost);
     assert!((5_000..10_000).contains(&lost), "{lost}");
