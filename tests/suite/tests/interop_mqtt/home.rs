@@ -219,18 +219,35 @@ fn a_device_that_is_gone_is_unavailable_there_and_not_zero_and_its_alarm_is_told
          [telemetry]\nhomeassistant = {{ url = \"mqtt://127.0.0.1:{port}\", every = \"1s\" }}\n\
          [device]\nplug3 = {{ profile = \"tasmota/plug\", bus = \"mq\", topic = \"plug3\", \
          role = \"load\", limits = {{ p = \"-3..0kW\" }} }}\n\
-         [alarm]\naway = {{ watch = \"plug3.p\", above = \"5kW\", silent = \"2s\", severity = \"error\" }}\n"
+         [alarm]\nlight = {{ watch = \"plug3.p\", above = \"-500W\", severity = \"error\" }}\n"
     );
     std::fs::write(&path, text).expect("the folder can be written");
     let controller = Controller::on_bench(&path, &dir.path().join("run"), &[]);
     seen(&mut home, "the plug's power is shown", |d| {
         state(d, "plug3", "ac_p")["state"].as_f64() == Some(-1200.0)
     });
-    // The alarm, and whether somebody has seen it.
+    // The alarm, and whether somebody has seen it: raised by a plug that is switched off.
     let alarm =
-        |d: &Value| ["away", "away__seen"].map(|key| state(d, "_alarms", key)["state"].as_bool());
+        |d: &Value| ["light", "light__seen"].map(|key| state(d, "_alarms", key)["state"].as_bool());
     let is = |raised, seen| move |d: &Value| alarm(d) == [Some(raised), Some(seen)];
     seen(&mut home, "the alarm is calm", is(false, false));
+    controller.hold("plug3", &json!({ "on": false }));
+    seen(&mut home, "the alarm is raised", is(true, false));
+    let body = json!({ "alarm": "light" });
+    let answer = http::post(controller.page, "/api/v1/acknowledge", Some(TOKEN), &body);
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let told = seen(&mut home, "the alarm was seen", is(true, true));
+    let shown = state(&told, "_alarms", "light");
+    assert_eq!(
+        (&shown["name"], &shown["class"]),
+        (&json!("light"), &json!("problem"))
+    );
+    controller.hold("plug3", &json!({ "on": true }));
+    seen(
+        &mut home,
+        "the alarm is over, and nothing waits to be seen",
+        is(false, false),
+    );
     plug.vanish();
     let gone = seen(&mut home, "the plug is unavailable", |d| {
         let power = state(d, "plug3", "ac_p");
@@ -238,25 +255,10 @@ fn a_device_that_is_gone_is_unavailable_there_and_not_zero_and_its_alarm_is_told
         power["available"] == false
     });
     assert_eq!(state(&gone, "plug3", "switch_on")["available"], false);
-    seen(&mut home, "the alarm is raised", is(true, false));
-    let body = json!({ "alarm": "away" });
-    let answer = http::post(controller.page, "/api/v1/acknowledge", Some(TOKEN), &body);
-    assert_eq!(answer.status, 202, "{}", answer.body);
-    let told = seen(&mut home, "the alarm was seen", is(true, true));
-    let shown = state(&told, "_alarms", "away");
-    assert_eq!(
-        (&shown["name"], &shown["class"]),
-        (&json!("away"), &json!("problem"))
-    );
     let _plug = Peer::start("tasmota_plug.py", arguments);
     seen(&mut home, "the plug is back", |d| {
         state(d, "plug3", "ac_p")["state"].as_f64() == Some(-1200.0)
     });
-    seen(
-        &mut home,
-        "the alarm is over, and nothing waits to be seen",
-        is(false, false),
-    );
     let _ = controller.end();
 }
 
