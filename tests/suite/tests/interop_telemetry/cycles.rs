@@ -11,14 +11,16 @@ use suite::{PATIENCE, folder, free_port, http, wait_for};
 /// answer of the server is waited for.
 const STRETCH_S: f64 = 8.0;
 
-/// What the worst cycle of the middle second may have beside twice that of a stretch in which nothing stood still, in
-/// milliseconds: a fiftieth of a cycle of 100 ms. Chosen: in five runs, two of them beside three busy loops and a
-/// writer that synced all the time, the middle second had 0.06 to 0.56 ms and 0.07 ms otherwise of how late a cycle
-/// began, 0.8 to 2.2 ms and 2.2 to 3.3 ms otherwise of how long it took.
-const MIDDLE_MORE_MS: f64 = 2.0;
+/// What the worst cycle of a quiet second (of four, three are worse) may have beside twice that of the stretches in which
+/// nothing stood still, in milliseconds: a fiftieth of a cycle of 100 ms. The others have to wait for the disk, 20 ms at
+/// most, where something was dispatched; a wait for telemetry would be in each.
+/// Chosen: in seven runs, four of them beside three busy loops and a writer that synced all the time, a quiet second had
+/// 0.05 to 0.11 ms of how late a cycle began and 0.6 to 0.9 ms of how long it took, and 0.05 to 0.17 and 0.5 to 10 ms
+/// otherwise.
+const QUIET_MORE_MS: f64 = 2.0;
 
 /// What the worst cycle of all may have beside three times that of the other stretches: a quarter of a cycle.
-/// Chosen: the same runs had 2.2 ms at most of how late and 8.4 ms of how long, 0.5 and 12.9 ms otherwise.
+/// Chosen: the same runs had 11 ms at most of how late and 21 ms of how long, 2.6 and 22 ms otherwise.
 const WORST_MORE_MS: f64 = 25.0;
 
 /// How far a run has come.
@@ -112,10 +114,10 @@ fn a_server_that_is_stopped_with_its_connection_open_delays_no_cycle() {
             "{figure}: {stood:.2?} while the server stood; {others:.2?} before, and without one"
         );
         let most = |of: fn(&Vec<f64>) -> f64| others.iter().map(of).fold(0.0, f64::max);
-        let middle = |seconds: &Vec<f64>| seconds[seconds.len() / 2];
+        let quiet = |seconds: &Vec<f64>| seconds[seconds.len() / 4];
         let worst = |seconds: &Vec<f64>| seconds[seconds.len() - 1];
         assert!(
-            middle(&stood) < MIDDLE_MORE_MS + 2.0 * most(middle),
+            quiet(&stood) < QUIET_MORE_MS + 2.0 * most(quiet),
             "{figure}"
         );
         assert!(
