@@ -148,6 +148,16 @@ fn a_long_bus_activates_who_pays_most_for_giving_less() {
 }
 
 #[test]
+fn the_price_is_that_of_the_last_bid_activated_and_not_of_the_next() {
+    let (activated, price, _) = check(900, &[("cheap", 100)]);
+    assert_eq!(activated, named(&[("cheap", 100)]));
+    assert_eq!(price, Some(Price(12_000)));
+    let (activated, price, _) = check(1_300, &[("eager", -300)]);
+    assert_eq!(activated, named(&[("eager", -300)]));
+    assert_eq!(price, Some(Price(27_000)));
+}
+
+#[test]
 fn who_was_activated_and_does_not_deliver_pays_for_it_like_anybody() {
     let (_, _, settlement) = check(700, &[("cheap", 100), ("dear", 0), ("utility", 200)]);
     assert_eq!(received(&settlement, "dear"), 0);
