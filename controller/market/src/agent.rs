@@ -14,6 +14,7 @@ mod electric_vehicle;
 mod flexible_plug;
 mod must_run;
 mod quadratic_load;
+mod room;
 
 mod price_taker;
 mod pv;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use battery::{Battery, BatteryError, Declaration, Thresholds};
-pub use climate::Climate;
+pub use climate::{Climate, Comfort};
 pub use electric_vehicle::{ElectricVehicle, VehicleDeclaration, VehicleError};
 pub use flexible_plug::FlexiblePlug;
 pub use must_run::MustRunLoad;
@@ -35,6 +36,7 @@ pub use planned_battery::PlannedBattery;
 pub use price_taker::PriceTaker;
 pub use pv::Pv;
 pub use quadratic_load::QuadraticLoad;
+pub use room::Room;
 pub use utility_grid::UtilityGrid;
 pub use zero_intelligence::ZeroIntelligence;
 pub use zip::Zip;

@@ -463,6 +463,9 @@ impl Desk {
             let runs = (interval.start_ns..interval.end_ns()).contains(&market_now);
             cleared.is_excused |= runs && !bench.delivers;
         }
+        for seat in &mut self.seats {
+            seat.live(now, bench.image, &bench.bench.devices);
+        }
         if let Some(signs) = &mut self.signs {
             signs.look(now, bench, &mut says);
         }

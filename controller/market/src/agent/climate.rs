@@ -46,7 +46,35 @@ struct Known {
     prices: Option<(i128, i128)>,
 }
 
+/// How it is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Comfort {
+    /// Where the room should be, in millikelvin.
+    pub wanted_mk: i64,
+    /// Where it must not go.
+    pub limit_mk: i64,
+    /// Deviations of the price that the limit is worth, in ppm.
+    pub reach_ppm: u32,
+    /// Price and deviation to expect before any was seen.
+    pub expected: (Price, Price),
+}
+
 impl Climate {
+    /// A load of this power, in milliwatts, that has felt nothing yet.
+    #[must_use]
+    pub fn new(agent: AgentId, milliwatt: i64, comfort: Comfort) -> Self {
+        Self {
+            agent,
+            milliwatt,
+            wanted_mk: comfort.wanted_mk,
+            limit_mk: comfort.limit_mk,
+            reach_ppm: comfort.reach_ppm,
+            expected: comfort.expected.0,
+            deviation: comfort.expected.1,
+            known: Known::default(),
+        }
+    }
+
     /// Tells it the temperature of its room; `None` when nobody knows, then it is silent.
     pub fn feel(&mut self, temperature_mk: Option<i64>) {
         self.known.temperature_mk = temperature_mk;

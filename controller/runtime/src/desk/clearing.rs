@@ -134,6 +134,7 @@ impl Desk {
             let most = self.ceilings.get(&seat.device);
             let most = most.map(|most| milliwatts(most.as_watts()));
             seat.learn(at.now, at.bench.image, &at.bench.bench.devices, most);
+            seat.feel();
         }
         // Without a schedule that says so again, nobody is held in the interval that comes.
         self.ceilings.clear();

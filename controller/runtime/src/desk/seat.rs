@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use control::Reserved;
 use market::agent::{
-    Battery, Declaration, ElectricVehicle, MustRunLoad, Outlook, Participant, PlannedBattery,
-    PriceTaker, QuadraticLoad, Thresholds, VehicleDeclaration, ZeroIntelligence, Zip,
+    Battery, Climate, Declaration, ElectricVehicle, MustRunLoad, Outlook, Participant,
+    PlannedBattery, PriceTaker, QuadraticLoad, Room, Thresholds, VehicleDeclaration,
+    ZeroIntelligence, Zip,
 };
 use market::forecast::Forecaster;
 use market::quantity::{PPM, energy_of_power_mwh};
@@ -43,6 +44,10 @@ pub(super) struct Seat {
     /// Prices that a planning storage expects, one for each interval from the first; again from
     /// the start when they end.
     forecast: Vec<Price>,
+    /// Its room, if it heats or cools one.
+    room: Option<Room>,
+    /// When the room was looked at last, and what part of its power the device then took, in ppm.
+    lived: Option<(Instant, u32)>,
 }
 
 impl Seat {
@@ -69,7 +74,42 @@ impl Seat {
             free: None,
             participant: participant(how, spec, pace)?,
             forecast,
+            room: match &how.strategy {
+                Strategy::Hvac { room, .. } => Some(room.clone()),
+                _ => None,
+            },
+            lived: None,
         })
+    }
+
+    /// Lets time go by in the room of a load that heats or cools, where a model says how warm it is.
+    pub(super) fn live(&mut self, now: Instant, image: &ProcessImage, specs: &[DeviceSpec]) {
+        let power = self.power(now, image, specs);
+        let Some(room) = &mut self.room else {
+            return;
+        };
+        let rated = milliwatts(specs[self.device.index()].rating.p.lower().as_watts());
+        let share = power.map(|power| {
+            let part = i128::from(power) * i128::from(PPM) / i128::from(rated.min(-1));
+            part.clamp(0, PPM.into()) as u32
+        });
+        if let Some((at, before)) = self.lived {
+            let span = i64::try_from(now.since(at).as_nanos()).unwrap_or(i64::MAX);
+            room.live(span, before);
+            // What nobody has measured since goes on as it was.
+            self.lived = Some((now, share.unwrap_or(before)));
+        } else {
+            self.lived = share.map(|share| (now, share));
+        }
+    }
+
+    /// Lets a load that heats or cools feel how warm its room is.
+    pub(super) fn feel(&mut self) {
+        let room = self.room.as_ref().filter(|_| self.lived.is_some());
+        let temperature = room.map(Room::temperature_mk);
+        if let Some(Participant::Climate(it)) = &mut self.participant {
+            it.feel(temperature);
+        }
     }
 
     /// Whether it is switched on and off as a whole.
@@ -108,6 +148,9 @@ impl Seat {
             _ if self.is_outside() => None,
             ParticipantKind::Pv | ParticipantKind::MustRun if outlook.forecast.is_none() => {
                 Some("what its device does now is not known")
+            }
+            ParticipantKind::Flexible if self.room.is_some() && self.lived.is_none() => {
+                Some("what its device does is not known, and so not how warm its room is")
             }
             ParticipantKind::Storage if outlook.state_of_charge_ppm.is_none() => {
                 Some("how full its storage is is not known")
@@ -279,6 +322,10 @@ fn participant(
             margin_mc,
             seed,
         } => Participant::Zip(Zip::new(agent, Price(limit_mc), Price(margin_mc), seed)),
+        Strategy::Hvac { comfort, .. } => {
+            let (takes, _) = most_milliwatts(how, spec);
+            Participant::Climate(Climate::new(agent, takes, comfort))
+        }
         Strategy::Quadratic { choke_mc } => Participant::QuadraticLoad(QuadraticLoad {
             agent,
             choke: Price(choke_mc),

@@ -15,6 +15,7 @@ mod exported;
 mod faster;
 mod feeder;
 mod forecasts;
+mod hvac;
 mod regulated;
 mod reserve;
 mod tracking;

@@ -378,6 +378,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`time_factor` lets market time run faster than the clock of the bench. Devices do not become faster: each must reach any power within a tenth of an interval by the clock of the bench, and what is called and held in the time of the bench (`[market.reserve]`) is not there. The interval is a whole number of nanoseconds by either clock.",
     ),
     (
+        "R177",
+        "Heating: `wanted` lies above `limit`, `outside`, where the room ends with the load off, below `limit`'s side of it, and `running`, where it ends with the load always on, above `wanted`. Cooling is the mirror image. Time constant and deviation are not negative.",
+    ),
+    (
         "W001",
         "The page and its commands would be open to the network. Beyond this machine the page needs TLS (`--tls DIR`), since a token would be read by everybody on the way, and tokens (`--tokens FILE`). `gridrig init DIR` makes both. Or serve it on loopback and reach it through a tunnel.",
     ),

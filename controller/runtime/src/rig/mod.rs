@@ -539,6 +539,13 @@ pub enum Strategy {
         /// Expected price of each interval; the list begins again at its end.
         forecast_mc: Vec<i64>,
     },
+    /// Heating or cooling that pays by how far its room is from where it should be.
+    Hvac {
+        /// What it wants of its room, and how it pays for that.
+        comfort: market::agent::Comfort,
+        /// The room, as nobody measures it.
+        room: market::agent::Room,
+    },
     /// A vehicle that must be charged by its departure.
     Vehicle {
         /// When it leaves, since the run began.

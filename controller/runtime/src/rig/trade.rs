@@ -13,6 +13,7 @@ use super::{Market, RigDevice};
 mod ahead;
 mod contract;
 mod feeder;
+mod hvac;
 mod intraday;
 mod pace;
 mod participant;

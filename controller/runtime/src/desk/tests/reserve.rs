@@ -167,17 +167,19 @@ fn a_short_call_on_the_way_to_what_was_traded_is_judged_by_itself() {
     });
     bench.run_until(3_000);
     bench.call("ess2", 0.0, 0.0);
-    let mut ramps = |until_ms: u64, called: f64| {
+    let mut ramps = |until_ms: u64, called: f64, off: f64| {
         while bench.now_ms < until_ms {
             let after_s = (bench.now_ms + 500) as f64 / 1e3 - 3.0;
             let base = (after_s * 500.0).min(5_000.0);
-            bench.call("ess1", called, base + called);
+            bench.call("ess1", called, base + called + off);
             bench.run_until(bench.now_ms + 500);
         }
     };
-    ramps(6_000, 0.0);
-    ramps(8_000, 1_000.0);
-    ramps(19_500, 0.0);
+    ramps(6_000, 0.0, 0.0);
+    ramps(8_000, 1_000.0, 0.0);
+    // What it lacks uncalled is imbalance, and no bad answer.
+    ramps(14_000, 0.0, -1_000.0);
+    ramps(19_500, 0.0, 0.0);
     let records = bench.close();
     let all = 400 * (12_500 + 8_333);
     let paid = received(&records, 0, "ess1", "reserve");

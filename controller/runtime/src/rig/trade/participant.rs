@@ -11,7 +11,7 @@ use quantities::StateOfCharge;
 use super::super::sections::{Place, named};
 use super::super::{ParticipantKind, Participation, RigDevice, Strategy};
 use super::penalty::DEPOSITS;
-use super::reserve;
+use super::{hvac, reserve};
 use crate::evidence::milliwatts;
 
 /// One whole, in parts per million.
@@ -200,6 +200,7 @@ enum Name {
     Zi,
     Zip,
     Quadratic,
+    Hvac,
     Thresholds,
     BatteryDp,
     Vehicle,
@@ -239,6 +240,7 @@ const KINDS: [Kind; 4] = [
             ("zi", Name::Zi),
             ("zip", Name::Zip),
             ("quadratic", Name::Quadratic),
+            ("hvac", Name::Hvac),
             ("external", Name::External),
         ],
     },
@@ -317,6 +319,7 @@ fn strategy(entry: &Table<'_>) -> Option<(ParticipantKind, Strategy)> {
                 seed: seed?,
             }
         }
+        Name::Hvac => hvac::strategy(entry)?,
         Name::Quadratic => Strategy::Quadratic {
             choke_mc: price("willingness_mc_per_kwh")?,
         },

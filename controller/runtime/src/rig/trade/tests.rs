@@ -46,6 +46,47 @@ fn a_contract_is_between_two_known_parties_who_can_deliver_it() {
 }
 
 #[test]
+fn a_heater_has_a_room_that_it_can_bring_where_it_wants() {
+    const PLUG: &str = "{ kind = \"flexible\", willingness_mc_per_kwh = 30000 }";
+    const HEATS: &str = "wanted = \"21degC\", limit = \"19degC\", expected_mc_per_kwh = 20000, \
+        deviation_mc_per_kwh = 8000, outside = \"5degC\", running = \"40degC\", time_constant = \"2h\"";
+    for (from, to, codes) in [
+        ("", "", &[][..]),
+        // A room that is warmer than it shall be is not cooled by what heats it.
+        ("limit = \"19degC\"", "limit = \"23degC\"", &["R177"]),
+        (
+            "\"19degC\", ",
+            "\"19degC\", begins = \"18degC\", reach_percent = 100, ",
+            &[],
+        ),
+        ("limit = \"19degC\"", "limit = \"21degC\"", &["R177"]),
+        ("\"40degC\"", "\"20degC\"", &["R177"]),
+        ("\"5degC\"", "\"25degC\"", &["R177"]),
+        ("\"2h\"", "\"0s\"", &["R177"]),
+        ("= 8000", "= -1", &["R177"]),
+        (
+            "time_constant = \"2h\"",
+            "reach_percent = 0, time_constant = \"2h\"",
+            &["D005"],
+        ),
+        (", time_constant = \"2h\"", "", &["D004"]),
+        ("wanted = \"21degC\", ", "", &["D004"]),
+    ] {
+        let heats = match from {
+            "" => HEATS.to_owned(),
+            from => HEATS.replace(from, to),
+        };
+        let entry = format!("{{ kind = \"flexible\", strategy = \"hvac\", {heats} }}");
+        let (_, market) = MARKET.split_once("[market]").expect("a market");
+        let text = format!("{LAB}\n[market]{}", market.replacen(PLUG, &entry, 1));
+        let faults = crate::rig::load_text(Path::new("market.toml"), &text).err();
+        let faults = faults.unwrap_or_default();
+        let found: Vec<&str> = faults.iter().map(|fault| fault.code).collect();
+        assert_eq!(found, codes, "{heats}: {faults:?}");
+    }
+}
+
+#[test]
 fn within_the_day_so_many_intervals_are_open() {
     for (more, codes) in [
         ("intervals = 4", &[][..]),
