@@ -375,7 +375,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R182",
-        "`time_factor` lets market time run faster than the clock of the bench. Devices do not become faster: each must reach any power within a tenth of an interval by the clock of the bench, and what is called and held in the time of the bench (`[market.reserve]`) is not there. The interval is a whole number of nanoseconds by either clock.",
+        "`time_factor` lets market time run faster than the clock of the bench. Devices do not become faster: each must reach any power within a tenth of an interval by the clock of the bench, and what is called and held in the time of the bench (`[market.reserve]`), or warms and cools in it (`strategy = \"hvac\"`), is not there. The interval is a whole number of nanoseconds by either clock.",
     ),
     (
         "R177",

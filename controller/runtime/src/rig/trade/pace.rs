@@ -9,7 +9,7 @@ use profile::Protocol;
 
 use super::super::parse::Reader;
 use super::super::sections::Place;
-use super::super::{Market, RigBus, RigDevice};
+use super::super::{Market, Participation, RigBus, RigDevice, Strategy};
 use crate::desk::ORDERS_DURABLE_WITHIN;
 use crate::evidence::DEADLINE;
 
@@ -148,6 +148,16 @@ pub(in super::super) fn check(
         fault(
             "reserve is called and held in the time of the bench".into(),
             "leave `[market.reserve]` or `time_factor` out",
+        );
+    }
+    let is_thermal = |one: &&Participation| matches!(one.strategy, Strategy::Hvac { .. });
+    if let Some(one) = market.participants.iter().find(is_thermal) {
+        fault(
+            format!(
+                "the room of `{}` warms and cools in the time of the bench",
+                one.name
+            ),
+            "leave its `strategy = \"hvac\"` or `time_factor` out",
         );
     }
     let (_, _, specs) = rig;

@@ -45,11 +45,14 @@ fn a_contract_is_between_two_known_parties_who_can_deliver_it() {
     );
 }
 
+/// The flexible load of the bench as a participant.
+const PLUG: &str = "{ kind = \"flexible\", willingness_mc_per_kwh = 30000 }";
+/// What makes a heater of it.
+const HEATS: &str = "wanted = \"21degC\", limit = \"19degC\", expected_mc_per_kwh = 20000, \
+    deviation_mc_per_kwh = 8000, outside = \"5degC\", running = \"40degC\", time_constant = \"2h\"";
+
 #[test]
 fn a_heater_has_a_room_that_it_can_bring_where_it_wants() {
-    const PLUG: &str = "{ kind = \"flexible\", willingness_mc_per_kwh = 30000 }";
-    const HEATS: &str = "wanted = \"21degC\", limit = \"19degC\", expected_mc_per_kwh = 20000, \
-        deviation_mc_per_kwh = 8000, outside = \"5degC\", running = \"40degC\", time_constant = \"2h\"";
     for (from, to, codes) in [
         ("", "", &[][..]),
         // A room that is warmer than it shall be is not cooled by what heats it.
@@ -239,6 +242,19 @@ fn market_time_is_faster_where_devices_are_fast_enough_for_it() {
     };
     assert_eq!(beyond("time_factor = 1"), 0);
     assert_eq!(beyond("time_factor = 2"), 1, "an interval lasts 7.5 s");
+    // A room does not warm faster because the market is hurried.
+    let heater = format!("{{ kind = \"flexible\", strategy = \"hvac\", {HEATS} }}");
+    for (factor, codes) in [(1, &[][..]), (60, &["R182"])] {
+        let interval = format!("interval = \"15min\"\ntime_factor = {factor}\n");
+        let (_, market) = MARKET.split_once("[market]").expect("a market");
+        let market = market.replacen(PLUG, &heater, 1);
+        let market = market.replace("interval             = \"15s\"", &interval);
+        let text = format!("{LAB}\n[market]{market}");
+        let faults = crate::rig::load_text(Path::new("market.toml"), &text).err();
+        let faults = faults.unwrap_or_default();
+        let found: Vec<&str> = faults.iter().map(|fault| fault.code).collect();
+        assert_eq!(found, codes, "{factor}: {faults:?}");
+    }
     // Reserve is called in the time of the bench.
     for (factor, is_told) in [(1, false), (2, true)] {
         let (_, own) = RESERVE.split_once("[service]").expect("a service");
