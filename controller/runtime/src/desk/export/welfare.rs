@@ -8,7 +8,6 @@ use market::venue::{Cleared, feeder};
 use market::{Money, Mwh, Price, Side};
 
 use super::super::replay::replay_seen;
-use super::tables::WHEN;
 use super::{Cell, Kind, MarketOfRun, Table};
 
 /// The mechanism that leads to the most welfare that orders allow, and to the price at which it does.
@@ -118,25 +117,12 @@ impl MarketOfRun {
         of: impl Fn(&Outcome) -> Vec<Vec<Cell>>,
     ) -> Table {
         let outcomes = self.outcomes();
-        let mut rows = Vec::new();
-        for (_, payload) in &self.records {
+        self.by_interval(columns, |payload| {
             let ledger_core::payload::Payload::Clearing(clearing) = payload else {
-                continue;
+                return Vec::new();
             };
-            let outcome = outcomes.get(&clearing.interval);
-            let Some((outcome, when)) = outcome.zip(self.when_of(payload)) else {
-                continue;
-            };
-            for cells in of(outcome) {
-                let mut row = when.cells();
-                row.extend(cells);
-                rows.push(row);
-            }
-        }
-        Table {
-            columns: WHEN.iter().chain(columns).copied().collect(),
-            rows,
-        }
+            outcomes.get(&clearing.interval).map_or_else(Vec::new, &of)
+        })
     }
 
     pub(super) fn congestion(&self) -> Table {
