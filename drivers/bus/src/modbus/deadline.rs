@@ -30,7 +30,8 @@ impl Deadline {
     pub(super) async fn keep<F: Future>(&mut self, until: Instant, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let Self { timer, wakes } = self;
-        if timer.deadline() > until || timer.is_elapsed() {
+        // One that has fired is moved on below, when there is something to wait for.
+        if timer.deadline() > until {
             timer.as_mut().reset(until);
             *wakes = None;
         }

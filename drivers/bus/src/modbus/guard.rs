@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -102,11 +103,17 @@ impl GuardedIo {
 
     /// Begins to count the bytes of a transaction with a unit.
     pub(super) fn begin(&self, unit: u8) {
+        self.lock().begin(unit);
+    }
+
+    /// The same, where there are no numbered answers to wait for or to tell of. Gives back whether it has begun.
+    pub(super) fn begin_if_settled(&self, unit: u8) -> bool {
         let mut inner = self.lock();
-        inner.received = 0;
-        if let Some(gate) = &mut inner.gate {
-            gate.begin(unit);
+        let settled = inner.is_settled();
+        if settled {
+            inner.begin(unit);
         }
+        settled
     }
 
     /// What came since [`Self::begin`].
@@ -156,22 +163,11 @@ impl GuardedIo {
         }
     }
 
-    /// Whether there are no numbered answers to wait for or to tell of; nobody waits for one any more.
-    pub(super) fn is_settled(&self) -> bool {
-        match &mut self.lock().gate {
-            Some(gate) => {
-                gate.give_up();
-                gate.is_clear()
-            }
-            None => false,
-        }
-    }
-
     /// Waits for the numbered answers that are still on their way, until `until` at most.
     ///
     /// Gives back whether there was anything to wait for, or to tell.
     pub(super) async fn settle(&self, until: Instant) -> Result<bool, NotQuiet> {
-        if self.is_settled() {
+        if self.lock().is_settled() {
             return Ok(false);
         }
         while self.is_owed() && Instant::now() < until {
@@ -207,6 +203,24 @@ impl GuardedIo {
 }
 
 impl Inner {
+    fn begin(&mut self, unit: u8) {
+        self.received = 0;
+        if let Some(gate) = &mut self.gate {
+            gate.begin(unit);
+        }
+    }
+
+    /// Whether there are no numbered answers to wait for or to tell of; nobody waits for one any more.
+    fn is_settled(&mut self) -> bool {
+        match &mut self.gate {
+            Some(gate) => {
+                gate.give_up();
+                gate.is_clear()
+            }
+            None => false,
+        }
+    }
+
     /// Reads once and takes note.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
@@ -251,8 +265,8 @@ impl Inner {
             {
                 return Poll::Ready(Ok(()));
             }
-            let mut bytes = [0; CHUNK_BYTES];
-            let mut read = ReadBuf::new(&mut bytes);
+            let mut bytes = [MaybeUninit::uninit(); CHUNK_BYTES];
+            let mut read = ReadBuf::uninit(&mut bytes);
             ready!(self.poll_fill(cx, &mut read))?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));

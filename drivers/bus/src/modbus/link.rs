@@ -21,7 +21,7 @@ use std::time::Duration;
 use model::Flaw;
 use tokio::time::Instant;
 use tokio_modbus::client::{self, Client};
-use tokio_modbus::slave::{Slave, SlaveContext};
+use tokio_modbus::slave::Slave;
 
 pub use super::ask::Ask;
 use super::ask::{Shape, probe};
@@ -149,7 +149,7 @@ enum Wire {
     Up {
         port: GuardedIo,
         /// The client of a Modbus TCP connection; an RTU line gets a fresh one per transaction.
-        client: Option<client::Context>,
+        client: Option<Box<dyn Client>>,
     },
 }
 
@@ -346,7 +346,7 @@ impl ModbusLink {
         timing: Timing,
     ) -> Result<Answer, LinkError> {
         let begin = Instant::now();
-        let result = self.transact_in_step(unit, ask, timing).await;
+        let result = self.transact_in_step(unit, ask, timing, begin).await;
         if result.is_err() {
             self.last_end = Instant::now();
         }
@@ -395,17 +395,19 @@ impl ModbusLink {
         unit: u8,
         ask: Ask<'_>,
         timing: Timing,
+        mut begin: Instant,
     ) -> Result<Answer, LinkError> {
         let shape = ask.shape();
         // Boxed is what seldom happens: room for it inside would be moved about with every request.
         if self.suspects.contains_key(&unit) {
             // A numbered answer may have come in the meantime.
             Box::pin(self.quiet(timing)).await?;
+            if self.suspects.get(&unit) == Some(&shape) {
+                Box::pin(self.prove_in_step(unit, ask, timing)).await?;
+            }
+            begin = Instant::now();
         }
-        if self.suspects.get(&unit) == Some(&shape) {
-            Box::pin(self.prove_in_step(unit, ask, timing)).await?;
-        }
-        let result = self.exchange(unit, ask, timing).await;
+        let result = self.exchange(unit, ask, timing, begin).await;
         match result {
             // An answer of another shape than the missing one: that one is not on its way any more.
             Ok(_) => drop(self.suspects.remove(&unit)),
@@ -431,7 +433,7 @@ impl ModbusLink {
             return Ok(());
         };
         let same_function = probe.shape().function == ask.shape().function;
-        match self.exchange(unit, probe, timing).await {
+        match self.exchange(unit, probe, timing, Instant::now()).await {
             Ok(_) => {}
             // An exception has no length: it may be the missing answer. Let the other one pass by, too.
             Err(LinkError::Exception(_)) if same_function => {
@@ -444,12 +446,12 @@ impl ModbusLink {
         Ok(())
     }
 
-    /// Whether there is nothing to wait for before a request: no gap, and no numbered answer on its way
-    /// that was not asked for.
-    fn is_quiet(&self, timing: Timing) -> bool {
+    /// Begins a request where there is nothing to wait for before: no gap, and no numbered answer on its
+    /// way that was not asked for. Gives back whether it has begun.
+    fn begin_if_quiet(&self, unit: u8, timing: Timing) -> bool {
         match &self.wire {
             Wire::Up { port, .. } if self.is_numbered() && timing.min_gap.is_zero() => {
-                port.is_settled()
+                port.begin_if_settled(unit)
             }
             _ => false,
         }
@@ -496,14 +498,19 @@ impl ModbusLink {
         }
     }
 
+    /// One request and its answer. `begin` is now: the clock was looked at already.
     async fn exchange(
         &mut self,
         unit: u8,
         ask: Ask<'_>,
         timing: Timing,
+        begin: Instant,
     ) -> Result<Answer, LinkError> {
-        if !self.is_quiet(timing) {
+        let at_once = self.begin_if_quiet(unit, timing);
+        let mut begin = begin;
+        if !at_once {
             Box::pin(self.quiet(timing)).await?;
+            begin = Instant::now();
         }
         let wire = self.wire_time(ask);
         let timeout = timing.timeout + wire;
@@ -512,12 +519,14 @@ impl ModbusLink {
         let Wire::Up { port, client } = &mut self.wire else {
             return Err(LinkError::Down("not connected".to_owned()));
         };
-        port.begin(unit);
-        let limit = (&mut self.deadline, timeout);
+        if !at_once {
+            port.begin(unit);
+        }
+        let limit = (&mut self.deadline, begin, timeout);
         let mut result = match client {
             Some(client) => {
                 client.set_slave(Slave(unit));
-                call(client, ask, limit, &self.stats).await
+                call(client.as_mut(), ask, limit, &self.stats).await
             }
             None => {
                 // A fresh client per transaction: no decoder state outlives its request.
@@ -622,20 +631,20 @@ fn attach(opened: Opened, framing: Framing) -> Wire {
         Opened::Memory(stream) => GuardedIo::new(stream, gate),
     };
     // The unit is set before each request.
-    let client = has_header.then(|| client::tcp::attach_slave(port.clone(), Slave(1)));
+    let client = has_header.then(|| client::tcp::attach_slave(port.clone(), Slave(1)).into());
     Wire::Up { port, client }
 }
 
 /// One request through a client, checked.
 async fn call(
-    context: &mut client::Context,
+    client: &mut dyn Client,
     ask: Ask<'_>,
-    (deadline, timeout): (&mut Deadline, Duration),
+    (deadline, begin, timeout): (&mut Deadline, Instant, Duration),
     stats: &BusStats,
 ) -> Result<Answer, LinkError> {
     BusStats::add(&stats.requests, 1);
-    let until = Instant::now() + timeout;
-    let outcome = deadline.keep(until, context.call(ask.request())).await;
+    let answer = client.call(ask.request());
+    let outcome = deadline.keep(begin + timeout, answer).await;
     let result = match outcome {
         None => Err(LinkError::Timeout(timeout)),
         Some(Ok(Ok(response))) => ask.accept(response).map_err(LinkError::Corrupt),
