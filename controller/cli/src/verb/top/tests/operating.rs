@@ -1,5 +1,6 @@
 //! What is asked for by keys: orders in words, arming with a look at what it writes, and the ledger.
 
+use super::asking::{caller, daemon, daemon_without};
 use super::*;
 use ledger::{Filter, Found, Goal, Page};
 
