@@ -6,16 +6,15 @@
 //! from the first to the last counts, and late is what the controller itself counts as late.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant as Wall};
+use std::time::Duration;
 
 use model::{DeviceIx, Event, Instant, Mode, PointSample, Reading, ServiceReport};
 use runtime::engine::Listener;
 use runtime::session::{Ended, Options, Session};
 use serde_json::{Value, json};
 
+use super::busy::Busy;
 use super::cadence::quantile;
 use super::field::Field;
 use super::virtual_time::{RunFolder, SEED, told};
@@ -68,60 +67,6 @@ impl Listener for Watch {
     fn cycle(&mut self, _: Instant, _: Mode, late: Duration) {
         self.seen().late_ms.push(late.as_secs_f64() * 1e3);
     }
-}
-
-/// Threads that keep every core busy, until they are stopped.
-struct Busy {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Duration>>,
-    begin: Wall,
-}
-
-impl Busy {
-    /// One for each core; started before anything asks for a priority that they would inherit.
-    fn start() -> Result<Self, BenchError> {
-        let cores = std::thread::available_parallelism()
-            .map_err(BenchError::system("the system does not tell its cores"))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let threads = (0..cores.get())
-            .map(|_| {
-                let stop = Arc::clone(&stop);
-                std::thread::Builder::new()
-                    .name("busy".into())
-                    .spawn(move || compute(&stop))
-            })
-            .collect::<Result<_, _>>()
-            .map_err(BenchError::system("no thread for the other work"))?;
-        Ok(Self {
-            stop,
-            threads,
-            begin: Wall::now(),
-        })
-    }
-
-    /// How many there are, and what share of the cores they had.
-    fn end(self) -> (usize, f64) {
-        self.stop.store(true, Ordering::Relaxed);
-        let wall_s = self.begin.elapsed().as_secs_f64();
-        let count = self.threads.len();
-        let cpu_s: f64 = self
-            .threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_default().as_secs_f64())
-            .sum();
-        (count, cpu_s / (wall_s * count as f64))
-    }
-}
-
-/// Computes until told to stop; the CPU time that it took.
-fn compute(stop: &AtomicBool) -> Duration {
-    let mut x = 1_u64;
-    while !stop.load(Ordering::Relaxed) {
-        for _ in 0..1000 {
-            x = std::hint::black_box(x.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (x >> 31));
-        }
-    }
-    usage::cpu_of_thread()
 }
 
 /// The run itself: until its time is over.

@@ -9,6 +9,7 @@
 //! `bench --child ROLE`, where [`child`] answers.
 
 mod beside;
+mod busy;
 mod cadence;
 mod child;
 mod cycles;
@@ -150,7 +151,7 @@ pub const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "modbus-server",
-        what: "our emulator as a server under libmodbus, beside pymodbus",
+        what: "our emulator as a server under libmodbus, beside pymodbus (two minutes)",
         measure: server::measure,
     },
     Bench {

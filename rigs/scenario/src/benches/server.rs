@@ -5,19 +5,20 @@
 //! it, as in a run, and asks for SCHED_FIFO, as `gridrig sim` does; the others run as they come.
 //! The client runs under SCHED_FIFO for all of them, so that a delay is the server's.
 //!
-//! The slowest answers tell more of the machine's other work than of a server, so the turns are
-//! short and many, and a ratio is the median of those within a round. They tell of its sleep, too: a
-//! processor that waits for the other side's answer is put to sleep each time, so everything is done once as the system
-//! likes and once with processors that are kept awake (`processors` in a rig), for all servers alike.
+//! The slowest answers tell of what else the machine does, so the turns are short and many, a ratio is the median of those
+//! within a round, and all is done three times: while nothing else runs; the same with processors that are kept awake
+//! (`processors` in a rig), since one that waits for the other side's answer is put to sleep each time; and while as many threads
+//! as there are processors compute, as when a suite runs beside its bench.
 //!
-//! What the wire, the kernel and the client leave is the ratio that libmodbus' server reaches, which does nothing else:
-//! it is told beside ours.
+//! What the wire, the kernel and the client leave is the ratio that libmodbus' server reaches, which does nothing else;
+//! what is owed to SCHED_FIFO alone is the one that pymodbus reaches under it. Both are told beside ours.
 
 use std::time::Duration;
 
 use runtime::awake::Awake;
 use serde_json::{Value, json};
 
+use super::busy::Busy;
 use super::cadence::quantile;
 use super::meters::{self, REGISTERS, Wiring};
 use super::{BenchError, child, peer, rounded, usage};
@@ -66,6 +67,7 @@ fn port_of(said: &Value) -> Result<u64, String> {
 struct Ports {
     ours: u64,
     pymodbus: u64,
+    pymodbus_fifo: u64,
     libmodbus: u64,
 }
 
@@ -110,19 +112,24 @@ fn median(mut values: Vec<f64>) -> f64 {
 struct Seen {
     ours: Turns,
     pymodbus: Turns,
+    /// The same server under SCHED_FIFO.
+    pymodbus_fifo: Turns,
     libmodbus: Turns,
 }
 
 impl Seen {
     /// Reads all servers in turns with the same client.
     fn of(ports: &Ports) -> Result<Self, String> {
-        let mut seen = Self::default();
-        for _ in 0..ROUNDS {
-            seen.ours.0.push(scan(ports.ours)?);
-            seen.pymodbus.0.push(scan(ports.pymodbus)?);
-            seen.libmodbus.0.push(scan(ports.libmodbus)?);
-        }
-        Ok(seen)
+        under_fifo(|_| {
+            let mut seen = Self::default();
+            for _ in 0..ROUNDS {
+                seen.ours.0.push(scan(ports.ours)?);
+                seen.pymodbus.0.push(scan(ports.pymodbus)?);
+                seen.pymodbus_fifo.0.push(scan(ports.pymodbus_fifo)?);
+                seen.libmodbus.0.push(scan(ports.libmodbus)?);
+            }
+            Ok(seen)
+        })
     }
 
     fn json(&self) -> Value {
@@ -131,9 +138,12 @@ impl Seen {
         json!({
             "ours": self.ours.json(),
             "pymodbus": self.pymodbus.json(),
+            "pymodbus_fifo": self.pymodbus_fifo.json(),
             "libmodbus": self.libmodbus.json(),
             "p999_ratio": rounded(median(ratios.clone())),
             "p999_ratios": ratios.into_iter().map(rounded).collect::<Value>(),
+            // What its scheduling class alone gives to the same server.
+            "fifo_p999_ratio": rounded(median(self.pymodbus.over(&self.pymodbus_fifo))),
             // What a server reaches that does nothing but answer.
             "bound_p999_ratio": rounded(median(bounds)),
             "p999_over_libmodbus": rounded(median(self.ours.over(&self.libmodbus))),
@@ -141,27 +151,46 @@ impl Seen {
     }
 }
 
+/// Does something on a thread that has asked for SCHED_FIFO: programs that it starts inherit that, nothing else does.
+fn under_fifo<T: Send>(
+    work: impl FnOnce(Result<(), String>) -> Result<T, String> + Send,
+) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| work(runtime::rights::for_devices()));
+        thread
+            .join()
+            .map_err(|_| "the thread that measures has ended".to_owned())?
+    })
+}
+
 fn compare(ours: u64) -> Result<Value, String> {
-    let (_python, said) = peer::Serving::start("pymodbus_scan.py", &["serve".to_owned()])?;
+    let python = || peer::Serving::start("pymodbus_scan.py", &["serve".to_owned()]);
+    let (_python, said) = python()?;
+    let ((_python_fifo, said_fifo), fifo) = under_fifo(|fifo| Ok((python()?, fifo)))?;
     let arguments = ["serve", "tcp", "1", "0=50.0"].map(str::to_owned);
     let (_c, told) = peer::Serving::tool("libmodbus_peer", &arguments)?;
     let ports = Ports {
         ours,
         pymodbus: port_of(&said)?,
+        pymodbus_fifo: port_of(&said_fifo)?,
         libmodbus: port_of(&told)?,
     };
-    // Only the client inherits it: the servers of others run already.
-    let fifo = runtime::rights::for_devices();
     let mut awake = Awake::prepare().map_err(|e| e.to_string())?;
     let idle = Seen::of(&ports)?;
     awake.keep(true);
     let woken = Seen::of(&ports)?;
+    awake.keep(false);
+    let others = Busy::start().map_err(|e| e.to_string())?;
+    let busy = Seen::of(&ports)?;
+    let (busy_threads, _) = others.end();
     Ok(json!({
         "sched_fifo": fifo.map_or_else(Value::from, |()| true.into()),
         "pymodbus_version": said.get("version"),
         "idle": idle.json(),
         "awake": woken.json(),
         "how_awake": awake.way.line(),
+        "busy": busy.json(),
+        "busy_threads": busy_threads,
     }))
 }
 
@@ -207,6 +236,7 @@ mod tests {
         let seen = Seen {
             ours: ours.clone(),
             pymodbus: theirs,
+            pymodbus_fifo: ours.clone(),
             libmodbus: ours.clone(),
         };
         let told = seen.json();
