@@ -1,13 +1,15 @@
 //! `gridrig report`: what came of runs, opened, compared, put together, exported.
 
 mod export;
+mod fresh;
 mod samples;
 mod svp;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use scenario::folder::{About, REPORT_FILE, RESULT_FILE, hold};
 use scenario::report::budgets::{Allowance, Budget, Budgets, share};
 use scenario::report::compare::Comparison;
@@ -20,11 +22,21 @@ use scenario::verdict::Verdict;
 use serde_json::{Value, json};
 
 use self::export::Format;
-use super::test::Inconclusive;
+pub(super) use self::table::table;
 use crate::codes::usage;
 use crate::folder;
 use crate::problem::{Outcome, Problem};
 use crate::terminal::Terminal;
+
+/// How an inconclusive scenario is shown to a continuous integration server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Inconclusive {
+    /// As an error.
+    #[default]
+    Error,
+    /// As skipped.
+    Skip,
+}
 
 /// Arguments of `report`.
 #[derive(Debug, Args)]
@@ -323,7 +335,7 @@ fn put_together(
     terminal.draw(&whole.unwritten);
     terminal.result(
         || serde_json::to_value(&whole).unwrap_or(Value::Null),
-        || super::test::table(&whole),
+        || table(&whole),
     );
     terminal.say(format!(
         "The run folder is {}; records and ledgers stay in those of the parts.",

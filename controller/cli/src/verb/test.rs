@@ -2,12 +2,11 @@
 
 mod github;
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use document::{Diagnostic, Source};
 use runtime::web::Tokens;
 use scenario::fit;
@@ -23,22 +22,13 @@ use serde_json::{Value, json};
 
 use super::check::{FileKind, kind_of};
 use super::live::{On, SEED, Speed};
+use super::report::{self, Inconclusive};
 use crate::codes::usage;
 use crate::folder::{self, Attempt};
 use crate::problem::{Outcome, Problem};
 use crate::rig_file;
 use crate::selection::Selection;
 use crate::terminal::Terminal;
-
-/// How an inconclusive scenario is shown to a continuous integration server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Inconclusive {
-    /// As an error.
-    #[default]
-    Error,
-    /// As skipped.
-    Skip,
-}
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -241,12 +231,12 @@ fn start(
     let baseline = arguments
         .baseline
         .as_deref()
-        .map(super::report::read)
+        .map(report::read)
         .transpose()?;
     let budgets = arguments
         .budgets
         .as_deref()
-        .map(super::report::budgets)
+        .map(report::budgets)
         .transpose()?;
     let template = arguments
         .report_template
@@ -386,13 +376,13 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 fn tell(result: &RunResult, attempt: &Attempt, terminal: &Terminal) {
     terminal.result(
         || serde_json::to_value(result).unwrap_or(Value::Null),
-        || table(result),
+        || report::table(result),
     );
     for one in result.repeats.iter().filter(|r| r.is_flaky()) {
         terminal.say(format!("flaky: {} {}", one.name, one.line()));
     }
     if let Some(changes) = &result.changes {
-        super::report::tell(changes, terminal);
+        report::tell(changes, terminal);
     }
     github::tell(result);
     let dir = attempt.dir.display();
@@ -404,31 +394,6 @@ fn tell(result: &RunResult, attempt: &Attempt, terminal: &Terminal) {
         return;
     }
     terminal.say(format!("The run folder is {dir}; see {dir}/report.html."));
-}
-
-pub(super) fn table(result: &RunResult) -> String {
-    let mut text = String::new();
-    for one in &result.scenarios {
-        let reason = one.reason();
-        text.push_str(&format!("{:<14} {}\n", one.verdict.word(), one.name));
-        if one.verdict != Verdict::Pass && !reason.is_empty() {
-            text.push_str(&format!("               {reason}\n"));
-            text.push_str(&format!("               {}\n", one.file));
-        }
-        for check in one.checks.iter().filter(|check| check.marginal) {
-            text.push_str(&format!("               marginal: {}\n", check.name));
-        }
-    }
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for one in &result.scenarios {
-        *counts.entry(one.verdict.word()).or_default() += 1;
-    }
-    let counts: Vec<String> = counts.iter().map(|(w, n)| format!("{n} {w}")).collect();
-    text.push_str(&format!("{}: {}", result.verdict, counts.join(", ")));
-    if !result.why.is_empty() {
-        text.push_str(&format!("\n               {}", result.why));
-    }
-    text
 }
 
 #[cfg(test)]

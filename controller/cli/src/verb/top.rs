@@ -14,6 +14,7 @@ mod market;
 mod operate;
 mod paint;
 mod pane;
+mod row;
 mod scene;
 mod screen;
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 mod parquet;
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
 use scenario::verdict::Verdict;
 
+use super::fresh::{cannot_write, create};
 use super::samples::Samples;
 use super::svp;
 use crate::codes::usage;
@@ -57,28 +57,23 @@ fn each(samples: &Samples, take: &mut Take<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The samples of a run; tells what is worth knowing about where they come from.
-pub(super) fn found(run: &Path, terminal: &Terminal) -> Result<Samples, Problem> {
-    let samples = Samples::find(run)?;
-    for said in &samples.said {
-        terminal.say(said);
-    }
-    Ok(samples)
-}
-
 /// Runs it.
 pub fn run(run: &Path, format: Format, out: Option<&Path>, terminal: &Terminal) -> Outcome {
     let told = match (format, out) {
         (Format::Csv, None) => {
             let sink = std::io::stdout().lock();
-            csv(&found(run, terminal)?, sink, Path::new("standard output"))?
+            csv(
+                &Samples::told(run, terminal)?,
+                sink,
+                Path::new("standard output"),
+            )?
         }
         (Format::Csv, Some(path)) => {
-            let samples = found(run, terminal)?;
+            let samples = Samples::told(run, terminal)?;
             csv(&samples, BufWriter::new(create(path)?), path)?
         }
         (Format::Parquet, Some(path)) => {
-            let samples = found(run, terminal)?;
+            let samples = Samples::told(run, terminal)?;
             parquet::write(&samples, create(path)?, path)?
         }
         (Format::Parquet, None) => {
@@ -121,16 +116,4 @@ fn csv(samples: &Samples, mut sink: impl Write, target: &Path) -> Result<Option<
     }
     sink.flush().map_err(|e| cannot_write(target, &e))?;
     Ok(Some(format!("{rows} samples were written.")))
-}
-
-fn create(path: &Path) -> Result<File, Problem> {
-    File::create_new(path).map_err(|e| cannot_write(path, &e))
-}
-
-pub(super) fn cannot_write(path: &Path, e: &dyn std::fmt::Display) -> Problem {
-    Problem::usage(usage(
-        "C003",
-        format!("{} cannot be written: {e}", path.display()),
-        "make room, or name a new file with `--out`",
-    ))
 }

@@ -14,6 +14,7 @@ use scenario::folder::hold;
 
 use crate::codes::usage;
 use crate::problem::Problem;
+use crate::terminal::Terminal;
 
 /// The samples below a run folder: its own, or those of its scenarios, in their order.
 pub(super) struct Samples {
@@ -47,6 +48,15 @@ enum Ending {
 }
 
 impl Samples {
+    /// Those of a run folder; what is worth knowing about where they come from is told.
+    pub(super) fn told(run: &Path, terminal: &Terminal) -> Result<Self, Problem> {
+        let samples = Self::find(run)?;
+        for said in &samples.said {
+            terminal.say(said);
+        }
+        Ok(samples)
+    }
+
     /// Those of a run folder.
     pub(super) fn find(run: &Path) -> Result<Self, Problem> {
         let mut samples = Self {

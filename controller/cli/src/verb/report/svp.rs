@@ -11,8 +11,8 @@ use scenario::svp::{Table, summary};
 use scenario::verdict::Verdict;
 use serde_json::json;
 
-use super::export::{cannot_write, found};
-use super::samples::Place;
+use super::fresh::{cannot_write, create};
+use super::samples::{Place, Samples};
 use super::{RESULT_FILE, read};
 use crate::codes::usage;
 use crate::problem::{Outcome, Problem};
@@ -62,7 +62,7 @@ impl Written {
 
 /// Writes the tables of a run into a folder.
 pub(super) fn export(run: &Path, out: &Path, terminal: &Terminal) -> Outcome {
-    let samples = found(run, terminal)?;
+    let samples = Samples::told(run, terminal)?;
     if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
         let help = "name a new folder, or an empty one, with `--out`";
         let fault = usage(
@@ -82,7 +82,7 @@ pub(super) fn export(run: &Path, out: &Path, terminal: &Terminal) -> Outcome {
         let mut tables = BTreeMap::new();
         for (device, points) in points(place)? {
             let path = out.join(name(&device));
-            let file = File::create_new(&path).map_err(|e| cannot_write(&path, &e))?;
+            let file = create(&path)?;
             let mut written = Written {
                 table: Table::of(&points),
                 file: BufWriter::new(file),

@@ -12,9 +12,10 @@ use ratatui::widgets::Paragraph;
 use super::look::{Cycle, Estimate, Federation, Lock, Look};
 use super::operate;
 use super::paint::{Palette, Tone, UNKNOWN, age, power, time_of, value, words};
-use super::pane::{self, Row, Since};
+use super::pane::{self, Pane, Since};
+use super::row::{self, Row};
 use super::scene;
-use super::screen::{Full, Old, Pane, Room, Screen};
+use super::screen::{Full, Old, Room, Screen};
 use super::trend;
 use crate::verb::arming;
 
@@ -72,7 +73,7 @@ pub fn draw(area: &mut Frame<'_>, screen: &Screen, palette: Palette, now: Durati
 
 /// The lines of a list; the one that is marked stands out.
 fn marked(rows: Vec<Row>, screen: &Screen) -> Vec<Line<'static>> {
-    let mut marks = pane::marks(&rows).into_iter();
+    let mut marks = row::marks(&rows).into_iter();
     let at = marks.find(|(_, mark)| Some(mark) == screen.marked());
     let mut lines: Vec<Line> = rows.into_iter().map(|row| row.line).collect();
     if let Some(line) = at.and_then(|(n, _)| lines.get_mut(n)) {

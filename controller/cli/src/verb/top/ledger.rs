@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::paint::{Palette, Tone, time_of};
-use super::pane::Row;
+use super::row::{Goal, Row};
 
 /// Entries of a page. Source: the page in the browser.
 const LIMIT: usize = 50;
@@ -130,20 +130,6 @@ pub struct Found {
     pub related: Vec<Related>,
     pub left_off: usize,
 }
-
-/// Where a marked line leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// To an entry, by its identity.
-    Entry(String),
-    /// To the entries before this clock.
-    Older(u64),
-    /// To the newest entries.
-    Newest,
-}
-
-/// A line of a list that leads somewhere: where to, and how many lines above lead there, too.
-pub type Mark = (Goal, usize);
 
 /// What is known of the ledger.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,8 @@
 use ratatui::text::Line;
 
 use super::look::{Interval, Market, Order};
-use super::paint::{Cell, Head, Palette, Side, Tone, UNKNOWN, clock, table};
-use super::pane::{Row, head};
+use super::paint::{Cell, Head, Palette, Side, Tone, UNKNOWN, clock, head, table};
+use super::row::Row;
 
 const HEADS: &[Head] = &[
     head("participant", Side::Left, 0),

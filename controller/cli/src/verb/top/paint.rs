@@ -125,6 +125,11 @@ pub struct Head {
     pub spare: u8,
 }
 
+/// A head, for tables that are constants.
+pub(super) const fn head(title: &'static str, side: Side, spare: u8) -> Head {
+    Head { title, side, spare }
+}
+
 /// A cell of a table.
 pub type Cell = (Tone, String);
 

@@ -1,71 +1,67 @@
 //! The parts of the screen that are lists: devices, dispatches, events, buses, services, alarms.
 
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
-use super::ledger::{Explorer, Goal, Mark};
+use super::ledger::Explorer;
 use super::look::{Alarm, Bus, Device, Dispatch, Event, Known, Level, Look, Quality, Service};
 use super::market;
 use super::paint::{
-    Cell, Head, Palette, Side, Tone, UNKNOWN, age, clock, power, table, time_of, value, words,
+    Cell, Head, Palette, Side, Tone, UNKNOWN, age, clock, head, power, table, time_of, value, words,
 };
+use super::row::Row;
 use super::scene;
-use super::screen::Pane;
 
 /// Above which a bus has no room for retries. The page's meter turns there, too.
 const BUSY_PERCENT_MAX: f64 = 80.0;
 /// Cells of the meter of a bus.
 const METER_CELLS: usize = 10;
 
-/// A line of a list, and where it leads when it is chosen.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub line: Line<'static>,
-    pub goal: Option<Goal>,
+/// What the lower part shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pane {
+    #[default]
+    Dispatches,
+    Events,
+    Buses,
+    Services,
+    Market,
+    Alarms,
+    Scenario,
+    Ledger,
 }
 
-impl Row {
-    /// A line that leads nowhere.
-    pub(super) fn plain(text: Span<'static>) -> Self {
-        Self::from(Line::from(text))
-    }
+impl Pane {
+    /// All of them, in the order of their keys.
+    pub const ALL: [Self; 8] = [
+        Self::Dispatches,
+        Self::Events,
+        Self::Buses,
+        Self::Services,
+        Self::Market,
+        Self::Alarms,
+        Self::Scenario,
+        Self::Ledger,
+    ];
 
-    /// A line that leads somewhere.
-    pub(super) fn to(line: Line<'static>, goal: Goal) -> Self {
-        Self {
-            line,
-            goal: Some(goal),
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dispatches => "dispatches",
+            Self::Events => "events",
+            Self::Buses => "buses",
+            Self::Services => "services",
+            Self::Market => "market",
+            Self::Alarms => "alarms",
+            Self::Scenario => "scenario",
+            Self::Ledger => "ledger",
         }
     }
 
-    /// A line about an entry of the ledger, if it has one.
-    pub(super) fn about(line: Line<'static>, atom: Option<&String>) -> Self {
-        Self {
-            line,
-            goal: atom.map(|atom| Goal::Entry(atom.clone())),
-        }
+    /// The one so many further on.
+    pub(super) fn after(self, steps: usize) -> Self {
+        let at = Self::ALL.iter().position(|p| *p == self).unwrap_or(0);
+        Self::ALL[(at + steps) % Self::ALL.len()]
     }
-}
-
-/// The lines that lead somewhere: the number of each, and what tells it apart from the others.
-pub fn marks(rows: &[Row]) -> Vec<(usize, Mark)> {
-    let mut found: Vec<(usize, Mark)> = Vec::new();
-    for (n, row) in rows.iter().enumerate() {
-        if let Some(goal) = &row.goal {
-            let above = found.iter().filter(|(_, (of, _))| of == goal).count();
-            found.push((n, (goal.clone(), above)));
-        }
-    }
-    found
-}
-
-impl From<Line<'static>> for Row {
-    fn from(line: Line<'static>) -> Self {
-        Self { line, goal: None }
-    }
-}
-
-pub(super) const fn head(title: &'static str, side: Side, spare: u8) -> Head {
-    Head { title, side, spare }
 }
 
 const DEVICE_HEADS: &[Head] = &[

@@ -3,8 +3,7 @@
 use ratatui::text::Line;
 
 use super::look::{Band, Scenario, Step};
-use super::paint::{Cell, Head, Palette, Side, Tone, age, clock, table};
-use super::pane::head;
+use super::paint::{Cell, Head, Palette, Side, Tone, age, clock, head, table};
 
 /// The part of a scenario in which its steps count.
 const STEPS: &str = "steps";

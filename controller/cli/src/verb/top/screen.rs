@@ -8,11 +8,12 @@ use std::time::Duration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::asker::{News, Order};
-use super::ledger::{Explorer, Filter, Goal, Mark};
+use super::ledger::{Explorer, Filter};
 use super::look::{Alarm, Look};
 use super::operate::{self, Said};
 use super::paint::Palette;
-use super::pane;
+use super::pane::{self, Pane};
+use super::row::{self, Goal, Mark};
 use super::trend::Trends;
 use crate::verb::arming::Ahead;
 
@@ -34,53 +35,6 @@ const PAGED_EVERY: Duration = Duration::from_secs(3);
 const PAGED_AGAIN: Duration = Duration::from_secs(10);
 /// Longest line that can be typed. Chosen: 200, more than any order needs.
 const TYPED_MAX: usize = 200;
-
-/// What the lower part shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pane {
-    #[default]
-    Dispatches,
-    Events,
-    Buses,
-    Services,
-    Market,
-    Alarms,
-    Scenario,
-    Ledger,
-}
-
-impl Pane {
-    /// All of them, in the order of their keys.
-    pub const ALL: [Self; 8] = [
-        Self::Dispatches,
-        Self::Events,
-        Self::Buses,
-        Self::Services,
-        Self::Market,
-        Self::Alarms,
-        Self::Scenario,
-        Self::Ledger,
-    ];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dispatches => "dispatches",
-            Self::Events => "events",
-            Self::Buses => "buses",
-            Self::Services => "services",
-            Self::Market => "market",
-            Self::Alarms => "alarms",
-            Self::Scenario => "scenario",
-            Self::Ledger => "ledger",
-        }
-    }
-
-    fn after(self, steps: usize) -> Self {
-        let at = Self::ALL.iter().position(|p| *p == self).unwrap_or(0);
-        Self::ALL[(at + steps) % Self::ALL.len()]
-    }
-}
 
 /// What can have the whole room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -498,7 +452,7 @@ impl Screen {
         };
         // Neither width nor palette changes which lines there are.
         let rows = pane::rows(self.pane, look, &self.explorer, 80, Palette::Plain);
-        pane::marks(&rows)
+        row::marks(&rows)
     }
 
     /// Goes to where the marked line leads.

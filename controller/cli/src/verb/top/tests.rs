@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use asker::Order;
-use screen::{Pane, Room};
+use pane::Pane;
+use screen::Room;
 
 mod asking;
 mod operating;

@@ -2,7 +2,8 @@
 
 use super::asking::{caller, daemon, daemon_without};
 use super::*;
-use ledger::{Filter, Found, Goal, Page};
+use ledger::{Filter, Found, Page};
+use row::Goal;
 
 /// Presses the keys of a text, one after the other; what the last one does. `⏎` is the enter key.
 fn type_in(screen: &mut Screen, text: &str, now: Duration) -> Act {
