@@ -19,6 +19,7 @@ mod exchange;
 mod fences;
 mod interlock;
 pub mod loop_delay;
+mod ramp;
 mod rules;
 mod source;
 mod verdict;

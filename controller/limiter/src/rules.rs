@@ -7,6 +7,7 @@ use quantities::{ActivePower, Bounds, Quantity, ReactivePower};
 
 use crate::capability::{by_charge, by_temperature, capability, temperature};
 use crate::interlock::{Bus, Sight};
+use crate::ramp::towards;
 use crate::source::{SourceMemory, is_finite};
 use crate::{Approved, Clamp, Fences, Refusal, Verdict, exchange};
 
@@ -396,12 +397,6 @@ impl Limiter {
             image,
         }
     }
-}
-
-/// The value nearest to a wish that is no further than a step from the last one.
-pub(crate) fn towards<Q: Quantity>(wished: Q, last: Q, step: Q) -> Q {
-    let (last, step) = (last.base(), step.base().abs());
-    Bounds::between(Q::from_base(last - step), Q::from_base(last + step)).clamp(wished)
 }
 
 #[cfg(test)]

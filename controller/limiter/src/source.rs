@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::{DeviceImage, Instant, Setpoint, SourceRating};
 use quantities::{Frequency, PhaseAngle, Quantity, Voltage};
 
-use crate::rules::towards;
+use crate::ramp::towards;
 use crate::{Approved, Clamp, Verdict};
 
 /// Frequency, voltage, phase and output that are wished of a source.

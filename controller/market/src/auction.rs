@@ -12,11 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::book::{Book, BookError};
-use crate::catalogue::{Budget, RULES, Rational, Rule, RuleError, Surroundings, Takes, digest};
+use crate::catalogue::{Budget, RULES, Rational, Rule, Takes};
 use crate::clearing::{ClearError, Clearing, Fill, check_fill, worth};
 use crate::crossing::best;
 use crate::fault::Coded;
 use crate::mechanism::{self, Mechanism, UnknownMechanism};
+use crate::mechanism::{RuleError, Surroundings, digest};
 use crate::order::{AgentId, Order, Side};
 use crate::outcome::{Exchange, Outcome};
 use crate::quantity::{Money, Mwh, MwhTotal};

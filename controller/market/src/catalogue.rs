@@ -7,63 +7,12 @@
 //! Not responsible for the forms of other inputs (networks, reserve, scripts of an
 //! order book): those are in [`crate::offline`].
 
-use std::collections::BTreeSet;
-
-use crate::book::{Book, BookError};
-use crate::continuous::TenderError;
-use crate::fault::Coded;
+use crate::book::Book;
 use crate::mechanism::{
-    self, Mechanism, Negotiation, PairPrice, PayAsBid, Pool, Stackelberg, UniformPrice, distributed,
+    self, Mechanism, Negotiation, PairPrice, PayAsBid, Pool, RuleError, Stackelberg, Surroundings,
+    UniformPrice, distributed,
 };
-use crate::order::{AgentId, Side};
-use crate::outcome::{Outcome, OutcomeError};
-use crate::quantity::Mwh;
-use crate::utility::Parity;
-
-/// What a mechanism may know besides the book.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Surroundings {
-    /// What the utility grid sells and buys at; who has none may not use a rule
-    /// that needs one.
-    pub parity: Option<Parity>,
-    /// Most energy to import and to export.
-    pub utility_max: (Mwh, Mwh),
-    /// Seed of a rule that draws lots, see [`digest`].
-    pub seed: u64,
-    /// Orders that trade whole or not at all; `None` stands for all bids.
-    pub indivisible: Option<BTreeSet<AgentId>>,
-}
-
-impl Surroundings {
-    /// A book alone: no utility grid, lots drawn from the book itself.
-    #[must_use]
-    pub fn of(book: &Book) -> Self {
-        Self {
-            parity: None,
-            utility_max: (Mwh(0), Mwh(0)),
-            seed: digest(book),
-            indivisible: None,
-        }
-    }
-}
-
-/// A number that every replica computes alike from the set of orders, and nobody
-/// can foresee who does not know all of them. It is no cryptographic hash: a ledger
-/// that has one takes that instead.
-#[must_use]
-pub fn digest(book: &Book) -> u64 {
-    let mut state = book.interval().index;
-    let mut mix = |word: u64| state = crate::chance::mix(state ^ word);
-    for order in book.orders() {
-        mix(u64::from(order.side == Side::Sell));
-        order.agent.as_str().bytes().for_each(|b| mix(b.into()));
-        for step in &order.steps {
-            mix(step.price.0 as u64);
-            mix(step.quantity.0 as u64);
-        }
-    }
-    state
-}
+use crate::outcome::Outcome;
 
 /// Whether nobody is worse off than by the alternative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,90 +81,6 @@ pub enum Takes {
     Singles,
     /// One lot per order, all of the same energy.
     Lots,
-}
-
-/// Why a mechanism does not clear a book.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// The rule trades lots of one size.
-    #[error("`{rule}` trades one lot per order, all of the same energy; `{agent}` differs")]
-    NotALot {
-        /// Which rule.
-        rule: &'static str,
-        /// Whose order.
-        agent: AgentId,
-    },
-    /// The rule needs the utility's prices.
-    #[error("`{rule}` needs the tariff of the utility grid, and there is none")]
-    NoTariff {
-        /// Which rule.
-        rule: &'static str,
-    },
-    /// An amount leaves 128 bits.
-    #[error("`{rule}`: an amount exceeds 128 bits")]
-    Overflow {
-        /// Which rule.
-        rule: &'static str,
-    },
-    /// More traders than the rule can pair.
-    #[error("`{rule}` pairs at most {most} steps with each other, the book has {found}")]
-    TooMany {
-        /// Which rule.
-        rule: &'static str,
-        /// Most steps.
-        most: usize,
-        /// Steps of the book.
-        found: usize,
-    },
-    /// The utility's orders do not fit the book.
-    #[error(transparent)]
-    Utility(#[from] BookError),
-    /// The book has more prices, or more orders, than an order book holds.
-    #[error(transparent)]
-    Tender(#[from] TenderError),
-    /// The rule broke what every outcome must keep.
-    #[error(transparent)]
-    Outcome(#[from] OutcomeError),
-}
-
-impl Coded for RuleError {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotALot { .. } => "M031",
-            Self::NoTariff { .. } => "M032",
-            Self::Overflow { .. } => "M033",
-            Self::TooMany { .. } => "M034",
-            Self::Utility(error) => error.code(),
-            Self::Tender(error) => error.code(),
-            Self::Outcome(error) => error.code(),
-        }
-    }
-    fn place(&self) -> String {
-        match self {
-            Self::NotALot { rule, agent } => format!("mechanism `{rule}`, order of `{agent}`"),
-            Self::NoTariff { rule } | Self::Overflow { rule } | Self::TooMany { rule, .. } => {
-                format!("mechanism `{rule}`")
-            }
-            Self::Utility(error) => error.place(),
-            Self::Tender(error) => error.place(),
-            Self::Outcome(error) => error.place(),
-        }
-    }
-    fn help(&self) -> String {
-        match self {
-            Self::NotALot { .. } => {
-                "let each order have one step of the same energy, or use `huang` or `vcg`".into()
-            }
-            Self::NoTariff { .. } => {
-                "give `ls` (the utility buys) and `lb` (it sells), both in mc/kWh".into()
-            }
-            Self::Overflow { .. } => "check the units: energy in mWh, prices in mc/kWh".into(),
-            Self::TooMany { .. } => "use `bisection`, which takes any number".into(),
-            Self::Utility(error) => error.help(),
-            Self::Tender(error) => error.help(),
-            Self::Outcome(error) => error.help(),
-        }
-    }
 }
 
 type Answer = fn(&Book, &Surroundings) -> Result<Outcome, RuleError>;

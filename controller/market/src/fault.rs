@@ -427,7 +427,7 @@ mod tests {
             include_str!("outcome.rs"),
             include_str!("mechanism.rs"),
             include_str!("auction.rs"),
-            include_str!("catalogue.rs"),
+            include_str!("mechanism/refusal.rs"),
             include_str!("utility.rs"),
             include_str!("agent/battery.rs"),
             include_str!("agent/electric_vehicle.rs"),

@@ -14,9 +14,10 @@
 use std::collections::BTreeMap;
 
 use crate::book::{Book, BookError};
-use crate::catalogue::{RuleError, Surroundings, rule};
+use crate::catalogue::rule;
 use crate::clearing::Fill;
 use crate::fault::Coded;
+use crate::mechanism::{RuleError, Surroundings};
 use crate::order::{AgentId, Order, Side, Step};
 use crate::outcome::{Outcome, shares};
 use crate::quantity::{Money, Mwh, PPM, Price, div_nearest};

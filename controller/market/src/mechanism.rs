@@ -8,6 +8,9 @@
 //!
 //! Not responsible for orders or for settlement.
 
+mod refusal;
+mod surroundings;
+
 mod pay_as_bid;
 mod uniform;
 
@@ -39,9 +42,11 @@ pub use mcafee::{McAfee, mcafee};
 pub use negotiation::Negotiation;
 pub use pay_as_bid::{PairPrice, PayAsBid};
 pub use pool::{Pool, PoolAmounts};
+pub use refusal::RuleError;
 pub(crate) use sbba::sbba_of;
 pub use sbba::{Sbba, sbba};
 pub use stackelberg::Stackelberg;
+pub use surroundings::{Surroundings, digest};
 pub use uniform::{KFactor, UniformPrice};
 pub(crate) use vcg::vcg_of;
 pub use vcg::{Vcg, vcg};

@@ -25,11 +25,12 @@ use serde_json::Value;
 
 use crate::balancing::BalancingError;
 use crate::book::{Book, BookError, BookRules};
-use crate::catalogue::{RULES, RuleError, rule};
+use crate::catalogue::{RULES, rule};
 use crate::clearing::ClearError;
 use crate::fault::Coded;
 use crate::feeder::FeederError;
 use crate::interval::Interval;
+use crate::mechanism::RuleError;
 use crate::mechanism::{UnknownMechanism, by_name};
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Mwh, NS_PER_HOUR, Price};

@@ -8,8 +8,9 @@
     reason = "a test that cannot set itself up has to fail"
 )]
 
-use market::catalogue::{Budget, Efficient, RULES, Rational, Rule, Surroundings, Takes, Truthful};
+use market::catalogue::{Budget, Efficient, RULES, Rational, Rule, Takes, Truthful};
 use market::chance::Chance;
+use market::mechanism::Surroundings;
 use market::mechanism::{Mechanism, UniformPrice};
 use market::outcome::Outcome;
 use market::utility::Parity;

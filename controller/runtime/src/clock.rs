@@ -1,4 +1,4 @@
-//! The two clocks, and there are no others.
+//! The two clocks, and there are no others; the grid of cycles.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -89,9 +89,27 @@ impl Clock for SimClock {
     }
 }
 
+/// The next point of the grid that lies ahead: missed cycles are not made up for.
+pub(crate) fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
+    let mut next = due + period;
+    while next <= now {
+        next = next + period;
+    }
+    next
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missed_cycles_are_left_out_and_the_grid_is_kept() {
+        let at = |ms: u64| Instant::START + Duration::from_millis(ms);
+        let period = Duration::from_millis(100);
+        assert_eq!(next_due(at(100), period, at(105)), at(200));
+        assert_eq!(next_due(at(100), period, at(350)), at(400));
+        assert_eq!(next_due(at(100), period, at(200)), at(300));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn virtual_time_passes_only_when_everybody_waits() {

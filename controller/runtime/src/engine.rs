@@ -27,6 +27,7 @@ use model::{
 };
 
 use crate::alarm::Alarms;
+use crate::clock::next_due;
 use crate::desk::{BenchNow, Desk};
 use crate::evidence::{self, Evidence};
 use crate::image::ImageStore;
@@ -253,7 +254,7 @@ impl Engine {
         let utc = self.parts.clock.utc();
         self.parts.pulse.beat(now);
         if rhythm == Rhythm::Supervisory {
-            self.next_due = crate::thread::next_due(due, self.period(), now);
+            self.next_due = next_due(due, self.period(), now);
         }
         if self.leaves_out_now(rhythm) {
             return;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use model::Clock;
 use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
 
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, next_due};
 use crate::evidence::{CONTROLLER, CreateError, Evidence, KeySource, NotDurable, document};
 use crate::rights::{self, Rights};
-use crate::thread::{LATE_SHARE, Waker, next_due, sleep_until};
+use crate::thread::{LATE_SHARE, Waker, sleep_until};
 
 /// Control periods that are looked at. Chosen: those that benches use.
 pub const PERIODS_MS: [u64; 7] = [5, 10, 20, 50, 100, 200, 500];

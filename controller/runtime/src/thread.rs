@@ -18,7 +18,7 @@ use rustix::time::{
 };
 
 use crate::awake::Awake;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, next_due};
 use crate::engine::{Engine, RestInHand};
 use crate::rights::{self, Rights};
 
@@ -161,15 +161,6 @@ pub(crate) fn stepped(
     false
 }
 
-/// The next point of the grid that lies ahead: missed cycles are not made up for.
-pub(crate) fn next_due(due: Instant, period: Duration, now: Instant) -> Instant {
-    let mut next = due + period;
-    while next <= now {
-        next = next + period;
-    }
-    next
-}
-
 /// Sleeps until an absolute time of the monotonic clock. True at that time, false when woken before.
 pub(crate) fn sleep_until(timer: &OwnedFd, waker: &Waker, at: Duration) -> bool {
     let spec = Itimerspec {
@@ -204,15 +195,6 @@ pub(crate) fn sleep_until(timer: &OwnedFd, waker: &Waker, at: Duration) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn missed_cycles_are_left_out_and_the_grid_is_kept() {
-        let at = |ms: u64| Instant::START + Duration::from_millis(ms);
-        let period = Duration::from_millis(100);
-        assert_eq!(next_due(at(100), period, at(105)), at(200));
-        assert_eq!(next_due(at(100), period, at(350)), at(400));
-        assert_eq!(next_due(at(100), period, at(200)), at(300));
-    }
 
     #[test]
     fn a_sleep_ends_at_its_time_or_when_woken() {

@@ -12,8 +12,8 @@
 use std::collections::BTreeSet;
 
 use crate::book::Book;
-use crate::catalogue::Surroundings;
 use crate::crossing::cross;
+use crate::mechanism::Surroundings;
 use crate::mechanism::{Mechanism, UniformPrice, allocation};
 use crate::order::{AgentId, Order, Side};
 use crate::outcome::Outcome;

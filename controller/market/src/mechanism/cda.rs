@@ -5,9 +5,9 @@
 //! orders; the auction itself is [`crate::continuous`].
 
 use crate::book::Book;
-use crate::catalogue::RuleError;
 use crate::clearing::Trade;
 use crate::continuous::{ContinuousBook, Scale, Tender, Validity};
+use crate::mechanism::RuleError;
 use crate::order::Side;
 use crate::outcome::Outcome;
 use crate::quantity::Price;

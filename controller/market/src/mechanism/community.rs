@@ -9,9 +9,9 @@
 //! manager keeps the rent.
 
 use crate::book::Book;
-use crate::catalogue::{RuleError, Surroundings};
 use crate::clearing::Fill;
 use crate::mechanism::{Mechanism, UniformPrice};
+use crate::mechanism::{RuleError, Surroundings};
 use crate::order::{AgentId, Order, Side};
 use crate::outcome::{Exchange, Outcome};
 use crate::quantity::{Mwh, MwhTotal};

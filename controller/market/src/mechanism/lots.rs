@@ -3,7 +3,7 @@
 //! Not responsible for a price rule.
 
 use crate::book::Book;
-use crate::catalogue::RuleError;
+use crate::mechanism::RuleError;
 use crate::order::Side;
 use crate::outcome::Outcome;
 use crate::quantity::Price;

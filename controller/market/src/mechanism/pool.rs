@@ -17,7 +17,7 @@
 //! what all buyers pay is that and the utility's bill, so nothing is left over.
 
 use crate::book::Book;
-use crate::catalogue::{RuleError, Surroundings};
+use crate::mechanism::{RuleError, Surroundings};
 use crate::order::Side;
 use crate::outcome::{Exchange, Outcome, fills, shares};
 use crate::quantity::{Money, MwhTotal};

@@ -8,7 +8,7 @@
 
 use super::lots::{Lots, sorted};
 use crate::book::Book;
-use crate::catalogue::RuleError;
+use crate::mechanism::RuleError;
 use crate::outcome::Outcome;
 use crate::quantity::Price;
 

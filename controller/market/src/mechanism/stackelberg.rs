@@ -7,8 +7,8 @@
 //! loss of its own.
 
 use crate::book::Book;
-use crate::catalogue::{RuleError, Surroundings};
 use crate::crossing::{Level, levels};
+use crate::mechanism::{RuleError, Surroundings};
 use crate::order::Side;
 use crate::outcome::{Exchange, Outcome};
 use crate::quantity::{Money, MwhTotal, Price};

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::balancing::{Balancing, balance};
 use crate::book::{Book, BookRules};
-use crate::catalogue::{Rule, Surroundings};
+use crate::catalogue::Rule;
 use crate::clearing::{Clearing, Trade};
+use crate::mechanism::Surroundings;
 use crate::mechanism::{self, Pool};
 use crate::order::{AgentId, Order, Side};
 use crate::outcome::Outcome;

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::out::Out;
 use super::{OfflineError, integer, shape};
-use crate::catalogue::RuleError;
 use crate::continuous::{ContinuousBook, Execution, Placed, Scale, Tender, Validity};
+use crate::mechanism::RuleError;
 use crate::order::{AgentId, Side};
 use crate::quantity::{Mwh, Price};
 

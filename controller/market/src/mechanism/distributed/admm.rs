@@ -11,7 +11,7 @@
 
 use super::{at, bisection, range};
 use crate::book::Book;
-use crate::catalogue::RuleError;
+use crate::mechanism::RuleError;
 use crate::order::Side;
 use crate::outcome::Outcome;
 use crate::quantity::{Price, div_nearest};

@@ -10,7 +10,7 @@
 
 use super::{Asked, Respond, at, range};
 use crate::book::Book;
-use crate::catalogue::RuleError;
+use crate::mechanism::RuleError;
 use crate::mechanism::UniformPrice;
 use crate::outcome::Outcome;
 use crate::quantity::Price;

@@ -13,8 +13,8 @@
 
 use super::range;
 use crate::book::{Book, Entry};
-use crate::catalogue::RuleError;
 use crate::clearing::Trade;
+use crate::mechanism::RuleError;
 use crate::order::Side;
 use crate::outcome::Outcome;
 use crate::quantity::{Mwh, Price};

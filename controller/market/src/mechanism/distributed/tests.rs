@@ -1,8 +1,9 @@
 use super::*;
 use crate::book::BookRules;
-use crate::catalogue::{RULES, Surroundings};
+use crate::catalogue::RULES;
 use crate::chance::Chance;
 use crate::interval::Interval;
+use crate::mechanism::Surroundings;
 use crate::mechanism::{Mechanism, UniformPrice};
 use crate::order::Order;
 use crate::quantity::Mwh;

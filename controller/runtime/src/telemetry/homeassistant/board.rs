@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::super::line::Row;
-use super::entity::{Shown, Topics, component};
+use super::entity::{Shown, Topics, component, object_id};
 use super::{HomeConfig, HomeDevice, Turn};
 
 /// Time between a configuration and the first values after it.
@@ -90,21 +90,6 @@ pub(super) struct Board {
     forget: Vec<String>,
     /// Where the search for the next message goes on, so that no device waits for ever.
     turn: usize,
-}
-
-/// A name in letters that a discovery topic may hold, and that no other name has.
-pub(super) fn object_id(name: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !name.is_empty() && name.chars().all(fits) {
-        return name.to_owned();
-    }
-    let letters: String = name
-        .chars()
-        .map(|c| if fits(c) { c } else { '-' })
-        .collect();
-    // The broker link's name maker: a short hash, told apart by its sixteen digits.
-    let hash = bus::mqtt::link::client_id(&[name.as_bytes()]);
-    format!("{letters}-{}", hash.trim_start_matches("grig-"))
 }
 
 impl Board {

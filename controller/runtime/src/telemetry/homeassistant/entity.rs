@@ -107,9 +107,9 @@ impl Shown {
         match self {
             Self::Point(point) => super::super::field_name(*point),
             // A template can name it whatever the rig calls it.
-            Self::Alarm(name) => super::board::object_id(name).replace('-', "_"),
+            Self::Alarm(name) => object_id(name).replace('-', "_"),
             Self::Seen(alarm, _) => {
-                format!("{}__seen", super::board::object_id(alarm).replace('-', "_"))
+                format!("{}__seen", object_id(alarm).replace('-', "_"))
             }
         }
     }
@@ -253,6 +253,21 @@ pub(super) fn component(of: &Shown, device_id: &str, topics: &Topics<'_>) -> Val
         }
     }
     component
+}
+
+/// A name in letters that a discovery topic may hold, and that no other name has.
+pub(super) fn object_id(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !name.is_empty() && name.chars().all(fits) {
+        return name.to_owned();
+    }
+    let letters: String = name
+        .chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect();
+    // The broker link's name maker: a short hash, told apart by its sixteen digits.
+    let hash = bus::mqtt::link::client_id(&[name.as_bytes()]);
+    format!("{letters}-{}", hash.trim_start_matches("grig-"))
 }
 
 #[cfg(test)]

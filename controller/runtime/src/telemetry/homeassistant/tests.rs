@@ -296,7 +296,7 @@ fn a_point_that_the_device_does_not_have_is_not_shown_until_it_has_it() {
 
 #[test]
 fn a_name_becomes_an_object_of_its_own() {
-    use super::board::object_id;
+    use super::entity::object_id;
     assert_eq!(object_id("bat1"), "bat1");
     assert_eq!(object_id("Plug_3-a"), "Plug_3-a");
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
