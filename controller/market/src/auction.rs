@@ -61,6 +61,9 @@ pub enum AuctionError {
     /// The feeder does not take its books.
     #[error(transparent)]
     Feeder(#[from] crate::feeder::FeederError),
+    /// Energy and reserve cannot be cleared together.
+    #[error(transparent)]
+    Reserve(#[from] crate::reserve::ReserveError),
     /// What came out is no clearing, or not what the rule promises.
     #[error(transparent)]
     Clear(#[from] ClearError),
@@ -84,6 +87,7 @@ impl Coded for AuctionError {
             Self::Rule(error) => error.code(),
             Self::Book(error) => error.code(),
             Self::Feeder(error) => error.code(),
+            Self::Reserve(error) => error.code(),
             Self::Clear(error) => error.code(),
             Self::Coupling { .. } => "M036",
         }
@@ -95,6 +99,7 @@ impl Coded for AuctionError {
             Self::Rule(error) => error.place(),
             Self::Book(error) => error.place(),
             Self::Feeder(error) => error.place(),
+            Self::Reserve(error) => error.place(),
             Self::Clear(error) => error.place(),
             Self::Coupling { rule, .. } => format!("mechanism `{rule}`"),
         }
@@ -108,6 +113,7 @@ impl Coded for AuctionError {
             Self::Rule(error) => error.help(),
             Self::Book(error) => error.help(),
             Self::Feeder(error) => error.help(),
+            Self::Reserve(error) => error.help(),
             Self::Clear(error) => error.help(),
             Self::Coupling { .. } => {
                 "use a mechanism that asks for prices where the bench may be an island".into()

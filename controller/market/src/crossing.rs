@@ -196,20 +196,36 @@ pub(crate) fn allocate(book: &Book, side: Side, margin: Price, quantity: MwhTota
         }
         return shares;
     }
-    let mut given = 0_i128;
-    let mut remainders = Vec::with_capacity(at_margin.len());
-    for &index in &at_margin {
-        // Below 2^127 by the bounds of an admitted book.
-        let product = i128::from(limits[index].quantity) * rest;
-        let share = product / total;
-        given += share;
+    let each: Vec<i128> = at_margin
+        .iter()
+        .map(|&index| limits[index].quantity.into())
+        .collect();
+    for (index, share) in at_margin.into_iter().zip(pro_rata(&each, rest)) {
         // rest < total, so a share is below the entry's own 64-bit quantity.
         shares[index] = share as i64;
+    }
+    shares
+}
+
+/// `rest` shared in proportion to quantities, in whole numbers; single units go to the largest remainders, of
+/// equals to the first. All of them where `rest` is no less; products are to stay below 2^127, as in an admitted book.
+pub(crate) fn pro_rata(quantities: &[i128], rest: i128) -> Vec<i128> {
+    let total: i128 = quantities.iter().sum();
+    if rest >= total {
+        return quantities.to_vec();
+    }
+    let mut given = 0_i128;
+    let mut remainders = Vec::with_capacity(quantities.len());
+    let mut shares = Vec::with_capacity(quantities.len());
+    for (index, quantity) in quantities.iter().enumerate() {
+        let product = quantity * rest;
+        given += product / total;
+        shares.push(product / total);
         remainders.push((product % total, index));
     }
-    // Entries are in canonical order, so a stable sort leaves ties by rank.
+    // Quantities are in canonical order, so a stable sort leaves ties by rank.
     remainders.sort_by_key(|&(remainder, _)| std::cmp::Reverse(remainder));
-    // Fewer than one unit per entry is left over, so one pass places it all.
+    // Fewer than one unit each is left over, so one pass places it all.
     let left = usize::try_from(rest - given).unwrap_or(0);
     for &(_, index) in remainders.iter().take(left) {
         shares[index] += 1;

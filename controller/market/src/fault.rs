@@ -370,11 +370,16 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "M145",
         "Energy and reserve together are one program, whose time grows with the square of \
-         the providers.",
+         the providers; with books of orders, of those whose steps neither gain nor lose.",
     ),
     (
         "M146",
         "The offers of capacity do not cover what is needed.",
+    ),
+    (
+        "M147",
+        "What reserve costs holds what its provider loses by not trading energy, at the one \
+         price of energy. A rule that has another price for everybody has none to lose.",
     ),
     (
         "M150",
@@ -440,6 +445,7 @@ mod tests {
             include_str!("continuous/tender.rs"),
             include_str!("feeder.rs"),
             include_str!("losses.rs"),
+            include_str!("cooptimised.rs"),
             include_str!("lp.rs"),
             include_str!("reserve.rs"),
             include_str!("penalty.rs"),

@@ -52,6 +52,7 @@ pub mod penalty;
 pub mod standing;
 
 pub mod activation;
+pub mod cooptimised;
 pub mod lp;
 pub mod reserve;
 

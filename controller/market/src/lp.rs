@@ -56,6 +56,42 @@ pub struct Certificate {
     pub prices: Vec<i128>,
 }
 
+/// What a certificate does not keep of its program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// It has other columns and rows.
+    Shape,
+    /// A column is negative.
+    Negative(usize),
+    /// A row is not kept, or its price has the wrong sign.
+    Row(usize),
+    /// A column could be had for less than it is worth.
+    Worth(usize),
+    /// What the columns cost is not what the limits are worth.
+    Gap {
+        /// The one.
+        cost: i128,
+        /// The other.
+        worth: i128,
+    },
+}
+
+impl std::fmt::Display for Flaw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shape => f.write_str("it is of another program"),
+            Self::Negative(column) => write!(f, "column {column} is negative"),
+            Self::Row(row) => {
+                write!(f, "row {row} is not kept, or its price has the wrong sign")
+            }
+            Self::Worth(column) => write!(f, "column {column} is worth more than it costs"),
+            Self::Gap { cost, worth } => {
+                write!(f, "it costs {cost} and the limits are worth {worth}")
+            }
+        }
+    }
+}
+
 /// Why there is no solution, or a certificate is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LpError {
@@ -214,19 +250,29 @@ impl Program {
     /// # Errors
     /// [`LpError::Certificate`] with what does not hold, or [`LpError::Overflow`].
     pub fn verify(&self, certificate: &Certificate) -> Result<(), LpError> {
+        match self.flaw(certificate)? {
+            Some(flaw) => Err(LpError::Certificate(flaw.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// The first thing that a certificate does not keep, if it is none.
+    ///
+    /// # Errors
+    /// [`LpError::Overflow`].
+    pub fn flaw(&self, certificate: &Certificate) -> Result<Option<Flaw>, LpError> {
         let Certificate {
             whole,
             columns,
             prices,
         } = certificate;
-        let refuse = |what: String| Err(LpError::Certificate(what));
         if *whole <= 0 || columns.len() != self.costs.len() || prices.len() != self.rows.len() {
-            return refuse("it is of another program".into());
+            return Ok(Some(Flaw::Shape));
         }
         let times = |a: i128, b: i128| a.checked_mul(b).ok_or(LpError::Overflow);
         let plus = |a: i128, b: i128| a.checked_add(b).ok_or(LpError::Overflow);
         if let Some(column) = columns.iter().position(|value| *value < 0) {
-            return refuse(format!("column {column} is negative"));
+            return Ok(Some(Flaw::Negative(column)));
         }
         let mut left_over: Vec<i128> = self
             .costs
@@ -241,8 +287,8 @@ impl Program {
             let mut sum = 0_i128;
             for &(column, coefficient) in &row.terms {
                 sum = plus(sum, times(coefficient.into(), columns[column])?)?;
-                let part = times(coefficient.into(), price)?;
-                left_over[column] = plus(left_over[column], -part)?;
+                let part = times(-i128::from(coefficient), price)?;
+                left_over[column] = plus(left_over[column], part)?;
             }
             let limit = times(row.limit, *whole)?;
             let (kept, sign) = match row.bound {
@@ -251,19 +297,14 @@ impl Program {
                 Bound::Exact => (sum == limit, true),
             };
             if !kept || !sign {
-                return refuse(format!(
-                    "row {index} is not kept, or its price has the wrong sign"
-                ));
+                return Ok(Some(Flaw::Row(index)));
             }
             worth = plus(worth, times(row.limit, price)?)?;
         }
         if let Some(column) = left_over.iter().position(|rest| *rest < 0) {
-            return refuse(format!("column {column} is worth more than it costs"));
+            return Ok(Some(Flaw::Worth(column)));
         }
-        if cost != worth {
-            return refuse(format!("it costs {cost} and the limits are worth {worth}"));
-        }
-        Ok(())
+        Ok((cost != worth).then_some(Flaw::Gap { cost, worth }))
     }
 }
 

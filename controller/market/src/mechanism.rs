@@ -147,10 +147,8 @@ pub fn by_name(name: &str) -> Result<Box<dyn Mechanism>, UnknownMechanism> {
     if let Some(row) = KNOWN.iter().find(|row| row.name == name) {
         return Ok((row.build)());
     }
-    name.strip_prefix("uniform_k_")
-        .and_then(|ratio| ratio.split_once('_'))
-        .and_then(|(num, den)| KFactor::new(num.parse().ok()?, den.parse().ok()?))
-        .map(|k| Box::new(UniformPrice { k }) as Box<dyn Mechanism>)
+    UniformPrice::by_name(name)
+        .map(|rule| Box::new(rule) as Box<dyn Mechanism>)
         .ok_or_else(|| UnknownMechanism { name: name.into() })
 }
 

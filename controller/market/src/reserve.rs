@@ -13,6 +13,7 @@
 //! Not responsible for activation and pay: [`crate::activation`].
 
 use crate::book::Book;
+use crate::cooptimised::EVEN_MAX;
 use crate::crossing::{allocate, levels};
 use crate::fault::Coded;
 use crate::lp::{Bound, Certificate, LpError, Program, Row};
@@ -99,6 +100,18 @@ pub enum ReserveError {
         /// How many.
         found: usize,
     },
+    /// Too many providers at the very price at which it does not matter who trades.
+    #[error("{found} steps of providers neither gain nor lose, one program takes {EVEN_MAX}")]
+    TooManyEven {
+        /// How many.
+        found: usize,
+    },
+    /// Energy and reserve have no price together by this rule.
+    #[error("energy and reserve are cleared together at one price, which `{name}` does not make")]
+    Mechanism {
+        /// The rule.
+        name: String,
+    },
     /// The offers do not cover the need.
     #[error("{needed} of reserve are needed and {offered} offered")]
     Short {
@@ -116,7 +129,8 @@ impl Coded for ReserveError {
     fn code(&self) -> &'static str {
         match self {
             Self::Provider { .. } => "M144",
-            Self::TooMany { .. } => "M145",
+            Self::TooMany { .. } | Self::TooManyEven { .. } => "M145",
+            Self::Mechanism { .. } => "M147",
             Self::Short { .. } => "M146",
             Self::Program(error) => error.code(),
         }
@@ -125,6 +139,8 @@ impl Coded for ReserveError {
         match self {
             Self::Provider { agent, .. } => format!("provider `{agent}`"),
             Self::TooMany { .. } => "providers".into(),
+            Self::TooManyEven { .. } => "orders".into(),
+            Self::Mechanism { name } => format!("mechanism `{name}`"),
             Self::Short { .. } => "reserve offers".into(),
             Self::Program(error) => error.place(),
         }
@@ -134,7 +150,12 @@ impl Coded for ReserveError {
             Self::Provider { .. } => {
                 "order the energies least <= most, and let no reserve be negative".into()
             }
-            Self::TooMany { .. } => "buy reserve and energy one after the other".into(),
+            Self::TooMany { .. } | Self::TooManyEven { .. } => {
+                "buy reserve and energy one after the other".into()
+            }
+            Self::Mechanism { .. } => {
+                "use `uniform_k_half`, or another `uniform_k_<num>_<den>`".into()
+            }
             Self::Short { .. } => "need less, or let more be offered".into(),
             Self::Program(error) => error.help(),
         }

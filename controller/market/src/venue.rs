@@ -14,6 +14,7 @@ pub mod intraday;
 mod obligations;
 mod position;
 pub mod reserve;
+pub mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ pub use correction::CorrectionError;
 pub use feeder::FeederRules;
 pub use intraday::{IntradayError, IntradayRules};
 pub use obligations::{Consequences, ObligationRules, Terms};
-pub use reserve::ReserveRules;
+pub use reserve::{Procurement, ReserveRules};
 
 use self::correction::{Archive, Kept};
 use self::intraday::{Entered, Intraday};
@@ -38,7 +39,7 @@ use crate::collateral::CoverError;
 use crate::contract::{Contract, ContractError, Deal};
 use crate::fault::Coded;
 use crate::interval::Interval;
-use crate::mechanism::nothing;
+use crate::mechanism::{KFactor, nothing};
 use crate::meter::Reading;
 use crate::order::{AgentId, Order, Side};
 use crate::penalty::PenaltyError;
@@ -174,6 +175,8 @@ pub struct Venue {
     /// Whether real time activates balancing energy.
     balances: bool,
     reserve: Option<Auction>,
+    /// Where the price of energy lies, where reserve is bought together with it.
+    together: Option<KFactor>,
     /// Reserve of intervals that are not settled yet.
     bought: BTreeMap<u64, Bought>,
 }
@@ -203,6 +206,7 @@ impl Venue {
             reserve: (rules.reserve.as_ref())
                 .map(|_| reserve::auction())
                 .transpose()?,
+            together: together::rule(&rules)?,
             bought: BTreeMap::new(),
             balances: false,
             feeder: None,
@@ -340,16 +344,7 @@ impl Venue {
         limits: &feeder::Limits,
     ) -> Result<Cleared, BookError> {
         let rules = &self.rules;
-        // Whatever balances the bus is nobody's to regulate or to cover.
-        let (pool, orders): (Vec<Order>, Vec<Order>) = (orders.into_iter())
-            .partition(|order| self.balances && order.agent.as_str() == balancing::POOL);
-        let (orders, not, moved) = self.regulated(&interval, orders);
-        let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
-        let (mut orders, uncovered) = self.screened(orders);
-        refused.extend(uncovered);
-        orders.extend(pool);
-        let (book, not) = Book::admit(interval, &self.book_of(&interval), orders)?;
-        refused.extend(not.into_iter().map(Refusal::from));
+        let (book, (refused, moved)) = self.admitted(interval, orders)?;
         if self.balances {
             let (clearing, failure) = match balancing::clear(&book) {
                 Ok(clearing) => (clearing, None),
@@ -377,6 +372,25 @@ impl Venue {
             moved,
             failure,
         })
+    }
+
+    /// The book of an interval in real time, and what was not admitted or moved.
+    fn admitted(
+        &self,
+        interval: Interval,
+        orders: Vec<Order>,
+    ) -> Result<(Book, (Vec<Refusal>, Vec<RegulationError>)), BookError> {
+        // Whatever balances the bus is nobody's to regulate or to cover.
+        let (pool, orders): (Vec<Order>, Vec<Order>) = (orders.into_iter())
+            .partition(|order| self.balances && order.agent.as_str() == balancing::POOL);
+        let (orders, not, moved) = self.regulated(&interval, orders);
+        let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
+        let (mut orders, uncovered) = self.screened(orders);
+        refused.extend(uncovered);
+        orders.extend(pool);
+        let (book, not) = Book::admit(interval, &self.book_of(&interval), orders)?;
+        refused.extend(not.into_iter().map(Refusal::from));
+        Ok((book, (refused, moved)))
     }
 
     /// The orders that a regulator lets be, why others are not, and which prices were moved.

@@ -25,7 +25,7 @@ impl KFactor {
         (den > 0 && num <= den).then_some(Self { num, den })
     }
 
-    pub(super) fn price(self, lo: Price, hi: Price) -> Price {
+    pub(crate) fn price(self, lo: Price, hi: Price) -> Price {
         let width = i128::from(hi.0) - i128::from(lo.0);
         let up = width * i128::from(self.num) / i128::from(self.den);
         // 0 <= up <= hi - lo, so the price lies between two prices.
@@ -45,6 +45,17 @@ impl UniformPrice {
     pub const HALF: Self = Self {
         k: KFactor { num: 1, den: 2 },
     };
+
+    /// The uniform price of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        if name == "uniform_k_half" {
+            return Some(Self::HALF);
+        }
+        let (num, den) = name.strip_prefix("uniform_k_")?.split_once('_')?;
+        let k = KFactor::new(num.parse().ok()?, den.parse().ok()?)?;
+        Some(Self { k })
+    }
 }
 
 impl Mechanism for UniformPrice {

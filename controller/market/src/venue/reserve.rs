@@ -4,7 +4,7 @@
 //! Theory. The utility needs so much power upwards and downwards in every interval; it buys it of those
 //! who offer to be ready, each direction in an auction of its own at the price of the last one needed,
 //! and at its limit where too little is offered. It comes before energy: what is bought no longer counts
-//! as capability ([`Venue::accepted_in`]). Who is ready is called by what its energy costs, the cheapest
+//! as capability ([`Venue::accepted_in`]). Or it is bought together with energy ([`super::together`]). Who is ready is called by what its energy costs, the cheapest
 //! first. Called energy moves the position of its provider and, the other way, that of the utility, so
 //! that it is never an imbalance; it is paid at the price of the dearest that was called. Readiness is
 //! paid times the share of time in which it was there and the score by which it was followed
@@ -26,6 +26,7 @@ use crate::clearing::Clearing;
 use crate::interval::Interval;
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Money, Mwh, MwhTotal, PPM, Price};
+use crate::regulation::RegulationError;
 use crate::settlement::{Account, Item, Line};
 
 /// Number of the up-reserve of interval 0; those within the day begin at
@@ -74,6 +75,17 @@ impl Offer {
     }
 }
 
+/// How readiness is bought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Procurement {
+    /// Before energy, which is traded with what it leaves.
+    #[default]
+    Sequential,
+    /// Together with energy, at the least cost of both ([`super::together`]).
+    CoOptimised,
+}
+
 /// The rules of the stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +98,9 @@ pub struct ReserveRules {
     pub limit: Price,
     /// What who follows worst owes for all that it was to be ready for.
     pub penalty: Price,
+    /// How it is bought.
+    #[serde(default)]
+    pub procurement: Procurement,
     /// Who offers what.
     pub offers: BTreeMap<AgentId, Offer>,
 }
@@ -360,9 +375,20 @@ impl Venue {
         side: Side,
         orders: Vec<Order>,
     ) -> Result<Option<Cleared>, BookError> {
-        let Some((auction, rules)) = self.reserve.as_ref().zip(self.rules.reserve.as_ref()) else {
+        let Some(auction) = &self.reserve else {
             return Ok(None);
         };
+        let (book, not) = self.admitted_reserve(interval, side, orders)?;
+        Ok(Some(self.cleared(auction, MECHANISM, book, not)))
+    }
+
+    /// The book of readiness to a side of an interval, and what was not admitted or moved.
+    pub(super) fn admitted_reserve(
+        &self,
+        interval: Interval,
+        side: Side,
+        orders: Vec<Order>,
+    ) -> Result<(Book, (Vec<Refusal>, Vec<RegulationError>)), BookError> {
         let product = product(interval, side);
         let (orders, not, moved) = self.regulated(&product, orders);
         let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();
@@ -370,17 +396,20 @@ impl Venue {
             inject_max: MwhTotal(inject.into()),
             withdraw_max: MwhTotal(withdraw.into()),
         };
-        let offers = rules.offers.iter();
-        let offers = offers.map(|(agent, it)| (agent.clone(), of(it.most(side).0, 0)));
-        let need = (self.rules.utility.clone(), of(0, rules.needed(side).0));
+        let rules = self.rules.reserve.iter();
+        let capabilities = rules.flat_map(|rules| {
+            let offers = rules.offers.iter();
+            let offers = offers.map(move |(agent, it)| (agent.clone(), of(it.most(side).0, 0)));
+            let need = (self.rules.utility.clone(), of(0, rules.needed(side).0));
+            offers.chain([need])
+        });
         let book = BookRules {
-            capabilities: Some(offers.chain([need]).collect()),
+            capabilities: Some(capabilities.collect()),
             ..self.rules.book.clone()
         };
         let (book, not) = Book::admit(product, &book, orders)?;
         refused.extend(not.into_iter().map(Refusal::from));
-        let cleared = self.cleared(auction, MECHANISM, book, (refused, moved));
-        Ok(Some(cleared))
+        Ok((book, (refused, moved)))
     }
 
     /// Takes what was bought of an interval: it no longer counts as capability for energy.

@@ -50,6 +50,7 @@ fn venue() -> Venue {
             down: Mwh(4_000),
             limit: Price(5_000),
             penalty: Price(2_000),
+            procurement: Procurement::Sequential,
             offers: BTreeMap::from([
                 ("a".into(), offer(8_000, 100, 40_000, 3_000)),
                 ("b".into(), offer(8_000, 300, 20_000, 9_000)),
