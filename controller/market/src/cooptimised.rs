@@ -431,10 +431,10 @@ impl Layout<'_> {
                 ),
             },
             Some(Flaw::Gap { cost, worth }) => match self.slack(certificate) {
-                Some(column) => format!(
-                    "{} would rather trade less, or something else",
-                    step(column)
-                ),
+                Some((column, gain)) if gain > 0 => {
+                    format!("{} would rather trade more", step(column))
+                }
+                Some((column, _)) => format!("{} would rather trade less", step(column)),
                 None => format!("it costs {cost} and its limits are worth {worth}"),
             },
             Some(flaw @ Flaw::Shape) => flaw.to_string(),
@@ -442,15 +442,18 @@ impl Layout<'_> {
         Err(proves_nothing(why))
     }
 
-    /// A column that is traded at a loss, or one with a gain that is not traded in full.
-    fn slack(&self, certificate: &Certificate) -> Option<usize> {
+    /// A column that is traded at a loss, or with a gain and not in full, and what a unit of it gains.
+    fn slack(&self, certificate: &Certificate) -> Option<(usize, i128)> {
         let columns = self.columns.iter().enumerate();
-        let mut odd = columns.filter(|(index, column)| {
+        let gains = columns.map(|(index, column)| {
             let gain = self.gain(column, &certificate.prices);
-            let units = certificate.columns[*index];
-            (gain < 0 && units > 0) || (gain > 0 && units < column.most)
+            (index, column, gain)
         });
-        odd.next().map(|(index, _)| index)
+        let mut odd = gains.filter(|(index, column, gain)| {
+            let units = certificate.columns[*index];
+            (*gain < 0 && units > 0) || (*gain > 0 && units < column.most)
+        });
+        odd.next().map(|(index, _, gain)| (index, gain))
     }
 
     /// The three clearings that an allocation and its prices are.

@@ -106,7 +106,9 @@ pub struct ReserveRules {
 }
 
 impl ReserveRules {
-    fn needed(&self, side: Side) -> Mwh {
+    /// What the utility needs to a side: `Sell` is up.
+    #[must_use]
+    pub fn needed(&self, side: Side) -> Mwh {
         match side {
             Side::Sell => self.up,
             Side::Buy => self.down,

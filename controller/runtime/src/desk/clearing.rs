@@ -7,15 +7,16 @@ use ledger_core::AtomId;
 use ledger_core::atom::DEPENDENCIES_MAX;
 use ledger_core::payload::Payload;
 use ledger_node::AtomDraft;
+use market::book::BookError;
 use market::quantity::energy_of_power_mwh;
 use market::utility::Coupling;
-use market::venue::{self, ahead, reserve};
+use market::venue::{self, ahead};
 use market::{Agent, AgentId, Coded, Interval, MarketView, Order};
 use model::{DeviceIx, Event, Instant, Schedule, UtcTime};
 use quantities::ActivePower;
 
 use super::records::{clearing_payload, order_payload, terms_payload, trade_payload};
-use super::{BenchNow, Cleared, Desk, DeskSays, ORDERS_DURABLE_WITHIN};
+use super::{BenchNow, Cleared, Desk, DeskSays, ORDERS_DURABLE_WITHIN, reserve};
 use crate::evidence::{self, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
 
 /// When a gate closes, and what is known then.
@@ -40,6 +41,13 @@ impl Posted {
             by_rank: atoms.map(|(o, atom)| (o.rank, *atom)).collect(),
             all: receipts.to_vec(),
         }
+    }
+
+    /// The orders of both directions of readiness, the one after the other.
+    fn of_both(orders: &[Vec<Order>; 2], receipts: &[AtomId]) -> [Self; 2] {
+        let [up, down] = orders;
+        let (of_up, of_down) = receipts.split_at(up.len().min(receipts.len()));
+        [Self::of(up, of_up, 0), Self::of(down, of_down, 0)]
     }
 }
 
@@ -92,7 +100,7 @@ pub(super) fn clearing_draft(
     says: &mut DeskSays,
 ) -> Option<AtomDraft> {
     let number = cleared.clearing.interval.index;
-    let (interval, _) = reserve::interval_of(number).unwrap_or_else(|| {
+    let (interval, _) = venue::reserve::interval_of(number).unwrap_or_else(|| {
         let (interval, _) = ahead::interval_of(number);
         (interval, market::Side::Sell)
     });
@@ -138,7 +146,12 @@ impl Desk {
         }
         // Without a schedule that says so again, nobody is held in the interval that comes.
         self.ceilings.clear();
-        self.buy_reserve(at, interval, evidence, says)?;
+        let ready = if self.venue.buys_together() {
+            self.readiness(at, &interval)
+        } else {
+            self.buy_reserve(at, interval, evidence, says)?;
+            Default::default()
+        };
         let view = self.view(at, &interval);
         self.tell_silence(&interval, &view, &absent, says);
         let orders = match self.rules.balancing {
@@ -157,26 +170,43 @@ impl Desk {
         }));
         let before_orders = drafts.len();
         drafts.extend(order_drafts(&interval, &orders, evidence));
+        let before_ready = drafts.len();
+        for (side, orders) in reserve::SIDES.into_iter().zip(&ready) {
+            let product = venue::reserve::product(interval, side);
+            drafts.extend(order_drafts(&product, orders, evidence));
+        }
         let late = || format!("interval {index} is not cleared");
         let asked = self.ticks();
         let Some(receipts) = append(at.utc, drafts, late, evidence, says)? else {
             return Ok(());
         };
         let posted_at = self.ticks();
-        let posted = Posted::of(&orders, &receipts, before_orders);
-        let cleared = match self.clear_in_band(at, interval, orders, says) {
+        let (energy_receipts, ready_receipts) = receipts.split_at(before_ready);
+        let posted = Posted::of(&orders, energy_receipts, before_orders);
+        let posted_ready = Posted::of_both(&ready, ready_receipts);
+        let together = venue::together::Orders {
+            energy: orders,
+            ready,
+        };
+        let cleared = match self.clear_with_reserve(at, interval, together, says) {
             Ok(cleared) => cleared,
             Err(e) => {
                 says.events.push(uncleared(index, e));
                 return Ok(());
             }
         };
+        let (cleared, bought) = cleared;
+        let mut drafts = Vec::new();
+        for (cleared, posted) in bought.iter().zip(&posted_ready) {
+            drafts.extend(clearing_draft(cleared, posted, evidence, says));
+        }
         let Some(draft) = clearing_draft(&cleared, &posted, evidence, says) else {
             return Ok(());
         };
+        drafts.push(draft);
         let late = || format!("interval {index} does not count");
         let cleared_at = self.ticks();
-        let atoms = append(at.utc, vec![draft], late, evidence, says)?;
+        let atoms = append(at.utc, drafts, late, evidence, says)?;
         let clear = (asked - began) + (cleared_at - posted_at);
         let finality = (posted_at - asked) + (self.ticks() - cleared_at);
         if clear + finality > 0 {
@@ -188,8 +218,16 @@ impl Desk {
             });
         }
         // On the ledger sooner or later, and so known, even if it came too late to be followed.
+        for ready in &bought {
+            self.venue.take_reserve(&ready.clearing);
+        }
+        if !bought.is_empty() {
+            let sides = reserve::SIDES.into_iter();
+            let bought = sides.zip(bought.iter().map(|it| &it.clearing));
+            self.tell_bought(index, bought, says);
+        }
         self.venue.take(&cleared.clearing);
-        let Some(atom) = atoms.and_then(|atoms| atoms.first().copied()) else {
+        let Some(atom) = atoms.and_then(|atoms| atoms.last().copied()) else {
             return Ok(());
         };
         let failure = cleared.failure.as_ref().map(ToString::to_string);
@@ -214,6 +252,24 @@ impl Desk {
         self.ceilings = self.ceilings_of(&cleared);
         self.announce(at, cleared.clearing, atom, says);
         Ok(())
+    }
+
+    /// Clears an interval together with its readiness, where that is bought so and needed; what was bought, upwards
+    /// and downwards.
+    fn clear_with_reserve(
+        &mut self,
+        at: &AtGate<'_>,
+        interval: Interval,
+        orders: venue::together::Orders,
+        says: &mut DeskSays,
+    ) -> Result<(venue::Cleared, Vec<venue::Cleared>), BookError> {
+        if orders.ready.iter().any(|ready| !ready.is_empty())
+            && let Some(found) = self.venue.clear_together(interval, orders.clone())?
+        {
+            return Ok((found.energy, found.ready.into()));
+        }
+        let cleared = self.clear_in_band(at, interval, orders.energy, says)?;
+        Ok((cleared, Vec::new()))
     }
 
     /// Trades a block of intervals ahead: all orders in one record of the ledger's time, all

@@ -569,6 +569,7 @@ impl Desk {
         match self.venue.feeder() {
             Some(_) => feeder::NAME.to_owned(),
             None if self.rules.balancing => market::venue::balancing::NAME.to_owned(),
+            None if self.venue.buys_together() => market::cooptimised::NAME.to_owned(),
             None => self.rules.venue.mechanism.clone(),
         }
     }

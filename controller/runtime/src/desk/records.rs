@@ -110,6 +110,35 @@ pub(super) fn clearing_payload(
     })
 }
 
+/// What everybody trades by a recorded clearing of these orders.
+pub(super) fn traded(
+    clearing: &payload::Clearing,
+    atoms: &BTreeMap<u64, AtomId>,
+    orders: &[Order],
+) -> Result<BTreeMap<(AgentId, Side), Mwh>, String> {
+    let mut traded = BTreeMap::new();
+    for fill in &clearing.fills {
+        let mut own = orders.iter();
+        let own = own.find(|order| atoms.get(&order.rank) == Some(&fill.order));
+        let own = own.filter(|order| order.agent.as_str() == fill.agent);
+        let Some(order) = own else {
+            return Err(format!(
+                "certificate: `{}` trades by an order that is not on record",
+                fill.agent
+            ));
+        };
+        let key = (order.agent.clone(), order.side);
+        let energy = Mwh(fill.quantity_milliwatt_hours);
+        if traded.insert(key, energy).is_some() {
+            return Err(format!(
+                "certificate: `{}` trades an order twice",
+                fill.agent
+            ));
+        }
+    }
+    Ok(traded)
+}
+
 pub(super) fn reading_payload(
     who: &str,
     start_utc_ns: i64,

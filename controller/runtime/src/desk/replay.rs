@@ -5,12 +5,14 @@ use std::path::Path;
 
 use ledger_core::AtomId;
 use ledger_core::payload::{self, Payload};
+use market::cooptimised::Traded;
 use market::venue::reserve::Activation;
-use market::venue::{Cleared, ahead, feeder, intraday, reserve};
-use market::{AgentId, Order, Venue};
+use market::venue::{Cleared, ahead, feeder, intraday, reserve, together};
+use market::{AgentId, Interval, Order, Venue};
 use sha3::{Digest, Sha3_256};
 
 use super::records::{self, clearing_payload, settlement_payload, terms_payload, trade_payload};
+use super::reserve::SIDES;
 use super::{RULES_FILE, RULES_SUBJECT, Rules, UTILITY};
 
 /// The outcome of a market replay.
@@ -79,6 +81,7 @@ pub(super) fn replay_seen(
         readings: BTreeMap::new(),
         activations: BTreeMap::new(),
         clearings: BTreeMap::new(),
+        ready: BTreeMap::new(),
         cleared: 0,
         settled: 0,
         seen,
@@ -141,6 +144,8 @@ struct Again<'a> {
     activations: BTreeMap<u64, BTreeMap<AgentId, Activation>>,
     /// Clearings that are not settled yet.
     clearings: BTreeMap<u64, market::Clearing>,
+    /// Clearings of readiness on record that wait for that of energy, by their numbers.
+    ready: BTreeMap<u64, payload::Clearing>,
     cleared: u64,
     settled: u64,
     /// Who looks on.
@@ -258,6 +263,10 @@ impl Again<'_> {
 
     fn clear(&mut self, found: &payload::Clearing) -> Result<(), String> {
         if let Some(product) = reserve::interval_of(found.interval) {
+            if self.venue.buys_together() {
+                self.ready.insert(found.interval, found.clone());
+                return Ok(());
+            }
             return self.buy_reserve(product, found);
         }
         let (index, is_ahead) = ahead::interval_of(found.interval);
@@ -279,6 +288,13 @@ impl Again<'_> {
                     "contracts: recorded {recorded:?}, agreed {agreed:?}"
                 ));
             }
+        }
+        if !is_ahead && self.venue.buys_together() && self.is_joined(interval) {
+            let cleared = self.clear_together(interval, (atoms, orders), found)?;
+            self.venue.take(&cleared);
+            self.clearings.insert(found.interval, cleared);
+            self.cleared += 1;
+            return Ok(());
         }
         let cleared = if is_ahead {
             let product = ahead::product(interval);
@@ -305,6 +321,73 @@ impl Again<'_> {
         self.clearings.insert(found.interval, cleared.clearing);
         self.cleared += 1;
         Ok(())
+    }
+
+    /// Whether readiness of an interval was ordered, or is recorded as bought.
+    fn is_joined(&self, interval: Interval) -> bool {
+        SIDES.into_iter().any(|side| {
+            let number = reserve::product(interval, side).index;
+            self.orders.contains_key(&number) || self.ready.contains_key(&number)
+        })
+    }
+
+    /// Looks whether the records of an interval whose energy and readiness were cleared together prove themselves,
+    /// and clears them again: of what is equally good the rule takes one.
+    fn clear_together(
+        &mut self,
+        interval: Interval,
+        (atoms, energy): (BTreeMap<u64, AtomId>, Vec<Order>),
+        found: &payload::Clearing,
+    ) -> Result<market::Clearing, String> {
+        let numbers = SIDES.map(|side| reserve::product(interval, side).index);
+        let [(up_atoms, up), (down_atoms, down)] = numbers.map(|number| self.posted(number));
+        let recorded = numbers.map(|number| self.ready.remove(&number));
+        let [Some(of_up), Some(of_down)] = &recorded else {
+            return Err("reserve: its clearing is not on record".into());
+        };
+        let records = [
+            (found, &atoms, &energy),
+            (of_up, &up_atoms, &up),
+            (of_down, &down_atoms, &down),
+        ];
+        let mut traded = Traded::default();
+        for (traded, (clearing, atoms, orders)) in traded.iter_mut().zip(records) {
+            *traded = records::traded(clearing, atoms, orders)?;
+        }
+        let orders = together::Orders {
+            energy,
+            ready: [up, down],
+        };
+        let cleared = self.venue.clear_together(interval, orders.clone());
+        let cleared = cleared.map_err(|e| e.to_string())?;
+        let cleared = cleared.ok_or("reserve: it is not bought together with energy")?;
+        // What could not be cleared is recorded as nothing, which proves nothing.
+        if cleared.energy.failure.is_none() {
+            let proved = self
+                .venue
+                .prove_together(interval, orders, &traded, &found.mechanism);
+            proved.map_err(|e| format!("certificate of interval {}: {e}", interval.index))?;
+        }
+        let [of_up_again, of_down_again] = &cleared.ready;
+        for (what, recorded, again, atoms) in [
+            ("reserve", of_up, of_up_again, &up_atoms),
+            ("reserve", of_down, of_down_again, &down_atoms),
+            ("clearing", found, &cleared.energy, &atoms),
+        ] {
+            let now_comes = clearing_payload(&again.clearing, &again.book, atoms);
+            if now_comes.as_ref() != Some(recorded) {
+                return Err(format!(
+                    "{what}: recorded {recorded:?}, recomputed {now_comes:?}"
+                ));
+            }
+        }
+        for ready in &cleared.ready {
+            (self.seen)(ready);
+            self.venue.take_reserve(&ready.clearing);
+            self.cleared += 1;
+        }
+        (self.seen)(&cleared.energy);
+        Ok(cleared.energy.clearing)
     }
 
     /// Settles again what is settled, by the reading that stands before it.
@@ -359,165 +442,4 @@ impl Again<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use market::meter::Reading;
-    use market::utility::Parity;
-    use market::venue::VenueRules;
-    use market::{Mwh, Price, Side};
-
-    use super::*;
-    use crate::clock::SystemClock;
-    use crate::desk::RULES_FILE;
-    use crate::desk::records::reading_payload;
-    use crate::evidence::{CONTROLLER, Evidence, KeySource, MARKET_OPERATOR};
-
-    /// Replays terms whose penalty is recorded higher than the venue tells by so much.
-    fn check_terms(more: i64) -> MarketReplay {
-        let folder = tempfile::tempdir().expect("a folder");
-        let clock = SystemClock::start();
-        let utc = model::Clock::utc(&clock);
-        let names = ["seller".to_owned()];
-        let mut evidence =
-            Evidence::create(folder.path(), "test", &names, KeySource::Seed(7), &clock)
-                .expect("a ledger");
-        let obligations = market::venue::ObligationRules {
-            penalty: market::penalty::PenaltyRules::DEFAULT,
-            standing: market::standing::StandingRules::DEFAULT,
-            forecast_error_ppm: 30_000,
-            deposits: [("seller".into(), market::Money(5))].into(),
-        };
-        let mut rules = rules(utc.unix_nanos());
-        rules.venue.obligations = Some(obligations);
-        let text = serde_json::to_vec(&rules).expect("JSON");
-        std::fs::write(folder.path().join(RULES_FILE), &text).expect("written");
-        let venue = Venue::new(rules.venue).expect("a venue");
-        let mut terms = terms_payload(0, &venue.terms().expect("obligations"));
-        terms.penalty_millicents_per_kwh += more;
-        let bind = crate::evidence::document(RULES_SUBJECT, &text, "rules");
-        let drafts = vec![
-            evidence.draft(CONTROLLER, bind),
-            evidence.draft(MARKET_OPERATOR, Payload::Terms(terms)),
-        ];
-        evidence.append(utc, drafts, None).expect("appended");
-        evidence.close(utc).expect("closed");
-        replay(folder.path()).expect("readable")
-    }
-
-    #[test]
-    fn terms_that_nobody_told_are_found() {
-        assert!(matches!(check_terms(0), MarketReplay::Identical { .. }));
-        let found = check_terms(1);
-        assert!(
-            matches!(found, MarketReplay::Different { interval: 0, .. }),
-            "{found:?}"
-        );
-    }
-
-    fn rules(epoch_utc_ns: i64) -> Rules {
-        Rules {
-            schema: 2,
-            venue: VenueRules {
-                mechanism: "uniform_k_half".into(),
-                book: market::BookRules::unbounded(),
-                utility: UTILITY.into(),
-                parity: Parity {
-                    import: Price(30_000),
-                    export: Price(5_000),
-                },
-                indivisible: [].into(),
-                obligations: None,
-                ahead: None,
-                regulation: None,
-                contracts: Vec::new(),
-                intraday: None,
-                reserve: None,
-            },
-            epoch_utc_ns,
-            first_start_ns: 0,
-            interval_ns: 15_000_000_000,
-            protection: None,
-            feeder: None,
-            balancing: false,
-            time_factor: 1,
-        }
-    }
-
-    /// A ledger of two intervals: nothing is traded in the first, whose settlement falls back on the price of the
-    /// second, since that was cleared before. `known` = the price that its settlement takes.
-    fn settled_after_the_next_was_cleared(folder: &Path, known: Option<Price>) {
-        let clock = SystemClock::start();
-        let utc = model::Clock::utc(&clock);
-        let names = ["seller".to_owned(), "buyer".to_owned()];
-        let mut evidence =
-            Evidence::create(folder, "test", &names, KeySource::Seed(7), &clock).expect("a ledger");
-        let rules = rules(utc.unix_nanos());
-        let text = serde_json::to_vec(&rules).expect("JSON");
-        std::fs::write(folder.join(RULES_FILE), &text).expect("written");
-        let bind = crate::evidence::document(RULES_SUBJECT, &text, "rules");
-        let mut note = |author: &str, payload| {
-            let draft = evidence.draft(author, payload);
-            let receipts = evidence.append(utc, vec![draft], None).expect("appended");
-            receipts[0].atom_id
-        };
-        note(CONTROLLER, bind);
-        let mut venue = Venue::new(rules.venue.clone()).expect("a venue");
-        let interval = |n| rules.interval(n).expect("an interval");
-        let idle = venue.clear(interval(0), Vec::new()).expect("cleared");
-        let clearing = clearing_payload(&idle.clearing, &idle.book, &BTreeMap::new());
-        note(
-            MARKET_OPERATOR,
-            Payload::Clearing(clearing.expect("recorded")),
-        );
-        let orders = vec![
-            Order::single("seller".into(), Side::Sell, Price(10_000), Mwh(500)).ranked(0),
-            Order::single("buyer".into(), Side::Buy, Price(20_000), Mwh(500)).ranked(1),
-        ];
-        let atoms = orders.iter().map(|one| {
-            let payload = crate::desk::records::order_payload(&interval(1), one);
-            let atom = note(&crate::evidence::party_of(one.agent.as_str()), payload);
-            (one.rank, atom)
-        });
-        let atoms = atoms.collect();
-        let traded = venue.clear(interval(1), orders).expect("cleared");
-        assert!(traded.clearing.price.is_some(), "{traded:?}");
-        let clearing = clearing_payload(&traded.clearing, &traded.book, &atoms);
-        note(
-            MARKET_OPERATOR,
-            Payload::Clearing(clearing.expect("recorded")),
-        );
-        venue.take(&traded.clearing);
-        let reading = Reading::Valid { energy: Mwh(300) };
-        let metered = reading_payload("seller", rules.epoch_utc_ns, &interval(0), &reading);
-        note(CONTROLLER, Payload::MeterReading(metered));
-        let basis = market::settlement::Basis {
-            readings: BTreeMap::from([("seller".into(), reading)]),
-            coupling: None,
-            fallback_price: known.or(traded.clearing.price),
-            instructed: BTreeMap::new(),
-        };
-        let settlement = market::settlement::settle(&idle.clearing, &basis).expect("settled");
-        let settlement = settlement_payload(&settlement, false);
-        note(MARKET_OPERATOR, Payload::Settlement(settlement));
-        evidence.close(utc).expect("closed");
-    }
-
-    #[test]
-    fn an_interval_without_a_price_is_settled_at_the_newest_one_that_was_known() {
-        let folder = tempfile::tempdir().expect("a folder");
-        settled_after_the_next_was_cleared(folder.path(), None);
-        let expected = MarketReplay::Identical {
-            cleared: 2,
-            settled: 1,
-            uncleared: 0,
-        };
-        assert_eq!(replay(folder.path()).expect("readable"), expected);
-
-        let folder = tempfile::tempdir().expect("a folder");
-        settled_after_the_next_was_cleared(folder.path(), Some(Price(1)));
-        let found = replay(folder.path()).expect("readable");
-        assert!(
-            matches!(found, MarketReplay::Different { interval: 0, .. }),
-            "{found:?}"
-        );
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use market::activation::Moment;
 use market::quantity::energy_of_power_mwh;
 use market::venue::ReserveRules;
 use market::venue::reserve::{Activation, Course, Offer, product};
-use market::{AgentId, Clearing, Interval, Mwh, Side};
+use market::{AgentId, Clearing, Interval, Mwh, Order, Side};
 use model::{DeviceIx, DeviceSpec, Event, Instant, Link, Readiness, ReadyShare, ServiceIx};
 use quantities::{ActivePower, Energy, Quantity};
 
@@ -21,6 +21,9 @@ use super::seat::charge_of;
 use super::{BenchNow, Desk, DeskSays};
 use crate::evidence::{CONTROLLER, Evidence, NotDurable, milliwatts};
 use crate::rig::{Market, ReserveOffer, reserves};
+
+/// The directions of readiness: up sells more, down less.
+pub(super) const SIDES: [Side; 2] = [Side::Sell, Side::Buy];
 
 /// Who offers to be ready.
 struct Provider {
@@ -93,6 +96,7 @@ pub(super) fn rules(market: &Market, bench: &control::Bench) -> Option<ReserveRu
         down: energy(milliwatts(spec.down.as_watts())),
         limit: stage.limit,
         penalty: stage.penalty,
+        procurement: stage.procurement,
         offers: offers.collect(),
     })
 }
@@ -193,16 +197,8 @@ impl Desk {
         evidence: &mut Evidence,
         says: &mut DeskSays,
     ) -> Result<(), NotDurable> {
-        let Some(reserves) = self.reserves.as_ref().filter(|_| at.bench.connected) else {
-            return Ok(());
-        };
         let (mut books, mut drafts) = (Vec::new(), Vec::new());
-        for side in [Side::Sell, Side::Buy] {
-            let mut able = reserves.able(side, at, &interval);
-            able.retain(|agent, _| {
-                self.venue.lets(agent, &interval).is_ok() && self.sign_lets(agent).is_ok()
-            });
-            let orders = self.venue.reserve_orders(side, &able);
+        for (side, orders) in SIDES.into_iter().zip(self.readiness(at, &interval)) {
             if orders.is_empty() {
                 continue;
             }
@@ -218,9 +214,8 @@ impl Desk {
         let Some(receipts) = append(at.utc, drafts, late, evidence, says)? else {
             return Ok(());
         };
-        let (mut drafts, mut bought) = (Vec::new(), [(0, None), (0, None)]);
+        let (mut drafts, mut bought) = (Vec::new(), Vec::new());
         for (side, orders, before) in books {
-            let needed = orders.first().map_or(0, |need| need.steps[0].quantity.0);
             let own = &receipts[before..before + orders.len()];
             let posted = Posted::of(&orders, own, 0);
             let cleared = match self.venue.clear_reserve(interval, side, orders) {
@@ -236,30 +231,60 @@ impl Desk {
             };
             drafts.push(draft);
             self.venue.take_reserve(&cleared.clearing);
-            let found = i64::try_from(cleared.clearing.quantity.0).unwrap_or(i64::MAX);
-            if found < needed {
-                says.events.push(Event::ReserveShort {
-                    interval: index,
-                    is_up: side == Side::Sell,
-                    needed_mwh: needed,
-                    bought_mwh: found,
-                });
-            }
-            let place = usize::from(side == Side::Buy);
-            bought[place] = (found, cleared.clearing.price.map(|price| price.0));
+            bought.push((side, cleared.clearing));
         }
         // On the ledger sooner or later, and so it counts.
         let late = || format!("readiness of interval {index} is recorded late");
         append(at.utc, drafts, late, evidence, says)?;
-        let [(up_mwh, up_price), (down_mwh, down_price)] = bought;
+        self.tell_bought(index, bought.iter().map(|(side, it)| (*side, it)), says);
+        Ok(())
+    }
+
+    /// The orders of readiness upwards and downwards in an interval; none while the utility is away.
+    pub(super) fn readiness(&self, at: &AtGate<'_>, interval: &Interval) -> [Vec<Order>; 2] {
+        let Some(reserves) = self.reserves.as_ref().filter(|_| at.bench.connected) else {
+            return Default::default();
+        };
+        SIDES.map(|side| {
+            let mut able = reserves.able(side, at, interval);
+            able.retain(|agent, _| {
+                self.venue.lets(agent, interval).is_ok() && self.sign_lets(agent).is_ok()
+            });
+            self.venue.reserve_orders(side, &able)
+        })
+    }
+
+    /// Tells what is bought of an interval, and where it is too little.
+    pub(super) fn tell_bought<'a>(
+        &self,
+        interval: u64,
+        bought: impl Iterator<Item = (Side, &'a Clearing)>,
+        says: &mut DeskSays,
+    ) {
+        let rules = self.rules.venue.reserve.as_ref();
+        let mut found = [(0, None), (0, None)];
+        for (side, clearing) in bought {
+            let bought_mwh = i64::try_from(clearing.quantity.0).unwrap_or(i64::MAX);
+            let needed_mwh = rules.map_or(0, |rules| rules.needed(side).0);
+            if bought_mwh < needed_mwh {
+                says.events.push(Event::ReserveShort {
+                    interval,
+                    is_up: side == Side::Sell,
+                    needed_mwh,
+                    bought_mwh,
+                });
+            }
+            let price = clearing.price.map(|price| price.0);
+            found[usize::from(side == Side::Buy)] = (bought_mwh, price);
+        }
+        let [(up_mwh, up_price), (down_mwh, down_price)] = found;
         says.events.push(Event::ReserveBought {
-            interval: index,
+            interval,
             up_mwh,
             up_price_mc_per_kwh: up_price,
             down_mwh,
             down_price_mc_per_kwh: down_price,
         });
-        Ok(())
     }
 
     /// Tells control who is ready in an interval that is cleared, and looks at them from then on.

@@ -378,6 +378,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`time_factor` lets market time run faster than the clock of the bench. Devices do not become faster: each must reach any power within a tenth of an interval by the clock of the bench, and what is called and held in the time of the bench (`[market.reserve]`), or warms and cools in it (`strategy = \"hvac\"`), is not there. The interval is a whole number of nanoseconds by either clock.",
     ),
     (
+        "R185",
+        "`procurement = \"co_optimised\"` clears energy and readiness in one program at one price of energy. So the mechanism is the uniform price, there is no `[market.feeder]`, whose nodes have a price each, and no more participants offer reserve than one program takes.",
+    ),
+    (
         "R177",
         "Heating: `wanted` lies above `limit`, `outside`, where the room ends with the load off, below `limit`'s side of it, and `running`, where it ends with the load always on, above `wanted`. Cooling is the mirror image. Time constant and deviation are not negative.",
     ),

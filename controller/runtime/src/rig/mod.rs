@@ -426,6 +426,8 @@ pub struct ReserveOfRig {
     pub limit: market::Price,
     /// What who follows worst owes for all that it was to be ready for.
     pub penalty: market::Price,
+    /// Whether it is bought before energy or together with it.
+    pub procurement: market::venue::Procurement,
 }
 
 /// What a participant offers to be ready for.

@@ -120,7 +120,7 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
     let pace = (gate.unwrap_or(crate::desk::GATE), time_factor);
     let day_ahead = ahead::stage(&table, mechanism.as_deref(), pace);
     let intraday_intervals = intraday::stage(&table);
-    let reserve = reserve::stage(&table);
+    let reserve = reserve::stage(&table, mechanism.as_deref(), table.has("feeder"));
     let has_network = reader.section("network").is_some();
     let feeder = feeder::stage(&table, mechanism.as_deref(), has_network);
     let contracts = contract::contracts(

@@ -233,6 +233,54 @@ fn who_has_no_charge_for_it_offers_nothing_and_an_island_buys_nothing() {
     assert_eq!(bought.count(), 2, "both sides of the first interval alone");
 }
 
+#[test]
+fn readiness_that_is_bought_with_energy_costs_what_its_provider_loses_by_it() {
+    let together = "penalty_mc_per_kwh   = 2000\nprocurement          = \"co_optimised\"";
+    let mut found = Vec::new();
+    for stage in ["penalty_mc_per_kwh   = 2000", together] {
+        let mut bench = bench_of(|text| {
+            let text = text.replace("penalty_mc_per_kwh   = 2000", stage);
+            // The smaller one earns more by energy.
+            text.replace(
+                "sell_above_mc_per_kwh = 26000",
+                "sell_above_mc_per_kwh = 23500",
+            )
+        });
+        bench.power_w.insert("load1", -20_000.0);
+        bench.power_w.insert("pcc", 20_000.0);
+        bench.run_until(3_000);
+        let bought = bench.told(|event| match event {
+            Event::ReserveBought {
+                up_mwh,
+                up_price_mc_per_kwh,
+                ..
+            } => Some((*up_mwh, *up_price_mc_per_kwh)),
+            _ => None,
+        });
+        let ready = bench.ordered.iter().find_map(|order| match order {
+            model::Order::Ready(ready) => Some(ready.shares.clone()),
+            _ => None,
+        });
+        let up = |name: &str| {
+            let device = bench.device(name);
+            let shares = ready.iter().flatten();
+            let own = shares.filter(|share| share.device == device);
+            own.map(|share| share.up.as_watts().round()).sum::<f64>()
+        };
+        found.push((bought, up("ess1"), up("ess2")));
+        bench.call("ess1", 0.0, 7_000.0);
+        bench.call("ess2", 0.0, 2_000.0);
+        bench.run_until(20_000);
+        // Closing replays the run.
+        let records = bench.close();
+        assert!(received(&records, 0, "ess1", "reserve") > 0);
+    }
+    // Before energy the cheaper one comes first. With it that one has 4,500 to lose, and the other 4,000.
+    let apart = (vec![(25_000, Some(400))], 3_000.0, 3_000.0);
+    let together = (vec![(25_000, Some(4_800))], 4_000.0, 2_000.0);
+    assert_eq!(found, [apart, together]);
+}
+
 /// The larger storage at the end of a cable of 5 A: 3.464 kW at 400 V.
 const CABLE: &str = r#"
 [market.feeder]

@@ -3,6 +3,9 @@
 use control::{Reserved, ServiceSpec, Side};
 use document::Table;
 use market::Price;
+use market::cooptimised::PROVIDERS_MAX;
+use market::mechanism::UniformPrice;
+use market::venue::Procurement;
 use model::{DeviceIx, DeviceSpec, Role};
 use quantities::{ActivePower, Quantity};
 use services::definition::Shape;
@@ -13,7 +16,11 @@ use super::participant::PRICES;
 use crate::evidence::milliwatts;
 
 /// The stage, if the rig has it; whether its service is there is [`check`]ed later.
-pub(super) fn stage(market: &Table<'_>) -> Option<ReserveOfRig> {
+pub(super) fn stage(
+    market: &Table<'_>,
+    mechanism: Option<&str>,
+    has_feeder: bool,
+) -> Option<ReserveOfRig> {
     if !market.has("reserve") {
         return None;
     }
@@ -24,6 +31,7 @@ pub(super) fn stage(market: &Table<'_>) -> Option<ReserveOfRig> {
         false => table.missing("limit_mc_per_kwh", "5000"),
     };
     let penalty = table.integer("penalty_mc_per_kwh", 0..=*PRICES.end());
+    let procurement = procurement(&table, market, mechanism, has_feeder);
     table.finish();
     let limit = Price(limit?.value);
     Some(ReserveOfRig {
@@ -31,7 +39,49 @@ pub(super) fn stage(market: &Table<'_>) -> Option<ReserveOfRig> {
         limit,
         // Chosen: who does not follow gives back as much as it could have received.
         penalty: penalty.map_or(limit, |price| Price(price.value)),
+        procurement,
     })
+}
+
+/// How it is bought: together with energy only where energy has one price.
+fn procurement(
+    table: &Table<'_>,
+    market: &Table<'_>,
+    mechanism: Option<&str>,
+    has_feeder: bool,
+) -> Procurement {
+    const KEY: &str = "procurement";
+    if !table.has(KEY) {
+        return Procurement::Sequential;
+    }
+    let known = [
+        ("sequential", Procurement::Sequential),
+        ("co_optimised", Procurement::CoOptimised),
+    ];
+    let Some(choice) = table.choice(KEY, &known) else {
+        return Procurement::Sequential;
+    };
+    let fault = |what: String, span, help: &str| {
+        table.document().error("R185", span, what, "", help);
+    };
+    if choice.value == Procurement::CoOptimised {
+        let other = mechanism.filter(|name| UniformPrice::by_name(name).is_none());
+        if let Some(other) = other {
+            let what = format!(
+                "`{other}` has no one price of energy that readiness could be weighed against"
+            );
+            let help = "leave `mechanism` out, or name a `uniform_k_<num>_<den>`";
+            fault(what, market.span_of("mechanism"), help);
+        }
+        if has_feeder {
+            let what =
+                "a feeder has a price for every node, and readiness is bought for all of them"
+                    .to_owned();
+            let help = "leave `[market.feeder]` out, or buy reserve before energy: `procurement = \"sequential\"`";
+            fault(what, choice.span, help);
+        }
+    }
+    choice.value
 }
 
 /// What a participant offers to be ready for, if it does.
@@ -162,6 +212,15 @@ pub(in super::super) fn check(
     if specs.iter().all(|spec| spec.role != Role::Pcc) {
         let what = "nobody meters what the utility gets".to_owned();
         fault("R172", what, "add a meter with the role `pcc`");
+    }
+    if reserve.procurement == Procurement::CoOptimised && offering.len() > PROVIDERS_MAX {
+        let found = offering.len();
+        let what = format!("{found} participants offer reserve, one program takes {PROVIDERS_MAX}");
+        fault(
+            "R185",
+            what,
+            "buy it before energy: `procurement = \"sequential\"`",
+        );
     }
     // What could not be read was told of, and is no offer that is missing.
     let participants = section.and_then(|section| section.table("participant"));

@@ -138,6 +138,7 @@ fn check_reserve(from: &str, to: &str, expected: &[&str]) {
 #[test]
 fn readiness_is_bought_of_whole_storages_that_deliver_the_service_and_can_sustain_it() {
     let stage = "[market.reserve]\nservice              = \"agc1\"\nlimit_mc_per_kwh     = 5000\npenalty_mc_per_kwh   = 2000\n";
+    let before = "\n[market.reserve]\n";
     check_reserve("4kW", "4kW", &[]);
     for (from, to, codes) in [
         // Offers that nobody buys, and a service that is not there or that nobody calls.
@@ -164,6 +165,27 @@ fn readiness_is_bought_of_whole_storages_that_deliver_the_service_and_can_sustai
         ("up = \"3kW\"", "up = \"-3kW\"", &["R172"]),
         ("ready_mc_per_kwh = 300, ", "", &["D004"]),
         ("up_mc_per_kwh = 30000, ", "", &["D004"]),
+        // Together with energy, at its one price and on no feeder.
+        (
+            before,
+            "\n[market.reserve]\nprocurement = \"co_optimised\"\n",
+            &[],
+        ),
+        (
+            before,
+            "\n[market.reserve]\nprocurement = \"at_once\"\n",
+            &["D006"],
+        ),
+        (
+            before,
+            "mechanism = \"vcg\"\n[market.reserve]\nprocurement = \"co_optimised\"\n",
+            &["R185"],
+        ),
+        (
+            before,
+            "[market.feeder]\nv_min_percent = 90\nv_max_percent = 110\norigin = \"us\"\n[market.reserve]\nprocurement = \"co_optimised\"\n",
+            &["R176", "R185"],
+        ),
         // More than the device does, and for longer than its charge lasts.
         ("up = \"3kW\"", "up = \"6kW\"", &["R173"]),
         ("hold = \"15min\"", "hold = \"50min\"", &["R173"]),
