@@ -5,7 +5,7 @@
     market_lp.py time ORDERS SEED
 
 KIND is `books` (bids and offers of one node), `trees` (feeders with capacities and fees) or
-`reserve` (energy and reserve together). `make` writes one document per line as `gridrig market
+`reserve` (energy and reserve together, every other one in both directions). `make` writes one document per line as `gridrig market
 clear --lines` reads it. `judge` compares its results, line by line, with the optimum: quantity,
 welfare and both ends of the competitive interval of a book, the welfare of a tree and that what
 is traded is possible and worth it, the cost of reserve. Many programs are solved as one whose
@@ -74,6 +74,13 @@ def make(kind, count, seed, path):
                 quick = sum(min(g[1], g[1] if g[3] is None else g[3]) for g in generators.values())
                 demand = rng.randint(0, room)
                 need = {"D": demand, "R": rng.randint(0, min(quick, room - demand) // 2)}
+                if rng.random() < 0.5:
+                    for generator in generators.values():
+                        if rng.random() < 0.8:
+                            generator += [rng.randint(0, 30), rng.choice([None, rng.randint(0, 60)])]
+                    slow = sum(min(g[1], g[1] if g[5] is None else g[5]) for g in generators.values() if len(g) > 4)
+                    # An eighth of what there is: whoever goes down must produce, and whoever goes up must not.
+                    need["R_down"] = rng.randint(0, min(slow, demand) // 8)
                 document = {"mech": "cooptimise", "in": need | generators}
             out.write(json.dumps(document) + "\n")
 
@@ -233,33 +240,49 @@ def reserve_program(document):
     inputs = document["in"]
     generators = [inputs[key] for key in sorted(k for k in inputs if k.startswith("G"))]
     costs, bounds, rows, columns, terms, limits = [], [], [], [], [], []
-    for i, (price, most, reserve, quick) in enumerate(generators):
-        costs += [price, reserve]
-        bounds += [(0, most), (0, most if quick is None else quick)]
-        rows += [i, i]
-        columns += [2 * i, 2 * i + 1]
-        terms += [1, 1]
-        limits.append(most)
-    every = range(len(generators))
-    rows += [len(generators)] * len(generators)
-    columns += [2 * i + 1 for i in every]
-    terms += [-1] * len(generators)
-    limits.append(-inputs["R"])
-    demand = ([0] * len(generators), [2 * i for i in every], [1] * len(generators))
+    for price, most, reserve, quick, *down in generators:
+        down_price, slow = down or (0, 0)
+        energy, up, back = range(len(costs), len(costs) + 3)
+        costs += [price, reserve, down_price]
+        bounds += [(0, most), (0, most if quick is None else quick), (0, most if slow is None else slow)]
+        # What it produces and could produce more is within its capacity, and no more is taken back than it produces.
+        rows += [len(limits)] * 2 + [len(limits) + 1] * 2
+        columns += [energy, up, energy, back]
+        terms += [1, 1, -1, 1]
+        limits += [most, 0]
+    for offset, need in ((1, inputs["R"]), (2, inputs.get("R_down", 0))):
+        every = range(offset, len(costs), 3)
+        rows += [len(limits)] * len(every)
+        columns += every
+        terms += [-1] * len(every)
+        limits.append(-need)
+    every = range(0, len(costs), 3)
+    demand = ([0] * len(every), list(every), [1] * len(every))
     return costs, demand, [inputs["D"]], (rows, columns, terms), limits, bounds
 
 
 def judge_reserve(documents, results):
     programs = [reserve_program(d) for d in documents]
     for document, result, program, x in zip(documents, results, programs, blocks(programs)):
-        costs = program[0]
-        own = [value for pair in zip(result["e"], result["r"]) for value in pair]
-        expected = {"cost": sum(c * q for c, q in zip(costs, x)), "D": document["in"]["D"]}
+        costs, inputs = program[0], document["in"]
+        down = result.get("r_down", [0] * len(result["e"]))
+        own = [value for of_one in zip(result["e"], result["r"], down) for value in of_one]
+        expected = {"cost": sum(c * q for c, q in zip(costs, x)), "D": inputs["D"]}
         found = {"cost": result["cost"], "D": sum(result["e"])}
         expected["own cost"], found["own cost"] = result["cost"], sum(c * q for c, q in zip(costs, own))
-        if sum(result["r"]) < document["in"]["R"]:
-            expected["R"], found["R"] = document["in"]["R"], sum(result["r"])
-        yield document["in"]["R"] > 0, expected, found
+        for key, ready in (("R", result["r"]), ("R_down", down)):
+            if sum(ready) < inputs.get(key, 0):
+                expected[key], found[key] = inputs[key], sum(ready)
+        # What one is to do it can do.
+        (rows, columns, terms), limits = program[3], program[4]
+        sums = [0] * len(limits)
+        for row, column, term in zip(rows, columns, terms):
+            sums[row] += term * own[column]
+        beyond = [row for row, limit in enumerate(limits) if sums[row] > limit]
+        beyond += [column for column, (low, high) in enumerate(program[5]) if not low <= own[column] <= high]
+        if beyond:
+            expected["beyond its limits"], found["beyond its limits"] = [], beyond
+        yield inputs["R"] > 0 and inputs.get("R_down", 1) > 0, expected, found
 
 
 JUDGES = {"books": judge_books, "trees": judge_trees, "reserve": judge_reserve}

@@ -1,5 +1,6 @@
-//! Energy and up-reserve together: `{"D": energy, "R": reserve, "G1": [energy price,
-//! capacity, reserve price, reserve most or null], …}`.
+//! Energy and reserve together: `{"D": energy, "R": up-reserve, "G1": [energy price,
+//! capacity, price of up-reserve, most of it or null], …}`. With `"R_down"` down-reserve as
+//! well: then a row may go on with its price and the most of it or null, else it has none.
 //!
 //! Not responsible for how it is bought: that is [`crate::reserve`].
 
@@ -10,6 +11,9 @@ use super::{OfflineError, integer, shape};
 use crate::quantity::{Mwh, Price};
 use crate::reserve::{Award, Need, Provider, cooptimise as bought};
 
+/// Key of the need of down-reserve.
+const DOWN: &str = "R_down";
+
 /// The form.
 pub(super) fn cooptimise(place: &str, input: &Value) -> Result<Out, OfflineError> {
     let rows = input.as_object().ok_or_else(|| shape(place, "an object"))?;
@@ -18,38 +22,54 @@ pub(super) fn cooptimise(place: &str, input: &Value) -> Result<Out, OfflineError
         let value = input.get(key).ok_or_else(|| shape(&place, "an energy"))?;
         integer(&place, value).map(Mwh)
     };
+    let goes_down = input.get(DOWN).is_some();
     let need = Need {
         energy: needed("D")?,
         up: needed("R")?,
-        down: Mwh(0),
+        down: match goes_down {
+            true => needed(DOWN)?,
+            false => Mwh(0),
+        },
     };
     let mut providers = Vec::new();
     for (name, row) in rows
         .iter()
-        .filter(|(name, _)| !["D", "R"].contains(&name.as_str()))
+        .filter(|(name, _)| !["D", "R", DOWN].contains(&name.as_str()))
     {
         let place = format!("{place}.{name}");
-        let [energy_price, most, up_price, up_max] = row.as_array().map_or(&[][..], Vec::as_slice)
-        else {
-            return Err(shape(
-                &place,
-                "[energy price, capacity, reserve price, most or null]",
-            ));
+        let row = row.as_array().map_or(&[][..], Vec::as_slice);
+        let (energy_price, most, up, down) = match row {
+            [energy, most, price, up] => (energy, most, (price, up), None),
+            [energy, most, price, up, down_price, down] if goes_down => {
+                (energy, most, (price, up), Some((down_price, down)))
+            }
+            _ => {
+                return Err(shape(
+                    &place,
+                    "[energy price, capacity, reserve price, most or null], and beside `R_down` the price and \
+                     most of down-reserve",
+                ));
+            }
         };
         let number = |value: &Value| integer(&place, value);
         let most = Mwh(number(most)?);
+        let reserve = |(price, limit): (&Value, &Value)| -> Result<_, OfflineError> {
+            let limit = match limit.is_null() {
+                true => most,
+                false => Mwh(number(limit)?),
+            };
+            Ok((Price(number(price)?), limit))
+        };
+        let (up_price, up_max) = reserve(up)?;
+        let (down_price, down_max) = down.map_or(Ok((Price(0), Mwh(0))), reserve)?;
         providers.push(Provider {
             agent: name.as_str().into(),
             energy: (Mwh(0), most),
             energy_price: Price(number(energy_price)?),
-            up_max: if up_max.is_null() {
-                most
-            } else {
-                Mwh(number(up_max)?)
-            },
-            up_price: Price(number(up_price)?),
-            down_max: Mwh(0),
-            down_price: Price(0),
+            up_max,
+            up_price,
+            down_max,
+            down_price,
         });
     }
     let found = bought(&providers, need)?;
@@ -60,11 +80,17 @@ pub(super) fn cooptimise(place: &str, input: &Value) -> Result<Out, OfflineError
             .map(|award| Out::Integer(of(award).0.into()));
         Out::List(parts.collect())
     };
-    Ok(Out::Map(vec![
+    let price = |price: Price| Out::Integer(price.0.into());
+    let mut out = vec![
         ("e".into(), each(|award| award.energy)),
         ("r".into(), each(|award| award.up)),
-        ("p_energy".into(), Out::Integer(found.energy_price.0.into())),
-        ("p_reserve".into(), Out::Integer(found.up_price.0.into())),
+        ("p_energy".into(), price(found.energy_price)),
+        ("p_reserve".into(), price(found.up_price)),
         ("cost".into(), Out::Integer(found.cost.0)),
-    ]))
+    ];
+    if goes_down {
+        out.push(("r_down".into(), each(|award| award.down)));
+        out.push(("p_down".into(), price(found.down_price)));
+    }
+    Ok(Out::Map(out))
 }

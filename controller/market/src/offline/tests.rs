@@ -199,3 +199,34 @@ fn names_that_are_joined_answer_one_after_the_other() {
         "M030"
     );
 }
+
+#[test]
+fn energy_and_reserve_in_both_directions_are_at_the_least_cost_of_all() {
+    // Whoever goes down must produce: 50 of `b` displace as much of `a`, which is cheaper.
+    let document = r#"{"mech":"cooptimise","in":{"D":100,"R":10,"R_down":80,
+        "a":[10,100,5,null,9,50],"b":[20,100,1,20,2,30]}}"#;
+    let found = clear(document, None).expect("cleared").to_string();
+    let expected = r#"{"e":[70,30],"r":[0,10],"p_energy":10,"p_reserve":1,"cost":1820,"r_down":[50,30],"p_down":"#;
+    assert!(found.starts_with(expected), "{found}");
+    // Without the need a row has no price of down-reserve.
+    for (document, code) in [
+        (
+            r#"{"mech":"cooptimise","in":{"D":1,"R":0,"a":[1,1,1,1,1,1]}}"#,
+            "M101",
+        ),
+        (
+            r#"{"mech":"cooptimise","in":{"D":1,"R":0,"R_down":0,"a":[1,1,1,1,1]}}"#,
+            "M101",
+        ),
+        (
+            r#"{"mech":"cooptimise","in":{"D":1,"R":0,"R_down":2,"a":[1,1,1,1,1,null]}}"#,
+            "M140",
+        ),
+    ] {
+        assert_eq!(
+            clear(document, None).expect_err(document).code(),
+            code,
+            "{document}"
+        );
+    }
+}
