@@ -132,6 +132,9 @@ macro_rules! coded_by_its_parts {
 }
 coded_by_its_parts!(VenueError: Auction Penalty Contract Intraday; Refusal: Book Cover Regulation Intraday;);
 
+/// Why orders are not admitted, and which prices were moved.
+type Not = (Vec<Refusal>, Vec<RegulationError>);
+
 /// An interval that is cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cleared {
@@ -375,11 +378,7 @@ impl Venue {
     }
 
     /// The book of an interval in real time, and what was not admitted or moved.
-    fn admitted(
-        &self,
-        interval: Interval,
-        orders: Vec<Order>,
-    ) -> Result<(Book, (Vec<Refusal>, Vec<RegulationError>)), BookError> {
+    fn admitted(&self, interval: Interval, orders: Vec<Order>) -> Result<(Book, Not), BookError> {
         // Whatever balances the bus is nobody's to regulate or to cover.
         let (pool, orders): (Vec<Order>, Vec<Order>) = (orders.into_iter())
             .partition(|order| self.balances && order.agent.as_str() == balancing::POOL);
@@ -453,7 +452,7 @@ impl Venue {
         auction: &Auction,
         mechanism: &str,
         book: Book,
-        (refused, moved): (Vec<Refusal>, Vec<RegulationError>),
+        (refused, moved): Not,
     ) -> Cleared {
         let cleared = auction.clear(&book, &self.rules.utility, self.rules.parity);
         let (clearing, failure) = match cleared {

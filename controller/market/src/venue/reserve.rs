@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cleared, Refusal, Venue};
+use super::{Cleared, Not, Refusal, Venue};
 use crate::activation::{Delivery, Moment, pay, score_of};
 use crate::auction::{Auction, AuctionError};
 use crate::book::{Book, BookError, BookRules, Capability};
@@ -26,7 +26,6 @@ use crate::clearing::Clearing;
 use crate::interval::Interval;
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Money, Mwh, MwhTotal, PPM, Price};
-use crate::regulation::RegulationError;
 use crate::settlement::{Account, Item, Line};
 
 /// Number of the up-reserve of interval 0; those within the day begin at
@@ -390,7 +389,7 @@ impl Venue {
         interval: Interval,
         side: Side,
         orders: Vec<Order>,
-    ) -> Result<(Book, (Vec<Refusal>, Vec<RegulationError>)), BookError> {
+    ) -> Result<(Book, Not), BookError> {
         let product = product(interval, side);
         let (orders, not, moved) = self.regulated(&product, orders);
         let mut refused: Vec<Refusal> = not.into_iter().map(Refusal::from).collect();

@@ -7,14 +7,13 @@
 //! Not responsible for what readiness is paid and how it is called: [`super::reserve`].
 
 use super::reserve::Procurement;
-use super::{Cleared, Refusal, Venue, VenueRules};
+use super::{Cleared, Not, Venue, VenueRules};
 use crate::auction::AuctionError;
 use crate::book::{Book, BookError};
 use crate::cooptimised::{Books, NAME, Traded};
 use crate::interval::Interval;
 use crate::mechanism::{KFactor, UniformPrice, nothing};
 use crate::order::{Order, Side};
-use crate::regulation::RegulationError;
 use crate::reserve::ReserveError;
 
 /// What is cleared together.
@@ -47,9 +46,6 @@ pub(super) fn rule(rules: &VenueRules) -> Result<Option<KFactor>, AuctionError> 
     let rule = UniformPrice::by_name(&rules.mechanism).ok_or_else(refused)?;
     Ok(Some(rule.k))
 }
-
-/// What was not admitted, and which prices were moved.
-type Not = (Vec<Refusal>, Vec<RegulationError>);
 
 impl Venue {
     /// Whether readiness is bought together with energy.

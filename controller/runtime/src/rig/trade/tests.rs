@@ -194,6 +194,38 @@ fn readiness_is_bought_of_whole_storages_that_deliver_the_service_and_can_sustai
     }
 }
 
+#[test]
+fn one_program_takes_so_many_providers_and_no_more() {
+    let market = &RESERVE[RESERVE.find("\n[market.reserve]\n").expect("reserve")..];
+    let first = &market[..market.find("ess2").expect("the smaller storage")];
+    let first = first.replace(
+        "\n[market.reserve]\n",
+        "\n[market.reserve]\nprocurement = \"co_optimised\"\n",
+    );
+    // All of them with one device, since nobody has so many.
+    let parts = |count: usize| {
+        let share = 1_000_000 / count;
+        let part = |i: usize| {
+            let share = if i == 0 {
+                share + 1_000_000 % count
+            } else {
+                share
+            };
+            format!(
+                "s{i} = {{ device = \"ess2\", share_ppm = {share}, kind = \"storage\", buy_below_mc_per_kwh = 1, \
+                 sell_above_mc_per_kwh = 2, reserve = {{ up = \"1kW\", ready_mc_per_kwh = 1, up_mc_per_kwh = 1 }} }}\n"
+            )
+        };
+        let parts: String = (0..count).map(part).collect();
+        format!("{first}{parts}")
+    };
+    let most = market::cooptimised::PROVIDERS_MAX;
+    for (count, refused) in [(most - 1, &[][..]), (most, &["R185"][..])] {
+        let shared = vec!["R172"; count];
+        check_reserve(market, &parts(count), &[refused, &shared].concat());
+    }
+}
+
 /// The codes and messages of a bench with these keys in its market, when one text stands for another.
 fn paced(keys: &str, (from, to): (&str, &str)) -> (Vec<&'static str>, String) {
     let (_, market) = MARKET.split_once("[market]").expect("a market");
