@@ -4,11 +4,13 @@
     market_lp.py judge KIND BOOKS.jsonl RESULTS.jsonl
     market_lp.py time ORDERS SEED
 
-KIND is `books` (bids and offers of one node), `trees` (feeders with capacities and fees) or
-`reserve` (energy and reserve together, every other one in both directions). `make` writes one document per line as `gridrig market
+KIND is `books` (bids and offers of one node), `trees` (feeders with capacities and fees),
+`reserve` (energy and reserve together, every other one in both directions) or `together` (books of
+energy and of readiness up and down, joined by what providers can do). `make` writes one document per line as `gridrig market
 clear --lines` reads it. `judge` compares its results, line by line, with the optimum: quantity,
 welfare and both ends of the competitive interval of a book, the welfare of a tree and that what
-is traded is possible and worth it, the cost of reserve. Many programs are solved as one whose
+is traded is possible and worth it, the cost of reserve, and of books together the welfare, both ends of the
+interval of energy, and that what is traded is possible and worth it. Many programs are solved as one whose
 blocks do not touch, which is what makes a hundred thousand of them a matter of seconds. Before
 it judges, it plants a wrong number in a copy of a result and must find it. One JSON line tells
 how many were compared, how many of them trade, and the first differences. `time` tells how long
@@ -25,7 +27,7 @@ import scipy.optimize
 import scipy.sparse
 
 # Programs solved as one. The time of a solver grows faster than the size of its program.
-TOGETHER = {"books": 400, "trees": 50, "reserve": 50}
+TOGETHER = {"books": 400, "trees": 50, "reserve": 50, "together": 50}
 
 # The corners of these programs are whole numbers; HiGHS finds them to this.
 WHOLE_WITHIN = 1e-6
@@ -62,6 +64,8 @@ def make(kind, count, seed, path):
                         }
                     nodes.append(node)
                 document = {"mech": "network_uniform", "in": {"nodes": nodes}}
+            elif kind == "together":
+                document = {"mech": "co_optimised", "in": made_together(rng)}
             else:
                 generators = {
                     f"G{i}": [
@@ -83,6 +87,31 @@ def make(kind, count, seed, path):
                     need["R_down"] = rng.randint(0, min(slow, demand) // 8)
                 document = {"mech": "cooptimise", "in": need | generators}
             out.write(json.dumps(document) + "\n")
+
+
+def made_together(rng):
+    """Providers that trade energy either way and are ready, between loads and a grid."""
+    can, bids, offers, ready = {}, [], [], {"up": [], "down": []}
+    for i in range(rng.randint(1, 8)):
+        name = f"p{i}"
+        can[name] = [rng.randint(1, 60), rng.randint(1, 60)]
+        inject, withdraw = can[name]
+        low = rng.randint(0, 100)
+        if rng.random() < 0.8:
+            offers.append([name, low + rng.randint(1, 60), rng.randint(1, inject)])
+        if rng.random() < 0.8:
+            bids.append([name, low, rng.randint(1, withdraw)])
+        for side, room in (("up", inject), ("down", withdraw)):
+            if rng.random() < 0.8:
+                ready[side].append([name, rng.randint(0, 12), rng.randint(1, room)])
+    bids += [[f"l{i}", rng.randint(40, 200), rng.randint(1, 80)] for i in range(rng.randint(0, 4))]
+    bids.append(["grid", rng.randint(0, 60), 200])
+    offers.append(["grid", bids[-1][1] + rng.randint(0, 100), 200])
+    document = {"can": can, "energy": {"bids": bids, "offers": offers}}
+    for side in ready:
+        need = [["grid", rng.randint(0, 60), rng.randint(1, 120)]] if rng.random() < 0.9 else []
+        document[side] = {"bids": need, "offers": ready[side]}
+    return document
 
 
 def blocks(programs):
@@ -285,7 +314,63 @@ def judge_reserve(documents, results):
         yield inputs["R"] > 0 and inputs.get("R_down", 1) > 0, expected, found
 
 
-JUDGES = {"books": judge_books, "trees": judge_trees, "reserve": judge_reserve}
+STAGES = ("energy", "up", "down")
+
+
+def together_columns(document):
+    """(stage, side, name, price, most, sign of injection) of every order, in the order of the program."""
+    for stage in STAGES:
+        for side, sign in (("bids", -1), ("offers", 1)):
+            for name, price, most in document["in"][stage][side]:
+                yield stage, side, name, price, most, sign
+
+
+def together_program(document, extra):
+    columns = list(together_columns(document))
+    costs = [sign * price for _, _, _, price, _, sign in columns]
+    balance = ([STAGES.index(it[0]) for it in columns], list(range(len(columns))), [it[5] for it in columns])
+    rooms = {(name, way): i for i, (name, way) in enumerate((n, w) for n in document["in"]["can"] for w in (0, 1))}
+    limits = [document["in"]["can"][name][way] for name, way in rooms]
+    rows, places, terms = [], [], []
+    for place, (stage, side, name, _, _, _) in enumerate(columns):
+        way = {"energy": 0 if side == "offers" else 1, "up": 0, "down": 1}[stage]
+        if name in document["in"]["can"]:
+            rows.append(rooms[name, way])
+            places.append(place)
+            terms.append(1)
+    bounds = [(0, most) for _, _, _, _, most, _ in columns]
+    return costs, balance, [extra, 0, 0], (rows, places, terms), limits, bounds
+
+
+def judge_together(documents, results):
+    solved = [blocks([together_program(d, extra) for d in documents]) for extra in (0, 1, -1)]
+    for document, result, *columns in zip(documents, results, *solved):
+        program = together_program(document, 0)
+        cost = [sum(c * q for c, q in zip(program[0], x)) for x in columns]
+        own = [
+            result[stage]["sold" if side == "offers" else "bought"].get(name, 0)
+            for stage, side, name, _, _, _ in together_columns(document)
+        ]
+        expected = {"welfare": -cost[0], "own welfare": result["welfare"]}
+        found = {"welfare": result["welfare"], "own welfare": -sum(c * q for c, q in zip(program[0], own))}
+        if result["energy"]["q"] > 0:
+            ends = [cost[0] - cost[2], cost[1] - cost[0]]
+            expected |= {"interval": ends, "p": sum(ends) // 2}
+            found |= {"interval": result["energy"]["interval"], "p": result["energy"]["p"]}
+        for (rows, places, terms), limits, kept in (
+            (program[1], program[2], lambda total, limit: total == limit),
+            (program[3], program[4], lambda total, limit: total <= limit),
+        ):
+            sums = [0] * len(limits)
+            for row, place, term in zip(rows, places, terms):
+                sums[row] += term * own[place]
+            for row, limit in enumerate(limits):
+                if not kept(sums[row], limit):
+                    expected[f"row {row} of {len(limits)}"], found[f"row {row} of {len(limits)}"] = limit, sums[row]
+        yield result["up"]["q"] > 0 and result["down"]["q"] > 0, expected, found
+
+
+JUDGES = {"books": judge_books, "trees": judge_trees, "reserve": judge_reserve, "together": judge_together}
 
 
 def differences(kind, documents, results):
@@ -301,7 +386,7 @@ def judge(kind, books, results):
         results = [json.loads(line) for line in lines]
     assert len(documents) == len(results), f"{len(documents)} documents, {len(results)} results"
     # A number that is wrong by one must not pass.
-    key = {"books": "welfare", "trees": "welfare", "reserve": "cost"}[kind]
+    key = {"books": "welfare", "trees": "welfare", "reserve": "cost", "together": "welfare"}[kind]
     planted = [dict(results[0], **{key: results[0][key] + 1})]
     assert any(wrong for _, _, wrong in differences(kind, documents[:1], planted)), "a planted fault is not found"
     first, traded, count = [], 0, 0

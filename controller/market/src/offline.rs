@@ -18,6 +18,7 @@ mod out;
 mod pool;
 mod reserve;
 mod script;
+mod together;
 
 use std::collections::BTreeSet;
 

@@ -52,6 +52,12 @@ fn energy_and_reserve_together_cost_what_the_linear_program_says() {
 
 #[test]
 #[ignore = "needs peers"]
+fn books_of_energy_and_readiness_together_have_the_welfare_and_interval_of_the_linear_program() {
+    check("market_lp.py", "together", 2_000, 1_000);
+}
+
+#[test]
+#[ignore = "needs peers"]
 fn scripts_of_the_order_book_trade_as_in_another_engine() {
     check("market_cda.py", "scripts", 3_000, 2_000);
 }

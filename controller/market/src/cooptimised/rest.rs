@@ -1,8 +1,8 @@
 //! What everybody trades at the prices.
 //!
 //! Whoever gains trades all of its step, whoever loses none. Between those who do neither is left how to balance
-//! the books and to fill the room that is worth something; of all ways the one is taken that trades the most
-//! energy. Those who trade energy alone at the price of energy are one column of each side here.
+//! the books and to fill the room that is worth something; of all ways one is taken that trades the most, of
+//! energy and of readiness. Those who trade energy alone at the price of energy are one column of each side here.
 
 use super::{Dual, EVEN_MAX, Layout, STAGES, fraction};
 use crate::crossing::pro_rata;
@@ -114,7 +114,7 @@ impl Layout<'_> {
             bound: Bound::Most,
             limit: it.most,
         }));
-        let sells = |it: &Even| it.stage == 0 && it.side == Side::Sell;
+        let sells = |it: &Even| it.side == Side::Sell;
         Program {
             costs: even.iter().map(|it| -i128::from(sells(it))).collect(),
             rows,

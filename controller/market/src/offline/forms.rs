@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::out::Out;
 use super::{
     OfflineError, UNTIMED, book, distributed, integer, network, pool, reserve, rows, script, shape,
+    together,
 };
 use crate::balancing::{Balancing, balance};
 use crate::book::{Book, BookRules};
@@ -80,6 +81,7 @@ pub(super) const FORMS: &[Form] = &[
     },
     form("network_uniform", network::network),
     form("cooptimise", reserve::cooptimise),
+    form(crate::cooptimised::NAME, together::together),
     form("tatonnement|admm", distributed::both),
     form("tatonnement", distributed::tatonnement),
     Form {

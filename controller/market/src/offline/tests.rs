@@ -208,6 +208,19 @@ fn energy_and_reserve_in_both_directions_are_at_the_least_cost_of_all() {
     let found = clear(document, None).expect("cleared").to_string();
     let expected = r#"{"e":[70,30],"r":[0,10],"p_energy":10,"p_reserve":1,"cost":1820,"r_down":[50,30],"p_down":"#;
     assert!(found.starts_with(expected), "{found}");
+    // Books of orders: who is ready for 6 of its 10 sells the rest, at 28 less what it would ask.
+    let books = r#"{"mech":"co_optimised","in":{"can":{"a":[10,10]},
+        "energy":{"bids":[["load",99,30]],"offers":[["a",24,10],["grid",28,30]]},
+        "up":{"bids":[["grid",5,6]],"offers":[["a",1,8]]}}}"#;
+    let found = clear(books, None).expect("cleared").to_string();
+    for part in [
+        r#""energy":{"q":30,"p":28,"interval":[28,28],"bought":{"load":30},"sold":{"a":4,"grid":26}}"#,
+        r#""up":{"q":6,"p":5,"interval":null,"bought":{"grid":6},"sold":{"a":6}}"#,
+        r#""down":{"q":0,"p":null"#,
+        r#""certificate":"co_optimised:28/5/0:a=4/0""#,
+    ] {
+        assert!(found.contains(part), "{part}: {found}");
+    }
     // Without the need a row has no price of down-reserve.
     for (document, code) in [
         (
@@ -221,6 +234,18 @@ fn energy_and_reserve_in_both_directions_are_at_the_least_cost_of_all() {
         (
             r#"{"mech":"cooptimise","in":{"D":1,"R":0,"R_down":2,"a":[1,1,1,1,1,null]}}"#,
             "M140",
+        ),
+        (
+            r#"{"mech":"co_optimised","in":{"can":{"a":[1]},"energy":{"bids":[],"offers":[]}}}"#,
+            "M101",
+        ),
+        (
+            r#"{"mech":"co_optimised","in":{"energy":{"bids":[],"offers":[]}}}"#,
+            "M101",
+        ),
+        (
+            r#"{"mech":"co_optimised","in":{"can":{},"energy":{"bids":[]}}}"#,
+            "M101",
         ),
     ] {
         assert_eq!(
