@@ -181,7 +181,7 @@ impl Desk {
             return Ok(());
         };
         let posted_at = self.ticks();
-        let (energy_receipts, ready_receipts) = receipts.split_at(before_ready);
+        let (energy_receipts, ready_receipts) = receipts.split_at(before_ready.min(receipts.len()));
         let posted = Posted::of(&orders, energy_receipts, before_orders);
         let posted_ready = Posted::of_both(&ready, ready_receipts);
         let together = venue::together::Orders {
