@@ -269,9 +269,15 @@ fn of_rig(rig: &Rig) -> (Value, Vec<String>) {
         rig.devices.len(),
         rig.buses.len()
     )];
+    // As wide as the longest name: a list that is read downwards.
+    let widest = |names: &mut dyn Iterator<Item = usize>| names.max().unwrap_or(0);
+    let name = widest(&mut rig.devices.iter().map(|d| d.id.len()));
+    let role = widest(&mut rig.devices.iter().map(|d| d.role.name().len()));
+    let profile = widest(&mut rig.devices.iter().map(|d| d.profile.id.len()));
+    let bus_name = widest(&mut rig.buses.iter().map(|b| b.id.len()));
     for device in &rig.devices {
         text.push(format!(
-            "device {:<10} {:<8} {:<28} on {}{}",
+            "device {:<name$} {:<role$} {:<profile$} on {}{}",
             device.id,
             device.role.name(),
             device.profile.id,
@@ -287,7 +293,7 @@ fn of_rig(rig: &Rig) -> (Value, Vec<String>) {
     for (index, bus) in rig.buses.iter().enumerate() {
         let budget = budget::of_bus(rig, index);
         text.push(format!(
-            "bus    {:<10} {:<11} {}",
+            "bus    {:<bus_name$} {:<11} {}",
             bus.id,
             bus.kind.protocol(),
             budget_text(&budget)

@@ -155,6 +155,7 @@ async fn scan(arguments: &Arguments, terminal: &Terminal) -> Outcome {
     }
     drop(looks);
     drop(bench);
+    proposal.ease();
     terminal.draw(&troubles);
     tell(arguments, &proposal, troubles, terminal)
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use bus::can::scan::{Candidate as CanCandidate, Traffic};
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::role::guess;
 use super::target::{Target, quoted};
-use crate::timing;
+use crate::{budget, timing};
 
 /// Units of a TCP device from which on "all answer alike" means that it does not look at the unit.
 /// Chosen: eight; gateways with more devices exist, but hardly ones with all units taken.
@@ -33,6 +34,18 @@ const NOMINAL_V_OFF: f64 = 0.15;
 /// How far a healthy supply is off nominal, as fractions of frequency and voltage.
 /// Source: EN 50160, 4.2.1 and 4.2.2, as given by secondary sources: 1 % and 10 %.
 const SUPPLY_OFF: (f64, f64) = (0.01, 0.10);
+/// How busy a proposed bus may be, in percent. Chosen: 80, so that setpoints and second attempts find
+/// their place between the reads.
+const BUSY_PERCENT_MAX: f64 = 80.0;
+/// Periods of fast and normal reads that are proposed in turn where a bus cannot carry the usual ones.
+/// Chosen: about twice as long each time, up to what still shows a person that a device is there.
+const PERIODS: [(&str, &str); 5] = [
+    ("500ms", "2s"),
+    ("1s", "5s"),
+    ("2s", "10s"),
+    ("5s", "20s"),
+    ("10s", "60s"),
+];
 /// Most identifiers and names that a remark lists. Chosen: a screen line or two.
 const LISTED_MAX: usize = 16;
 
@@ -85,6 +98,8 @@ struct Bus {
     name: String,
     keys: Vec<(&'static str, String)>,
     remarks: Vec<String>,
+    /// Periods of the fast and the normal reads of its devices, where it cannot carry the usual ones.
+    periods: Option<(&'static str, &'static str)>,
 }
 
 /// The rig that is proposed.
@@ -106,6 +121,7 @@ impl Proposal {
             name: name.clone(),
             keys: target.keys.clone(),
             remarks: Vec::new(),
+            periods: None,
         };
         match finds {
             Finds::Modbus {
@@ -444,9 +460,45 @@ impl Proposal {
         self.settle(device, best);
     }
 
-    /// The keys of a device, with limits that come from the site.
+    /// Has devices asked more seldom where their bus could not carry what they ask for: by the same
+    /// estimate `gridrig check` would warn of it.
+    pub fn ease(&mut self) {
+        for periods in PERIODS {
+            let Ok(rig) = runtime::rig::load_text(Path::new("the proposal"), &self.rig()) else {
+                return;
+            };
+            let crowded: Vec<&str> = (0..rig.buses.len())
+                .filter(|bus| {
+                    let busy = budget::of_bus(&rig, *bus).busy_percent;
+                    busy.is_some_and(|percent| percent > BUSY_PERCENT_MAX)
+                })
+                .map(|bus| &*rig.buses[bus].id)
+                .collect();
+            for bus in self
+                .buses
+                .iter_mut()
+                .filter(|b| crowded.contains(&b.name.as_str()))
+            {
+                bus.periods = Some(periods);
+            }
+            if crowded.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Longer periods of the bus of a device, if there are any.
+    fn periods(&self, device: &Device) -> Option<(&'static str, &'static str)> {
+        self.buses.iter().find(|b| b.name == device.bus)?.periods
+    }
+
+    /// The keys of a device, with limits that come from the site and periods that come from its bus.
     fn keys(&self, device: &Device) -> Vec<(&'static str, String)> {
         let mut keys = device.keys.clone();
+        if let Some((fast, normal)) = self.periods(device) {
+            let periods = format!("{{ fast = \"{fast}\", normal = \"{normal}\" }}");
+            keys.push(("poll", periods));
+        }
         if device.limits == Limits::OfSupply {
             let (f, v) = (self.nominal_f(), self.nominal_v());
             let (f, v) = (f.unwrap_or(50.0), v.unwrap_or(NOMINAL_V[0]));
@@ -514,6 +566,12 @@ impl Proposal {
         };
         for bus in &self.buses {
             comment(&mut text, &bus.remarks);
+            if let Some((fast, normal)) = bus.periods {
+                let eased = format!(
+                    "Its devices are read every {fast} and {normal}: more often it could not carry them all."
+                );
+                comment(&mut text, &[eased]);
+            }
             // A bus without a device is told, not opened.
             let has_device = self
                 .devices
