@@ -144,6 +144,7 @@ const ROWS: &[(&str, &str, &[u16], Option<f64>)] = &[
     ("deye/sg-lv", "bat.v", &[0x14c0], Some(53.12)),
     ("deye/sg-lv", "dc.p", &[0xfa24], Some(-1500.0)),
     ("deye/sg-lv", "bat.i", &[0xf506], Some(-28.1)),
+    ("deye/sg-lv", "rating.p", &[0xd4c0, 0x0001], Some(12_000.0)),
     ("deye/sg-hv", "bat.v", &[0x0fb5], Some(402.1)),
     ("deye/sg-hv", "dc.p", &[0xff6a], Some(-1500.0)),
     ("victron/gx-vebus", "ac.p", &[0x000c], Some(-120.0)),

@@ -62,6 +62,43 @@ async fn the_bundled_inverter_takes_its_ceiling_in_per_cent_of_its_setting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deye_is_put_into_its_remote_mode_under_its_watchdog_and_told_the_power_last() {
+    // Families 5 (low voltage) and 6 (high voltage); 12 kW in tenths of a watt, low word first.
+    for (id, family) in [("deye/sg-lv", 5), ("deye/sg-hv", 6)] {
+        for (watts, tenths) in [(1500.0, 125), (-3000.0, -250_i16), (0.0, 0)] {
+            let device = fake(|_, _| NOW);
+            let told = [
+                (0, family),
+                (20, 0xD4C0),
+                (21, 1),
+                (588, 60),
+                (598, 2300),
+                (609, 5000),
+            ];
+            let put = told.map(|(a, w)| ((1, a), w));
+            device.lock().expect("sound").registers.extend(put);
+            let bench = Bench::start(true, vec![bundled(id)], &device);
+            bench.runs(3000 * MS).await;
+            bench.order(1, 0, power(watts), 2000 * MS);
+            bench.runs(2000 * MS).await;
+            assert_eq!(bench.seen.fate(1), ["Written", "Register"], "{id} {watts}");
+            let heard = device.lock().expect("sound").heard.clone();
+            let writes = heard.iter().filter(|h| h.function == 16);
+            let writes: Vec<_> = writes.map(|h| (h.address, h.words.clone())).collect();
+            assert_eq!(
+                writes,
+                [
+                    (1100, vec![1, 60]),
+                    (1104, vec![1, 2]),
+                    (1109, vec![tenths.cast_unsigned()]),
+                ],
+                "{id} {watts}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_bundled_breaker_is_closed_and_proved_from_its_coil() {
     let device = fake(|_, _| NOW);
     let bench = Bench::start(true, vec![bundled("generic/sync-breaker")], &device);

@@ -169,7 +169,6 @@ pub(super) const RATED: &[(u16, &str, OfNameplate)] = &[
 pub(super) const FIXED: &[(u16, &str, f64)] = &[
     (1, "DA", 1.0),
     (122, "PVConn", 7.0),
-    (122, "ECPConn", 1.0),
     (123, "Conn_WinTms", 0.0),
     (123, "Conn_RvrtTms", 0.0),
     (123, "WMaxLimPct", 100.0),
@@ -312,7 +311,7 @@ pub(super) fn content(
         (701, "ACType") => return Err(Some(f64::from(site.phases.clamp(1, 3) - 1))),
         (701, "St") => return Ok(Content::Told(state::operates)),
         (701, "InvSt") => return Ok(Content::Told(state::inverter)),
-        (701, "ConnSt") => return Ok(Content::Told(state::connected)),
+        (122, "ECPConn") | (701, "ConnSt") => return Ok(Content::Told(state::connected)),
         (701, "DERMode") => return Ok(Content::Told(state::mode)),
         (701, "Alrm") => return Ok(Content::Told(state::alarms)),
         (703, "ESDlyRemTms") => return Ok(Content::Told(state::enters_in)),
