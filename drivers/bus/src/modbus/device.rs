@@ -26,6 +26,12 @@ use crate::{BusDevice, BusSpec, Sink};
 /// Chosen: a firmware update or a changed setting is noticed within a coffee break, at no cost.
 pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(600);
 
+/// How long a device that is not the one it should be is left alone at first; then twice as long each
+/// time, up to [`REFUSED_RETRY`].
+/// Chosen: 5 s. One that starts, or a meter on a dead bus, is itself within seconds, and a wrong one costs
+/// a request or two each time.
+const STRANGER_RETRY: Duration = Duration::from_secs(5);
+
 /// Model and offset of the version of the firmware (`Vr`), and its registers.
 /// Source: SunSpec model 1, "common".
 const FIRMWARE: (u16, u16) = (1, 42);
@@ -75,6 +81,8 @@ pub(super) struct DeviceRead {
 #[derive(Debug)]
 pub(super) struct Device {
     pub(super) spec: BusDevice,
+    /// How often in a row it was not the one it should be.
+    doubts: u32,
     pub(super) unit: u8,
     pub(super) timing: Timing,
     pub(super) patience: Patience,
@@ -114,6 +122,7 @@ impl Device {
             timing,
             patience: Patience::default(),
             spec,
+            doubts: 0,
             profile,
             reads: Vec::new(),
             chores: Chores::default(),
@@ -152,6 +161,18 @@ impl Device {
         {
             self.phase = Phase::Ready;
         }
+    }
+
+    /// It is not the device it should be: how long until it is asked again who it is.
+    pub(super) fn doubt(&mut self) -> Duration {
+        let wait = STRANGER_RETRY * 2_u32.saturating_pow(self.doubts.min(16));
+        self.doubts += 1;
+        wait.min(REFUSED_RETRY)
+    }
+
+    /// It is the device it should be.
+    pub(super) fn believe(&mut self) {
+        self.doubts = 0;
     }
 
     /// Whether `text` is said for the first time.

@@ -664,6 +664,7 @@ impl Bus {
             Progress::More => self.plan.begin_setup(index, now),
             Progress::Ready => {
                 self.plan.setup_done(index);
+                self.devices[index].believe();
                 if self.permit.is_some() {
                     self.begin_beats(index);
                 }
@@ -678,7 +679,8 @@ impl Bus {
             }
             Progress::Wrong(text) => {
                 self.devices[index].flaw_all(Flaw::Config, at, &*self.sink);
-                self.plan.setup_after(index, now, REFUSED_RETRY);
+                let wait = self.devices[index].doubt();
+                self.plan.setup_after(index, now, wait);
                 self.notice(index, text);
             }
         }

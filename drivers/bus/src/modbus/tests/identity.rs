@@ -51,6 +51,35 @@ async fn a_device_at_the_broadcast_unit_of_a_line_is_told_and_never_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_device_that_is_not_itself_yet_is_asked_again_soon_and_a_stranger_ever_more_rarely() {
+    let profile = || ModbusProfile {
+        identify: vec![Identify {
+            address: holding(70),
+            encoding: u16_plain(),
+            range: (45.0, 65.0),
+        }],
+        ..meter()
+    };
+    // While it starts it refuses everything, as some do with exception 4.
+    let device = fake(|n, _| if n == 0 { Deed::Refuse(4) } else { NOW });
+    device.lock().expect("sound").registers.insert((1, 70), 50);
+    let bench = Bench::start(false, vec![profile()], &device);
+    bench.runs(6000 * MS).await;
+    assert!(!bench.seen.good(0, Point::ActivePower).is_empty());
+    // One that stays another one is asked after 5, 10, 20 s and so on, up to ten minutes.
+    let device = fake(|_, _| NOW);
+    let bench = Bench::start(false, vec![profile()], &device);
+    bench.runs(4000 * Duration::from_secs(1)).await;
+    let heard = device.lock().expect("sound").heard.clone();
+    let gaps = heard.windows(2).map(|w| (w[1].at - w[0].at).as_secs());
+    assert_eq!(
+        gaps.collect::<Vec<u64>>(),
+        [5, 10, 20, 40, 80, 160, 320, 600, 600, 600, 600, 600]
+    );
+    assert_eq!(bench.seen.notices().len(), 1, "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_proof_of_identity_must_fit() {
     let proof = |address| Identify {
         address: holding(address),
