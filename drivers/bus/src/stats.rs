@@ -40,15 +40,16 @@ pub struct BusStats {
     firmware: Mutex<BTreeMap<DeviceIx, String>>,
 }
 
-/// Counters of one device on a bus that asks (Modbus), since the run began. They stay zero on a
-/// bus whose devices speak by themselves.
+/// Counters of one device, since the run began. On a bus whose devices speak by themselves (CAN,
+/// MQTT) its answers are its frames or messages, its time-outs their silences and what it did not
+/// confirm, its round trips those from a command to its confirmation.
 #[derive(Debug)]
 pub struct DeviceStats {
     /// Which device.
     pub device: DeviceIx,
-    /// Requests to it.
+    /// Requests to it (or frames and messages sent).
     pub requests: AtomicU64,
-    /// Its good answers.
+    /// Its good answers (or frames and messages received).
     pub answers: AtomicU64,
     /// Requests without an answer in time.
     pub timeouts: AtomicU64,
@@ -140,11 +141,28 @@ impl BusStats {
         self.devices.iter().find(|d| d.device == device)
     }
 
-    /// All devices of a bus that asks; none of a bus whose devices speak by themselves.
+    /// All devices that were asked, have spoken, or were missed.
     #[must_use]
     pub fn devices(&self) -> Vec<DeviceReport> {
-        let asked = self.devices.iter().filter(|d| read(&d.requests) > 0);
-        asked.map(DeviceStats::report).collect()
+        let counted = |d: &&DeviceStats| {
+            [&d.requests, &d.answers, &d.timeouts, &d.corrupt]
+                .into_iter()
+                .any(|counter| read(counter) > 0)
+        };
+        let devices = self.devices.iter().filter(counted);
+        devices.map(DeviceStats::report).collect()
+    }
+
+    /// Adds to a counter of a device, if it is on this bus.
+    pub(crate) fn add_to(
+        &self,
+        device: DeviceIx,
+        counter: impl FnOnce(&DeviceStats) -> &AtomicU64,
+        n: u64,
+    ) {
+        if let Some(device) = self.device(device) {
+            Self::add(counter(device), n);
+        }
     }
 
     /// Takes note of what a device calls its firmware; nothing where it says nothing.
@@ -310,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_was_never_asked_is_not_told() {
+    fn a_device_that_was_never_asked_nor_heard_is_not_told() {
         let stats = BusStats::of([DeviceIx(3), DeviceIx(5)]);
         let asked = stats.device(DeviceIx(5)).expect("on the bus");
         BusStats::add(&asked.requests, 2);

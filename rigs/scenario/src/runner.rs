@@ -10,6 +10,7 @@ use std::time::Duration;
 use bus::DeviceReport;
 use document::{Actor, Diagnostic};
 use model::Clock;
+use profile::Protocol;
 use runtime::desk::MarketReplay;
 use runtime::rig::Rig;
 use runtime::session::{Ended, Options, Session, Time};
@@ -697,7 +698,12 @@ fn replay_of(run_dir: &Path) -> Replay {
 fn links(rig: &Rig, reports: &[DeviceReport]) -> Vec<LinkEvidence> {
     let link = |report: &DeviceReport| {
         let device = rig.devices.get(report.device.index())?;
-        Some(LinkEvidence {
+        // A device that speaks by itself is not asked: its silences are no lost answers.
+        let is_asked = matches!(
+            device.profile.protocol,
+            Protocol::Modbus(_) | Protocol::Scpi(_)
+        );
+        is_asked.then(|| LinkEvidence {
             device: device.id.to_string(),
             requests: report.requests,
             lost: report.timeouts + report.corrupt,

@@ -22,6 +22,7 @@ const OFFER_AGAIN: Duration = Duration::from_millis(10);
 /// A frame that has to go out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Outgoing {
+    pub(crate) to: DeviceIx,
     pub(crate) frame: Frame,
     device: usize,
     sending: usize,
@@ -31,10 +32,10 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) events: Vec<LinkEvent>,
-    /// Setpoints that were dropped because they came too late.
-    pub(crate) expired: u64,
-    /// Setpoints that the device did not show in time.
-    pub(crate) unconfirmed: u64,
+    /// Devices of setpoints that were dropped because they came too late.
+    pub(crate) expired: Vec<DeviceIx>,
+    /// Devices that did not show a setpoint in time.
+    pub(crate) unconfirmed: Vec<DeviceIx>,
 }
 
 /// All setpoints of a bus.
@@ -83,6 +84,8 @@ struct Order {
     targets: Vec<(usize, f64, bool)>,
     /// Frames that are not out yet.
     unsent: Vec<usize>,
+    /// When the last frame of it went out; `None` before.
+    sent_at: Option<Instant>,
     confirm_until: Option<Instant>,
 }
 
@@ -152,6 +155,7 @@ impl Commands {
                     && let Some(frame) = device.compose(sending)
                 {
                     outgoing.push(Outgoing {
+                        to: device.ix,
                         frame,
                         device: n,
                         sending,
@@ -185,14 +189,14 @@ impl Commands {
         }
     }
 
-    /// The device says what a point is now.
+    /// The device says what a point is now; when that proves a setpoint, the time since it went out, too.
     pub(crate) fn heard(
         &mut self,
         device: DeviceIx,
         point: Point,
         reading: Reading<f64>,
         now: Instant,
-    ) -> Option<LinkEvent> {
+    ) -> Option<(LinkEvent, Duration)> {
         let device = self.devices.iter_mut().find(|d| d.ix == device)?;
         let value = reading.good()?;
         let order = device.order.as_mut()?;
@@ -207,13 +211,15 @@ impl Commands {
             return None;
         }
         let dispatch = order.dispatch;
+        let since = now.since(order.sent_at?);
         device.order = None;
-        Some(LinkEvent::Confirmed {
+        let event = LinkEvent::Confirmed {
             dispatch,
             device: device.ix,
             stage: Stage::Register,
             at: now,
-        })
+        };
+        Some((event, since))
     }
 
     /// What is over by now.
@@ -231,7 +237,7 @@ impl Commands {
                             held.value = None;
                         }
                     }
-                    outcome.expired += 1;
+                    outcome.expired.push(device.ix);
                     outcome.events.push(device.missed(
                         order,
                         Stage::Written,
@@ -240,7 +246,7 @@ impl Commands {
                     device.order = None;
                 }
                 Some(until) if now >= until => {
-                    outcome.unconfirmed += 1;
+                    outcome.unconfirmed.push(device.ix);
                     outcome.events.push(device.missed(
                         order,
                         Stage::Register,
@@ -387,6 +393,7 @@ impl Device {
                 .map(|(place, _, shown)| (place, shown, false))
                 .collect(),
             unsent,
+            sent_at: None,
             confirm_until: None,
         });
         events
@@ -414,6 +421,7 @@ impl Device {
             .map(|held| held.control.confirm_within)
             .max()
             .unwrap_or_default();
+        order.sent_at = Some(now);
         order.confirm_until = Some(now + within);
         Some(LinkEvent::Confirmed {
             dispatch: order.dispatch,

@@ -64,20 +64,21 @@ impl KeepAlives {
         this
     }
 
-    /// Frames that have to be sent now; each is due again after its interval. `known` is the
+    /// Frames that have to be sent now, each with the device that wants it; each is due again after its interval. `known` is the
     /// last good value of a device's point: a frame that lacks one is left out this time.
     pub(crate) fn due(
         &mut self,
         now: Instant,
         known: impl Fn(DeviceIx, Point) -> Option<f64>,
-    ) -> Vec<Frame> {
+    ) -> Vec<(DeviceIx, Frame)> {
         let mut frames = Vec::new();
         let armed = self.armed;
         let sent = self.wanted.iter_mut().filter(|w| armed || w.always);
         for wanted in sent.filter(|w| w.due <= now) {
             // Counted from now: after an outage there is one frame, not a burst.
             wanted.due = now + wanted.every;
-            frames.extend(wanted.frame(&known));
+            let frame = wanted.frame(&known);
+            frames.extend(frame.map(|frame| (wanted.device, frame)));
         }
         frames
     }

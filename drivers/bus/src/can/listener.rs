@@ -351,14 +351,13 @@ fn hear_frame(
         device.say(signal.point, reading, desk);
         said.push((device.ix, signal.point, reading));
     }
-    BusStats::add(
-        if corrupt {
-            &desk.stats.corrupt
-        } else {
-            &desk.stats.answers
-        },
-        1,
-    );
+    if corrupt {
+        BusStats::add(&desk.stats.corrupt, 1);
+        desk.stats.add_to(device.ix, |d| &d.corrupt, 1);
+    } else {
+        BusStats::add(&desk.stats.answers, 1);
+        desk.stats.add_to(device.ix, |d| &d.answers, 1);
+    }
 }
 
 /// A device that says it is another one: none of its numbers mean what the profile says.
@@ -388,6 +387,7 @@ fn lose_frame(device: &mut Device, profile: &CanProfile, n: usize, desk: &Desk<'
         *watch = Watch::Silent;
     }
     BusStats::add(&desk.stats.timeouts, 1);
+    desk.stats.add_to(device.ix, |d| &d.timeouts, 1);
     if device.watches.iter().all(|w| *w == Watch::Silent) {
         go_offline(device, Flaw::Offline, desk);
         return;

@@ -28,7 +28,7 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Clock, Instant, Stage};
+use model::{Clock, DeviceIx, Instant, Stage};
 
 pub(crate) use backoff::Backoff;
 use commands::Commands;
@@ -192,7 +192,10 @@ impl Bus {
         let (said, turn) = self.listener.hear(frame, &desk);
         self.count_busy(frame);
         for (device, point, reading) in said {
-            if let Some(event) = self.commands.heard(device, point, reading, now) {
+            if let Some((event, since)) = self.commands.heard(device, point, reading, now) {
+                if let Some(stats) = self.stats.device(device) {
+                    stats.note_round_trip(since);
+                }
                 self.sink.event(event);
             }
         }
@@ -216,8 +219,14 @@ impl Bus {
         };
         self.listener.tick(&desk);
         let outcome = self.commands.tick(now);
-        BusStats::add(&self.stats.expired, outcome.expired);
-        BusStats::add(&self.stats.timeouts, outcome.unconfirmed);
+        for device in outcome.expired {
+            BusStats::add(&self.stats.expired, 1);
+            self.stats.add_to(device, |d| &d.expired, 1);
+        }
+        for device in outcome.unconfirmed {
+            BusStats::add(&self.stats.timeouts, 1);
+            self.stats.add_to(device, |d| &d.timeouts, 1);
+        }
         outcome.events.into_iter().for_each(|e| self.sink.event(e));
         if self.off_until.is_some_and(|until| until <= now) {
             self.off_until = None;
@@ -228,7 +237,7 @@ impl Bus {
         }
         // Setpoints first: a keep-alive may come a little later.
         for outgoing in self.commands.due(now) {
-            if self.send(&outgoing.frame).await {
+            if self.send(outgoing.to, &outgoing.frame).await {
                 let event = self.commands.sent(&outgoing, self.clock.now());
                 event.into_iter().for_each(|e| self.sink.event(e));
             } else {
@@ -237,13 +246,13 @@ impl Bus {
         }
         let listener = &self.listener;
         let known = |device, point| listener.known(device, point);
-        for frame in self.keep_alives.due(now, known) {
-            self.send(&frame).await;
+        for (device, frame) in self.keep_alives.due(now, known) {
+            self.send(device, &frame).await;
         }
     }
 
-    /// Sends a frame; whether it has gone. A link that fails is told and dialled again.
-    async fn send(&mut self, frame: &Frame) -> bool {
+    /// Sends a frame for a device; whether it has gone. A link that fails is told and dialled again.
+    async fn send(&mut self, device: DeviceIx, frame: &Frame) -> bool {
         if !self.link.is_up() {
             return false;
         }
@@ -252,6 +261,7 @@ impl Bus {
                 show(&*self.sink, frame, true);
                 self.queue_full_told = false;
                 BusStats::add(&self.stats.requests, 1);
+                self.stats.add_to(device, |d| &d.requests, 1);
                 self.count_busy(frame);
                 true
             }

@@ -509,6 +509,9 @@ async fn a_setpoint_goes_out_again_and_again_and_counts_when_the_device_shows_it
     assert!(!confirmed(Stage::Register, &rig.sink.take_events()));
     say(&mut peer, "< frame 201 1.0 85FF >").await;
     assert!(confirmed(Stage::Register, &rig.sink.take_events()));
+    let told = rig.handle.stats.devices();
+    assert_eq!(told[0].answers, rig.handle.stats.report().answers);
+    assert!(told[0].round_trip_p50.is_some(), "{told:?}");
     let mut at = Vec::new();
     for count in 1..=16 {
         let count = format!("{:x}", count % 16 * 16);
@@ -544,6 +547,11 @@ async fn a_setpoint_that_the_device_never_shows_is_missed_by_name() {
         panic!("{events:?}")
     };
     assert!(why.contains("dev0") && why.contains("ctl.p_set"), "{why}");
+    // Its own counters: the frames that it was sent, and what it did not show.
+    let told = rig.handle.stats.devices();
+    assert_eq!(told[0].device, DeviceIx(0));
+    assert_eq!(told[0].requests, rig.handle.stats.report().requests);
+    assert!(told[0].timeouts >= 1 && told[0].round_trip_p50.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -569,6 +577,7 @@ async fn a_setpoint_that_waited_too_long_for_the_bus_is_never_sent_nor_is_what_i
         "{events:?}"
     );
     assert_eq!(rig.handle.stats.report().expired, 1);
+    assert_eq!(rig.handle.stats.devices()[0].expired, 1);
     let mut peer = rig.accept().await;
     rig.command(3, 100.0, SECOND).await;
     assert_eq!(hear(&mut peer).await, "< send 200 8 3 f6 ff 0 0 0 0 10 >");

@@ -159,6 +159,7 @@ impl Desk<'_> {
 /// A message that shall go out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outgoing {
+    pub(crate) device: DeviceIx,
     /// For a command, to be acknowledged.
     pub(crate) token: Option<Token>,
     pub(crate) topic: String,
@@ -241,7 +242,11 @@ impl Dialogue {
     pub(crate) fn hear(&mut self, message: &Message, desk: &Desk<'_>) {
         let mut known = false;
         for device in &mut self.devices {
-            known |= hear(device, &mut self.orders, message, desk);
+            let is_for = hear(device, &mut self.orders, message, desk);
+            if is_for {
+                desk.stats.add_to(device.ix, |d| &d.answers, 1);
+            }
+            known |= is_for;
         }
         if known {
             BusStats::add(&desk.stats.answers, 1);
@@ -330,8 +335,14 @@ impl Dialogue {
             unconfirmed,
             dead_connection,
         } = self.orders.tick(desk.now, |ix| name(devices, ix));
-        BusStats::add(&desk.stats.expired, expired);
-        BusStats::add(&desk.stats.timeouts, unconfirmed);
+        for device in expired {
+            BusStats::add(&desk.stats.expired, 1);
+            desk.stats.add_to(device, |d| &d.expired, 1);
+        }
+        for device in unconfirmed {
+            BusStats::add(&desk.stats.timeouts, 1);
+            desk.stats.add_to(device, |d| &d.timeouts, 1);
+        }
         desk.events(events);
         for device in &mut self.devices {
             if device
@@ -339,6 +350,7 @@ impl Dialogue {
                 .is_some_and(|at| desk.now >= at)
             {
                 BusStats::add(&desk.stats.timeouts, 1);
+                desk.stats.add_to(device.ix, |d| &d.timeouts, 1);
                 if !device.ever_heard && self.link_down_since.is_none() {
                     never_heard(device, desk);
                 }
@@ -405,6 +417,7 @@ impl Dialogue {
             });
         }
         Some(Outgoing {
+            device: key.0,
             token: Some(token),
             payload: said(&command.payload, wish),
             topic: command.topic,
@@ -421,6 +434,7 @@ impl Dialogue {
         let (point, wish) = (kept.point, kept.wish);
         let command = device.command(point)?;
         Some(Outgoing {
+            device: device.ix,
             token: None,
             topic: command.topic.clone(),
             payload: said(&command.payload, wish),
@@ -432,10 +446,12 @@ impl Dialogue {
             .devices
             .iter_mut()
             .find(|d| !d.gone && d.requests.iter().any(|r| r.due <= now))?;
+        let ix = device.ix;
         let periodic = device.requests.iter_mut().find(|r| r.due <= now)?;
         // Counted from now: after an outage there is one request, not a burst.
         periodic.due = now + periodic.request.every;
         Some(Outgoing {
+            device: ix,
             token: None,
             topic: periodic.request.topic.clone(),
             payload: periodic.request.payload.clone(),
@@ -719,6 +735,7 @@ fn hear(device: &mut Device, orders: &mut Orders, message: &Message, desk: &Desk
         .any(|(_, r)| *r == Reading::Bad(Flaw::Corrupt))
     {
         BusStats::add(&desk.stats.corrupt, 1);
+        desk.stats.add_to(device.ix, |d| &d.corrupt, 1);
     }
     for (point, reading) in readings {
         desk.sample(device.ix, point, reading);
@@ -727,7 +744,12 @@ fn hear(device: &mut Device, orders: &mut Orders, message: &Message, desk: &Desk
                 Point::SwitchOn => f64::from(u8::from(value >= 0.5)),
                 _ => value,
             };
-            desk.events(orders.state((device.ix, point), value, desk.now));
+            let key = (device.ix, point);
+            let trip = orders.confirmed_after(key, value, desk.now);
+            if let (Some(trip), Some(stats)) = (trip, desk.stats.device(device.ix)) {
+                stats.note_round_trip(trip);
+            }
+            desk.events(orders.state(key, value, desk.now));
             hear_kept(device, point, value);
         }
     }
@@ -772,6 +794,7 @@ fn hear_availability(device: &mut Device, message: &Message, desk: &Desk<'_>) ->
         come_online(device, desk);
     } else {
         BusStats::add(&desk.stats.corrupt, 1);
+        desk.stats.add_to(device.ix, |d| &d.corrupt, 1);
     }
     true
 }

@@ -214,6 +214,7 @@ impl Bus {
                 is_ours: true,
             });
             BusStats::add(&self.stats.requests, 1);
+            self.stats.add_to(message.device, |d| &d.requests, 1);
         }
     }
 

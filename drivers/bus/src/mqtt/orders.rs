@@ -79,6 +79,7 @@ struct Sent {
     order: Order,
     wish: Wish,
     token: Token,
+    at: Instant,
     confirm_until: Instant,
     written: bool,
     /// Connection on which it went out.
@@ -95,10 +96,10 @@ struct Slot {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) events: Vec<LinkEvent>,
-    /// Commands that were dropped because they came too late.
-    pub(crate) expired: u64,
-    /// Commands that the device did not confirm.
-    pub(crate) unconfirmed: u64,
+    /// Devices of commands that were dropped because they came too late.
+    pub(crate) expired: Vec<DeviceIx>,
+    /// Devices that did not confirm a command.
+    pub(crate) unconfirmed: Vec<DeviceIx>,
     /// The broker of the present connection owes an acknowledgement: the connection is dead.
     pub(crate) dead_connection: bool,
 }
@@ -155,6 +156,7 @@ impl Orders {
                 order,
                 wish,
                 token,
+                at: now,
                 confirm_until: now + confirm_within,
                 written: false,
                 session,
@@ -171,6 +173,17 @@ impl Orders {
             .find(|sent| sent.token == token && !sent.written)?;
         sent.written = true;
         Some(sent.order.confirmed(Stage::Written, now))
+    }
+
+    /// Time since a command went out that a report of the device confirms.
+    pub(crate) fn confirmed_after(
+        &self,
+        key: Key,
+        reported: f64,
+        now: Instant,
+    ) -> Option<Duration> {
+        let sent = self.slots.get(&key)?.sent?;
+        sent.wish.is(reported).then(|| now.since(sent.at))
     }
 
     /// The device says what a point is now; whether that confirms a command, and events for it.
@@ -218,7 +231,7 @@ impl Orders {
                 && now > order.valid_until
             {
                 slot.waiting = None;
-                outcome.expired += 1;
+                outcome.expired.push(*device);
                 outcome.events.push(order.missed(
                     Stage::Written,
                     format!(
@@ -231,7 +244,7 @@ impl Orders {
                 && now >= sent.confirm_until
             {
                 slot.sent = None;
-                outcome.unconfirmed += 1;
+                outcome.unconfirmed.push(*device);
                 outcome.dead_connection |= !sent.written && sent.session == self.session;
                 let why = if sent.written {
                     "the device did not report it in time: check its state topic, whether it is locked, and \

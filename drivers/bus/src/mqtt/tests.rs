@@ -264,6 +264,11 @@ async fn a_command_is_confirmed_by_the_device_itself() {
     check_outcomes(&rig, &["1 Register"]);
     sleep(Duration::from_secs(5)).await;
     check_outcomes(&rig, &[]);
+    // The device's own counters: what it said, and the time from the command to its report.
+    let told = rig.handle.stats.devices();
+    assert_eq!((told[0].device, told[0].answers), (DeviceIx(0), 4));
+    assert_eq!(told[0].requests, rig.handle.stats.report().requests);
+    assert!(told[0].round_trip_p50.is_some(), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,6 +284,8 @@ async fn a_command_that_the_device_does_not_report_is_missed() {
     check_outcomes(&rig, &[]);
     assert_eq!(peer.commands().len(), 1);
     assert_eq!(rig.handle.stats.report().timeouts, 1);
+    let told = rig.handle.stats.devices();
+    assert_eq!((told[0].timeouts, told[0].round_trip_p50), (1, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,6 +304,7 @@ async fn a_broker_outage_in_the_middle_of_a_command_ends_in_expired_and_nothing_
     assert!(peer.commands().is_empty());
     check_outcomes(&rig, &["1 missed Written … expired"]);
     assert_eq!(rig.handle.stats.report().expired, 1);
+    assert_eq!(rig.handle.stats.devices()[0].expired, 1);
     assert!(rig.handle.stats.report().reconnects >= 1);
 }
 

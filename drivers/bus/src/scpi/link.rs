@@ -13,9 +13,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use model::Flaw;
+use model::{DeviceIx, Flaw};
 use profile::scpi::ScpiProfile;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 use super::codec::{Cut, Lines};
 use crate::arming::Permit;
 use crate::modbus::dial::{DialError, Opened, dial};
-use crate::{BusStats, Endpoint, Sink, Traffic};
+use crate::{BusStats, DeviceStats, Endpoint, Sink, Traffic};
 
 /// First wait before dialling again, and the longest.
 /// Chosen: an instrument that restarts is back within a minute, and is not hurried while it does.
@@ -101,6 +102,8 @@ impl Manners {
 pub(super) struct ScpiLink {
     endpoint: Endpoint,
     manners: Manners,
+    /// The instrument, whose counters are those of its line.
+    device: DeviceIx,
     stats: Arc<BusStats>,
     /// Is shown every line.
     sink: Arc<dyn Sink>,
@@ -118,12 +121,14 @@ impl ScpiLink {
     pub(super) fn new(
         endpoint: Endpoint,
         manners: Manners,
+        device: DeviceIx,
         stats: Arc<BusStats>,
         sink: Arc<dyn Sink>,
     ) -> Self {
         Self {
             endpoint,
             manners,
+            device,
             stats,
             sink,
             stream: None,
@@ -138,6 +143,17 @@ impl ScpiLink {
 
     pub(super) fn is_up(&self) -> bool {
         self.stream.is_some()
+    }
+
+    /// Counts for the line and for its instrument.
+    fn count(
+        &self,
+        bus: impl FnOnce(&BusStats) -> &AtomicU64,
+        device: impl FnOnce(&DeviceStats) -> &AtomicU64,
+        n: u64,
+    ) {
+        BusStats::add(bus(&self.stats), n);
+        self.stats.add_to(self.device, device, n);
     }
 
     /// Opens the line. May be dropped and called again: the attempt goes on.
@@ -210,7 +226,7 @@ impl ScpiLink {
         loop {
             match self.next_line(end, timeout).await {
                 Ok(Cut::Line(line)) if self.is_identity(&line) => {
-                    BusStats::add(&self.stats.answers, 1);
+                    self.count(|b| &b.answers, |d| &d.answers, 1);
                     self.in_step = true;
                     self.backoff = Duration::ZERO;
                     return Ok(line);
@@ -224,7 +240,7 @@ impl ScpiLink {
                     last = Some(line);
                 }
                 Ok(Cut::Line(_)) => {}
-                Ok(Cut::Garbage) => BusStats::add(&self.stats.corrupt, 1),
+                Ok(Cut::Garbage) => self.count(|b| &b.corrupt, |d| &d.corrupt, 1),
                 Err(LinkError::Timeout(_)) => {
                     let error = match last {
                         Some(reply) => LinkError::Stranger {
@@ -233,7 +249,7 @@ impl ScpiLink {
                         },
                         None => LinkError::Timeout(timeout),
                     };
-                    BusStats::add(&self.stats.timeouts, 1);
+                    self.count(|b| &b.timeouts, |d| &d.timeouts, 1);
                     // A serial line cannot be dialled anew; what holds for it is the order of replies.
                     if !matches!(self.endpoint, Endpoint::Serial { .. }) {
                         self.stream = None;
@@ -256,21 +272,25 @@ impl ScpiLink {
         let end = begin + timeout;
         self.send(query, end).await?;
         let cut = self.next_line(end, timeout).await;
-        let busy = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        BusStats::add(&self.stats.busy_nanos, busy);
+        let took = begin.elapsed();
+        let busy = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.count(|b| &b.busy_nanos, |d| &d.busy_nanos, busy);
         match cut {
             // A second line cannot belong to one question.
             Ok(Cut::Line(line)) if !self.lines.has_begun() => {
-                BusStats::add(&self.stats.answers, 1);
+                self.count(|b| &b.answers, |d| &d.answers, 1);
+                if let Some(stats) = self.stats.device(self.device) {
+                    stats.note_round_trip(took);
+                }
                 Ok(line)
             }
             Ok(_) => {
-                BusStats::add(&self.stats.corrupt, 1);
+                self.count(|b| &b.corrupt, |d| &d.corrupt, 1);
                 Err(LinkError::Corrupt)
             }
             Err(error) => {
                 if matches!(error, LinkError::Timeout(_)) {
-                    BusStats::add(&self.stats.timeouts, 1);
+                    self.count(|b| &b.timeouts, |d| &d.timeouts, 1);
                 }
                 Err(error)
             }
@@ -279,7 +299,7 @@ impl ScpiLink {
 
     async fn send(&mut self, message: &str, end: Instant) -> Result<(), LinkError> {
         tokio::time::sleep_until(self.free_at).await;
-        BusStats::add(&self.stats.requests, 1);
+        self.count(|b| &b.requests, |d| &d.requests, 1);
         let terminator = if self.manners.crlf { "\r\n" } else { "\n" };
         let bytes = format!("{message}{terminator}").into_bytes();
         let Some(stream) = &mut self.stream else {
@@ -360,7 +380,7 @@ impl ScpiLink {
             Err(_) => Ok(self.lines.has_begun()),
             Ok(Ok(0)) => Err(self.lost("the instrument has closed it")),
             Ok(Ok(count)) => {
-                BusStats::add(&self.stats.corrupt, 1);
+                self.count(|b| &b.corrupt, |d| &d.corrupt, 1);
                 let cut = self.lines.push(chunk.get(..count).unwrap_or_default());
                 self.show(&cut);
                 Ok(true)

@@ -202,6 +202,7 @@ impl Bus {
             });
         }
         let manners = Manners::of(&profile, &spec);
+        let ix = device.ix;
         Some(Self {
             id: spec.id,
             device,
@@ -210,6 +211,7 @@ impl Bus {
             link: ScpiLink::new(
                 spec.endpoint,
                 manners,
+                ix,
                 Arc::clone(&stats),
                 Arc::clone(&sink),
             ),
@@ -296,6 +298,7 @@ impl Bus {
         let now = self.now();
         for write in self.plan.expire(now) {
             BusStats::add(&self.stats.expired, 1);
+            self.stats.add_to(self.device.ix, |d| &d.expired, 1);
             let cause = if !self.link.is_up() {
                 "the link is down"
             } else if self.plan.is_offline(ONLY) {
@@ -495,6 +498,7 @@ impl Bus {
                         Err(flaw) => {
                             if flaw == Flaw::Corrupt {
                                 BusStats::add(&self.stats.corrupt, 1);
+                                self.stats.add_to(self.device.ix, |d| &d.corrupt, 1);
                                 self.link.doubt();
                             }
                             Reading::Bad(flaw)

@@ -119,6 +119,7 @@ impl Bus {
         };
         if matches!(fault, Fault::Link(_)) && write.refusals + 1 < ATTEMPTS_MAX {
             write.refusals += 1;
+            self.stats.add_to(self.device.ix, |d| &d.retries, 1);
             write.not_before = self.now();
             if self.plan.write_again(write) {
                 return;
@@ -218,7 +219,10 @@ impl Bus {
         if errors.is_empty() {
             return Ok(());
         }
-        BusStats::add(&self.stats.exceptions, errors.len() as u64);
+        let refusals = errors.len() as u64;
+        BusStats::add(&self.stats.exceptions, refusals);
+        self.stats
+            .add_to(self.device.ix, |d| &d.exceptions, refusals);
         Err(Fault::Final(format!(
             "the instrument refuses `{message}`: {}; check its mode, its own limits, and that it is in remote control",
             errors.join("; ")

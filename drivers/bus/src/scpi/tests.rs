@@ -288,6 +288,16 @@ async fn an_instrument_is_known_by_its_name_and_asked_but_never_set_before_someb
     assert_eq!(rig.settings(), Vec::<String>::new());
     let fast = rig.seen.all(0, Point::Frequency).len();
     assert!((25..=31).contains(&fast), "{fast} in three seconds");
+    // It has its line to itself, so its counters are those of the line, with its round trips.
+    let (told, line) = (rig.handle.stats.devices(), rig.handle.stats.report());
+    assert_eq!(
+        (told[0].requests, told[0].answers),
+        (line.requests, line.answers)
+    );
+    assert!(
+        told[0].requests > 60 && told[0].round_trip_p99.is_some(),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

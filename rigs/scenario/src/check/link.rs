@@ -1,6 +1,6 @@
 //! How good the way to a device was: how long its answers took, and how many were lost.
 //!
-//! Responsible for devices on a bus that asks (Modbus). The counters are those of the whole run, from
+//! Responsible for devices on a bus that asks (Modbus, SCPI). The counters are those of the whole run, from
 //! the first request to identify the device on: a link has no better half.
 
 use std::time::Duration;

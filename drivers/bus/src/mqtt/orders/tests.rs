@@ -88,7 +88,7 @@ fn a_late_command_is_noticed_just_after_its_deadline() {
     let outcome = orders.tick(due, |_| "plug");
     assert_eq!(
         (outcome.expired, stages(&outcome.events)),
-        (1, vec![(1, None)])
+        (vec![KEY.0], vec![(1, None)])
     );
     assert_eq!(orders.next_due(), None);
 }
@@ -113,7 +113,7 @@ fn a_connection_is_dead_when_its_own_broker_owes_an_acknowledgement() {
         let outcome = orders.tick(at(5000), |_| "plug");
         assert_eq!(
             (outcome.unconfirmed, outcome.dead_connection),
-            (1, dead),
+            (vec![KEY.0], dead),
             "acknowledged {acknowledged}, reconnected {reconnected}"
         );
     }
