@@ -53,3 +53,17 @@ pub fn market_book(bytes: &[u8]) {
         let _ = market::offline::clear(&text(bytes), None);
     }
 }
+
+/// A recorded course: rows whose times rise, with numbers only, or at least one fault.
+pub fn course(bytes: &[u8]) {
+    let source = Source::new("fuzz.csv", text(bytes));
+    match emulator::course::Course::parse(&source) {
+        Ok(course) => {
+            let end = course.length();
+            for (_, value) in course.at(end).into_iter().flatten() {
+                assert!(value.is_finite(), "{value}");
+            }
+        }
+        Err(faults) => assert!(!faults.is_empty(), "refused without a reason"),
+    }
+}

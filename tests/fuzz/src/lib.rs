@@ -13,6 +13,7 @@
 #![allow(clippy::panic)]
 
 mod can;
+mod far_end;
 mod files;
 mod ledger;
 mod link;
@@ -40,18 +41,23 @@ targets! {
     modbus_registers: modbus::registers;
     modbus_request: modbus::request;
     modbus_link: link::modbus_link;
+    modbus_unit: far_end::modbus_unit;
     sunspec_walk: modbus::sunspec_walk;
     can_signals: can::signals;
     socketcand_client: can::socketcand_client;
     slcan_client: can::slcan_client;
+    can_client: far_end::can_client;
     dbc_file: can::dbc_file;
     mqtt_payload: mqtt::payload;
     mqtt_topic: mqtt::topic;
+    mqtt_command: far_end::mqtt_command;
+    mqtt_scan: mqtt::scan;
     scpi_reply: scpi::reply;
     scpi_message: scpi::message;
     profile_file: files::profile;
     rig_file: files::rig;
     scenario_file: files::scenario;
+    course_file: files::course;
     quantity: files::quantity;
     market_book: files::market_book;
     ledger_cbor: ledger::cbor;

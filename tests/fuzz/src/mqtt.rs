@@ -1,11 +1,11 @@
-//! MQTT: payloads to values, topics against filters.
+//! MQTT: payloads to values, topics against filters, announcements to devices.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use bus::mqtt::{codec, topic};
+use bus::mqtt::{codec, scan as look, topic};
 use model::Reading;
-use profile::Protocol;
-use profile::mqtt::Topic;
+use profile::mqtt::{Message, Topic};
+use profile::{Profile, Protocol};
 
 use crate::choice;
 
@@ -51,5 +51,32 @@ pub fn topic(bytes: &[u8]) {
     }
     if let Ok(filled) = topic::fill(filter, Some(name), "reply") {
         assert!(!filled.contains("{t}") || name.contains("{t}") || name.contains("{c}"));
+    }
+}
+
+static PROFILES: LazyLock<Vec<Arc<Profile>>> = LazyLock::new(|| {
+    profile::bundled_ids()
+        .into_iter()
+        .filter_map(profile::bundled)
+        .collect()
+});
+
+/// What a broker keeps, a topic and a payload on two lines each: a device that is found can be
+/// subscribed to, and is found once.
+pub fn scan(bytes: &[u8]) {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let mut messages = Vec::new();
+    while let (Some(topic), Some(payload)) = (lines.next(), lines.next()) {
+        messages.push(Message {
+            topic: String::from_utf8_lossy(topic).into_owned(),
+            payload: payload.to_vec(),
+            retain: true,
+        });
+    }
+    let found = look::devices(&messages, &PROFILES);
+    for device in &found {
+        assert!(!device.candidates.is_empty(), "{:?}", device.topic);
+        let same = found.iter().filter(|other| other.topic == device.topic);
+        assert_eq!(same.count(), 1, "{:?} is found twice", device.topic);
     }
 }
