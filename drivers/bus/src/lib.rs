@@ -11,6 +11,7 @@
 //! for the emulated side (see `emulator`, which shares no codec with this crate).
 
 mod arming;
+mod asking;
 pub mod can;
 pub mod modbus;
 pub mod mqtt;

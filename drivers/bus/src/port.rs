@@ -194,6 +194,28 @@ pub struct AdoptJob {
     pub valid_until: Instant,
 }
 
+/// A setpoint as a bus takes it in. Outside tests it always was approved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Order {
+    pub(crate) dispatch: DispatchId,
+    pub(crate) device: DeviceIx,
+    pub(crate) setpoint: Setpoint,
+    pub(crate) valid_until: Instant,
+    pub(crate) urgent: bool,
+}
+
+impl From<WriteJob> for Order {
+    fn from(job: WriteJob) -> Self {
+        Self {
+            dispatch: job.dispatch,
+            device: job.device,
+            setpoint: job.setpoint.get(),
+            valid_until: job.valid_until,
+            urgent: job.urgent,
+        }
+    }
+}
+
 /// What goes through the write path of a bus.
 #[derive(Clone, Debug)]
 pub(crate) enum Job {

@@ -27,19 +27,18 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Clock, DeviceIx, Flaw, Instant, Setpoint, Stage};
+use model::{Clock, DeviceIx, Flaw, Instant, Stage};
 use profile::Protocol;
 use profile::modbus::Poll;
 
 pub use dial::DialError;
 pub(crate) use write::targets;
 
-use crate::arming::{Door, Passed, Permit, timer};
+use crate::arming::{Door, Passed, Permit};
+use crate::asking::{Asking, drive};
 use crate::plan::{Change, Plan, ReadKey, Task, Write};
-use crate::port::Job;
-use crate::{
-    BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, Traffic, WriteJob,
-};
+use crate::port::{Job, Order};
+use crate::{BusDevice, BusSpec, BusStats, DispatchId, Framing, LinkEvent, Sink, Traffic};
 use chores::Teaching;
 use device::{Device, DeviceRead, Progress, REFUSED_RETRY, ask, is_answer};
 use link::{Answer, Ask, Connected, LinkError, ModbusLink, Timing};
@@ -54,13 +53,6 @@ const BUSY_MAX: u8 = 3;
 /// Wait before a read that is done once per connection is tried again. Chosen: as the normal class.
 const ONCE_RETRY: Duration = Duration::from_secs(1);
 
-/// Orders that are set aside during a transaction.
-/// Chosen: as many as may wait in the channel; then that fills up and refuses.
-const EARLY_MAX: usize = 64;
-
-/// Stands in for "never" in timers, which cannot hold every instant. Chosen: beyond any run.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// Runs the bus until all handles and its writer are dropped.
 pub(crate) async fn run(
     spec: BusSpec,
@@ -71,16 +63,6 @@ pub(crate) async fn run(
     stats: Arc<BusStats>,
 ) {
     drive(Bus::new(spec, devices, clock, sink, stats), door).await;
-}
-
-/// A setpoint as the bus takes it in. Outside tests it always was approved.
-#[derive(Clone, Copy, Debug)]
-struct Order {
-    dispatch: DispatchId,
-    device: DeviceIx,
-    setpoint: Setpoint,
-    valid_until: Instant,
-    urgent: bool,
 }
 
 /// What comes through the write path.
@@ -105,18 +87,6 @@ impl From<Job> for Given {
     }
 }
 
-impl From<WriteJob> for Order {
-    fn from(job: WriteJob) -> Self {
-        Self {
-            dispatch: job.dispatch,
-            device: job.device,
-            setpoint: job.setpoint.get(),
-            valid_until: job.valid_until,
-            urgent: job.urgent,
-        }
-    }
-}
-
 struct Bus {
     id: Arc<str>,
     devices: Vec<Device>,
@@ -136,53 +106,109 @@ struct Bus {
     permit: Option<Permit>,
 }
 
-async fn drive<J: Into<Given>>(mut bus: Bus, mut door: Door<J>) {
-    loop {
-        while let Some(passed) = door.try_next() {
-            bus.pass(passed);
-        }
-        bus.expire();
-        if door.is_to_shut(bus.plan.has_urgent()) {
-            bus.shut();
-            door.shut();
-        }
-        if door.is_over() {
-            return;
-        }
-        let task = if bus.link.is_up() {
-            let now = bus.now();
-            bus.plan.next(now)
-        } else {
-            Task::Wait(bus.plan.next_expiry())
-        };
-        let Task::Wait(until) = task else {
-            // The end is noticed during a long transaction, too; orders are only set aside.
-            let mut early = Vec::new();
-            {
-                let mut performing = std::pin::pin!(bus.perform(task));
-                loop {
-                    tokio::select! {
-                        biased;
-                        () = timer(door.ends_by()) => break,
-                        () = &mut performing => break,
-                        passed = door.next(), if early.len() < EARLY_MAX => early.push(passed),
-                    }
+impl<J: Into<Given>> Asking<J> for Bus {
+    fn pass(&mut self, passed: Passed<J>) {
+        match passed {
+            Passed::Opened(permit) => {
+                self.permit = Some(permit);
+                for device in &mut self.devices {
+                    device.stop_looking(&mut self.plan);
+                }
+                for index in 0..self.devices.len() {
+                    self.begin_beats(index);
                 }
             }
-            for passed in early {
-                bus.pass(passed);
+            Passed::Order(job) => match job.into() {
+                Given::Order(order) => self.take_in(order),
+                Given::Teaching(teaching) => self.take_teaching(teaching),
+            },
+            Passed::Closing => {
+                self.plan.clear_refreshes();
+                // What is not kept alive any more is not kept: a bench that is armed again before the
+                // door was shut has to write it anew.
+                for device in &mut self.devices {
+                    device.kept.clear();
+                }
+                self.end_chores();
+                let idle = self.plan.take_writes(|w| !w.urgent);
+                self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
             }
-            continue;
-        };
-        let until = bus.timer(until);
-        let connecting = !bus.link.is_up();
-        let closes_by = door.closes_by();
-        tokio::select! {
-            biased;
-            passed = door.next() => bus.pass(passed),
-            () = timer(closes_by) => {}
-            connected = bus.link.connect(), if connecting => bus.connected(connected),
-            () = tokio::time::sleep_until(until) => {}
+            Passed::Ending => {}
+        }
+    }
+
+    fn expire(&mut self) {
+        self.expire_teachings();
+        if self.plan.next_expiry().is_none() {
+            return;
+        }
+        let now = self.now();
+        for write in self.plan.expire(now) {
+            BusStats::add(&self.stats.expired, 1);
+            let device = &self.devices[write.device];
+            if let Some(stats) = self.stats.device(device.spec.ix) {
+                BusStats::add(&stats.expired, 1);
+            }
+            let cause = if !self.link.is_up() {
+                "the link is down"
+            } else if self.plan.is_offline(write.device) {
+                "the device is offline"
+            } else if device.question().is_some() {
+                "the device was not ready yet"
+            } else {
+                "the bus is slower than it is asked to be"
+            };
+            let why = format!(
+                "{}: expired before it could be written: {cause}",
+                device.spec.id
+            );
+            self.missed(write.dispatch, device.spec.ix, Stage::Written, why);
+        }
+    }
+
+    fn shut(&mut self) {
+        let writing = self.writing.take();
+        let waiting = self.plan.take_writes(|_| true);
+        let waiting = waiting.into_iter().map(|w| (w, Stage::Written));
+        self.told_missed(writing.into_iter().chain(waiting));
+        self.plan.clear_refreshes();
+        self.end_chores();
+        let now = self.now();
+        for (index, device) in self.devices.iter_mut().enumerate() {
+            device.held.clear();
+            device.kept.clear();
+            device.look_at_controls(index, &mut self.plan, now);
+        }
+        self.permit = None;
+    }
+
+    fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    fn epoch(&self) -> tokio::time::Instant {
+        self.epoch
+    }
+
+    fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    async fn connect(&mut self) {
+        let connected = self.link.connect().await;
+        self.connected(connected);
+    }
+
+    async fn perform(&mut self, task: Task) {
+        // Reads are most of the work; room for the rest would be moved about with each of them.
+        match task {
+            Task::Write(write) => Box::pin(self.write(write)).await,
+            Task::Refresh { device, point } => Box::pin(self.refresh(device, point)).await,
+            Task::Chore(index) => Box::pin(self.chore(index)).await,
+            Task::Setup(index) => Box::pin(self.set_up(index)).await,
+            Task::Read { device, key } => self.read(device, key).await,
+            Task::Probe(index) => Box::pin(self.probe(index)).await,
+            Task::Wait(_) => {}
         }
     }
 }
@@ -275,12 +301,6 @@ impl Bus {
         Instant::START + end.saturating_duration_since(self.epoch)
     }
 
-    /// The timer's instant for one of the plan.
-    fn timer(&self, at: Option<Instant>) -> tokio::time::Instant {
-        let after = at.map_or(FAR, |at| at.since(Instant::START).min(FAR));
-        self.epoch + after
-    }
-
     fn notice(&mut self, index: usize, text: String) {
         let topic = text.clone();
         self.notice_about(index, &topic, text);
@@ -315,36 +335,6 @@ impl Bus {
             stage,
             why,
         });
-    }
-
-    fn pass<J: Into<Given>>(&mut self, passed: Passed<J>) {
-        match passed {
-            Passed::Opened(permit) => {
-                self.permit = Some(permit);
-                for device in &mut self.devices {
-                    device.stop_looking(&mut self.plan);
-                }
-                for index in 0..self.devices.len() {
-                    self.begin_beats(index);
-                }
-            }
-            Passed::Order(job) => match job.into() {
-                Given::Order(order) => self.take_in(order),
-                Given::Teaching(teaching) => self.take_teaching(teaching),
-            },
-            Passed::Closing => {
-                self.plan.clear_refreshes();
-                // What is not kept alive any more is not kept: a bench that is armed again before the
-                // door was shut has to write it anew.
-                for device in &mut self.devices {
-                    device.kept.clear();
-                }
-                self.end_chores();
-                let idle = self.plan.take_writes(|w| !w.urgent);
-                self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
-            }
-            Passed::Ending => {}
-        }
     }
 
     /// The plan's time of an instant of the run.
@@ -395,52 +385,6 @@ impl Bus {
             let why = format!("superseded by dispatch {}", write.dispatch.0);
             self.missed(old.dispatch, order.device, Stage::Written, why);
         }
-    }
-
-    fn expire(&mut self) {
-        self.expire_teachings();
-        if self.plan.next_expiry().is_none() {
-            return;
-        }
-        let now = self.now();
-        for write in self.plan.expire(now) {
-            BusStats::add(&self.stats.expired, 1);
-            let device = &self.devices[write.device];
-            if let Some(stats) = self.stats.device(device.spec.ix) {
-                BusStats::add(&stats.expired, 1);
-            }
-            let cause = if !self.link.is_up() {
-                "the link is down"
-            } else if self.plan.is_offline(write.device) {
-                "the device is offline"
-            } else if device.question().is_some() {
-                "the device was not ready yet"
-            } else {
-                "the bus is slower than it is asked to be"
-            };
-            let why = format!(
-                "{}: expired before it could be written: {cause}",
-                device.spec.id
-            );
-            self.missed(write.dispatch, device.spec.ix, Stage::Written, why);
-        }
-    }
-
-    /// The write path is shut: what could not be written is told, and no setpoint is kept alive.
-    fn shut(&mut self) {
-        let writing = self.writing.take();
-        let waiting = self.plan.take_writes(|_| true);
-        let waiting = waiting.into_iter().map(|w| (w, Stage::Written));
-        self.told_missed(writing.into_iter().chain(waiting));
-        self.plan.clear_refreshes();
-        self.end_chores();
-        let now = self.now();
-        for (index, device) in self.devices.iter_mut().enumerate() {
-            device.held.clear();
-            device.kept.clear();
-            device.look_at_controls(index, &mut self.plan, now);
-        }
-        self.permit = None;
     }
 
     fn told_missed(&self, writes: impl Iterator<Item = (Write, Stage)>) {
@@ -597,19 +541,6 @@ impl Bus {
     /// When the device held what it has just said: the middle of the transaction.
     fn measured_at(&self, answer: &Answer) -> Instant {
         self.clock.now() - answer.round_trip / 2
-    }
-
-    async fn perform(&mut self, task: Task) {
-        // Reads are most of the work; room for the rest would be moved about with each of them.
-        match task {
-            Task::Write(write) => Box::pin(self.write(write)).await,
-            Task::Refresh { device, point } => Box::pin(self.refresh(device, point)).await,
-            Task::Chore(index) => Box::pin(self.chore(index)).await,
-            Task::Setup(index) => Box::pin(self.set_up(index)).await,
-            Task::Read { device, key } => self.read(device, key).await,
-            Task::Probe(index) => Box::pin(self.probe(index)).await,
-            Task::Wait(_) => {}
-        }
     }
 
     async fn set_up(&mut self, index: usize) {

@@ -15,7 +15,7 @@ mod writes;
 
 use std::sync::Mutex;
 
-use model::{Point, PointSample, Reading, UtcTime};
+use model::{Point, PointSample, Reading, Setpoint, UtcTime};
 use profile::modbus::*;
 use quantities::{ActivePower, ReactivePower};
 use tokio::sync::mpsc;

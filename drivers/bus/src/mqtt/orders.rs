@@ -7,32 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{DeviceIx, Instant, Point, Setpoint, Stage};
+use model::{DeviceIx, Instant, Point, Stage};
 
 use super::link::Token;
-use crate::{DispatchId, LinkEvent, WriteJob};
-
-/// A setpoint that passed the limiter, as this bus needs it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Order {
-    pub(crate) dispatch: DispatchId,
-    pub(crate) device: DeviceIx,
-    pub(crate) setpoint: Setpoint,
-    pub(crate) valid_until: Instant,
-    pub(crate) urgent: bool,
-}
-
-impl From<WriteJob> for Order {
-    fn from(job: WriteJob) -> Self {
-        Self {
-            dispatch: job.dispatch,
-            device: job.device,
-            setpoint: job.setpoint.get(),
-            valid_until: job.valid_until,
-            urgent: job.urgent,
-        }
-    }
-}
+use crate::LinkEvent;
+pub(crate) use crate::port::Order;
 
 impl Order {
     pub(crate) fn missed(&self, stage: Stage, why: String) -> LinkEvent {

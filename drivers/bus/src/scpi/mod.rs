@@ -19,20 +19,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::arming::{Door, Passed, Permit, timer};
+use crate::arming::{Door, Passed, Permit};
+use crate::asking::{Asking, drive};
 use crate::modbus::DialError;
 use crate::plan::{Change, Class, Plan, ReadKey, Task, Write};
-use crate::port::Job;
-use crate::{AdoptJob, BusDevice, BusSpec, BusStats, DispatchId, LinkEvent, Sink, WriteJob};
+use crate::port::{Job, Order};
+use crate::{AdoptJob, BusDevice, BusSpec, BusStats, DispatchId, LinkEvent, Sink};
 use link::{LinkError, Manners, ScpiLink};
-use model::{Clock, DeviceIx, Flaw, Instant, Point, PointSample, Reading, Sample, Setpoint, Stage};
+use model::{Clock, DeviceIx, Flaw, Instant, Point, PointSample, Reading, Sample, Stage};
 use profile::Protocol;
 use profile::modbus::Poll;
 use profile::scpi::ScpiProfile;
-
-/// Orders that are set aside during a transaction.
-/// Chosen: as many as may wait in the channel; then that fills up and refuses.
-const EARLY_MAX: usize = 64;
 
 /// Wait before an instrument that is not the one it should be is asked again.
 /// Chosen: somebody has to change cable or rig first.
@@ -41,33 +38,8 @@ const STRANGER_RETRY: Duration = Duration::from_secs(30);
 /// Wait before a query that is done once per connection is tried again. Chosen: as the normal class.
 const ONCE_RETRY: Duration = Duration::from_secs(1);
 
-/// Stands in for "never" in timers, which cannot hold every instant. Chosen: beyond any run.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// The only device of the plan.
 const ONLY: usize = 0;
-
-/// A setpoint as the bus takes it in. Outside tests it always was approved.
-#[derive(Clone, Copy, Debug)]
-struct Order {
-    dispatch: DispatchId,
-    device: DeviceIx,
-    setpoint: Setpoint,
-    valid_until: Instant,
-    urgent: bool,
-}
-
-impl From<WriteJob> for Order {
-    fn from(job: WriteJob) -> Self {
-        Self {
-            dispatch: job.dispatch,
-            device: job.device,
-            setpoint: job.setpoint.get(),
-            valid_until: job.valid_until,
-            urgent: job.urgent,
-        }
-    }
-}
 
 /// Points that one query answers.
 #[derive(Clone, Debug)]
@@ -116,52 +88,91 @@ pub(crate) async fn run(
     }
 }
 
-async fn drive(mut bus: Bus, mut door: Door<Job>) {
-    loop {
-        while let Some(passed) = door.try_next() {
-            bus.pass(passed);
+impl Asking<Job> for Bus {
+    fn pass(&mut self, passed: Passed<Job>) {
+        match passed {
+            Passed::Opened(permit) => self.permit = Some(permit),
+            Passed::Order(Job::Write(job)) => self.take_in(job.into()),
+            Passed::Order(Job::Adopt(job)) => self.refuse_characteristic(&job),
+            Passed::Closing => {
+                self.plan.clear_refreshes();
+                // What is not kept alive any more is not held: a bench that is armed again before the
+                // door was shut has to set it anew.
+                self.held.clear();
+                let idle = self.plan.take_writes(|w| !w.urgent);
+                self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
+            }
+            Passed::Ending => {}
         }
-        bus.expire();
-        if door.is_to_shut(bus.plan.has_urgent()) {
-            bus.shut();
-            door.shut();
-        }
-        if door.is_over() {
+    }
+
+    fn expire(&mut self) {
+        if self.plan.next_expiry().is_none() {
             return;
         }
-        let task = if bus.link.is_up() {
-            bus.plan.next(bus.now())
-        } else {
-            Task::Wait(bus.plan.next_expiry())
-        };
-        let Task::Wait(until) = task else {
-            // The end is noticed during a long transaction, too; orders are only set aside.
-            let mut early = Vec::new();
-            {
-                let mut performing = std::pin::pin!(bus.perform(task));
-                loop {
-                    tokio::select! {
-                        biased;
-                        () = timer(door.ends_by()) => break,
-                        () = &mut performing => break,
-                        passed = door.next(), if early.len() < EARLY_MAX => early.push(passed),
-                    }
+        let now = self.now();
+        for write in self.plan.expire(now) {
+            BusStats::add(&self.stats.expired, 1);
+            self.stats.add_to(self.device.ix, |d| &d.expired, 1);
+            let cause = if !self.link.is_up() {
+                "the link is down"
+            } else if self.plan.is_offline(ONLY) {
+                "the instrument is offline"
+            } else {
+                "the instrument was not ready yet"
+            };
+            let why = format!(
+                "{}: expired before it could be set: {cause}",
+                self.device.id
+            );
+            self.missed(write.dispatch, self.device.ix, Stage::Written, why);
+        }
+    }
+
+    fn shut(&mut self) {
+        let writing = self.writing.take();
+        let waiting = self.plan.take_writes(|_| true);
+        let waiting = waiting.into_iter().map(|w| (w, Stage::Written));
+        self.told_missed(writing.into_iter().chain(waiting));
+        self.plan.clear_refreshes();
+        self.held.clear();
+        self.remote = false;
+        self.permit = None;
+    }
+
+    fn plan(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+
+    fn epoch(&self) -> tokio::time::Instant {
+        self.epoch
+    }
+
+    fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    async fn connect(&mut self) {
+        let connected = self.link.connect().await;
+        self.connected(connected);
+    }
+
+    async fn perform(&mut self, task: Task) {
+        match task {
+            Task::Write(write) => self.write(write).await,
+            Task::Refresh { point, .. } => self.refresh(point).await,
+            Task::Setup(_) => self.set_up().await,
+            Task::Read { key, .. } => self.read(key).await,
+            Task::Probe(_) => {
+                let begin = self.now();
+                self.set_up().await;
+                if self.plan.is_offline(ONLY) {
+                    let now = self.now();
+                    self.plan.probe_failed(ONLY, now, now.since(begin));
                 }
             }
-            for passed in early {
-                bus.pass(passed);
-            }
-            continue;
-        };
-        let until = bus.epoch + until.map_or(FAR, |at| at.since(Instant::START).min(FAR));
-        let connecting = !bus.link.is_up();
-        let closes_by = door.closes_by();
-        tokio::select! {
-            biased;
-            passed = door.next() => bus.pass(passed),
-            () = timer(closes_by) => {}
-            connected = bus.link.connect(), if connecting => bus.connected(connected),
-            () = tokio::time::sleep_until(until) => {}
+            // A chore is the slow part of teaching a characteristic, which no instrument is given.
+            Task::Wait(_) | Task::Chore(_) => {}
         }
     }
 }
@@ -291,58 +302,6 @@ impl Bus {
         }
     }
 
-    fn expire(&mut self) {
-        if self.plan.next_expiry().is_none() {
-            return;
-        }
-        let now = self.now();
-        for write in self.plan.expire(now) {
-            BusStats::add(&self.stats.expired, 1);
-            self.stats.add_to(self.device.ix, |d| &d.expired, 1);
-            let cause = if !self.link.is_up() {
-                "the link is down"
-            } else if self.plan.is_offline(ONLY) {
-                "the instrument is offline"
-            } else {
-                "the instrument was not ready yet"
-            };
-            let why = format!(
-                "{}: expired before it could be set: {cause}",
-                self.device.id
-            );
-            self.missed(write.dispatch, self.device.ix, Stage::Written, why);
-        }
-    }
-
-    fn pass(&mut self, passed: Passed<Job>) {
-        match passed {
-            Passed::Opened(permit) => self.permit = Some(permit),
-            Passed::Order(Job::Write(job)) => self.take_in(job.into()),
-            Passed::Order(Job::Adopt(job)) => self.refuse_characteristic(&job),
-            Passed::Closing => {
-                self.plan.clear_refreshes();
-                // What is not kept alive any more is not held: a bench that is armed again before the
-                // door was shut has to set it anew.
-                self.held.clear();
-                let idle = self.plan.take_writes(|w| !w.urgent);
-                self.told_missed(idle.into_iter().map(|w| (w, Stage::Written)));
-            }
-            Passed::Ending => {}
-        }
-    }
-
-    /// The bench is disarmed: what could not be set is told, and nothing is held from here any more.
-    fn shut(&mut self) {
-        let writing = self.writing.take();
-        let waiting = self.plan.take_writes(|_| true);
-        let waiting = waiting.into_iter().map(|w| (w, Stage::Written));
-        self.told_missed(writing.into_iter().chain(waiting));
-        self.plan.clear_refreshes();
-        self.held.clear();
-        self.remote = false;
-        self.permit = None;
-    }
-
     fn told_missed(&self, writes: impl Iterator<Item = (Write, Stage)>) {
         for (write, stage) in writes {
             let why = format!(
@@ -399,25 +358,6 @@ impl Bus {
     async fn ask(&mut self, query: &str) -> Result<String, LinkError> {
         let result = self.link.ask(query).await;
         self.heard(result)
-    }
-
-    async fn perform(&mut self, task: Task) {
-        match task {
-            Task::Write(write) => self.write(write).await,
-            Task::Refresh { point, .. } => self.refresh(point).await,
-            Task::Setup(_) => self.set_up().await,
-            Task::Read { key, .. } => self.read(key).await,
-            Task::Probe(_) => {
-                let begin = self.now();
-                self.set_up().await;
-                if self.plan.is_offline(ONLY) {
-                    let now = self.now();
-                    self.plan.probe_failed(ONLY, now, now.since(begin));
-                }
-            }
-            // A chore is the slow part of teaching a characteristic, which no instrument is given.
-            Task::Wait(_) | Task::Chore(_) => {}
-        }
     }
 
     /// Learns who is there; if it is the right one, asks what the profile asks for.

@@ -4,7 +4,7 @@ mod settings;
 
 use std::sync::Mutex;
 
-use model::Reading;
+use model::{Reading, Setpoint};
 use profile::Profile;
 use quantities::{ActivePower, Frequency, Voltage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};

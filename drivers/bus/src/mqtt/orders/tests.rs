@@ -1,6 +1,9 @@
 //! Commands whose broker or connection goes at the worst moment.
 
+use model::Setpoint;
+
 use super::*;
+use crate::DispatchId;
 
 const DEVICE: DeviceIx = DeviceIx(0);
 const KEY: Key = (DEVICE, Point::SwitchOn);
