@@ -232,15 +232,19 @@ fn enter_service_and_operation_control_connect_and_disconnect() {
         (802, 50, [2], [1]),
     ];
     for (model, offset, off, on) in rows {
-        let mut bench = Bench::new("pv1", &[1, model]);
+        let mut bench = Bench::new("pv1", &[1, 122, model]);
         let closed = |bench: &Bench| bench.world.value(bench.device, Point::SwitchOn);
+        // What the status of model 122 says of the connection to the grid.
+        let told = |bench: &mut Bench| bench.read(122, 4, 1);
         assert_eq!(closed(&bench), Some(1.0));
         assert_eq!(bench.write(model, offset, &off), Ok(()));
         bench.run(0.1);
         assert_eq!(closed(&bench), Some(0.0), "{model}");
+        assert_eq!(told(&mut bench), [0], "{model}");
         assert_eq!(bench.write(model, offset, &on), Ok(()));
         bench.run(0.1);
         assert_eq!(closed(&bench), Some(1.0), "{model}");
+        assert_eq!(told(&mut bench), [1], "{model}");
     }
 }
 
