@@ -154,6 +154,8 @@ pub enum What {
     Capacity,
     /// How reserve was called, and how it followed.
     Activations,
+    /// What was committed and could not be delivered any more.
+    Infeasible,
     /// What each clearing was worth to all, and the most that it could have been.
     Welfare,
     /// What each node of a feeder came to in each interval.
@@ -172,7 +174,7 @@ pub enum What {
 
 impl What {
     /// All of them by their names.
-    pub const NAMES: [(&'static str, Self); 18] = [
+    pub const NAMES: [(&'static str, Self); 19] = [
         ("orders", Self::Orders),
         ("trades", Self::Trades),
         ("clearing", Self::Clearing),
@@ -184,6 +186,7 @@ impl What {
         ("contracts", Self::Contracts),
         ("capacity", Self::Capacity),
         ("activations", Self::Activations),
+        ("infeasible", Self::Infeasible),
         ("welfare", Self::Welfare),
         ("nodes", Self::Nodes),
         ("congestion", Self::Congestion),
@@ -268,6 +271,7 @@ impl MarketOfRun {
             What::Contracts => self.contracts(),
             What::Capacity => self.capacity(),
             What::Activations => self.activations(),
+            What::Infeasible => self.infeasible(),
             What::Welfare => self.welfare(),
             What::Nodes => self.nodes(),
             What::Congestion => self.congestion(),
@@ -288,6 +292,7 @@ impl MarketOfRun {
             Payload::Withdrawal(p) => Some(p.interval),
             Payload::Trade(p) => Some(p.interval),
             Payload::Activation(p) => Some(p.interval),
+            Payload::Infeasible(p) => Some(p.interval),
             Payload::MeterReading(p) => self.rules.index_at(p.interval_start_utc_ns),
             _ => None,
         }

@@ -113,6 +113,12 @@ impl Protection {
         stepped(units, self.resolution_u)
     }
 
+    /// Whether energies are shown to the last milliwatt-hour.
+    #[must_use]
+    pub fn shows_energies(&self) -> bool {
+        self.resolution_mwh.is_none()
+    }
+
     /// Whether orders are shown.
     #[must_use]
     pub fn shows_orders(&self) -> bool {
@@ -158,6 +164,20 @@ impl Protection {
             }
             Event::StandingChanged { participant, .. } => {
                 *participant = self.name(participant).to_owned();
+            }
+            Event::CommitmentInfeasible {
+                device,
+                committed_mwh,
+                missing_mwh,
+                why,
+                ..
+            } => {
+                *device = self.name(device).to_owned();
+                energy(committed_mwh);
+                energy(missing_mwh);
+                if !self.shows_energies() {
+                    why.clear();
+                }
             }
             Event::MarketSilent {
                 participant, why, ..

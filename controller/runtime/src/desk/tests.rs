@@ -197,6 +197,11 @@ impl Bench {
 
     /// Ends the run: it replays, all settlements sum to zero, and these are its records.
     fn close(mut self) -> Vec<Payload> {
+        self.records()
+    }
+
+    /// The same, while its folder stays.
+    fn records(&mut self) -> Vec<Payload> {
         self.evidence.close(utc(self.now_ms)).expect("closed");
         let replayed = replay(self.folder.path()).expect("readable");
         assert!(

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// The run folder.
     run: PathBuf,
     /// Which table: orders, trades, clearing, positions, meter, settlement, balances, penalties,
-    /// contracts, capacity, activations, welfare, nodes, congestion, latencies, ledger_refs, kpi, manifest.
+    /// contracts, capacity, activations, infeasible, welfare, nodes, congestion, latencies, ledger_refs, kpi, manifest.
     #[arg(long, value_name = "TABLE", value_parser = table, required_if_eq_any([("format", "csv"), ("format", "parquet")]))]
     what: Option<What>,
     /// How it is written.

@@ -265,6 +265,29 @@ impl MarketOfRun {
         })
     }
 
+    /// A row for each commitment that could not be kept any more; `why` names powers of a device, so it is shown
+    /// only where energies are.
+    pub(super) fn infeasible(&self) -> Table {
+        let columns = [
+            ("whose", Kind::Text),
+            ("committed_mwh", Kind::Whole),
+            ("missing_mwh", Kind::Whole),
+            ("why", Kind::Text),
+        ];
+        self.by_interval(&columns, |payload| match payload {
+            Payload::Infeasible(found) => vec![vec![
+                Cell::Text(self.name(&found.device)),
+                Cell::Whole(self.protection.energy(found.committed_milliwatt_hours)),
+                Cell::Whole(self.protection.energy(found.missing_milliwatt_hours)),
+                match self.protection.shows_energies() {
+                    true => Cell::text(&found.why),
+                    false => Cell::Absent,
+                },
+            ]],
+            _ => Vec::new(),
+        })
+    }
+
     pub(super) fn balances(&self) -> Table {
         let mut balances: BTreeMap<String, i128> = BTreeMap::new();
         for (_, payload) in &self.records {
@@ -297,6 +320,7 @@ impl MarketOfRun {
                 Payload::MeterReading(reading) => Cell::Text(self.name(&reading.participant)),
                 Payload::Withdrawal(withdrawal) => Cell::Text(self.name(&withdrawal.agent)),
                 Payload::Activation(activation) => Cell::Text(self.name(&activation.participant)),
+                Payload::Infeasible(found) => Cell::Text(self.name(&found.device)),
                 _ => Cell::Absent,
             };
             let mut row = when.cells();

@@ -1,6 +1,9 @@
 //! Within an interval: what is told again of it, what cannot be delivered, and who may not trade.
 
+use super::super::export::{Cell, MarketOfRun, What};
+use super::exported::column;
 use super::*;
+use crate::evidence::CONTROLLER;
 
 /// A bench whose storage holds the exchange, is half full and can do this, in watts.
 fn bench(can: (f64, f64)) -> Bench {
@@ -132,7 +135,8 @@ fn what_cannot_be_delivered_any_more_is_told_once_and_stands_on_the_ledger() {
     };
     assert_eq!((*interval, device.as_str()), (1, "utility"));
     assert!((missing + 12_500).abs() < 300, "{missing}");
-    let records = bench.close();
+    let folder = bench.folder.path().to_owned();
+    let records = bench.records();
     let found = records.iter().filter_map(|record| match record {
         Payload::Infeasible(found) if found.interval == 1 => Some(found),
         _ => None,
@@ -140,6 +144,83 @@ fn what_cannot_be_delivered_any_more_is_told_once_and_stands_on_the_ledger() {
     let found: Vec<_> = found.collect();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].missing_milliwatt_hours, *missing);
+    // Others read it as a table, and which record says so.
+    let read = MarketOfRun::read(&folder, utc(40_000)).expect("readable");
+    let market = read.expect("a market");
+    let table = market.table(What::Infeasible);
+    let of = |name: &str| {
+        column(&table, name)[column(&table, "interval")
+            .iter()
+            .position(|it| it.as_deref() == Some("1"))
+            .expect("a row")]
+        .clone()
+        .unwrap_or_default()
+    };
+    assert_eq!(of("whose"), "utility");
+    assert_eq!(of("stage"), "real_time");
+    assert_eq!(of("begins_market_ns"), "18000000000");
+    assert_eq!(of("missing_mwh"), missing.to_string());
+    assert_eq!(of("committed_mwh"), "0");
+    assert!(
+        of("why").contains("can give -10 kW..2 kW now"),
+        "{}",
+        of("why")
+    );
+    let refs = column(&market.table(What::LedgerRefs), "record");
+    assert!(refs.contains(&Some("infeasible".into())), "{refs:?}");
+}
+
+#[test]
+fn what_cannot_be_delivered_shows_no_more_of_participants_than_the_rig_allows() {
+    let data = "[regulation]\ndata = { names = \"pseudonyms\", salt = \"0123456789abcdef\", resolution = \"1Wh\" }";
+    let mut bench = Bench::new(("", ""), data);
+    let mut event = Event::CommitmentInfeasible {
+        interval: 1,
+        device: "ess1".into(),
+        committed_mwh: 12_345,
+        missing_mwh: -678,
+        why: "it would have to give 1.2 kW".into(),
+    };
+    let protection = bench.desk.rules.protection.clone().expect("protected");
+    protection.event(&mut event);
+    let pseudonym = protection.name("ess1").to_owned();
+    assert!(pseudonym.starts_with("p-"));
+    let hidden = |event: &Event| match event {
+        Event::CommitmentInfeasible {
+            device,
+            committed_mwh,
+            missing_mwh,
+            why,
+            ..
+        } => Some((device.clone(), *committed_mwh, *missing_mwh, why.clone())),
+        _ => None,
+    };
+    let as_shown = (pseudonym, 12_000, -1_000, String::new());
+    assert_eq!(hidden(&event), Some(as_shown));
+    bench.run_until(2_500);
+    let record = Payload::Infeasible(ledger_core::payload::Infeasible {
+        device: "ess1".into(),
+        interval: 0,
+        committed_milliwatt_hours: 12_345,
+        missing_milliwatt_hours: -678,
+        why: "it would have to give 1.2 kW".into(),
+    });
+    let draft = bench.evidence.draft(CONTROLLER, record);
+    let noted = bench.evidence.note(utc(2_600), vec![draft]);
+    noted.expect("the ledger goes on");
+    bench.evidence.close(utc(2_700)).expect("closed");
+    let read = MarketOfRun::read(bench.folder.path(), utc(3_000)).expect("readable");
+    let table = read.expect("a market").table(What::Infeasible);
+    let cells: Vec<_> = table.rows[0][5..].iter().map(Cell::told).collect();
+    assert_eq!(
+        cells,
+        [
+            Some(protection.name("ess1").to_owned()),
+            Some("12000".into()),
+            Some("-1000".into()),
+            None
+        ]
+    );
 }
 
 /// A bench whose rig asks for the check of signs.
