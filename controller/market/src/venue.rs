@@ -34,7 +34,7 @@ use self::position::Positions;
 use self::reserve::Bought;
 use crate::auction::{Auction, AuctionError};
 use crate::book::{Book, BookError, BookRules, Capability};
-use crate::clearing::Clearing;
+use crate::clearing::{Clearing, Fill};
 use crate::collateral::CoverError;
 use crate::contract::{Contract, ContractError, Deal};
 use crate::fault::Coded;
@@ -43,7 +43,7 @@ use crate::mechanism::{KFactor, nothing};
 use crate::meter::Reading;
 use crate::order::{AgentId, Order, Side};
 use crate::penalty::PenaltyError;
-use crate::quantity::{Mwh, MwhTotal, Price};
+use crate::quantity::{Money, Mwh, MwhTotal, Price};
 use crate::regulation::{self, RegulationError, RegulationRules};
 use crate::settlement::{Basis, CouplingMeter, Item, Settlement, SettlementError, settle};
 use crate::utility::Parity;
@@ -615,8 +615,17 @@ impl Venue {
         }
         let price = clearing.reference().unwrap_or(self.fallback());
         let price = self.settled_against(clearing, price);
+        let mut owed = clearing.clone();
+        if self.balances {
+            // What stands can be missed as well as what is activated; what is paid for it is held below.
+            let standing = self.standing_trades(clearing).fills.into_iter();
+            owed.fills.extend(standing.map(|fill| Fill {
+                payment: Money(0),
+                ..fill
+            }));
+        }
         if let Some(obligations) = &mut self.obligations {
-            obligations.hold(clearing, &self.rules.book);
+            obligations.hold(&owed, &self.rules.book);
             obligations.end_resting(index);
             // The price of real time is known by now.
             let stages = self.positions.range((index, Item::Energy)..);
@@ -681,16 +690,24 @@ impl Venue {
                 .lines
                 .extend(bought.lines(rules, &self.rules.utility));
         }
+        // By what a unit was traded that somebody may have missed.
+        let standing = self.balances.then(|| self.standing_trades(clearing));
+        let standing = standing.filter(|standing| !standing.fills.is_empty());
+        let traded = standing.as_ref().unwrap_or(clearing);
+        let left_out = self.left_out(clearing);
+        let is_free = |agent: &AgentId| is_excused || left_out.contains(agent);
         // What was never settled is not any more.
         self.bought.retain(|other, _| *other > index);
         self.positions.retain(|(other, _), _| *other > index);
         let owed = self.obligations.as_ref().filter(|_| !is_excused);
         let owed = owed.and_then(|obligations| obligations.owed(index));
-        let (penalty, bound) = owed.map_or((None, Vec::new()), |(p, bound)| (Some(p), bound));
+        let (penalty, mut bound) = owed.map_or((None, Vec::new()), |(p, bound)| (Some(p), bound));
+        bound.retain(|agent| !is_free(agent));
         let consequences = match &mut self.obligations {
             None => Consequences::default(),
             Some(obligations) => {
-                obligations.close(clearing, &basis, is_excused, rules.parity, &mut settlement)
+                let of = (clearing, traded);
+                obligations.close(of, &basis, &is_free, rules.parity, &mut settlement)
             }
         };
         settlement.lines.extend(levied);

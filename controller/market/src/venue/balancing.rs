@@ -19,7 +19,7 @@
 //!
 //! Not responsible for who expects what, nor for calling anybody within the interval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Venue;
 use crate::auction::AuctionError;
@@ -30,6 +30,7 @@ use crate::interval::Interval;
 use crate::mechanism::{KFactor, Mechanism as _, UniformPrice, nothing};
 use crate::order::{AgentId, Order, Side};
 use crate::quantity::{Money, Mwh, MwhTotal, Price};
+use crate::settlement::Item;
 
 /// Name of the mechanism in records.
 pub const NAME: &str = "balancing_energy";
@@ -128,6 +129,55 @@ impl Venue {
         }
         all.retain(|_, injected| injected.0 != 0);
         all
+    }
+
+    /// What was traded of an interval before real time, as a clearing of its own: everybody's position, at
+    /// what is paid for it. That is what deviations are from, so it is by this price that they must not pay.
+    pub(super) fn standing_trades(&self, clearing: &Clearing) -> Clearing {
+        let mut net: BTreeMap<AgentId, (i128, i128)> = BTreeMap::new();
+        for (_, positions) in self.positions_of(clearing.interval.index) {
+            for (agent, injected, paid) in positions.paid() {
+                let (energy, payment) = net.entry(agent.clone()).or_default();
+                *energy += injected.0;
+                *payment = payment.saturating_add(paid.0);
+            }
+        }
+        let fill = |(agent, (injected, paid)): (AgentId, (i128, i128))| Fill {
+            agent,
+            side: if injected < 0 { Side::Buy } else { Side::Sell },
+            quantity: Mwh(i64::try_from(injected.unsigned_abs()).unwrap_or(i64::MAX)),
+            payment: Money(paid),
+        };
+        Clearing {
+            price: None,
+            fills: (net.into_iter())
+                .filter(|(_, (injected, _))| *injected != 0)
+                .map(fill)
+                .collect(),
+            ..clearing.clone()
+        }
+    }
+
+    /// Who has had no way to commit to anything of an interval, since real time only balances what was traded
+    /// before and nothing was: what flows of theirs is imbalance, and breaks nothing.
+    pub(super) fn left_out(&self, clearing: &Clearing) -> BTreeSet<AgentId> {
+        let index = clearing.interval.index;
+        let was_traded = [Item::Ahead, Item::Intraday]
+            .into_iter()
+            .any(|item| self.positions.contains_key(&(index, item)));
+        if !self.balances || was_traded {
+            return BTreeSet::new();
+        }
+        let bound = self.rules.obligations.iter();
+        let bound = bound.flat_map(|obligations| obligations.deposits.keys());
+        let has_committed = |agent: &&AgentId| {
+            self.position_before(index, agent).0 != 0
+                || clearing.fills.iter().any(|fill| fill.agent == **agent)
+        };
+        bound
+            .filter(|agent| !has_committed(agent))
+            .cloned()
+            .collect()
     }
 
     /// The clearing as what everybody is to deliver: with balancing energy the positions of the earlier

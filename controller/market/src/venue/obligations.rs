@@ -247,12 +247,13 @@ impl Obligations {
     }
 
     /// What the settlement of an interval leads to: penalties are lines of it, and everything
-    /// moves on.
+    /// moves on. Where real time only balances what was `traded` before, deviations are from that. Who `is_free`
+    /// owes nothing and has broken nothing.
     pub(crate) fn close(
         &mut self,
-        clearing: &Clearing,
+        (clearing, traded): (&Clearing, &Clearing),
         basis: &Basis,
-        excused: bool,
+        is_free: &dyn Fn(&AgentId) -> bool,
         parity: Parity,
         settlement: &mut Settlement,
     ) -> Consequences {
@@ -270,7 +271,7 @@ impl Obligations {
                 .is_none_or(|open| open.suspended.contains(agent));
             let metered = basis.readings.get(agent).and_then(Reading::energy);
             let conduct = match (&open, metered) {
-                (Some(open), Some(metered)) if !excused && !suspended => {
+                (Some(open), Some(metered)) if !is_free(agent) && !suspended => {
                     let position = basis.position(clearing, agent);
                     let deviation = MwhTotal::from(metered) - position;
                     deliveries += 1;
@@ -300,7 +301,7 @@ impl Obligations {
         }
         self.charge(settlement, &consequences);
         self.book(&settlement.lines);
-        if let Some(contract) = clearing.reference() {
+        if let Some(contract) = traded.reference() {
             let imbalance = settlement
                 .imbalance_price
                 .map_or(contract, |(price, _)| price);
@@ -311,7 +312,7 @@ impl Obligations {
                 breaches,
             };
             self.trader = self
-                .protected(clearing, contract, parity)
+                .protected(traded, contract, parity)
                 .unwrap_or(self.trader);
             self.engine.take(seen, self.trader);
         }

@@ -61,6 +61,14 @@ impl Positions {
         (self.of.iter()).map(|(agent, (injected, _))| (agent, MwhTotal(*injected)))
     }
 
+    /// The same, each with what is paid for it; nothing beyond 128 bits.
+    pub(super) fn paid(&self) -> impl Iterator<Item = (&AgentId, MwhTotal, Money)> {
+        (self.of.iter()).map(|(agent, (injected, paid))| {
+            let paid = paid.unwrap_or_default();
+            (agent, MwhTotal(*injected), Money(paid))
+        })
+    }
+
     /// The most that one pays for its position when a unit is worth one of these in real time.
     pub(super) fn most(&self, agent: &AgentId, prices: &[Price]) -> Option<Money> {
         let (injected, paid) = self.of.get(agent)?;

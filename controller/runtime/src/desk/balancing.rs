@@ -23,7 +23,7 @@ impl Desk {
         let index = interval.index;
         let rules = self.rules.venue.book.clone();
         let parity = self.rules.venue.parity;
-        let venue = &self.venue;
+        let (venue, signs) = (&self.venue, &self.signs);
         let mut expected: BTreeMap<AgentId, Mwh> = BTreeMap::new();
         let mut orders = Vec::new();
         let mut beside = |agent: &AgentId, whole: &[Order]| {
@@ -39,7 +39,8 @@ impl Desk {
             }
             // What is switched as a whole cannot give a part.
             let is_whole = self.rules.venue.indivisible.contains(&agent);
-            if is_whole || venue.lets(&agent, interval).is_err() {
+            let is_proved = signs.as_ref().is_none_or(|it| it.lets(seat.device).is_ok());
+            if is_whole || !is_proved || venue.lets(&agent, interval).is_err() {
                 continue;
             }
             let whole: Vec<Order> = (seat.orders(view, interval).into_iter())

@@ -367,7 +367,7 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     ),
     (
         "R180",
-        "`real_time = \"balancing_energy\"` lets stand what was traded before and activates bids for what is expected beyond it. So something is traded before: ahead, within the day or by contract; and no `[market.feeder]` or `[market.reserve]` is there, which are of the auction in real time.",
+        "`real_time = \"balancing_energy\"` lets stand what was traded before and activates bids for what is expected beyond it. So something is traded before: ahead, within the day or by contract; and no `[market.feeder]` or `[market.reserve]` is there, which are of the auction in real time. Under `[market.penalty]` everybody must have been able to trade before, so ahead or within the day.",
     ),
     (
         "R181",

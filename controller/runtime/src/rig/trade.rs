@@ -130,7 +130,13 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
         interval.as_ref().map(|it| it.value),
     );
     let has_stage = day_ahead.is_some() || intraday_intervals.is_some() || !contracts.is_empty();
-    let balancing = real_time(&table, has_stage, reserve.is_some() || feeder.is_some());
+    let is_open = day_ahead.is_some() || intraday_intervals.is_some();
+    let balancing = real_time(
+        &table,
+        has_stage,
+        reserve.is_some() || feeder.is_some(),
+        obligations.is_some() && !is_open,
+    );
     table.finish();
     let lost_load_mc = lost_load.as_ref().map(|price| price.value);
     let regulation = regulation::regulation(reader, devices, &participants, &tariff, lost_load_mc);
@@ -157,7 +163,12 @@ pub(super) fn market(reader: &Reader<'_>, devices: &[(RigDevice, Place<'_>)]) ->
 }
 
 /// Whether real time activates balancing energy.
-fn real_time(table: &Table<'_>, has_stage: bool, is_bound_otherwise: bool) -> bool {
+fn real_time(
+    table: &Table<'_>,
+    has_stage: bool,
+    is_bound_otherwise: bool,
+    is_penalised_unheard: bool,
+) -> bool {
     const KEY: &str = "real_time";
     if !table.has(KEY) {
         return false;
@@ -170,10 +181,13 @@ fn real_time(table: &Table<'_>, has_stage: bool, is_bound_otherwise: bool) -> bo
         "nothing is traded before real time that could be balanced"
     } else if is_bound_otherwise {
         "balancing energy is activated on no feeder and beside no reserve"
+    } else if is_penalised_unheard {
+        "a penalty is owed beyond what was traded before, and who has no contract could not trade"
     } else {
         return true;
     };
-    let help = "trade ahead, within the day or by contract, without `[market.feeder]` and `[market.reserve]`";
+    let help = "trade ahead, within the day or by contract, without `[market.feeder]` and `[market.reserve]`; \
+                with `[market.penalty]` ahead or within the day";
     table.document().error("R180", choice.span, why, "", help);
     true
 }

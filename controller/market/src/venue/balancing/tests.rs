@@ -3,8 +3,10 @@ use super::*;
 use crate::book::BookRules;
 use crate::contract::Contract;
 use crate::meter::Reading;
+use crate::penalty::PenaltyRules;
 use crate::settlement::{Account, Item, PriceSource, Settlement};
-use crate::venue::{Settled, VenueRules};
+use crate::standing::StandingRules;
+use crate::venue::{ObligationRules, Settled, VenueRules};
 
 /// A venue in which the sun has sold 1000 mWh of interval 0 to the load at 10000 mc/kWh by contract.
 fn balancing() -> Venue {
@@ -222,4 +224,119 @@ fn nobody_bids_more_than_it_can_do_beside_its_position() {
         let cleared = venue.clear(interval(0), vec![order]).unwrap();
         assert_eq!(cleared.refused.is_empty(), is_admitted);
     }
+}
+
+/// The venue in which sun, load and two who balance are bound, with this deposit each.
+fn bound(deposit: i128) -> Venue {
+    let names = ["sun", "load", "cheap", "dear"];
+    let obligations = ObligationRules {
+        penalty: PenaltyRules {
+            tolerance: Mwh(10),
+            ..PenaltyRules::DEFAULT
+        },
+        standing: StandingRules::DEFAULT,
+        forecast_error_ppm: 100_000,
+        deposits: names.map(|name| (name.into(), Money(deposit))).into(),
+    };
+    let rules = VenueRules {
+        obligations: Some(obligations),
+        ..balancing().rules().clone()
+    };
+    Venue::new(rules).unwrap().by_balancing_energy(true)
+}
+
+#[test]
+fn a_penalty_is_owed_beyond_what_was_traded_and_activated_and_follows_the_spread_of_both_prices() {
+    let mut venue = bound(1_000_000_000);
+    let before = venue.terms().unwrap().penalty;
+    // It begins amid the parities; the first interval has shown nothing yet.
+    assert_eq!(before.rate, Price(10_249), "half of 28000 less 7501");
+    let expected = BTreeMap::from([("sun".into(), Mwh(700)), ("load".into(), Mwh(-1_000))]);
+    let demand = venue.balancing_demand(0, &expected);
+    let mut orders: Vec<Order> = bids().into_iter().chain(demand).collect();
+    for (rank, order) in orders.iter_mut().enumerate() {
+        order.rank = rank as u64;
+    }
+    let cleared = venue.clear(interval(0), orders).unwrap();
+    assert!(cleared.refused.is_empty(), "{:?}", cleared.refused);
+    venue.take(&cleared.clearing);
+    // Held are what the load pays for its contract, and for everybody a deviation by all of what it has to
+    // deliver with the penalty beyond 5 % of it (10 mWh of what is activated).
+    let rate = i128::from(before.rate.0);
+    let left = |name: &str| {
+        let terms = venue.terms().unwrap();
+        (1_000_000_000 - terms.accounts[&AgentId::from(name)].1.0) as i128
+    };
+    assert_eq!(left("sun"), 1_000 * 300_000 + 950 * rate);
+    assert_eq!(left("load"), 1_000 * 10_000 + 1_000 * 50_000 + 950 * rate);
+    assert_eq!(left("dear"), 200 * 300_000 + 190 * rate);
+    // The sun has what was expected of it, and one of two who were activated gives nothing.
+    let reading = |energy| Reading::Valid {
+        energy: Mwh(energy),
+    };
+    let readings = [("sun", 700), ("load", -1_000), ("cheap", 100), ("dear", 0)];
+    let readings = readings.map(|(name, energy)| (name.into(), reading(energy)));
+    let settled = venue.settle(
+        &cleared.clearing,
+        readings.into(),
+        Some(reading(200)),
+        false,
+    );
+    let Settled {
+        settlement,
+        consequences,
+    } = settled.unwrap();
+    let sum: i128 = settlement.lines.iter().map(|line| line.amount.0).sum();
+    assert_eq!(sum, 0, "{settlement:?}");
+    let charged: Vec<(String, i128, i128)> = (consequences.charged.iter())
+        .map(|(agent, deviation, charge)| (agent.to_string(), deviation.0, charge.0))
+        .collect();
+    // 50 of the 300 that the sun lacks are free, of the 200 of the other ten.
+    let of = |name: &str, deviation, beyond: i128| (name.to_owned(), deviation, beyond * rate);
+    assert_eq!(charged, [of("dear", -200, 190), of("sun", -300, 250)]);
+    // Each pays the imbalance and the penalty, once.
+    assert_eq!(
+        received(&settlement, "sun"),
+        10_000 * 1_000 - 26_000 * 300 - 250 * rate
+    );
+    assert_eq!(received(&settlement, "dear"), -190 * rate);
+    let balances = settlement.balances();
+    assert_eq!(balances[&Account::Penalties], Money(-440 * rate));
+    // Who deviates pays 26000 for what it has sold at 10000: a tenth of that spread is new.
+    let after = venue.terms().unwrap().penalty;
+    // 10249 and a tenth of the 5751 more, rounded up.
+    assert_eq!(after.low, Price(10_825));
+}
+
+#[test]
+fn who_could_trade_nothing_before_has_broken_nothing() {
+    let mut venue = bound(1_000_000_000);
+    // The contract has ended and nothing is traded of interval 1; the utility, and one storage, balance.
+    let demand = venue.balancing_demand(1, &BTreeMap::from([("load".into(), Mwh(-50))]));
+    let mut orders: Vec<Order> = bids().into_iter().chain(demand).collect();
+    for (rank, order) in orders.iter_mut().enumerate() {
+        order.rank = rank as u64;
+    }
+    let cleared = venue.clear(interval(1), orders).unwrap();
+    venue.take(&cleared.clearing);
+    let reading = |energy| Reading::Valid {
+        energy: Mwh(energy),
+    };
+    let readings = [("sun", 700), ("load", -1_000), ("cheap", 0), ("dear", 0)];
+    let readings = readings.map(|(name, energy)| (name.into(), reading(energy)));
+    let settled = venue.settle(
+        &cleared.clearing,
+        readings.into(),
+        Some(reading(300)),
+        false,
+    );
+    let consequences = settled.unwrap().consequences;
+    let charged: Vec<&str> = (consequences.charged.iter())
+        .map(|(agent, ..)| agent.as_str())
+        .collect();
+    assert_eq!(
+        charged,
+        ["cheap"],
+        "it was activated for 50 mWh and gave nothing"
+    );
 }

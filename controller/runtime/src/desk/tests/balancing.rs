@@ -101,3 +101,69 @@ fn a_contract_is_a_position_that_ahead_is_traded_around() {
     let records = bench.close();
     assert_eq!(received(&records, 2, "pv1", "contract"), 9_000 * 10_000);
 }
+
+#[test]
+fn who_lacks_what_it_sold_ahead_pays_the_penalty_beside_what_the_activation_costs() {
+    let penalty = "[market.penalty]\ndeposit_mc = 1000000\n";
+    let mut bench = Bench::new(BALANCES, &format!("{AHEAD}{penalty}"));
+    bench.run_until(29_000);
+    bench.power_w.insert("pv1", 1_000.0);
+    bench.power_w.insert("pcc", 5_000.0);
+    bench.run_until(66_000);
+    let charged = bench.told(|event| match event {
+        Event::PenaltyCharged {
+            interval,
+            participant,
+            deviation_mwh,
+            ..
+        } => Some((*interval, participant.clone(), *deviation_mwh)),
+        _ => None,
+    });
+    // 8334 mWh of 12500 are missing in each interval of the block; nobody else is out of its tolerance. Of the intervals
+    // before the first block nobody could trade anything, and nobody has broken anything.
+    let [(2, who, lacks), (3, again, _)] = charged.as_slice() else {
+        panic!("{charged:?}")
+    };
+    assert_eq!((who.as_str(), again.as_str()), ("pv1", "pv1"));
+    assert!((-8_336..=-8_332).contains(lacks), "{lacks}");
+    let (lacks, records) = (*lacks, bench.close());
+    let rate = records.iter().find_map(|record| match record {
+        Payload::Terms(terms) if terms.interval == 2 => Some(terms.penalty_millicents_per_kwh),
+        _ => None,
+    });
+    // The tolerance is 5 % of what it sold, and no less than a watt-hour.
+    let beyond = i128::from(-lacks - 1_000) * i128::from(rate.expect("terms"));
+    assert_eq!(received(&records, 2, "pv1", "penalty"), -beyond);
+    assert_eq!(received(&records, 2, "penalties", "penalty"), beyond);
+    let imbalance = received(&records, 2, "pv1", "imbalance");
+    assert_eq!(
+        imbalance,
+        i128::from(lacks) * 28_572,
+        "at the price of the activation, once"
+    );
+}
+
+#[test]
+fn a_storage_whose_sign_is_not_proved_does_not_balance() {
+    let (from, to) = BALANCES;
+    let checked = format!("{to}\nsign_check_percent = 5");
+    for (change, bids) in [(to, true), (checked.as_str(), false)] {
+        let mut bench = Bench::new((from, change), AHEAD);
+        let device = bench.device("bat1");
+        bench.image.observe(PointSample {
+            device,
+            point: Point::StateOfCharge,
+            sample: model::Sample {
+                measured_at: at(u64::from(u32::MAX)),
+                reading: Reading::Good(0.5),
+            },
+        });
+        bench.run_until(20_000);
+        let records = bench.close();
+        let found = records.iter().any(|record| match record {
+            Payload::Order(order) => order.agent == "ess1" && order.interval < 2,
+            _ => false,
+        });
+        assert_eq!(found, bids);
+    }
+}

@@ -339,6 +339,13 @@ fn balancing_energy_needs_a_stage_before_it_and_neither_lines_nor_reserve() {
     let lines = "[market.intraday]\nintervals = 2\n[market.feeder]\norigin = \"EN 50160\"\nv_min_percent = 90\nv_max_percent = 110\n\
                  [network]\nbus = [{ name = \"hall\", v_ll = \"400V\" }]\nsource = [{ bus = \"hall\" }]\n";
     assert_eq!(balancing(lines), ["R180"]);
+    // Who owes a penalty must have been able to trade.
+    let contract = "[market.contract.c]\nbuyer = \"load1\"\nseller = \"pv1\"\nenergy = \"10Wh\"\nprice_mc_per_kwh = 20000\nfirst = 2\nlast = 3\n";
+    let penalty = "[market.penalty]\ndeposit_mc = 1000000\n";
+    let day = "[market.day_ahead]\nintervals = 2\ngate = \"5s\"\n";
+    assert_eq!(balancing(contract), [""; 0]);
+    assert_eq!(balancing(&format!("{contract}{penalty}")), ["R180"]);
+    assert_eq!(balancing(&format!("{contract}{day}{penalty}")), [""; 0]);
 }
 
 #[test]
