@@ -14,6 +14,7 @@ pub mod export;
 mod feeder;
 mod intraday;
 mod late;
+mod lead;
 mod opening;
 mod outside;
 mod protection;
@@ -301,8 +302,10 @@ pub struct Desk {
     reserves: Option<Reserves>,
     /// How long before an interval its gate closes, in market time.
     gate_before_ns: i64,
-    /// What was to be told before the first cycle.
+    /// What is to be told in the next cycle.
     untold: Vec<Event>,
+    /// Whether the gate leaves time for what follows it, where time passes.
+    lead: Option<lead::Watch>,
     /// What times a clearing, if anything does.
     clock: Option<Arc<dyn Clock>>,
     next: u64,
@@ -361,36 +364,6 @@ impl Desk {
     /// When the gate of an interval closes, in market time.
     fn gate_ns(&self, interval: &Interval) -> i64 {
         interval.start_ns.saturating_sub(self.gate_before_ns)
-    }
-
-    /// Tells with the first cycle when a record took so long to be durable, or a rehearsal of its clearing, that the
-    /// gate does not leave time for both records, the clearing and the setpoints.
-    pub fn rehearse(&mut self, market: &crate::rig::Market, record: Duration) {
-        let began = self.ticks();
-        let rehearsed = (self.rules.interval(0)).map(|interval| {
-            let order = |seat: &Seat| {
-                let side = market::Side::Buy;
-                market::Order::single(seat.agent.clone(), side, Price(0), market::Mwh(1))
-            };
-            let orders = self.seats.iter().map(order).collect();
-            self.venue.clear(interval, orders).is_ok()
-        });
-        let clear = Duration::from_nanos(u64::try_from(self.ticks() - began).unwrap_or(u64::MAX));
-        let measured = crate::rig::Lead {
-            clear: clear.max(market.lead.clear),
-            finality: (record * 2).max(market.lead.finality),
-            setpoint: market.lead.setpoint,
-        };
-        let gate = market.gate / market.time_factor;
-        if rehearsed.is_some() && measured.whole() > gate {
-            self.untold.push(Event::Noticed {
-                device: None,
-                text: format!(
-                    "The gate closes {gate:?} before an interval, and by what was measured now it takes {measured}: \
-                     intervals may go untraded."
-                ),
-            });
-        }
     }
 
     /// Nanoseconds by the clock that times clearings.

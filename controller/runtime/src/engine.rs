@@ -464,6 +464,10 @@ impl Engine {
         for progress in progress {
             self.rest_was_heard(&progress);
             self.learn_loop_delay(&progress);
+            let is_proved = progress.stage == Stage::Register && progress.missed.is_none();
+            if let Some(desk) = self.parts.desk.as_mut().filter(|_| is_proved) {
+                desk.hear_setpoint(progress.device, progress.after);
+            }
             // The register alone is worth an event; the ledger hears of the end of each dispatch.
             if progress.stage == Stage::Power || progress.missed.is_some() {
                 notes.push(evidence::acknowledgement(utc, &progress));
@@ -491,6 +495,8 @@ impl Engine {
             return;
         };
         desk.observe(samples);
+        let buses = self.parts.path.buses();
+        desk.hear_reads(now, || round_trips(buses));
         if self.ledger_stopped {
             return;
         }
@@ -534,4 +540,11 @@ impl Engine {
     pub fn must_end(&self) -> bool {
         self.ledger_stopped
     }
+}
+
+/// How long devices have taken to answer, but for one time in a hundred; those that were asked and have answered.
+fn round_trips(buses: &[bus::BusHandle]) -> Vec<(DeviceIx, Duration)> {
+    let all = buses.iter().flat_map(|bus| bus.stats.devices());
+    all.filter_map(|told| Some((told.device, told.round_trip_p99?)))
+        .collect()
 }

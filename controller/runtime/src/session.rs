@@ -176,7 +176,7 @@ impl Session {
                     let began = clock.now();
                     evidence.wait_for_notes(utc).map_err(|e| fault(&e))?;
                     let took = clock.now().since(began);
-                    desk.rehearse(market, took);
+                    desk.rehearse(&rig, market, took);
                 }
                 Some(desk)
             }

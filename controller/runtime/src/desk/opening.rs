@@ -237,6 +237,7 @@ impl Desk {
             clock: None,
             gate_before_ns: market.gate.as_nanos() as i64,
             untold: Vec::new(),
+            lead: None,
             next: 0,
             waiting: Vec::new(),
             running: Vec::new(),

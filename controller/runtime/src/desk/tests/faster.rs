@@ -101,17 +101,30 @@ fn a_storage_is_so_much_larger_for_a_market_that_is_faster() {
     assert!((fast - slow * 10).abs() < 100, "{slow} {fast}");
 }
 
+/// What was noticed since it was asked last.
+fn noticed(bench: &mut Bench) -> Vec<String> {
+    bench.work(bench.now_ms + 100);
+    bench.told(|event| match event {
+        Event::Noticed { text, .. } => Some(text.clone()),
+        _ => None,
+    })
+}
+
+/// A bench that has begun to measure, with a record that took so long.
+fn rehearsed(record_ms: u64) -> Bench {
+    let mut bench = Bench::new(("", ""), "");
+    let market = bench.rig.market.clone().expect("a market");
+    // The rig leaves 10 ms to clear, 100 ms for both records and 420 ms for setpoints of the second before an interval.
+    let record = Duration::from_millis(record_ms);
+    bench.desk.rehearse(&bench.rig, &market, record);
+    bench
+}
+
 #[test]
 fn a_record_that_takes_longer_than_the_gate_leaves_is_told_with_the_figures() {
     for (took_ms, is_told) in [(5, false), (400, true)] {
-        let mut bench = Bench::new(("", ""), "");
-        let market = bench.rig.market.clone().expect("a market");
-        bench.desk.rehearse(&market, Duration::from_millis(took_ms));
-        bench.work(100);
-        let told = bench.told(|event| match event {
-            Event::Noticed { text, .. } => Some(text.clone()),
-            _ => None,
-        });
+        let mut bench = rehearsed(took_ms);
+        let told = noticed(&mut bench);
         assert_eq!(!told.is_empty(), is_told, "{told:?}");
         assert!(
             told.iter()
@@ -119,4 +132,60 @@ fn a_record_that_takes_longer_than_the_gate_leaves_is_told_with_the_figures() {
             "{told:?}"
         );
     }
+}
+
+#[test]
+fn reads_that_say_that_setpoints_will_be_late_are_told_before_the_first_gate() {
+    // A setpoint is written and read back: 100 ms of the cycle, 20 ms for its record and twice a read.
+    for (read_ms, figure) in [(30, None), (380, None), (400, Some("920ms"))] {
+        let mut bench = rehearsed(5);
+        let [ess, load] = ["ess1", "load1"].map(|name| bench.device(name));
+        let reads = || {
+            // A load that the market does not command may take as long as it likes.
+            vec![
+                (ess, Duration::from_millis(read_ms)),
+                (load, Duration::from_secs(3)),
+            ]
+        };
+        // The first gate closes at 2 s, and devices have had until then to answer.
+        bench
+            .desk
+            .hear_reads(at(1_800), || panic!("asked too early"));
+        bench.desk.hear_reads(at(1_900), reads);
+        bench.desk.hear_reads(at(2_000), || panic!("asked twice"));
+        let told = noticed(&mut bench);
+        assert_eq!(told.len(), usize::from(figure.is_some()), "{told:?}");
+        assert!(
+            told.iter().zip(figure).all(|(text, it)| text.contains(it)),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_setpoint_that_takes_longer_than_the_rig_says_is_told_once_and_once_more_when_the_gate_is_too_short()
+ {
+    let mut bench = rehearsed(5);
+    let [ess, load] = ["ess1", "load1"].map(|name| bench.device(name));
+    let took = |bench: &mut Bench, device, ms| {
+        bench.desk.hear_setpoint(device, Duration::from_millis(ms));
+        noticed(bench)
+    };
+    // With the cycle in which the schedule is heard it is 420 ms.
+    assert_eq!(took(&mut bench, ess, 320), [""; 0]);
+    assert_eq!(took(&mut bench, load, 5_000), [""; 0]);
+    let told = took(&mut bench, ess, 321);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("421ms") && told[0].contains("420ms"),
+        "{told:?}"
+    );
+    assert_eq!(took(&mut bench, ess, 700), [""; 0]);
+    let told = took(&mut bench, ess, 800);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("900ms until setpoints are heard"),
+        "{told:?}"
+    );
+    assert_eq!(took(&mut bench, ess, 900), [""; 0]);
 }
