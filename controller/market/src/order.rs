@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::{Mwh, Price};
+use crate::quantity::{Mwh, MwhTotal, Price};
 
 /// Name of a market participant. Cheap to copy, because every fill carries one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,6 +120,20 @@ impl Order {
             steps: vec![Step { price, quantity }],
             rank: 0,
         }
+    }
+
+    /// The part of it that is no more than this energy in all, cut where its prices are worst; `None` if none is.
+    #[must_use]
+    pub fn at_most(mut self, most: MwhTotal) -> Option<Self> {
+        let MwhTotal(mut left) = most;
+        self.steps.retain_mut(|step| {
+            let quantity = i128::from(step.quantity.0).min(left);
+            left -= quantity;
+            // At most the step's own.
+            step.quantity = Mwh(quantity as i64);
+            quantity > 0
+        });
+        (!self.steps.is_empty()).then_some(self)
     }
 
     /// The same order at another rank.

@@ -249,19 +249,11 @@ impl Venue {
 
     /// The part of an order that is accepted, cut where its prices are worst; `None` if none is.
     #[must_use]
-    pub fn accepted_part(&self, interval: u64, mut order: Order) -> Option<Order> {
-        let most = self.accepted_in(interval, &order.agent, order.side);
-        let Some(MwhTotal(mut left)) = most else {
-            return Some(order);
-        };
-        order.steps.retain_mut(|step| {
-            let quantity = i128::from(step.quantity.0).min(left);
-            left -= quantity;
-            // At most the step's own.
-            step.quantity = Mwh(quantity as i64);
-            quantity > 0
-        });
-        (!order.steps.is_empty()).then_some(order)
+    pub fn accepted_part(&self, interval: u64, order: Order) -> Option<Order> {
+        match self.accepted_in(interval, &order.agent, order.side) {
+            Some(most) => order.at_most(most),
+            None => Some(order),
+        }
     }
 
     /// Whether a regulator lets somebody order for an interval.

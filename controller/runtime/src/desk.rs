@@ -18,6 +18,7 @@ mod lead;
 mod opening;
 mod outside;
 mod protection;
+mod reach;
 mod records;
 mod reserve;
 mod seat;

@@ -10,6 +10,7 @@ use market::venue::intraday::around;
 use market::{Agent as _, AgentId, Interval, MarketView, Mwh, Order};
 
 use super::Desk;
+use super::reach::Reach;
 use crate::rig::ParticipantKind;
 
 impl Desk {
@@ -18,6 +19,7 @@ impl Desk {
         &mut self,
         view: &MarketView,
         interval: &Interval,
+        reach: &Reach,
         outside: Vec<Order>,
     ) -> Vec<Order> {
         let index = interval.index;
@@ -43,7 +45,8 @@ impl Desk {
             if is_whole || !is_proved || venue.lets(&agent, interval).is_err() {
                 continue;
             }
-            let whole: Vec<Order> = (seat.orders(view, interval).into_iter())
+            let whole = seat.orders(view, interval);
+            let whole: Vec<Order> = (reach.of(seat, whole).into_iter())
                 .filter_map(|order| venue.net_of_levies(order))
                 .filter_map(|order| venue.accepted_part(index, order))
                 .collect();

@@ -15,6 +15,7 @@ use market::{Agent, AgentId, Coded, Interval, MarketView, Order};
 use model::{DeviceIx, Event, Instant, Schedule, UtcTime};
 use quantities::ActivePower;
 
+use super::reach::Reach;
 use super::records::{clearing_payload, order_payload, terms_payload, trade_payload};
 use super::{BenchNow, Cleared, Desk, DeskSays, ORDERS_DURABLE_WITHIN, reserve};
 use crate::evidence::{self, Evidence, MARKET_OPERATOR, NotDurable, milliwatts};
@@ -154,9 +155,10 @@ impl Desk {
         };
         let view = self.view(at, &interval);
         self.tell_silence(&interval, &view, &absent, says);
+        let reach = self.reach(at.now, &interval, at.bench);
         let orders = match self.rules.balancing {
-            true => self.balancing_bids(&view, &interval, outside),
-            false => self.orders(&view, &interval, outside),
+            true => self.balancing_bids(&view, &interval, &reach, outside),
+            false => self.orders(&view, &interval, &reach, outside),
         };
         let terms = self.venue.terms().map(|terms| {
             let payload = Payload::Terms(terms_payload(index, &terms));
@@ -290,7 +292,7 @@ impl Desk {
             let product = ahead::product(interval);
             let view = self.view(at, &interval);
             let (outside, _) = self.ahead_counter.close(index);
-            let mut orders = self.orders(&view, &interval, Vec::new());
+            let mut orders = self.orders(&view, &interval, &Reach::default(), Vec::new());
             if self.rules.balancing {
                 orders = self.beside_contracts(index, orders);
             }
@@ -378,13 +380,17 @@ impl Desk {
         &mut self,
         view: &MarketView,
         interval: &Interval,
+        reach: &Reach,
         outside: Vec<Order>,
     ) -> Vec<Order> {
         let (venue, signs) = (&self.venue, &self.signs);
         let mut orders: Vec<Order> = (self.seats.iter_mut())
             .filter(|seat| venue.lets(&seat.agent, interval).is_ok())
             .filter(|seat| signs.as_ref().is_none_or(|it| it.lets(seat.device).is_ok()))
-            .flat_map(|seat| seat.orders(view, interval))
+            .flat_map(|seat| {
+                let whole = seat.orders(view, interval);
+                reach.of(seat, whole)
+            })
             .filter_map(|order| venue.net_of_levies(order))
             .filter_map(|order| venue.accepted_part(interval.index, order))
             .chain(self.utility.orders(view, interval))

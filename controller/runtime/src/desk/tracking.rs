@@ -75,17 +75,17 @@ pub(super) struct Running {
 }
 
 /// What one who has to deliver can do.
-struct Able {
-    bounds: Bounds<ActivePower>,
+pub(super) struct Able {
+    pub(super) bounds: Bounds<ActivePower>,
     /// What it does now, services aside.
-    now: ActivePower,
-    ramp_w_per_s: f64,
+    pub(super) now: ActivePower,
+    pub(super) ramp_w_per_s: f64,
     rated: ActivePower,
 }
 
 impl Able {
     /// As market time has it, in which no device ramps faster.
-    fn at_pace(self, time_factor: i64) -> Self {
+    pub(super) fn at_pace(self, time_factor: i64) -> Self {
         let ramp_w_per_s = self.ramp_w_per_s / time_factor.max(1) as f64;
         Self {
             ramp_w_per_s,
@@ -94,7 +94,7 @@ impl Able {
     }
 
     /// The energy that it can deliver in a time, in joules, when it goes to one end of its power at once.
-    fn reach(&self, to: ActivePower, span_s: f64) -> f64 {
+    pub(super) fn reach(&self, to: ActivePower, span_s: f64) -> f64 {
         let (from, to) = (self.now.as_watts(), to.as_watts());
         let ramps_s = ((to - from).abs() / self.ramp_w_per_s.max(f64::MIN_POSITIVE)).min(span_s);
         let reached = from + (to - from).signum() * self.ramp_w_per_s.min(f64::MAX) * ramps_s;
@@ -111,9 +111,9 @@ impl Able {
 }
 
 /// A milliwatt-hour is so many joules.
-const JOULES_PER_MWH: f64 = 3.6;
+pub(super) const JOULES_PER_MWH: f64 = 3.6;
 
-fn seconds(ns: i64) -> f64 {
+pub(super) fn seconds(ns: i64) -> f64 {
     ns as f64 * 1e-9
 }
 
@@ -122,7 +122,7 @@ fn watts(milliwatts: i64) -> ActivePower {
 }
 
 /// Whether a device takes a power that a schedule can say.
-fn takes_power(spec: &DeviceSpec) -> bool {
+pub(super) fn takes_power(spec: &DeviceSpec) -> bool {
     spec.takes_power && matches!(spec.role, Role::Ess | Role::Load)
 }
 
@@ -415,7 +415,7 @@ fn is_promised(bench: &control::Bench, device: DeviceIx) -> bool {
 }
 
 /// What a device can do; `None` when it does not answer, or nobody knows what it does.
-fn able(device: DeviceIx, now: Instant, bench: &BenchNow<'_>) -> Option<Able> {
+pub(super) fn able(device: DeviceIx, now: Instant, bench: &BenchNow<'_>) -> Option<Able> {
     let spec = &bench.bench.devices[device.index()];
     let mut all = bench.able.iter();
     let (_, bounds) = all.find(|(it, _)| *it == device)?;

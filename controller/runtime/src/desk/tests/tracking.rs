@@ -120,11 +120,15 @@ fn a_meter_that_has_fallen_silent_and_an_interval_that_is_excused_change_nothing
 
 #[test]
 fn what_cannot_be_delivered_any_more_is_told_once_and_stands_on_the_ledger() {
-    // The storage was bought for 3 kW and can give no more than 2.
-    let mut bench = bench((-10_000.0, 2_000.0));
+    // The storage sells 5 kW at the gate, and when the interval begins it can give no more than 2.
+    let mut bench = bench((-10_000.0, 10_000.0));
     bench.power_w.insert("ess1", 2_000.0);
     bench.power_w.insert("load1", -5_000.0);
     bench.power_w.insert("pcc", 3_000.0);
+    bench.run_until(17_500);
+    let storage = bench.device("ess1");
+    let [low, high] = [-10_000.0, 2_000.0].map(ActivePower::from_watts);
+    bench.able = vec![(storage, Bounds::between(low, high))];
     bench.run_until(18_000);
     bench.told(|_| None::<()>);
     bench.run_until(32_000);
@@ -316,4 +320,50 @@ fn the_sun_that_takes_and_a_load_that_gives_do_not_trade() {
         all.any(|record| matches!(record, Payload::Order(order) if order.agent == who))
     };
     assert!(ordered("load1") && !ordered("pv1") && !ordered("ess1"));
+}
+
+/// What the storage offers and asks for in interval 1, in milliwatt-hours, when it does `now` watts at its gate and
+/// ramps by `ramp` watts a second.
+fn ordered_at(now: f64, ramp: f64, change: (&str, &str)) -> (i64, i64) {
+    let mut bench = bench_of(change, (-8_000.0, 10_000.0));
+    let storage = bench.device("ess1");
+    bench.control.devices[storage.index()].rating.ramp =
+        quantities::PowerRamp::from_watts_per_second(ramp);
+    bench.power_w.insert("ess1", now);
+    bench.run_until(17_500);
+    let records = bench.close();
+    let of = |side| {
+        let own = records.iter().find_map(|record| match record {
+            Payload::Order(order) if (&*order.agent, order.interval) == ("ess1", 1) => (order.side
+                == side)
+                .then(|| order.steps.iter().map(|it| it.quantity_milliwatt_hours)),
+            _ => None,
+        });
+        own.map_or(0, Iterator::sum)
+    };
+    (of(RecordedSide::Sell), of(RecordedSide::Buy))
+}
+
+#[test]
+fn a_storage_orders_no_more_than_its_ramp_lets_it_deliver_from_where_it_is() {
+    let same = ("pcc_max", "pcc_max");
+    for (now, ramp, change, expected) in [
+        // As good as at once: 10 kW for 15 s are 41666 mWh, and 8 kW, what it can take now, 33333.
+        (0.0, 1e9, same, (41_666, 33_333)),
+        // From nothing it comes to 7.5 kW either way: a triangle of 56250 J.
+        (0.0, 500.0, same, (15_625, 15_625)),
+        // It gives 5 kW and comes to ten after 10 s: 75 and 50 kJ. Down it comes to -2.5 kW, and has given more than taken.
+        (5_000.0, 500.0, same, (34_722, 0)),
+        // It takes 2 kW and comes to ten after 12 s, 48 and 30 kJ, or to -8 after 6 s, 30 and 72 kJ.
+        (-2_000.0, 1_000.0, same, (21_666, 28_333)),
+        // In a market that is ten times as fast an interval lasts 150 s and a ramp is a tenth.
+        (0.0, 500.0, super::faster::FASTER, (156_250, 156_250)),
+    ] {
+        let (offers, bids) = ordered_at(now, ramp, change);
+        let near = |found: i64, expected: i64| (found - expected).abs() <= 3 + expected / 2_000;
+        assert!(
+            near(offers, expected.0) && near(bids, expected.1),
+            "{now} W, {ramp} W/s: {offers} and {bids}, not {expected:?}"
+        );
+    }
 }
