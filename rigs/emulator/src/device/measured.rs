@@ -51,8 +51,8 @@ impl Device {
         match self.kind {
             Kind::Pcc => {
                 let pcc = plant.pcc();
-                // The import register of the real meter counts what the grid gives.
-                bus_ac(pcc.p, pcc.q, swapped(pcc.counter))
+                // What the real meter calls import is given to the bus, its energy as its power.
+                bus_ac(pcc.p, pcc.q, pcc.counter)
             }
             Kind::Breaker => breaker(plant, point),
             Kind::Pv(ix) => {
@@ -169,10 +169,8 @@ impl Device {
                         (set.p(), set.q(), set.counter())
                     }
                 };
-                match point {
-                    Point::EnergyImport | Point::EnergyExport => bus_ac(p, q, counter),
-                    _ => bus_ac(-p, -q, counter),
-                }
+                // The energy counts the same way as the power.
+                bus_ac(-p, -q, swapped(counter))
             }
         }
     }
