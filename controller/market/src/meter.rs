@@ -8,7 +8,11 @@
 //! Not responsible for what a missing reading costs: it says `Missing`, and the
 //! settlement substitutes and flags.
 
+mod counted;
+
 use serde::{Deserialize, Serialize};
+
+pub use counted::{Count, CountedEnergy};
 
 use crate::fault::Coded;
 use crate::interval::{Interval, MarketTimeNs};
@@ -170,6 +174,23 @@ pub struct EnergyMeter {
 struct Integral {
     doubled: i128,
     covered_ns: i128,
+    /// The part of the energy that samples cover, and the times that they do not.
+    covered_doubled: i128,
+    open: Vec<(i64, i64)>,
+}
+
+impl Integral {
+    /// Adds a span that lies in a gap between samples.
+    fn add(&mut self, doubled: i128, (from, until): (i128, i128), is_covered: bool) {
+        self.doubled += doubled;
+        if is_covered {
+            self.covered_ns += until - from;
+            self.covered_doubled += doubled;
+        } else {
+            // Both lie within an interval, whose ends fit.
+            self.open.push((from as i64, until as i64));
+        }
+    }
 }
 
 impl EnergyMeter {
@@ -238,6 +259,15 @@ impl EnergyMeter {
     /// last. Close intervals in order, after samples past the end have come if
     /// they will: without one, the last sample is held to the end.
     pub fn close(&mut self, interval: &Interval) -> Reading {
+        self.close_with(interval, None)
+    }
+
+    /// The same, and what a reading lacks that is not valid is told to its counter.
+    pub fn close_with(
+        &mut self,
+        interval: &Interval,
+        counted: Option<&mut CountedEnergy>,
+    ) -> Reading {
         let integral = self.integrate(interval.start_ns, interval.end_ns());
         let past = self
             .samples
@@ -246,6 +276,11 @@ impl EnergyMeter {
         let covered = integral.as_ref().map_or(0, |integral| integral.covered_ns);
         // At most the interval is covered, so the share is at most a million.
         let coverage_ppm = (covered * i128::from(PPM) / i128::from(interval.dt_ns)) as u32;
+        if let Some((integral, counted)) = integral.as_ref().zip(counted)
+            && coverage_ppm < self.rules.valid_ppm
+        {
+            counted.lacks(*interval, integral.covered_doubled, integral.open.clone());
+        }
         let Some(Integral { doubled, .. }) = integral else {
             return Reading::Missing { coverage_ppm };
         };
@@ -274,14 +309,16 @@ impl EnergyMeter {
         let mut sum = Integral {
             doubled: 0,
             covered_ns: 0,
+            covered_doubled: 0,
+            open: Vec::new(),
         };
         let (from, to) = (i128::from(from), i128::from(to));
         let mut hold = |sample: &Sample, a: i128, b: i128| {
             if a < b {
-                sum.doubled += 2 * i128::from(sample.power_milliwatt) * (b - a);
+                let doubled = 2 * i128::from(sample.power_milliwatt) * (b - a);
                 let instant = i128::from(sample.instant_ns);
                 let gap = (b - instant).max(instant - a);
-                sum.covered_ns += self.covered(gap, b - a);
+                sum.add(doubled, (a, b), self.covers(gap));
             }
         };
         hold(first, from, to.min(first.instant_ns.into()));
@@ -293,20 +330,16 @@ impl EnergyMeter {
             );
             let (a, b) = (from.max(t0), to.min(t1));
             if a < b {
-                sum.doubled += trapezoid(pair, b) - trapezoid(pair, a);
-                sum.covered_ns += self.covered(t1 - t0, b - a);
+                let doubled = trapezoid(pair, b) - trapezoid(pair, a);
+                sum.add(doubled, (a, b), self.covers(t1 - t0));
             }
         }
         Some(sum)
     }
 
-    /// The covered part of a span that lies in a gap between samples.
-    fn covered(&self, gap: i128, span: i128) -> i128 {
-        if gap <= i128::from(self.rules.gap_ns_max) {
-            span
-        } else {
-            0
-        }
+    /// Whether samples so far apart are one curve.
+    fn covers(&self, gap: i128) -> bool {
+        gap <= i128::from(self.rules.gap_ns_max)
     }
 }
 

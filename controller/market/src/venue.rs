@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use ahead::AheadRules;
-pub use correction::CorrectionError;
+pub use correction::{CORRECTED_MAX, CorrectionError};
 pub use feeder::FeederRules;
 pub use intraday::{IntradayError, IntradayRules};
 pub use obligations::{Consequences, ObligationRules, Terms};

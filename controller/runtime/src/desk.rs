@@ -276,6 +276,8 @@ pub struct Desk {
     seats: Vec<Seat>,
     /// Meters of the devices that somebody trades with.
     meters: BTreeMap<DeviceIx, WatchedMeter>,
+    /// Who had what of a device in a settled interval whose reading was not valid: what each committed to, and its share.
+    unread: BTreeMap<(u64, DeviceIx), Vec<(AgentId, (market::MwhTotal, u32))>>,
     /// What a unit that an island cannot serve is worth.
     lost_load: Option<Price>,
     directions: DirectionWatch,
@@ -376,21 +378,25 @@ impl Desk {
 
     /// Takes in what was measured.
     pub fn observe(&mut self, samples: &[PointSample]) {
-        for sample in samples.iter().filter(|s| s.point == Point::ActivePower) {
-            let Some(p) = sample.sample.reading.good() else {
+        for sample in samples {
+            let Some(value) = sample.sample.reading.good() else {
                 continue;
             };
-            let metered = Sample {
-                instant_ns: self.rules.market_ns(sample.sample.measured_at),
-                power_milliwatt: milliwatts(p),
-            };
+            let instant_ns = self.rules.market_ns(sample.sample.measured_at);
             let meter = if Some(sample.device) == self.pcc {
                 Some(&mut self.utility_meter)
             } else {
                 self.meters.get_mut(&sample.device)
             };
-            if let Some(meter) = meter {
-                meter.record(metered);
+            let Some(meter) = meter else { continue };
+            match sample.point {
+                Point::ActivePower => meter.record(Sample {
+                    instant_ns,
+                    power_milliwatt: milliwatts(value),
+                }),
+                Point::EnergyExport => meter.count(true, instant_ns, value),
+                Point::EnergyImport => meter.count(false, instant_ns, value),
+                _ => {}
             }
         }
     }
@@ -491,6 +497,7 @@ impl Desk {
             self.settle(utc, cleared, evidence, &mut says)?;
         }
         self.hear_readings(utc, evidence, &mut says)?;
+        self.hear_counters(utc, evidence, &mut says)?;
         self.credits.work(utc, evidence, &mut says.events)?;
         if let Some(protection) = &self.rules.protection {
             says.events

@@ -2,8 +2,9 @@
 //!
 //! What it says nothing about is settled as it was traded; what it says with gaps, or without ever
 //! moving, is an estimate; what cannot be is not counted at all. Each is told when it begins.
+//! What a meter with energy counters has not said is asked of these ([`CountedEnergy`]), as soon as they are read again.
 
-use market::meter::{EnergyMeter, Reading, Sample};
+use market::meter::{Count, CountedEnergy, EnergyMeter, MeterRules, Reading, Sample};
 use market::quantity::{MilliwattNs, PPM, energy_of_power_mwh};
 use market::{Interval, Mwh, MwhTotal};
 
@@ -22,6 +23,8 @@ pub(super) enum Doubt {
     Missing,
     /// It has gaps.
     Gaps,
+    /// It has gaps, in which its counter went on.
+    Counted,
     /// It says the same number, though its device was to do something else.
     Frozen,
     /// It says what its device cannot do.
@@ -33,7 +36,7 @@ impl Doubt {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
-            Self::Gaps => "full of gaps",
+            Self::Gaps | Self::Counted => "full of gaps",
             Self::Frozen => "frozen",
             Self::Jumped => "jumping",
         }
@@ -44,6 +47,7 @@ impl Doubt {
         match self {
             Self::Missing => "what was traded counts as delivered",
             Self::Gaps => "its gaps are bridged, and the energy is an estimate",
+            Self::Counted => "its counter says what flowed in them, and the energy is an estimate",
             Self::Frozen => "its energy counts as an estimate, and somebody has to look",
             Self::Jumped => "what its device cannot do is not counted",
         }
@@ -54,10 +58,66 @@ impl Doubt {
 /// Chosen: 3 s, the gap up to which samples are one curve.
 const SO_FAR_AGE_MAX_NS: i64 = 3_000_000_000;
 
+/// Time by which readings of both counters may be apart to be one.
+/// Chosen: 1 s, far more than the requests of one poll take.
+const TOGETHER_NS_MAX: i64 = 1_000_000_000;
+
+/// A counter of one direction.
+#[derive(Clone, Copy, Debug)]
+struct Direction {
+    instant_ns: i64,
+    energy: Mwh,
+    is_new: bool,
+}
+
+/// What the counters of a meter have said last.
+#[derive(Debug, Default)]
+struct Counters {
+    withdrawn: Option<Direction>,
+    injected: Option<Direction>,
+}
+
+impl Counters {
+    /// Takes a reading of one direction; that of all that the meter counts, once each is new.
+    fn take(&mut self, is_injected: bool, read: (i64, Mwh), together_ns_max: i64) -> Option<Count> {
+        let (instant_ns, energy) = read;
+        let own = match is_injected {
+            true => &mut self.injected,
+            false => &mut self.withdrawn,
+        };
+        *own = Some(Direction {
+            instant_ns,
+            energy,
+            is_new: true,
+        });
+        let mut known = self.withdrawn.iter().chain(&self.injected);
+        let is_one = known.all(|it| {
+            it.is_new && instant_ns.saturating_sub(it.instant_ns).abs() <= together_ns_max
+        });
+        if !is_one {
+            return None;
+        }
+        for it in self.withdrawn.iter_mut().chain(&mut self.injected) {
+            it.is_new = false;
+        }
+        Some(Count {
+            instant_ns,
+            withdrawn: self.withdrawn.map(|it| it.energy),
+            injected: self.injected.map(|it| it.energy),
+        })
+    }
+}
+
 /// A meter and what was seen of it.
 #[derive(Debug)]
 pub(super) struct WatchedMeter {
     meter: EnergyMeter,
+    counted: CountedEnergy,
+    counters: Counters,
+    /// Energies of intervals that were settled without them.
+    late: Vec<(Interval, Mwh)>,
+    /// How much market time is faster than the clock of the bench.
+    time_factor: i64,
     /// Magnitude beyond which its device cannot be, in milliwatts.
     most_milliwatt: Option<i64>,
     last: Option<i64>,
@@ -73,10 +133,19 @@ pub(super) struct WatchedMeter {
 }
 
 impl WatchedMeter {
-    /// A meter of a device that cannot be beyond `most_milliwatt`.
-    pub(super) fn new(meter: EnergyMeter, most_milliwatt: Option<i64>) -> Self {
+    /// A meter of a device that cannot be beyond `most_milliwatt`, whose samples are one curve by these rules.
+    pub(super) fn new(
+        meter: EnergyMeter,
+        rules: &MeterRules,
+        most_milliwatt: Option<i64>,
+        time_factor: i64,
+    ) -> Self {
         Self {
             meter,
+            counted: CountedEnergy::new(rules.gap_ns_max, most_milliwatt),
+            counters: Counters::default(),
+            late: Vec::new(),
+            time_factor,
             most_milliwatt,
             last: None,
             last_ns: None,
@@ -97,11 +166,33 @@ impl WatchedMeter {
             return;
         }
         if self.meter.record(sample).is_ok() {
+            self.counted.record(sample);
             self.samples += 1;
             self.has_moved |= self.last != Some(power);
             self.last = Some(power);
             self.last_ns = Some(sample.instant_ns);
         }
+    }
+
+    /// Takes what one of its counters says, in watt-hours of the bench.
+    pub(super) fn count(&mut self, is_injected: bool, instant_ns: i64, watt_hours: f64) {
+        let energy = watt_hours * 1e3 * self.time_factor as f64;
+        // Beyond that a 64-bit float has no milliwatt-hours, and no laboratory a terawatt-hour.
+        if !(0.0..=1e15).contains(&energy) {
+            return;
+        }
+        let read = (instant_ns, Mwh(energy.round() as i64));
+        let together = TOGETHER_NS_MAX.saturating_mul(self.time_factor);
+        if let Some(count) = self.counters.take(is_injected, read, together) {
+            self.counted.count(count);
+        }
+    }
+
+    /// Energies of settled intervals that its counter has told since then, each once.
+    pub(super) fn told_late(&mut self) -> Vec<(Interval, Mwh)> {
+        let mut all = std::mem::take(&mut self.late);
+        all.extend(std::iter::from_fn(|| self.counted.found()));
+        all
     }
 
     /// What it has counted of an interval so far; `None` when it has fallen silent.
@@ -125,7 +216,24 @@ impl WatchedMeter {
         interval: &Interval,
         committed: MwhTotal,
     ) -> (Reading, Option<Doubt>) {
-        let reading = self.meter.close(interval);
+        let reading = self.meter.close_with(interval, Some(&mut self.counted));
+        let mut counted = None;
+        while let Some((other, energy)) = self.counted.found() {
+            match other.index == interval.index {
+                true => counted = Some(energy),
+                false => self.late.push((other, energy)),
+            }
+        }
+        let reading = match (reading, counted) {
+            (
+                Reading::Missing { coverage_ppm } | Reading::Estimated { coverage_ppm, .. },
+                Some(energy),
+            ) => Reading::Estimated {
+                energy,
+                coverage_ppm,
+            },
+            _ => reading,
+        };
         let is_still = !self.has_moved && self.samples >= STILL_SAMPLES_MIN;
         let least = energy_of_power_mwh(CHANGE_MILLIWATT, interval.dt_ns).unwrap_or(Mwh(i64::MAX));
         let changed = self.before.is_some_and(|(index, before)| {
@@ -149,6 +257,7 @@ impl WatchedMeter {
                 };
                 (estimated, Some(Doubt::Frozen))
             }
+            Reading::Estimated { .. } if counted.is_some() => (reading, Some(Doubt::Counted)),
             Reading::Estimated { .. } => (reading, Some(Doubt::Gaps)),
             Reading::Valid { .. } => (reading, None),
         };
@@ -159,8 +268,6 @@ impl WatchedMeter {
 
 #[cfg(test)]
 mod tests {
-    use market::meter::MeterRules;
-
     use super::*;
 
     const SECOND_NS: i64 = 1_000_000_000;
@@ -183,7 +290,7 @@ mod tests {
             estimated_ppm: 500_000,
         };
         let meter = EnergyMeter::new(rules).expect("rules");
-        let mut watched = WatchedMeter::new(meter, Some(2_000_000));
+        let mut watched = WatchedMeter::new(meter, &rules, Some(2_000_000), 1);
         let mut found = Vec::new();
         for index in 0..expected.len() as i64 {
             for second in index * 10..index * 10 + 10 {
@@ -205,6 +312,32 @@ mod tests {
             found.push((quality, doubt));
         }
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn counters_of_both_directions_are_one_reading_when_both_are_new() {
+        let mut counters = Counters::default();
+        let mut take = |is_injected, ms: i64, energy| {
+            let read = (ms * 1_000_000, Mwh(energy));
+            let count = counters.take(is_injected, read, SECOND_NS)?;
+            Some((
+                count.withdrawn.map(|it| it.0),
+                count.injected.map(|it| it.0),
+            ))
+        };
+        // Nobody knows yet that there is another one.
+        assert_eq!(take(true, 0, 10), Some((None, Some(10))));
+        assert_eq!(take(false, 100, 20), None);
+        // The next poll.
+        assert_eq!(
+            take(true, 60_000, 11),
+            None,
+            "the other one is a minute old"
+        );
+        assert_eq!(take(false, 60_100, 21), Some((Some(21), Some(11))));
+        // A poll that is so fast that both are within a second, and one of them is told already.
+        assert_eq!(take(true, 60_600, 12), None);
+        assert_eq!(take(false, 60_700, 22), Some((Some(22), Some(12))));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Readings that come after their interval is settled: who reads a meter by hand, or a meter that
-//! was away, says what it missed.
+//! Readings that come after their interval is settled: who reads a meter by hand says what it missed, and so does the
+//! counter of one that was away.
 
 use ledger_core::payload::Payload;
 use market::meter::Reading;
@@ -9,7 +9,7 @@ use model::{Event, UtcTime};
 use tokio::sync::oneshot;
 
 use super::records::{reading_payload, settlement_payload};
-use super::{Desk, DeskSays};
+use super::{Desk, DeskSays, UTILITY};
 use crate::evidence::{CONTROLLER, Evidence, MARKET_OPERATOR, NotDurable};
 
 /// A reading that comes late.
@@ -45,43 +45,94 @@ impl Desk {
             let reading = Reading::Valid {
                 energy: Mwh(late.energy_mwh),
             };
-            let interval = self.venue.correctable(late.interval);
-            let corrected = self.venue.correct(late.interval, &agent, reading);
-            let Some((settlement, (interval, is_excused))) = corrected.as_ref().ok().zip(interval)
-            else {
-                if let Err(why) = &corrected {
-                    let why = format!("[{}] {why}", why.code());
-                    says.events.push(Event::OrderRefused { why });
-                }
-                let _gone = answer.send(corrected.map(|_| 0));
-                continue;
-            };
-            let begins = self.rules.utc_of(&interval);
-            let read = reading_payload(&late.participant, begins, &interval, &reading);
-            let drafts = vec![
-                evidence.draft(CONTROLLER, Payload::MeterReading(read)),
-                evidence.draft(
-                    MARKET_OPERATOR,
-                    Payload::Settlement(settlement_payload(settlement, is_excused)),
-                ),
-            ];
-            evidence.note(utc, drafts)?;
-            let mut own = 0;
-            for (account, amount) in settlement.balances() {
-                let name = account.to_string();
-                if name == late.participant {
-                    own -= amount.0;
-                }
-                *self.state.accounts.entry(name).or_default() += amount.0;
+            let corrected = self.correct(utc, (late.interval, &agent), reading, evidence, says)?;
+            if let Err(why) = &corrected {
+                let why = format!("[{}] {why}", why.code());
+                says.events.push(Event::OrderRefused { why });
             }
-            says.events.push(Event::MarketCorrected {
-                interval: late.interval,
-                participant: late.participant,
-                energy_mwh: late.energy_mwh,
-                amount_u: own.to_string(),
-            });
-            let _gone = answer.send(Ok(own));
+            let _gone = answer.send(corrected);
         }
         Ok(())
+    }
+
+    /// Settles again what meters have counted while nobody heard them.
+    pub(super) fn hear_counters(
+        &mut self,
+        utc: UtcTime,
+        evidence: &mut Evidence,
+        says: &mut DeskSays,
+    ) -> Result<(), NotDurable> {
+        let mut told = Vec::new();
+        for (interval, energy) in self.utility_meter.told_late() {
+            told.push((interval.index, UTILITY.into(), estimated(energy)));
+        }
+        for (device, meter) in &mut self.meters {
+            for (interval, energy) in meter.told_late() {
+                let owners = self.unread.remove(&(interval.index, *device));
+                let (agents, parts): (Vec<AgentId>, Vec<_>) =
+                    owners.unwrap_or_default().into_iter().unzip();
+                let split = market::meter::split(estimated(energy), &parts);
+                let own = agents.into_iter().zip(split);
+                told.extend(own.map(|(agent, reading)| (interval.index, agent, reading)));
+            }
+        }
+        for (index, agent, reading) in told {
+            // Where somebody has read the meter by now, or it is too long ago, that stands.
+            let _stands = self.correct(utc, (index, &agent), reading, evidence, says)?;
+        }
+        Ok(())
+    }
+
+    /// Settles an interval again by a reading of somebody's meter; what its owner receives more.
+    fn correct(
+        &mut self,
+        utc: UtcTime,
+        (index, agent): (u64, &AgentId),
+        reading: Reading,
+        evidence: &mut Evidence,
+        says: &mut DeskSays,
+    ) -> Result<Result<Corrected, CorrectionError>, NotDurable> {
+        let interval = self.venue.correctable(index);
+        let settlement = match self.venue.correct(index, agent, reading) {
+            Ok(settlement) => settlement,
+            Err(why) => return Ok(Err(why)),
+        };
+        // What was corrected is kept.
+        let Some((interval, is_excused)) = interval else {
+            return Ok(Err(CorrectionError::NotSettled { interval: index }));
+        };
+        let begins = self.rules.utc_of(&interval);
+        let read = reading_payload(agent.as_str(), begins, &interval, &reading);
+        let drafts = vec![
+            evidence.draft(CONTROLLER, Payload::MeterReading(read)),
+            evidence.draft(
+                MARKET_OPERATOR,
+                Payload::Settlement(settlement_payload(&settlement, is_excused)),
+            ),
+        ];
+        evidence.note(utc, drafts)?;
+        let mut own = 0;
+        for (account, amount) in settlement.balances() {
+            let name = account.to_string();
+            if name == agent.as_str() {
+                own -= amount.0;
+            }
+            *self.state.accounts.entry(name).or_default() += amount.0;
+        }
+        says.events.push(Event::MarketCorrected {
+            interval: index,
+            participant: agent.to_string(),
+            energy_mwh: reading.energy().map_or(0, |energy| energy.0),
+            amount_u: own.to_string(),
+        });
+        Ok(Ok(own))
+    }
+}
+
+/// What a counter says of an interval with gaps; the part that samples cover does not enter a settlement.
+fn estimated(energy: Mwh) -> Reading {
+    Reading::Estimated {
+        energy,
+        coverage_ppm: 0,
     }
 }

@@ -188,7 +188,10 @@ impl Desk {
             gap_ns_max: METER_RULES.gap_ns_max * time_factor,
             ..METER_RULES
         };
-        let meter = || EnergyMeter::new(meter_rules).map_err(|e| wrong(&e));
+        let watched = |most| {
+            let meter = EnergyMeter::new(meter_rules).map_err(|e| wrong(&e))?;
+            Ok::<_, DeskError>(WatchedMeter::new(meter, &meter_rules, most, time_factor))
+        };
         let mut meters = BTreeMap::new();
         for seat in &seats {
             let limits = rig.devices[seat.device.index()].p;
@@ -196,7 +199,7 @@ impl Desk {
                 let (low, high) = (p.lower().as_watts().abs(), p.upper().as_watts().abs());
                 milliwatts(low.max(high) * OVER_LIMITS)
             });
-            meters.insert(seat.device, WatchedMeter::new(meter()?, most));
+            meters.insert(seat.device, watched(most)?);
         }
         let signs = market.sign_check.map(|share| {
             let traded = market.participants.iter().map(|how| {
@@ -215,11 +218,12 @@ impl Desk {
                 parity,
             },
             // What flows at the coupling has no limit that a rig must state.
-            utility_meter: WatchedMeter::new(meter()?, None),
+            utility_meter: watched(None)?,
             pcc: bench.first(model::Role::Pcc).map(|(ix, _)| ix),
             rules,
             seats,
             meters,
+            unread: BTreeMap::new(),
             lost_load: market.lost_load,
             directions: DirectionWatch::default(),
             watch,

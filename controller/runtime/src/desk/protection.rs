@@ -165,6 +165,18 @@ impl Protection {
             Event::StandingChanged { participant, .. } => {
                 *participant = self.name(participant).to_owned();
             }
+            Event::MarketCorrected {
+                participant,
+                energy_mwh,
+                amount_u,
+                ..
+            } => {
+                *participant = self.name(participant).to_owned();
+                energy(energy_mwh);
+                if let Ok(units) = amount_u.parse::<i128>() {
+                    *amount_u = self.money(units).to_string();
+                }
+            }
             Event::CommitmentInfeasible {
                 device,
                 committed_mwh,

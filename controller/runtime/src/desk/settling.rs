@@ -7,7 +7,7 @@ use ledger_core::credit::attested;
 use ledger_core::payload::Payload;
 use ledger_node::AtomDraft;
 use market::meter::Reading;
-use market::venue::Settled;
+use market::venue::{CORRECTED_MAX, Settled};
 use market::{AgentId, Interval, MwhTotal};
 use model::{DeviceIx, Event, UtcTime};
 
@@ -62,8 +62,17 @@ impl Desk {
             }
             let split = market::meter::split(reading, &parts);
             let agents = seats.into_iter().map(|seat| seat.agent.clone());
+            if !matches!(reading, Reading::Valid { .. }) {
+                let key = (clearing.interval.index, *device);
+                let owners = agents.clone().zip(parts);
+                self.unread.insert(key, owners.collect());
+            }
             readings.extend(agents.zip(split));
         }
+        // What is longer ago can be corrected no more.
+        let kept = CORRECTED_MAX as u64;
+        let now = clearing.interval.index;
+        (self.unread).retain(|(index, _), _| index.saturating_add(kept) > now);
         readings
     }
 

@@ -11,6 +11,7 @@ use crate::clock::SystemClock;
 use crate::evidence::KeySource;
 
 mod balancing;
+mod counters;
 mod exported;
 mod faster;
 mod feeder;

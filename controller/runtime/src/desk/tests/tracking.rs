@@ -199,8 +199,22 @@ fn what_cannot_be_delivered_shows_no_more_of_participants_than_the_rig_allows() 
         } => Some((device.clone(), *committed_mwh, *missing_mwh, why.clone())),
         _ => None,
     };
-    let as_shown = (pseudonym, 12_000, -1_000, String::new());
+    let as_shown = (pseudonym.clone(), 12_000, -1_000, String::new());
     assert_eq!(hidden(&event), Some(as_shown));
+    let mut corrected = Event::MarketCorrected {
+        interval: 1,
+        participant: "ess1".into(),
+        energy_mwh: 12_345,
+        amount_u: "345678900".into(),
+    };
+    protection.event(&mut corrected);
+    let told = format!("{corrected:?}");
+    assert!(
+        told.contains(&pseudonym)
+            && told.contains("energy_mwh: 12000")
+            && !told.contains("3456789"),
+        "{told}"
+    );
     bench.run_until(2_500);
     let record = Payload::Infeasible(ledger_core::payload::Infeasible {
         device: "ess1".into(),
