@@ -62,6 +62,34 @@ fn scripts_of_the_order_book_trade_as_in_another_engine() {
     check("market_cda.py", "scripts", 3_000, 2_000);
 }
 
+#[test]
+#[ignore = "needs peers"]
+fn auctions_of_others_agree_where_they_are_right_and_are_wrong_where_it_is_known() {
+    check("market_engines.py", "auction", 2_000, 1_500);
+    check("market_engines.py", "huang", 100, 40);
+    let told = json_of("market_engines.py", ["wrong"]);
+    // Half of the marginal bid is served. TESP 1.3.8 counts every bid behind it as marginal as well, whatever its price.
+    assert_eq!(
+        (&told["marginal_frac"], &told["right"]),
+        (&0.25.into(), &0.5.into()),
+        "{told}"
+    );
+    // A heat pump that wants to be paid for running is left out of its demand.
+    assert_eq!(told["negative_bids"], 0, "{told}");
+    let clear = |book: &str| -> Value {
+        let folder = folder();
+        let path = folder.path().join("book.json");
+        std::fs::write(&path, book).expect("written");
+        let text = text_of(gridrig().with(["market", "clear"]).with([&path]));
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let book =
+        r#"{"bids": [["b0", 30, 10], ["b1", 20, 10], ["b2", 5, 20]], "offers": [["s0", 10, 15]]}"#;
+    assert_eq!(clear(book)["alloc"]["b1"], 5);
+    let book = r#"{"bids": [["b0", -5, 3]], "offers": [["s0", -9, 3]]}"#;
+    assert_eq!(clear(book)["q"], 3);
+}
+
 /// What the bidder of the examples prints, line by line, when it orders for this participant.
 fn bid(controller: &Controller, participant: &str, more: &[&str]) -> Vec<Value> {
     let example = root().join("docs/examples/market/bidder.py");
@@ -172,12 +200,22 @@ fn the_market_of_a_run_is_the_same_in_pandas_and_its_objects_are_those_of_openad
     let on_lines = run("on-lines", "tests/rigs/market-roof.toml");
     let with_reserve = run("with-reserve", "rigs/virtual/market-reserve.toml");
     let in_stages = run("in-stages", "rigs/virtual/market-stages.toml");
+    // A storage that is slower than its rig says cannot deliver all that it sells.
+    let slow = folder.path().join("slow.toml");
+    let inherit = root().join("rigs/virtual/market.toml");
+    let text = format!(
+        "schema = 1\ninherit = \"{}\"\n[emulate]\ness1 = {{ rated = \"12kVA\", soc = \"55%\", ramp = \"100W/s\" }}\n",
+        inherit.display()
+    );
+    std::fs::write(&slow, text).expect("written");
+    let too_slow = run("too-slow", slow.to_str().expect("a path of text"));
     let export = |format: &str, what: &str| {
         let path = folder.path().join(format!("{what}.{format}"));
         let run_dir = match what {
             "nodes" | "congestion" => &on_lines,
             "capacity" | "activations" => &with_reserve,
             "contracts" => &in_stages,
+            "infeasible" => &too_slow,
             _ => &run_dir,
         };
         let command = gridrig().with(["market", "export"]).with([run_dir]);
