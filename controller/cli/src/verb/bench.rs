@@ -1,5 +1,7 @@
 //! `gridrig bench NAME`: how fast parts of gridrig are on this machine, as JSON.
 
+mod signed_orders;
+
 use std::time::Instant;
 
 use clap::Args;
@@ -27,6 +29,11 @@ const BENCHES: &[Bench] = &[
         "market",
         "clearing generated books of a hundred to a million orders, and operations of an order book",
         market,
+    ),
+    (
+        "market-signed",
+        "ten thousand signed orders until they are verified, cleared and in a ledger",
+        |_| signed_orders::measure(),
     ),
     ("ledger-nodes", benches::LEDGER_NODES, ledger_nodes),
     ("ledger-open", benches::LEDGER_OPEN, |arguments| {
