@@ -24,8 +24,8 @@ use crate::quantity::Price;
 /// What a participant answers to a price: the least and the most it would inject, in
 /// mWh; withdrawal is negative. Neither may fall when the price rises.
 pub trait Respond {
-    /// The answer.
-    fn respond(&self, price: Price) -> (i128, i128);
+    /// The answer; `None` where none has come by the time that whoever asks waits.
+    fn respond(&self, price: Price) -> Option<(i128, i128)>;
 }
 
 /// One order of a book as a participant that is asked.
@@ -33,7 +33,14 @@ pub trait Respond {
 pub(crate) struct Asked<'a>(pub &'a crate::order::Order);
 
 impl Respond for Asked<'_> {
-    fn respond(&self, price: Price) -> (i128, i128) {
+    fn respond(&self, price: Price) -> Option<(i128, i128)> {
+        Some(self.answer(price))
+    }
+}
+
+impl Asked<'_> {
+    /// What its curve says, which is always there.
+    pub(crate) fn answer(&self, price: Price) -> (i128, i128) {
         let side = self.0.side;
         let total = |taken: &dyn Fn(Price) -> bool| -> i128 {
             let steps = self.0.steps.iter().filter(|step| taken(step.price));

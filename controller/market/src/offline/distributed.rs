@@ -47,11 +47,11 @@ impl Named {
 }
 
 impl Respond for Named {
-    fn respond(&self, price: Price) -> (i128, i128) {
+    fn respond(&self, price: Price) -> Option<(i128, i128)> {
         let above = i128::from(price.0) * WHOLE - self.agent.base;
         let wish = above.div_euclid(self.agent.slope);
         let wish = wish.clamp(self.agent.least, self.agent.most);
-        (wish, wish)
+        Some((wish, wish))
     }
 }
 

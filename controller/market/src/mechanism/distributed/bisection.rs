@@ -5,8 +5,8 @@
 //! is one end of the competitive interval, the highest at which the opposite holds is
 //! the other. Each end takes as many rounds as the range has bits.
 //!
-//! An agent whose answer falls while the price rises is at fault: it is left out, and
-//! the search begins again without it.
+//! An agent whose answer falls while the price rises, or that does not answer, is at fault: it
+//! is left out, and the search begins again without it.
 
 use super::{Asked, Respond, at, range};
 use crate::book::Book;
@@ -25,7 +25,7 @@ pub struct Found {
     pub rounds_low: u32,
     /// Rounds of all searches.
     pub rounds: u32,
-    /// Who answered more at a lower price, by index.
+    /// Who answered more at a lower price, or not at all, by index.
     pub at_fault: Vec<usize>,
 }
 
@@ -110,7 +110,7 @@ impl Search<'_> {
             let mut sum = (0_i128, 0_i128);
             let mut answers = Vec::with_capacity(self.asked.len());
             for (&index, known) in self.asked.iter().zip(&known) {
-                let answer = self.agents[index].respond(price);
+                let answer = self.agents[index].respond(price).ok_or(index)?;
                 let rises = known.low.1 <= answer.0 && answer.1 <= known.high.0;
                 if !rises || answer.0 > answer.1 {
                     return Err(index);

@@ -6,7 +6,7 @@
 //! by `n`. It ends when a price supports the answers, or after [`ROUNDS_MAX`] rounds in
 //! the bisection.
 
-use super::{Asked, Respond, at, bisection, range};
+use super::{Asked, at, bisection, range};
 use crate::book::Book;
 use crate::mechanism::RuleError;
 use crate::outcome::Outcome;
@@ -33,7 +33,7 @@ pub(crate) fn gradient(book: &Book) -> Result<Outcome, RuleError> {
         let asked = Price(price as i64);
         let (mut least, mut most) = (0, 0);
         for order in book.orders() {
-            let answer = Asked(order).respond(asked);
+            let answer = Asked(order).answer(asked);
             (least, most) = (least + answer.0, most + answer.1);
         }
         if least <= 0 && 0 <= most {

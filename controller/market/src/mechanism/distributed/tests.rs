@@ -77,10 +77,37 @@ struct Line {
 }
 
 impl Respond for Line {
-    fn respond(&self, price: Price) -> (i128, i128) {
+    fn respond(&self, price: Price) -> Option<(i128, i128)> {
         let injected = self.rise * (i128::from(price.0) - 8);
-        (injected, injected)
+        Some((injected, injected))
     }
+}
+
+/// Answers as long as a price is high, and then falls silent.
+struct Mute;
+
+impl Respond for Mute {
+    fn respond(&self, price: Price) -> Option<(i128, i128)> {
+        (price.0 > 100).then_some((-5, 700))
+    }
+}
+
+#[test]
+fn who_does_not_answer_is_left_out_and_named_and_the_others_trade() {
+    let [one, other] = [1, 3].map(|rise| Line { rise });
+    for place in 0..3 {
+        let mut agents: Vec<&dyn Respond> = vec![&one, &other];
+        agents.insert(place, &Mute);
+        let found = bisection::search(&agents, Price(0), Price(1_000), 1);
+        assert_eq!(
+            (found.interval, found.at_fault),
+            ((Price(8), Price(8)), vec![place])
+        );
+    }
+    // Where nobody answers nothing is found but the range.
+    let nobody: [&dyn Respond; 2] = [&Mute, &Mute];
+    let found = bisection::search(&nobody, Price(0), Price(50), 1);
+    assert_eq!(found.at_fault, [0, 1]);
 }
 
 #[test]
