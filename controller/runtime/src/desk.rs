@@ -207,6 +207,9 @@ struct AheadTimes {
     next: u64,
 }
 
+/// One with a part of a device in an interval: what it committed to, and its share of the device in ppm.
+type Owner = (AgentId, (market::MwhTotal, u32));
+
 /// A cleared interval that waits for its meters.
 struct Cleared {
     clearing: market::Clearing,
@@ -276,8 +279,8 @@ pub struct Desk {
     seats: Vec<Seat>,
     /// Meters of the devices that somebody trades with.
     meters: BTreeMap<DeviceIx, WatchedMeter>,
-    /// Who had what of a device in a settled interval whose reading was not valid: what each committed to, and its share.
-    unread: BTreeMap<(u64, DeviceIx), Vec<(AgentId, (market::MwhTotal, u32))>>,
+    /// Who had what of a device in a settled interval whose reading was not valid.
+    unread: BTreeMap<(u64, DeviceIx), Vec<Owner>>,
     /// What a unit that an island cannot serve is worth.
     lost_load: Option<Price>,
     directions: DirectionWatch,

@@ -107,8 +107,8 @@ fn order(number: u64, interval: u64) -> payload::Order {
     }
 }
 
-/// The signed orders as bytes.
-fn signed(folder: &Path, universe: &Universe) -> Result<Vec<Vec<u8>>, Problem> {
+/// The signed orders of so many intervals as bytes.
+fn signed(folder: &Path, universe: &Universe, intervals: u64) -> Result<Vec<Vec<u8>>, Problem> {
     let keys = (0..BIDDERS).fold(Keyring::new("bidders", key(NODES[0])), |keys, n| {
         keys.with_party(&bidder(n), key(n))
     });
@@ -116,7 +116,7 @@ fn signed(folder: &Path, universe: &Universe) -> Result<Vec<Vec<u8>>, Problem> {
     std::fs::create_dir_all(&folder).map_err(failed)?;
     let mut log = NodeLog::create(&folder, universe, keys, Durability::Buffered).map_err(failed)?;
     let mut bytes = Vec::new();
-    for interval in 0..INTERVALS {
+    for interval in 0..intervals {
         let draft = |n| AtomDraft::new(&bidder(n), Payload::Order(order(n, interval)));
         let records = (0..BIDDERS).map(|n| Record::Draft(Box::new(draft(n))));
         let appended = log.append_records(vec![(NOW_NS, records.collect())]);
@@ -222,7 +222,7 @@ fn cleared(atoms: &[Atom]) -> Result<Vec<Payload>, Problem> {
 
 fn measure_in(folder: &Path) -> Result<Value, Problem> {
     let universe = universe();
-    let bytes = signed(folder, &universe)?;
+    let bytes = signed(folder, &universe, INTERVALS)?;
     let keys = Keyring::new("market", key(NODES[1])).with_party("operator", key(OPERATOR));
     let place = folder.join("market");
     std::fs::create_dir_all(&place).map_err(failed)?;
@@ -281,12 +281,12 @@ mod tests {
     fn every_order_that_was_signed_is_verified_and_in_a_book_and_one_that_was_changed_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let universe = universe();
-        let mut bytes = signed(folder.path(), &universe).unwrap_or_else(|e| panic!("{}", e.why()));
+        let mut bytes =
+            signed(folder.path(), &universe, 3).unwrap_or_else(|e| panic!("{}", e.why()));
         let keys = Keyring::new("market", key(NODES[1]));
         let log = NodeLog::create(folder.path(), &universe, keys, Durability::Buffered);
         let id = log.expect("a log").universe_id();
         let known = KnownKeys::of_universe(&universe);
-        bytes.truncate(300);
         let atoms = verified(&bytes, &id, &known).unwrap_or_else(|e| panic!("{}", e.why()));
         let clearings = cleared(&atoms).unwrap_or_else(|e| panic!("{}", e.why()));
         assert_eq!(clearings.len(), 3);

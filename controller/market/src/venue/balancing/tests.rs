@@ -265,7 +265,7 @@ fn a_penalty_is_owed_beyond_what_was_traded_and_activated_and_follows_the_spread
     let rate = i128::from(before.rate.0);
     let left = |name: &str| {
         let terms = venue.terms().unwrap();
-        (1_000_000_000 - terms.accounts[&AgentId::from(name)].1.0) as i128
+        1_000_000_000 - terms.accounts[&AgentId::from(name)].1.0
     };
     assert_eq!(left("sun"), 1_000 * 300_000 + 950 * rate);
     assert_eq!(left("load"), 1_000 * 10_000 + 1_000 * 50_000 + 950 * rate);
