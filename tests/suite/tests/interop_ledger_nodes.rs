@@ -138,15 +138,29 @@ fn ledger(port: u16) -> Option<(u64, u64, usize)> {
     ))
 }
 
-/// The entries of a log: atom and kind of each.
-fn entries(log: &Path, dir: &Path) -> Vec<(String, String)> {
-    // `show` takes a run folder, which holds the log as `ledger`.
+/// A log as a run folder, which holds it as `ledger`.
+fn as_run(log: &Path, dir: &Path) -> PathBuf {
     let run = dir.join(format!(
         "as-run-{}",
         fs::read_dir(dir).expect("a folder").count()
     ));
     fs::create_dir(&run).expect("a folder");
     std::os::unix::fs::symlink(log, run.join("ledger")).expect("a link");
+    run
+}
+
+/// What comes out when the market is decided again from a node's own log, by the rules of a run.
+fn market_again(log: &Path, rules: &Path, dir: &Path) -> Value {
+    let run = as_run(log, dir);
+    fs::copy(rules, run.join("market.json")).expect("the rules of the run");
+    let replayed = output(gridrig().with(["--json", "market", "replay"]).with([&run]));
+    let text = String::from_utf8(replayed.stdout).expect("text");
+    serde_json::from_str(&text).expect("an object")
+}
+
+/// The entries of a log: atom and kind of each.
+fn entries(log: &Path, dir: &Path) -> Vec<(String, String)> {
+    let run = as_run(log, dir);
     let shown = output(gridrig().with(["--json", "ledger", "show"]).with([&run]));
     assert!(shown.status.success());
     let verified = output(gridrig().with(["ledger", "verify"]).with([&run]));
@@ -246,6 +260,17 @@ fn four_nodes_keep_a_bench_through_a_kill_and_a_split_and_prove_it_afterwards() 
         });
         let theirs: BTreeSet<&String> = theirs.iter().map(|(atom, _)| atom).collect();
         assert_eq!(theirs, ids, "node-{node}");
+    }
+    // And each decides the market again from what it holds itself, to the last unit.
+    let market = |node: u8| {
+        let log = lab.join(format!("node-{node}/log/own"));
+        market_again(&log, &run_dir.join("market.json"), dir.path())
+    };
+    let own_market = market(1);
+    assert_eq!(own_market["result"], "identical", "{own_market}");
+    assert!(own_market["cleared"].as_u64() > Some(0), "{own_market}");
+    for node in 2..=4 {
+        assert_eq!(market(node), own_market, "node-{node}");
     }
     for other in others {
         assert!(other.terminate().0.success());

@@ -366,6 +366,10 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
         "`[market.feeder]` trades on the lines of `[network]`, so the rig has one, its band of voltage holds the nominal one, and its mechanism is the uniform price: a feeder is merged by it.",
     ),
     (
+        "R177",
+        "Heating: `wanted` lies above `limit`, `outside`, where the room ends with the load off, below `limit`'s side of it, and `running`, where it ends with the load always on, above `wanted`. Cooling is the mirror image. Time constant and deviation are not negative.",
+    ),
+    (
         "R180",
         "`real_time = \"balancing_energy\"` lets stand what was traded before and activates bids for what is expected beyond it. So something is traded before: ahead, within the day or by contract; and no `[market.feeder]` or `[market.reserve]` is there, which are of the auction in real time. Under `[market.penalty]` everybody must have been able to trade before, so ahead or within the day.",
     ),
@@ -380,10 +384,6 @@ pub const EXPLANATIONS: &[(&str, &str)] = &[
     (
         "R185",
         "`procurement = \"co_optimised\"` clears energy and readiness in one program at one price of energy. So the mechanism is the uniform price, there is no `[market.feeder]`, whose nodes have a price each, and no more participants offer reserve than one program takes.",
-    ),
-    (
-        "R177",
-        "Heating: `wanted` lies above `limit`, `outside`, where the room ends with the load off, below `limit`'s side of it, and `running`, where it ends with the load always on, above `wanted`. Cooling is the mirror image. Time constant and deviation are not negative.",
     ),
     (
         "W001",
