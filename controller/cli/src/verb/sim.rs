@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use profile::Protocol;
-use runtime::rig::Rig;
+use runtime::rig::{Rig, RigDevice};
 use scenario::bench::{EmulatedBench, address_text};
 use scenario::verdict::Verdict;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ async fn stay(rig: &Rig, seed: u64, terminal: &Terminal) -> Outcome {
         if terminal.is_json() {
             terminal.print(line);
         } else {
-            terminal.print(plain(&line));
+            terminal.print(plain(&line, widths(rig)));
         }
     }
     terminal.say("The emulators run. Ctrl-C ends them.");
@@ -89,14 +89,23 @@ fn unit(rig: &Rig, index: usize) -> Option<u8> {
     }
 }
 
-fn plain(line: &Value) -> String {
+/// Columns that the longest names of devices and profiles take.
+fn widths(rig: &Rig) -> (usize, usize) {
+    let widest = |sum: (usize, usize), device: &RigDevice| {
+        let lengths = [&device.id, &device.profile.id].map(|name| name.chars().count());
+        (sum.0.max(lengths[0]), sum.1.max(lengths[1]))
+    };
+    rig.devices.iter().fold((0, 0), widest)
+}
+
+fn plain(line: &Value, (device, profile): (usize, usize)) -> String {
     let text = |key: &str| match &line[key] {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
     format!(
-        "{:<12} {:<28} {:<11} {:<44} {}",
+        "{:<device$} {:<profile$} {:<11} {:<44} {}",
         text("device"),
         text("profile"),
         text("protocol"),
