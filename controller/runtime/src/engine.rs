@@ -280,15 +280,12 @@ impl Engine {
         self.watch_pulled(&image, &mut events);
         self.direct_safe_end(now, &mut orders, &mut events);
         self.f_age = self.age_of_frequency(now, &image);
+        if let Some(desk) = &mut self.parts.desk {
+            // What arrives with a step of the fast path arrives once, and is metered like all else.
+            desk.observe(&arrivals.samples);
+        }
         if rhythm == Rhythm::Supervisory {
-            self.trade(
-                now,
-                utc,
-                &image,
-                &arrivals.samples,
-                &mut orders,
-                &mut events,
-            );
+            self.trade(now, utc, &image, &mut orders, &mut events);
         }
 
         let outcome = self.controller.step(now, rhythm, &image, &orders);
@@ -487,14 +484,12 @@ impl Engine {
         now: Instant,
         utc: UtcTime,
         image: &ProcessImage,
-        samples: &[PointSample],
         orders: &mut Vec<Order>,
         events: &mut Vec<Event>,
     ) {
         let Some(desk) = &mut self.parts.desk else {
             return;
         };
-        desk.observe(samples);
         let buses = self.parts.path.buses();
         desk.hear_reads(now, || round_trips(buses));
         if self.ledger_stopped {
